@@ -1,0 +1,209 @@
+package backendtest
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// retried are the terms of a store whose requests are handed out n times, each time briefly.
+func retried(n int) backends.Terms {
+	t := terms("s")
+	t.MaxAttempts, t.RunningTimeout = n, short
+	return t
+}
+
+var attemptCases = []testCase{
+	{"a lapsed claim reads as pending and can be claimed again",
+		"The work of a machine that died goes to one that lives.",
+		func(w *world) {
+			t := retried(2)
+			w.created(t)
+			one := w.popOne(t)
+			if want := one.Deadline.Add(long); !one.LastDeadline.Equal(want) {
+				w.Errorf("LastDeadline %v, want %v", one.LastDeadline, want)
+			}
+			lapsed := w.untilStatus("s", one.ID, backends.StatusPending)
+			want := one
+			want.Status, want.UpdatedAt, want.Deadline = backends.StatusPending, one.Deadline, one.LastDeadline
+			checkSame(w, lapsed, want)
+			if !w.pending("s", box) {
+				w.Error("HasPending does not see the lapsed request")
+			}
+			two := w.popOne(t)
+			if two.ID != one.ID || two.Attempt != 2 || !two.LastDeadline.Equal(two.Deadline) {
+				w.Errorf("got %s", show(two))
+			}
+		}},
+
+	{"a running claim with attempts left is nobody else's",
+		"A second attempt beside a live first one does the work twice.",
+		func(w *world) {
+			t := terms("s")
+			t.MaxAttempts = 3
+			w.created(t)
+			w.popOne(t)
+			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+				w.Error("a running request can be claimed")
+			}
+		}},
+
+	{"after the last attempt a lapse is a timeout",
+		"A request that kills every worker must end.",
+		func(w *world) {
+			t := retried(2)
+			made := w.created(t)
+			w.popOne(t)
+			w.untilStatus("s", made.ID, backends.StatusPending)
+			two := w.popOne(t)
+			got := w.untilStatus("s", made.ID, backends.StatusTimeout)
+			if got.Attempt != 2 || !got.UpdatedAt.Equal(two.Deadline) {
+				w.Errorf("got %s", show(got))
+			}
+			w.checkReason(got, "attempt 2", short.String())
+			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+				w.Error("the timed-out request can be claimed")
+			}
+		}},
+
+	{"a lapsed request that nobody claims times out at its last deadline",
+		"A lapse gives it a second chance, not eternal life.",
+		func(w *world) {
+			t := retried(2)
+			t.PendingTimeout = 3 * short
+			made := w.created(t)
+			one := w.popOne(t)
+			got := w.untilStatus("s", made.ID, backends.StatusTimeout)
+			if !got.UpdatedAt.Equal(one.LastDeadline) || !got.Deadline.Equal(one.LastDeadline) {
+				w.Errorf("got %s, want its end at %v", show(got), one.LastDeadline)
+			}
+			w.checkReason(got, "attempt 1", "again within", t.PendingTimeout.String())
+			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+				w.Error("the timed-out request can be claimed")
+			}
+			w.checkFinal(terms("s"), made.ID, 1)
+		}},
+
+	{"until it is claimed again the old worker may end a lapsed request",
+		"Its work is done; doing it again would be waste.",
+		func(w *world) {
+			t := retried(2)
+			made := w.created(t)
+			one := w.popOne(t)
+			w.untilStatus("s", made.ID, backends.StatusPending)
+			w.end(completion(t, one))
+			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+				w.Error("the ended request can be claimed")
+			}
+		}},
+
+	{"once it is claimed again the old worker's report is stale",
+		"Two workers must not both believe that their result stands.",
+		func(w *world) {
+			t := retried(2)
+			made := w.created(t)
+			one := w.popOne(t)
+			w.untilStatus("s", made.ID, backends.StatusPending)
+			t.RunningTimeout = long
+			two := w.popOne(t)
+			w.wantEndError(completion(t, one), backends.ErrStaleClaim)
+			w.wantExtendError(backends.Extend{Terms: t, ID: made.ID, Attempt: 1}, backends.ErrStaleClaim)
+			checkSame(w, w.get("s", made.ID), two)
+			w.end(completion(t, two))
+		}},
+
+	{"a lapsed claim cannot be extended",
+		"Another worker may be about to get it.",
+		func(w *world) {
+			t := retried(2)
+			made := w.created(t)
+			w.popOne(t)
+			lapsed := w.untilStatus("s", made.ID, backends.StatusPending)
+			w.wantExtendError(backends.Extend{Terms: t, ID: made.ID, Attempt: 1}, backends.ErrStaleClaim)
+			checkSame(w, w.get("s", made.ID), lapsed)
+		}},
+
+	{"an extended claim lapses at its new deadline, not before",
+		"The queue of lapsed claims has to move with the deadline.",
+		func(w *world) {
+			t := terms("s")
+			t.MaxAttempts = 2
+			brief := t
+			brief.RunningTimeout = 4 * short
+			made := w.created(t)
+			w.popOne(brief)
+			w.extend(t, made.ID)
+			w.pass(5 * short)
+			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+				w.Fatal("the extended request can be claimed")
+			}
+			w.extend(brief, made.ID)
+			w.untilStatus("s", made.ID, backends.StatusPending)
+			if got := w.popOne(t); got.ID != made.ID || got.Attempt != 2 {
+				w.Errorf("got %s", show(got))
+			}
+		}},
+
+	{"exclusive holds through a lapse",
+		"The lapsed update will run again; a second one must not start.",
+		func(w *world) {
+			t := retried(2)
+			t.Exclusive = true
+			made := w.created(t)
+			w.popOne(t)
+			w.untilStatus("s", made.ID, backends.StatusPending)
+			w.wantBusy(t, made.ID)
+		}},
+
+	{"a lapsed request counts towards a full mailbox, a running one does not",
+		"The cap is on what waits to be claimed.",
+		func(w *world) {
+			t := retried(2)
+			t.MaxPending = 1
+			running := t
+			running.RunningTimeout = long
+			made := w.created(t)
+			w.popOne(t)
+			w.untilStatus("s", made.ID, backends.StatusPending)
+			if _, err := w.b.Create(w.Context(), request(t, box)); !errors.Is(err, backends.ErrFull) {
+				w.Errorf("with one lapsed: got %v, want ErrFull", err)
+			}
+			w.popOne(running)
+			w.created(t)
+		}},
+
+	{"lapsed and new requests are claimed in the order in which they became claimable",
+		"A steady stream of new requests must not starve those that lapsed.",
+		func(w *world) {
+			t := retried(3)
+			lapsed := w.created(t)
+			w.popOne(t)
+			before := w.created(t)
+			w.untilStatus("s", lapsed.ID, backends.StatusPending)
+			w.pass(0)
+			after := w.created(t)
+			want := []string{before.ID, lapsed.ID, after.ID}
+			if got := ids(w.pop(t, 3)); !slices.Equal(got, want) {
+				w.Errorf("got  %v\nwant %v", got, want)
+			}
+		}},
+
+	{"a lapsed claim's record outlives its pending time",
+		"It must not vanish while it waits for its next attempt, nor before it was readable as timed out.",
+		func(w *world) {
+			t := retried(2)
+			t.PendingTimeout, t.Retention = 3*short, 3*short
+			made := w.created(t)
+			one := w.popOne(t)
+			w.untilStatus("s", made.ID, backends.StatusTimeout)
+			w.untilGone("s", made.ID, one.LastDeadline.Add(t.Retention))
+		}},
+}
+
+func (w *world) extend(t backends.Terms, id string) {
+	w.Helper()
+	if err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: id, Attempt: 1}); err != nil {
+		w.Fatalf("Extend: %v", err)
+	}
+}

@@ -1,0 +1,227 @@
+// Package backendtest is the conformance suite for storage engines: every rule that [backends.Backend] states,
+// as named cases, each with the reason why it matters. A backend passes all of them; no case asks which
+// backend it runs on.
+//
+//	func TestConformance(t *testing.T) {
+//		backendtest.Run(t, func(t *testing.T) backends.Backend { return memory.New() })
+//	}
+package backendtest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// Option changes how Run runs the cases.
+type Option func(*config)
+
+type config struct{ bubble bool }
+
+// InBubble runs each case in a [synctest] bubble of its own, open included, for a backend that runs on the
+// bubble's fake clock. Without it the cases wait on the real clock, some tens of milliseconds each.
+func InBubble() Option { return func(c *config) { c.bubble = true } }
+
+// Run runs the suite. Open returns a backend that shares no requests with any that it returned before; it may
+// register clean-up with t.
+func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option) {
+	t.Helper()
+	var conf config
+	for _, opt := range opts {
+		opt(&conf)
+	}
+	for _, c := range slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases, attemptCases,
+		isolationCases) {
+		test := func(t *testing.T) {
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("Why this matters: %s", c.why)
+				}
+			})
+			c.test(&world{T: t, b: open(t)})
+		}
+		t.Run(c.name, func(t *testing.T) {
+			if conf.bubble {
+				synctest.Test(t, test)
+			} else {
+				test(t)
+			}
+		})
+	}
+}
+
+// testCase is one rule.
+type testCase struct {
+	name string
+	why  string
+	test func(w *world)
+}
+
+// world is what a case acts in. Its methods end the case when something that should work does not.
+type world struct {
+	*testing.T
+	b backends.Backend
+}
+
+// Durations of the cases: long never runs out while a case runs, short does so as soon as it is waited for.
+const (
+	long  = time.Hour
+	short = 25 * time.Millisecond
+)
+
+const box = "runtime-1" // the mailbox of cases that need only one
+
+// terms are those of a store that leaves everything time to happen.
+func terms(store string) backends.Terms {
+	return backends.Terms{Store: store, PendingTimeout: long, RunningTimeout: long, Retention: long, MaxAttempts: 1}
+}
+
+// request is a new request to a mailbox, with a payload of its own.
+func request(t backends.Terms, mailbox string) backends.Create {
+	id := backends.NewID(mailbox)
+	return backends.Create{Terms: t, ID: id, Mailbox: mailbox, Codec: "raw", Payload: []byte("question " + id)}
+}
+
+// poll is a claim of one request of each store.
+func poll(mailbox string, stores ...backends.Terms) backends.Claim {
+	c := backends.Claim{ID: backends.NewID(mailbox), Mailbox: mailbox}
+	for _, t := range stores {
+		c.From = append(c.From, backends.From{Terms: t, Limit: 1})
+	}
+	return c
+}
+
+// completion ends a record at its attempt with an answer.
+func completion(t backends.Terms, rec backends.Record) backends.End {
+	return backends.End{Terms: t, ID: rec.ID, Outcome: backends.StatusCompleted, Attempt: rec.Attempt,
+		Codec: "raw", Payload: []byte("answer " + rec.ID)}
+}
+
+func (w *world) create(c backends.Create) backends.Record {
+	w.Helper()
+	rec, err := w.b.Create(w.Context(), c)
+	if err != nil {
+		w.Fatalf("Create: %v", err)
+	}
+	return rec
+}
+
+// created stores a new request to box.
+func (w *world) created(t backends.Terms) backends.Record {
+	w.Helper()
+	return w.create(request(t, box))
+}
+
+func (w *world) get(store, id string) backends.Record {
+	w.Helper()
+	rec, err := w.b.Get(w.Context(), store, id)
+	if err != nil {
+		w.Fatalf("Get: %v", err)
+	}
+	return rec
+}
+
+func (w *world) pending(store, mailbox string) bool {
+	w.Helper()
+	pending, err := w.b.HasPending(w.Context(), store, mailbox)
+	if err != nil {
+		w.Fatalf("HasPending: %v", err)
+	}
+	return pending
+}
+
+// claim returns what a claim gets, store by store.
+func (w *world) claim(c backends.Claim) [][]backends.Record {
+	w.Helper()
+	results, err := w.b.Claim(w.Context(), c)
+	if err != nil {
+		w.Fatalf("Claim: %v", err)
+	}
+	if len(results) != len(c.From) {
+		w.Fatalf("Claim returned %d results for %d stores", len(results), len(c.From))
+	}
+	records := make([][]backends.Record, len(results))
+	for i, result := range results {
+		if result.Err != nil {
+			w.Fatalf("Claim from %s: %v", c.From[i].Store, result.Err)
+		}
+		records[i] = result.Records
+	}
+	return records
+}
+
+// pop claims up to limit requests of one store in box.
+func (w *world) pop(t backends.Terms, limit int) []backends.Record {
+	w.Helper()
+	c := poll(box, t)
+	c.From[0].Limit = limit
+	return w.claim(c)[0]
+}
+
+// popOne claims one request that has to be there.
+func (w *world) popOne(t backends.Terms) backends.Record {
+	w.Helper()
+	got := w.pop(t, 1)
+	if len(got) != 1 {
+		w.Fatalf("Claim got %d requests, want 1", len(got))
+	}
+	return got[0]
+}
+
+func (w *world) end(e backends.End) time.Time {
+	w.Helper()
+	at, err := w.b.End(w.Context(), e)
+	if err != nil {
+		w.Fatalf("End: %v", err)
+	}
+	return at
+}
+
+// until polls a condition, and fails after ten seconds. It is how cases wait for time to pass.
+func (w *world) until(what string, condition func() bool) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	defer cancel()
+	for !condition() {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			w.Fatalf("gave up waiting until %s", what)
+		}
+	}
+}
+
+// untilStatus waits until a record reads so, and returns it.
+func (w *world) untilStatus(store, id, status string) (rec backends.Record) {
+	w.Helper()
+	w.until("the request reads as "+status, func() bool {
+		rec = w.get(store, id)
+		return rec.Status == status
+	})
+	return rec
+}
+
+// clock returns the backend's time.
+func (w *world) clock() time.Time {
+	w.Helper()
+	return w.created(terms("clock")).CreatedAt
+}
+
+// pass waits until the backend's clock has moved on by more than d.
+func (w *world) pass(d time.Duration) {
+	w.Helper()
+	start := w.clock()
+	w.until("time has passed", func() bool { return w.clock().Sub(start) > d })
+}
+
+func ids(records []backends.Record) []string {
+	ids := make([]string, len(records))
+	for i, rec := range records {
+		ids[i] = rec.ID
+	}
+	return ids
+}

@@ -1,0 +1,217 @@
+package backendtest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+var createCases = []testCase{
+	{"a new request reads as it was created",
+		"A front end reads from any node what another one stored.",
+		func(w *world) {
+			c := request(terms("s"), box)
+			made := w.create(c)
+			checkNew(w, c, made)
+			checkSame(w, w.get("s", c.ID), made)
+		}},
+
+	{"times are whole microseconds in UTC",
+		"Two nodes that read a time have to agree on it, whatever storage made of it.",
+		func(w *world) {
+			rec := w.created(terms("s"))
+			for _, at := range []time.Time{rec.CreatedAt, rec.UpdatedAt, rec.Deadline, rec.LastDeadline} {
+				if at.Location() != time.UTC || at.Nanosecond()%1000 != 0 {
+					w.Errorf("got %v, want whole microseconds in UTC", at)
+				}
+			}
+		}},
+
+	{"a payload is kept byte for byte",
+		"Codecs are free to make any bytes, and an import is megabytes.",
+		func(w *world) {
+			all := make([]byte, 256)
+			for i := range all {
+				all[i] = byte(i)
+			}
+			for _, payload := range [][]byte{nil, []byte("\x00"), all, bytes.Repeat(all, 8192)} {
+				c := request(terms("s"), box)
+				c.Payload = payload
+				w.create(c)
+				if got := w.get("s", c.ID).Payload; !bytes.Equal(got, payload) {
+					w.Errorf("got %d bytes that differ from the %d stored", len(got), len(payload))
+				}
+			}
+		}},
+
+	{"an unknown id is not found",
+		"A guessed id, an expired one and another store's are the same to a caller.",
+		func(w *world) {
+			rec := w.created(terms("s"))
+			_, unknown := w.b.Get(w.Context(), "s", backends.NewID(box))
+			_, other := w.b.Get(w.Context(), "other", rec.ID)
+			for _, err := range []error{unknown, other} {
+				if !errors.Is(err, backends.ErrNotFound) {
+					w.Errorf("got %v, want ErrNotFound", err)
+				}
+			}
+		}},
+
+	{"an exclusive mailbox has one live request",
+		"Two updates of one machine at once break it.",
+		func(w *world) {
+			t := terms("s")
+			t.Exclusive = true
+			first := w.created(t)
+			w.wantBusy(t, first.ID)
+			running := w.popOne(t)
+			w.wantBusy(t, first.ID)
+			w.end(completion(t, running))
+			w.created(t)
+		}},
+
+	{"exclusive is for one mailbox and one store",
+		"One machine's update must not block another's.",
+		func(w *world) {
+			t := terms("s")
+			t.Exclusive = true
+			w.created(t)
+			w.create(request(t, "runtime-2"))
+			other := t
+			other.Store = "s2"
+			w.created(other)
+		}},
+
+	{"a timed-out request frees an exclusive mailbox",
+		"A machine that never came back must not block its mailbox for ever.",
+		func(w *world) {
+			t := terms("s")
+			t.Exclusive, t.PendingTimeout = true, short
+			first := w.created(t)
+			w.untilStatus("s", first.ID, backends.StatusTimeout)
+			w.created(t)
+		}},
+
+	{"exclusive outlasts the pending timeout of a request that runs on",
+		"A marker that expires with the first deadline lets a second update start beside the first.",
+		func(w *world) {
+			t := terms("s")
+			t.Exclusive, t.PendingTimeout, t.Retention = true, short, time.Millisecond
+			first := w.created(t)
+			running := w.popOne(t)
+			w.pass(2 * short)
+			w.wantBusy(t, first.ID)
+
+			shorter := t
+			shorter.RunningTimeout = 4 * short
+			if err := w.b.Extend(w.Context(), backends.Extend{Terms: shorter, ID: first.ID, Attempt: 1}); err != nil {
+				w.Fatalf("Extend: %v", err)
+			}
+			if err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: first.ID, Attempt: 1}); err != nil {
+				w.Fatalf("Extend: %v", err)
+			}
+			w.pass(5 * short)
+			w.wantBusy(t, first.ID)
+			w.end(completion(t, running))
+		}},
+
+	{"a full mailbox refuses and stores nothing",
+		"A machine that is away must not fill the store.",
+		func(w *world) {
+			t := terms("s")
+			t.MaxPending = 3
+			for range 3 {
+				w.created(t)
+			}
+			refused := request(t, box)
+			if _, err := w.b.Create(w.Context(), refused); !errors.Is(err, backends.ErrFull) {
+				w.Fatalf("got %v, want ErrFull", err)
+			}
+			if _, err := w.b.Get(w.Context(), "s", refused.ID); !errors.Is(err, backends.ErrNotFound) {
+				w.Errorf("the refused request: got %v, want ErrNotFound", err)
+			}
+			w.create(request(t, "runtime-2"))
+		}},
+
+	{"a full mailbox counts only what can be claimed",
+		"A cap that counts running, ended or timed-out requests says full when it is not.",
+		func(w *world) {
+			t := terms("s")
+			t.MaxPending = 2
+			brief := t
+			brief.PendingTimeout = short
+			lost := w.created(brief)
+			w.untilStatus("s", lost.ID, backends.StatusTimeout)
+			w.created(t)
+			ended := w.created(t)
+			w.end(completion(t, ended))
+			w.created(t)
+			w.pop(t, 1)
+			w.created(t)
+			if _, err := w.b.Create(w.Context(), request(t, box)); !errors.Is(err, backends.ErrFull) {
+				w.Errorf("with two pending: got %v, want ErrFull", err)
+			}
+		}},
+
+	{"64 callers never overfill a mailbox or share an exclusive one",
+		"A limit that is checked in one step and acted on in the next is none.",
+		func(w *world) {
+			capped, exclusive := terms("capped"), terms("exclusive")
+			capped.MaxPending, exclusive.Exclusive = 5, true
+			w.together(64, func(int) {
+				_, err := w.b.Create(w.Context(), request(capped, box))
+				w.allow(err, backends.ErrFull)
+				_, err = w.b.Create(w.Context(), request(exclusive, box))
+				w.allow(err, backends.ErrBusy)
+			})
+			if got := len(w.pop(capped, 100)); got != 5 {
+				w.Errorf("%d requests were admitted, want 5", got)
+			}
+			if got := len(w.pop(exclusive, 100)); got != 1 {
+				w.Errorf("%d exclusive requests were admitted, want 1", got)
+			}
+		}},
+}
+
+// wantBusy checks that box refuses another request because of this live one.
+func (w *world) wantBusy(t backends.Terms, live string) {
+	w.Helper()
+	refused := request(t, box)
+	_, err := w.b.Create(w.Context(), refused)
+	var busy *backends.BusyError
+	if !errors.As(err, &busy) || !errors.Is(err, backends.ErrBusy) || busy.ID != live {
+		w.Fatalf("got %v, want a BusyError with id %s", err, live)
+	}
+	if _, err := w.b.Get(w.Context(), t.Store, refused.ID); !errors.Is(err, backends.ErrNotFound) {
+		w.Fatalf("the refused request: got %v, want ErrNotFound", err)
+	}
+}
+
+func checkNew(w *world, c backends.Create, got backends.Record) {
+	w.Helper()
+	want := backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
+		Codec: c.Codec, Payload: c.Payload,
+		CreatedAt: got.CreatedAt, UpdatedAt: got.CreatedAt,
+		Deadline: got.CreatedAt.Add(c.PendingTimeout), LastDeadline: got.CreatedAt.Add(c.PendingTimeout)}
+	if got.CreatedAt.IsZero() {
+		w.Error("CreatedAt is zero")
+	}
+	checkSame(w, got, want)
+}
+
+func checkSame(w *world, got, want backends.Record) {
+	w.Helper()
+	if g, want := show(got), show(want); g != want {
+		w.Errorf("got  %s\nwant %s", g, want)
+	}
+}
+
+// show writes a record out so that two can be compared and read.
+func show(r backends.Record) string {
+	return fmt.Sprintf("%s in %q %s attempt %d error %q codec %q payload %q created %v updated %v started %v "+
+		"deadline %v last %v", r.ID, r.Mailbox, r.Status, r.Attempt, r.Error, r.Codec, r.Payload,
+		r.CreatedAt, r.UpdatedAt, r.StartedAt, r.Deadline, r.LastDeadline)
+}

@@ -1,0 +1,209 @@
+package backendtest
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+var endCases = []testCase{
+	{"an end stores its outcome, answer and time",
+		"It is what the front end has been waiting for.",
+		func(w *world) {
+			t := terms("s")
+			made := w.created(t)
+			running := w.popOne(t)
+			e := completion(t, running)
+			e.Outcome, e.Error, e.Codec = "conflict", strings.Repeat("long ü ", 1000), "other"
+			at := w.end(e)
+			want := running
+			want.Status, want.Error, want.Codec, want.Payload = e.Outcome, e.Error, e.Codec, e.Payload
+			want.UpdatedAt = at
+			checkSame(w, w.get("s", made.ID), want)
+			if at.Before(running.UpdatedAt) {
+				w.Errorf("ended at %v, before it was claimed at %v", at, running.UpdatedAt)
+			}
+		}},
+
+	{"a request may end before any claim, and leaves the queue",
+		"A front end answers from a cache, or the requester gives up.",
+		func(w *world) {
+			t := terms("s")
+			for _, giveUp := range []bool{false, true} {
+				e := completion(t, w.created(t))
+				e.GiveUp = giveUp
+				w.end(e)
+				if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+					w.Errorf("give up %v: the request can still be claimed", giveUp)
+				}
+			}
+		}},
+
+	{"giving up takes any attempt and keeps the payload",
+		"The requester does not know which attempt is running, and has no answer to store.",
+		func(w *world) {
+			t := terms("s")
+			made := w.created(t)
+			w.popOne(t)
+			w.end(backends.End{Terms: t, ID: made.ID, Outcome: backends.StatusTimeout, Error: "gave up",
+				Attempt: 77, Codec: "none", Payload: []byte("none"), GiveUp: true})
+			got := w.get("s", made.ID)
+			if got.Status != backends.StatusTimeout || got.Error != "gave up" {
+				w.Errorf("got %s with error %q", got.Status, got.Error)
+			}
+			if got.Codec != made.Codec || string(got.Payload) != string(made.Payload) {
+				w.Errorf("got codec %q payload %q, want them as created", got.Codec, got.Payload)
+			}
+		}},
+
+	{"an end needs the attempt that is stored",
+		"A worker that guesses, or one of an older claim, must not speak for the current one.",
+		func(w *world) {
+			t := terms("s")
+			unclaimed := w.created(t)
+			e := completion(t, unclaimed)
+			e.Attempt = 1
+			w.wantEndError(e, backends.ErrStaleClaim)
+			running := w.popOne(t)
+			for _, attempt := range []int{0, 2} {
+				e := completion(t, running)
+				e.Attempt = attempt
+				w.wantEndError(e, backends.ErrStaleClaim)
+			}
+			checkSame(w, w.get("s", running.ID), running)
+		}},
+
+	{"ending what is not there is not found",
+		"A report can come long after the record has gone.",
+		func(w *world) {
+			t := terms("s")
+			e := completion(t, backends.Record{ID: backends.NewID(box)})
+			w.wantEndError(e, backends.ErrNotFound)
+			e = completion(t, w.created(t))
+			e.Store = "other"
+			w.wantEndError(e, backends.ErrNotFound)
+		}},
+
+	{"an ended request never changes again",
+		"A front end has read it, and may have acted on it.",
+		func(w *world) {
+			t := terms("s")
+			for _, outcome := range []string{backends.StatusCompleted, backends.StatusFailed,
+				backends.StatusTimeout, "conflict"} {
+				w.created(t)
+				e := completion(t, w.popOne(t))
+				e.Outcome = outcome
+				w.end(e)
+				w.checkFinal(t, e.ID, 1)
+			}
+		}},
+
+	{"a timed-out request never changes again",
+		"A reader saw the timeout; a late report must not undo it.",
+		func(w *world) {
+			t, brief := terms("s"), terms("s")
+			brief.PendingTimeout, brief.RunningTimeout = short, short
+			unclaimed := w.created(brief)
+			w.untilStatus("s", unclaimed.ID, backends.StatusTimeout)
+			w.checkFinal(t, unclaimed.ID, 0)
+
+			claimed := w.created(t)
+			w.popOne(brief)
+			w.untilStatus("s", claimed.ID, backends.StatusTimeout)
+			w.checkFinal(t, claimed.ID, 1)
+		}},
+
+	{"64 endings at once: one stands",
+		"Complete, fail, timeout and claim meet at the same instant on different nodes.",
+		func(w *world) {
+			t := terms("s")
+			for range 20 {
+				running := w.raceRunning(t)
+				var won atomic.Int32
+				var outcome atomic.Value
+				w.together(64, func(i int) {
+					e := completion(t, running)
+					e.Outcome = []string{backends.StatusCompleted, backends.StatusFailed, backends.StatusTimeout}[i%3]
+					e.GiveUp = i%3 == 2
+					_, err := w.b.End(w.Context(), e)
+					w.allow(err, backends.ErrEnded)
+					if err == nil {
+						won.Add(1)
+						outcome.Store(e.Outcome)
+					}
+				})
+				if got := w.get("s", running.ID).Status; won.Load() != 1 || got != outcome.Load() {
+					w.Fatalf("%d endings won, the last of them %v; the record says %s", won.Load(), outcome.Load(), got)
+				}
+			}
+		}},
+
+	{"a claim and an end at once: both or one, never a claim of what has ended",
+		"A worker must not start what its requester has given up.",
+		func(w *world) {
+			t := terms("s")
+			for range 50 {
+				made := w.created(t)
+				var claimed []backends.Record
+				var endErr error
+				w.together(2, func(i int) {
+					if i == 0 {
+						claimed = w.pop(t, 1)
+					} else {
+						_, endErr = w.b.End(w.Context(), completion(t, made))
+					}
+				})
+				w.allow(endErr, backends.ErrStaleClaim)
+				if (endErr == nil) == (len(claimed) == 1) {
+					w.Fatalf("claimed %d, and ended unclaimed with %v", len(claimed), endErr)
+				}
+			}
+		}},
+}
+
+// raceRunning returns a request that is running.
+func (w *world) raceRunning(t backends.Terms) backends.Record {
+	w.Helper()
+	w.created(t)
+	return w.popOne(t)
+}
+
+func (w *world) wantEndError(e backends.End, want error) {
+	w.Helper()
+	if _, err := w.b.End(w.Context(), e); !errors.Is(err, want) {
+		w.Errorf("End: got %v, want %v", err, want)
+	}
+}
+
+// checkFinal tries everything that could change an ended record.
+func (w *world) checkFinal(t backends.Terms, id string, attempt int) {
+	w.Helper()
+	final := w.get(t.Store, id)
+	for _, outcome := range []string{backends.StatusCompleted, backends.StatusFailed, backends.StatusTimeout} {
+		for _, giveUp := range []bool{false, true} {
+			for _, attempt := range []int{0, attempt, attempt + 1} {
+				_, err := w.b.End(w.Context(), backends.End{Terms: t, ID: id, Outcome: outcome, Attempt: attempt,
+					Codec: "raw", Payload: []byte("late"), GiveUp: giveUp})
+				var ended *backends.EndedError
+				if !errors.As(err, &ended) {
+					w.Fatalf("End as %s: got %v, want an EndedError", outcome, err)
+				}
+				checkSame(w, ended.Record, final)
+			}
+		}
+	}
+	w.wantExtendError(backends.Extend{Terms: t, ID: id, Attempt: attempt}, backends.ErrEnded)
+	if got := w.pop(t, 100); len(got) != 0 {
+		w.Errorf("the ended request can be claimed: %v", ids(got))
+	}
+	checkSame(w, w.get(t.Store, id), final)
+}
+
+func (w *world) wantExtendError(e backends.Extend, want error) {
+	w.Helper()
+	if err := w.b.Extend(w.Context(), e); !errors.Is(err, want) {
+		w.Errorf("Extend: got %v, want %v", err, want)
+	}
+}

@@ -1,0 +1,207 @@
+package backendtest
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+var repeatCases = []testCase{
+	{"a repeated create returns the first request, whatever it has become",
+		"A client library sends a command again when its reply was lost, perhaps after a worker has acted.",
+		func(w *world) {
+			t := terms("s")
+			c := request(t, box)
+			made := w.create(c)
+			again := c
+			again.Payload = []byte("another question")
+			checkSame(w, w.create(again), made)
+			running := w.popOne(t)
+			checkSame(w, w.create(again), running)
+			w.end(completion(t, running))
+			checkSame(w, w.create(again), w.get("s", c.ID))
+			if got := w.pop(t, 100); len(got) != 0 {
+				w.Errorf("the repeats can be claimed: %v", ids(got))
+			}
+		}},
+
+	{"a repeated create is answered before busy and full",
+		"The caller's own request must not be the reason to refuse it.",
+		func(w *world) {
+			t := terms("s")
+			t.Exclusive, t.MaxPending = true, 1
+			c := request(t, box)
+			made := w.create(c)
+			checkSame(w, w.create(c), made)
+		}},
+
+	{"64 creates of one id make one request",
+		"Two nodes that get the same idempotency key at once have to agree.",
+		func(w *world) {
+			t := terms("s")
+			c := request(t, box)
+			w.together(64, func(int) { w.create(c) })
+			if got := w.pop(t, 100); len(got) != 1 {
+				w.Errorf("got %d requests, want 1", len(got))
+			}
+		}},
+
+	{"a repeated claim returns the same requests and takes no more",
+		"A poll whose answer was lost would strand what it took until the deadline.",
+		func(w *world) {
+			a, b := terms("a"), terms("b")
+			c := poll(box, a, b)
+			for range 3 {
+				w.created(a)
+				w.created(b)
+			}
+			first := w.claim(c)
+			c.From[0].Limit, c.From[1].Limit = 100, 100
+			second := w.claim(c)
+			for i := range first {
+				if !slices.Equal(ids(second[i]), ids(first[i])) {
+					w.Fatalf("got %v, then %v", ids(first[i]), ids(second[i]))
+				}
+				checkSame(w, second[i][0], first[i][0])
+			}
+		}},
+
+	{"a repeated claim finds its results by store, not by position",
+		"Nodes of two versions may list their stores in different order.",
+		func(w *world) {
+			a, b := terms("a"), terms("b")
+			inA := w.created(a)
+			c := poll(box, a, b)
+			w.claim(c)
+			c.From[0], c.From[1] = c.From[1], c.From[0]
+			if got := w.claim(c); len(got[0]) != 0 || !slices.Equal(ids(got[1]), []string{inA.ID}) {
+				w.Errorf("got %v and %v, want nothing of b and %s of a", ids(got[0]), ids(got[1]), inA.ID)
+			}
+		}},
+
+	{"64 claims of one id get the same request",
+		"A load balancer may send the retry to another node while the first is still at work.",
+		func(w *world) {
+			t := terms("s")
+			for range 3 {
+				w.created(t)
+			}
+			c := poll(box, t)
+			var mu sync.Mutex
+			got := map[string]int{}
+			w.together(64, func(int) {
+				for _, id := range ids(w.claim(c)[0]) {
+					mu.Lock()
+					got[id]++
+					mu.Unlock()
+				}
+			})
+			if len(got) != 1 || got[first(got)] != 64 {
+				w.Errorf("got %v, want one request 64 times", got)
+			}
+		}},
+
+	{"a repeated claim leaves out what has ended",
+		"Its work is done; handing it out again would do it twice.",
+		func(w *world) {
+			t := terms("s")
+			w.created(t)
+			w.created(t)
+			c := poll(box, t)
+			c.From[0].Limit = 2
+			got := w.claim(c)[0]
+			w.end(completion(t, got[0]))
+			if again := w.claim(c)[0]; !slices.Equal(ids(again), ids(got[1:])) {
+				w.Errorf("got %v, want %v", ids(again), ids(got[1:]))
+			}
+		}},
+
+	{"a repeated claim leaves out what lapsed and what another claim has since",
+		"The newer attempt is the only one that may end it.",
+		func(w *world) {
+			lapsing, lasting := retried(2), terms("lasting")
+			lapsed, stays := w.created(lapsing), w.created(lasting)
+			c := poll(box, lapsing, lasting)
+			w.claim(c)
+			check := func(when string) {
+				w.Helper()
+				if got := w.claim(c); len(got[0]) != 0 || !slices.Equal(ids(got[1]), []string{stays.ID}) {
+					w.Errorf("%s: got %v and %v, want only %s", when, ids(got[0]), ids(got[1]), stays.ID)
+				}
+			}
+			w.untilStatus("s", lapsed.ID, backends.StatusPending)
+			check("lapsed")
+			lapsing.RunningTimeout = long
+			w.popOne(lapsing)
+			check("claimed again")
+		}},
+
+	{"a claim that found nothing is not remembered",
+		"A worker that polls with one id until it gets something must get something.",
+		func(w *world) {
+			t := terms("s")
+			c := poll(box, t)
+			w.claim(c)
+			made := w.created(t)
+			if got := w.claim(c)[0]; !slices.Equal(ids(got), []string{made.ID}) {
+				w.Errorf("got %v, want %s", ids(got), made.ID)
+			}
+		}},
+
+	{"another claim id claims on its own",
+		"Two workers of one mailbox must not get each other's work.",
+		func(w *world) {
+			t := terms("s")
+			w.created(t)
+			w.created(t)
+			one, two := w.popOne(t), w.popOne(t)
+			if one.ID == two.ID {
+				w.Errorf("both claims got %s", one.ID)
+			}
+		}},
+
+	{"a repeated extend extends",
+		"A worker that lost the answer tries again at once.",
+		func(w *world) {
+			t := terms("s")
+			made := w.created(t)
+			w.popOne(t)
+			for range 3 {
+				if err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: made.ID, Attempt: 1}); err != nil {
+					w.Fatalf("Extend: %v", err)
+				}
+			}
+			if got := w.get("s", made.ID); got.Attempt != 1 || got.Status != backends.StatusRunning {
+				w.Errorf("got %s at attempt %d", got.Status, got.Attempt)
+			}
+		}},
+
+	{"a repeated end is told what the first one wrote",
+		"From it the caller sees that its own words stand, and that its report has arrived.",
+		func(w *world) {
+			t := terms("s")
+			made := w.created(t)
+			e := completion(t, w.popOne(t))
+			e.Outcome, e.Error = backends.StatusFailed, "disk full\n\"/\" \x01 ü"
+			at := w.end(e)
+			_, err := w.b.End(w.Context(), e)
+			var ended *backends.EndedError
+			if !errors.As(err, &ended) || !errors.Is(err, backends.ErrEnded) {
+				w.Fatalf("got %v, want an EndedError", err)
+			}
+			want := w.get("s", made.ID)
+			checkSame(w, ended.Record, want)
+			if want.Error != e.Error || string(want.Payload) != string(e.Payload) || !want.UpdatedAt.Equal(at) {
+				w.Errorf("stored %s, want error, payload and time (%v) of the first end", show(want), at)
+			}
+		}},
+}
+
+func first(m map[string]int) string {
+	for key := range m {
+		return key
+	}
+	return ""
+}

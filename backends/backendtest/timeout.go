@@ -1,0 +1,148 @@
+package backendtest
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+var timeoutCases = []testCase{
+	{"an unclaimed request times out at its deadline",
+		"The front end learns that nobody came, at a time that every node agrees on.",
+		func(w *world) {
+			t := terms("s")
+			t.PendingTimeout = short
+			made := w.created(t)
+			got := w.untilStatus("s", made.ID, backends.StatusTimeout)
+			want := made
+			want.Status, want.UpdatedAt, want.Error = backends.StatusTimeout, made.Deadline, got.Error
+			checkSame(w, got, want)
+			w.checkReason(got, "no worker claimed", short.String())
+			checkSame(w, w.get("s", made.ID), got)
+		}},
+
+	{"a silent worker's request times out at its deadline",
+		"The front end learns that the machine died with it.",
+		func(w *world) {
+			t := terms("s")
+			t.RunningTimeout = short
+			w.created(t)
+			running := w.popOne(t)
+			got := w.untilStatus("s", running.ID, backends.StatusTimeout)
+			want := running
+			want.Status, want.UpdatedAt, want.Error = backends.StatusTimeout, running.Deadline, got.Error
+			checkSame(w, got, want)
+			w.checkReason(got, "attempt 1", short.String())
+		}},
+
+	{"an extended request lives on",
+		"A long import must not time out under a worker that says it is still there.",
+		func(w *world) {
+			t, brief := terms("s"), terms("s")
+			brief.RunningTimeout = 4 * short
+			w.created(t)
+			running := w.popOne(brief)
+			if err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: running.ID, Attempt: 1}); err != nil {
+				w.Fatalf("Extend: %v", err)
+			}
+			w.pass(5 * short)
+			got := w.get("s", running.ID)
+			want := running
+			want.UpdatedAt = got.UpdatedAt
+			want.Deadline = got.UpdatedAt.Add(long)
+			want.LastDeadline = want.Deadline
+			checkSame(w, got, want)
+			w.end(completion(t, got))
+		}},
+
+	{"an extension may also be the shorter one",
+		"The deadline is now plus the timeout, nothing else, so that it can be told in advance.",
+		func(w *world) {
+			t, brief := terms("s"), terms("s")
+			brief.RunningTimeout = short
+			w.created(t)
+			running := w.popOne(t)
+			if err := w.b.Extend(w.Context(), backends.Extend{Terms: brief, ID: running.ID, Attempt: 1}); err != nil {
+				w.Fatalf("Extend: %v", err)
+			}
+			got := w.untilStatus("s", running.ID, backends.StatusTimeout)
+			w.checkReason(got, "attempt 1", short.String())
+		}},
+
+	{"extend is for the running claim alone",
+		"A worker that lost its claim has to learn it, not revive it.",
+		func(w *world) {
+			t := terms("s")
+			made := w.created(t)
+			extend := func(id string, attempt int) backends.Extend {
+				return backends.Extend{Terms: t, ID: id, Attempt: attempt}
+			}
+			w.wantExtendError(extend(made.ID, 0), backends.ErrStaleClaim)
+			w.wantExtendError(extend(made.ID, 1), backends.ErrStaleClaim)
+			w.popOne(t)
+			w.wantExtendError(extend(made.ID, 0), backends.ErrStaleClaim)
+			w.wantExtendError(extend(made.ID, 2), backends.ErrStaleClaim)
+			w.wantExtendError(extend(backends.NewID(box), 1), backends.ErrNotFound)
+		}},
+
+	{"a timed-out request stays readable, then goes",
+		"It must not vanish before it could be read as ended, nor stay for ever.",
+		func(w *world) {
+			t := terms("s")
+			t.PendingTimeout, t.Retention = short, 4*short
+			made := w.created(t)
+			w.untilStatus("s", made.ID, backends.StatusTimeout)
+			w.untilGone("s", made.ID, made.LastDeadline.Add(t.Retention))
+		}},
+
+	{"an ended request stays readable, then goes",
+		"Storage frees itself, but the front end gets its time to read.",
+		func(w *world) {
+			t, brief := terms("s"), terms("s")
+			brief.Retention = 4 * short
+			made := w.created(t)
+			at := w.end(completion(brief, made))
+			w.untilGone("s", made.ID, at.Add(brief.Retention))
+			c := request(t, box)
+			c.ID = made.ID
+			checkNew(w, c, w.create(c))
+		}},
+
+	{"a claim keeps the record for as long as the claim may run",
+		"A record that expires by its first deadline is lost under the worker.",
+		func(w *world) {
+			t := terms("s")
+			t.PendingTimeout, t.Retention = short, time.Millisecond
+			w.created(t)
+			running := w.popOne(t)
+			w.pass(3 * short)
+			w.end(completion(terms("s"), w.get("s", running.ID)))
+		}},
+}
+
+// checkReason checks that an error text tells a person what happened.
+func (w *world) checkReason(rec backends.Record, parts ...string) {
+	w.Helper()
+	for _, part := range parts {
+		if !strings.Contains(rec.Error, part) {
+			w.Errorf("error %q does not say %q", rec.Error, part)
+		}
+	}
+}
+
+// untilGone waits until a record is not found, and checks that it was there until then.
+func (w *world) untilGone(store, id string, earliest time.Time) {
+	w.Helper()
+	w.until("the record has gone", func() bool {
+		before := w.clock()
+		_, err := w.b.Get(w.Context(), store, id)
+		w.allow(err, backends.ErrNotFound)
+		gone := errors.Is(err, backends.ErrNotFound)
+		if gone && w.clock().Before(earliest) {
+			w.Fatalf("gone at %v, want it readable until %v", before, earliest)
+		}
+		return gone
+	})
+}

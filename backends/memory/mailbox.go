@@ -1,0 +1,46 @@
+package memory
+
+import (
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// mailbox is one store's share of one mailbox.
+type mailbox struct {
+	key     mailboxKey
+	entries int          // how many records name it
+	latest  *entry       // the newest, the only one that can be live where the store is Exclusive
+	queue   heap[*entry] // what can be claimed, by last deadline; may have timed out
+	running heap[*entry] // claims that have attempts left, by deadline; may have lapsed
+}
+
+// claimable returns how many requests a claim could get now. Afterwards the queue holds just these. What it
+// moves or drops, it moves or drops once, so each request pays for itself.
+func (m *mailbox) claimable(now time.Time) int {
+	for len(m.running) > 0 && now.After(m.running[0].at) {
+		e := m.running.pop().owner
+		m.queue.push(&e.queued, e.rec.LastDeadline, e)
+	}
+	for len(m.queue) > 0 && now.After(m.queue[0].at) {
+		m.queue.pop()
+	}
+	return len(m.queue)
+}
+
+// admits says why a new request is refused.
+func (m *mailbox) admits(t backends.Terms, now time.Time) error {
+	if t.Exclusive && m.latest != nil && !m.latest.rec.At(now).Ended() {
+		return &backends.BusyError{ID: m.latest.rec.ID}
+	}
+	if t.MaxPending > 0 && m.claimable(now) >= t.MaxPending {
+		return backends.ErrFull
+	}
+	return nil
+}
+
+// remove takes an entry out of the heap that it is in, if any.
+func (m *mailbox) remove(e *entry) {
+	m.queue.remove(&e.queued)
+	m.running.remove(&e.queued)
+}

@@ -1,0 +1,154 @@
+// Package memory keeps pending requests in this process. It is the embedded default: nothing to install,
+// every rule of the other backends, and gone when the process ends. All nodes that are to see the same
+// requests must share one Backend, which makes it right for a single node, for tests and for trying things:
+//
+//	store, err := pending.New(memory.New(), codec.JSON[Job](), policy)
+//
+// An operation costs O(log n) in the number of requests of its mailbox and of its partition; what has timed
+// out or expired is dropped by the operations that come after it, each paying for one or a few, so nothing
+// scans and no goroutine has to be stopped.
+package memory
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// Backend is a [backends.Backend] in memory. Make one with [New].
+type Backend struct {
+	start  time.Time // with its monotonic reading, so that a step of the wall clock moves no deadline
+	seed   maphash.Seed
+	shards [64]shard
+}
+
+// shard holds some partitions under a lock of its own.
+type shard struct {
+	mu        sync.Mutex
+	records   map[recordKey]*entry
+	mailboxes map[mailboxKey]*mailbox
+	claims    map[string]*claim // by Claim.ID
+	expiry    heap[expirer]     // of records and claims
+}
+
+type recordKey struct{ store, id string }
+type mailboxKey struct{ store, mailbox string }
+
+// New returns an empty Backend. There is nothing to close.
+func New() *Backend {
+	b := &Backend{start: time.Now(), seed: maphash.MakeSeed()}
+	for i := range b.shards {
+		b.shards[i].records = map[recordKey]*entry{}
+		b.shards[i].mailboxes = map[mailboxKey]*mailbox{}
+		b.shards[i].claims = map[string]*claim{}
+	}
+	return b
+}
+
+// lock locks the partition's shard and drops a little of what has expired there. The caller unlocks it.
+func (b *Backend) lock(partition string) (*shard, time.Time) {
+	s := &b.shards[maphash.String(b.seed, partition)%uint64(len(b.shards))]
+	s.mu.Lock()
+	now := b.now()
+	s.dropExpired(now)
+	return s, now
+}
+
+func (b *Backend) now() time.Time {
+	return time.UnixMicro(b.start.UnixMicro() + time.Since(b.start).Microseconds()).UTC()
+}
+
+// Create implements [backends.Backend].
+func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return backends.Record{}, err
+	}
+	s, now := b.lock(backends.PartitionOf(c.ID))
+	defer s.mu.Unlock()
+	if e := s.find(c.Store, c.ID, now); e != nil {
+		return e.view(now), nil
+	}
+	m := s.mailbox(c.Store, c.Mailbox)
+	if err := m.admits(c.Terms, now); err != nil {
+		return backends.Record{}, err
+	}
+	return s.add(m, c, now).view(now), nil
+}
+
+// Get implements [backends.Backend].
+func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return backends.Record{}, err
+	}
+	s, now := b.lock(backends.PartitionOf(id))
+	defer s.mu.Unlock()
+	e := s.find(store, id, now)
+	if e == nil {
+		return backends.Record{}, backends.ErrNotFound
+	}
+	return e.view(now), nil
+}
+
+// HasPending implements [backends.Backend].
+func (b *Backend) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	s, now := b.lock(backends.Partition(mailbox))
+	defer s.mu.Unlock()
+	m := s.mailboxes[mailboxKey{store, mailbox}]
+	return m != nil && m.claimable(now) > 0, nil
+}
+
+// Claim implements [backends.Backend].
+func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s, now := b.lock(backends.Partition(c.Mailbox))
+	defer s.mu.Unlock()
+	memo := s.claims[c.ID]
+	if memo == nil || now.After(memo.expiry.at) {
+		memo = s.claim(c, now)
+	}
+	return memo.results(c.From, now), nil
+}
+
+// Extend implements [backends.Backend].
+func (b *Backend) Extend(ctx context.Context, x backends.Extend) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s, now := b.lock(backends.PartitionOf(x.ID))
+	defer s.mu.Unlock()
+	e, err := s.live(x.Store, x.ID, now)
+	if err != nil {
+		return err
+	}
+	if e.rec.Attempt != x.Attempt || e.rec.At(now).Status != backends.StatusRunning {
+		return backends.ErrStaleClaim
+	}
+	s.run(e, x.Terms, now)
+	return nil
+}
+
+// End implements [backends.Backend].
+func (b *Backend) End(ctx context.Context, end backends.End) (time.Time, error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	s, now := b.lock(backends.PartitionOf(end.ID))
+	defer s.mu.Unlock()
+	e, err := s.live(end.Store, end.ID, now)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if e.rec.Attempt != end.Attempt && !end.GiveUp {
+		return time.Time{}, backends.ErrStaleClaim
+	}
+	s.end(e, end, now)
+	return now, nil
+}

@@ -1,0 +1,158 @@
+package memory
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// entry is a stored request.
+type entry struct {
+	rec    backends.Record // as stored: At has not been applied
+	key    recordKey
+	in     *mailbox
+	queued slot[*entry]  // its place in in.queue or in.running, if it has one
+	expiry slot[expirer] // when it is forgotten
+}
+
+// expirer is what a shard forgets by itself: an entry or a claim.
+type expirer interface{ expire(*shard) }
+
+// view is the record as a caller gets it, with a payload of its own.
+func (e *entry) view(now time.Time) backends.Record {
+	rec := e.rec.At(now)
+	rec.Payload = bytes.Clone(rec.Payload)
+	return rec
+}
+
+func (e *entry) expire(s *shard) {
+	delete(s.records, e.key)
+	e.in.remove(e)
+	if e.in.latest == e {
+		e.in.latest = nil
+	}
+	s.release(e.in)
+}
+
+// expiredBite is how many expired things an operation forgets at most. An operation adds at most one of them
+// a request and one a claim, so the bites keep up.
+const expiredBite = 8
+
+func (s *shard) dropExpired(now time.Time) {
+	for range expiredBite {
+		if len(s.expiry) == 0 || !now.After(s.expiry[0].at) {
+			return
+		}
+		s.expiry.pop().owner.expire(s)
+	}
+}
+
+// find returns the entry, or nil when there is none or when it is due to be forgotten.
+func (s *shard) find(store, id string, now time.Time) *entry {
+	e := s.records[recordKey{store, id}]
+	if e != nil && now.After(e.expiry.at) {
+		s.expiry.remove(&e.expiry)
+		e.expire(s)
+		return nil
+	}
+	return e
+}
+
+// live returns the entry if it has neither ended nor timed out.
+func (s *shard) live(store, id string, now time.Time) (*entry, error) {
+	e := s.find(store, id, now)
+	if e == nil {
+		return nil, backends.ErrNotFound
+	}
+	if e.rec.At(now).Ended() {
+		return nil, &backends.EndedError{Record: e.view(now)}
+	}
+	return e, nil
+}
+
+// mailbox returns the store's mailbox, made if need be.
+func (s *shard) mailbox(store, name string) *mailbox {
+	key := mailboxKey{store, name}
+	m := s.mailboxes[key]
+	if m == nil {
+		m = &mailbox{key: key}
+		s.mailboxes[key] = m
+	}
+	return m
+}
+
+// release forgets a mailbox that holds nothing.
+func (s *shard) release(m *mailbox) {
+	m.entries--
+	if m.entries == 0 {
+		delete(s.mailboxes, m.key)
+	}
+}
+
+// add stores a new request.
+func (s *shard) add(m *mailbox, c backends.Create, now time.Time) *entry {
+	deadline := now.Add(c.PendingTimeout)
+	e := &entry{key: recordKey{c.Store, c.ID}, in: m, rec: backends.Record{
+		ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
+		Codec: c.Codec, Payload: bytes.Clone(c.Payload),
+		CreatedAt: now, UpdatedAt: now, Deadline: deadline, LastDeadline: deadline,
+	}}
+	s.records[e.key] = e
+	m.entries++
+	m.latest = e
+	m.queue.push(&e.queued, deadline, e)
+	s.expiry.push(&e.expiry, deadline.Add(c.Retention), e)
+	return e
+}
+
+// claim hands out what the stores of c have, and remembers it if it is anything.
+func (s *shard) claim(c backends.Claim, now time.Time) *claim {
+	memo := &claim{id: c.ID}
+	for _, from := range c.From {
+		m := s.mailboxes[mailboxKey{from.Store, c.Mailbox}]
+		for range from.Limit {
+			if m == nil || m.claimable(now) == 0 {
+				break
+			}
+			memo.add(s.start(m.queue[0].owner, from.Terms, now))
+		}
+	}
+	if len(memo.taken) > 0 {
+		s.claims[c.ID] = memo
+		s.expiry.push(&memo.expiry, memo.until, memo)
+	}
+	return memo
+}
+
+// start makes a claimable entry run at its next attempt.
+func (s *shard) start(e *entry, t backends.Terms, now time.Time) *entry {
+	e.rec.Status = backends.StatusRunning
+	e.rec.Attempt++
+	e.rec.StartedAt = now
+	s.run(e, t, now)
+	return e
+}
+
+// run gives a running entry a new deadline.
+func (s *shard) run(e *entry, t backends.Terms, now time.Time) {
+	e.in.remove(e)
+	e.rec.UpdatedAt = now
+	e.rec.Deadline = now.Add(t.RunningTimeout)
+	e.rec.LastDeadline = e.rec.Deadline
+	if e.rec.Attempt < t.MaxAttempts {
+		e.rec.LastDeadline = e.rec.Deadline.Add(t.PendingTimeout)
+		e.in.running.push(&e.queued, e.rec.Deadline, e)
+	}
+	s.expiry.move(&e.expiry, e.rec.LastDeadline.Add(t.Retention))
+}
+
+// end writes the outcome of a live entry.
+func (s *shard) end(e *entry, end backends.End, now time.Time) {
+	e.in.remove(e)
+	e.rec.Status, e.rec.Error, e.rec.UpdatedAt = end.Outcome, end.Error, now
+	if !end.GiveUp {
+		e.rec.Codec, e.rec.Payload = end.Codec, bytes.Clone(end.Payload)
+	}
+	s.expiry.move(&e.expiry, now.Add(end.Retention))
+}
