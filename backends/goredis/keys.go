@@ -1,0 +1,26 @@
+package goredis
+
+// keys makes the keys of one store in one partition:
+//
+//	<prefix>{<partition>}:<store>/r/<id>        a record: a string, see record.go
+//	<prefix>{<partition>}:<store>/q/<mailbox>   pending requests: a sorted set of ids by deadline
+//	<prefix>{<partition>}:<store>/l/<mailbox>   claims that have attempts left: a sorted set by deadline, of the
+//	                                            last deadline in 16 digits and the id
+//	<prefix>{<partition>}:<store>/x/<mailbox>   the newest request of an Exclusive mailbox: its id
+//	<prefix>{<partition>}:/c/<claim id>         what a claim took: for each request a line with its attempt in
+//	                                            4 digits and its record's key
+//
+// No store's name has a slash, and the mailbox comes last, so no two of them are ever the same key. Everything
+// has a time to live: a record its retention, a queue until a second after the last of its deadlines, a marker
+// until its request's last deadline, a claim until the latest deadline that it set.
+type keys struct{ start string }
+
+func (b *Backend) keys(partition, store string) keys {
+	return keys{b.prefix + "{" + partition + "}:" + store}
+}
+
+func (k keys) record(id string) string       { return k.start + "/r/" + id }
+func (k keys) queue(mailbox string) string   { return k.start + "/q/" + mailbox }
+func (k keys) lapsing(mailbox string) string { return k.start + "/l/" + mailbox }
+func (k keys) marker(mailbox string) string  { return k.start + "/x/" + mailbox }
+func (k keys) claim(id string) string        { return k.start + "/c/" + id }

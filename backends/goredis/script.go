@@ -1,0 +1,140 @@
+package goredis
+
+import (
+	"context"
+	"crypto/sha1"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+//go:embed scripts
+var sources embed.FS
+
+// script is one operation, as the server runs it.
+type script struct{ source, sha string }
+
+var (
+	createScript  = load("create")
+	getScript     = load("get")
+	pendingScript = load("pending")
+	claimScript   = load("claim")
+	extendScript  = load("extend")
+	endScript     = load("end")
+)
+
+// load reads an embedded script and joins the prelude in front of it.
+func load(name string) script {
+	source := read("prelude") + "\n" + read(name)
+	sum := sha1.Sum([]byte(source))
+	return script{source: source, sha: hex.EncodeToString(sum[:])}
+}
+
+func read(name string) string {
+	source, err := sources.ReadFile("scripts/" + name + ".lua")
+	if err != nil {
+		panic(err) // the name is wrong in this file
+	}
+	return string(source)
+}
+
+// run runs a script by its hash, and in full when the server does not have it. Both are single commands, so
+// this also holds where the client gathers commands into pipelines.
+func (b *Backend) run(ctx context.Context, s script, keys []string, args ...any) (any, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	reply, err := b.eval(ctx, "evalsha", s.sha, keys, args)
+	if errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT") {
+		reply, err = b.eval(ctx, "eval", s.source, keys, args)
+	}
+	return reply, err
+}
+
+func (b *Backend) eval(ctx context.Context, command, script string, keys []string, args []any) (any, error) {
+	words := make([]any, 0, 3+len(keys)+len(args))
+	words = append(words, command, script, len(keys))
+	for _, key := range keys {
+		words = append(words, key)
+	}
+	cmd := redis.NewCmd(ctx, append(words, args...)...)
+	_ = b.client.Process(ctx, cmd) // cmd has the error
+	return cmd.Result()
+}
+
+// verdict is the reply of a script that acts on one request: the server's time, what it did, and a detail.
+type verdict struct {
+	now    time.Time
+	code   string
+	detail string
+}
+
+// decide runs such a script and turns each refusal into its error.
+func (b *Backend) decide(ctx context.Context, s script, id string, keys []string, args ...any) (verdict, error) {
+	reply, err := b.run(ctx, s, keys, args...)
+	if err != nil {
+		return verdict{}, err
+	}
+	v, err := unpack(reply)
+	if err != nil {
+		return verdict{}, err
+	}
+	switch v.code {
+	case "ok", "exists":
+		return v, nil
+	case "notfound":
+		return v, backends.ErrNotFound
+	case "stale":
+		return v, backends.ErrStaleClaim
+	case "full":
+		return v, backends.ErrFull
+	case "busy":
+		return v, &backends.BusyError{ID: v.detail}
+	case "corrupt":
+		return v, &backends.CorruptError{ID: id, Err: errors.New(v.detail)}
+	case "ended":
+		rec, err := v.record(id)
+		if err != nil {
+			return v, err
+		}
+		return v, &backends.EndedError{Record: rec}
+	}
+	return v, fmt.Errorf("goredis: a script answered %q, which this version does not know", v.code)
+}
+
+// record is the detail, read at the script's time.
+func (v verdict) record(id string) (backends.Record, error) {
+	rec, err := decodeRecord(id, v.detail)
+	if err != nil {
+		return backends.Record{}, err
+	}
+	return rec.At(v.now), nil
+}
+
+func unpack(reply any) (v verdict, err error) {
+	words, _ := reply.([]any)
+	if len(words) < 2 {
+		return v, unexpected(reply)
+	}
+	us, isTime := words[0].(int64)
+	code, isCode := words[1].(string)
+	if !isTime || !isCode {
+		return v, unexpected(reply)
+	}
+	if len(words) > 2 {
+		v.detail, _ = words[2].(string)
+	}
+	v.now, v.code = time.UnixMicro(us).UTC(), code
+	return v, nil
+}
+
+// unexpected says that a reply has not the form that the scripts give it, without what it holds.
+func unexpected(reply any) error {
+	return fmt.Errorf("goredis: a script answered with an unexpected %T", reply)
+}

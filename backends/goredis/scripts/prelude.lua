@@ -1,0 +1,74 @@
+-- Joined in front of every script. Times are microseconds since the epoch: numbers to reckon with, strings of
+-- 16 digits to store and to compare. record.go says what the bytes of a record mean; these functions are the
+-- only ones here that know.
+
+local function digits(us) return string.format('%016.0f', us) end
+
+-- The server's clock, as a number and as digits.
+local function clock()
+  local time = redis.call('TIME')
+  local us = time[1] * 1000000 + time[2]
+  return us, digits(us)
+end
+
+-- The millisecond at which a key may expire that is needed until us, for PXAT and PEXPIREAT.
+local function expiry(us) return string.format('%.0f', math.floor(us / 1000) + 1) end
+
+-- Why a record cannot be read, or nil. What GET gave instead of it (an error, with pcall) is no record either.
+local function unreadable(record)
+  if type(record) == 'table' then return record.err end
+  local _, last = string.find(record, '^1[pre]%d*')
+  if not last or last < 89 then return 'not a record of version 1' end
+end
+
+local function attempt_of(record) return tonumber(string.sub(record, 3, 6), 10) end
+local function deadline_of(record) return string.sub(record, 7, 22) end
+local function last_deadline_of(record) return string.sub(record, 23, 38) end
+local function created_of(record) return string.sub(record, 39, 54) end
+local function started_of(record) return string.sub(record, 71, 86) end
+local function after_head(record) return string.sub(record, 87) end
+local function mailbox_end(record) return 89 + tonumber(string.sub(record, 87, 89), 10) end
+local function mailbox_of(record) return string.sub(record, 90, mailbox_end(record)) end
+
+-- The head of a record: state is p(ending), r(unning) or e(nded), the times are digits.
+local function head(state, attempt, deadline, last_deadline, created, updated, started)
+  return '1' .. state .. string.format('%04d', attempt) .. deadline .. last_deadline .. created .. updated .. started
+end
+
+-- How a readable record reads at now: p(ending), which a lapsed one is again, r(unning) or e(nded).
+local function state_at(record, now)
+  local stored = string.sub(record, 2, 2)
+  if stored == 'e' or now > last_deadline_of(record) then return 'e' end
+  if stored == 'r' and now > deadline_of(record) then return 'p' end
+  return stored
+end
+
+-- The members of a mailbox's queues: pending requests by deadline, and claims that have attempts left by
+-- deadline, with the last deadline in front of the id.
+local ID_LENGTH = 30
+local function id_of(member) return string.sub(member, -ID_LENGTH) end
+local function lapsing_member(last_deadline, id) return last_deadline .. id end
+
+-- The key of kind q(ueue), l(apsing), x (exclusive) or r(ecord) that belongs with a record's key.
+local function sibling(record_key, kind, name) return string.sub(record_key, 1, -ID_LENGTH - 3) .. kind .. '/' .. name end
+
+-- Lets a key live until us at least, and a second more, since a TTL is told against another reading of the clock.
+local function keep_until(key, us, now)
+  local ttl = redis.call('PTTL', key)
+  if ttl < 0 or now + ttl * 1000 < us + 1000000 then redis.call('PEXPIREAT', key, expiry(us + 1000000)) end
+end
+
+-- How many requests a claim could get, counted no further than enough. lapsing may be nil.
+local function claimable(queue, lapsing, now, enough)
+  local count = redis.call('ZCOUNT', queue, now, '+inf')
+  local offset, page = 0, 100
+  while lapsing and count < enough do
+    local members = redis.call('ZREVRANGEBYSCORE', lapsing, '(' .. now, '-inf', 'LIMIT', offset, page)
+    for _, member in ipairs(members) do
+      if string.sub(member, 1, 16) >= now then count = count + 1 end
+    end
+    if #members < page then break end
+    offset = offset + page
+  end
+  return count
+end
