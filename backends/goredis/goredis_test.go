@@ -12,6 +12,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/backendtest"
 	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/redistest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -45,4 +46,16 @@ func TestConformanceOnMiniredis(t *testing.T) {
 		_, client := newMini(t)
 		return newBackend(t, client)
 	}, backendtest.InBubble())
+}
+
+func TestConformanceOnRedis(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client(t)
+	backendtest.Run(t, func(t *testing.T) backends.Backend {
+		b, err := goredis.New(client, &goredis.Options{Prefix: backends.NewID(t.Name()) + ":"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	})
 }
