@@ -1,0 +1,153 @@
+package codec_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/skills"
+)
+
+// header is a msgpack code with a length of 32 bits.
+func header(code byte, n uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{code}, n)
+}
+
+// inList is a list payload whose skills are these bytes.
+func inList(skills []byte) []byte { return append([]byte("\x81\xa6Skills"), skills...) }
+
+// allocated returns how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+func TestHostileMsgpackFailsInLittleMemory(t *testing.T) {
+	const array32, map32, str32, bin32, ext32, null = 0xdd, 0xdf, 0xdb, 0xc6, 0xc9, 0xc0
+	for name, data := range map[string][]byte{
+		"20 million declared elements":        inList(header(array32, 20e6)),
+		"20 million declared pairs":           header(map32, 20e6),
+		"4 GiB of string":                     append([]byte("\x81\xaaSourcePath"), header(str32, 1<<32-1)...),
+		"4 GiB of bytes":                      header(bin32, 1<<32-1),
+		"4 GiB of extension":                  append(header(ext32, 1<<32-1), 1),
+		"2 million nulls for structs":         inList(append(header(array32, 2e6), bytes.Repeat([]byte{null}, 2e6)...)),
+		"2 million empty structs":             inList(append(header(array32, 2e6), bytes.Repeat([]byte{0x80}, 2e6)...)),
+		"2 MB of nested arrays":               bytes.Repeat([]byte{0x91}, 2e6),
+		"2 MB of nested arrays, unknown name": append([]byte("\x81\xa1X"), bytes.Repeat([]byte{0x91}, 2e6)...),
+		"2 MB of nested maps":                 bytes.Repeat([]byte("\x81\xa6Skills"), 3e5),
+		"nested ext in front of a map":        bytes.Repeat([]byte{0xd4, 1}, 1e6),
+		"a code that means nothing":           {0xc1},
+		"nothing":                             {},
+		"an array for a struct":               {0x94, null, 0xc3, null, 0xc3},
+		"a struct for a list":                 inList([]byte{0x80}),
+		"a number for a name":                 {0x81, 0x01, 0x01},
+		"a list for a bool":                   []byte("\x81\xa9Supported\x91\xc3"),
+	} {
+		c := codec.Msgpack[skills.List]()
+		var err error
+		const budget = 1 << 20
+		if took := allocated(func() { _, err = c.Unmarshal(data) }); took > budget {
+			t.Errorf("%s: allocated %d bytes, want at most %d", name, took, budget)
+		}
+		if err == nil {
+			t.Errorf("%s: decoded", name)
+		}
+	}
+}
+
+func TestIntegersOutOfRangeAreRefused(t *testing.T) {
+	refusesBytes[int8](t, "\xcc\x80")
+	refusesBytes[int8](t, "\xd1\xff\x7f")
+	refusesBytes[uint8](t, "\xff")
+	refusesBytes[uint16](t, "\xce\x00\x01\x00\x00")
+	refusesBytes[int64](t, "\xcf\x80\x00\x00\x00\x00\x00\x00\x00")
+	for _, n := range []int16{-32768, -129, -128, -33, -32, -1, 0, 127, 128, 255, 256, 32767} {
+		checkRoundTrip(t, n)
+	}
+}
+
+func refusesBytes[T any](t *testing.T, data string) {
+	t.Helper()
+	if got, err := codec.Msgpack[T]().Unmarshal([]byte(data)); err == nil {
+		t.Errorf("%x decodes as the %T %v", data, got, got)
+	}
+}
+
+func TestHostileJSONFailsInLittleMemory(t *testing.T) {
+	for name, data := range map[string]string{
+		"2 MB of [":           strings.Repeat("[", 2e6),
+		"2 MB of nested maps": strings.Repeat(`{"skills":`, 2e5),
+		"deep unknown field":  `{"x":` + strings.Repeat("[", 1e6) + strings.Repeat("]", 1e6) + "}",
+	} {
+		c := codec.JSON[skills.List]()
+		var err error
+		const budget = 4 << 20
+		if took := allocated(func() { _, err = c.Unmarshal([]byte(data)) }); took > budget {
+			t.Errorf("%s: allocated %d bytes, want at most %d", name, took, budget)
+		}
+		if err == nil {
+			t.Errorf("%s: decoded", name)
+		}
+	}
+}
+
+// What our own encoder wrote is never taken for hostile, however much memory its bytes stand for.
+func TestDenseValuesAreNotTakenForHostile(t *testing.T) {
+	type sparse struct {
+		A, B, C, D, E, F, G, H [8]string `msgpack:",omitempty"`
+	}
+	const n = 10_000
+	checkRoundTrip(t, make([][]int, n))
+	checkRoundTrip(t, make([]string, n))
+	checkRoundTrip(t, make([]*skills.Skill, n))
+	checkRoundTrip(t, make([]skills.LocalSkill, n))
+	checkRoundTrip(t, make([]skills.Model, n))
+	checkRoundTrip(t, make([]struct{}, n))
+	checkRoundTrip(t, make([]map[string]string, n))
+	checkRoundTrip(t, make([][16]string, n/10))
+	checkMsgpack(t, make([]sparse, n))
+	numbered := map[uint16][]string{}
+	for i := range 1 << 16 {
+		numbered[uint16(i)] = nil
+	}
+	checkRoundTrip(t, numbered)
+}
+
+func checkMsgpack[T any](t *testing.T, v T) {
+	t.Helper()
+	c := codec.Msgpack[T]()
+	encoded, err := c.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Unmarshal(encoded); err != nil {
+		t.Errorf("%T of %d bytes: %v", v, len(encoded), err)
+	}
+}
+
+func TestAValueTooDeepToReadIsNotWritten(t *testing.T) {
+	chain := func(n int) kids {
+		var top kids
+		for range n {
+			below := top
+			top = kids{Next: &below}
+		}
+		return top
+	}
+	cycle := kids{}
+	cycle.Next = &cycle
+	for _, c := range both[kids]() {
+		for _, v := range []kids{chain(2000), cycle} {
+			if _, err := c.Marshal(v); err == nil || !strings.Contains(err.Error(), "nested") {
+				t.Errorf("%s: got %v, want an error about nesting", c.Name(), err)
+			}
+		}
+	}
+	checkRoundTrip(t, chain(400))
+}

@@ -1,0 +1,53 @@
+package codec_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/skills"
+)
+
+func FuzzJSON(f *testing.F)    { fuzz(f, codec.JSON[skills.Import](), codec.JSON[unusual]()) }
+func FuzzMsgpack(f *testing.F) { fuzz(f, codec.Msgpack[skills.Import](), codec.Msgpack[unusual]()) }
+
+// fuzz decodes any bytes. What can be decoded is carried without loss and always written in the same way.
+func fuzz(f *testing.F, imports codec.Codec[skills.Import], others codec.Codec[unusual]) {
+	seed, err := imports.Marshal(fullImport)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
+	seed, err = others.Marshal(unusual{Ints: map[int8]string{1: "a", 2: "b"}, Secret: "s"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		checkDecoded(t, imports, data)
+		checkDecoded(t, others, data)
+	})
+}
+
+func checkDecoded[T any](t *testing.T, c codec.Codec[T], data []byte) {
+	t.Helper()
+	v, err := c.Unmarshal(data)
+	if err != nil {
+		return
+	}
+	encoded, err := c.Marshal(v)
+	if err != nil {
+		return // such as bytes that are not UTF-8, decoded from an escape
+	}
+	again, err := c.Unmarshal(encoded)
+	if err != nil {
+		t.Fatalf("%q, written by us, is not read: %v", encoded, err)
+	}
+	if diff := cmp.Diff(v, again, same); diff != "" {
+		t.Fatalf("a value came back changed (-want +got):\n%s", diff)
+	}
+	if repeated, _ := c.Marshal(again); string(repeated) != string(encoded) {
+		t.Fatalf("one value was written as %q and as %q", encoded, repeated)
+	}
+}

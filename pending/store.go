@@ -1,0 +1,186 @@
+package pending
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/codec"
+)
+
+// PendingStore is a store of requests whose payloads are T: the question and the answer in one type. Make one
+// with [New]. It holds no state of its own, so every node makes its own over the same backend, and it may be
+// used concurrently.
+type PendingStore[T any] struct {
+	core
+	codec  codec.Codec[T]            // writes
+	codecs map[string]codec.Codec[T] // read, by name
+}
+
+// core is what a store is but for its payloads.
+type core struct {
+	backend   backends.Backend
+	policy    Policy
+	terms     backends.Terms
+	noPending error // ErrNoPending with what was attempted, the answer to most polls
+}
+
+// Option changes how a store is made.
+type Option[T any] func(*PendingStore[T]) error
+
+// AlsoReads lets a store read what these codecs wrote, beside its own. Each record names its codec, so a codec
+// is changed without losing anything: first every node reads the new one, then every node writes it and still
+// reads the old one, and after the longest life of a request the old one can go.
+func AlsoReads[T any](codecs ...codec.Codec[T]) Option[T] {
+	return func(s *PendingStore[T]) error {
+		for _, c := range codecs {
+			if err := s.reads(c); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// New makes a store over a backend. It refuses, with [ErrInvalid] and the name of what is wrong, a policy that
+// cannot work, and a payload type that one of the codecs cannot carry without loss.
+func New[T any](b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T]) (*PendingStore[T], error) {
+	s := &PendingStore[T]{core: core{backend: b, policy: p, terms: p.terms()}, codec: c, codecs: map[string]codec.Codec[T]{}}
+	s.noPending = s.failed("pop", "", ErrNoPending)
+	err := s.check()
+	for _, opt := range opts {
+		if err == nil {
+			err = opt(s)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pending: new store %.80q: %w", p.Name, err)
+	}
+	return s, nil
+}
+
+func (s *PendingStore[T]) check() error {
+	if s.backend == nil {
+		return fmt.Errorf("%w: the backend is nil", ErrInvalid)
+	}
+	if err := s.policy.check(); err != nil {
+		return err
+	}
+	return s.reads(s.codec)
+}
+
+var validCodec = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`)
+
+// reads adds a codec to those that the store reads.
+func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
+	if c == nil {
+		return fmt.Errorf("%w: a codec is nil", ErrInvalid)
+	}
+	if !validCodec.MatchString(c.Name()) {
+		return fmt.Errorf("%w: the codec's name %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, c.Name())
+	}
+	if s.codecs[c.Name()] != nil {
+		return fmt.Errorf("%w: two codecs are named %q", ErrInvalid, c.Name())
+	}
+	if checker, ok := c.(interface{ Check() error }); ok {
+		if err := checker.Check(); err != nil {
+			return fmt.Errorf("%w: codec %s: %w", ErrInvalid, c.Name(), err)
+		}
+	}
+	s.codecs[c.Name()] = c
+	return nil
+}
+
+// encode turns a payload into what is stored.
+func (s *PendingStore[T]) encode(payload T) ([]byte, error) {
+	encoded, err := s.codec.Marshal(payload)
+	if err != nil {
+		return nil, fmt.Errorf("encode the payload as %s: %w", s.codec.Name(), err)
+	}
+	if limit := s.policy.maxPayload(); len(encoded) > limit {
+		return nil, fmt.Errorf("%w: %d bytes encoded, the store takes %d", ErrTooLarge, len(encoded), limit)
+	}
+	return encoded, nil
+}
+
+// decode turns a payload that any of the store's codecs wrote back into a value.
+func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
+	c := s.codecs[rec.Codec]
+	if c == nil {
+		return payload, fmt.Errorf("it was written with codec %q, which this store does not read", rec.Codec)
+	}
+	return c.Unmarshal(rec.Payload)
+}
+
+// request turns a record into what callers get. Its error is a DecodeError.
+func (s *PendingStore[T]) request(rec backends.Record) (*Request[T], error) {
+	payload, err := s.decode(rec)
+	if err != nil {
+		return nil, &DecodeError{Store: s.policy.Name, ID: rec.ID, Attempt: rec.Attempt, Err: err}
+	}
+	return &Request[T]{
+		ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status), Attempt: rec.Attempt,
+		Payload: payload, Error: rec.Error,
+		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, StartedAt: rec.StartedAt, Deadline: rec.Deadline,
+	}, nil
+}
+
+// requests turns records into what callers get; those that cannot be read are in its error.
+func (s *PendingStore[T]) requests(records []backends.Record) (requests []*Request[T], err error) {
+	for _, rec := range records {
+		r, decodeErr := s.request(rec)
+		if decodeErr != nil {
+			err = errors.Join(err, decodeErr)
+			continue
+		}
+		requests = append(requests, r)
+	}
+	return requests, err
+}
+
+const (
+	maxMailbox = 512 // bytes
+	maxKey     = 512 // bytes of a caller's idempotency key or claim id
+)
+
+func checkMailbox(mailbox string) error {
+	switch {
+	case mailbox == "":
+		return fmt.Errorf("%w: the mailbox is empty", ErrInvalid)
+	case len(mailbox) > maxMailbox:
+		return fmt.Errorf("%w: the mailbox has %d bytes, at most %d are allowed", ErrInvalid, len(mailbox), maxMailbox)
+	case !utf8.ValidString(mailbox):
+		return fmt.Errorf("%w: the mailbox %q is not UTF-8", ErrInvalid, mailbox)
+	}
+	return nil
+}
+
+func checkID(id string) error {
+	if err := backends.CheckID(id); err != nil {
+		return fmt.Errorf("%w: id %.40q: %w", ErrInvalid, id, err)
+	}
+	return nil
+}
+
+// checkKey checks a key that the caller made up.
+func checkKey(what, key string) error {
+	if key == "" || len(key) > maxKey {
+		return fmt.Errorf("%w: the %s has %d bytes, want 1 to %d", ErrInvalid, what, len(key), maxKey)
+	}
+	return nil
+}
+
+// cut shortens a text to at most n bytes of UTF-8.
+func cut(text string, n int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	if len(text) <= n {
+		return text
+	}
+	for !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}

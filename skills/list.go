@@ -1,0 +1,53 @@
+package skills
+
+import (
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/pending"
+)
+
+// List asks a runtime which skills and MCP servers it has, and holds its answer.
+type List struct {
+	Skills       []LocalSkill `json:"skills,omitempty"`
+	Supported    bool         `json:"supported"` // false: the runtime cannot list skills
+	MCPServers   []MCPServer  `json:"mcp_servers,omitempty"`
+	MCPSupported bool         `json:"mcp_supported"` // true: the runtime also listed its MCP servers
+}
+
+// NewList returns the question: nothing listed yet, and Supported until the runtime says otherwise.
+func NewList() List { return List{Supported: true} }
+
+// LocalSkill describes one skill found on a runtime's disk.
+type LocalSkill struct {
+	Key         string `json:"key"` // names the skill on its runtime; what an Import asks for
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	SourcePath  string `json:"source_path"` // its folder, from ~ where it lies in the home folder
+	Provider    string `json:"provider"`
+	Root        string `json:"root,omitempty"` // "provider" or "universal": which kind of root it was found in
+	Plugin      string `json:"plugin,omitempty"`
+	CanDisable  bool   `json:"can_disable,omitempty"`
+	FileCount   int    `json:"file_count"` // SKILL.md included
+}
+
+// MCPServer describes one MCP server that a runtime is configured with.
+type MCPServer struct {
+	Name      string `json:"name"`
+	Transport string `json:"transport,omitempty"`
+	Source    string `json:"source,omitempty"`
+	Enabled   bool   `json:"enabled"`
+}
+
+// ListPolicy is the policy of the store of lists of a runtime's skills.
+func ListPolicy() pending.Policy {
+	return pending.Policy{
+		Name: "local_skill:list", PendingTimeout: 3 * time.Minute, RunningTimeout: time.Minute,
+		Retention: 5 * time.Minute, MaxPending: 100,
+	}
+}
+
+// NewListStore makes the store of lists of a runtime's skills.
+func NewListStore(b backends.Backend) (*pending.PendingStore[List], error) {
+	return newStore[List](b, ListPolicy())
+}
