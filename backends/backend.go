@@ -66,7 +66,7 @@ type Backend interface {
 	// are still running at the attempt that it gave them. A Claim that found nothing is not remembered.
 	//
 	// What one store holds never hinders the others: a queue that cannot be read, or a record in it that
-	// cannot ([CorruptError]), is reported in that store's Claimed.Err and passed over, not removed.
+	// cannot ([CorruptError]), is reported in that store's Claimed.Errs and passed over, not removed.
 	Claim(ctx context.Context, c Claim) ([]Claimed, error)
 
 	// Extend moves the deadline of a request that is running at e.Attempt to now plus RunningTimeout, its
@@ -123,7 +123,7 @@ type From struct {
 // Claimed is what a Claim got from one store.
 type Claimed struct {
 	Records []Record // running; the longest claimable first
-	Err     error    // why the store, or single records of it, had to be passed over; nil is the rule
+	Errs    []error  // why the store, or single records of it, had to be passed over; none is the rule
 }
 
 // Extend is a worker's sign of life.

@@ -146,8 +146,8 @@ func (w *world) claim(c backends.Claim) [][]backends.Record {
 	}
 	records := make([][]backends.Record, len(results))
 	for i, result := range results {
-		if result.Err != nil {
-			w.Fatalf("Claim from %s: %v", c.From[i].Store, result.Err)
+		if len(result.Errs) > 0 {
+			w.Fatalf("Claim from %s: %v", c.From[i].Store, result.Errs)
 		}
 		records[i] = result.Records
 	}

@@ -164,7 +164,7 @@ func decodeClaimed(reply any, stores int) ([]backends.Claimed, error) {
 			rec, err = decodeRecord(id, detail)
 		}
 		if err != nil {
-			from.Err = errors.Join(from.Err, err)
+			from.Errs = append(from.Errs, err)
 			continue
 		}
 		from.Records = append(from.Records, rec)

@@ -1,0 +1,204 @@
+package pending_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/pending"
+)
+
+func TestEachEndingSaysWhatItStored(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		for _, tc := range []struct {
+			end           func(r *pending.Request[job]) error
+			status        pending.Status
+			reason        string
+			storesPayload bool
+		}{
+			{func(r *pending.Request[job]) error { return s.Complete(t.Context(), r) }, pending.StatusCompleted, "", true},
+			{func(r *pending.Request[job]) error { return s.Fail(t.Context(), r, "no disk") }, pending.StatusFailed, "no disk", true},
+			{func(r *pending.Request[job]) error { return s.Finish(t.Context(), r, "conflict") }, "conflict", "", true},
+			{func(r *pending.Request[job]) error { return s.Timeout(t.Context(), r) }, pending.StatusTimeout,
+				"timed out: the requester gave up waiting", false},
+		} {
+			create(t, s)
+			r := pop(t, s)
+			want := *r
+			r.Payload.Output = "the answer"
+			if tc.storesPayload {
+				want.Payload.Output = "the answer"
+			}
+			mustDo(t, tc.end(r))
+			want.Status, want.Error, want.UpdatedAt = tc.status, tc.reason, r.UpdatedAt
+			got := get(t, s, r.ID)
+			checkRequest(t, got, want)
+			if r.Status != want.Status || r.Error != want.Error {
+				t.Errorf("in the caller's hand: %s, %q, want %s, %q", r.Status, r.Error, want.Status, want.Error)
+			}
+		}
+	})
+}
+
+func TestAnEndingMayBeRepeatedFromAnyNode(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		node1 := newStore(t, b, policy())
+		node2, err := pending.New(b, codec.Msgpack[job](), policy(), pending.AlsoReads(codec.JSON[job]()))
+		mustDo(t, err)
+		end := map[string]func(*pending.PendingStore[job], *pending.Request[job]) error{
+			"complete": func(s *pending.PendingStore[job], r *pending.Request[job]) error { return s.Complete(t.Context(), r) },
+			"fail": func(s *pending.PendingStore[job], r *pending.Request[job]) error {
+				return s.Fail(t.Context(), r, "why")
+			},
+			"finish": func(s *pending.PendingStore[job], r *pending.Request[job]) error {
+				return s.Finish(t.Context(), r, "conflict")
+			},
+			"timeout": func(s *pending.PendingStore[job], r *pending.Request[job]) error { return s.Timeout(t.Context(), r) },
+		}
+		for name, finish := range end {
+			create(t, node1)
+			r := pop(t, node1)
+			r.Payload.Output, r.Payload.Env = "answer", map[string]string{"a": "1", "b": "2", "c": "3"}
+			first, again, elsewhere := *r, *r, *r
+			mustDo(t, finish(node1, &first))
+			pass(time.Second)
+			for node, repeat := range map[*pending.PendingStore[job]]*pending.Request[job]{node1: &again, node2: &elsewhere} {
+				if err := finish(node, repeat); err != nil {
+					t.Errorf("%s, repeated: %v", name, err)
+				}
+				if repeat.Status != first.Status || !repeat.UpdatedAt.Equal(first.UpdatedAt) {
+					t.Errorf("%s, repeated: %s at %v, want %s at %v", name, repeat.Status, repeat.UpdatedAt, first.Status, first.UpdatedAt)
+				}
+			}
+			for other, refinish := range end {
+				if late := *r; other != name && !errors.Is(refinish(node2, &late), pending.ErrEnded) {
+					t.Errorf("%s after %s was not refused with ErrEnded", other, name)
+				}
+			}
+			for what, change := range map[string]func(*pending.Request[job]){
+				"content": func(r *pending.Request[job]) { r.Payload.Output = "another answer" },
+				"attempt": func(r *pending.Request[job]) { r.Attempt = 2 },
+			} {
+				late := *r
+				change(&late)
+				for _, node := range []*pending.PendingStore[job]{node1, node2} {
+					err := finish(node, &late)
+					if name == "timeout" {
+						if err != nil {
+							t.Errorf("timeout takes any %s, got %v", what, err)
+						}
+					} else if !errors.Is(err, pending.ErrEnded) || late.Status != pending.StatusRunning {
+						t.Errorf("%s with another %s: got %v and status %s, want ErrEnded and r untouched", name, what, err, late.Status)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestRefusalsComeInOrder(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		gone := create(t, s)
+		gone.ID = backends.NewID(box)
+		if err := s.Complete(t.Context(), gone); !errors.Is(err, pending.ErrNotFound) {
+			t.Errorf("not there: got %v, want ErrNotFound", err)
+		}
+		pop(t, s)
+		unclaimed := create(t, s)
+		unclaimed.Attempt = 1
+		if err := s.Complete(t.Context(), unclaimed); !errors.Is(err, pending.ErrStaleClaim) {
+			t.Errorf("never claimed: got %v, want ErrStaleClaim", err)
+		}
+		if err := s.Extend(t.Context(), unclaimed); !errors.Is(err, pending.ErrStaleClaim) {
+			t.Errorf("extend unclaimed: got %v, want ErrStaleClaim", err)
+		}
+		pass(time.Minute + time.Microsecond) // past its deadline
+		if err := s.Complete(t.Context(), unclaimed); !errors.Is(err, pending.ErrEnded) {
+			t.Errorf("timed out, with a wrong attempt: got %v, want ErrEnded", err)
+		}
+		if err := s.Timeout(t.Context(), unclaimed); !errors.Is(err, pending.ErrEnded) {
+			t.Errorf("giving up after it timed out by itself: got %v, want ErrEnded", err)
+		}
+	})
+}
+
+func TestDeadlinesAreInclusive(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		r := create(t, s)
+		pass(time.Until(r.Deadline))
+		if got := get(t, s, r.ID).Status; got != pending.StatusPending {
+			t.Errorf("at its deadline: %s, want pending", got)
+		}
+		pass(time.Microsecond)
+		got := get(t, s, r.ID)
+		if got.Status != pending.StatusTimeout || !got.UpdatedAt.Equal(r.Deadline) || !strings.Contains(got.Error, "1m0s") {
+			t.Errorf("a microsecond later: %s since %v, %q", got.Status, got.UpdatedAt, got.Error)
+		}
+		if _, err := s.PopPending(t.Context(), box); !errors.Is(err, pending.ErrNoPending) {
+			t.Errorf("PopPending: got %v, want ErrNoPending", err)
+		}
+	})
+}
+
+func TestExtendKeepsALongJobAliveAndLeavesTheRequest(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		create(t, s)
+		r := pop(t, s)
+		before := *r
+		for range 5 {
+			pass(110 * time.Second)
+			mustDo(t, s.Extend(t.Context(), r))
+		}
+		checkRequest(t, r, before)
+		mustDo(t, s.Complete(t.Context(), r))
+	})
+}
+
+func TestALapsedJobIsHandedOutAgain(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		p := policy()
+		p.MaxAttempts = 2
+		s := newStore(t, b, p)
+		create(t, s)
+		old := pop(t, s)
+		pass(2*time.Minute + time.Second)
+		if lapsed := get(t, s, old.ID); lapsed.Status != pending.StatusPending || lapsed.Attempt != 1 {
+			t.Errorf("lapsed: %s at attempt %d, want pending at 1", lapsed.Status, lapsed.Attempt)
+		}
+		if err := s.Extend(t.Context(), old); !errors.Is(err, pending.ErrStaleClaim) {
+			t.Errorf("extend a lapsed claim: got %v, want ErrStaleClaim", err)
+		}
+		renewed := pop(t, s)
+		if renewed.ID != old.ID || renewed.Attempt != 2 {
+			t.Errorf("got %s at attempt %d", renewed.ID, renewed.Attempt)
+		}
+		if err := s.Complete(t.Context(), old); !errors.Is(err, pending.ErrStaleClaim) {
+			t.Errorf("the old worker's report: got %v, want ErrStaleClaim", err)
+		}
+		mustDo(t, s.Complete(t.Context(), renewed))
+	})
+}
+
+func TestALongReasonIsCutBetweenCharacters(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		create(t, s)
+		r := pop(t, s)
+		mustDo(t, s.Fail(t.Context(), r, "x\xff"+strings.Repeat("ü", 16<<10)))
+		got := get(t, s, r.ID).Error
+		if len(got) > 16<<10 || len(got) < 16<<10-4 || !utf8.ValidString(got) || !strings.HasPrefix(got, "x\uFFFDü") {
+			t.Errorf("stored %d bytes, valid %v: %.20q", len(got), utf8.ValidString(got), got)
+		}
+		if r.Error != got {
+			t.Error("the caller's request has another reason than the stored one")
+		}
+	})
+}

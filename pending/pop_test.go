@@ -1,0 +1,218 @@
+package pending_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/redistest"
+	"github.com/pendingq/pendingq/pending"
+)
+
+// note is the payload of a second kind of store.
+type note struct{ Text string }
+
+func newNotes(t *testing.T, b backends.Backend) *pending.PendingStore[note] {
+	t.Helper()
+	p := policy()
+	p.Name = "notes"
+	s, err := pending.New(b, codec.Msgpack[note](), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func ids[T any](requests []*pending.Request[T]) string {
+	var ids []string
+	for _, r := range requests {
+		ids = append(ids, r.ID)
+	}
+	return strings.Join(ids, " ")
+}
+
+func TestAPopBelongsToItsClaimIDMailboxAndStores(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		for range 4 {
+			create(t, s)
+		}
+		elsewhere, err := s.Create(t.Context(), "runtime-2", job{})
+		mustDo(t, err)
+		claim := pending.WithClaimID("c")
+		first := pop(t, s, claim)
+		checkRequest(t, pop(t, s, claim), *first)
+		if other := pop(t, s, pending.WithClaimID("d")); other.ID == first.ID {
+			t.Error("another claim id got the same request")
+		}
+		if other, err := s.PopPending(t.Context(), "runtime-2", claim); err != nil || other.ID != elsewhere.ID {
+			t.Errorf("in another mailbox the claim id got %v (%v)", other, err)
+		}
+		inbox, err := pending.NewInbox(s, newNotes(t, b))
+		mustDo(t, err)
+		d, err := inbox.Pop(t.Context(), box, claim)
+		mustDo(t, err)
+		if got := pending.Claimed(d, s); len(got) != 1 || got[0].ID == first.ID {
+			t.Errorf("of another set of stores the claim id got %v", ids(got))
+		}
+		again, err := s.PopPendingBatch(t.Context(), box, 100, claim)
+		if err != nil || ids(again) != first.ID {
+			t.Errorf("a repeat with another limit got %v (%v), want %s", ids(again), err, first.ID)
+		}
+	})
+}
+
+func TestAnInboxServesSeveralStoresAtOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		jobs, notes := newStore(t, b, policy()), newNotes(t, b)
+		inbox, err := pending.NewInbox(jobs, notes)
+		mustDo(t, err)
+		d, err := inbox.Pop(t.Context(), box)
+		if err != nil || len(pending.Claimed(d, jobs)) != 0 || len(pending.Claimed(d, notes)) != 0 {
+			t.Fatalf("an empty mailbox gave %v (%v)", d, err)
+		}
+		var want []*pending.Request[job]
+		for range 3 {
+			want = append(want, create(t, jobs))
+		}
+		made, err := notes.Create(t.Context(), box, note{"hello"})
+		mustDo(t, err)
+		d, err = inbox.Pop(t.Context(), box, pending.WithLimit(jobs, 2))
+		mustDo(t, err)
+		if got := pending.Claimed(d, jobs); len(got) != 2 || !strings.Contains(ids(want), got[0].ID) {
+			t.Errorf("got jobs %v, want two of %v", ids(got), ids(want))
+		}
+		if got := pending.Claimed(d, notes); ids(got) != made.ID || got[0].Payload.Text != "hello" {
+			t.Errorf("got notes %v, want %s", ids(got), made.ID)
+		}
+		if pending.Claimed[job](nil, jobs) != nil {
+			t.Error("a nil delivery has something")
+		}
+	})
+}
+
+func TestInboxesThatCannotWorkAreRefused(t *testing.T) {
+	b := memory.New()
+	jobs, elsewhere := newStore(t, b, policy()), newNotes(t, memory.New())
+	var none *pending.PendingStore[job]
+	for want, stores := range map[string][]pending.Source{
+		"no stores": nil, "twice": {jobs, newStore(t, b, policy())}, "another backend": {jobs, elsewhere},
+		"is nil": {jobs, nil}, "a store is nil": {none},
+	} {
+		if _, err := pending.NewInbox(stores...); !errors.Is(err, pending.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want ErrInvalid that says %s", err, want)
+		}
+	}
+	inbox, err := pending.NewInbox(jobs)
+	mustDo(t, err)
+	for want, opt := range map[string]pending.PopOption{
+		`"notes", which is not`: pending.WithLimit(elsewhere, 1), "limit is 0": pending.WithLimit(jobs, 0),
+		"claim id": pending.WithClaimID(""),
+	} {
+		if _, err := inbox.Pop(t.Context(), box, opt); !errors.Is(err, pending.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want ErrInvalid that says %s", err, want)
+		}
+	}
+	if _, err := inbox.Pop(t.Context(), ""); !errors.Is(err, pending.ErrInvalid) {
+		t.Errorf("got %v, want ErrInvalid", err)
+	}
+}
+
+func TestACodecIsChangedWithoutLosingAnything(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		old := newStore(t, b, policy())
+		renewed, err := pending.New(b, codec.Msgpack[job](), policy(), pending.AlsoReads(codec.JSON[job]()))
+		mustDo(t, err)
+		asked := create(t, old)
+		r := pop(t, renewed)
+		if r.ID != asked.ID || r.Payload.Owner != "ada" {
+			t.Errorf("got %v with payload %v", r, r.Payload)
+		}
+		mustDo(t, renewed.Complete(t.Context(), r))
+		checkRequest(t, get(t, renewed, r.ID), *r)
+	})
+}
+
+func TestWhatCannotBeReadIsNamedAndTheRestGoesOn(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		writer, err := pending.New(b, codec.Msgpack[job](), policy())
+		mustDo(t, err)
+		bad, good := create(t, writer), create(t, s)
+
+		_, err = s.Get(t.Context(), bad.ID)
+		checkDecodeError(t, err, bad.ID, 0)
+		got, err := s.PopPendingBatch(t.Context(), box, 10)
+		if ids(got) != good.ID {
+			t.Errorf("got %v, want %s", ids(got), good.ID)
+		}
+		checkDecodeError(t, err, bad.ID, 1)
+
+		if still := get(t, writer, bad.ID); still.Status != pending.StatusRunning {
+			t.Errorf("the unreadable request is %s, want running", still.Status)
+		}
+		mustDo(t, s.Fail(t.Context(), &pending.Request[job]{ID: bad.ID, Attempt: 1}, "unreadable"))
+
+		bad = create(t, writer)
+		_, err = s.PopPending(t.Context(), box)
+		checkDecodeError(t, err, bad.ID, 1)
+		inbox, err := pending.NewInbox(s)
+		mustDo(t, err)
+		bad = create(t, writer)
+		d, err := inbox.Pop(t.Context(), box)
+		if d == nil {
+			t.Error("an inbox with one unreadable request gave no delivery")
+		}
+		checkDecodeError(t, err, bad.ID, 1)
+	})
+}
+
+func checkDecodeError(t *testing.T, err error, id string, attempt int) {
+	t.Helper()
+	var decode *pending.DecodeError
+	if !errors.As(err, &decode) || decode.ID != id || decode.Attempt != attempt || decode.Store != "jobs" {
+		t.Errorf("got %v, want a DecodeError of %s at attempt %d", err, id, attempt)
+	}
+	if !strings.Contains(fmt.Sprint(err), id) {
+		t.Errorf("%v does not name %s", err, id)
+	}
+}
+
+func TestADamagedRecordIsNamedAndTheRestGoesOn(t *testing.T) {
+	m, client := redistest.Mini(t)
+	b, err := goredis.New(client, nil)
+	mustDo(t, err)
+	s, notes := newStore(t, b, policy()), newNotes(t, b)
+	bad := create(t, s)
+	create(t, s)
+	for _, key := range m.Keys() {
+		if strings.HasSuffix(key, bad.ID) {
+			mustDo(t, m.Set(key, "2 of a version to come"))
+		}
+	}
+	_, err = s.Get(t.Context(), bad.ID)
+	checkDecodeError(t, err, bad.ID, 0)
+	checkDecodeError(t, s.Complete(t.Context(), bad), bad.ID, 0)
+	checkDecodeError(t, s.Extend(t.Context(), bad), bad.ID, 0)
+	_, err = s.PopPending(t.Context(), box)
+	if err != nil {
+		t.Errorf("PopPending, with one good request: %v", err)
+	}
+	_, err = s.PopPending(t.Context(), box)
+	checkDecodeError(t, err, bad.ID, 0)
+
+	made, err := notes.Create(t.Context(), box, note{"x"})
+	mustDo(t, err)
+	inbox, err := pending.NewInbox(s, notes)
+	mustDo(t, err)
+	d, err := inbox.Pop(t.Context(), box)
+	checkDecodeError(t, err, bad.ID, 0)
+	if got := pending.Claimed(d, notes); ids(got) != made.ID {
+		t.Errorf("got notes %v, want %s", ids(got), made.ID)
+	}
+}
