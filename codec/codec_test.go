@@ -135,10 +135,9 @@ func TestTheValuesAboveLeaveNoFieldZero(t *testing.T) {
 }
 
 type (
-	base   struct{ A, B string }
-	level  string
-	number struct{ big.Int }
-	kids   struct {
+	base  struct{ A, B string }
+	level string
+	kids  struct {
 		Name string
 		Kids []kids
 		Next *kids
@@ -161,7 +160,6 @@ type (
 		Bool    *bool
 		Quoted  int    `json:",string"`
 		Secret  string `json:"-"`
-		Odd     string `json:"-,"`
 		Tagged  string `json:"t,omitempty" msgpack:"u,omitempty"`
 	}
 )
@@ -177,7 +175,7 @@ func TestUnusualTypesRoundTrip(t *testing.T) {
 		Levels:  map[level]*level{"l": &low, "nil": nil}, Bytes: []byte{0, 255, '\n'}, Array: [3]uint16{1, 2, 3},
 		Hash: [4]byte{1, 2, 3, 4}, Floats: []float32{1.5, -0.1, math.MaxFloat32}, Big: big.NewInt(math.MinInt64),
 		When: map[string]time.Time{"now": at, "zero": {}}, Since: -time.Hour, Max: math.MaxUint64, Min: math.MinInt64,
-		Rune: '\U0001F600', Bool: &yes, Quoted: 7, Secret: "s", Odd: "o", Tagged: "t",
+		Rune: '\U0001F600', Bool: &yes, Quoted: 7, Secret: "s", Tagged: "t",
 	})
 	checkRoundTrip(t, unusual{Big: new(big.Int)})
 	checkRoundTrip(t, kids{"a", []kids{{"b", nil, nil}, {}}, &kids{"c", nil, &kids{}}})
@@ -226,6 +224,8 @@ type (
 	oneWay    struct{ X string }
 	embedded  struct{ *Base }
 )
+
+var _ = unexported{}.secret // it is there to be refused
 
 func (f forgetful) MarshalJSON() ([]byte, error)     { return json.Marshal(f.Kept) }
 func (f *forgetful) UnmarshalJSON(data []byte) error { return json.Unmarshal(data, &f.Kept) }
