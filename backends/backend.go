@@ -85,6 +85,23 @@ type Backend interface {
 	End(ctx context.Context, e End) (time.Time, error)
 }
 
+// Waker is what a Backend also implements if it can say when to look again. Without it waiters poll.
+//
+// A signal only means that looking may be worth it: it may come for nothing, several may be one, and one that is
+// lost costs no more than the time until the next poll.
+type Waker interface {
+	// WatchMailbox signals when a request to the mailbox may have become claimable, in any store. It returns once
+	// nothing that happens from then on goes unnoticed. Where that cannot be had at once, as when a server is
+	// away, it may return earlier, and signals when it can be had again. Stop is called once, to end it.
+	WatchMailbox(ctx context.Context, mailbox string) (signal <-chan struct{}, stop func())
+
+	// WatchRequest does the same for the end of a request. Its timeout is nothing that happens: it gives no signal.
+	WatchRequest(ctx context.Context, id string) (signal <-chan struct{}, stop func())
+
+	// PollInterval is how long a waiter may trust silence before it looks again. 0 means for ever.
+	PollInterval() time.Duration
+}
+
 // Terms is what a store's policy asks of the backend. Durations are whole microseconds. Callers with
 // different terms may share a store, as while a new policy is rolled out: terms act on the operation that
 // carries them, and deadlines once set stand.

@@ -35,6 +35,10 @@ type Record struct {
 	// LastDeadline is when a live request times out for good. It is later than Deadline while the request
 	// is claimed and has attempts left, and equal to it otherwise.
 	LastDeadline time.Time
+
+	// ReadAt is when the backend read the record. It is not stored: see At. With it a caller can tell how long a
+	// deadline is away without a clock of its own.
+	ReadAt time.Time
 }
 
 // Ended reports whether the record's status is one that never changes again. It says so for the status as it
@@ -43,7 +47,7 @@ func (r Record) Ended() bool {
 	return r.Status != StatusPending && r.Status != StatusRunning
 }
 
-// At returns the record as it reads at now. Timeouts are never written: a stored record that is live is shown
+// At returns the record as it reads at now, its ReadAt. Timeouts are never written: a stored record that is live is shown
 //
 //   - as stored until its Deadline, that microsecond included;
 //   - then, while its LastDeadline is not past, as pending, still with its attempt, waiting to be claimed again;
@@ -51,6 +55,7 @@ func (r Record) Ended() bool {
 //
 // Every backend applies it to what it returns.
 func (r Record) At(now time.Time) Record {
+	r.ReadAt = now
 	switch {
 	case r.Ended() || !now.After(r.Deadline):
 		return r

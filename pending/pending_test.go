@@ -44,6 +44,7 @@ func onEach(t *testing.T, test func(t *testing.T, b backends.Backend)) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(func() { b.Close() })
 			test(t, b)
 		})
 	})

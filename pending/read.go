@@ -3,6 +3,7 @@ package pending
 import (
 	"context"
 	"strconv"
+	"time"
 )
 
 // GetOption changes one Get.
@@ -23,21 +24,28 @@ func InMailbox(mailbox string) GetOption {
 // read. It refuses with [ErrNotFound], and with [ErrInvalid] an id that no Create can have made; a record that
 // cannot be read is a [DecodeError].
 func (s *PendingStore[T]) Get(ctx context.Context, id string, opts ...GetOption) (*Request[T], error) {
+	r, _, err := s.get(ctx, id, opts)
+	return r, err
+}
+
+// get also returns how long the request's deadline is away, which says something while it is live.
+func (s *PendingStore[T]) get(ctx context.Context, id string, opts []GetOption) (*Request[T], time.Duration, error) {
 	var o getOptions
 	for _, opt := range opts {
 		opt(&o)
 	}
 	if err := checkID(id); err != nil {
-		return nil, s.failed("get", "", err)
+		return nil, 0, s.failed("get", "", err)
 	}
 	rec, err := s.backend.Get(ctx, s.policy.Name, id)
 	if err == nil && o.inMailbox && rec.Mailbox != o.mailbox {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return nil, s.failed("get", id, err)
+		return nil, 0, s.failed("get", id, err)
 	}
-	return s.request(rec)
+	r, err := s.request(rec)
+	return r, rec.Deadline.Sub(rec.ReadAt), err
 }
 
 // HasPending reports whether the mailbox has a request that a pop could claim now. It only reads.

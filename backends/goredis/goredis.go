@@ -37,12 +37,69 @@ type Options struct {
 	// Prefix stands in front of every key, to keep installations that share a server apart. It has at most 64
 	// printable ASCII characters and no braces, which would move the hash tag. Default: "pendingq:".
 	Prefix string
+
+	// PollInterval is how often those who wait for something look again although no wake-up came, give or take a
+	// quarter. Wake-ups are pushed within a millisecond or so; this bounds what one that is lost can cost, and how
+	// late a lapsed claim is found that may be claimed again. At least 10 ms. Default: 15 s.
+	PollInterval time.Duration
+
+	// AutoPipeline has go-redis gather the commands of concurrent callers into pipelines. Default: off.
+	AutoPipeline AutoPipeline
 }
 
-// Backend is a [backends.Backend] in Redis. Make one with [New].
+// AutoPipeline says whether and how commands are gathered into pipelines. It pays off with many concurrent callers:
+// fewer packets, and less work for the server. A single caller gains nothing. The guarantees are the same.
+//
+// The client keeps one autopipeliner, made with the options of its first user, and closes it with itself.
+type AutoPipeline int
+
+const (
+	// AutoPipelineOff sends each command by itself, over a connection of the pool.
+	AutoPipelineOff AutoPipeline = iota
+	// AutoPipelineHalfDuplex sends a pipeline when the one before it has been answered.
+	AutoPipelineHalfDuplex
+	// AutoPipelineFullDuplex keeps sending while answers come in, over one connection a server. It is for many
+	// callers and for networks with a noticeable round-trip time.
+	AutoPipelineFullDuplex
+)
+
+const (
+	defaultPrefix       = "pendingq:"
+	maxPrefix           = 64
+	defaultPollInterval = 15 * time.Second
+	minPollInterval     = 10 * time.Millisecond
+)
+
+// check fills in defaults and returns what cannot work.
+func (o Options) check() (Options, error) {
+	if o.Prefix == "" {
+		o.Prefix = defaultPrefix
+	}
+	if o.PollInterval == 0 {
+		o.PollInterval = defaultPollInterval
+	}
+	if len(o.Prefix) > maxPrefix {
+		return o, fmt.Errorf("goredis: Options.Prefix has %d bytes, want at most %d", len(o.Prefix), maxPrefix)
+	}
+	if i := strings.IndexFunc(o.Prefix, func(r rune) bool { return r <= ' ' || r > '~' || r == '{' || r == '}' }); i >= 0 {
+		return o, fmt.Errorf("goredis: Options.Prefix %q has a character at %d that is no printable ASCII or a brace", o.Prefix, i)
+	}
+	if o.PollInterval < minPollInterval {
+		return o, fmt.Errorf("goredis: Options.PollInterval is %v, want at least %v", o.PollInterval, minPollInterval)
+	}
+	if o.AutoPipeline < AutoPipelineOff || o.AutoPipeline > AutoPipelineFullDuplex {
+		return o, fmt.Errorf("goredis: Options.AutoPipeline is %d, which is none of its constants", o.AutoPipeline)
+	}
+	return o, nil
+}
+
+// Backend is a [backends.Backend] and a [backends.Waker] in Redis. Make one with [New].
 type Backend struct {
-	client redis.UniversalClient
-	prefix string
+	client    redis.UniversalClient
+	pipeliner *redis.AutoPipeliner // nil unless Options ask for it
+	prefix    string
+	poll      time.Duration
+	wakes     *wakes
 }
 
 // New returns a Backend that uses the client, which stays the caller's to close. It sends nothing yet. Opts may
@@ -51,28 +108,42 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	if client == nil {
 		return nil, errors.New("goredis: client is nil")
 	}
-	b := &Backend{client: client, prefix: "pendingq:"}
-	if opts != nil && opts.Prefix != "" {
-		b.prefix = opts.Prefix
+	if opts == nil {
+		opts = &Options{}
 	}
-	if len(b.prefix) > 64 {
-		return nil, fmt.Errorf("goredis: prefix of %d bytes, want at most 64", len(b.prefix))
+	o, err := opts.check()
+	if err != nil {
+		return nil, err
 	}
-	if i := strings.IndexFunc(b.prefix, func(r rune) bool { return r <= ' ' || r > '~' || r == '{' || r == '}' }); i >= 0 {
-		return nil, fmt.Errorf("goredis: prefix %q has a character at %d that is no printable ASCII or a brace", b.prefix, i)
+	b := &Backend{client: client, prefix: o.Prefix, poll: o.PollInterval, wakes: newWakes(client)}
+	if o.AutoPipeline != AutoPipelineOff {
+		pipelining := redis.DefaultAutoPipelineOptions()
+		pipelining.FullDuplex = o.AutoPipeline == AutoPipelineFullDuplex
+		if b.pipeliner, err = client.AsyncAutoPipelineWithOptions(pipelining); err != nil {
+			return nil, fmt.Errorf("goredis: start the autopipeliner: %w", err)
+		}
 	}
 	return b, nil
 }
 
+// Close ends the subscription that wake-ups come through, if there is one, and with it what this Backend runs in
+// the background. It leaves the client open. Those who still wait then poll. A Backend on which nobody waits has
+// nothing to close.
+func (b *Backend) Close() error {
+	b.wakes.close()
+	return nil
+}
+
 // Create implements [backends.Backend].
 func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
-	k := b.keys(backends.PartitionOf(c.ID), c.Store)
+	partition := backends.PartitionOf(c.ID)
+	k := b.keys(partition, c.Store)
 	keys := []string{k.record(c.ID), k.queue(c.Mailbox), k.marker(c.Mailbox)}
 	if c.MaxAttempts > 1 {
 		keys = append(keys, k.lapsing(c.Mailbox))
 	}
 	v, err := b.decide(ctx, createScript, c.ID, keys, c.ID, micros(c.PendingTimeout), micros(c.Retention),
-		strconv.Itoa(c.MaxPending), flag(c.Exclusive), encodeRest(c))
+		strconv.Itoa(c.MaxPending), flag(c.Exclusive), encodeRest(c), b.wakes.publish, b.channel(partition))
 	if err != nil {
 		return backends.Record{}, err
 	}
@@ -138,9 +209,11 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
 
 // End implements [backends.Backend].
 func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
-	k := b.keys(backends.PartitionOf(e.ID), e.Store)
+	partition := backends.PartitionOf(e.ID)
+	k := b.keys(partition, e.Store)
 	v, err := b.decide(ctx, endScript, e.ID, []string{k.record(e.ID)}, e.ID, strconv.Itoa(e.Attempt), flag(e.GiveUp),
-		micros(e.Retention), encodeEnding(e.Outcome, e.Error), encodeBody(e.Codec, e.Payload))
+		micros(e.Retention), encodeEnding(e.Outcome, e.Error), encodeBody(e.Codec, e.Payload), b.wakes.publish,
+		b.channel(partition))
 	return v.now, err
 }
 

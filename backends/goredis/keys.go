@@ -10,6 +10,9 @@ package goredis
 //	<prefix>{<partition>}:/c/<claim id>         what a claim took: for each request a line with its attempt in
 //	                                            4 digits and its record's key
 //
+//	<prefix>{<partition>}:/w                    the channel of wake-ups, which is no key: q and a mailbox that got a
+//	                                            request, r and the id of one that has ended
+//
 // No store's name has a slash, and the mailbox comes last, so no two of them are ever the same key. Everything
 // has a time to live: a record its retention, a queue until a second after the last of its deadlines, a marker
 // until its request's last deadline, a claim until the latest deadline that it set.
@@ -24,3 +27,10 @@ func (k keys) queue(mailbox string) string   { return k.start + "/q/" + mailbox 
 func (k keys) lapsing(mailbox string) string { return k.start + "/l/" + mailbox }
 func (k keys) marker(mailbox string) string  { return k.start + "/x/" + mailbox }
 func (k keys) claim(id string) string        { return k.start + "/c/" + id }
+
+// channel is where the wake-ups of a partition come.
+func (b *Backend) channel(partition string) string { return b.keys(partition, "").start + "/w" }
+
+// topics of wake-ups
+func mailboxTopic(mailbox string) string { return "q" + mailbox }
+func requestTopic(id string) string      { return "r" + id }

@@ -1,6 +1,7 @@
 package goredis
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -58,8 +59,8 @@ func encodeBody(codec string, payload []byte) []byte {
 func newRecord(c backends.Create, now time.Time) backends.Record {
 	deadline := now.Add(c.PendingTimeout)
 	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending, Codec: c.Codec,
-		Payload: append([]byte(nil), c.Payload...), CreatedAt: now, UpdatedAt: now,
-		Deadline: deadline, LastDeadline: deadline}
+		Payload: bytes.Clone(c.Payload), CreatedAt: now, UpdatedAt: now,
+		Deadline: deadline, LastDeadline: deadline, ReadAt: now}
 }
 
 // decodeRecord reads a stored record. Its error is a *backends.CorruptError.
@@ -150,6 +151,11 @@ func decodeClaimed(reply any, stores int) ([]backends.Claimed, error) {
 	if len(words)%3 != 1 {
 		return nil, unexpected(reply)
 	}
+	us, isTime := words[0].(int64)
+	if !isTime {
+		return nil, unexpected(reply)
+	}
+	now := time.UnixMicro(us).UTC()
 	claimed := make([]backends.Claimed, stores)
 	for i := 1; i < len(words); i += 3 {
 		number, isNumber := words[i].(int64)
@@ -167,7 +173,7 @@ func decodeClaimed(reply any, stores int) ([]backends.Claimed, error) {
 			from.Errs = append(from.Errs, err)
 			continue
 		}
-		from.Records = append(from.Records, rec)
+		from.Records = append(from.Records, rec.At(now))
 	}
 	return claimed, nil
 }

@@ -64,6 +64,12 @@ func (b *Backend) eval(ctx context.Context, command, script string, keys []strin
 		words = append(words, key)
 	}
 	cmd := redis.NewCmd(ctx, append(words, args...)...)
+	if b.pipeliner != nil {
+		if err := b.pipeliner.Submit(ctx, cmd).WaitContext(ctx); err != nil {
+			return nil, err // cmd may still be under way
+		}
+		return cmd.Result()
+	}
 	_ = b.client.Process(ctx, cmd) // cmd has the error
 	return cmd.Result()
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/wake"
 )
 
 // Backend is a [backends.Backend] in memory. Make one with [New].
@@ -32,6 +33,7 @@ type shard struct {
 	mailboxes map[mailboxKey]*mailbox
 	claims    map[string]*claim // by Claim.ID
 	expiry    heap[expirer]     // of records and claims
+	waiting   wake.Hub
 }
 
 type recordKey struct{ store, id string }
@@ -48,9 +50,13 @@ func New() *Backend {
 	return b
 }
 
+func (b *Backend) shard(partition string) *shard {
+	return &b.shards[maphash.String(b.seed, partition)%uint64(len(b.shards))]
+}
+
 // lock locks the partition's shard and drops a little of what has expired there. The caller unlocks it.
 func (b *Backend) lock(partition string) (*shard, time.Time) {
-	s := &b.shards[maphash.String(b.seed, partition)%uint64(len(b.shards))]
+	s := b.shard(partition)
 	s.mu.Lock()
 	now := b.now()
 	s.dropExpired(now)

@@ -14,6 +14,7 @@ type entry struct {
 	in     *mailbox
 	queued slot[*entry]  // its place in in.queue or in.running, if it has one
 	expiry slot[expirer] // when it is forgotten
+	lapse  *time.Timer   // wakes who waits when its claim lapses; nil while no claim of it can
 }
 
 // expirer is what a shard forgets by itself: an entry or a claim.
@@ -28,11 +29,19 @@ func (e *entry) view(now time.Time) backends.Record {
 
 func (e *entry) expire(s *shard) {
 	delete(s.records, e.key)
-	e.in.remove(e)
+	e.leave()
 	if e.in.latest == e {
 		e.in.latest = nil
 	}
 	s.release(e.in)
+}
+
+// leave takes the entry out of its mailbox's queue or running claims, if it is there.
+func (e *entry) leave() {
+	e.in.remove(e)
+	if e.lapse != nil {
+		e.lapse.Stop()
+	}
 }
 
 // expiredBite is how many expired things an operation forgets at most. An operation adds at most one of them
@@ -103,6 +112,7 @@ func (s *shard) add(m *mailbox, c backends.Create, now time.Time) *entry {
 	m.latest = e
 	m.queue.push(&e.queued, deadline, e)
 	s.expiry.push(&e.expiry, deadline.Add(c.Retention), e)
+	s.waiting.Wake(mailboxTopic(c.Mailbox))
 	return e
 }
 
@@ -136,23 +146,26 @@ func (s *shard) start(e *entry, t backends.Terms, now time.Time) *entry {
 
 // run gives a running entry a new deadline.
 func (s *shard) run(e *entry, t backends.Terms, now time.Time) {
-	e.in.remove(e)
+	e.leave()
 	e.rec.UpdatedAt = now
 	e.rec.Deadline = now.Add(t.RunningTimeout)
 	e.rec.LastDeadline = e.rec.Deadline
 	if e.rec.Attempt < t.MaxAttempts {
 		e.rec.LastDeadline = e.rec.Deadline.Add(t.PendingTimeout)
 		e.in.running.push(&e.queued, e.rec.Deadline, e)
+		topic := mailboxTopic(e.rec.Mailbox)
+		e.lapse = time.AfterFunc(t.RunningTimeout+clockStep, func() { s.waiting.Wake(topic) })
 	}
 	s.expiry.move(&e.expiry, e.rec.LastDeadline.Add(t.Retention))
 }
 
 // end writes the outcome of a live entry.
 func (s *shard) end(e *entry, end backends.End, now time.Time) {
-	e.in.remove(e)
+	e.leave()
 	e.rec.Status, e.rec.Error, e.rec.UpdatedAt = end.Outcome, end.Error, now
 	if !end.GiveUp {
 		e.rec.Codec, e.rec.Payload = end.Codec, bytes.Clone(end.Payload)
 	}
 	s.expiry.move(&e.expiry, now.Add(end.Retention))
+	s.waiting.Wake(requestTopic(end.ID))
 }

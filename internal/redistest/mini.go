@@ -17,6 +17,7 @@ func Mini(t testing.TB) (*miniredis.Miniredis, *redis.Client) {
 	client := redis.NewClient(&redis.Options{
 		Addr:                  "127.0.0.1:1", // never dialled; a name would be looked up
 		ContextTimeoutEnabled: true,
+		PoolSize:              1024, // who waits for a connection does so with a timer that the client shares among bubbles
 		Dialer:                func(context.Context, string, string) (net.Conn, error) { return m.Dial() },
 	})
 	t.Cleanup(func() {

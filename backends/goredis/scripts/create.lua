@@ -4,9 +4,10 @@
 -- KEYS[3]  the exclusive marker, the id of the newest request; used if ARGV[5] is 1
 -- KEYS[4]  the lapsing claims; only for a store with more than one attempt
 -- ARGV     id, pending timeout, retention, the most that may be pending or 0, exclusive or not,
---          what follows the record's head
+--          what follows the record's head, the command and the channel for wake-ups
 -- Returns  {now, 'ok'}, {now, 'exists', record}, {now, 'busy', id} or {now, 'full'}
 local id, timeout, retention, max_pending, exclusive, rest = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local publish, channel = ARGV[7], ARGV[8]
 local stale_bite = 10 -- timed-out entries that one create removes, more than it adds
 
 local record = redis.call('GET', KEYS[1])
@@ -31,5 +32,7 @@ redis.call('ZADD', KEYS[2], deadline, id)
 if #stale > 0 then redis.call('ZREM', KEYS[2], unpack(stale)) end
 keep_until(KEYS[2], until_us, us)
 if exclusive == '1' then redis.call('SET', KEYS[3], id, 'PXAT', expiry(until_us)) end
-redis.call('SET', KEYS[1], head('p', 0, deadline, deadline, now, now, digits(0)) .. rest, 'PXAT', expiry(until_us + retention))
+record = head('p', 0, deadline, deadline, now, now, digits(0)) .. rest
+redis.call('SET', KEYS[1], record, 'PXAT', expiry(until_us + retention))
+wake(publish, channel, 'q' .. mailbox_of(record))
 return {us, 'ok'}

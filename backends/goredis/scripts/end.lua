@@ -1,8 +1,10 @@
 -- Ends a live request.
 -- KEYS[1]  the record
--- ARGV     id, attempt, give up or not, retention, the ending, the body (codec and payload; unused when giving up)
+-- ARGV     id, attempt, give up or not, retention, the ending, the body (codec and payload; unused when giving up),
+--          the command and the channel for wake-ups
 -- Returns  {now, 'ok'}, {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'} or {now, 'corrupt', why}
 local id, attempt, give_up, retention, ending, body = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local publish, channel = ARGV[7], ARGV[8]
 local live_ending = 7 -- the length of a live record's ending, which is empty
 
 local record = redis.call('GET', KEYS[1])
@@ -27,4 +29,5 @@ end
 local ended = head('e', attempt_of(record), deadline, last, created_of(record), now, started_of(record))
   .. string.sub(record, 87, mailbox_end(record)) .. ending .. body
 redis.call('SET', KEYS[1], ended, 'PXAT', until_ms)
+wake(publish, channel, 'r' .. id)
 return {us, 'ok'}

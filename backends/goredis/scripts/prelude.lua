@@ -72,3 +72,7 @@ local function claimable(queue, lapsing, now, enough)
   end
   return count
 end
+
+-- Tells those who wait that a topic changed, as the last thing a script does. That a wake-up cannot be sent costs
+-- them time, not the operation its success.
+local function wake(publish, channel, topic) redis.pcall(publish, channel, topic) end

@@ -1,0 +1,217 @@
+package goredis_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/redistest"
+	"github.com/pendingq/pendingq/pending"
+)
+
+// newJobs makes a store whose backend is closed with the test.
+func newJobs(t *testing.T, client redis.UniversalClient, opts *goredis.Options) *pending.PendingStore[string] {
+	t.Helper()
+	b := newBackend(t, client, opts)
+	t.Cleanup(func() { b.Close() })
+	s, err := pending.New(b, codec.JSON[string](), pending.Policy{
+		Name: "jobs", PendingTimeout: time.Hour, RunningTimeout: time.Hour, Retention: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// patient is a poll interval that no test lasts as long as: what is found was pushed.
+const patient = time.Hour
+
+// eventually polls a condition for up to ten seconds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !condition(); <-time.After(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("gave up waiting until %s", what)
+		}
+	}
+}
+
+// subscribers counts the connections that listen for wake-ups.
+func subscribers(t *testing.T, client *redis.Client) (connections, channels int) {
+	t.Helper()
+	list, err := client.Do(t.Context(), "client", "list", "type", "pubsub").Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := client.PubSubChannels(t.Context(), "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(list, "id="), len(names)
+}
+
+func TestAThousandWaitersShareOneSubscription(t *testing.T) {
+	client := redistest.Start(t).Client(t)
+	s := newJobs(t, client, &goredis.Options{PollInterval: patient})
+	const n = 1000
+	var waiting sync.WaitGroup
+	for i := range n {
+		waiting.Go(func() {
+			if _, err := s.AwaitPending(t.Context(), fmt.Sprint("box-", i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "all channels are subscribed to", func() bool {
+		_, channels := subscribers(t, client)
+		return channels > n*9/10 // some mailboxes share a partition
+	})
+	if connections, _ := subscribers(t, client); connections != 1 {
+		t.Errorf("%d waiters have %d connections, want 1", n, connections)
+	}
+	for i := range n {
+		if _, err := s.Create(t.Context(), fmt.Sprint("box-", i), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waiting.Wait()
+}
+
+func TestALostSubscriptionIsMadeAgainAndEveryoneLooks(t *testing.T) {
+	client := redistest.Start(t).Client(t)
+	s := newJobs(t, client, &goredis.Options{PollInterval: patient})
+	for round := range 5 {
+		made, err := s.Create(t.Context(), "box", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := s.Await(t.Context(), made.ID)
+			ended <- err
+		}()
+		eventually(t, "someone is subscribed", func() bool { n, _ := subscribers(t, client); return n == 1 })
+		if err := client.ClientKillByFilter(t.Context(), "type", "pubsub").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Complete(t.Context(), made); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("round %d: the waiter missed an ending that came while its subscription was lost", round)
+		}
+	}
+}
+
+func TestWithoutSubscriptionsTheFallbackPollFindsIt(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client(t)
+	admin.ACLSetUser(t.Context(), "mute", "on", "nopass", "~*", "+@all", "-subscribe", "-publish")
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "mute", Password: "any", ContextTimeoutEnabled: true})
+	t.Cleanup(func() { client.Close() })
+	s := newJobs(t, client, &goredis.Options{PollInterval: 20 * time.Millisecond})
+	claimed := make(chan error, 1)
+	go func() {
+		_, err := s.AwaitPending(t.Context(), "box")
+		claimed <- err
+	}()
+	if _, err := s.Create(t.Context(), "box", ""); err != nil {
+		t.Fatalf("a wake-up that may not be sent failed the operation: %v", err)
+	}
+	if err := <-claimed; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestASubscriptionThatNobodyUsesIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, client := redistest.Mini(t)
+		s := newJobs(t, client, &goredis.Options{PollInterval: patient})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, _ = s.AwaitPending(ctx, "box")
+		if got := len(m.PubSubChannels("")); got != 1 {
+			t.Fatalf("%d channels just after a wait, want 1 in case another comes", got)
+		}
+		<-time.After(time.Minute)
+		synctest.Wait()
+		if got := len(m.PubSubChannels("")); got != 0 {
+			t.Errorf("%d channels a minute later, want none", got)
+		}
+	})
+}
+
+func TestASilentConnectionIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, client := redistest.Mini(t)
+		s := newJobs(t, client, &goredis.Options{PollInterval: patient})
+		made, err := s.Create(t.Context(), "box", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() {
+			_, err := s.Await(t.Context(), made.ID)
+			ended <- err
+		}()
+		<-time.After(time.Minute) // many pings long, all answered
+		if err := s.Complete(t.Context(), made); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestAClosedBackendStillWorks(t *testing.T) {
+	_, client := redistest.Mini(t)
+	b := newBackend(t, client, &goredis.Options{PollInterval: 10 * time.Millisecond})
+	signal, stop := b.WatchMailbox(t.Context(), "box")
+	stop()
+	for range 2 {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	_, stop = b.WatchRequest(t.Context(), backends.NewID("box"))
+	stop()
+	if len(signal) != 0 {
+		t.Error("a signal came although nothing happened")
+	}
+}
+
+func TestOptionsThatCannotWorkAreRefusedByName(t *testing.T) {
+	_, client := redistest.Mini(t)
+	for name, tc := range map[string]struct {
+		opts goredis.Options
+		want string
+	}{
+		"braces":         {goredis.Options{Prefix: "a{b}"}, "Prefix"},
+		"a long prefix":  {goredis.Options{Prefix: strings.Repeat("x", 65)}, "Prefix"},
+		"a space":        {goredis.Options{Prefix: "a b"}, "Prefix"},
+		"a short poll":   {goredis.Options{PollInterval: time.Millisecond}, "PollInterval"},
+		"a strange mode": {goredis.Options{AutoPipeline: 7}, "AutoPipeline"},
+	} {
+		if _, err := goredis.New(client, &tc.opts); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, want an error that names %s", name, err, tc.want)
+		}
+	}
+	if _, err := goredis.New(nil, nil); err == nil {
+		t.Error("New took a nil client")
+	}
+}

@@ -1,0 +1,64 @@
+package wake_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/pendingq/pendingq/internal/wake"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func woken(signal <-chan struct{}) bool {
+	select {
+	case <-signal:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestOnlyThoseWhoWaitForATopicAreWoken(t *testing.T) {
+	var h wake.Hub
+	h.Wake("a")
+	a, stopA := h.Watch("a", "all")
+	b, stopB := h.Watch("b", "all")
+	h.Wake("a")
+	h.Wake("a")
+	if !woken(a) || woken(a) || woken(b) {
+		t.Error("want one signal for a and none for b")
+	}
+	h.Wake("all")
+	if !woken(a) || !woken(b) {
+		t.Error("want a signal for both")
+	}
+	stopA()
+	h.Wake("all")
+	if woken(a) || !woken(b) {
+		t.Error("want a signal for b alone, since a has stopped")
+	}
+	stopB()
+}
+
+func TestWakingSlowlyGivesEachItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h wake.Hub
+		var signals []<-chan struct{}
+		for range 3 {
+			signal, stop := h.Watch("a")
+			defer stop()
+			signals = append(signals, signal)
+		}
+		start := time.Now()
+		h.WakeSlowly("a", time.Second)
+		for i, signal := range signals {
+			<-signal
+			if took := time.Since(start); took != time.Duration(i)*time.Second {
+				t.Errorf("waiter %d was woken after %v", i, took)
+			}
+		}
+	})
+}

@@ -1,0 +1,159 @@
+package pending
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+const (
+	// blindPollInterval is how often waiters look at a backend that cannot signal.
+	blindPollInterval = 500 * time.Millisecond
+
+	// deadlineSlack is added to a deadline before a waiter looks again, for the backend's clock to have passed it.
+	deadlineSlack = time.Millisecond
+
+	// claimGrace is how much longer than its context a claim may take that was under way when the context ended.
+	claimGrace = 2 * time.Second
+)
+
+// Await waits until a request has ended and returns it as Get does, with the same refusals. It is woken by the
+// ending where the backend can signal it, and by the request's deadline; it also looks again at the backend's
+// poll interval, so a signal that is lost costs no more than that. When ctx ends first it returns the request as
+// last read, nil if there was no time to, and an error that is ctx's.
+func (s *PendingStore[T]) Await(ctx context.Context, id string, opts ...GetOption) (*Request[T], error) {
+	if err := checkID(id); err != nil {
+		return nil, s.failed("await", "", err)
+	}
+	w := watch(s.backend, func(waker backends.Waker) (<-chan struct{}, func()) { return waker.WatchRequest(ctx, id) })
+	defer w.stop()
+	var last *Request[T]
+	for {
+		r, left, err := s.get(ctx, id, opts)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return last, s.failed("await", id, ctx.Err())
+		case err != nil:
+			return nil, err
+		case r.Status.Ended():
+			return r, nil
+		}
+		last = r
+		if err := w.wait(ctx, left+deadlineSlack); err != nil {
+			return last, s.failed("await", id, err)
+		}
+	}
+}
+
+// AwaitPending waits until it has claimed a request, as PopPending does. It is woken where the backend can signal
+// that there is one, and looks again at the backend's poll interval. When ctx ends first its error is ctx's. A
+// claim that was under way then gets two seconds more, so that what it takes is not lost.
+func (s *PendingStore[T]) AwaitPending(ctx context.Context, mailbox string, opts ...PopOption) (r *Request[T], err error) {
+	err = awaitClaim(ctx, s.backend, mailbox, func(ctx context.Context) (bool, error) {
+		r, err = s.PopPending(ctx, mailbox, opts...)
+		if errors.Is(err, ErrNoPending) {
+			return false, nil
+		}
+		return true, err
+	})
+	if err != nil && ctx.Err() != nil {
+		err = s.failed("await", "for "+strconv.Quote(cut(mailbox, maxMailbox)), ctx.Err())
+	}
+	return r, err
+}
+
+// Await waits until Pop claims something, as [PendingStore.AwaitPending] does. What fails in part while it waits is
+// reported beside the delivery, or with ctx's error, in which case there is no delivery.
+func (in *Inbox) Await(ctx context.Context, mailbox string, opts ...PopOption) (d *Delivery, err error) {
+	var problems error
+	err = awaitClaim(ctx, in.cores[0].backend, mailbox, func(ctx context.Context) (bool, error) {
+		d, problems = in.Pop(ctx, mailbox, opts...)
+		if d == nil {
+			return true, problems
+		}
+		return len(d.requests) > 0, nil
+	})
+	switch {
+	case err == nil:
+		return d, problems
+	case ctx.Err() != nil:
+		err = fmt.Errorf("pending: await work: %w", errors.Join(ctx.Err(), problems))
+	}
+	return nil, err
+}
+
+// awaitClaim calls claim until it is done, or ctx has ended.
+func awaitClaim(ctx context.Context, b backends.Backend, mailbox string, claim func(context.Context) (done bool, err error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := checkMailbox(mailbox); err != nil {
+		return fmt.Errorf("pending: await: %w", err)
+	}
+	w := watch(b, func(waker backends.Waker) (<-chan struct{}, func()) { return waker.WatchMailbox(ctx, mailbox) })
+	defer w.stop()
+	claiming, cancel := outliving(ctx, claimGrace)
+	defer cancel()
+	for {
+		if done, err := claim(claiming); done || err != nil {
+			return err
+		}
+		if err := w.wait(ctx, 0); err != nil {
+			return err
+		}
+	}
+}
+
+// outliving returns a context that ends grace later than ctx.
+func outliving(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return longer, func() {
+		stop()
+		cancel()
+	}
+}
+
+// watcher is one who waits for a backend.
+type watcher struct {
+	signal <-chan struct{} // nil where the backend cannot signal
+	poll   time.Duration   // how long to trust silence; 0: for ever
+	stop   func()
+}
+
+func watch(b backends.Backend, start func(backends.Waker) (<-chan struct{}, func())) watcher {
+	waker, ok := b.(backends.Waker)
+	if !ok {
+		return watcher{poll: blindPollInterval, stop: func() {}}
+	}
+	signal, stop := start(waker)
+	return watcher{signal: signal, poll: waker.PollInterval(), stop: stop}
+}
+
+// wait returns when it is time to look again: at a signal, when the poll interval is over, give or take a quarter,
+// or after atMost, if that is not 0.
+func (w watcher) wait(ctx context.Context, atMost time.Duration) error {
+	pause := w.poll * time.Duration(rand.IntN(513)+768) / 1024
+	if atMost > 0 && (pause == 0 || atMost < pause) {
+		pause = atMost
+	}
+	var timeUp <-chan time.Time
+	if pause > 0 {
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		timeUp = timer.C
+	}
+	select {
+	case <-w.signal:
+		return nil
+	case <-timeUp:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
