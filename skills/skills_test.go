@@ -291,3 +291,23 @@ func TestASixthStoreTakesAFewLines(t *testing.T) {
 		}
 	}
 }
+
+func TestWorkIsAwaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStores(t, memory.New())
+		go func() {
+			<-time.After(5 * time.Second)
+			_, _ = s.Updates.Create(t.Context(), runtime, skills.Update{TargetVersion: "2"})
+		}()
+		start := time.Now()
+		work, err := s.AwaitWork(t.Context(), runtime)
+		if err != nil || work.Update == nil || time.Since(start) != 5*time.Second {
+			t.Errorf("got %+v, %v after %v, want the update after 5s", work, err, time.Since(start))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if work, err := s.AwaitWork(ctx, runtime); work != nil || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("with nothing to do: got %+v, %v", work, err)
+		}
+	})
+}

@@ -77,6 +77,16 @@ func (s *Stores) Heartbeat(ctx context.Context, runtimeID string, opts ...pendin
 	return s.work(d), err
 }
 
+// AwaitWork waits until there is work and claims it as Heartbeat does, with the rules of [pending.Inbox.Await]: when
+// ctx ends first there is no Work and the error is ctx's.
+func (s *Stores) AwaitWork(ctx context.Context, runtimeID string, opts ...pending.PopOption) (*Work, error) {
+	d, err := s.inbox.Await(ctx, runtimeID, s.limited(opts)...)
+	if d == nil {
+		return nil, fmt.Errorf("skills: await work: %w", err)
+	}
+	return s.work(d), err
+}
+
 // limited puts the default limit in front of the caller's options, and behind them what Work has room for.
 func (s *Stores) limited(opts []pending.PopOption) []pending.PopOption {
 	return slices.Concat([]pending.PopOption{pending.WithLimit(s.Imports, MaxImports)}, opts, []pending.PopOption{

@@ -1,0 +1,162 @@
+package folders
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"github.com/pendingq/pendingq/skills"
+)
+
+// Bundle reads the skill that Discover lists under key. Its supporting files are sorted by path and never nil.
+// The warnings say which of them were left out, and whether the front matter is broken.
+//
+// The error is ErrInvalidKey, ErrNotFound (its warnings say which folders could not be searched), ErrTooLarge for
+// a bundle over the limits, ErrNotText or ErrNotRegular for its SKILL.md, ctx's, that of a root whose Path is not
+// absolute, or that of a file that cannot be read.
+func Bundle(ctx context.Context, roots []Root, key string) (skills.Bundle, []Warning, error) {
+	b, warnings, err := findBundle(ctx, roots, key)
+	if err != nil {
+		return skills.Bundle{}, warnings, fmt.Errorf("bundle skill %q: %w", key, err)
+	}
+	return b, warnings, nil
+}
+
+func findBundle(ctx context.Context, roots []Root, key string) (skills.Bundle, []Warning, error) {
+	if err := checkKey(key); err != nil {
+		return skills.Bundle{}, nil, err
+	}
+	found, warnings, err := search(ctx, roots)
+	if err != nil {
+		return skills.Bundle{}, nil, err
+	}
+	i, ok := slices.BinarySearchFunc(found, key, func(f folder, key string) int { return cmp.Compare(f.key, key) })
+	if !ok {
+		return skills.Bundle{}, warnings, ErrNotFound
+	}
+	return readBundle(ctx, found[i])
+}
+
+// bundler reads one skill folder.
+type bundler struct {
+	ctx      context.Context
+	folder   folder
+	root     *os.Root // of folder
+	bundle   skills.Bundle
+	paths    paths // of bundle.Files
+	size     int   // bytes in bundle
+	entries  int   // seen so far
+	warnings []Warning
+}
+
+func readBundle(ctx context.Context, f folder) (skills.Bundle, []Warning, error) {
+	root, err := os.OpenRoot(f.path)
+	if err != nil {
+		return skills.Bundle{}, nil, fmt.Errorf("open skill folder: %w", err)
+	}
+	defer root.Close()
+	b := &bundler{ctx: ctx, folder: f, root: root, paths: newPaths()}
+	if err := b.readSkillFile(); err != nil {
+		return skills.Bundle{}, b.warnings, fmt.Errorf("read %s: %w", skillFile, err)
+	}
+	if err := b.readFolder("."); err != nil {
+		return skills.Bundle{}, b.warnings, err
+	}
+	slices.SortFunc(b.bundle.Files, func(x, y skills.BundleFile) int { return cmp.Compare(x.Path, y.Path) })
+	return b.bundle, b.warnings, nil
+}
+
+func (b *bundler) readSkillFile() error {
+	content, err := readText(b.root, skillFile)
+	if err != nil {
+		return err
+	}
+	fm, err := parseFrontMatter(content)
+	if err != nil {
+		b.warn(skillFile, fmt.Errorf("read %s: %w", skillFile, err))
+	}
+	b.size = len(content)
+	b.bundle = skills.Bundle{
+		Name: cmp.Or(fm.name, path.Base(b.folder.key)), Description: fm.description, Content: content,
+		SourcePath: display(b.folder.path), Provider: b.folder.root.Provider, Files: []skills.BundleFile{},
+	}
+	return nil
+}
+
+func (b *bundler) readFolder(dir string) error {
+	entries, err := readDir(b.root, dir)
+	if err != nil {
+		return fmt.Errorf("read skill folder: %w", err)
+	}
+	if b.entries += len(entries); b.entries > maxEntries {
+		return fmt.Errorf("read skill folder: %w: more than %d entries", ErrTooLarge, maxEntries)
+	}
+	for _, e := range entries {
+		if err := b.ctx.Err(); err != nil {
+			return err
+		}
+		p := path.Join(dir, e.Name())
+		switch {
+		case hidden(e.Name()) || p == skillFile:
+		case e.IsDir() && pathFault(p) == "":
+			err = b.readFolder(p)
+		case licence(e.Name()):
+		default:
+			err = b.readFile(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readFile adds a supporting file, or a warning if the file is one that bundles leave out.
+func (b *bundler) readFile(p string) error {
+	content, err := b.readSupporting(p)
+	if leftOut(err) {
+		b.warn(p, fmt.Errorf("left out %q: %w", p, err))
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read supporting file %q: %w", p, err)
+	}
+	b.bundle.Files = append(b.bundle.Files, skills.BundleFile{Path: p, Content: content})
+	b.size += len(content)
+	return checkSize(len(b.bundle.Files), b.size)
+}
+
+func (b *bundler) readSupporting(p string) (string, error) {
+	content, err := readText(b.root, p)
+	if err != nil {
+		return "", err
+	}
+	return content, b.paths.add(p)
+}
+
+// leftOut tells the files that a bundle cannot carry from those that could not be read.
+func leftOut(err error) bool {
+	return errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNotText) ||
+		errors.Is(err, ErrNotRegular) || errors.Is(err, ErrInvalidPath)
+}
+
+func (b *bundler) warn(p string, err error) {
+	full := filepath.Join(b.folder.path, filepath.FromSlash(p))
+	b.warnings = append(b.warnings, Warning{Key: b.folder.key, Path: display(full), Err: err})
+}
+
+// checkSize refuses a bundle over the limits.
+func checkSize(files, size int) error {
+	if files > MaxFiles {
+		return fmt.Errorf("%w: more than %d supporting files", ErrTooLarge, MaxFiles)
+	}
+	if size > MaxBundleSize {
+		return fmt.Errorf("%w: over %d bytes in all", ErrTooLarge, MaxBundleSize)
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package folders
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+)
+
+// readDir lists a folder below root by name. It reads no more than maxEntries names.
+func readDir(root *os.Root, name string) ([]fs.DirEntry, error) {
+	dir, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(maxEntries + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if len(entries) > maxEntries {
+		return nil, fmt.Errorf("%w: more than %d entries in a folder", ErrTooLarge, maxEntries)
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
+	return entries, nil
+}
+
+// readText reads a text file of at most MaxFileSize below root.
+func readText(root *os.Root, name string) (string, error) {
+	f, err := openRegular(root, name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
+	if err != nil {
+		return "", err
+	}
+	return string(content), checkText(string(content))
+}
+
+// openRegular opens a regular file. It looks before it opens, since to open a device may have effects, and again
+// afterwards, in case the file was replaced; O_NONBLOCK keeps a pipe put there in between from blocking.
+func openRegular(root *os.Root, name string) (*os.File, error) {
+	info, err := root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, ErrNotRegular
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = ErrNotRegular
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// checkText refuses what a file of a bundle may not hold.
+func checkText(content string) error {
+	if len(content) > MaxFileSize {
+		return fmt.Errorf("%w: over %d bytes", ErrTooLarge, MaxFileSize)
+	}
+	if !utf8.ValidString(content) || strings.ContainsRune(content, 0) {
+		return ErrNotText
+	}
+	return nil
+}

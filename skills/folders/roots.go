@@ -1,0 +1,64 @@
+package folders
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Root is a folder that skill folders lie in.
+type Root struct {
+	Provider  string // whose skills they are, e.g. "claude"; reported as such
+	Path      string // absolute
+	Universal bool   // shared between providers; reported as "universal" instead of "provider"
+}
+
+// kind is what a LocalSkill says of its root.
+func (r Root) kind() string {
+	if r.Universal {
+		return "universal"
+	}
+	return "provider"
+}
+
+// wellKnown are the roots in the home folder by priority.
+var wellKnown = []Root{
+	{Provider: "claude", Path: ".claude/skills"},
+	{Provider: "codex", Path: ".codex/skills"},
+	{Provider: "copilot", Path: ".copilot/skills"},
+	{Provider: "cursor", Path: ".cursor/skills"},
+	{Provider: "gemini", Path: ".gemini/skills"},
+	{Provider: "opencode", Path: ".config/opencode/skills"},
+	{Provider: "universal", Path: ".agents/skills", Universal: true},
+}
+
+// DefaultRoots returns the well-known roots in the home folder, whether they exist or not: those of claude,
+// codex, copilot, cursor, gemini and opencode, then ~/.agents/skills, whose provider is "universal". Their
+// order is their priority: the first root that has a key wins. It fails only if there is no home folder.
+//
+// A runtime of one provider passes on that provider's root and the last one.
+func DefaultRoots() ([]Root, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil, fmt.Errorf("find the skill roots: %w", err)
+	}
+	roots := make([]Root, len(wellKnown))
+	for i, r := range wellKnown {
+		r.Path = filepath.Join(home, filepath.FromSlash(r.Path))
+		roots[i] = r
+	}
+	return roots, nil
+}
+
+// display is path as reports show it: from ~ inside the home folder, so that a user's name stays private.
+func display(path string) string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return path
+	}
+	rel, err := filepath.Rel(home, path)
+	if err != nil || !filepath.IsLocal(rel) {
+		return path
+	}
+	return filepath.ToSlash(filepath.Join("~", rel))
+}
