@@ -132,11 +132,10 @@ func (b *bundler) readFile(p string) error {
 }
 
 func (b *bundler) readSupporting(p string) (string, error) {
-	content, err := readText(b.root, p)
-	if err != nil {
+	if err := b.paths.add(p); err != nil {
 		return "", err
 	}
-	return content, b.paths.add(p)
+	return readText(b.root, p)
 }
 
 // leftOut tells the files that a bundle cannot carry from those that could not be read.

@@ -24,6 +24,6 @@ const (
 // These bound the work, where the rules above alone do not: a root may link to a whole disk, and a skill may
 // hold any number of files that its bundle leaves out.
 const (
-	maxFolders = 10_000 // searched below one root
+	maxFolders = 10_000 // below one root, links included
 	maxEntries = 10_000 // in one folder between a root and a skill; in a whole skill
 )

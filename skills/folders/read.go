@@ -38,11 +38,12 @@ func readText(root *os.Root, name string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
+	data, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
 	if err != nil {
 		return "", err
 	}
-	return string(content), checkText(string(content))
+	content := string(data)
+	return content, checkText(content)
 }
 
 // openRegular opens a regular file. It looks before it opens, since to open a device may have effects, and again

@@ -48,8 +48,10 @@ func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 
 // rootSearch is the state of a search below one root.
 type rootSearch struct {
+	top      folder
 	folders  []folder        // still to be searched
 	links    []folder        // to be followed once there are no more folders
+	met      int             // folders and links put off so far
 	visited  map[string]bool // by folder.real
 	found    []folder
 	warnings []Warning
@@ -59,50 +61,38 @@ func searchRoot(ctx context.Context, root Root) (*rootSearch, error) {
 	if !filepath.IsAbs(root.Path) {
 		return nil, fmt.Errorf("search the skills of provider %q: root %q is not absolute", root.Provider, root.Path)
 	}
-	s := &rootSearch{visited: map[string]bool{}}
 	top := folder{root: root, path: filepath.Clean(root.Path)}
-	if _, err := os.Lstat(top.path); errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+	s := &rootSearch{top: top, visited: map[string]bool{}}
+	if _, err := os.Lstat(top.path); !errors.Is(err, fs.ErrNotExist) {
+		s.links = []folder{top}
 	}
-	s.links = []folder{top}
 	for len(s.folders)+len(s.links) > 0 {
 		if err := ctx.Err(); err != nil {
 			return nil, err
-		}
-		if len(s.visited) == maxFolders {
-			err := fmt.Errorf("search skill root: %w: more than %d folders", ErrTooLarge, maxFolders)
-			s.warnings = append(s.warnings, top.warning(err))
-			break
 		}
 		s.step()
 	}
 	return s, nil
 }
 
-// step searches one folder, or follows one link.
+// step searches one folder. Links wait for all folders, so that a real folder wins over links to it.
 func (s *rootSearch) step() {
 	var f folder
+	var err error
 	if len(s.folders) > 0 {
 		f, s.folders = s.folders[0], s.folders[1:]
 	} else {
 		f, s.links = s.links[0], s.links[1:]
-		real, isDir, err := follow(f.path)
-		if err != nil {
-			s.warn(f, err)
-		}
-		if !isDir && f.key == "" && err == nil {
-			s.warn(f, errors.New("not a folder"))
-		}
-		if !isDir {
-			return
-		}
-		f.real = real
+		f.real, err = follow(f.path)
 	}
-	if s.visited[f.real] {
-		return
+	switch {
+	case err == errNotFolder && f.key != "":
+		return // a link to a file
+	case err == nil && !s.visited[f.real]:
+		s.visited[f.real] = true
+		err = s.visit(f)
 	}
-	s.visited[f.real] = true
-	if err := s.visit(f); err != nil {
+	if err != nil {
 		s.warn(f, err)
 	}
 }
@@ -111,43 +101,51 @@ func (s *rootSearch) warn(f folder, err error) {
 	s.warnings = append(s.warnings, f.warning(fmt.Errorf("search folder: %w", err)))
 }
 
-// follow resolves a link and tells whether it leads to a folder.
-func follow(link string) (real string, isDir bool, err error) {
-	real, err = filepath.EvalSymlinks(link)
-	if err != nil {
-		return "", false, err
+var errNotFolder = errors.New("not a folder")
+
+// follow resolves a link to a folder.
+func follow(link string) (real string, err error) {
+	if real, err = filepath.EvalSymlinks(link); err != nil {
+		return "", err
 	}
 	info, err := os.Stat(real)
-	return real, err == nil && info.IsDir(), err
+	if err == nil && !info.IsDir() {
+		err = errNotFolder
+	}
+	return real, err
 }
 
-// visit takes f as a skill, or puts off what lies in it.
+// visit takes f as a skill, or puts off the folders in it.
 func (s *rootSearch) visit(f folder) error {
 	dir, err := os.OpenRoot(f.path)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	entries, err := readDir(dir, ".")
-	if err != nil {
-		return err
-	}
-	if f.key != "" && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == skillFile }) {
+	if _, err := dir.Lstat(skillFile); err == nil && f.key != "" {
 		s.found = append(s.found, f)
 		return nil
 	}
-	if depth(f.key) < MaxKeyDepth {
-		for _, e := range entries {
-			s.putOff(f, e)
-		}
+	if depth(f.key) == MaxKeyDepth {
+		return nil
 	}
-	return nil
+	entries, err := readDir(dir, ".")
+	for _, e := range entries {
+		s.putOff(f, e)
+	}
+	return err
 }
 
 func (s *rootSearch) putOff(parent folder, e fs.DirEntry) {
 	name := e.Name()
 	link := e.Type()&fs.ModeSymlink != 0
 	if hidden(name) || !e.IsDir() && !link {
+		return
+	}
+	if s.met++; s.met > maxFolders {
+		if s.met == maxFolders+1 {
+			s.warn(s.top, fmt.Errorf("%w: more than %d folders, the rest is left out", ErrTooLarge, maxFolders))
+		}
 		return
 	}
 	child := folder{root: parent.root, key: path.Join(parent.key, name), path: filepath.Join(parent.path, name)}

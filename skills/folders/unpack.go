@@ -15,7 +15,8 @@ import (
 // Unpack writes a bundle into the new folder dir: Content as SKILL.md, and its Files. The folder that dir lies in
 // must exist. The rest of the bundle is not written, since Content says it.
 //
-// It happens at once or not at all: the files are written into a hidden folder beside dir, which is then renamed.
+// It happens at once or not at all: the files are written into a hidden folder beside dir, .unpack- and random
+// letters, which is then renamed; only a crash in between leaves it there.
 // A bundle is refused before anything is written: with ErrInvalidPath if a path leads out of dir, is hidden, is one
 // that some system cannot hold (a backslash, a drive letter, a control character, CON, a trailing dot or space), is
 // SKILL.md, or differs from another in letter case alone, or is another's folder; with ErrTooLarge if it is over the
@@ -32,6 +33,9 @@ func Unpack(dir string, b skills.Bundle) error {
 	}
 	return nil
 }
+
+// Check returns why Unpack would refuse a bundle, without a folder to unpack it into; nil if it would not.
+func Check(b skills.Bundle) error { return checkBundle(b) }
 
 func checkBundle(b skills.Bundle) error {
 	if err := checkSize(len(b.Files), 0); err != nil {

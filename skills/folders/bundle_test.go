@@ -1,0 +1,194 @@
+package folders_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/folders"
+)
+
+func TestBundleHoldsTheWholeSkill(t *testing.T) {
+	home := newHome(t, map[string]string{
+		".claude/skills/notes/SKILL.md":     skillText,
+		".claude/skills/notes/z.md":         "z",
+		".claude/skills/notes/sub/SKILL.md": "nested",
+		".claude/skills/notes/sub/a.sh":     "#!/bin/sh\n",
+		".claude/skills/notes/sub-x.md":     "",
+		".claude/skills/notes/.git/config":  "hidden",
+		".claude/skills/notes/.env":         "hidden",
+		".claude/skills/notes/LICENSE":      "skipped",
+		".claude/skills/notes/Licence.TXT":  "skipped",
+		".claude/skills/notes/sub/copying":  "skipped",
+		".claude/skills/notes/license.go":   "not a licence",
+	})
+	got, warnings := bundle(t, rootIn(home), "notes")
+	want := skills.Bundle{
+		Name: "Notes", Description: "Writes them.", Content: skillText,
+		SourcePath: "~/.claude/skills/notes", Provider: "claude",
+		Files: []skills.BundleFile{
+			{Path: "license.go", Content: "not a licence"}, {Path: "sub-x.md"},
+			{Path: "sub/SKILL.md", Content: "nested"}, {Path: "sub/a.sh", Content: "#!/bin/sh\n"},
+			{Path: "z.md", Content: "z"},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || warnings != nil {
+		t.Errorf("warnings = %v, bundle differs (-want +got):\n%s", warnings, diff)
+	}
+}
+
+func TestBundleRefusesKeys(t *testing.T) {
+	home := newHome(t, map[string]string{".claude/skills/a/SKILL.md": skillText, "secret/SKILL.md": skillText})
+	abs := filepath.Join(home, "secret")
+	for _, key := range []string{
+		"", ".", "..", "../../secret", "a/../../../secret", abs, "a/", "/a", "a//b", `..\..\secret`, `C:\a`, "C:/a",
+		".hidden", "a/.git", "a\x00b", "a\nb", "\xff", "1/2/3/4/5/6", " a", "a.", strings.Repeat("x", 256),
+		strings.Repeat("x/", 600) + "x",
+	} {
+		_, _, err := folders.Bundle(t.Context(), rootIn(home), key)
+		if !errors.Is(err, folders.ErrInvalidKey) {
+			t.Errorf("Bundle of %.40q = %v, want ErrInvalidKey", key, err)
+		}
+	}
+}
+
+func TestBundleThatIsNotThere(t *testing.T) {
+	home := newHome(t, map[string]string{".claude/skills/a/SKILL.md": skillText, ".claude/skills/a/b/SKILL.md": ""})
+	link(t, "gone", filepath.Join(home, ".claude", "skills", "dangling"))
+	for _, key := range []string{"x", "a/b", "dangling"} {
+		_, warnings, err := folders.Bundle(t.Context(), rootIn(home), key)
+		if !errors.Is(err, folders.ErrNotFound) || !strings.Contains(err.Error(), key) {
+			t.Errorf("Bundle of %q = %v, want ErrNotFound", key, err)
+		}
+		oneWarning(t, warnings, os.ErrNotExist, "~/.claude/skills/dangling")
+	}
+}
+
+func TestFilesThatABundleLeavesOut(t *testing.T) {
+	for _, c := range []struct {
+		name, file, content string
+		want                error
+	}{
+		{"a NUL", "logo.png", "\x89PNG\x00", folders.ErrNotText},
+		{"not UTF-8", "latin.txt", "caf\xe9", folders.ErrNotText},
+		{"larger than a file may be", "big.txt", strings.Repeat("x", folders.MaxFileSize+1), folders.ErrTooLarge},
+		{"a backslash", `a\..\evil`, "", folders.ErrInvalidPath},
+		{"a device's name", "sub/aux.md", "", folders.ErrInvalidPath},
+		{"in a folder whose name is unsafe", "sub:x/a.md", "", folders.ErrInvalidPath},
+		{"the other case of SKILL.md", "Skill.md", "", folders.ErrInvalidPath},
+		{"the other case of a file", "b.MD", "", folders.ErrInvalidPath},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			home := newHome(t, map[string]string{".claude/skills/a/SKILL.md": skillText, ".claude/skills/a/b.md": ""})
+			write(t, filepath.Join(home, ".claude", "skills", "a"), map[string]string{c.file: c.content})
+			b, warnings := bundle(t, rootIn(home), "a")
+			if len(b.Files) != 1 || len(warnings) != 1 || !errors.Is(warnings[0].Err, c.want) || warnings[0].Key != "a" {
+				t.Errorf("files = %q, warnings = %v, want one of each and %v", filePaths(b), warnings, c.want)
+			}
+		})
+	}
+}
+
+func TestLinksInsideASkillAreLeftOut(t *testing.T) {
+	home := newHome(t, map[string]string{
+		".claude/skills/a/SKILL.md": skillText, ".claude/skills/a/b.md": "", "secret/key": "secret",
+	})
+	skill := filepath.Join(home, ".claude", "skills", "a")
+	link(t, filepath.Join(home, "secret", "key"), filepath.Join(skill, "file"))
+	link(t, "../../../secret", filepath.Join(skill, "folder"))
+	link(t, "b.md", filepath.Join(skill, "inside"))
+	link(t, ".", filepath.Join(skill, "loop"))
+	b, warnings := bundle(t, rootIn(home), "a")
+	if filePaths(b) != "b.md" || len(warnings) != 4 {
+		t.Errorf("files = %q, %d warnings, want b.md alone", filePaths(b), len(warnings))
+	}
+	for _, w := range warnings {
+		if !errors.Is(w.Err, folders.ErrNotRegular) {
+			t.Errorf("warning %v, want ErrNotRegular", w)
+		}
+	}
+}
+
+func TestBundlesOverTheLimits(t *testing.T) {
+	mib := strings.Repeat("x", folders.MaxFileSize)
+	for _, c := range []struct {
+		name  string
+		files func(i int) (name, content string)
+		count int
+		want  error
+	}{
+		{"as many files as fit", func(i int) (string, string) { return fmt.Sprint(i), "" }, folders.MaxFiles, nil},
+		{"a file more", func(i int) (string, string) { return fmt.Sprint(i), "" }, folders.MaxFiles + 1, folders.ErrTooLarge},
+		{"10,000 files", func(i int) (string, string) { return fmt.Sprint(i), "" }, 10_000, folders.ErrTooLarge},
+		{"more in several folders", func(i int) (string, string) { return fmt.Sprint(i%2, "/.", i), "" }, 10_000, folders.ErrTooLarge},
+		{"7 MiB and SKILL.md", func(i int) (string, string) { return fmt.Sprint(i), mib }, 7, nil},
+		{"8 MiB and SKILL.md", func(i int) (string, string) { return fmt.Sprint(i), mib }, 8, folders.ErrTooLarge},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files := map[string]string{".claude/skills/a/SKILL.md": skillText}
+			for i := range c.count {
+				name, content := c.files(i)
+				files[".claude/skills/a/"+name] = content
+			}
+			roots := rootIn(newHome(t, files))
+			if _, _, err := folders.Bundle(t.Context(), roots, "a"); !errors.Is(err, c.want) {
+				t.Errorf("Bundle = %v, want %v", err, c.want)
+			}
+			list, warnings := discover(t, roots)
+			if c.want == nil && keys(list) != "a" {
+				t.Errorf("list = %v, warnings = %v, want the skill", list, warnings)
+			}
+			if c.want != nil {
+				oneWarning(t, warnings, c.want, "~/.claude/skills/a")
+			}
+		})
+	}
+}
+
+func TestSkillsWithoutAReadableSkillFile(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		put  func(t *testing.T, file string)
+		want error
+	}{
+		{"binary", putFile("\x00"), folders.ErrNotText},
+		{"too large", putFile(strings.Repeat("x", folders.MaxFileSize+1)), folders.ErrTooLarge},
+		{"a huge sparse file", func(t *testing.T, file string) {
+			putFile("")(t, file)
+			if err := os.Truncate(file, 10<<30); err != nil {
+				t.Fatal(err)
+			}
+		}, folders.ErrTooLarge},
+		{"a folder", func(t *testing.T, file string) {
+			if err := os.MkdirAll(file, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}, folders.ErrNotRegular},
+		{"a link", func(t *testing.T, file string) { link(t, "../b/SKILL.md", file) }, folders.ErrNotRegular},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			home := newHome(t, map[string]string{".claude/skills/b/SKILL.md": skillText})
+			c.put(t, filepath.Join(home, ".claude", "skills", "a", "SKILL.md"))
+			if _, _, err := folders.Bundle(t.Context(), rootIn(home), "a"); !errors.Is(err, c.want) {
+				t.Errorf("Bundle = %v, want %v", err, c.want)
+			}
+			list, warnings := discover(t, rootIn(home))
+			if keys(list) != "b" {
+				t.Errorf("keys = %q, want the other skill alone", keys(list))
+			}
+			oneWarning(t, warnings, c.want, "~/.claude/skills/a")
+		})
+	}
+}
+
+func putFile(content string) func(t *testing.T, file string) {
+	return func(t *testing.T, file string) {
+		write(t, filepath.Dir(file), map[string]string{filepath.Base(file): content})
+	}
+}

@@ -1,0 +1,84 @@
+package folders_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/folders"
+)
+
+var releaseNotes = skills.Bundle{
+	Content: "---\nname: Release notes\ndescription: Writes the notes of a release.\n---\nList what changed.\n",
+	Files:   []skills.BundleFile{{Path: "templates/notes.md", Content: "# Changes\n"}},
+}
+
+// A skill goes to disk on one machine, is found there, and is bundled to be sent to another one.
+func Example() {
+	ctx := context.Background()
+	skillRoot, err := os.MkdirTemp("", "skills")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(skillRoot)
+	if err := folders.Unpack(filepath.Join(skillRoot, "release-notes"), releaseNotes); err != nil {
+		log.Fatal(err)
+	}
+
+	roots := []folders.Root{{Provider: "claude", Path: skillRoot}}
+	list, warnings, err := folders.Discover(ctx, roots)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, s := range list {
+		fmt.Printf("%s: %s %d files, %d warnings\n", s.Key, s.Description, s.FileCount, len(warnings))
+	}
+	bundle, _, err := folders.Bundle(ctx, roots, "release-notes")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(bundle.Name, bundle.Files)
+	// Output:
+	// release-notes: Writes the notes of a release. 2 files, 0 warnings
+	// Release notes [{templates/notes.md # Changes
+	// }]
+}
+
+// A runtime that is asked for its skills reports what it found, and logs what it could not list.
+func ExampleDiscover() {
+	roots, err := folders.DefaultRoots()
+	if err != nil {
+		log.Fatal(err)
+	}
+	found, warnings, err := folders.Discover(context.Background(), roots)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, w := range warnings {
+		log.Printf("%s: %v", w.Path, w.Err)
+	}
+	answer := skills.NewList()
+	answer.Skills = found
+}
+
+// What a bundle may not do is refused before anything is written.
+func ExampleUnpack() {
+	bundle := skills.Bundle{Files: []skills.BundleFile{{Path: "../.bashrc", Content: "gotcha"}}}
+	err := folders.Unpack("release-notes", bundle)
+	fmt.Println(errors.Is(err, folders.ErrInvalidPath))
+	fmt.Println(err)
+	// Output:
+	// true
+	// unpack skill into "release-notes": supporting file 1, "../.bashrc": invalid path: it has a . or .. segment
+}
+
+// A key from a request is safe to pass on.
+func ExampleBundle() {
+	_, _, err := folders.Bundle(context.Background(), nil, "../../etc")
+	fmt.Println(err)
+	// Output: bundle skill "../../etc": invalid skill key: it has a . or .. segment
+}

@@ -1,0 +1,284 @@
+package skillshttp_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/skills"
+)
+
+// Each kind of request once around: asked, claimed, answered, read.
+func TestTheRoundOfEachKind(t *testing.T) {
+	for name, tc := range map[string]struct {
+		path, ask string
+		claimed   string // in the heartbeat's answer, with %s for the id
+		report    string
+		answer    map[string]any // the fields beside the head
+	}{
+		"list": {"/local-skills", "", `"pending_local_skills":{"id":"%s"}`,
+			`{"status":"completed","skills":[{"key":"a/b","name":"B","source_path":"~/x","provider":"claude","file_count":2}],"unknown":1}`,
+			map[string]any{"supported": true, "mcp_supported": false, "skills": []any{map[string]any{"key": "a/b", "name": "B",
+				"source_path": "~/x", "provider": "claude", "file_count": 2.0}}}},
+		"list of a runtime that has none": {"/local-skills", "", `"pending_local_skills":{"id":"%s"}`,
+			`{"status":"completed","supported":false,"mcp_supported":true}`,
+			map[string]any{"supported": false, "mcp_supported": true}},
+		"ping": {"/ping", "", `"pending_ping":{"id":"%s"}`, `{"status":"completed","output":"<up>","duration_ms":7}`,
+			map[string]any{"output": "<up>", "duration_ms": 7.0}},
+		"update": {"/update", `{"target_version":" 1.2 "}`, `"pending_update":{"id":"%s","target_version":"1.2"}`,
+			`{"status":"completed","output":"done"}`, map[string]any{"target_version": "1.2", "output": "done"}},
+		"models": {"/models", "", `"pending_model_list":{"id":"%s"}`,
+			`{"status":"completed","models":[{"id":"m","label":"M","default":true}]}`,
+			map[string]any{"supported": true, "models": []any{map[string]any{"id": "m", "label": "M", "default": true}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			asked := w.send("owner", "POST", api+tc.path, tc.ask)
+			id := asked.text("id")
+			w.want("asked", asked, 200, `"status":"pending"`, `"runtime_id":"laptop"`, `"created_at":"20`, `"updated_at":"20`)
+			w.want("claimed", w.heartbeat(beat), 200, `"status":"ok"`, fmt.Sprintf(tc.claimed, id))
+			w.want("running", w.read(tc.path, id), 200, `"status":"running"`)
+			w.want("reported", w.report(tc.path, id, tc.report), 200, `{"status":"ok"}`)
+			got := w.read(tc.path, id).fields()
+			if got["status"] != "completed" || got["id"] != id {
+				t.Errorf("got %v", got)
+			}
+			for _, field := range []string{"id", "runtime_id", "status", "created_at", "updated_at"} {
+				delete(got, field)
+			}
+			if diff := cmp.Diff(tc.answer, got); diff != "" {
+				t.Errorf("the answer (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAFailureIsReported(t *testing.T) {
+	w := newWorld(t)
+	for report, reason := range map[string]string{
+		`{"status":"failed","error":"no disk"}`: "no disk",
+		`{"status":"odd","error":"odd end"}`:    "odd end",
+		`{"status":"failed"}`:                   `the runtime reported \"failed\" without a reason`,
+		`{}`:                                    `the runtime reported \"\" without a reason`,
+	} {
+		id := w.ask("/ping", "")
+		w.heartbeat(beat)
+		w.want(report, w.report("/ping", id, report), 200)
+		w.want(report, w.read("/ping", id), 200, `"status":"failed"`, `"error":"`+reason)
+	}
+}
+
+func TestWhatIsMissingOrWrongInAQuestion(t *testing.T) {
+	w := newWorld(t)
+	const target = `"target_skill_id":"5f0c7a86-4c1c-4f57-a1f5-0d5a9c3a5a11"`
+	for _, tc := range []struct {
+		path, body string
+		status     int
+	}{
+		{"/update", ``, 400},
+		{"/update", `{"target_version":" "}`, 400},
+		{"/update", `{"target_version"`, 400},
+		{"/local-skills/import", `{}`, 400},
+		{"/local-skills/import", `{"skill_key":" "}`, 400},
+		{"/local-skills/import", `{"skill_key":"k","action":"replace"}`, 400},
+		{"/local-skills/import", `{"skill_key":"k","action":"overwrite"}`, 400},
+		{"/local-skills/import", `{"skill_key":"k","action":"overwrite","target_skill_id":"7"}`, 400},
+		{"/local-skills/import", `{"skill_key":"k","action":"overwrite",` + target + `}`, 200},
+		{"/local-skills/import", `{"skill_key":"k","unknown":[1]}`, 200},
+		{"/local-skills/import", `{"skill_key":"` + strings.Repeat("k", 65<<10) + `"}`, 413},
+	} {
+		r := w.send("owner", "POST", api+tc.path, tc.body)
+		w.want(fmt.Sprintf("%s %.60s", tc.path, tc.body), r, tc.status)
+		if tc.status != 200 && r.text("error") == "" {
+			t.Errorf("%s %.60s: no error in %s", tc.path, tc.body, r.body)
+		}
+	}
+}
+
+func TestKeysAndOverridesAreTrimmed(t *testing.T) {
+	w := newWorld(t)
+	r := w.send("owner", "POST", api+"/local-skills/import", `{"skill_key":" a/b ","name":"  ","description":" d "}`)
+	w.want("trimmed", r, 200, `"skill_key":"a/b"`, `"description":"d"`)
+	if _, has := r.fields()["name"]; has {
+		t.Errorf("a blank override is kept: %s", r.body)
+	}
+	r = w.send("owner", "POST", api+"/local-skills/import",
+		`{"skill_key":"k","action":"overwrite","target_skill_id":"5f0c7a86-4c1c-4f57-a1f5-0d5a9c3a5a11"}`)
+	w.want("overwrite implies it", r, 200, `"supports_conflict":true`)
+}
+
+func TestPrivateFieldsAreStoredAndNeverSent(t *testing.T) {
+	w := newWorld(t)
+	id := w.ask("/local-skills/import", `{"skill_key":"k"}`)
+	r, err := w.stores.Imports.Get(t.Context(), id)
+	if err != nil || r.Payload.CreatorID != "owner" {
+		t.Errorf("stored: %+v, %v", r, err)
+	}
+	update := w.ask("/update", `{"target_version":"1"}`)
+	u, err := w.stores.Updates.Get(t.Context(), update)
+	if err != nil || u.Payload.InitiatorID != "owner" {
+		t.Errorf("stored: %+v, %v", u, err)
+	}
+	for _, body := range []string{w.read("/local-skills/import", id).body, w.read("/update", update).body, w.heartbeat(beat).body} {
+		if strings.Contains(body, "owner") {
+			t.Errorf("a private field was sent: %s", body)
+		}
+	}
+}
+
+func TestOfflineRuntimesAreAskedOnlyWhatCanWait(t *testing.T) {
+	w := newWorld(t)
+	w.presence.offline[laptop] = true
+	for path, status := range map[string]int{"/local-skills": 503, "/local-skills/import": 503, "/models": 503, "/ping": 200, "/update": 200} {
+		w.want(path, w.send("owner", "POST", api+path, `{"skill_key":"k","target_version":"1"}`), status)
+	}
+	w.heartbeat(beat)
+	if len(w.presence.seen) != 1 || w.presence.seen[0] != laptop {
+		t.Errorf("seen: %v", w.presence.seen)
+	}
+}
+
+func TestASecondUpdateIsRefusedWithTheFirstOnesID(t *testing.T) {
+	w := newWorld(t)
+	id := w.ask("/update", `{"target_version":"1"}`)
+	r := w.send("owner", "POST", api+"/update", `{"target_version":"2"}`)
+	w.want("the second", r, 409, `"error":"an update is already in progress for this runtime"`, `"id":"`+id+`"`)
+}
+
+func TestAFullMailboxIs429(t *testing.T) {
+	w := newWorld(t)
+	for range skills.PingPolicy().MaxPending {
+		w.ask("/ping", "")
+	}
+	r := w.send("owner", "POST", api+"/ping", "")
+	w.want("one more", r, 429)
+	if r.header.Get("Retry-After") == "" {
+		t.Error("it lacks Retry-After")
+	}
+}
+
+func TestImportsComeOneAtATimeToOldDaemons(t *testing.T) {
+	w := newWorld(t)
+	for i := range 12 {
+		w.ask("/local-skills/import", fmt.Sprintf(`{"skill_key":"k%d"}`, i))
+	}
+	old := w.heartbeat(`{"runtime_id":"laptop"}`)
+	w.want("an old daemon's", old, 200, `"pending_local_skill_import":{"id":`)
+	if n := len(old.fields()["pending_local_skill_imports"].([]any)); n != 1 {
+		t.Errorf("an old daemon got %d imports, want 1", n)
+	}
+	batch := w.heartbeat(beat).fields()
+	imports := batch["pending_local_skill_imports"].([]any)
+	if len(imports) != 10 {
+		t.Fatalf("a new daemon got %d imports, want 10", len(imports))
+	}
+	if diff := cmp.Diff(imports[0], batch["pending_local_skill_import"]); diff != "" {
+		t.Errorf("the singular import is not the first of the batch:\n%s", diff)
+	}
+}
+
+func TestAHeartbeatIsRepeatedByItsClaimID(t *testing.T) {
+	w := newWorld(t)
+	const claim = `{"runtime_id":"laptop","supports_batch_import":true,"claim_id":"c1"}`
+	w.ask("/ping", "")
+	w.ask("/local-skills/import", `{"skill_key":"k"}`)
+	first := w.heartbeat(claim)
+	w.want("the first", first, 200, `pending_ping`, `pending_local_skill_import"`)
+	w.ask("/ping", "")
+	if again := w.heartbeat(claim); again.body != first.body {
+		t.Errorf("repeated: got %s, want %s", again.body, first.body)
+	}
+	w.want("another", w.heartbeat(beat), 200, `pending_ping`)
+	w.want("an endless claim id", w.heartbeat(`{"runtime_id":"laptop","claim_id":"`+strings.Repeat("c", 513)+`"}`), 400)
+}
+
+func TestAnUpdateReportsThatItRuns(t *testing.T) {
+	w := newWorld(t)
+	id := w.ask("/update", `{"target_version":"1"}`)
+	w.want("before its claim", w.report("/update", id, `{"status":"running"}`), 200)
+	w.heartbeat(beat)
+	before, _ := w.stores.Updates.Get(t.Context(), id)
+	w.want("running", w.report("/update", id, `{"status":"running"}`), 200)
+	after, _ := w.stores.Updates.Get(t.Context(), id)
+	if !after.Deadline.After(before.Deadline) {
+		t.Errorf("the deadline stayed at %v", after.Deadline)
+	}
+	w.want("another status", w.report("/update", id, `{"status":"sleeping"}`), 400)
+	w.want("failed", w.report("/update", id, `{"status":"failed","error":"e","output":"log"}`), 200)
+	w.want("read", w.read("/update", id), 200, `"status":"failed"`, `"output":"log"`, `"error":"e"`)
+}
+
+func TestALateReportIsTakenAndChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	for _, path := range []string{"/ping", "/local-skills", "/models", "/local-skills/import", "/update"} {
+		id := w.ask(path, `{"skill_key":"k","target_version":"1"}`)
+		w.want(path, w.report(path, id, `{"status":"failed","error":"first"}`), 200)
+		before := w.read(path, id).body
+		for _, late := range []string{`{"status":"completed","output":"late","skill":{"name":"n","content":"c"}}`, `{"status":"failed","error":"late"}`} {
+			w.want(path+" late", w.report(path, id, late), 200, `{"status":"ok"}`)
+		}
+		if after := w.read(path, id).body; after != before {
+			t.Errorf("%s: a late report changed %s to %s", path, before, after)
+		}
+	}
+	if n := w.library.saved(); n != 0 {
+		t.Errorf("late reports saved %d skills", n)
+	}
+}
+
+func TestWhatIsNotThereIsOneAnswer(t *testing.T) {
+	w := newWorld(t)
+	other, err := w.stores.Pings.Create(t.Context(), phone, skills.Ping{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := w.read("/ping", backends.NewID(laptop))
+	w.want("no such request", want, 404)
+	for what, got := range map[string]reply{
+		"another runtime's request": w.read("/ping", other.ID),
+		"an id that cannot be":      w.read("/ping", "1"),
+		"no such route":             w.send("owner", "GET", "/api/other", ""),
+		"a runtime out of sight":    w.send("owner", "GET", "/api/runtimes/tablet/ping/"+other.ID, ""),
+		"a report for another's":    w.report("/ping", other.ID, `{"status":"completed"}`),
+		"a report for none":         w.report("/ping", "1", `{"status":"completed"}`),
+	} {
+		if got.status != want.status || got.body != want.body {
+			t.Errorf("%s: got %d %s, want %d %s", what, got.status, got.body, want.status, want.body)
+		}
+	}
+}
+
+func TestInfrastructureErrorsLeakNothing(t *testing.T) {
+	w := newWorld(t)
+	r := w.send("owner", "POST", "/api/runtimes/broken/ping", "")
+	w.want("a broken directory", r, 500, `{"error":"internal error"}`)
+	if !strings.Contains(w.log.String(), "the directory is away") {
+		t.Error("the log does not say why")
+	}
+}
+
+func TestADeletedRuntimesDaemonIsToldSo(t *testing.T) {
+	w := newWorld(t)
+	r := w.send("daemon-"+gone, "POST", "/api/daemon/heartbeat", `{"runtime_id":"`+gone+`"}`)
+	w.want("deleted", r, http.StatusNotFound, "runtime not found")
+	r = w.send("daemon-"+laptop, "POST", "/api/daemon/heartbeat", `{"runtime_id":"`+gone+`"}`)
+	if r.status != 404 || strings.Contains(r.body, "runtime not found") {
+		t.Errorf("a stranger's heartbeat: %d %s", r.status, r.body)
+	}
+}
+
+func TestLogsCarryIDsAndNoPayload(t *testing.T) {
+	w := newWorld(t)
+	id := w.ask("/local-skills/import", `{"skill_key":"secret-key","name":"secret-name"}`)
+	w.heartbeat(beat)
+	w.report("/local-skills/import", id, `{"status":"completed","skill":{"name":"n","content":"secret-content"}}`)
+	w.report("/local-skills/import", id, `{"status":"completed","skill":"secret-broken"`)
+	log := w.log.String()
+	if !strings.Contains(log, id) || strings.Contains(log, "secret") || strings.Contains(log, `"owner"`) {
+		t.Errorf("the log:\n%s", log)
+	}
+}

@@ -1,0 +1,183 @@
+package skillshttp_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/skills/skillshttp"
+)
+
+func TestAHeldGetIsAnsweredAtTheEnding(t *testing.T) {
+	w := newWorld(t)
+	id := w.ask("/ping", "")
+	answered := make(chan reply, 1)
+	go func() { answered <- w.read("/ping", id+"?wait=50s") }()
+	w.report("/ping", id, `{"status":"completed","output":"up"}`)
+	w.want("held", <-answered, 200, `"status":"completed"`, `"output":"up"`)
+}
+
+func TestAHeldGetIsAnsweredWhenItsWaitIsOver(t *testing.T) {
+	w := newWorld(t)
+	id := w.ask("/ping", "")
+	w.want("held", w.read("/ping", id+"?wait=10ms"), 200, `"status":"pending"`)
+	w.want("no wait", w.read("/ping", id+"?wait=0s"), 200, `"status":"pending"`)
+	w.want("not there", w.read("/ping", "1?wait=1s"), 404)
+	for _, wait := range []string{"x", "-1s", "5"} {
+		w.want(wait, w.read("/ping", id+"?wait="+wait), 400)
+	}
+}
+
+func TestAHeldHeartbeatBringsWorkAsItComes(t *testing.T) {
+	w := newWorld(t)
+	answered := make(chan reply, 1)
+	go func() {
+		answered <- w.send("daemon-"+laptop, "POST", "/api/daemon/heartbeat?wait=50s", beat)
+	}()
+	id := w.ask("/ping", "")
+	w.want("held", <-answered, 200, id)
+	w.want("idle", w.send("daemon-"+laptop, "POST", "/api/daemon/heartbeat?wait=10ms", beat), 200, `{"status":"ok"}`)
+}
+
+func TestParkedWaitsAreBounded(t *testing.T) {
+	w := newWorld(t, func(c *skillshttp.Config) { c.MaxRuntimeWaits, c.MaxWaits = 1, 2 })
+	id := w.ask("/ping", "")
+	w.heartbeat(beat)
+	var held sync.WaitGroup
+	defer held.Wait()
+	defer w.handler.Drain()
+	hold := func(as, path string) {
+		held.Go(func() {
+			w.want("drained", w.send(as, "POST", path, `{"runtime_id":"`+strings.TrimPrefix(as, "daemon-")+`"}`), 200)
+		})
+	}
+	hold("daemon-"+laptop, "/api/daemon/heartbeat?wait=50s")
+	w.eventually("one is parked", func() bool { return parked() == 1 })
+	r := w.read("/ping", id+"?wait=1s")
+	if r.status != 429 || r.header.Get("Retry-After") == "" {
+		t.Errorf("one more: %d, Retry-After %q", r.status, r.header.Get("Retry-After"))
+	}
+	w.want("without a wait", w.read("/ping", id), 200)
+	hold("daemon-"+phone, "/api/daemon/heartbeat?wait=50s")
+	w.eventually("two are parked", func() bool { return parked() == 2 })
+	w.want("one too many for all", w.send("daemon-tablet", "POST", "/api/daemon/heartbeat?wait=1s", `{"runtime_id":"tablet"}`), 429)
+}
+
+func TestDrainingAnswersWhoIsParked(t *testing.T) {
+	w := newWorld(t)
+	id := w.ask("/ping", "")
+	answered := make(chan reply, 2)
+	go func() { answered <- w.read("/ping", id+"?wait=50s") }()
+	go func() {
+		answered <- w.send("daemon-"+phone, "POST", "/api/daemon/heartbeat?wait=50s", `{"runtime_id":"`+phone+`"}`)
+	}()
+	w.eventually("both are parked", func() bool { return parked() == 2 })
+	w.handler.Drain()
+	w.want("one", <-answered, 200)
+	w.want("the other", <-answered, 200)
+	w.want("a new wait", w.read("/ping", id+"?wait=50s"), 200, `"status":"pending"`)
+}
+
+// parked counts the goroutines that wait for something to happen to a request or a mailbox.
+func parked() int {
+	stacks := make([]byte, 1<<20)
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "pending.watcher.wait(")
+}
+
+// A client that sends a byte now and then, or never ends its body, is cut off.
+func TestSlowAndEndlessClients(t *testing.T) {
+	w := newWorld(t, func(c *skillshttp.Config) { c.BodyTimeout = 50 * time.Millisecond })
+	id := w.ask("/ping", "")
+	head := fmt.Sprintf("POST /api/daemon/runtimes/%s/ping/%s/result HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer daemon-%s\r\n", laptop, id, laptop)
+	w.want("a body that does not come", w.raw(head+"Content-Length: 100\r\n\r\n{"), 400, "could not be read")
+	w.want("still there", w.read("/ping", id), 200, `"status":"pending"`)
+
+	endless, stop := io.Pipe()
+	defer stop.Close()
+	go func() {
+		for {
+			if _, err := stop.Write(make([]byte, 1<<20)); err != nil {
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "POST", w.url+api+"/update", endless)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer owner")
+	defer http.DefaultClient.CloseIdleConnections()
+	if resp, err := http.DefaultClient.Do(r); err == nil { // or the connection was reset while writing
+		resp.Body.Close()
+		if resp.StatusCode != 413 {
+			t.Errorf("an endless body: got %d, want 413", resp.StatusCode)
+		}
+	} else if ctx.Err() != nil {
+		t.Errorf("an endless body was read for ten seconds")
+	}
+}
+
+// raw sends bytes and reads an answer.
+func (w *world) raw(request string) reply {
+	w.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(request)); err != nil {
+		w.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		w.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return reply{resp.StatusCode, resp.Header, string(body)}
+}
+
+func TestTheServerLimitsHeaders(t *testing.T) {
+	w := newWorld(t)
+	server := skillshttp.NewServer("localhost:0", w.handler)
+	if server.ReadHeaderTimeout <= 0 || server.MaxHeaderBytes <= 0 || server.IdleTimeout <= 0 || server.Addr != "localhost:0" {
+		t.Errorf("a server without limits: %+v", server)
+	}
+	// Waits outlive any limit on a whole request, so there must be none.
+	if server.ReadTimeout != 0 || server.WriteTimeout != 0 {
+		t.Errorf("its timeouts would cut off waits: read %v, write %v", server.ReadTimeout, server.WriteTimeout)
+	}
+}
+
+func TestAConfigThatLacksSomethingIsRefused(t *testing.T) {
+	w := newWorld(t)
+	for name, config := range map[string]skillshttp.Config{
+		"Stores":  {Access: access{}, Library: w.library},
+		"Access":  {Stores: w.stores, Library: w.library},
+		"Library": {Stores: w.stores, Access: access{}},
+	} {
+		if _, err := skillshttp.New(config); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+	h, err := skillshttp.New(skillshttp.Config{Stores: w.stores, Access: access{}, Library: w.library})
+	if err != nil || h.MaxWaits == 0 || h.MaxRuntimeWaits == 0 || h.MaxBody == 0 || h.BodyTimeout == 0 || h.Logger == nil {
+		t.Errorf("defaults: %+v, %v", h, err)
+	}
+}
