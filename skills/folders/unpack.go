@@ -17,6 +17,7 @@ import (
 //
 // It happens at once or not at all: the files are written into a hidden folder beside dir, .unpack- and random
 // letters, which is then renamed; only a crash in between leaves it there.
+//
 // A bundle is refused before anything is written: with ErrInvalidPath if a path leads out of dir, is hidden, is one
 // that some system cannot hold (a backslash, a drive letter, a control character, CON, a trailing dot or space), is
 // SKILL.md, or differs from another in letter case alone, or is another's folder; with ErrTooLarge if it is over the
@@ -24,7 +25,7 @@ import (
 //
 // Only the bundle is not trusted. A dir made of a key or name that came from elsewhere has to be checked first.
 func Unpack(dir string, b skills.Bundle) error {
-	err := checkBundle(b)
+	err := Check(b)
 	if err == nil {
 		err = unpack(filepath.Clean(dir), b)
 	}
@@ -34,10 +35,9 @@ func Unpack(dir string, b skills.Bundle) error {
 	return nil
 }
 
-// Check returns why Unpack would refuse a bundle, without a folder to unpack it into; nil if it would not.
-func Check(b skills.Bundle) error { return checkBundle(b) }
-
-func checkBundle(b skills.Bundle) error {
+// Check returns why Unpack would refuse a bundle wherever it is unpacked, ErrInvalidPath, ErrTooLarge or ErrNotText,
+// and nil for a good one. It is for a server that stores what a runtime reports.
+func Check(b skills.Bundle) error {
 	if err := checkSize(len(b.Files), 0); err != nil {
 		return err
 	}

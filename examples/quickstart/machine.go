@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"time"
+
+	"github.com/pendingq/pendingq/pending"
+	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/folders"
+)
+
+//go:embed sample-skills
+var samples embed.FS
+
+// machine is the runtime: it cannot be called, so it polls, and reports to whichever node it gets.
+type machine struct {
+	id       string
+	nodes    balancer
+	roots    []folders.Root
+	what     string
+	tempRoot string // of the samples; may be empty
+}
+
+const pollInterval = 100 * time.Millisecond
+
+func newMachine(o options, nodes *cluster) (*machine, error) {
+	m := &machine{id: "runtime-" + strings.ToLower(rand.Text()[:8]), nodes: balancer{cluster: nodes}}
+	if o.root != "" {
+		root, err := filepath.Abs(o.root)
+		if err == nil {
+			_, err = os.ReadDir(root)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("-root: %w", err)
+		}
+		m.roots, m.what = []folders.Root{{Provider: "local", Path: root}}, "the skills in "+root
+		return m, nil
+	}
+	roots, err := folders.DefaultRoots()
+	if err != nil {
+		return nil, err
+	}
+	found, _, err := folders.Discover(context.Background(), roots)
+	if err == nil && len(found) > 0 {
+		m.roots, m.what = roots, "this user's own skills"
+		return m, nil
+	}
+	return m, m.useSamples()
+}
+
+// useSamples puts the skills that come with this program where a runtime would have its own.
+func (m *machine) useSamples() error {
+	dir, err := os.MkdirTemp("", "pendingq-samples-")
+	if err != nil {
+		return err
+	}
+	m.tempRoot = dir
+	m.roots, m.what = []folders.Root{{Provider: "samples", Path: dir}}, "sample skills, since this user has none"
+	below, err := fs.Sub(samples, "sample-skills")
+	if err != nil {
+		return err
+	}
+	return os.CopyFS(dir, below)
+}
+
+func (m *machine) close() {
+	if m.tempRoot != "" {
+		_ = os.RemoveAll(m.tempRoot) // only a temporary folder
+	}
+}
+
+func (m *machine) String() string {
+	return fmt.Sprintf("One runtime, %s, polls every %v and has %s.", m.id, pollInterval, m.what)
+}
+
+// poll sends heartbeats until ctx ends.
+func (m *machine) poll(ctx context.Context, t *timeline) {
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		n, began := m.nodes.next(), time.Now()
+		work, err := n.Heartbeat(ctx, m.id)
+		if err != nil && ctx.Err() == nil {
+			t.add(began, "runtime", n.name, "heartbeat: %v", err)
+		}
+		if work != nil && !work.Empty() {
+			t.add(began, "runtime", n.name, "heartbeat: claimed %s", describe(work))
+			m.do(ctx, t, work)
+		}
+	}
+}
+
+func describe(w *skills.Work) string {
+	var parts []string
+	for what, has := range map[string]bool{"a list": w.List != nil, "an import": len(w.Imports) > 0, "a ping": w.Ping != nil,
+		"an update": w.Update != nil, "a list of models": w.ModelList != nil} {
+		if has {
+			parts = append(parts, what)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// do does the work of a heartbeat and reports each piece.
+func (m *machine) do(ctx context.Context, t *timeline, w *skills.Work) {
+	if w.List != nil {
+		m.report(t, "the list", func(n *node) error { return m.list(ctx, n, w.List.ID) })
+	}
+	for _, r := range w.Imports {
+		m.report(t, "the skill", func(n *node) error { return m.bundle(ctx, n, r) })
+	}
+	if w.Ping != nil {
+		m.report(t, "a sign of life", func(n *node) error {
+			return answer(ctx, n.Pings, w.Ping.ID, func(p *skills.Ping) { p.Output = "up, " + goruntime.Version() })
+		})
+	}
+	if w.Update != nil {
+		m.report(t, "the update", func(n *node) error {
+			return answer(ctx, n.Updates, w.Update.ID, func(u *skills.Update) { u.Output = "now at " + u.TargetVersion })
+		})
+	}
+	if w.ModelList != nil {
+		m.report(t, "its models", func(n *node) error {
+			return answer(ctx, n.ModelLists, w.ModelList.ID, func(l *skills.ModelList) {
+				l.Models = []skills.Model{{ID: "small", Label: "Small", Default: true}, {ID: "large", Label: "Large"}}
+			})
+		})
+	}
+}
+
+// report sends an answer to the node that the load balancer picks.
+func (m *machine) report(t *timeline, what string, send func(*node) error) {
+	n, began := m.nodes.next(), time.Now()
+	if err := send(n); err != nil {
+		t.add(began, "runtime", n.name, "report of %s: %s", what, reason(err))
+		return
+	}
+	t.add(began, "runtime", n.name, "reported %s", what)
+}
+
+// reason puts an error as a person would.
+func reason(err error) string {
+	if errors.Is(err, pending.ErrNotFound) {
+		return "NOT FOUND here"
+	}
+	return err.Error()
+}
+
+// answer is what a node does with a report: load the request, set its answer, complete it.
+func answer[T any](ctx context.Context, s *pending.PendingStore[T], id string, set func(*T)) error {
+	r, err := s.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	set(&r.Payload)
+	return s.Complete(ctx, r)
+}
+
+func (m *machine) list(ctx context.Context, n *node, id string) error {
+	found, _, err := folders.Discover(ctx, m.roots)
+	if err != nil {
+		return err
+	}
+	return answer(ctx, n.Lists, id, func(l *skills.List) { l.Skills = found })
+}
+
+func (m *machine) bundle(ctx context.Context, n *node, r *pending.Request[skills.Import]) error {
+	b, _, err := folders.Bundle(ctx, m.roots, r.Payload.SkillKey)
+	if err != nil {
+		return errors.Join(err, n.Imports.Fail(ctx, r, err.Error()))
+	}
+	return n.saveImport(ctx, r.ID, b)
+}

@@ -1,0 +1,123 @@
+// Quickstart shows the library at work in one process: three API nodes that share one backend, a runtime that polls
+// them, and a front end that talks to a different node at every step. It lists the skills on this machine, imports
+// one, pings, updates and lists models.
+//
+//	go run ./examples/quickstart              # everything in memory
+//	go run ./examples/quickstart -redis URL   # the same over a Redis server
+//	go run ./examples/quickstart -separate    # what goes wrong when each node keeps a store of its own
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// options are what the command line says.
+type options struct {
+	root     string
+	redis    string
+	out      string
+	separate bool
+	patience time.Duration
+}
+
+const usage = `Usage: quickstart [flags]
+
+Three API nodes, one runtime that polls, and a front end, in one process: lists the skills on this machine, imports
+one to a folder, pings, updates and lists models, each step at another node. Exits with 1 if something did not work.
+
+`
+
+func parse(args []string, output io.Writer) (o options, err error) {
+	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
+	flags.SetOutput(output)
+	flags.Usage = func() {
+		fmt.Fprint(output, usage)
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&o.root, "root", "", "folder with skills to list, instead of this user's own; without any, samples are used")
+	flags.StringVar(&o.redis, "redis", "", "URL of a Redis server to share, e.g. redis://localhost:6379; in memory without it")
+	flags.StringVar(&o.out, "out", "", "folder to put the imported skill in (default a new one for temporary files)")
+	flags.BoolVar(&o.separate, "separate", false, "give every node a store of its own, and see what goes wrong")
+	flags.DurationVar(&o.patience, "patience", 3*time.Second, "how long the front end waits for each answer")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case o.separate && o.redis != "":
+		err = errors.New("-separate gives each node a store in memory: leave out -redis")
+	case o.patience <= 0:
+		err = errors.New("-patience has to be longer than 0")
+	}
+	if err != nil {
+		fmt.Fprintf(output, "quickstart: %v\n\n", err)
+		flags.Usage()
+	}
+	return o, err
+}
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	o, err := parse(os.Args[1:], os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := show(ctx, o, os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "\nquickstart: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// show runs the whole story.
+func show(ctx context.Context, o options, output io.Writer) error {
+	nodes, closeNodes, err := newNodes(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer closeNodes()
+	machine, err := newMachine(o, nodes)
+	if err != nil {
+		return err
+	}
+	defer machine.close()
+	fmt.Fprintf(output, "%s\n%s\n\n", nodes, machine)
+
+	t := newTimeline(output)
+	polling, stopPolling := context.WithCancel(ctx)
+	polled := make(chan struct{})
+	go func() {
+		defer close(polled)
+		machine.poll(polling, t)
+	}()
+	front := &frontEnd{nodes: balancer{cluster: nodes}, runtime: machine.id, patience: o.patience, timeline: t}
+	err = front.askEverything(ctx)
+	stopPolling()
+	<-polled
+	if err != nil && o.separate {
+		fmt.Fprint(output, explanation)
+	}
+	return err
+}
+
+const explanation = `
+This is the bug that pendingq exists for. Each node kept its requests to itself, so the runtime's poll, its report
+and the front end's reading met nodes that had never heard of the request: "not found", or an answer that never
+comes. It works only when a load balancer happens to send every step to the same node, which is why it passes every
+test on a single one. Run the same again without -separate: the nodes then share one store.
+`

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/folders"
+)
+
+// node is an API node: it holds no state but its connection to the backend.
+type node struct {
+	*skills.Stores
+	name string
+	out  string // where imported skills go, which all nodes share
+}
+
+// cluster is the nodes behind a load balancer.
+type cluster struct {
+	nodes []*node
+	what  string
+}
+
+func (c *cluster) String() string { return fmt.Sprintf("%d API nodes, %s.", len(c.nodes), c.what) }
+
+// balancer sends each call of one client to the next node.
+type balancer struct {
+	*cluster
+	turn int
+}
+
+func (b *balancer) next() *node {
+	b.turn++
+	return b.nodes[b.turn%len(b.nodes)]
+}
+
+// nextBut is the next node that is not this one.
+func (b *balancer) nextBut(other *node) *node {
+	n := b.next()
+	if n == other {
+		n = b.next()
+	}
+	return n
+}
+
+const nodeCount = 3
+
+// newNodes makes the nodes, and a function that closes what they opened.
+func newNodes(ctx context.Context, o options) (*cluster, func(), error) {
+	c := &cluster{}
+	var closers []func()
+	closeAll := func() {
+		for _, closer := range closers {
+			closer()
+		}
+	}
+	out, err := outFolder(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	shared := memory.New()
+	for i := range nodeCount {
+		var b backends.Backend = shared
+		c.what = "all over one store in memory"
+		switch {
+		case o.separate:
+			b, c.what = memory.New(), "each with a store of its own, as the bug has it"
+		case o.redis != "":
+			var closer func()
+			if b, closer, err = overRedis(ctx, o.redis); err != nil {
+				closeAll()
+				return nil, nil, err
+			}
+			closers, c.what = append(closers, closer), "all over one Redis server"
+		}
+		stores, err := skills.New(b)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		c.nodes = append(c.nodes, &node{Stores: stores, name: fmt.Sprint("node ", i+1), out: out})
+	}
+	return c, closeAll, nil
+}
+
+func outFolder(o options) (string, error) {
+	if o.out == "" {
+		return os.MkdirTemp("", "pendingq-quickstart-")
+	}
+	return o.out, os.MkdirAll(o.out, 0o755)
+}
+
+// overRedis connects a node to a server, as a process of its own would.
+func overRedis(ctx context.Context, url string) (backends.Backend, func(), error) {
+	opts, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, nil, fmt.Errorf("-redis: %w", err)
+	}
+	opts.ContextTimeoutEnabled = true
+	client := redis.NewClient(opts)
+	closer := func() { client.Close() }
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := client.Ping(ctx).Err(); err != nil {
+		closer()
+		return nil, nil, fmt.Errorf("reach Redis at %s: %w (is it running?)", opts.Addr, err)
+	}
+	b, err := goredis.New(client, &goredis.Options{Prefix: "pendingq-quickstart:"})
+	return b, closer, err
+}
+
+// saveImport is what a node does with the report of an import: it keeps the skill and completes the request.
+func (n *node) saveImport(ctx context.Context, id string, b skills.Bundle) error {
+	r, err := n.Imports.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	name := cmp.Or(r.Payload.Name, b.Name)
+	dir := filepath.Join(n.out, folderName(name))
+	if err := folders.Unpack(dir, b); err != nil {
+		return errors.Join(err, n.Imports.Fail(ctx, r, "the skill could not be saved"))
+	}
+	now := time.Now().UTC()
+	saved := skills.Skill{ID: uuid.NewString(), WorkspaceID: dir, Name: name, Description: b.Description,
+		Content: b.Content, CreatedBy: r.Payload.CreatorID, CreatedAt: now, UpdatedAt: now}
+	for _, f := range b.Files {
+		saved.Files = append(saved.Files, skills.SkillFile{ID: uuid.NewString(), Path: f.Path, Content: f.Content})
+	}
+	r.Payload.Skill = &saved
+	return n.Imports.Complete(ctx, r)
+}
+
+// folderName makes a name that every file system takes of one that a runtime has sent.
+func folderName(name string) string {
+	safe := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(name))
+	return "skill-" + strings.Trim(safe, "-")
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// timeline prints what happens as it happens: when, who, at which node, what, and how long it took.
+type timeline struct {
+	mu     sync.Mutex
+	output io.Writer
+	start  time.Time
+}
+
+func newTimeline(output io.Writer) *timeline {
+	fmt.Fprintf(output, "%9s  %-9s  %-6s  %-50s  %s\n", "when", "who", "node", "what", "took")
+	return &timeline{output: output, start: time.Now()}
+}
+
+// add prints a line for something that began at a time and is over.
+func (t *timeline) add(began time.Time, who, node, format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	fmt.Fprintf(t.output, "%8.3fs  %-9s  %-6s  %-50s  %v\n", now.Sub(t.start).Seconds(), who, node, fmt.Sprintf(format, args...),
+		now.Sub(began).Round(10*time.Microsecond))
+}
+
+// note prints a line below the last.
+func (t *timeline) note(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fmt.Fprintf(t.output, "%9s  %-9s  %-6s  %s\n", "", "", "", fmt.Sprintf(format, args...))
+}
