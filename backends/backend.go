@@ -102,6 +102,19 @@ type Waker interface {
 	PollInterval() time.Duration
 }
 
+// ManyClaimer is what a Backend also implements if it can make many claims in fewer round trips than one each.
+type ManyClaimer interface {
+	// ClaimMany makes each claim as Claim does, every one atomic by itself. It returns one result for each, in
+	// their order. That one of them fails does not keep the others from being made.
+	ClaimMany(ctx context.Context, claims []Claim) []ClaimResult
+}
+
+// ClaimResult is what Claim returns.
+type ClaimResult struct {
+	Claimed []Claimed
+	Err     error
+}
+
 // Terms is what a store's policy asks of the backend. Durations are whole microseconds. Callers with
 // different terms may share a store, as while a new policy is rolled out: terms act on the operation that
 // carries them, and deadlines once set stand.

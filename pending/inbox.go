@@ -94,6 +94,44 @@ func (in *Inbox) Pop(ctx context.Context, mailbox string, opts ...PopOption) (*D
 	return in.deliver(claimed)
 }
 
+// PopMany pops for many mailboxes at once, as a machine that hosts many runtimes wants it: in one round trip, or one a
+// node of a cluster, where the backend can. It returns a delivery for each mailbox, in their order, and nil for one
+// that failed as a whole. Its error joins what Pop would have returned for each.
+func (in *Inbox) PopMany(ctx context.Context, mailboxes []string, opts ...PopOption) ([]*Delivery, error) {
+	claims := make([]backends.Claim, len(mailboxes))
+	for i, mailbox := range mailboxes {
+		c, err := in.newClaim(mailbox, opts)
+		if err != nil {
+			return nil, fmt.Errorf("pending: pop from inbox: %w", err)
+		}
+		claims[i] = c
+	}
+	deliveries := make([]*Delivery, len(mailboxes))
+	var problems error
+	for i, result := range claimMany(ctx, in.cores[0].backend, claims) {
+		err := result.Err
+		if err == nil {
+			deliveries[i], err = in.deliver(result.Claimed)
+		}
+		if err != nil {
+			problems = errors.Join(problems, fmt.Errorf("pending: pop from inbox for %s: %w", strconv.Quote(mailboxes[i]), err))
+		}
+	}
+	return deliveries, problems
+}
+
+// claimMany makes the claims one by one where the backend knows no better.
+func claimMany(ctx context.Context, b backends.Backend, claims []backends.Claim) []backends.ClaimResult {
+	if many, ok := b.(backends.ManyClaimer); ok {
+		return many.ClaimMany(ctx, claims)
+	}
+	results := make([]backends.ClaimResult, len(claims))
+	for i, c := range claims {
+		results[i].Claimed, results[i].Err = b.Claim(ctx, c)
+	}
+	return results
+}
+
 func (in *Inbox) newClaim(mailbox string, opts []PopOption) (backends.Claim, error) {
 	c, o, err := newClaim(mailbox, in.cores, opts)
 	if err != nil {

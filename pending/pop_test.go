@@ -1,8 +1,10 @@
 package pending_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -215,4 +217,43 @@ func TestADamagedRecordIsNamedAndTheRestGoesOn(t *testing.T) {
 	if got := pending.Claimed(d, notes); ids(got) != made.ID {
 		t.Errorf("got notes %v, want %s", ids(got), made.ID)
 	}
+}
+
+func TestManyMailboxesArePoppedAtOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		in, err := pending.NewInbox(s)
+		mustDo(t, err)
+		const n = 8
+		mailboxes, want := make([]string, n), map[string]string{}
+		for i := range mailboxes {
+			mailboxes[i] = fmt.Sprint("runtime-", i)
+			if i%3 == 0 {
+				r, err := s.Create(t.Context(), mailboxes[i], job{Command: "uptime"})
+				mustDo(t, err)
+				want[mailboxes[i]] = r.ID
+			}
+		}
+		for range 2 { // the second time with the same claim id
+			deliveries, err := in.PopMany(t.Context(), mailboxes, pending.WithClaimID("c"))
+			mustDo(t, err)
+			got := map[string]string{}
+			for i, d := range deliveries {
+				for _, r := range pending.Claimed(d, s) {
+					got[mailboxes[i]] = r.ID
+				}
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		}
+		if _, err := in.PopMany(t.Context(), []string{"a", ""}); !errors.Is(err, pending.ErrInvalid) {
+			t.Errorf("an empty mailbox: got %v, want ErrInvalid", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if deliveries, err := in.PopMany(ctx, []string{"a", "b"}); !errors.Is(err, context.Canceled) || deliveries[0] != nil {
+			t.Errorf("cancelled: got %v, %v", deliveries, err)
+		}
+	})
 }

@@ -172,9 +172,16 @@ func (b *Backend) HasPending(ctx context.Context, store, mailbox string) (bool, 
 
 // Claim implements [backends.Backend].
 func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	keys, args := b.claimWords(c)
+	reply, err := b.run(ctx, claimScript, keys, args...)
+	return claimed(c, reply, err)
+}
+
+// claimWords are the keys and arguments of claim.lua.
+func (b *Backend) claimWords(c backends.Claim) (keys []string, args []any) {
 	partition := backends.Partition(c.Mailbox)
-	keys := []string{b.keys(partition, "").claim(c.ID)}
-	args := make([]any, 0, 7*len(c.From))
+	keys = append(keys, b.keys(partition, "").claim(c.ID))
+	args = make([]any, 0, 7*len(c.From))
 	for _, from := range c.From {
 		k := b.keys(partition, from.Store)
 		keys = append(keys, k.queue(c.Mailbox))
@@ -188,7 +195,11 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 		args = append(args, k.record(""), strconv.Itoa(from.Limit), micros(from.RunningTimeout),
 			micros(from.PendingTimeout), micros(from.Retention), strconv.Itoa(from.MaxAttempts), marker)
 	}
-	reply, err := b.run(ctx, claimScript, keys, args...)
+	return keys, args
+}
+
+// claimed reads the reply of claim.lua.
+func claimed(c backends.Claim, reply any, err error) ([]backends.Claimed, error) {
 	if errors.Is(err, redis.Nil) {
 		return make([]backends.Claimed, len(c.From)), nil
 	}

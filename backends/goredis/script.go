@@ -50,20 +50,14 @@ func (b *Backend) run(ctx context.Context, s script, keys []string, args ...any)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	reply, err := b.eval(ctx, "evalsha", s.sha, keys, args)
-	if errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT") {
-		reply, err = b.eval(ctx, "eval", s.source, keys, args)
+	reply, err := b.process(ctx, s.byHash(ctx, keys, args))
+	if unknownScript(err) {
+		reply, err = b.process(ctx, s.inFull(ctx, keys, args))
 	}
 	return reply, err
 }
 
-func (b *Backend) eval(ctx context.Context, command, script string, keys []string, args []any) (any, error) {
-	words := make([]any, 0, 3+len(keys)+len(args))
-	words = append(words, command, script, len(keys))
-	for _, key := range keys {
-		words = append(words, key)
-	}
-	cmd := redis.NewCmd(ctx, append(words, args...)...)
+func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
 	if b.pipeliner != nil {
 		if err := b.pipeliner.Submit(ctx, cmd).WaitContext(ctx); err != nil {
 			return nil, err // cmd may still be under way
@@ -72,6 +66,27 @@ func (b *Backend) eval(ctx context.Context, command, script string, keys []strin
 	}
 	_ = b.client.Process(ctx, cmd) // cmd has the error
 	return cmd.Result()
+}
+
+func (s script) byHash(ctx context.Context, keys []string, args []any) *redis.Cmd {
+	return command(ctx, "evalsha", s.sha, keys, args)
+}
+
+func (s script) inFull(ctx context.Context, keys []string, args []any) *redis.Cmd {
+	return command(ctx, "eval", s.source, keys, args)
+}
+
+func command(ctx context.Context, name, script string, keys []string, args []any) *redis.Cmd {
+	words := make([]any, 0, 3+len(keys)+len(args))
+	words = append(words, name, script, len(keys))
+	for _, key := range keys {
+		words = append(words, key)
+	}
+	return redis.NewCmd(ctx, append(words, args...)...)
+}
+
+func unknownScript(err error) bool {
+	return errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT")
 }
 
 // verdict is the reply of a script that acts on one request: the server's time, what it did, and a detail.
