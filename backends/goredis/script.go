@@ -27,6 +27,7 @@ var (
 	claimScript   = load("claim")
 	extendScript  = load("extend")
 	endScript     = load("end")
+	probeScript   = load("probe")
 )
 
 // load reads an embedded script and joins the prelude in front of it.

@@ -270,6 +270,18 @@ func (w *wakes) close() {
 	w.tasks.Wait()
 }
 
+// try subscribes to a channel once, on a connection of its own.
+func (w *wakes) try(ctx context.Context, name string) error {
+	at, err := w.locate(ctx, name)
+	if err != nil {
+		return err
+	}
+	pubsub := at.listen(ctx, name)
+	defer pubsub.Close()
+	_, err = pubsub.ReceiveTimeout(ctx, subscribeWait)
+	return err
+}
+
 // newWakes finds out how the client's server is subscribed to.
 func newWakes(client redis.UniversalClient) *wakes {
 	w := &wakes{publish: "PUBLISH", channels: map[string]*channel{}, links: map[any]*link{}}

@@ -1,0 +1,123 @@
+package goredis_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/redistest"
+)
+
+func diagnose(t *testing.T, client redis.UniversalClient) []goredis.Finding {
+	t.Helper()
+	findings, err := goredis.Diagnose(t.Context(), client, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return findings
+}
+
+// subjects are those of the findings of a severity.
+func subjects(findings []goredis.Finding, severity goredis.Severity) (subjects []string) {
+	for _, f := range findings {
+		if f.Severity == severity {
+			subjects = append(subjects, f.Subject)
+		}
+	}
+	return subjects
+}
+
+func TestDiagnoseFindsNothingWrongWithASoundServer(t *testing.T) {
+	client := redistest.Start(t, "--maxmemory", "100mb", "--appendonly", "yes").Client(t)
+	for _, f := range diagnose(t, client) {
+		if f.Severity > goredis.SeverityInfo {
+			t.Errorf("found %v", f)
+		}
+	}
+	if err := newBackend(t, client, nil).Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "its own keys are gone", func() bool { return client.DBSize(t.Context()).Val() == 0 })
+}
+
+func TestDiagnoseNamesWhatIsWrong(t *testing.T) {
+	for name, tc := range map[string]struct {
+		config   []string
+		severity goredis.Severity
+		subject  string
+	}{
+		"an evicting policy":             {[]string{"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"}, goredis.SeverityProblem, "eviction"},
+		"one that has no limit to reach": {[]string{"--maxmemory-policy", "allkeys-lru"}, goredis.SeverityWarning, "eviction"},
+		"hardly any memory left":         {[]string{"--maxmemory", "1kb"}, goredis.SeverityProblem, "memory"},
+		"writes that memory refuses":     {[]string{"--maxmemory", "1kb"}, goredis.SeverityProblem, "commands"},
+		"no limit":                       {nil, goredis.SeverityInfo, "memory"},
+		"no persistence":                 {nil, goredis.SeverityInfo, "persistence"},
+		"no replica":                     {nil, goredis.SeverityInfo, "replicas"},
+		"a replica":                      {[]string{"--replicaof", "127.0.0.1 1"}, goredis.SeverityProblem, "replicas"},
+		"a cluster without slots":        {[]string{"--cluster-enabled", "yes"}, goredis.SeverityProblem, "cluster"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			findings := diagnose(t, redistest.Start(t, tc.config...).Client(t))
+			if !slices.Contains(subjects(findings, tc.severity), tc.subject) {
+				t.Errorf("no %v about %s in %v", tc.severity, tc.subject, findings)
+			}
+			if !slices.IsSortedFunc(findings, func(x, y goredis.Finding) int { return int(y.Severity - x.Severity) }) {
+				t.Errorf("the gravest do not come first: %v", findings)
+			}
+		})
+	}
+}
+
+func TestDiagnoseLooksAtTheClient(t *testing.T) {
+	server := redistest.Start(t)
+	careless := redis.NewClient(&redis.Options{Addr: server.Addr})
+	t.Cleanup(func() { careless.Close() })
+	if got := subjects(diagnose(t, careless), goredis.SeverityWarning); !slices.Contains(got, "deadlines") {
+		t.Errorf("a client that keeps no deadlines: %v", got)
+	}
+	away := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { away.Close() })
+	if got := subjects(diagnose(t, away), goredis.SeverityProblem); !slices.Contains(got, "commands") {
+		t.Errorf("a server that is away: %v", got)
+	}
+	if _, err := goredis.Diagnose(t.Context(), careless, &goredis.Options{Prefix: "{"}); err == nil {
+		t.Error("options that New refuses were taken")
+	}
+}
+
+func TestCheckNamesEachCommandThatIsMissing(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client(t)
+	for _, command := range []string{"exists", "time", "get", "set", "setrange", "pttl", "pexpireat", "zadd", "zrem", "zcount",
+		"zrangebyscore", "zrevrangebyscore", "publish"} {
+		admin.ACLSetUser(t.Context(), "lacking", "reset", "on", "nopass", "~*", "&*", "+@all", "-"+command)
+		client := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "lacking", Password: "x", ContextTimeoutEnabled: true})
+		err := newBackend(t, client, nil).Check(t.Context())
+		if err == nil || !strings.Contains(err.Error(), strings.ToUpper(command)) {
+			t.Errorf("without %s: %v", command, err)
+		}
+		if got := subjects(diagnose(t, client), goredis.SeverityProblem); !slices.Contains(got, "commands") {
+			t.Errorf("without %s: diagnosed %v", command, got)
+		}
+		client.Close()
+	}
+	admin.ACLSetUser(t.Context(), "mute", "on", "nopass", "~*", "+@all", "resetchannels")
+	mute := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "mute", Password: "x", ContextTimeoutEnabled: true})
+	t.Cleanup(func() { mute.Close() })
+	if got := subjects(diagnose(t, mute), goredis.SeverityWarning); !slices.Contains(got, "wake-ups") {
+		t.Errorf("without channels: %v", got)
+	}
+}
+
+func TestCheckKeepsItsDeadline(t *testing.T) {
+	client := redistest.Start(t).Client(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := newBackend(t, client, nil).Check(ctx); err == nil {
+		t.Error("a check whose time was over found all well")
+	}
+}

@@ -1,0 +1,116 @@
+// Diagnose looks at a Redis server, or a cluster, for what keeps pending requests from being safe there.
+//
+//	go run ./examples/diagnose -redis redis://localhost:6379
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends/goredis"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+const usage = `Usage: diagnose [flags]
+
+Looks at a Redis server, or each master of a cluster, for what keeps pending requests from being safe there.
+Exits with 1 if there is a problem, with 2 if it was called wrongly.
+
+`
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("diagnose", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
+	url := flags.String("redis", "redis://localhost:6379", "URL of the server, or of one node of a cluster")
+	cluster := flags.Bool("cluster", false, "the server is a node of a cluster")
+	prefix := flags.String("prefix", "", "prefix of the keys, as goredis.Options has it")
+	output := flags.String("o", "text", "output: text or json")
+	timeout := flags.Duration("timeout", 10*time.Second, "how long to look at most")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
+	if *output != "text" && *output != "json" {
+		fmt.Fprintf(stderr, "diagnose: -o %s is neither text nor json\n", *output)
+		return 2
+	}
+	client, err := connect(*url, *cluster)
+	if err != nil {
+		fmt.Fprintln(stderr, "diagnose:", err)
+		return 2
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	defer cancel()
+	findings, err := goredis.Diagnose(ctx, client, &goredis.Options{Prefix: *prefix})
+	if err != nil {
+		fmt.Fprintln(stderr, "diagnose:", err)
+		return 2
+	}
+	if err := show(stdout, findings, *output); err != nil {
+		fmt.Fprintln(stderr, "diagnose:", err)
+		return 1
+	}
+	if len(findings) > 0 && findings[0].Severity == goredis.SeverityProblem {
+		return 1
+	}
+	return 0
+}
+
+func connect(url string, cluster bool) (redis.UniversalClient, error) {
+	if cluster {
+		opts, err := redis.ParseClusterURL(url)
+		if err != nil {
+			return nil, fmt.Errorf("-redis: %w", err)
+		}
+		opts.ContextTimeoutEnabled = true
+		return redis.NewClusterClient(opts), nil
+	}
+	opts, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("-redis: %w", err)
+	}
+	opts.ContextTimeoutEnabled = true
+	return redis.NewClient(opts), nil
+}
+
+func show(w io.Writer, findings []goredis.Finding, output string) error {
+	if output == "json" {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(findings)
+	}
+	for _, f := range findings {
+		fmt.Fprintf(w, "%-8s %s: %s (%s)\n", strings.ToUpper(f.Severity.String()), f.Subject, f.Text, cmp.Or(f.Server, "client"))
+		if f.Advice != "" {
+			fmt.Fprintf(w, "%-8s -> %s\n", "", f.Advice)
+		}
+	}
+	if len(findings) == 0 {
+		fmt.Fprintln(w, "nothing to report")
+	}
+	return nil
+}
