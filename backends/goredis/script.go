@@ -7,6 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -55,18 +58,60 @@ func (b *Backend) run(ctx context.Context, s script, keys []string, args ...any)
 	if unknownScript(err) {
 		reply, err = b.process(ctx, s.inFull(ctx, keys, args))
 	}
-	return reply, err
+	return reply, s.explain(err)
+}
+
+// Where a script was when its user lacked a right, which Redis 7 tells instead of which right it was, and what
+// stands there.
+var (
+	deniedLine    = regexp.MustCompile(`can't run this command.*@user_script:(\d+)`)
+	calledCommand = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
+)
+
+// explain names the command that the server's user may not run, if that is what went wrong.
+func (s script) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	match := deniedLine.FindStringSubmatch(err.Error())
+	if match == nil {
+		return err
+	}
+	number, _ := strconv.Atoi(match[1])
+	lines := strings.Split(s.source, "\n")
+	if number > len(lines) {
+		return err
+	}
+	command := calledCommand.FindStringSubmatch(lines[number-1])
+	if command == nil {
+		return err
+	}
+	return fmt.Errorf("goredis: the Redis user may not run %s: %w", command[1], err)
 }
 
 func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
 	if b.pipeliner != nil {
 		if err := b.pipeliner.Submit(ctx, cmd).WaitContext(ctx); err != nil {
+			b.noteLoss(ctx, err)
 			return nil, err // cmd may still be under way
 		}
 		return cmd.Result()
 	}
 	_ = b.client.Process(ctx, cmd) // cmd has the error
+	b.noteLoss(ctx, cmd.Err())
 	return cmd.Result()
+}
+
+// noteLoss has a ClusterClient look for a new master when one could not be reached, which it does once a minute
+// by itself.
+func (b *Backend) noteLoss(ctx context.Context, err error) {
+	var answer redis.Error
+	if err == nil || errors.As(err, &answer) {
+		return
+	}
+	if cluster, ok := b.client.(interface{ ReloadState(context.Context) }); ok {
+		cluster.ReloadState(context.WithoutCancel(ctx))
+	}
 }
 
 func (s script) byHash(ctx context.Context, keys []string, args []any) *redis.Cmd {

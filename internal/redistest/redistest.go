@@ -1,115 +1,82 @@
-// Package redistest starts real redis-server processes for tests: on loopback, on a free port, in a temporary
-// folder, ended by their own pid.
+// Package redistest starts real redis-server processes for tests: alone, as a Cluster or behind Sentinel, on
+// loopback, in temporary folders, ended by their own pid. What they need to survive faults, it does to them: see
+// [Server].
 package redistest
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// RequireEnv names the environment variable that, set to anything, makes Start fail where it would skip because
-// no redis-server is installed.
+// RequireEnv names the environment variable that, set to anything, makes Start, StartCluster and StartSentinel
+// fail where they would skip because no redis-server is installed.
 const RequireEnv = "PENDINGQ_REQUIRE_REDIS"
 
-// Server is a running redis-server.
-type Server struct {
-	Addr string // host:port
-	Dir  string // its working directory
-}
+// attempts is how often a server is started anew: another process may take a free port before the server does,
+// but hardly three times.
+const attempts = 3
 
 // Start starts a server that persists nothing, with further configuration as words of its command line, and
 // ends it with the test. Without a redis-server on PATH it skips the test, or fails it: see [RequireEnv].
 func Start(t testing.TB, config ...string) *Server {
 	t.Helper()
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		if os.Getenv(RequireEnv) != "" {
-			t.Fatalf("%s is set, but: %v", RequireEnv, err)
-		}
-		t.Skipf("no real Redis: %v", err)
-	}
+	path := executable(t)
 	for attempt := 1; ; attempt++ {
-		s, err := start(t, path, config)
+		s, err := start(t, path, config...)
 		if err == nil {
 			return s
 		}
-		if attempt == 3 { // another process may have taken the port in between, but hardly three times
+		if attempt == attempts {
 			t.Fatalf("starting redis-server: %v", err)
 		}
 	}
 }
 
-func start(t testing.TB, path string, config []string) (*Server, error) {
-	port, err := freePort()
+// start starts one server on a free port.
+func start(t testing.TB, path string, config ...string) (*Server, error) {
+	ports, err := freePorts(1)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Addr: fmt.Sprintf("127.0.0.1:%d", port), Dir: t.TempDir()}
-	var output bytes.Buffer
-	cmd := exec.Command(path, append([]string{"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--dir", s.Dir,
-		"--save", "", "--appendonly", "no"}, config...)...)
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	exited := make(chan struct{})
-	go func() {
-		defer close(exited)
-		_ = cmd.Wait()
-	}()
-	end := func() {
-		_ = cmd.Process.Kill()
-		<-exited
-	}
-	if err := s.awaitReady(exited); err != nil {
-		end()
-		return nil, fmt.Errorf("%w\n%s", err, output.String())
-	}
-	t.Cleanup(end)
-	return s, nil
+	dir := t.TempDir()
+	return startProcess(t, dir, ports[0], path, append(settings(dir, ports[0]), config...)...)
 }
 
-// awaitReady polls until the server answers.
-func (s *Server) awaitReady(exited <-chan struct{}) error {
-	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	for {
-		err := client.Ping(ctx).Err()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-exited:
-			return fmt.Errorf("exited before it answered: %w", err)
-		case <-ctx.Done():
-			return fmt.Errorf("did not answer: %w", err)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+// settings are what every server has on its command line.
+func settings(dir string, port int) []string {
+	return []string{"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no"}
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// executable returns where redis-server is, or skips the test.
+func executable(t testing.TB) string {
+	t.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err == nil {
+		return path
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	if os.Getenv(RequireEnv) != "" {
+		t.Fatalf("%s is set, but: %v", RequireEnv, err)
+	}
+	t.Skipf("no real Redis: %v", err)
+	return ""
 }
 
 // Client returns a client of the server, closed with the test.
 func (s *Server) Client(t testing.TB) *redis.Client {
-	client := redis.NewClient(&redis.Options{Addr: s.Addr, ContextTimeoutEnabled: true, PoolSize: 64})
+	return s.ClientWith(t, redis.Options{PoolSize: 64})
+}
+
+// ClientWith returns a client of the server with further options, closed with the test.
+func (s *Server) ClientWith(t testing.TB, opts redis.Options) *redis.Client {
+	if opts.Addr == "" {
+		opts.Addr = s.Addr
+	}
+	opts.ContextTimeoutEnabled = true
+	client := redis.NewClient(&opts)
 	t.Cleanup(func() { client.Close() })
 	return client
 }

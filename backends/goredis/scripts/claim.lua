@@ -54,7 +54,7 @@ local function look(store, queue, low, high, found, gone)
   repeat
     local members = redis.pcall('ZRANGEBYSCORE', queue, low, high, 'LIMIT', examined, store.limit)
     if members.err then
-      answer(-store.number, '', members.err)
+      answer(-store.number, '', 'ZRANGEBYSCORE: ' .. members.err)
       return nil
     end
     for _, member in ipairs(members) do

@@ -14,13 +14,6 @@ end
 -- The millisecond at which a key may expire that is needed until us, for PXAT and PEXPIREAT.
 local function expiry(us) return string.format('%.0f', math.floor(us / 1000) + 1) end
 
--- Why a record cannot be read, or nil. What GET gave instead of it (an error, with pcall) is no record either.
-local function unreadable(record)
-  if type(record) == 'table' then return record.err end
-  local _, last = string.find(record, '^1[pre]%d*')
-  if not last or last < 89 then return 'not a record of version 1' end
-end
-
 local function attempt_of(record) return tonumber(string.sub(record, 3, 6), 10) end
 local function deadline_of(record) return string.sub(record, 7, 22) end
 local function last_deadline_of(record) return string.sub(record, 23, 38) end
@@ -29,6 +22,14 @@ local function started_of(record) return string.sub(record, 71, 86) end
 local function after_head(record) return string.sub(record, 87) end
 local function mailbox_end(record) return 89 + tonumber(string.sub(record, 87, 89), 10) end
 local function mailbox_of(record) return string.sub(record, 90, mailbox_end(record)) end
+
+-- Why a record cannot be read, or nil. What GET gave instead of it (an error, with pcall) is no record either.
+local SHORTEST_REST = 9 -- the lengths of the ending and of the codec's name, behind the mailbox
+local function unreadable(record)
+  if type(record) == 'table' then return record.err end
+  local _, last = string.find(record, '^1[pre]%d*')
+  if not last or last < 89 or #record < mailbox_end(record) + SHORTEST_REST then return 'not a record of version 1' end
+end
 
 -- The head of a record: state is p(ending), r(unning) or e(nded), the times are digits.
 local function head(state, attempt, deadline, last_deadline, created, updated, started)

@@ -1,0 +1,122 @@
+package goredis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/redistest"
+)
+
+// fleeting are terms under which everything is soon over.
+func fleeting(store string) backends.Terms {
+	return backends.Terms{Store: store, PendingTimeout: 150 * time.Millisecond, RunningTimeout: 100 * time.Millisecond,
+		Retention: 100 * time.Millisecond, MaxAttempts: 1, MaxPending: 50}
+}
+
+func TestGrowthEverythingExpires(t *testing.T) {
+	r := newRig(t, redistest.Start(t).Client(t))
+	r.lifecycle(lasting("s"), "warm-up")
+	r.do(r.client, "flushall")
+	start := r.usedMemory()
+
+	watching, stop := context.WithCancel(t.Context())
+	var watch, callers sync.WaitGroup
+	watch.Go(func() { r.checkKeysExpire(watching) })
+	for i := range 4 {
+		callers.Go(func() { r.soak(i, 400) })
+	}
+	callers.Wait()
+	peak := r.usedMemory()
+	stop()
+	watch.Wait()
+
+	r.until("all keys have gone", func() bool { return r.client.DBSize(t.Context()).Val() == 0 })
+	r.until("memory has returned", func() bool { return r.usedMemory() < start+256<<10 })
+	t.Logf("used memory: %d KiB at first, %d KiB under load, %d KiB in the end", start>>10, peak>>10, r.usedMemory()>>10)
+	if peak < start+512<<10 {
+		t.Errorf("under load memory grew by %d bytes only: the test tests nothing", peak-start)
+	}
+}
+
+func (r *rig) usedMemory() int {
+	r.Helper()
+	info := r.client.Info(r.Context(), "memory").Val()
+	for line := range strings.Lines(info) {
+		if used, ok := strings.CutPrefix(line, "used_memory:"); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(used))
+			if err != nil {
+				r.Fatal(err)
+			}
+			return n
+		}
+	}
+	r.Fatalf("no used_memory in\n%s", info)
+	return 0
+}
+
+// soak creates requests for runtimes that never come, for some that come and die, and for some that answer.
+func (r *rig) soak(caller, rounds int) {
+	plain, exclusive, retried := fleeting("plain"), fleeting("exclusive"), fleeting("retried")
+	exclusive.Exclusive, retried.MaxAttempts = true, 3
+	for i := range rounds {
+		for _, terms := range []backends.Terms{plain, exclusive, retried} {
+			mailbox := fmt.Sprintf("%d-%d", caller, i%20)
+			c := question(terms, mailbox)
+			c.Payload = make([]byte, 1000)
+			_, err := r.b.Create(r.Context(), c)
+			if err != nil && !errors.Is(err, backends.ErrBusy) && !errors.Is(err, backends.ErrFull) {
+				r.Errorf("Create: %v", err)
+				return
+			}
+			if i%20 < 10 { // a runtime that comes
+				r.work(terms, mailbox, i%3 == 0)
+			}
+		}
+	}
+}
+
+// work claims a request, and reports it or dies.
+func (r *rig) work(terms backends.Terms, mailbox string, dies bool) {
+	claimed, err := r.b.Claim(r.Context(), heartbeat(mailbox, 1, terms))
+	if err != nil || len(claimed[0].Errs) > 0 {
+		r.Errorf("Claim: %v %v", err, claimed)
+		return
+	}
+	for _, rec := range claimed[0].Records {
+		if dies {
+			continue
+		}
+		err := r.b.Extend(r.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: rec.Attempt})
+		_, endErr := r.b.End(r.Context(), report(terms, rec.ID, rec.Attempt))
+		if err := errors.Join(err, endErr); err != nil && !decided(err) {
+			r.Errorf("reporting: %v", err)
+		}
+	}
+}
+
+// checkKeysExpire looks at all keys of the server over and over, until done: each has to have a time to live, and
+// none a longer one than its request can need.
+func (r *rig) checkKeysExpire(done context.Context) {
+	const longest = 1500 * time.Millisecond // pending, running, pending again, retention; a queue a second more
+	seen := 0
+	for done.Err() == nil {
+		keys := r.client.Scan(done, 0, "*", 1000).Iterator()
+		for keys.Next(done) {
+			ttl := r.client.PTTL(done, keys.Val()).Val()
+			if seen++; ttl == -1 || ttl > longest {
+				r.Errorf("%s has a time to live of %v", keys.Val(), ttl)
+				return
+			}
+		}
+	}
+	if seen == 0 {
+		r.Error("no key was seen: the test tests nothing")
+	}
+}

@@ -1,0 +1,197 @@
+package redistest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Slots is how many hash slots a Cluster has.
+const Slots = 16384
+
+// Cluster is three masters with a replica each. Which of them are masters changes when one is killed.
+type Cluster struct {
+	Masters  []*Server // as they were at the start; the slots in three equal parts, in this order
+	Replicas []*Server // Replicas[i] follows Masters[i]
+}
+
+// StartCluster starts a Cluster that persists nothing and fails over within some two seconds, with further
+// configuration of its nodes as words of their command lines. It ends with the test. Without a redis-server on
+// PATH it skips the test, or fails it: see [RequireEnv].
+func StartCluster(t testing.TB, config ...string) *Cluster {
+	t.Helper()
+	path := executable(t)
+	for attempt := 1; ; attempt++ {
+		c, err := startCluster(t, path, config)
+		if err == nil {
+			return c
+		}
+		for _, s := range c.Nodes() {
+			s.end()
+		}
+		if attempt == attempts {
+			t.Fatalf("starting a cluster: %v", err)
+		}
+	}
+}
+
+func startCluster(t testing.TB, path string, config []string) (*Cluster, error) {
+	c := &Cluster{}
+	ports, err := freePorts(6)
+	if err != nil {
+		return c, err
+	}
+	for i, port := range ports {
+		dir := t.TempDir()
+		args := append(settings(dir, port), "--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
+			"--cluster-allow-replica-migration", "no", "--cluster-replica-validity-factor", "0",
+			"--repl-diskless-sync-delay", "0")
+		s, err := startProcess(t, dir, port, path, append(args, config...)...)
+		if err != nil {
+			return c, err
+		}
+		if i < 3 {
+			c.Masters = append(c.Masters, s)
+		} else {
+			c.Replicas = append(c.Replicas, s)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	return c, c.form(ctx)
+}
+
+// Nodes returns all servers, the masters of the start first.
+func (c *Cluster) Nodes() []*Server {
+	return append(append([]*Server(nil), c.Masters...), c.Replicas...)
+}
+
+// form makes a cluster of the nodes.
+func (c *Cluster) form(ctx context.Context) error {
+	for i, s := range c.Nodes() {
+		if err := s.introduce(ctx, c.Masters[0], i+1); err != nil {
+			return err
+		}
+	}
+	for i, s := range c.Masters {
+		if err := s.own(ctx, Slots*i/3, Slots*(i+1)/3-1); err != nil {
+			return err
+		}
+	}
+	for i, s := range c.Replicas {
+		if err := s.follow(ctx, c.Masters[i]); err != nil {
+			return err
+		}
+	}
+	return c.AwaitHealthy(ctx, len(c.Nodes()))
+}
+
+// introduce lets a node meet another. Its first epoch is its own, since equal ones would take time to settle.
+func (s *Server) introduce(ctx context.Context, other *Server, epoch int) error {
+	client := s.plainClient()
+	defer client.Close()
+	if err := client.Do(ctx, "cluster", "set-config-epoch", epoch).Err(); err != nil || s == other {
+		return err
+	}
+	host, port, err := net.SplitHostPort(other.Addr)
+	if err != nil {
+		return err
+	}
+	return client.ClusterMeet(ctx, host, port).Err()
+}
+
+// own gives a node a range of slots.
+func (s *Server) own(ctx context.Context, first, last int) error {
+	client := s.plainClient()
+	defer client.Close()
+	return client.ClusterAddSlotsRange(ctx, first, last).Err()
+}
+
+// follow makes a node a replica of another, as soon as it has heard of it.
+func (s *Server) follow(ctx context.Context, master *Server) error {
+	id, err := master.ID(ctx)
+	if err != nil {
+		return err
+	}
+	client := s.plainClient()
+	defer client.Close()
+	return poll(ctx, func() error { return client.ClusterReplicate(ctx, id).Err() })
+}
+
+// ID returns a Cluster node's id.
+func (s *Server) ID(ctx context.Context) (string, error) {
+	client := s.plainClient()
+	defer client.Close()
+	return client.ClusterMyID(ctx).Result()
+}
+
+// AwaitHealthy waits until every running node sees this many nodes, all slots served, three masters and a
+// replica in sync with each.
+func (c *Cluster) AwaitHealthy(ctx context.Context, nodes int) error {
+	for _, s := range c.Nodes() {
+		if err := poll(ctx, func() error { return s.checkHealthy(ctx, nodes) }); err != nil {
+			return fmt.Errorf("cluster node %s: %w", s.Addr, err)
+		}
+	}
+	return nil
+}
+
+func (s *Server) checkHealthy(ctx context.Context, nodes int) error {
+	client := s.plainClient()
+	defer client.Close()
+	info, err := client.ClusterInfo(ctx).Result()
+	if err != nil {
+		return err
+	}
+	for _, want := range []string{"cluster_state:ok", fmt.Sprint("cluster_slots_ok:", Slots), fmt.Sprint("cluster_known_nodes:", nodes)} {
+		if !strings.Contains(info, want) {
+			return fmt.Errorf("want %s, got\n%s", want, info)
+		}
+	}
+	view, err := client.ClusterNodes(ctx).Result()
+	if err != nil {
+		return err
+	}
+	if replicas := strings.Count(view, "slave"); replicas != nodes-3 {
+		return fmt.Errorf("sees %d replicas, want %d:\n%s", replicas, nodes-3, view)
+	}
+	return checkInSync(ctx, client, 1)
+}
+
+// checkInSync checks that a replica has its master's data, or that a master has so many replicas.
+func checkInSync(ctx context.Context, client *redis.Client, replicas int) error {
+	info, err := client.Info(ctx, "replication").Result()
+	if err != nil {
+		return err
+	}
+	inSync := strings.Count(info, "state=online") == replicas
+	if strings.Contains(info, "role:slave") {
+		inSync = strings.Contains(info, "master_link_status:up")
+	}
+	if !inSync {
+		return errors.New("not in sync:\n" + info)
+	}
+	return nil
+}
+
+// Client returns a client of the whole Cluster, closed with the test.
+func (c *Cluster) Client(t testing.TB) *redis.ClusterClient {
+	return c.ClientWith(t, redis.ClusterOptions{})
+}
+
+// ClientWith returns a client of the whole Cluster with further options, closed with the test.
+func (c *Cluster) ClientWith(t testing.TB, opts redis.ClusterOptions) *redis.ClusterClient {
+	for _, s := range c.Nodes() {
+		opts.Addrs = append(opts.Addrs, s.Addr)
+	}
+	opts.ContextTimeoutEnabled = true
+	client := redis.NewClusterClient(&opts)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
