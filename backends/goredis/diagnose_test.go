@@ -92,7 +92,7 @@ func TestDiagnoseLooksAtTheClient(t *testing.T) {
 func TestCheckNamesEachCommandThatIsMissing(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client(t)
-	for _, command := range []string{"exists", "time", "get", "set", "setrange", "pttl", "pexpireat", "zadd", "zrem", "zcount",
+	for _, command := range []string{"exists", "time", "get", "set", "setrange", "pttl", "pexpire", "zadd", "zrem", "zcount",
 		"zrangebyscore", "zrevrangebyscore", "publish"} {
 		admin.ACLSetUser(t.Context(), "lacking", "reset", "on", "nopass", "~*", "&*", "+@all", "-"+command)
 		client := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "lacking", Password: "x", ContextTimeoutEnabled: true})

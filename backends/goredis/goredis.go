@@ -142,8 +142,9 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	if c.MaxAttempts > 1 {
 		keys = append(keys, k.lapsing(c.Mailbox))
 	}
-	v, err := b.decide(ctx, createScript, c.ID, keys, c.ID, micros(c.PendingTimeout), micros(c.Retention),
-		strconv.Itoa(c.MaxPending), flag(c.Exclusive), encodeRest(c), b.wakes.publish, b.channel(partition))
+	v, err := b.decide(ctx, createScript, c.ID, keys, c.ID, micros(c.PendingTimeout), millis(c.PendingTimeout+c.Retention),
+		millis(c.PendingTimeout+queueSlack), millis(c.PendingTimeout), strconv.Itoa(c.MaxPending), flag(c.Exclusive), encodeRest(c),
+		b.wakes.publish, b.channel(partition), mailboxTopic(c.Mailbox))
 	if err != nil {
 		return backends.Record{}, err
 	}
@@ -156,11 +157,19 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 // Get implements [backends.Backend].
 func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
 	k := b.keys(backends.PartitionOf(id), store)
-	v, err := b.decide(ctx, getScript, id, []string{k.record(id)})
+	reply, err := b.run(ctx, getScript, []string{k.record(id)})
 	if err != nil {
 		return backends.Record{}, err
 	}
-	return v.record(id)
+	now, stored, err := decodeGet(reply)
+	if err != nil {
+		return backends.Record{}, err
+	}
+	rec, err := decodeRecord(id, stored)
+	if err != nil {
+		return backends.Record{}, err
+	}
+	return rec.At(now), nil
 }
 
 // HasPending implements [backends.Backend].
@@ -181,19 +190,13 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 func (b *Backend) claimWords(c backends.Claim) (keys []string, args []any) {
 	partition := backends.Partition(c.Mailbox)
 	keys = append(keys, b.keys(partition, "").claim(c.ID))
-	args = make([]any, 0, 7*len(c.From))
 	for _, from := range c.From {
 		k := b.keys(partition, from.Store)
 		keys = append(keys, k.queue(c.Mailbox))
 		if from.MaxAttempts > 1 {
 			keys = append(keys, k.lapsing(c.Mailbox))
 		}
-		marker := ""
-		if from.Exclusive {
-			marker = k.marker(c.Mailbox)
-		}
-		args = append(args, k.record(""), strconv.Itoa(from.Limit), micros(from.RunningTimeout),
-			micros(from.PendingTimeout), micros(from.Retention), strconv.Itoa(from.MaxAttempts), marker)
+		args = append(args, encodeFrom(from))
 	}
 	return keys, args
 }
@@ -206,15 +209,19 @@ func claimed(c backends.Claim, reply any, err error) ([]backends.Claimed, error)
 	if err != nil {
 		return nil, err
 	}
-	return decodeClaimed(reply, len(c.From))
+	return decodeClaimed(reply, c.From)
 }
 
 // Extend implements [backends.Backend].
 func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
 	k := b.keys(backends.PartitionOf(e.ID), e.Store)
-	_, err := b.decide(ctx, extendScript, e.ID, []string{k.record(e.ID)}, e.ID, strconv.Itoa(e.Attempt),
-		micros(e.RunningTimeout), micros(e.PendingTimeout), micros(e.Retention), strconv.Itoa(e.MaxAttempts),
-		flag(e.Exclusive))
+	pending := e.PendingTimeout
+	if e.Attempt >= e.MaxAttempts {
+		pending = 0
+	}
+	last := e.RunningTimeout + pending
+	_, err := b.decide(ctx, extendScript, e.ID, []string{k.record(e.ID)}, e.ID, attempt(e.Attempt), micros(e.RunningTimeout),
+		micros(pending), millis(last+e.Retention), millis(last+queueSlack), millis(last), flag(e.Exclusive))
 	return err
 }
 
@@ -222,14 +229,23 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
 func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 	partition := backends.PartitionOf(e.ID)
 	k := b.keys(partition, e.Store)
-	v, err := b.decide(ctx, endScript, e.ID, []string{k.record(e.ID)}, e.ID, strconv.Itoa(e.Attempt), flag(e.GiveUp),
-		micros(e.Retention), encodeEnding(e.Outcome, e.Error), encodeBody(e.Codec, e.Payload), b.wakes.publish,
-		b.channel(partition))
+	v, err := b.decide(ctx, endScript, e.ID, []string{k.record(e.ID)}, e.ID, attempt(e.Attempt), flag(e.GiveUp),
+		millis(e.Retention), encodeEnding(e.Outcome, e.Error), encodeBody(e.Codec, e.Payload), b.wakes.publish,
+		b.channel(partition), requestTopic(e.ID))
 	return v.now, err
 }
 
+// queueSlack is how much longer than its last member a queue lives.
+const queueSlack = time.Second
+
 // micros writes a duration as scripts take it.
 func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }
+
+// millis writes a time to live that covers d, as scripts take it.
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds()+1, 10) }
+
+// attempt writes an attempt as records have it.
+func attempt(n int) string { return fmt.Sprintf("%04d", n) }
 
 // flag writes a bool as scripts take it.
 func flag(b bool) string {

@@ -55,6 +55,13 @@ func encodeBody(codec string, payload []byte) []byte {
 	return append(fmt.Appendf(body, "%02d%s", len(codec), codec), payload...)
 }
 
+// encodeFrom writes what claim.lua has to know of a store.
+func encodeFrom(from backends.From) string {
+	return fmt.Sprintf("%s %d %d %s %s %s %s %s %s", from.Store, from.Limit, from.MaxAttempts, flag(from.Exclusive),
+		micros(from.RunningTimeout), micros(from.PendingTimeout), micros(from.Retention), millis(from.RunningTimeout),
+		millis(from.RunningTimeout+from.Retention))
+}
+
 // newRecord is the record that create.lua stored at now.
 func newRecord(c backends.Create, now time.Time) backends.Record {
 	deadline := now.Add(c.PendingTimeout)
@@ -144,9 +151,34 @@ func (r *reader) status(state, outcome string) string {
 	return ""
 }
 
+// decodeGet reads get.lua's reply: the time as seconds and microseconds, then the record. Its error is ErrNotFound when
+// there is none.
+func decodeGet(reply any) (now time.Time, stored string, err error) {
+	words, _ := reply.([]any)
+	if len(words) != 2 {
+		return now, "", unexpected(reply)
+	}
+	clock, _ := words[0].([]any)
+	if len(clock) != 2 {
+		return now, "", unexpected(reply)
+	}
+	seconds, err1 := strconv.ParseInt(fmt.Sprint(clock[0]), 10, 64)
+	us, err2 := strconv.ParseInt(fmt.Sprint(clock[1]), 10, 64)
+	if err1 != nil || err2 != nil {
+		return now, "", unexpected(reply)
+	}
+	stored, found := words[1].(string)
+	if !found {
+		return now, "", backends.ErrNotFound
+	}
+	return time.UnixMicro(seconds*1_000_000 + us).UTC(), stored, nil
+}
+
 // decodeClaimed reads claim.lua's reply: the time, then a store's number, an id and a record each, or a store's
 // number negated, an id or none, and what was wrong.
-func decodeClaimed(reply any, stores int) ([]backends.Claimed, error) {
+//
+// A record that is claimable there is one that the claim made running.
+func decodeClaimed(reply any, stores []backends.From) ([]backends.Claimed, error) {
 	words, _ := reply.([]any)
 	if len(words)%3 != 1 {
 		return nil, unexpected(reply)
@@ -156,15 +188,16 @@ func decodeClaimed(reply any, stores int) ([]backends.Claimed, error) {
 		return nil, unexpected(reply)
 	}
 	now := time.UnixMicro(us).UTC()
-	claimed := make([]backends.Claimed, stores)
+	claimed := make([]backends.Claimed, len(stores))
 	for i := 1; i < len(words); i += 3 {
 		number, isNumber := words[i].(int64)
 		id, isID := words[i+1].(string)
 		detail, isDetail := words[i+2].(string)
-		if !isNumber || !isID || !isDetail || number == 0 || max(number, -number) > int64(stores) {
+		if !isNumber || !isID || !isDetail || number == 0 || max(number, -number) > int64(len(stores)) {
 			return nil, unexpected(reply)
 		}
-		from := &claimed[max(number, -number)-1]
+		place := max(number, -number) - 1
+		from := &claimed[place]
 		rec, err := backends.Record{}, passedOver(id, detail)
 		if number > 0 {
 			rec, err = decodeRecord(id, detail)
@@ -173,9 +206,24 @@ func decodeClaimed(reply any, stores int) ([]backends.Claimed, error) {
 			from.Errs = append(from.Errs, err)
 			continue
 		}
-		from.Records = append(from.Records, rec.At(now))
+		from.Records = append(from.Records, started(rec.At(now), stores[place].Terms))
 	}
 	return claimed, nil
+}
+
+// started is a record after claim.lua has claimed it at the time that it was read, and one that ran already as it is.
+func started(rec backends.Record, t backends.Terms) backends.Record {
+	if rec.Status != backends.StatusPending {
+		return rec
+	}
+	now := rec.ReadAt
+	rec.Status, rec.UpdatedAt, rec.StartedAt, rec.Deadline = backends.StatusRunning, now, now, now.Add(t.RunningTimeout)
+	rec.Attempt++
+	rec.LastDeadline = rec.Deadline
+	if rec.Attempt < t.MaxAttempts {
+		rec.LastDeadline = rec.Deadline.Add(t.PendingTimeout)
+	}
+	return rec
 }
 
 // passedOver is the error for a record, or without an id a queue, that could not be read.

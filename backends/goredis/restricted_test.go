@@ -19,7 +19,7 @@ import (
 // channels of its prefix, wake-ups are pushed; without, those who wait poll. The clients of a Cluster need clusterACL
 // as well, on every node. Without its +command all works, but go-redis tries it three times before each call.
 const (
-	smallestACL = "+eval +evalsha +exists +time +get +set +setrange +pttl +pexpireat +zadd +zrem +zcount " +
+	smallestACL = "+eval +evalsha +exists +time +get +set +setrange +pttl +pexpire +zadd +zrem +zcount " +
 		"+zrangebyscore +zrevrangebyscore"
 	pushACL        = "+publish +subscribe +unsubscribe +ping"
 	clusterACL     = "+cluster|slots +command"
@@ -123,7 +123,7 @@ func TestRestrictedUserIsToldOfEachMissingRight(t *testing.T) {
 
 // halfDone are the rights whose loss a script notices only after its first write, so that they have to be checked
 // before work begins: a claim that fails then has taken its request out of the queue, which times out.
-var halfDone = []string{"+set", "+setrange", "+pttl", "+pexpireat", "+zadd"}
+var halfDone = []string{"+set", "+setrange", "+pttl", "+pexpire", "+zadd"}
 
 // checkRefused leads a request through its life. At each step the restricted user tries first: it is either able to,
 // or told that it may not, and then nothing is stored but what was before.

@@ -33,9 +33,12 @@ var (
 	probeScript   = load("probe")
 )
 
-// load reads an embedded script and joins the prelude in front of it.
+// preludeMark is the line of a script that the prelude takes the place of.
+const preludeMark = "--@prelude\n"
+
+// load reads an embedded script and joins the prelude into it.
 func load(name string) script {
-	source := read("prelude") + "\n" + read(name)
+	source := strings.Replace(read(name), preludeMark, read("prelude"), 1)
 	sum := sha1.Sum([]byte(source))
 	return script{source: source, sha: hex.EncodeToString(sum[:])}
 }

@@ -1,43 +1,33 @@
 -- Claims requests of one mailbox from several stores.
 -- KEYS[1]  the memo of this claim: a line for each request that it took, its attempt and its record's key
 -- KEYS     then for each store its queue and, if it has more than one attempt, its lapsing claims
--- ARGV     for each store: the record keys' common start, limit, running timeout, pending timeout, retention,
---          max attempts, the exclusive marker's key or ''
+-- ARGV     for each store, parted by spaces since most claims find nothing and need none of it: name, limit, max
+--          attempts; exclusive or not, running timeout, pending timeout, retention, the times to live of a memo and of
+--          a record on its last attempt
 -- Returns  nil when there is nothing, else {now, then for each request its store's number, id and record, and
---          for each that had to be passed over its store's number negated, its id or '', and why}
+--          for each that had to be passed over its store's number negated, its id or '', and why}. A record is as the
+--          claim found it: one that is claimable became running by it, with the next attempt.
 if redis.call('EXISTS', unpack(KEYS)) == 0 then return nil end
 
+--@prelude
 local us, now = clock()
 local max_examined = 1000 -- entries of one queue that one claim looks at
-
-local stores = {}
-local key = 2
-for arg = 1, #ARGV, 7 do
-  local store = {number = #stores + 1, records = ARGV[arg], limit = tonumber(ARGV[arg + 1]), running = ARGV[arg + 2],
-    pending = ARGV[arg + 3], retention = ARGV[arg + 4], max_attempts = tonumber(ARGV[arg + 5]), marker = ARGV[arg + 6],
-    queue = KEYS[key]}
-  key = key + 1
-  if store.max_attempts > 1 then
-    store.lapsing = KEYS[key]
-    key = key + 1
-  end
-  stores[store.number] = store
-end
+local start = string.match(KEYS[1], '^.-}:')
 
 local reply = {us}
 local function answer(number, id, record_or_problem)
-  reply[#reply + 1] = number
-  reply[#reply + 1] = id
-  reply[#reply + 1] = record_or_problem
+  local n = #reply
+  reply[n + 1], reply[n + 2], reply[n + 3] = number, id, record_or_problem
 end
 
+-- Answers with what an earlier claim of this id took, so far as it still runs at the attempt that it gave.
 local function repeat_claim(memo)
   for attempt, record_key in string.gmatch(memo, '(%d+) ([^\n]+)\n') do
     local record = redis.pcall('GET', record_key)
-    if record and not unreadable(record) and state_at(record, now) == 'r' and attempt_of(record) == tonumber(attempt, 10) then
-      for _, store in ipairs(stores) do
+    if record and not unreadable(record) and state_at(record, now) == 'r' and digits_of_attempt(record) == attempt then
+      for number, terms in ipairs(ARGV) do
         local id = id_of(record_key)
-        if store.records .. id == record_key then answer(store.number, id, record) end
+        if start .. string.match(terms, '^%S+') .. '/r/' .. id == record_key then answer(number, id, record) end
       end
     end
   end
@@ -47,79 +37,89 @@ end
 local memo = redis.call('GET', KEYS[1])
 if memo then return repeat_claim(memo) end
 
--- Adds the store's claimable requests among the queue's scores from low to high to found, and to gone what does
--- not belong in the queue. Returns nothing if the queue cannot be read.
-local function look(store, queue, low, high, found, gone)
-  local examined = 0
+-- Adds to found the claimable requests among a queue's scores from low to high, up to limit, and to gone what does not
+-- belong there any more. Returns nothing if the queue cannot be read.
+local function look(number, records, limit, queue, low, high, found, gone)
+  local examined, count = 0, 0
   repeat
-    local members = redis.pcall('ZRANGEBYSCORE', queue, low, high, 'LIMIT', examined, store.limit)
+    local members = redis.pcall('ZRANGEBYSCORE', queue, low, high, 'LIMIT', examined, limit)
     if members.err then
-      answer(-store.number, '', 'ZRANGEBYSCORE: ' .. members.err)
+      answer(-number, '', 'ZRANGEBYSCORE: ' .. members.err)
       return nil
     end
     for _, member in ipairs(members) do
       local id = id_of(member)
-      local record = redis.pcall('GET', store.records .. id)
+      local record_key = records .. id
+      local record = redis.pcall('GET', record_key)
       local problem = record and unreadable(record)
       if problem then
-        answer(-store.number, id, problem)
+        answer(-number, id, problem)
       elseif record and state_at(record, now) == 'p' then
-        found[#found + 1] = {id = id, record = record, queue = queue, member = member}
+        count = count + 1
+        found[#found + 1] = {number = number, id = id, key = record_key, record = record, queue = queue, member = member}
       else
-        gone[#gone + 1] = member
+        gone[#gone + 1] = {queue, member}
       end
     end
     examined = examined + #members
-  until #members < store.limit or #found >= store.limit or examined >= max_examined
+  until #members < limit or count >= limit or examined >= max_examined
   return true
 end
 
--- Reads what a store has to give: found, the longest claimable first, and what to remove from which queue.
-local function survey(store)
-  local found, gone = {}, {[store.queue] = {}}
-  if not look(store, store.queue, now, '+inf', found, gone[store.queue]) then return {}, {} end
-  if store.lapsing then
-    local lapsed = {}
-    gone[store.lapsing] = {}
-    if not look(store, store.lapsing, '-inf', '(' .. now, lapsed, gone[store.lapsing]) then return {}, {} end
-    for _, request in ipairs(lapsed) do found[#found + 1] = request end
-    table.sort(found, function(a, b) return last_deadline_of(a.record) < last_deadline_of(b.record) end)
-  end
-  for i = #found, store.limit + 1, -1 do found[i] = nil end
-  for _, request in ipairs(found) do table.insert(gone[request.queue], request.member) end
-  return found, gone
+-- Of the pending and the lapsed requests of a store, those that have been claimable longest, up to limit.
+local function longest(found, limit)
+  table.sort(found, function(a, b) return last_deadline_of(a.record) < last_deadline_of(b.record) end)
+  for i = #found, limit + 1, -1 do found[i] = nil end
+  return found
 end
 
-local lines, memo_us = {}, 0
-
--- Writes one claim. What it was found in has lost it before: the first write is one that a full server allows.
-local function claim(store, request)
-  local record, attempt = request.record, attempt_of(request.record) + 1
-  local deadline_us = us + store.running
-  local last_us = deadline_us + (attempt < store.max_attempts and store.pending or 0)
-  local deadline, last = digits(deadline_us), digits(last_us)
-  record = head('r', attempt, deadline, last, created_of(record), now, now) .. after_head(record)
-  if last > deadline then
-    redis.call('ZADD', store.lapsing, deadline, lapsing_member(last, request.id))
-    keep_until(store.lapsing, last_us, us)
+local claims, gone = {}, {}
+local key = 2
+for number, terms in ipairs(ARGV) do
+  local name, limit, max_attempts = string.match(terms, '^(%S+) (%d+) (%d+)')
+  local records, queue = start .. name .. '/r/', KEYS[key]
+  limit, key = tonumber(limit), key + 1
+  if max_attempts == '1' then
+    look(number, records, limit, queue, now, '+inf', claims, gone)
+  else
+    local found, lapsing = {}, KEYS[key]
+    key = key + 1
+    if look(number, records, limit, queue, now, '+inf', found, gone)
+      and look(number, records, limit, lapsing, '-inf', '(' .. now, found, gone) then
+      for _, request in ipairs(longest(found, limit)) do
+        request.lapsing = lapsing
+        claims[#claims + 1] = request
+      end
+    end
   end
-  redis.call('SET', store.records .. request.id, record, 'PXAT', expiry(last_us + store.retention))
-  if store.marker ~= '' then redis.call('PEXPIREAT', store.marker, expiry(last_us)) end
-  answer(store.number, request.id, record)
-  lines[#lines + 1] = string.format('%04d', attempt) .. ' ' .. store.records .. request.id .. '\n'
-  memo_us = math.max(memo_us, deadline_us)
 end
 
-local surveys = {}
-for i, store in ipairs(stores) do
-  local found, gone = survey(store)
-  surveys[i] = {found = found, gone = gone}
-end
-for i, store in ipairs(stores) do
-  for queue, members in pairs(surveys[i].gone) do
-    if #members > 0 then redis.call('ZREM', queue, unpack(members)) end
+local lines, memo_ttl = '', 0
+
+-- Writes one claim. The first write is one that a full server allows: then it allows the others.
+local function claim(request)
+  local max_attempts, exclusive, running, pending, retention, store_memo_ttl, record_ttl =
+    string.match(ARGV[request.number], '^%S+ %d+ (%d+) (%d) (%d+) (%d+) (%d+) (%d+) (%d+)')
+  local record, attempt = request.record, digits_of_attempt(request.record) + 1
+  local deadline, marker_ttl = digits(us + running), store_memo_ttl
+  local last = deadline
+  redis.call('ZREM', request.queue, request.member)
+  if attempt < tonumber(max_attempts) then
+    last = digits(us + running + pending)
+    marker_ttl, record_ttl = milliseconds(running + pending), milliseconds(running + pending + retention)
+    redis.call('ZADD', request.lapsing, deadline, lapsing_member(last, request.id))
+    keep_for(request.lapsing, milliseconds(running + pending + queue_slack))
   end
-  for _, request in ipairs(surveys[i].found) do claim(store, request) end
+  attempt = string.format('%04d', attempt)
+  redis.call('SET', request.key, '1r' .. attempt .. deadline .. last .. created_of(record) .. now .. now .. after_head(record),
+    'PX', record_ttl)
+  if exclusive == '1' then redis.call('PEXPIRE', sibling(request.key, 'x', mailbox_of(record)), marker_ttl) end
+  answer(request.number, request.id, record)
+  lines = lines .. attempt .. ' ' .. request.key .. '\n'
+  memo_ttl = math.max(memo_ttl, tonumber(store_memo_ttl))
 end
-if #lines > 0 then redis.call('SET', KEYS[1], table.concat(lines), 'PXAT', expiry(memo_us)) end
+
+for _, request in ipairs(claims) do claim(request) end
+for _, stale in ipairs(gone) do redis.call('ZREM', stale[1], stale[2]) end
+if memo_ttl > 0 then redis.call('SET', KEYS[1], lines, 'PX', memo_ttl) end
 return reply

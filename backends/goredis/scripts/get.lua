@@ -1,7 +1,5 @@
 -- Reads a record.
 -- KEYS[1]  the record
--- Returns  {now, 'ok', record} or {now, 'notfound'}
-local now = clock()
+-- Returns  {the server's time as TIME tells it, the record or nil}
 local record = redis.call('GET', KEYS[1])
-if not record then return {now, 'notfound'} end
-return {now, 'ok', record}
+return {redis.call('TIME'), record}

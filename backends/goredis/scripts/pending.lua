@@ -3,5 +3,6 @@
 -- KEYS[2]  the lapsing claims
 -- Returns  1 or 0
 if redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then return 0 end
+--@prelude
 local _, now = clock()
 return math.min(1, claimable(KEYS[1], KEYS[2], now, 1))

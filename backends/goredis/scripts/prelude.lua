@@ -1,6 +1,7 @@
--- Joined in front of every script. Times are microseconds since the epoch: numbers to reckon with, strings of
--- 16 digits to store and to compare. record.go says what the bytes of a record mean; these functions are the
--- only ones here that know.
+-- Joined into the scripts where they say so: behind what decides the most frequent call, since the rest need not run
+-- then. Times are microseconds since the epoch: numbers to reckon with, strings of 16 digits to store and to compare.
+-- Times to live are milliseconds. record.go says what the bytes of a record mean; these functions are the only ones
+-- here that know.
 
 local function digits(us) return string.format('%016.0f', us) end
 
@@ -11,17 +12,15 @@ local function clock()
   return us, digits(us)
 end
 
--- The millisecond at which a key may expire that is needed until us, for PXAT and PEXPIREAT.
-local function expiry(us) return string.format('%.0f', math.floor(us / 1000) + 1) end
-
-local function attempt_of(record) return tonumber(string.sub(record, 3, 6), 10) end
+local function digits_of_attempt(record) return string.sub(record, 3, 6) end
 local function deadline_of(record) return string.sub(record, 7, 22) end
 local function last_deadline_of(record) return string.sub(record, 23, 38) end
 local function created_of(record) return string.sub(record, 39, 54) end
-local function started_of(record) return string.sub(record, 71, 86) end
 local function after_head(record) return string.sub(record, 87) end
+local function deadlines_and_created(record) return string.sub(record, 7, 54) end
 local function mailbox_end(record) return 89 + tonumber(string.sub(record, 87, 89), 10) end
 local function mailbox_of(record) return string.sub(record, 90, mailbox_end(record)) end
+local function started_and_mailbox(record) return string.sub(record, 71, mailbox_end(record)) end
 
 -- Why a record cannot be read, or nil. What GET gave instead of it (an error, with pcall) is no record either.
 local SHORTEST_REST = 9 -- the lengths of the ending and of the codec's name, behind the mailbox
@@ -29,11 +28,6 @@ local function unreadable(record)
   if type(record) == 'table' then return record.err end
   local _, last = string.find(record, '^1[pre]%d*')
   if not last or last < 89 or #record < mailbox_end(record) + SHORTEST_REST then return 'not a record of version 1' end
-end
-
--- The head of a record: state is p(ending), r(unning) or e(nded), the times are digits.
-local function head(state, attempt, deadline, last_deadline, created, updated, started)
-  return '1' .. state .. string.format('%04d', attempt) .. deadline .. last_deadline .. created .. updated .. started
 end
 
 -- How a readable record reads at now: p(ending), which a lapsed one is again, r(unning) or e(nded).
@@ -53,10 +47,16 @@ local function lapsing_member(last_deadline, id) return last_deadline .. id end
 -- The key of kind q(ueue), l(apsing), x (exclusive) or r(ecord) that belongs with a record's key.
 local function sibling(record_key, kind, name) return string.sub(record_key, 1, -ID_LENGTH - 3) .. kind .. '/' .. name end
 
--- Lets a key live until us at least, and a second more, since a TTL is told against another reading of the clock.
-local function keep_until(key, us, now)
-  local ttl = redis.call('PTTL', key)
-  if ttl < 0 or now + ttl * 1000 < us + 1000000 then redis.call('PEXPIREAT', key, expiry(us + 1000000)) end
+-- The time to live that covers so many microseconds.
+local function milliseconds(us) return string.format('%.0f', math.floor(us / 1000) + 1) end
+
+-- How much longer than its last member a queue lives, since a time to live is told against another reading of the clock.
+local queue_slack = 1000000
+
+-- Lets a key live for ttl at least.
+local function keep_for(key, ttl)
+  local left = redis.call('PTTL', key) -- negative when there is no end to it yet
+  if left < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
 end
 
 -- How many requests a claim could get, counted no further than enough. lapsing may be nil.

@@ -3,6 +3,7 @@
 -- KEYS[2]  a sorted set
 -- ARGV     the command and the channel for wake-ups
 -- Returns  for each command that failed its name and its error
+--@prelude
 local key, set = KEYS[1], KEYS[2]
 local failed = {}
 local function try(...)
@@ -13,12 +14,9 @@ local function try(...)
 end
 
 try('EXISTS', key)
-if try('TIME') then
-  local us = clock()
-  local soon = expiry(us + 1000000)
-  if try('SET', key, 'probe', 'PXAT', soon) then try('SETRANGE', key, 0, 'probe') end
-  if try('PEXPIREAT', key, soon) and try('ZADD', set, 1, 'probe') then redis.call('PEXPIREAT', set, soon) end
-end
+try('TIME')
+if try('SET', key, 'probe', 'PX', '1000') then try('SETRANGE', key, 0, 'probe') end
+if try('PEXPIRE', key, '1000') and try('ZADD', set, 1, 'probe') then redis.call('PEXPIRE', set, '1000') end
 try('GET', key)
 try('PTTL', key)
 try('ZCOUNT', set, '-inf', '+inf')
