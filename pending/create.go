@@ -39,10 +39,7 @@ func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 }
 
 func (s *PendingStore[T]) newCreate(mailbox string, payload T, opts []CreateOption) (c backends.Create, err error) {
-	var o createOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	o := collect[createOptions](opts)
 	if err := checkMailbox(mailbox); err != nil {
 		return c, err
 	}

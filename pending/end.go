@@ -81,12 +81,12 @@ func (s *PendingStore[T]) end(ctx context.Context, operation string, r *Request[
 // conclude has the backend end a request and shows it in r.
 func (s *PendingStore[T]) conclude(ctx context.Context, operation string, r *Request[T], end backends.End) error {
 	at, err := s.backend.End(ctx, end)
-	var ended *backends.EndedError
-	if errors.As(err, &ended) && s.repeats(end, ended.Record) {
-		at, err = ended.Record.UpdatedAt, nil
-	}
 	if err != nil {
-		return s.failed(operation, r.ID, err)
+		var ended *backends.EndedError
+		if !errors.As(err, &ended) || !s.repeats(end, ended.Record) {
+			return s.failed(operation, r.ID, err)
+		}
+		at = ended.Record.UpdatedAt
 	}
 	r.Status, r.Error, r.UpdatedAt = Status(end.Outcome), end.Error, at
 	return nil

@@ -85,9 +85,7 @@ func (s *PendingStore[T]) pop(ctx context.Context, mailbox string, limit int, op
 
 // newClaim makes a claim of one request of each store.
 func newClaim(mailbox string, stores []*core, opts []PopOption) (c backends.Claim, o popOptions, err error) {
-	for _, opt := range opts {
-		opt(&o)
-	}
+	o = collect[popOptions](opts)
 	if err := checkMailbox(mailbox); err != nil {
 		return c, o, err
 	}

@@ -30,10 +30,7 @@ func (s *PendingStore[T]) Get(ctx context.Context, id string, opts ...GetOption)
 
 // get also returns how long the request's deadline is away, which says something while it is live.
 func (s *PendingStore[T]) get(ctx context.Context, id string, opts []GetOption) (*Request[T], time.Duration, error) {
-	var o getOptions
-	for _, opt := range opts {
-		opt(&o)
-	}
+	o := collect[getOptions](opts)
 	if err := checkID(id); err != nil {
 		return nil, 0, s.failed("get", "", err)
 	}

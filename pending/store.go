@@ -173,6 +173,18 @@ func checkKey(what, key string) error {
 	return nil
 }
 
+// collect makes one struct of a call's options. Without any, as in most calls, it costs no allocation.
+func collect[O any, F ~func(*O)](opts []F) (o O) {
+	if len(opts) == 0 {
+		return o
+	}
+	collected := new(O)
+	for _, opt := range opts {
+		opt(collected)
+	}
+	return *collected
+}
+
 // cut shortens a text to at most n bytes of UTF-8.
 func cut(text string, n int) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")

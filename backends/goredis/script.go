@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,14 +34,45 @@ var (
 	probeScript   = load("probe")
 )
 
-// preludeMark is the line of a script that the prelude takes the place of.
+// preludeMark is the line of a script that what it needs of the prelude takes the place of.
 const preludeMark = "--@prelude\n"
 
-// load reads an embedded script and joins the prelude into it.
+// load reads an embedded script and joins into it those definitions of the prelude that it needs: each one costs the
+// server something in every call, needed or not.
 func load(name string) script {
-	source := strings.Replace(read(name), preludeMark, read("prelude"), 1)
+	source := read(name)
+	if strings.Contains(source, preludeMark) {
+		source = strings.Replace(source, preludeMark, needed(read("prelude"), source), 1)
+	}
 	sum := sha1.Sum([]byte(source))
 	return script{source: source, sha: hex.EncodeToString(sum[:])}
+}
+
+var (
+	definition = regexp.MustCompile(`(?m)^local (?:function )?(\w+)`)
+	word       = regexp.MustCompile(`\w+`)
+)
+
+// needed returns the paragraphs of the prelude that define what the source, or another such paragraph, uses. A
+// definition comes before its uses, so going through them backwards finds all.
+func needed(prelude, source string) string {
+	used := map[string]bool{}
+	use := func(text string) {
+		for _, w := range word.FindAllString(text, -1) {
+			used[w] = true
+		}
+	}
+	use(source)
+	paragraphs := strings.Split(prelude, "\n\n")
+	var kept []string
+	for _, paragraph := range slices.Backward(paragraphs) {
+		if name := definition.FindStringSubmatch(paragraph); name != nil && used[name[1]] {
+			use(paragraph)
+			kept = append(kept, paragraph)
+		}
+	}
+	slices.Reverse(kept)
+	return strings.Join(kept, "\n\n") + "\n"
 }
 
 func read(name string) string {

@@ -33,7 +33,8 @@ type shard struct {
 	mailboxes map[mailboxKey]*mailbox
 	claims    map[string]*claim // by Claim.ID
 	expiry    heap[expirer]     // of records and claims
-	waiting   wake.Hub
+	claimable wake.Hub          // who waits for a request, by mailbox
+	ended     wake.Hub          // who waits for an ending, by id
 }
 
 type recordKey struct{ store, id string }
@@ -81,7 +82,9 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	if err := m.admits(c.Terms, now); err != nil {
 		return backends.Record{}, err
 	}
-	return s.add(m, c, now).view(now), nil
+	rec := s.add(m, c, now).rec.At(now)
+	rec.Payload = c.Payload // the caller's own; what is stored is a copy
+	return rec, nil
 }
 
 // Get implements [backends.Backend].

@@ -112,7 +112,7 @@ func (s *shard) add(m *mailbox, c backends.Create, now time.Time) *entry {
 	m.latest = e
 	m.queue.push(&e.queued, deadline, e)
 	s.expiry.push(&e.expiry, deadline.Add(c.Retention), e)
-	s.waiting.Wake(mailboxTopic(c.Mailbox))
+	s.claimable.Wake(c.Mailbox)
 	return e
 }
 
@@ -153,8 +153,8 @@ func (s *shard) run(e *entry, t backends.Terms, now time.Time) {
 	if e.rec.Attempt < t.MaxAttempts {
 		e.rec.LastDeadline = e.rec.Deadline.Add(t.PendingTimeout)
 		e.in.running.push(&e.queued, e.rec.Deadline, e)
-		topic := mailboxTopic(e.rec.Mailbox)
-		e.lapse = time.AfterFunc(t.RunningTimeout+clockStep, func() { s.waiting.Wake(topic) })
+		mailbox := e.rec.Mailbox
+		e.lapse = time.AfterFunc(t.RunningTimeout+clockStep, func() { s.claimable.Wake(mailbox) })
 	}
 	s.expiry.move(&e.expiry, e.rec.LastDeadline.Add(t.Retention))
 }
@@ -167,5 +167,5 @@ func (s *shard) end(e *entry, end backends.End, now time.Time) {
 		e.rec.Codec, e.rec.Payload = end.Codec, bytes.Clone(end.Payload)
 	}
 	s.expiry.move(&e.expiry, now.Add(end.Retention))
-	s.waiting.Wake(requestTopic(end.ID))
+	s.ended.Wake(end.ID)
 }

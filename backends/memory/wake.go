@@ -12,17 +12,14 @@ var _ backends.Waker = (*Backend)(nil)
 // clockStep is when, after a deadline, the backend's clock shows that it is past.
 const clockStep = 2 * time.Microsecond
 
-func mailboxTopic(mailbox string) string { return "q" + mailbox }
-func requestTopic(id string) string      { return "r" + id }
-
 // WatchMailbox implements [backends.Waker].
 func (b *Backend) WatchMailbox(_ context.Context, mailbox string) (<-chan struct{}, func()) {
-	return b.shard(backends.Partition(mailbox)).waiting.Watch(mailboxTopic(mailbox))
+	return b.shard(backends.Partition(mailbox)).claimable.Watch(mailbox)
 }
 
 // WatchRequest implements [backends.Waker].
 func (b *Backend) WatchRequest(_ context.Context, id string) (<-chan struct{}, func()) {
-	return b.shard(backends.PartitionOf(id)).waiting.Watch(requestTopic(id))
+	return b.shard(backends.PartitionOf(id)).ended.Watch(id)
 }
 
 // PollInterval implements [backends.Waker]: no change goes unnoticed here.

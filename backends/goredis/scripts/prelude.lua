@@ -1,5 +1,5 @@
--- Joined into the scripts where they say so: behind what decides the most frequent call, since the rest need not run
--- then. Times are microseconds since the epoch: numbers to reckon with, strings of 16 digits to store and to compare.
+-- Joined into the scripts where they say so, behind what decides the most frequent call, each paragraph only into those
+-- that use what it defines: it costs the server something in every call. Times are microseconds since the epoch: numbers to reckon with, strings of 16 digits to store and to compare.
 -- Times to live are milliseconds. record.go says what the bytes of a record mean; these functions are the only ones
 -- here that know.
 
@@ -13,17 +13,26 @@ local function clock()
 end
 
 local function digits_of_attempt(record) return string.sub(record, 3, 6) end
+
 local function deadline_of(record) return string.sub(record, 7, 22) end
+
 local function last_deadline_of(record) return string.sub(record, 23, 38) end
+
 local function created_of(record) return string.sub(record, 39, 54) end
+
 local function after_head(record) return string.sub(record, 87) end
+
 local function deadlines_and_created(record) return string.sub(record, 7, 54) end
+
 local function mailbox_end(record) return 89 + tonumber(string.sub(record, 87, 89), 10) end
+
 local function mailbox_of(record) return string.sub(record, 90, mailbox_end(record)) end
+
 local function started_and_mailbox(record) return string.sub(record, 71, mailbox_end(record)) end
 
 -- Why a record cannot be read, or nil. What GET gave instead of it (an error, with pcall) is no record either.
 local SHORTEST_REST = 9 -- the lengths of the ending and of the codec's name, behind the mailbox
+
 local function unreadable(record)
   if type(record) == 'table' then return record.err end
   local _, last = string.find(record, '^1[pre]%d*')
@@ -41,7 +50,9 @@ end
 -- The members of a mailbox's queues: pending requests by deadline, and claims that have attempts left by
 -- deadline, with the last deadline in front of the id.
 local ID_LENGTH = 30
+
 local function id_of(member) return string.sub(member, -ID_LENGTH) end
+
 local function lapsing_member(last_deadline, id) return last_deadline .. id end
 
 -- The key of kind q(ueue), l(apsing), x (exclusive) or r(ecord) that belongs with a record's key.
