@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/folders"
+)
+
+// Config is what a [Daemon] works with. Server and RuntimeID are required.
+type Config struct {
+	Server    string // base URL of the API, e.g. https://api.example.com
+	RuntimeID string
+	Token     string // sent as a bearer token; "" sends none
+
+	Handlers Handlers
+
+	// Client makes the calls. Default: one without a time limit of its own, since each call has one.
+	Client *http.Client
+
+	// Wait is how long the server is asked to hold a heartbeat, at most a minute. Negative: not at all. Default: 20 s.
+	Wait time.Duration
+
+	// Interval is how often a heartbeat is sent to a server that does not hold them, give or take a tenth. Default: 15 s.
+	Interval time.Duration
+
+	// MaxConcurrent is how many requests are worked on at a time. Default: 16.
+	MaxConcurrent int
+
+	// Grace is how long running work may go on once Run's context has ended. Default: 30 s.
+	Grace time.Duration
+
+	// Logger gets ids, outcomes and durations, never a payload. Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// Handlers do the work. They are called concurrently, and their context ends when the daemon stops waiting for them.
+// An error is what people read as the reason of a failure.
+type Handlers struct {
+	// List lists the runtime's skills and MCP servers. nil: the runtime cannot.
+	List func(ctx context.Context) (skills.List, error)
+
+	// Import bundles the skill with this key. nil: every import fails.
+	Import func(ctx context.Context, key string) (skills.Bundle, error)
+
+	// Ping gives a sign of life. nil: an empty one.
+	Ping func(ctx context.Context) (output string, err error)
+
+	// Update updates the runtime to a version. While it runs the server is told so. nil: every update fails.
+	Update func(ctx context.Context, version string) (output string, err error)
+
+	// Models lists the models that the runtime can use. nil: the runtime cannot.
+	Models func(ctx context.Context) (skills.ModelList, error)
+}
+
+// Folders are handlers that list and import the skills in these roots.
+func Folders(roots []folders.Root) Handlers {
+	return Handlers{
+		List: func(ctx context.Context) (skills.List, error) {
+			found, _, err := folders.Discover(ctx, roots)
+			return skills.List{Skills: found, Supported: true}, err
+		},
+		Import: func(ctx context.Context, key string) (skills.Bundle, error) {
+			b, _, err := folders.Bundle(ctx, roots, key)
+			return b, err
+		},
+	}
+}
+
+const (
+	defaultWait          = 20 * time.Second
+	maxWait              = time.Minute
+	defaultInterval      = 15 * time.Second
+	defaultMaxConcurrent = 16
+	defaultGrace         = 30 * time.Second
+)
+
+// withDefaults fills in what was left out, and returns what cannot be.
+func (c Config) withDefaults() (Config, error) {
+	server, err := url.Parse(c.Server)
+	switch {
+	case err != nil || server.Host == "" || server.Scheme != "http" && server.Scheme != "https":
+		return c, fmt.Errorf("daemon: Config.Server %q is no http or https URL", c.Server)
+	case c.RuntimeID == "":
+		return c, errors.New("daemon: Config.RuntimeID is empty")
+	case c.Wait > maxWait:
+		return c, fmt.Errorf("daemon: Config.Wait is %v, want at most %v", c.Wait, maxWait)
+	}
+	c.Server = strings.TrimSuffix(c.Server, "/")
+	c.Client = or(c.Client, &http.Client{})
+	c.Wait = or(c.Wait, defaultWait)
+	c.Interval = or(c.Interval, defaultInterval)
+	c.MaxConcurrent = or(c.MaxConcurrent, defaultMaxConcurrent)
+	c.Grace = or(c.Grace, defaultGrace)
+	c.Logger = or(c.Logger, slog.Default())
+	if c.Interval < 0 || c.MaxConcurrent < 0 || c.Grace < 0 {
+		return c, errors.New("daemon: Config.Interval, MaxConcurrent and Grace cannot be negative")
+	}
+	return c, nil
+}
+
+func or[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}
