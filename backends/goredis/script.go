@@ -41,9 +41,7 @@ const preludeMark = "--@prelude\n"
 // server something in every call, needed or not.
 func load(name string) script {
 	source := read(name)
-	if strings.Contains(source, preludeMark) {
-		source = strings.Replace(source, preludeMark, needed(read("prelude"), source), 1)
-	}
+	source = strings.Replace(source, preludeMark, needed(read("prelude"), source), 1)
 	sum := sha1.Sum([]byte(source))
 	return script{source: source, sha: hex.EncodeToString(sum[:])}
 }

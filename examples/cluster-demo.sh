@@ -1,0 +1,328 @@
+#!/usr/bin/env bash
+# A whole installation on this machine: a Redis server, three API nodes, a proxy that sends each request to the next of
+# them, and two runtimes with skills on their disks. Everything is asked through the proxy. Then a node and a runtime are
+# killed with work in hand, and nothing that was acknowledged is lost.
+#
+#   examples/cluster-demo.sh
+#   REDIS_URL=redis://localhost:6379 examples/cluster-demo.sh     # uses that server, below a prefix of its own
+#   PATIENT=1 examples/cluster-demo.sh     # waits for a minute until the servers themselves say what has timed out
+#
+# Needs bash, Go, and redis-server unless REDIS_URL is set. Exits with 0 only if all of it held. KEEP=1 keeps the files.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/pendingq-cluster.XXXXXX")
+skills=$tmp/server-skills
+laptop=$tmp/laptop-skills
+workstation=$tmp/workstation-skills
+pids=()      # of all that was started, but for what has been killed
+last_pid=''  # of what was started last
+patience=${PATIENT:+5m}
+patience=${patience:-12s}
+
+say() { printf '%4ds  %s\n' "$SECONDS" "$*"; }
+title() { printf '\n-- %s\n' "$*"; }
+
+fail() {
+  say "FAILED: $*" >&2
+  exit 1
+}
+
+# shellcheck disable=SC2317  # the trap calls it
+clean_up() {
+  local status=$?
+  trap - EXIT
+  for pid in "${pids[@]}"; do
+    kill -CONT "$pid" 2>/dev/null || true
+    kill "$pid" 2>/dev/null || true
+  done
+  wait
+  if [ "$status" -ne 0 ] || [ -n "${KEEP:-}" ]; then
+    echo "Logs and files are in $tmp"
+  else
+    rm -rf "$tmp"
+  fi
+  exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# start NAME COMMAND... runs a program in the background, with its output in a log.
+start() {
+  local log=$tmp/log/$1
+  shift
+  "$@" >>"$log" 2>&1 &
+  last_pid=$!
+  pids+=("$last_pid")
+}
+
+forget() {
+  local kept=()
+  for pid in "${pids[@]}"; do
+    [ "$pid" = "$1" ] || kept+=("$pid")
+  done
+  pids=("${kept[@]}")
+}
+
+# kill_hard NAME PID ends a program as a power cut would.
+kill_hard() {
+  kill -9 "$2"
+  wait "$2" 2>/dev/null || true
+  forget "$2"
+  say "kill -9 $1"
+}
+
+# until_log NAME PATTERN PID waits up to 15 s for a line in a program's log, as long as the program runs.
+until_log() {
+  for _ in $(seq 150); do
+    grep -q "$2" "$tmp/log/$1" 2>/dev/null && return 0
+    kill -0 "$3" 2>/dev/null || return 1
+    sleep 0.1
+  done
+  return 1
+}
+
+# listening NAME PID prints the address that a server has logged.
+listening() {
+  until_log "$1" 'msg=listening' "$2" || { cat "$tmp/log/$1" >&2; fail "$1 does not start"; }
+  sed -n 's/.*msg=listening addr=\([0-9.:]*\).*/\1/p' "$tmp/log/$1" | tail -n 1
+}
+
+random_token() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
+
+build() {
+  mkdir -p "$tmp/bin" "$tmp/log" "$tmp/redis" "$skills" "$laptop" "$workstation"
+  go build -o "$tmp/bin/" ./examples/server ./examples/proxy ./examples/daemon ./examples/pendingctl
+}
+
+start_redis() {
+  if [ -n "${REDIS_URL:-}" ]; then
+    redis_url=$REDIS_URL
+    say "Redis at the URL in REDIS_URL"
+    return
+  fi
+  command -v redis-server >/dev/null || fail "no redis-server on PATH, and REDIS_URL is not set"
+  for _ in 1 2 3 4 5; do
+    local port=$((20000 + RANDOM % 30000)) # another program may have it, hence several attempts
+    start redis redis-server --port "$port" --bind 127.0.0.1 --dir "$tmp/redis" --save '' --appendonly no
+    if until_log redis 'Ready to accept connections' "$last_pid"; then
+      redis_url=redis://127.0.0.1:$port
+      say "redis-server on port $port"
+      return
+    fi
+    forget "$last_pid"
+  done
+  fail "redis-server does not start"
+}
+
+write_tokens() {
+  user_token=$(random_token)
+  laptop_token=$(random_token)
+  workstation_token=$(random_token)
+  (
+    umask 077
+    cat >"$tmp/tokens.yaml" <<YAML
+people:
+  - {user: ada, token: $user_token, runtimes: {laptop: owner, workstation: owner}}
+daemons:
+  - {runtime: laptop, token: $laptop_token}
+  - {runtime: workstation, token: $workstation_token}
+YAML
+    echo "$laptop_token" >"$tmp/laptop.token"
+    echo "$workstation_token" >"$tmp/workstation.token"
+  )
+}
+
+start_servers() {
+  server_pids=()
+  server_addrs=()
+  for n in 1 2 3; do
+    start "server-$n" "$tmp/bin/server" -listen 127.0.0.1:0 -redis "$redis_url" -prefix "demo-$$:" \
+      -tokens "$tmp/tokens.yaml" -skills "$skills"
+    server_pids+=("$last_pid")
+  done
+  for n in 1 2 3; do
+    server_addrs+=("$(listening "server-$n" "${server_pids[n - 1]}")")
+  done
+  start proxy "$tmp/bin/proxy" -listen 127.0.0.1:0 "${server_addrs[@]/#/http://}"
+  proxy_pid=$last_pid
+  proxy=http://$(listening proxy "$proxy_pid")
+  say "three API nodes at ${server_addrs[*]}, and a proxy in front of them at $proxy"
+}
+
+start_daemon() { # NAME ROOT
+  start "daemon-$1" "$tmp/bin/daemon" -server "$proxy" -runtime "$1" -root "$2" -token-file "$tmp/$1.token"
+}
+
+# make_skill FOLDER makes a skill with files that are easily damaged on their way.
+make_skill() {
+  local name=${1##*/}
+  mkdir -p "$1/reference/deep" "$1/scripts"
+  printf -- '---\nname: %s\ndescription: Generated for the demonstration\n---\n# %s\n' "$name" "$name" >"$1/SKILL.md"
+  printf 'one\r\ntwo\r\n\r\nno newline at the end, %s' "$name" >"$1/reference/windows.md"
+  printf '\xef\xbb\xbfBOM, \xc3\xa9, \xe6\xbc\xa2\xe5\xad\x97, \xf0\x9f\x8c\x8d <b>&amp;</b> \\ "quoted"\t\n' >"$1/reference/deep/text.md"
+  : >"$1/scripts/empty.sh"
+  seq 1 2000 >"$1/scripts/numbers.txt"
+}
+
+make_skills() {
+  cp -R examples/quickstart/sample-skills/. "$laptop"
+  for n in 1 2 3; do
+    make_skill "$workstation/team/skill-$n"
+  done
+  for n in $(seq -w 24); do
+    make_skill "$workstation/batch/skill-$n"
+  done
+}
+
+ctl() { # RUNTIME ARGUMENTS...
+  PENDINGCTL_SERVER=$proxy PENDINGCTL_TOKEN=$user_token PENDINGCTL_RUNTIME=$1 "$tmp/bin/pendingctl" "${@:2}"
+}
+
+# shown prints a command's output below the command.
+shown() {
+  say "$ pendingctl -runtime $*"
+  ctl "$@" 2>>"$tmp/log/pendingctl" | sed 's/^/         /' || fail "pendingctl $* (see its log)"
+}
+
+# until_online waits for a runtime's first heartbeats.
+until_online() {
+  for _ in $(seq 50); do
+    ctl "$1" -timeout 10s models >/dev/null 2>>"$tmp/log/pendingctl" && return
+    sleep 0.2
+  done
+  fail "$1 does not come online"
+}
+
+keys() { ctl "$1" -timeout 30s skills list 2>>"$tmp/log/pendingctl" | awk 'NR > 1 { print $1 }'; }
+
+# compare ROOT KEY SKILL [REQUEST] checks that a version of a skill on the server's disk is the runtime's own folder.
+compare() {
+  for version in "$skills"/*-"$3"/*/; do
+    case $version in */"${4:-}"*/) diff -r "$1/$2" "$version" >>"$tmp/log/diff" && return ;; esac
+  done
+  fail "$2 on the server's disk is not what the runtime has"
+}
+
+use_everything() { # RUNTIME ROOT
+  local imported
+  shown "$1" ping
+  shown "$1" models
+  shown "$1" update 1.4.2
+  shown "$1" skills list
+  # shellcheck disable=SC2046  # keys have no spaces here
+  ctl "$1" skills import $(keys "$1" | grep -v '^batch/') >"$tmp/$1.table" 2>>"$tmp/log/pendingctl" || fail "an import from $1"
+  imported=$(awk 'NR > 1' "$tmp/$1.table" | wc -l)
+  say "$ pendingctl -runtime $1 skills import ..."
+  cut -c 1-110 "$tmp/$1.table" | sed 's/^/         /'
+  while read -r key status request skill _; do
+    [ "$status" = completed ] || fail "$key is $status"
+    compare "$2" "$key" "$skill" "$request"
+  done < <(awk 'NR > 1' "$tmp/$1.table")
+  say "$((imported)) skills lie on the server's disk, byte for byte those of $1"
+}
+
+count_requests() {
+  for addr in "${server_addrs[@]}"; do
+    local n
+    n=$(grep -c "msg=sent server=$addr" "$tmp/log/proxy" || true)
+    say "$addr has answered $n requests"
+    [ "$n" -gt 0 ] || fail "the proxy has left a server out"
+  done
+}
+
+# hold_and_kill kills the workstation's daemon while it holds work, and a server while people wait at it. A frozen
+# daemon is one that a kill meets after it was given work and before it has done any.
+hold_and_kill() {
+  local batch
+  batch=$(keys workstation | grep '^batch/')
+  sleep 0.5 # until a server holds its next heartbeat
+  kill -STOP "$workstation_pid"
+  say "the workstation freezes; $(wc -l <<<"$batch" | tr -d ' ') imports are asked for"
+  # shellcheck disable=SC2086  # keys have no spaces here
+  ctl workstation -timeout "$patience" skills import $batch >"$tmp/batch.table" 2>"$tmp/log/batch" &
+  local asking=$!
+  pids+=("$asking")
+  until_log batch 'running since' "$asking" || fail "no server has handed out any of the batch"
+  say "in its hands, as far as people know by now: $(grep -c 'running since' "$tmp/log/batch")"
+  kill_hard "the workstation's daemon" "$workstation_pid"
+  kill_hard "the server at ${server_addrs[1]}" "${server_pids[1]}"
+  start_daemon workstation "$workstation"
+  say "the workstation's daemon is started again; two servers are left"
+  local status=0
+  wait "$asking" || status=$?
+  forget "$asking"
+  [ "$status" -le 1 ] || fail "pendingctl exits with $status, see the log of the batch"
+}
+
+# settle FILE checks the rows of a table: those that are completed, against the disk; the others are printed.
+settle() {
+  while read -r key status request skill _; do
+    case $status in
+      completed) compare "$workstation" "$key" "$skill" "$request" ;;
+      conflict) compare "$workstation" "$key" "$skill" ;; # an earlier request for it was completed after all
+      running | pending | timeout) echo "$key" ;;
+      *) fail "$key is $status" ;;
+    esac
+  done < <(awk 'NR > 1' "$1")
+}
+
+nothing_is_lost() {
+  local missing
+  [ "$(awk 'NR > 1 && $3 != "-"' "$tmp/batch.table" | wc -l)" -eq 24 ] || fail "not all of the batch was acknowledged"
+  missing=$(settle "$tmp/batch.table")
+  say "all 24 were acknowledged; $((24 - $(wc -w <<<"$missing"))) have been completed, and lie on the server's disk"
+  for key in $missing; do
+    say "$key died with the daemon, and pendingctl said so: $(sed -n "s|^pendingctl: import of $key: ||p" "$tmp/log/batch" | tail -n 1)"
+  done
+  for _ in 1 2 3; do
+    [ -n "$missing" ] || break
+    say "asked again: $(wc -w <<<"$missing" | tr -d ' ')"
+    # shellcheck disable=SC2086
+    ctl workstation -timeout "$patience" skills import $missing >"$tmp/again.table" 2>>"$tmp/log/batch" || true
+    missing=$(settle "$tmp/again.table")
+  done
+  [ -z "$missing" ] || fail "not answered even then: $missing"
+  say "all 24 skills of the batch lie on the server's disk, byte for byte"
+  shown workstation ping
+  shown laptop ping
+}
+
+# stop_servers ends what is left as an operator would, and checks that it ends well.
+stop_servers() {
+  for pid in "${server_pids[0]}" "${server_pids[2]}" "$proxy_pid"; do
+    local status=0
+    kill "$pid"
+    wait "$pid" || status=$?
+    forget "$pid"
+    [ "$status" -eq 0 ] || fail "a server exits with $status when it is told to"
+  done
+  say "the servers and the proxy have ended well"
+}
+
+title "Starting"
+build
+say "programs are built"
+start_redis
+write_tokens
+make_skills
+start_servers
+start_daemon laptop "$laptop"
+start_daemon workstation "$workstation"
+workstation_pid=$last_pid
+until_online laptop
+until_online workstation
+say "two runtimes are online: laptop and workstation"
+
+title "Everything is asked for, each step at the next server"
+use_everything laptop "$laptop"
+use_everything workstation "$workstation"
+count_requests
+
+title "A server and a runtime are killed in the middle of a batch"
+hold_and_kill
+nothing_is_lost
+
+title "The end"
+stop_servers
+say "All of it held."

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/pendingq/pendingq/pending"
+)
+
+// client sends requests to an API node.
+type client struct {
+	base  string // of the runtime's routes
+	token string
+	http  *http.Client
+	note  func(format string, args ...any) // tells people of trouble that may pass
+}
+
+func newClient(o options, note func(string, ...any)) (*client, error) {
+	u, err := url.Parse(o.server)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, misused("-server %q is not the URL of a server, such as http://127.0.0.1:8080", o.server)
+	}
+	base := strings.TrimSuffix(u.String(), "/") + "/api/runtimes/" + url.PathEscape(o.runtime)
+	return &client{base: base, token: o.token, note: note,
+		http: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}}, nil
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+// record is a request as the server shows it.
+type record struct {
+	ID        string         `json:"id"`
+	Status    pending.Status `json:"status"`
+	Error     string         `json:"error"`
+	UpdatedAt time.Time      `json:"updated_at"`
+
+	raw json.RawMessage // all of it
+}
+
+// statusError is an answer that says no.
+type statusError struct {
+	status     int
+	text       string
+	id         string        // of the request that is in the way, if one is
+	retryAfter time.Duration // for 429
+}
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("the server answers %d %s", e.status, http.StatusText(e.status))
+	if e.text != "" {
+		text += ": " + e.text
+	}
+	if e.id != "" {
+		text += " (request " + e.id + ")"
+	}
+	return text
+}
+
+// Unwrap tells package backoff how long to wait.
+func (e *statusError) Unwrap() error {
+	if e.status != http.StatusTooManyRequests {
+		return nil
+	}
+	return &backoff.RetryAfterError{Duration: e.retryAfter}
+}
+
+// refused reports whether the server has decided, and not just failed. A 503 says that the runtime is offline.
+func (e *statusError) refused() bool {
+	return e.status < 500 || e.status == http.StatusServiceUnavailable
+}
+
+const (
+	maxAnswer   = 128 << 20 // bytes
+	attemptTime = 15 * time.Second
+)
+
+// send makes one attempt. Wait is how long the server may hold it beyond what an answer takes.
+func (c *client) send(ctx context.Context, method, path string, body []byte, wait time.Duration) (*record, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait+attemptTime)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, newStatusError(response, text)
+	}
+	r := &record{raw: text}
+	if err := json.Unmarshal(text, r); err != nil || r.ID == "" {
+		return nil, errors.New("the server's answer is not the JSON of a request; is it an API node?")
+	}
+	return r, nil
+}
+
+func newStatusError(response *http.Response, text []byte) error {
+	var body struct{ Error, ID string }
+	_ = json.Unmarshal(text, &body) // what is in between may answer something else
+	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
+	if err != nil {
+		seconds = 1
+	}
+	return &statusError{response.StatusCode, body.Error, body.ID, time.Duration(seconds) * time.Second}
+}
+
+// unsent reports whether a request certainly did not reach the server.
+func unsent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}

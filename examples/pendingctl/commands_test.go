@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func TestEveryCommandShowsItsAnswer(t *testing.T) {
+	w := newWorld(t).withDaemon()
+	for command, says := range map[string]string{
+		"skills list":       "a    2      claude    A skill  long long",
+		"ping":              "the runtime is up: fine [31m (7ms)\n",
+		"update 1.2":        "updated to 1.2: now at 1.2\n",
+		"models":            "m   M      -         yes\n",
+		"skills import a b": "completed",
+	} {
+		w.want(w.call(strings.Fields(command)...), exitOK, says)
+	}
+}
+
+func TestEveryCommandSpeaksJSON(t *testing.T) {
+	w := newWorld(t).withDaemon()
+	for _, command := range []string{"skills list", "ping", "update 1.2", "models"} {
+		r := w.call(append(strings.Fields(command), "-o", "json")...)
+		w.want(r, exitOK)
+		var record struct{ Status, ID string }
+		if err := json.Unmarshal([]byte(r.stdout), &record); err != nil || record.Status != "completed" || record.ID == "" {
+			t.Errorf("%s: %v\n%s", command, err, r.stdout)
+		}
+	}
+}
+
+func TestSeveralImportsOfWhichSomeFail(t *testing.T) {
+	w := newWorld(t).withDaemon()
+	r := w.call("-o", "json", "skills", "import", "a", "bad", "c")
+	w.want(r, exitFailed, "import of bad: request ", "failed: no such skill")
+	var objects []struct {
+		Key     string `json:"skill_key"`
+		Error   string
+		Request struct{ Status string }
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &objects); err != nil {
+		t.Fatal(err)
+	}
+	if len(objects) != 3 || objects[0].Key != "a" || objects[0].Request.Status != "completed" || objects[0].Error != "" ||
+		objects[1].Request.Status != "failed" || objects[1].Error == "" {
+		t.Errorf("got %+v", objects)
+	}
+	table := w.call("skills", "import", "bad2", "d")
+	w.want(table, exitFailed, "KEY", "STATUS")
+	if lines := strings.Split(table.stdout, "\n"); strings.Fields(lines[1])[1] != "failed" || strings.Fields(lines[2])[1] != "completed" {
+		t.Errorf("got\n%s", table.stdout)
+	}
+}
+
+func TestManyImportsAtOnce(t *testing.T) {
+	w := newWorld(t).withDaemon()
+	args := []string{"skills", "import"}
+	for i := range 3 * atOnce {
+		args = append(args, fmt.Sprint("k", i))
+	}
+	r := w.call(args...)
+	w.want(r, exitOK)
+	if n := strings.Count(r.stdout, "completed"); n != 3*atOnce {
+		t.Errorf("%d imports are shown as completed, want %d", n, 3*atOnce)
+	}
+}
+
+func TestAConflictSaysHowToGoOn(t *testing.T) {
+	w := newWorld(t).withDaemon()
+	w.want(w.call("skills", "import", "a"), exitOK)
+	r := w.call("skills", "import", "a")
+	w.want(r, exitFailed, "conflict", "replace it with --overwrite ")
+	_, id, _ := strings.Cut(r.stderr, "--overwrite ")
+	id, _, _ = strings.Cut(id, ",")
+	w.want(w.call("skills", "import", "a", "--overwrite", id), exitOK, id)
+	w.want(w.call("skills", "import", "a", "--name", "Another"), exitOK, "Another")
+}
+
+func TestWhatTheServerRefuses(t *testing.T) {
+	w := newWorld(t)
+	w.want(w.call("-runtime", "phone", "ping"), exitFailed, "404", "not found")
+	w.want(w.call("update", "1", "-token", "member"), exitFailed, "403", "not allowed")
+	w.want(w.call("skills", "import", "x", "-token", "nobody"), exitFailed, "404", "refused")
+	w.presence.online = false
+	w.want(w.call("skills", "list"), exitFailed, "the runtime is offline")
+	w.want(w.call("update", "1", "-timeout", "1ms"), exitFailed)
+}
+
+func TestNobodyAnswersInTime(t *testing.T) {
+	w := newWorld(t)
+	w.want(w.call("update", "1", "-timeout", "300ms"), exitFailed, "no answer in time", "is still pending")
+	w.want(w.call("update", "2"), exitFailed, "409", "an update is already in progress for this runtime (request ")
+	r := w.call("ping", "-timeout", "300ms", "-o", "json")
+	w.want(r, exitFailed, "ping: pending, until the runtime polls")
+	if !strings.Contains(r.stdout, `"status": "pending"`) {
+		t.Errorf("the last state is not on stdout: %s", r.stdout)
+	}
+}
+
+func TestAnInterrupt(t *testing.T) {
+	w := newWorld(t)
+	for _, command := range []string{"ping", "skills import a b"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		w.before = func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodGet {
+				cancel()
+			}
+			return false
+		}
+		w.want(w.callIn(ctx, false, strings.Fields(command)...), exitInterrupted, "interrupted; request ", "goes on")
+	}
+}
+
+func TestReadsAreRepeatedWhenTheServerIsInTrouble(t *testing.T) {
+	w := newWorld(t).withDaemon()
+	var reads atomic.Int32
+	w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet || reads.Add(1) > 3 {
+			return false
+		}
+		if reads.Load() == 2 {
+			panic(http.ErrAbortHandler) // the connection breaks off
+		}
+		rw.WriteHeader(http.StatusBadGateway)
+		return true
+	}
+	w.want(w.call("skills", "import", "a"), exitOK, "trying again", "502")
+}
+
+func TestAnImportIsAskedForOnceWhenItsOutcomeIsUnknown(t *testing.T) {
+	w := newWorld(t).withDaemon()
+	var posts atomic.Int32
+	w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost || posts.Add(1) > 1 {
+			return false
+		}
+		panic(http.ErrAbortHandler)
+	}
+	w.want(w.call("skills", "import", "a"), exitTrouble, "it may have been asked for")
+	if posts.Load() != 1 {
+		t.Errorf("%d were sent, want one", posts.Load())
+	}
+	posts.Store(0)
+	w.want(w.call("ping"), exitOK, "trying again")
+}
+
+func TestARefusalForNowIsWaitedFor(t *testing.T) {
+	w := newWorld(t).withDaemon()
+	var posts atomic.Int32
+	w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost || posts.Add(1) > 1 {
+			return false
+		}
+		rw.Header().Set("Retry-After", "0")
+		rw.WriteHeader(http.StatusTooManyRequests)
+		return true
+	}
+	w.want(w.call("skills", "import", "a"), exitOK, "429")
+}
+
+func TestWhatIsNoAPINode(t *testing.T) {
+	w := newWorld(t)
+	w.before = func(rw http.ResponseWriter, r *http.Request) bool {
+		_, _ = rw.Write([]byte("<html>"))
+		return true
+	}
+	w.want(w.call("update", "1"), exitTrouble, "is it an API node?")
+	w.want(w.call("-server", "http://127.0.0.1:1", "-timeout", "200ms", "ping"), exitFailed, "no answer in time", "connection refused")
+}
+
+func TestATerminalGetsALineThatIsWrittenOver(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	w.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet {
+			time.AfterFunc(3*frameTime, cancel)
+		}
+		return false
+	}
+	r := w.callIn(ctx, true, "skills", "import", "a", "b")
+	w.want(r, exitInterrupted, clearsLine, "requests: 2 pending")
+	if strings.Contains(r.stderr, "import of a: pending") {
+		t.Error("a terminal gets lines as well")
+	}
+}
+
+func TestTheCommandLine(t *testing.T) {
+	w := newWorld(t)
+	for _, tc := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"--help", 0, "Exits with 0"},
+		{"help", 0, "skills import KEY..."},
+		{"skills --help", 0, "skills import KEY..."},
+		{"skills import --help", 0, "Usage: pendingctl skills import KEY... [flags]\n\nImport skills"},
+		{"ping -h", 0, "Usage: pendingctl ping [flags]"},
+		{"", 2, "no command"},
+		{"skills", 2, `unknown command "skills"`},
+		{"skills lst", 2, `unknown command "skills lst"`},
+		{"-nonsense ping", 2, "nonsense"},
+		{"ping -nonsense", 2, "nonsense"},
+		{"ping x", 2, `unexpected argument "x"`},
+		{"update", 2, "VERSION is missing"},
+		{"update 1 2", 2, `unexpected argument "2"`},
+		{"skills import", 2, "KEY is missing"},
+		{"skills import a b -name n", 2, "single KEY"},
+		{"skills import a a", 2, "twice"},
+		{"ping -o xml", 2, "xml"},
+		{"ping -timeout 0", 2, "-timeout"},
+		{"ping -server nonsense", 2, "-server"},
+		{"ping -runtime=", 2, "PENDINGCTL_RUNTIME"},
+		{"ping -token=", 2, "PENDINGCTL_TOKEN"},
+		{"update -timeout 50ms -- -1", 1, "update to -1"},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			w := *w
+			w.T = t
+			w.want(w.call(strings.Fields(tc.args)...), tc.code, tc.says)
+		})
+	}
+}

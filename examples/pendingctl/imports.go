@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/pendingq/pendingq/pending"
+	"github.com/pendingq/pendingq/skills"
+)
+
+// atOnce is how many imports are under way at a time. Each is held by a server, which holds a hundred of a runtime.
+const atOnce = 32
+
+// imported is what became of one import.
+type imported struct {
+	key    string
+	record *record // the last that was read; nil if it was not made
+	err    error
+}
+
+// errReported is an error that people have been told already.
+var errReported = errors.New("not all skills were imported")
+
+func importSkills(ctx context.Context, s *session) error {
+	if len(s.words) > 1 && (s.name != "" || s.overwrite != "") {
+		return misused("-name and -overwrite go with a single KEY")
+	}
+	keys := slices.Clone(s.words)
+	slices.Sort(keys)
+	if len(slices.Compact(keys)) < len(s.words) {
+		return misused("a KEY is there twice")
+	}
+	results := s.importAll(ctx)
+	show := s.importTable
+	if s.output == outputJSON {
+		show = s.importJSON
+	}
+	if err := show(results); err != nil {
+		return err
+	}
+	return s.importErrors(ctx, results)
+}
+
+// importAll imports all skills at once.
+func (s *session) importAll(ctx context.Context) []imported {
+	waiting, cancel := s.patience(ctx)
+	defer cancel()
+	defer s.board.start()()
+	results := make([]imported, len(s.words))
+	places := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for i, key := range s.words {
+		all.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			q := s.importQuestion(key)
+			r, err := s.ask(waiting, q, func(r *record) { s.board.seen(q.label, r) })
+			results[i] = imported{key, r, explain(ctx, q, r, err)}
+		})
+	}
+	all.Wait()
+	return results
+}
+
+// importQuestion is not harmless: a second import of a skill meets the first one's name.
+func (s *session) importQuestion(key string) question {
+	ask := skills.Import{SkillKey: key, Name: s.name, TargetSkillID: s.overwrite, SupportsConflict: true}
+	if s.overwrite != "" {
+		ask.Action = skills.ActionOverwrite
+	}
+	body, err := json.Marshal(ask)
+	if err != nil {
+		panic(err) // a struct of strings
+	}
+	return question{label: "import of " + key, path: "/local-skills/import", body: body}
+}
+
+// payload is what the server says of an import.
+func (i imported) payload() (p skills.Import) {
+	if i.record != nil {
+		_ = json.Unmarshal(i.record.raw, &p) // it was JSON before
+	}
+	return p
+}
+
+func (i imported) status() string {
+	if i.record == nil {
+		return "refused"
+	}
+	return string(i.record.Status)
+}
+
+func (s *session) importTable(results []imported) error {
+	rows := [][]string{{"KEY", "STATUS", "REQUEST", "SKILL", "FILES", "NAME"}}
+	for _, i := range results {
+		row := []string{i.key, i.status(), "", "", "", ""}
+		if i.record != nil {
+			row[2] = i.record.ID
+		}
+		switch p := i.payload(); {
+		case p.Skill != nil:
+			row[3], row[4], row[5] = p.Skill.ID, fmt.Sprint(1+len(p.Skill.Files)), p.Skill.Name
+		case p.Conflict != nil:
+			row[3] = p.Conflict.ExistingSkillID
+		}
+		rows = append(rows, row)
+	}
+	return s.table(rows)
+}
+
+// importJSON shows an array with an object for each skill, in the order of the command line.
+func (s *session) importJSON(results []imported) error {
+	type object struct {
+		Key     string          `json:"skill_key"`
+		Error   string          `json:"error,omitempty"`
+		Request json.RawMessage `json:"request"` // as the server shows it; null if there is none
+	}
+	objects := make([]object, len(results))
+	for n, i := range results {
+		objects[n].Key = i.key
+		if i.err != nil {
+			objects[n].Error = i.err.Error()
+		}
+		if i.record != nil {
+			objects[n].Request = i.record.raw
+		}
+	}
+	return s.print(objects)
+}
+
+// importErrors tells people what went wrong, and returns the gravest.
+func (s *session) importErrors(ctx context.Context, results []imported) error {
+	var gravest error
+	for _, i := range results {
+		if i.err == nil {
+			continue
+		}
+		fmt.Fprintf(s.stderr, "pendingctl: %v%s\n", i.err, i.advice())
+		if gravest == nil || exitCode(ctx, i.err) > exitCode(ctx, gravest) {
+			gravest = i.err
+		}
+	}
+	if gravest == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errReported, gravest)
+}
+
+// advice says what can be done about a conflict.
+func (i imported) advice() string {
+	p := i.payload()
+	switch {
+	case i.record == nil || i.record.Status != pending.Status(skills.OutcomeConflict) || p.Conflict == nil:
+		return ""
+	case p.Conflict.CanOverwrite:
+		return fmt.Sprintf(": a skill with this name already exists; replace it with --overwrite %s, or give another --name", p.Conflict.ExistingSkillID)
+	}
+	return ": a skill with this name already exists, and it is somebody else's; give another --name"
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pendingq/pendingq/pending"
+)
+
+// board tells people how far requests are: on a terminal in a line that is written over, elsewhere in a line for each
+// change.
+type board struct {
+	live bool
+
+	mu     sync.Mutex
+	out    io.Writer
+	states map[string]*record // by what was asked for
+	frame  int
+}
+
+func newBoard(out io.Writer, live bool) *board {
+	return &board{live: live, out: out, states: map[string]*record{}}
+}
+
+const (
+	frames     = `|/-\`
+	frameTime  = 120 * time.Millisecond
+	clearsLine = "\r\x1b[K"
+)
+
+// start shows the line, if there is one, until the function that it returns is called.
+func (b *board) start() (stop func()) {
+	if !b.live {
+		return func() {}
+	}
+	ended, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(frameTime)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				b.draw()
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-stopped
+		_, _ = io.WriteString(b.out, clearsLine)
+	}
+}
+
+func (b *board) draw() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.states) == 0 {
+		return
+	}
+	b.frame++
+	fmt.Fprintf(b.out, "%s%c %s", clearsLine, frames[b.frame%len(frames)], b.summary())
+}
+
+// summary is all requests in a line.
+func (b *board) summary() string {
+	if len(b.states) == 1 {
+		for label, r := range b.states {
+			return label + ": " + stateOf(r)
+		}
+	}
+	counts := map[pending.Status]int{}
+	var oldest *record
+	for _, r := range b.states {
+		counts[r.Status]++
+		if r.Status == pending.StatusRunning && (oldest == nil || r.UpdatedAt.Before(oldest.UpdatedAt)) {
+			oldest = r
+		}
+	}
+	var parts []string
+	for status, n := range counts {
+		part := fmt.Sprintf("%d %s", n, status)
+		if status == pending.StatusRunning {
+			part += " since " + clock(oldest)
+		}
+		parts = append(parts, part)
+	}
+	slices.SortFunc(parts, func(x, y string) int {
+		return cmp.Compare(strings.TrimLeft(x, "0123456789"), strings.TrimLeft(y, "0123456789"))
+	})
+	return fmt.Sprintf("%d requests: %s", len(b.states), strings.Join(parts, ", "))
+}
+
+// stateOf is the state of one request, in words.
+func stateOf(r *record) string {
+	switch r.Status {
+	case pending.StatusPending:
+		return "pending, until the runtime polls"
+	case pending.StatusRunning:
+		return "running since " + clock(r)
+	}
+	return string(r.Status)
+}
+
+func clock(r *record) string { return r.UpdatedAt.Local().Format(time.TimeOnly) }
+
+// seen notes a request's state.
+func (b *board) seen(label string, r *record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := b.states[label]
+	b.states[label] = r
+	if !b.live && (before == nil || before.Status != r.Status) {
+		fmt.Fprintf(b.out, "%s: %s\n", label, stateOf(r))
+	}
+}
+
+// note tells people of something beside the states.
+func (b *board) note(format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.live {
+		_, _ = io.WriteString(b.out, clearsLine)
+	}
+	fmt.Fprintf(b.out, "pendingctl: "+format+"\n", args...)
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// session is one command being run.
+type session struct {
+	*client
+	options
+	surroundings
+	words []string // what followed the command
+	board *board
+}
+
+func newSession(o options, words []string, around surroundings) (*session, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	board := newBoard(around.stderr, around.live)
+	c, err := newClient(o, board.note)
+	if err != nil {
+		return nil, err
+	}
+	return &session{client: c, options: o, surroundings: around, words: words, board: board}, nil
+}
+
+// patience is a context for as long as the user wants to wait.
+func (s *session) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, s.timeout, errPatience)
+}
+
+// single asks one question and shows the answer: as the server sent it, or as a table.
+func (s *session) single(ctx context.Context, q question, table func(*record) error) error {
+	waiting, cancel := s.patience(ctx)
+	defer cancel()
+	stop := s.board.start()
+	r, err := s.ask(waiting, q, func(r *record) { s.board.seen(q.label, r) })
+	stop()
+	if r != nil && s.output == outputJSON {
+		return errors.Join(explain(ctx, q, r, err), s.print(r.raw))
+	}
+	if err != nil {
+		return explain(ctx, q, r, err)
+	}
+	return table(r)
+}
+
+// explain says in an error what was asked for, and what has become of it.
+func explain(ctx context.Context, q question, r *record, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil && r == nil:
+		return fmt.Errorf("%s: interrupted", q.label)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: interrupted; request %s goes on", q.label, r.ID)
+	case r == nil && !q.harmless && unknown(err):
+		return fmt.Errorf("%s: %w; it may have been asked for, so it was not asked again", q.label, err)
+	case r == nil:
+		return fmt.Errorf("%s: %w", q.label, err)
+	case errors.Is(err, errPatience):
+		return fmt.Errorf("%s: %w; request %s is still %s", q.label, err, r.ID, r.Status)
+	}
+	return fmt.Errorf("%s: request %s: %w", q.label, r.ID, err)
+}
+
+// unknown reports whether the request may have been made all the same.
+func unknown(err error) bool {
+	var answered *statusError
+	if errors.As(err, &answered) {
+		return !answered.refused()
+	}
+	return !unsent(err)
+}
+
+// print shows a value as JSON.
+func (s *session) print(v any) error {
+	encoder := json.NewEncoder(s.stdout)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}

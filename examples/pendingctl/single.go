@@ -1,0 +1,115 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pendingq/pendingq/skills"
+)
+
+func listSkills(ctx context.Context, s *session) error {
+	q := question{label: "skills", path: "/local-skills", harmless: true}
+	return s.single(ctx, q, func(r *record) error {
+		var list skills.List
+		if err := json.Unmarshal(r.raw, &list); err != nil {
+			return err
+		}
+		if !list.Supported {
+			return s.say("this runtime cannot list skills")
+		}
+		rows := [][]string{{"KEY", "FILES", "PROVIDER", "NAME", "DESCRIPTION"}}
+		for _, k := range list.Skills {
+			rows = append(rows, []string{k.Key, fmt.Sprint(k.FileCount), k.Provider, k.Name, short(k.Description)})
+		}
+		return s.table(rows)
+	})
+}
+
+func ping(ctx context.Context, s *session) error {
+	q := question{label: "ping", path: "/ping", harmless: true}
+	return s.single(ctx, q, func(r *record) error {
+		var p skills.Ping
+		if err := json.Unmarshal(r.raw, &p); err != nil {
+			return err
+		}
+		took := time.Duration(p.DurationMS) * time.Millisecond
+		return s.say("the runtime is up: %s (%v)", cmp.Or(oneLine(p.Output), "it says nothing more"), took)
+	})
+}
+
+func update(ctx context.Context, s *session) error {
+	body, err := json.Marshal(map[string]string{"target_version": s.words[0]})
+	if err != nil {
+		return err
+	}
+	q := question{label: "update to " + s.words[0], path: "/update", body: body}
+	return s.single(ctx, q, func(r *record) error {
+		var u skills.Update
+		if err := json.Unmarshal(r.raw, &u); err != nil {
+			return err
+		}
+		return s.say("updated to %s: %s", u.TargetVersion, cmp.Or(strings.TrimSpace(u.Output), "it says nothing more"))
+	})
+}
+
+func models(ctx context.Context, s *session) error {
+	q := question{label: "models", path: "/models", harmless: true}
+	return s.single(ctx, q, func(r *record) error {
+		var list skills.ModelList
+		if err := json.Unmarshal(r.raw, &list); err != nil {
+			return err
+		}
+		if !list.Supported {
+			return s.say("this runtime cannot list models")
+		}
+		rows := [][]string{{"ID", "LABEL", "PROVIDER", "DEFAULT"}}
+		for _, m := range list.Models {
+			rows = append(rows, []string{m.ID, m.Label, m.Provider, mark(m.Default)})
+		}
+		return s.table(rows)
+	})
+}
+
+func mark(is bool) string {
+	if is {
+		return "yes"
+	}
+	return ""
+}
+
+func (s *session) say(format string, args ...any) error {
+	_, err := fmt.Fprintf(s.stdout, format+"\n", args...)
+	return err
+}
+
+// table shows rows, the first of which is the heading. A cell that is empty becomes "-", so that every row has as many
+// words as the heading, up to cells with spaces.
+func (s *session) table(rows [][]string) error {
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = cmp.Or(oneLine(cell), "-")
+		}
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush()
+}
+
+// oneLine is a text of a runtime, made harmless to a table and a terminal.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f && r < 0xa0 }), " ")
+}
+
+// short cuts a text that would make a table too wide.
+func short(text string) string {
+	const most = 60
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/skillshttp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// access knows people by tokens that are their role.
+type access struct{}
+
+func (access) Requester(r *http.Request, runtimeID string) (skillshttp.Requester, error) {
+	roles := map[string]skillshttp.Role{"Bearer owner": skillshttp.RoleOwner, "Bearer member": skillshttp.RoleMember}
+	if runtimeID != "laptop" {
+		return skillshttp.Requester{}, nil
+	}
+	return skillshttp.Requester{UserID: "ada", Role: roles[r.Header.Get("Authorization")]}, nil
+}
+
+func (access) Daemon(*http.Request, string) (bool, error) { return true, nil }
+
+// library keeps names.
+type library struct {
+	mu  sync.Mutex
+	ids map[string]string
+}
+
+func (l *library) Save(_ context.Context, s skillshttp.Save) (skills.Skill, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if id, taken := l.ids[s.Name]; taken && s.Overwrite == "" {
+		return skills.Skill{}, &skillshttp.NameTakenError{Conflict: skills.Conflict{ExistingSkillID: id, CanOverwrite: true}}
+	}
+	id := s.Overwrite
+	if id == "" {
+		id = uuid.NewString()
+	}
+	l.ids[s.Name] = id
+	return skills.Skill{ID: id, Name: s.Name, Description: s.Description, Content: s.Bundle.Content}, nil
+}
+
+func (l *library) TakeBack(context.Context, string) error { return nil }
+
+// presence is a switch.
+type presence struct{ online bool }
+
+func (p *presence) Seen(context.Context, string) error           { return nil }
+func (p *presence) Online(context.Context, string) (bool, error) { return p.online, nil }
+
+// world is an API node, and what is in front of it.
+type world struct {
+	*testing.T
+	url      string
+	presence *presence
+	before   func(w http.ResponseWriter, r *http.Request) (done bool) // sees front ends' requests first
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	stores, err := skills.New(memory.New())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, presence: &presence{online: true}}
+	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: access{}, Presence: w.presence,
+		Library: &library{ids: map[string]string{}}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/api/runtimes/") && w.before != nil && w.before(rw, r) {
+			return
+		}
+		handler.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(server.Close)
+	w.url = server.URL
+	return w
+}
+
+// withDaemon has a runtime that answers everything; a skill whose key starts with "bad" cannot be read.
+func (w *world) withDaemon() *world {
+	ctx, cancel := context.WithCancel(context.Background())
+	stopped := make(chan struct{})
+	d := &fakeDaemon{url: w.url, http: &http.Client{Transport: &http.Transport{}}}
+	go func() {
+		defer close(stopped)
+		for ctx.Err() == nil {
+			d.beat(ctx)
+		}
+	}()
+	w.Cleanup(func() {
+		cancel()
+		<-stopped
+		d.http.CloseIdleConnections()
+	})
+	return w
+}
+
+type fakeDaemon struct {
+	url  string
+	http *http.Client
+}
+
+func (d *fakeDaemon) post(ctx context.Context, path string, body, into any) {
+	text, _ := json.Marshal(body)
+	r, _ := http.NewRequestWithContext(ctx, http.MethodPost, d.url+"/api/daemon"+path, bytes.NewReader(text))
+	response, err := d.http.Do(r)
+	if err != nil {
+		return
+	}
+	defer response.Body.Close()
+	_ = json.NewDecoder(response.Body).Decode(into)
+}
+
+func (d *fakeDaemon) beat(ctx context.Context) {
+	var a skillshttp.Assignments
+	d.post(ctx, "/heartbeat?wait=10s", skillshttp.Heartbeat{RuntimeID: "laptop", SupportsBatchImport: true}, &a)
+	report := func(kind, id string, fields any) {
+		d.post(ctx, fmt.Sprintf("/runtimes/laptop/%s/%s/result", kind, id), fields, new(any))
+	}
+	done := skillshttp.Report{Status: "completed"}
+	if a.List != nil {
+		report("local-skills", a.List.ID, skillshttp.ListReport{Report: done, Skills: []skills.LocalSkill{
+			{Key: "a", Name: "A skill", Description: strings.Repeat("long ", 50), Provider: "claude", FileCount: 2}}})
+	}
+	for _, i := range a.Imports {
+		if strings.HasPrefix(i.SkillKey, "bad") {
+			report("local-skills/import", i.ID, skillshttp.Report{Status: "failed", Error: "no such skill"})
+			continue
+		}
+		report("local-skills/import", i.ID, skillshttp.ImportReport{Report: done, Skill: &skills.Bundle{Name: i.SkillKey, Content: "c"}})
+	}
+	if a.Ping != nil {
+		report("ping", a.Ping.ID, skillshttp.PingReport{Report: done, Ping: skills.Ping{Output: "fine\x1b[31m", DurationMS: 7}})
+	}
+	if a.Update != nil {
+		report("update", a.Update.ID, skillshttp.UpdateReport{Report: done, Output: "now at " + a.Update.TargetVersion})
+	}
+	if a.ModelList != nil {
+		report("models", a.ModelList.ID, skillshttp.ModelListReport{Report: done, Models: []skills.Model{{ID: "m", Label: "M", Default: true}}})
+	}
+}
+
+// result is how a run of the program ended.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// call runs the program with a command line.
+func (w *world) call(args ...string) result { return w.callIn(w.Context(), false, args...) }
+
+func (w *world) callIn(ctx context.Context, live bool, args ...string) result {
+	env := map[string]string{"PENDINGCTL_SERVER": w.url, "PENDINGCTL_RUNTIME": "laptop", "PENDINGCTL_TOKEN": "owner"}
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, args, surroundings{&stdout, &stderr, live, func(name string) string { return env[name] }})
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// want checks a result: its code, and what its outputs contain.
+func (w *world) want(r result, code int, parts ...string) {
+	w.Helper()
+	if r.code != code {
+		w.Errorf("exit %d, want %d", r.code, code)
+	}
+	for _, part := range parts {
+		if !strings.Contains(r.stdout+r.stderr, part) {
+			w.Errorf("%q is missing", part)
+		}
+	}
+	if w.Failed() {
+		w.Logf("stdout:\n%s\nstderr:\n%s", r.stdout, r.stderr)
+	}
+}

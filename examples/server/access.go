@@ -1,0 +1,51 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/pendingq/pendingq/skills/skillshttp"
+)
+
+// access decides by a tokens file.
+type access struct {
+	people  map[digest]person
+	daemons map[digest]string // the runtime that a daemon speaks for
+	deleted map[string]bool
+}
+
+// everyOther stands for all runtimes that a person's entry does not name.
+const everyOther = "*"
+
+// Requester implements [skillshttp.Access].
+func (a *access) Requester(r *http.Request, runtimeID string) (skillshttp.Requester, error) {
+	p, known := a.people[sent(r)]
+	if !known || a.deleted[runtimeID] {
+		return skillshttp.Requester{}, nil
+	}
+	role, named := p.Runtimes[runtimeID]
+	if !named {
+		role = p.Runtimes[everyOther]
+	}
+	return skillshttp.Requester{UserID: p.User, Role: skillshttp.Role(role)}, nil
+}
+
+// Daemon implements [skillshttp.Access].
+func (a *access) Daemon(r *http.Request, runtimeID string) (bool, error) {
+	if speaksFor, known := a.daemons[sent(r)]; !known || speaksFor != runtimeID {
+		return false, nil
+	}
+	if a.deleted[runtimeID] {
+		return false, skillshttp.ErrRuntimeGone
+	}
+	return true, nil
+}
+
+// sent is the digest of the token that a request carries. No entry has that of the empty one.
+func sent(r *http.Request) digest {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		token = ""
+	}
+	return digestOf(strings.TrimSpace(token))
+}

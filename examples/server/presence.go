@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// onlineFor is how long a runtime counts as online after a heartbeat. Daemons send one every 20 s or so, held or not,
+// so one may get lost.
+const onlineFor = 45 * time.Second
+
+// redisPresence is shared by all nodes: a key for each runtime, which goes away by itself.
+type redisPresence struct {
+	client redis.UniversalClient
+	prefix string
+}
+
+func (p *redisPresence) key(runtimeID string) string { return p.prefix + "presence:" + runtimeID }
+
+// Seen implements [skillshttp.Presence].
+func (p *redisPresence) Seen(ctx context.Context, runtimeID string) error {
+	return p.client.Set(ctx, p.key(runtimeID), "1", onlineFor).Err()
+}
+
+// Online implements [skillshttp.Presence].
+func (p *redisPresence) Online(ctx context.Context, runtimeID string) (bool, error) {
+	n, err := p.client.Exists(ctx, p.key(runtimeID)).Result()
+	return n > 0, err
+}
+
+// memoryPresence is for a single node. It holds an entry for each runtime of the tokens file at most.
+type memoryPresence struct {
+	mu   sync.Mutex
+	seen map[string]time.Time
+}
+
+func newMemoryPresence() *memoryPresence { return &memoryPresence{seen: map[string]time.Time{}} }
+
+// Seen implements [skillshttp.Presence].
+func (p *memoryPresence) Seen(_ context.Context, runtimeID string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen[runtimeID] = time.Now()
+	return nil
+}
+
+// Online implements [skillshttp.Presence].
+func (p *memoryPresence) Online(_ context.Context, runtimeID string) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seen, ok := p.seen[runtimeID]
+	return ok && time.Since(seen) < onlineFor, nil
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/pendingq/pendingq/skills"
+)
+
+// recordFile lies beside the versions of a skill.
+const recordFile = "skill.json"
+
+// record is what a skill is, but for its files.
+type record struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	CreatedBy string    `json:"created_by"`
+	CreatedAt time.Time `json:"created_at"`
+	RequestID string    `json:"request_id"` // which created it
+	Versions  []version `json:"versions"`   // oldest first; the last one counts
+}
+
+// version is what one import has saved.
+type version struct {
+	RequestID   string    `json:"request_id"` // and the name of the folder with its files
+	Description string    `json:"description"`
+	Origin      origin    `json:"origin"`
+	SavedAt     time.Time `json:"saved_at"`
+}
+
+// origin is the Config of an imported skill: where it comes from.
+type origin struct {
+	RuntimeID  string `json:"runtime_id"`
+	Provider   string `json:"provider"`
+	SourcePath string `json:"source_path"`
+}
+
+func (r record) exists() bool { return r.ID != "" }
+
+// version finds the version that a request has saved, or returns -1.
+func (r record) version(requestID string) int {
+	return slices.IndexFunc(r.Versions, func(v version) bool { return v.RequestID == requestID })
+}
+
+// readRecord returns a record that does not exist where there is no skill.
+func readRecord(shelf string) (record, error) {
+	var rec record
+	text, err := os.ReadFile(filepath.Join(shelf, recordFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return rec, nil
+	}
+	if err != nil {
+		return rec, err
+	}
+	if err := json.Unmarshal(text, &rec); err != nil {
+		return rec, fmt.Errorf("read %s: %w", filepath.Join(shelf, recordFile), err)
+	}
+	return rec, nil
+}
+
+// writeRecord replaces a record as a whole.
+func writeRecord(shelf string, rec record) error {
+	text, err := json.MarshalIndent(rec, "", "  ")
+	if err != nil {
+		return err
+	}
+	temp := filepath.Join(shelf, "."+recordFile)
+	if err := os.WriteFile(temp, append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(temp, filepath.Join(shelf, recordFile))
+}
+
+// skillSpace is what the ids of skills and files are derived in.
+var skillSpace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/pendingq/pendingq/examples/server"))
+
+// skillID is the id of the skill of this name.
+func skillID(name string) string { return uuid.NewSHA1(skillSpace, []byte(name)).String() }
+
+// shelfName is a name that every file system takes: of the skill's own only what is harmless, for people to know it
+// by, and its id, which tells it from others that look the same then.
+func shelfName(name, id string) string {
+	const most = 40
+	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	slug := strings.Join(words, "-")
+	slug = strings.TrimRight(slug[:min(len(slug), most)], "-")
+	if slug == "" {
+		slug = "skill"
+	}
+	return slug + "-" + id
+}
+
+// load reads a version of a skill as it was saved.
+func load(shelf string, rec record, requestID string) (skills.Skill, error) {
+	v := rec.Versions[rec.version(requestID)]
+	config, err := json.Marshal(v.Origin)
+	if err != nil {
+		return skills.Skill{}, err
+	}
+	s := skills.Skill{ID: rec.ID, WorkspaceID: workspace, Name: rec.Name, Description: v.Description, Config: config,
+		Files: []skills.SkillFile{}, CreatedBy: rec.CreatedBy, CreatedAt: rec.CreatedAt, UpdatedAt: v.SavedAt}
+	dir := os.DirFS(filepath.Join(shelf, requestID))
+	err = fs.WalkDir(dir, ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(dir, path)
+		if path == skillFile {
+			s.Content = string(content)
+			return err
+		}
+		id := uuid.NewSHA1(skillSpace, []byte(rec.ID+"/"+path)).String()
+		s.Files = append(s.Files, skills.SkillFile{ID: id, Path: path, Content: string(content)})
+		return err
+	})
+	if err != nil {
+		return skills.Skill{}, fmt.Errorf("read a saved skill: %w", err)
+	}
+	return s, nil
+}
+
+const (
+	skillFile = "SKILL.md"
+	workspace = "default" // this server knows only one
+)

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pendingq/pendingq/skills/skillshttp"
+)
+
+// tokensFile is the file that says who may do what. JSON is YAML, so either will do.
+type tokensFile struct {
+	People  []person      `yaml:"people"`
+	Daemons []daemonEntry `yaml:"daemons"`
+	Deleted []string      `yaml:"deleted_runtimes"`
+}
+
+type person struct {
+	User     string          `yaml:"user"`
+	Token    secret          `yaml:",inline"`
+	Runtimes map[string]role `yaml:"runtimes"`
+}
+
+type daemonEntry struct {
+	Runtime string `yaml:"runtime"`
+	Token   secret `yaml:",inline"`
+}
+
+// secret is a token, or the hash of one, so that the file need not give it away.
+type secret struct {
+	Plain  string `yaml:"token"`
+	SHA256 string `yaml:"sha256"`
+}
+
+const minToken = 16
+
+// digest is what the token is known by.
+func (s secret) digest() (d digest, err error) {
+	switch {
+	case s.Plain != "" && s.SHA256 != "":
+		return d, errors.New("it has both a token and a sha256")
+	case s.SHA256 != "":
+		sum, err := hex.DecodeString(s.SHA256)
+		if err != nil || len(sum) != len(d) {
+			return d, fmt.Errorf("its sha256 is not %d hex digits", 2*len(d))
+		}
+		return digest(sum), nil
+	case len(s.Plain) < minToken:
+		return d, fmt.Errorf("its token has fewer than %d characters", minToken)
+	}
+	return digestOf(s.Plain), nil
+}
+
+// digest is the SHA-256 of a token. Tokens are looked up by it, so how long that takes says nothing of a token.
+type digest [sha256.Size]byte
+
+func digestOf(token string) digest { return sha256.Sum256([]byte(token)) }
+
+// role is a [skillshttp.Role] by its name.
+type role skillshttp.Role
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (r *role) UnmarshalText(text []byte) error {
+	roles := map[string]skillshttp.Role{"member": skillshttp.RoleMember, "admin": skillshttp.RoleAdmin, "owner": skillshttp.RoleOwner}
+	known, ok := roles[string(text)]
+	if !ok {
+		return fmt.Errorf("role %.20q is none of owner, admin and member", text)
+	}
+	*r = role(known)
+	return nil
+}
+
+// readTokens reads a tokens file. Its errors carry no token.
+func readTokens(path string) (*access, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var f tokensFile
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s is not a tokens file: %w", path, err)
+	}
+	a, err := f.access()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return a, nil
+}
+
+// access checks a file and makes it fit to be asked.
+func (f tokensFile) access() (*access, error) {
+	a := &access{people: map[digest]person{}, daemons: map[digest]string{}, deleted: map[string]bool{}}
+	known := map[digest]bool{}
+	for i, p := range f.People {
+		d, err := p.Token.digest()
+		if err = errors.Join(err, name("user", p.User), unique(known, d, err)); err != nil {
+			return nil, fmt.Errorf("people, entry %d: %w", i+1, err)
+		}
+		a.people[d] = p
+	}
+	for i, entry := range f.Daemons {
+		d, err := entry.Token.digest()
+		if err = errors.Join(err, name("runtime", entry.Runtime), unique(known, d, err)); err != nil {
+			return nil, fmt.Errorf("daemons, entry %d: %w", i+1, err)
+		}
+		a.daemons[d] = entry.Runtime
+	}
+	for _, runtimeID := range f.Deleted {
+		a.deleted[runtimeID] = true
+	}
+	if len(known) == 0 {
+		return nil, errors.New("it knows nobody")
+	}
+	return a, nil
+}
+
+func name(what, text string) error {
+	if text == "" {
+		return fmt.Errorf("it has no %s", what)
+	}
+	return nil
+}
+
+// unique refuses a token that somebody else has, if it could be read.
+func unique(known map[digest]bool, d digest, err error) error {
+	if err == nil && known[d] {
+		return errors.New("its token is somebody else's too")
+	}
+	known[d] = true
+	return nil
+}
