@@ -147,11 +147,13 @@ start_servers() {
   start proxy "$tmp/bin/proxy" -listen 127.0.0.1:0 "${server_addrs[@]/#/http://}"
   proxy_pid=$last_pid
   proxy=http://$(listening proxy "$proxy_pid")
+  export PENDINGCTL_SERVER=$proxy PENDINGCTL_TOKEN=$user_token
   say "three API nodes at ${server_addrs[*]}, and a proxy in front of them at $proxy"
 }
 
 start_daemon() { # NAME ROOT
-  start "daemon-$1" "$tmp/bin/daemon" -server "$proxy" -runtime "$1" -root "$2" -token-file "$tmp/$1.token"
+  start "daemon-$1" "$tmp/bin/daemon" -server "$proxy" -runtime "$1" -root "$2" -token-file "$tmp/$1.token" \
+    -models "$tmp/models.json" -update-command "echo installed \$VERSION"
 }
 
 # make_skill FOLDER makes a skill with files that are easily damaged on their way.
@@ -165,7 +167,10 @@ make_skill() {
   seq 1 2000 >"$1/scripts/numbers.txt"
 }
 
-make_skills() {
+make_machines() {
+  cat >"$tmp/models.json" <<'JSON'
+[{"id": "small", "label": "Small", "default": true}, {"id": "large", "label": "Large"}]
+JSON
   cp -R examples/quickstart/sample-skills/. "$laptop"
   for n in 1 2 3; do
     make_skill "$workstation/team/skill-$n"
@@ -176,7 +181,7 @@ make_skills() {
 }
 
 ctl() { # RUNTIME ARGUMENTS...
-  PENDINGCTL_SERVER=$proxy PENDINGCTL_TOKEN=$user_token PENDINGCTL_RUNTIME=$1 "$tmp/bin/pendingctl" "${@:2}"
+  "$tmp/bin/pendingctl" -runtime "$@"
 }
 
 # shown prints a command's output below the command.
@@ -191,6 +196,7 @@ until_online() {
     ctl "$1" -timeout 10s models >/dev/null 2>>"$tmp/log/pendingctl" && return
     sleep 0.2
   done
+  tail -n 3 "$tmp/log/daemon-$1" >&2
   fail "$1 does not come online"
 }
 
@@ -240,7 +246,7 @@ hold_and_kill() {
   kill -STOP "$workstation_pid"
   say "the workstation freezes; $(wc -l <<<"$batch" | tr -d ' ') imports are asked for"
   # shellcheck disable=SC2086  # keys have no spaces here
-  ctl workstation -timeout "$patience" skills import $batch >"$tmp/batch.table" 2>"$tmp/log/batch" &
+  "$tmp/bin/pendingctl" -runtime workstation -timeout "$patience" skills import $batch >"$tmp/batch.table" 2>"$tmp/log/batch" &
   local asking=$!
   pids+=("$asking")
   until_log batch 'running since' "$asking" || fail "no server has handed out any of the batch"
@@ -305,7 +311,7 @@ build
 say "programs are built"
 start_redis
 write_tokens
-make_skills
+make_machines
 start_servers
 start_daemon laptop "$laptop"
 start_daemon workstation "$workstation"

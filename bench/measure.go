@@ -1,0 +1,95 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Result is what one run of lifecycles measured.
+type Result struct {
+	Lifecycles int
+	Elapsed    time.Duration
+	P50, P99   time.Duration // of one lifecycle
+	ServerCPU  time.Duration // of one lifecycle; 0 where there is no server
+}
+
+// PerSecond is how many lifecycles were done a second.
+func (r Result) PerSecond() float64 { return float64(r.Lifecycles) / r.Elapsed.Seconds() }
+
+// PerLifecycle is how long one took, all callers together.
+func (r Result) PerLifecycle() time.Duration { return r.Elapsed / time.Duration(max(r.Lifecycles, 1)) }
+
+// Run does n lifecycles of a stack with so many callers at a time, each in mailboxes of its own. Server is asked for
+// its CPU time; nil where there is none.
+func Run(ctx context.Context, s Stack, callers, n int, server redis.UniversalClient) (Result, error) {
+	before, err := cpu(ctx, server)
+	if err != nil {
+		return Result{}, err
+	}
+	latencies := make([]time.Duration, n)
+	errs := make([]error, callers)
+	var next atomic.Int64
+	var work sync.WaitGroup
+	start := time.Now()
+	for caller := range callers {
+		mailbox := fmt.Sprint("runtime-", caller)
+		work.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n) && errs[caller] == nil; i = next.Add(1) - 1 {
+				began := time.Now()
+				errs[caller] = s.Lifecycle(ctx, mailbox)
+				latencies[i] = time.Since(began)
+			}
+		})
+	}
+	work.Wait()
+	elapsed := time.Since(start)
+	if err := errors.Join(errs...); err != nil {
+		return Result{}, err
+	}
+	after, err := cpu(ctx, server)
+	if err != nil {
+		return Result{}, err
+	}
+	slices.Sort(latencies)
+	return Result{Lifecycles: n, Elapsed: elapsed, P50: latencies[n/2], P99: latencies[n*99/100],
+		ServerCPU: (after - before) / time.Duration(n)}, nil
+}
+
+// cpu is the CPU time that a server has used.
+func cpu(ctx context.Context, server redis.UniversalClient) (time.Duration, error) {
+	if server == nil {
+		return 0, nil
+	}
+	info, err := server.Info(ctx, "cpu").Result()
+	if err != nil {
+		return 0, err
+	}
+	seconds := field(info, "used_cpu_user") + field(info, "used_cpu_sys")
+	return time.Duration(seconds * float64(time.Second)), nil
+}
+
+// field reads a number of an INFO text, 0 if it is not there.
+func field(info, name string) float64 {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+			number, _ := strconv.ParseFloat(value, 64)
+			return number
+		}
+	}
+	return 0
+}
+
+// Memory is how many bytes a server uses for data.
+func Memory(ctx context.Context, server redis.UniversalClient) (float64, error) {
+	info, err := server.Info(ctx, "memory").Result()
+	return field(info, "used_memory"), err
+}

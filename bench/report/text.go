@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pendingq/pendingq/bench"
+)
+
+// report writes everything as Markdown.
+func (f *figures) report() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# What it costs\n\nMeasured on %s. Regenerate with `go run ./report` in the folder `bench`.\n\n", f.machine)
+	b.WriteString("Sides that are compared ran in turn, round after round, and the median of each counts. *floor* is four plain\n" +
+		"commands (SET GET SET GET) with values of the same sizes; *original* is the layout of the hand-written stores: a JSON\n" +
+		"record and a sorted set, seven round trips a lifecycle (create, pop, complete, get).\n\n")
+	f.writeRatios(&b)
+	f.writeLifecycles(&b)
+	f.writeCodecs(&b)
+	f.writeSizes(&b)
+	b.WriteString(conclusions)
+	return b.String()
+}
+
+func (f *figures) writeRatios(b *strings.Builder) {
+	b.WriteString("## Targets\n\n")
+	var rows [][]string
+	for _, r := range f.ratios {
+		bound, verdict := "at least ", "reached"
+		if r.AtMost {
+			bound = "at most "
+		}
+		if !r.Reached() {
+			verdict = "**not reached**"
+		}
+		rows = append(rows, []string{r.Name, cell(r.Got) + r.Unit, bound + cell(r.Target) + r.Unit, verdict})
+	}
+	b.WriteString(table([]string{"what", "measured", "target", ""}, rows) + "\n")
+}
+
+func (f *figures) writeLifecycles(b *strings.Builder) {
+	b.WriteString("## Lifecycles over Redis\n\n")
+	sides := []string{"floor", "original"}
+	for _, mode := range bench.PipelineModes {
+		sides = append(sides, "pendingq-"+mode)
+	}
+	var rows [][]string
+	for _, at := range []struct {
+		callers int
+		runs    bench.Runs
+	}{{64, f.at64}, {512, f.at512}} {
+		var perSecond []float64
+		for _, side := range sides {
+			second := at.runs.Median(side, bench.Result.PerSecond)
+			perSecond = append(perSecond, second)
+			rows = append(rows, []string{fmt.Sprintf("%s, %d callers", side, at.callers), cell(second),
+				cell(at.runs.Median(side, func(r bench.Result) float64 { return float64(r.P50.Microseconds()) / 1000 })),
+				cell(at.runs.Median(side, func(r bench.Result) float64 { return float64(r.P99.Microseconds()) / 1000 })),
+				cell(at.runs.Median(side, func(r bench.Result) float64 { return float64(r.ServerCPU.Nanoseconds()) / 1000 }))})
+		}
+		b.WriteString(chart(fmt.Sprintf("Lifecycles a second, %d callers", at.callers), "lifecycles/s", sides, perSecond) + "\n")
+	}
+	b.WriteString(table([]string{"side", "lifecycles/s", "p50 ms", "p99 ms", "server CPU µs"}, rows) + "\n")
+	b.WriteString("The suffix is go-redis's autopipeliner: off, half-duplex or full-duplex.\n\n")
+}
+
+func (f *figures) writeCodecs(b *strings.Builder) {
+	b.WriteString("## Codecs\n\n")
+	var names []string
+	var smaller []float64
+	var rows [][]string
+	for i := 0; i+3 < len(f.codecs); i += 4 { // marshal and unmarshal of json, then of msgpack
+		four := f.codecs[i : i+4]
+		row := []string{four[0].payload}
+		for _, c := range four {
+			row = append(row, fmt.Sprintf("%s µs, %d allocs", cell(float64(c.result.NsPerOp())/1000), c.result.AllocsPerOp()))
+		}
+		rows = append(rows, append(row, fmt.Sprint(four[0].bytes), fmt.Sprint(four[2].bytes)))
+		names = append(names, four[0].payload)
+		smaller = append(smaller, 100*float64(four[2].bytes)/float64(four[0].bytes))
+	}
+	b.WriteString(table([]string{"payload", "JSON encode", "JSON decode", "msgpack encode", "msgpack decode", "JSON bytes", "msgpack bytes"}, rows) + "\n")
+	b.WriteString(chart("Size in msgpack, as a percentage of JSON", "%", names, smaller) + "\n")
+}
+
+func (f *figures) writeSizes(b *strings.Builder) {
+	b.WriteString("## Sizes\n\n")
+	b.WriteString(table([]string{"what", "bytes"}, [][]string{
+		{"a pending request in memory", cell(f.heap)},
+		{fmt.Sprintf("one of %d who wait over Redis, goroutine included", f.waiters), cell(f.perWaiter)},
+	}) + "\n")
+}
