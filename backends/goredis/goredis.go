@@ -138,10 +138,7 @@ func (b *Backend) Close() error {
 func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
 	partition := backends.PartitionOf(c.ID)
 	k := b.keys(partition, c.Store)
-	keys := []string{k.record(c.ID), k.queue(c.Mailbox), k.marker(c.Mailbox)}
-	if c.MaxAttempts > 1 {
-		keys = append(keys, k.lapsing(c.Mailbox))
-	}
+	keys := []string{k.record(c.ID), k.queue(c.Mailbox), k.marker(c.Mailbox), k.lapsing(c.Mailbox)}
 	v, err := b.decide(ctx, createScript, c.ID, keys, c.ID, micros(c.PendingTimeout), millis(c.PendingTimeout+c.Retention),
 		millis(c.PendingTimeout+queueSlack), millis(c.PendingTimeout), strconv.Itoa(c.MaxPending), flag(c.Exclusive), encodeRest(c),
 		b.wakes.publish, b.channel(partition), mailboxTopic(c.Mailbox))
@@ -193,10 +190,10 @@ func (b *Backend) claimWords(c backends.Claim) (keys []string, args []any) {
 	for _, from := range c.From {
 		k := b.keys(partition, from.Store)
 		keys = append(keys, k.queue(c.Mailbox))
-		if from.MaxAttempts > 1 {
-			keys = append(keys, k.lapsing(c.Mailbox))
-		}
 		args = append(args, encodeFrom(from))
+	}
+	for _, from := range c.From {
+		keys = append(keys, b.keys(partition, from.Store).lapsing(c.Mailbox))
 	}
 	return keys, args
 }
@@ -232,7 +229,10 @@ func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 	v, err := b.decide(ctx, endScript, e.ID, []string{k.record(e.ID)}, e.ID, attempt(e.Attempt), flag(e.GiveUp),
 		millis(e.Retention), encodeEnding(e.Outcome, e.Error), encodeBody(e.Codec, e.Payload), b.wakes.publish,
 		b.channel(partition), requestTopic(e.ID))
-	return v.now, err
+	if err != nil {
+		return time.Time{}, err
+	}
+	return v.now, nil
 }
 
 // queueSlack is how much longer than its last member a queue lives.

@@ -1,6 +1,6 @@
 -- Claims requests of one mailbox from several stores.
 -- KEYS[1]  the memo of this claim: a line for each request that it took, its attempt and its record's key
--- KEYS     then for each store its queue and, if it has more than one attempt, its lapsing claims
+-- KEYS     then each store's queue, then each store's lapsing claims, which stay when a policy comes down to one attempt
 -- ARGV     for each store, parted by spaces since most claims find nothing and need none of it: name, limit, max
 --          attempts; exclusive or not, running timeout, pending timeout, retention, the times to live of a memo and of
 --          a record on its last attempt
@@ -54,7 +54,7 @@ local function look(number, records, limit, queue, low, high, found, gone)
       local problem = record and unreadable(record)
       if problem then
         answer(-number, id, problem)
-      elseif record and state_at(record, now) == 'p' then
+      elseif record and state_at(record, now) == 'p' and (member == id or member == lapsing_member(last_deadline_of(record), id)) then
         count = count + 1
         found[#found + 1] = {number = number, id = id, key = record_key, record = record, queue = queue, member = member}
       else
@@ -68,28 +68,23 @@ end
 
 -- Of the pending and the lapsed requests of a store, those that have been claimable longest, up to limit.
 local function longest(found, limit)
+  if #found < 2 then return found end
   table.sort(found, function(a, b) return last_deadline_of(a.record) < last_deadline_of(b.record) end)
   for i = #found, limit + 1, -1 do found[i] = nil end
   return found
 end
 
 local claims, gone = {}, {}
-local key = 2
+local any_lapsing = redis.call('EXISTS', unpack(KEYS, 2 + #ARGV)) > 0
 for number, terms in ipairs(ARGV) do
-  local name, limit, max_attempts = string.match(terms, '^(%S+) (%d+) (%d+)')
-  local records, queue = start .. name .. '/r/', KEYS[key]
-  limit, key = tonumber(limit), key + 1
-  if max_attempts == '1' then
-    look(number, records, limit, queue, now, '+inf', claims, gone)
-  else
-    local found, lapsing = {}, KEYS[key]
-    key = key + 1
-    if look(number, records, limit, queue, now, '+inf', found, gone)
-      and look(number, records, limit, lapsing, '-inf', '(' .. now, found, gone) then
-      for _, request in ipairs(longest(found, limit)) do
-        request.lapsing = lapsing
-        claims[#claims + 1] = request
-      end
+  local name, limit = string.match(terms, '^(%S+) (%d+)')
+  local records, lapsing, found = start .. name .. '/r/', KEYS[1 + #ARGV + number], {}
+  limit = tonumber(limit)
+  if look(number, records, limit, KEYS[1 + number], now, '+inf', found, gone)
+    and (not any_lapsing or look(number, records, limit, lapsing, '-inf', '(' .. now, found, gone)) then
+    for _, request in ipairs(longest(found, limit)) do
+      request.lapsing = lapsing
+      claims[#claims + 1] = request
     end
   end
 end

@@ -2,7 +2,7 @@
 -- KEYS[1]  the record
 -- KEYS[2]  the queue
 -- KEYS[3]  the exclusive marker, the id of the newest request; used if ARGV[7] is 1
--- KEYS[4]  the lapsing claims; only for a store with more than one attempt
+-- KEYS[4]  the lapsing claims
 -- ARGV     id, pending timeout, the times to live of the record, of the queue and of the marker, the most that may be
 --          pending or 0, exclusive or not, what follows the record's head, the command, channel and topic of the wake-up
 -- Returns  {now, 'ok'}, {now, 'exists', record}, {now, 'busy', id} or {now, 'full'}
@@ -26,9 +26,11 @@ if exclusive == '1' then
   local other = newest and redis.pcall('GET', sibling(record_key, 'r', newest))
   if other and not unreadable(other) and state_at(other, now) ~= 'e' then return refuse('busy', newest) end
 end
-local waiting = redis.call('ZCOUNT', queue, now, '+inf') -- also finds out that the queue is none, before anything is written
-if max_pending > 0 and (waiting >= max_pending or lapsing and claimable(queue, lapsing, now, max_pending) >= max_pending) then
-  return refuse('full')
+local waiting, stale = 0, {}
+if redis.call('EXISTS', queue, lapsing) > 0 then
+  waiting = redis.call('ZCOUNT', queue, now, '+inf')
+  if max_pending > 0 and claimable(waiting, lapsing, now, max_pending) >= max_pending then return refuse('full') end
+  stale = redis.call('ZRANGEBYSCORE', queue, '-inf', '(' .. now, 'LIMIT', 0, stale_bite)
 end
 
 local deadline = digits(us + timeout)
@@ -39,8 +41,9 @@ if waiting == 0 then
   redis.call('PEXPIRE', queue, queue_ttl)
 else
   keep_for(queue, queue_ttl)
-  local stale = redis.call('ZRANGEBYSCORE', queue, '-inf', '(' .. now, 'LIMIT', 0, stale_bite)
-  if #stale > 0 then redis.call('ZREM', queue, unpack(stale)) end
+end
+for _, member in ipairs(stale) do
+  if member ~= id then redis.call('ZREM', queue, member) end -- that of an earlier request of this id has been overwritten
 end
 if exclusive == '1' then redis.call('SET', marker, id, 'PX', marker_ttl) end
 wake(ARGV[9], ARGV[10], ARGV[11])

@@ -5,4 +5,4 @@
 if redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then return 0 end
 --@prelude
 local _, now = clock()
-return math.min(1, claimable(KEYS[1], KEYS[2], now, 1))
+return math.min(1, claimable(redis.call('ZCOUNT', KEYS[1], now, '+inf'), KEYS[2], now, 1))

@@ -1,7 +1,7 @@
 -- Joined into the scripts where they say so, behind what decides the most frequent call, each paragraph only into those
--- that use what it defines: it costs the server something in every call. Times are microseconds since the epoch: numbers to reckon with, strings of 16 digits to store and to compare.
--- Times to live are milliseconds. record.go says what the bytes of a record mean; these functions are the only ones
--- here that know.
+-- that use what it defines: it costs the server something in every call. Times are microseconds since the epoch:
+-- numbers to reckon with, strings of 16 digits to store and to compare. Times to live are milliseconds. record.go says
+-- what the bytes of a record mean; these functions are the only ones here that know.
 
 local function digits(us) return string.format('%016.0f', us) end
 
@@ -70,11 +70,10 @@ local function keep_for(key, ttl)
   if left < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end
 end
 
--- How many requests a claim could get, counted no further than enough. lapsing may be nil.
-local function claimable(queue, lapsing, now, enough)
-  local count = redis.call('ZCOUNT', queue, now, '+inf')
-  local offset, page = 0, 100
-  while lapsing and count < enough do
+-- How many requests a claim could get beside those that wait in the queue, counted no further than enough in all.
+local function claimable(waiting, lapsing, now, enough)
+  local count, offset, page = waiting, 0, 100
+  while count < enough do
     local members = redis.call('ZREVRANGEBYSCORE', lapsing, '(' .. now, '-inf', 'LIMIT', offset, page)
     for _, member in ipairs(members) do
       if string.sub(member, 1, 16) >= now then count = count + 1 end

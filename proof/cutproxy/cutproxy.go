@@ -1,0 +1,143 @@
+// Package cutproxy stands between a client and its Redis, lets commands be executed, and loses their replies: it
+// reads a command, forwards it, takes the reply and closes the connection instead of passing it on. To the client
+// that is a command of which it cannot know whether it happened.
+//
+//	proxy := cutproxy.New()
+//	client := redis.NewClient(&redis.Options{Addr: addr, Dialer: proxy.Dial})
+//	proxy.Cut(2, cutproxy.Scripts) // the next two replies to scripts are lost
+//
+// It understands the protocol as far as it has to tell commands and replies apart, version 3 for connections that
+// subscribe. One proxy serves any number of servers, so a Cluster's client works through it, too.
+package cutproxy
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Rule says whether it is about this reply to this command.
+type Rule func(command [][]byte, reply []byte) bool
+
+// Scripts is a Rule about every script, whether it is sent by its hash or in full.
+func Scripts(command [][]byte, _ []byte) bool {
+	return strings.HasPrefix(Name(command), "EVAL")
+}
+
+// Name returns a command's name in upper case.
+func Name(command [][]byte) string { return strings.ToUpper(string(command[0])) }
+
+// Proxy loses replies. The zero value passes everything on.
+type Proxy struct {
+	mu    sync.Mutex
+	rule  Rule
+	left  int // how many replies are still to be lost
+	conns map[*conn]struct{}
+	ended sync.WaitGroup
+
+	cuts      atomic.Int64
+	forwarded atomic.Int64
+
+	gate sync.RWMutex // locked while replies are held back
+}
+
+// New returns a Proxy that passes everything on.
+func New() *Proxy { return &Proxy{conns: map[*conn]struct{}{}} }
+
+// Cut loses the next n replies that the rule is about. It replaces what an earlier Cut has left to do.
+func (p *Proxy) Cut(n int, rule Rule) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rule, p.left = rule, n
+}
+
+// Left returns how many replies are still to be lost.
+func (p *Proxy) Left() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left
+}
+
+// Cuts returns how many replies have been lost so far.
+func (p *Proxy) Cuts() int64 { return p.cuts.Load() }
+
+// Forwarded returns how many scripts the server has been sent so far, whatever becomes of their replies.
+func (p *Proxy) Forwarded() int64 { return p.forwarded.Load() }
+
+// Hold keeps back all replies to scripts, and what comes after them, until the function that it returns is called.
+func (p *Proxy) Hold() (release func()) {
+	p.gate.Lock()
+	return sync.OnceFunc(p.gate.Unlock)
+}
+
+// cut decides about one reply.
+func (p *Proxy) cut(command [][]byte, reply []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left == 0 || !p.rule(command, reply) {
+		return false
+	}
+	p.left--
+	p.cuts.Add(1)
+	return true
+}
+
+// Dial connects to a server through the proxy. It is a Dialer for redis.Options.
+func (p *Proxy) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	var dialer net.Dialer
+	server, err := dialer.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	client, inner, err := socketPair()
+	if err != nil {
+		server.Close()
+		return nil, err
+	}
+	p.serve(newConn(p, inner, server))
+	return client, nil
+}
+
+// socketPair returns both ends of a TCP connection.
+func socketPair() (outer, inner net.Conn, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer listener.Close()
+	outer, err = net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		return nil, nil, err
+	}
+	inner, err = listener.Accept()
+	if err != nil {
+		outer.Close()
+	}
+	return outer, inner, err
+}
+
+func (p *Proxy) serve(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns[c] = struct{}{}
+	p.ended.Go(c.forwardCommands)
+	p.ended.Go(func() {
+		c.forwardReplies()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.conns, c)
+	})
+}
+
+// Close closes all connections and waits until the proxy has nothing left to do. It lets no new ones in by itself:
+// close its clients first.
+func (p *Proxy) Close() {
+	p.mu.Lock()
+	for c := range p.conns {
+		c.close()
+	}
+	p.mu.Unlock()
+	p.ended.Wait()
+}

@@ -1,0 +1,65 @@
+package proof_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// TestHistories runs session after session, several at a time, and checks each once it is over.
+func TestHistories(t *testing.T) {
+	for _, world := range []struct {
+		name       string
+		operations int
+		faults     int
+		open       func(*testing.T) *environment
+	}{
+		{"memory", *operations, 0, memoryEnvironment},
+		{"miniredis", *operations / 40, *faults / 10, miniEnvironment},
+		{"redis", *operations, *faults, realEnvironment},
+		{"killed redis", *operations / 10, *faults / 20, killedEnvironment},
+	} {
+		t.Run(world.name, func(t *testing.T) {
+			env := world.open(t)
+			if world.faults > 0 {
+				env.every = max(1, int64(world.operations/world.faults))
+			}
+			start := time.Now()
+			total := env.runSessions(t, int64(world.operations))
+			t.Logf("%v, %d workers died, %d reports came late, in %v", env, total.dead, total.stalled,
+				time.Since(start).Round(10*time.Millisecond))
+		})
+	}
+}
+
+// atOnce is how many sessions run at the same time.
+const atOnce = 6
+
+// runSessions runs sessions until so many operations are done.
+func (e *environment) runSessions(t *testing.T, operations int64) (total tally) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for range atOnce {
+		wg.Go(func() {
+			for e.operations.Load() < operations && !t.Failed() {
+				s := &session{ctx: t.Context(), b: e.b, env: e, mailbox: "runtime " + backends.NewID(""),
+					stores: sessionStores(e.pace)}
+				if err := s.run(); err != nil {
+					t.Error(err)
+					return
+				}
+				h := newHistory(s.calls)
+				h.checkMailbox(s.stores)
+				h.check(t)
+				mu.Lock()
+				total.dead += s.tally.dead
+				total.stalled += s.tally.stalled
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return total
+}

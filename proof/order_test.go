@@ -1,0 +1,196 @@
+package proof_test
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// What a mailbox as a whole promises: the longest claimable first, nothing that is there passed over, a cap and an
+// exclusive hold that are never too wide and never too narrow. As one model a queue takes for ever to check, so
+// this goes by the server's times, which every record carries.
+
+// span is a time in which a request can be claimed. Its ends are doubtful to the microsecond.
+type span struct {
+	from, to int64
+	key      int64 // the last deadline, which claims go by
+	sure     bool  // false if an Extend of unknown time may have moved it
+	of       *request
+}
+
+func (s span) at(us int64) bool            { return s.sure && s.from < us && us < s.to }
+func (s span) throughout(a, b int64) bool  { return s.sure && s.from < a && b < s.to }
+func (s span) maybeWithin(a, b int64) bool { return s.from <= b && s.to >= a }
+
+// spans returns when the request could be claimed.
+func (r *request) spans() []span {
+	if r.createdAt == 0 {
+		return nil
+	}
+	pending, running := r.terms.PendingTimeout.Microseconds(), r.terms.RunningTimeout.Microseconds()
+	first := span{from: r.createdAt, key: r.createdAt + pending, of: r, sure: true}
+	first.to = min(first.key, r.leaves(0))
+	spans := []span{first}
+	for attempt := 1; attempt < r.terms.MaxAttempts; attempt++ {
+		at, was := r.claims[attempt]
+		if !was {
+			break
+		}
+		again := span{from: at + running, of: r, sure: at != 0 && !r.extends[attempt]}
+		again.key = again.from + pending
+		again.to = min(again.key, r.leaves(attempt))
+		if !again.sure {
+			again.to = r.leaves(attempt)
+		}
+		spans = append(spans, again)
+	}
+	return spans
+}
+
+// leaves returns when the request, last claimed at this attempt, was claimed again or ended.
+func (r *request) leaves(attempt int) int64 {
+	if at, claimed := r.claims[attempt+1]; claimed {
+		return at
+	}
+	if r.final.Ended() {
+		return micros(r.final.UpdatedAt)
+	}
+	return never
+}
+
+// store is one store's share of a mailbox.
+type store struct {
+	terms    backends.Terms
+	requests []*request
+	spans    []span
+}
+
+// checkMailbox checks the promises of a session's mailbox, store by store.
+func (h *history) checkMailbox(stores []backends.Terms) {
+	for _, terms := range stores {
+		s := store{terms: terms}
+		for _, r := range h.requests {
+			if r.terms.Store == terms.Store {
+				s.requests = append(s.requests, r)
+				s.spans = append(s.spans, r.spans()...)
+			}
+		}
+		for _, c := range h.calls {
+			h.checkCall(s, c)
+		}
+		if terms.Exclusive {
+			h.checkExclusive(s)
+		}
+	}
+}
+
+func (h *history) checkCall(s store, c *call) {
+	switch op := c.op.(type) {
+	case backends.Claim:
+		i := slices.IndexFunc(op.From, func(f backends.From) bool { return f.Store == s.terms.Store })
+		if i >= 0 && c.err == nil && !c.lossy && !c.repeat {
+			h.checkClaim(s, c, op, i)
+		}
+	case look:
+		if op.Store == s.terms.Store && c.err == nil {
+			h.checkLook(s, c)
+		}
+	case backends.Create:
+		if op.Store == s.terms.Store && s.terms.MaxPending > 0 {
+			h.checkCap(s, c)
+		}
+	}
+}
+
+// checkClaim checks that a claim left nothing behind that it should have taken.
+func (h *history) checkClaim(s store, c *call, op backends.Claim, i int) {
+	records := c.claimed[i].Records
+	if len(records) > op.From[i].Limit {
+		h.fault("a claim of %d got %d", op.From[i].Limit, len(records))
+	}
+	at := claimTime(c)
+	newest := int64(never) // the last deadline of the one that came last, if there could have been more
+	if len(records) == op.From[i].Limit {
+		newest = s.keyBefore(records[len(records)-1])
+	}
+	for _, left := range s.spans {
+		there := left.at(at)
+		if at == 0 {
+			there = left.throughout(c.began, c.was)
+		}
+		if there && left.key < newest {
+			h.fault("a claim of %s at %d passed over %s, which was claimable from %d to %d; it got %d of %d", s.terms.Store, at,
+				left.of.id, left.from, left.to, len(records), op.From[i].Limit)
+		}
+	}
+	for i := 1; i < len(records); i++ {
+		if after := s.keyBefore(records[i]); after != 0 && after < s.keyBefore(records[i-1]) {
+			h.fault("a claim of %s at %d is out of order", s.terms.Store, at)
+		}
+	}
+}
+
+// claimTime returns when the server made a claim, 0 if it found nothing and so does not tell.
+func claimTime(c *call) (at int64) {
+	for _, from := range c.claimed {
+		for _, rec := range from.Records {
+			at = micros(rec.ReadAt)
+		}
+	}
+	return at
+}
+
+// keyBefore returns the last deadline that a claimed request had before it was claimed, 0 if it is not known.
+func (s store) keyBefore(rec backends.Record) int64 {
+	for _, sp := range s.spans {
+		if sp.of.id == rec.ID && sp.sure && sp.to == micros(rec.StartedAt) {
+			return sp.key
+		}
+	}
+	return 0
+}
+
+// checkLook checks that HasPending says what a claim would find.
+func (h *history) checkLook(s store, c *call) {
+	there, perhaps := false, false
+	for _, sp := range s.spans {
+		there = there || sp.throughout(c.began, c.was)
+		perhaps = perhaps || sp.maybeWithin(c.began, c.was)
+	}
+	if !c.lossy && (c.pending && !perhaps || !c.pending && there) {
+		h.fault("HasPending of %s between %d and %d said %v", s.terms.Store, c.began, c.was, c.pending)
+	}
+}
+
+// checkCap checks that a mailbox was neither filled over its cap nor called full below it.
+func (h *history) checkCap(s store, c *call) {
+	at, sure, perhaps := micros(c.rec.CreatedAt), 1, 0
+	for _, sp := range s.spans {
+		if sp.at(at) {
+			sure++
+		}
+		if sp.maybeWithin(c.began, c.was) {
+			perhaps++
+		}
+	}
+	if c.err == nil && c.rec.ReadAt.Equal(c.rec.CreatedAt) && sure > s.terms.MaxPending {
+		h.fault("a create at %d made %d pending of at most %d", at, sure, s.terms.MaxPending)
+	}
+	if errors.Is(c.err, backends.ErrFull) && perhaps < s.terms.MaxPending {
+		h.fault("full with %d of %d between %d and %d", perhaps, s.terms.MaxPending, c.began, c.was)
+	}
+}
+
+// checkExclusive checks that no two requests of an exclusive mailbox were live at once.
+func (h *history) checkExclusive(s store) {
+	requests := slices.DeleteFunc(slices.Clone(s.requests), func(r *request) bool { return r.createdAt == 0 })
+	slices.SortFunc(requests, func(a, b *request) int { return cmp.Compare(a.createdAt, b.createdAt) })
+	for i := 1; i < len(requests); i++ {
+		before, after := requests[i-1], requests[i]
+		if !before.final.Ended() || micros(before.final.UpdatedAt) > after.createdAt {
+			h.fault("two live requests at once:\n%s:\n%s%s:\n%s", before.id, before.describe(), after.id, after.describe())
+		}
+	}
+}

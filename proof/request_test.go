@@ -1,0 +1,290 @@
+package proof_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// request is what the calls of a session did to one request: the steps, and what its records have shown.
+type request struct {
+	id    string
+	terms backends.Terms
+	steps []porcupine.Operation
+
+	creates   []*call
+	fresh     bool             // a Create was answered with the new record
+	createdAt int64            // 0 while no record was seen
+	question  string           // as it was created
+	claims    map[int]int64    // when each attempt started; 0 where nobody was told
+	told      map[int]bool     // attempts that a claimer was told about
+	words     map[string]int64 // endings that were seen: their text, and when
+	spoken    map[string]bool  // endings whose caller was told that they stand
+	ends      []*call
+	extends   map[int]bool // attempts that were, or may have been, extended
+	final     backends.Record
+}
+
+// history sorts the calls of a session by request.
+type history struct {
+	requests map[string]*request
+	calls    []*call
+	faulty   []string // what was wrong already before any model is asked
+}
+
+func newHistory(calls []*call) *history {
+	h := &history{requests: map[string]*request{}, calls: calls}
+	for _, c := range calls {
+		switch op := c.op.(type) {
+		case backends.Create:
+			h.create(c, op)
+		case get:
+			h.read(h.request(op.Terms, op.id), c, c.rec, c.err)
+		case backends.Claim:
+			h.claim(c, op)
+		case backends.Extend:
+			h.extend(c, op)
+		case backends.End:
+			h.end(c, op)
+		}
+	}
+	for _, r := range h.requests {
+		h.fillIn(r)
+	}
+	return h
+}
+
+func (h *history) fault(format string, args ...any) {
+	h.faulty = append(h.faulty, fmt.Sprintf(format, args...))
+}
+
+func (h *history) request(terms backends.Terms, id string) *request {
+	r := h.requests[id]
+	if r == nil {
+		r = &request{id: id, terms: terms, claims: map[int]int64{}, told: map[int]bool{}, words: map[string]int64{},
+			spoken: map[string]bool{}, extends: map[int]bool{}}
+		h.requests[id] = r
+	}
+	return r
+}
+
+func (r *request) add(c *call, s step) {
+	r.addBetween(c.began, c.was, s)
+}
+
+func (r *request) addBetween(began, was int64, s step) {
+	s.id, s.terms = r.id, r.terms
+	r.steps = append(r.steps, porcupine.Operation{Input: s, Call: began, Return: was})
+}
+
+// saw keeps what a record tells about the past of its request.
+func (r *request) saw(rec backends.Record) {
+	r.createdAt = micros(rec.CreatedAt)
+	if rec.Attempt > 0 {
+		r.claims[rec.Attempt] = micros(rec.StartedAt)
+	}
+	for attempt := 1; attempt < rec.Attempt; attempt++ {
+		r.claims[attempt] += 0 // it has been, even if nobody saw it
+	}
+	if rec.Ended() && !strings.HasPrefix(rec.Error, timedOut) {
+		r.words[rec.Error] = micros(rec.UpdatedAt)
+	}
+	if !rec.ReadAt.Before(r.final.ReadAt) {
+		r.final = rec
+	}
+}
+
+// read adds an answer that tells a request's state and changes nothing. It reports whether it was one.
+func (h *history) read(r *request, c *call, rec backends.Record, err error) bool {
+	var ended *backends.EndedError
+	switch {
+	case errors.As(err, &ended):
+		rec = ended.Record
+	case errors.Is(err, backends.ErrNotFound):
+		r.add(c, step{kind: missing})
+		return true
+	case err != nil:
+		return false
+	}
+	if rec.ID != r.id {
+		h.fault("asked for %s, got %s", r.id, rec.ID)
+	}
+	r.saw(rec)
+	r.add(c, step{kind: read, rec: rec})
+	return true
+}
+
+func (h *history) create(c *call, op backends.Create) {
+	r := h.request(op.Terms, op.ID)
+	r.question = string(op.Payload)
+	r.creates = append(r.creates, c)
+	var busy *backends.BusyError
+	switch {
+	case errors.As(c.err, &busy):
+		h.request(op.Terms, busy.ID).add(c, step{kind: seenAlive})
+		r.add(c, step{kind: refused})
+	case errors.Is(c.err, backends.ErrFull):
+		r.add(c, step{kind: refused})
+	case c.err != nil:
+	case c.rec.ReadAt.Equal(c.rec.CreatedAt):
+		if r.fresh {
+			h.fault("%s was created twice", r.id)
+		}
+		r.fresh = true
+		r.saw(c.rec)
+		r.add(c, step{kind: created, rec: c.rec})
+	default:
+		h.read(r, c, c.rec, nil)
+	}
+}
+
+func (h *history) claim(c *call, op backends.Claim) {
+	for i, from := range c.claimed {
+		for _, err := range from.Errs {
+			h.fault("a claim passed over: %v", err)
+		}
+		for _, rec := range from.Records {
+			r := h.request(op.From[i].Terms, rec.ID)
+			if rec.Status != backends.StatusRunning || rec.Mailbox != op.Mailbox {
+				h.fault("a claim of %q gave %s in %q as %s", op.Mailbox, rec.ID, rec.Mailbox, rec.Status)
+			}
+			if !rec.StartedAt.Equal(rec.ReadAt) { // it was claimed before, by another sending of this claim
+				h.read(r, c, rec, nil)
+				continue
+			}
+			r.saw(rec)
+			if r.told[rec.Attempt] {
+				h.fault("attempt %d of %s was given to two claims", rec.Attempt, r.id)
+			}
+			r.told[rec.Attempt] = true
+			r.add(c, step{kind: claimed, attempt: rec.Attempt, at: micros(rec.StartedAt), rec: rec})
+		}
+	}
+}
+
+func (h *history) extend(c *call, op backends.Extend) {
+	r := h.request(op.Terms, op.ID)
+	decided := true
+	switch {
+	case c.err == nil:
+		r.add(c, step{kind: extended, attempt: op.Attempt})
+		r.extends[op.Attempt] = true
+	case errors.Is(c.err, backends.ErrStaleClaim):
+		r.add(c, step{kind: notExtend, attempt: op.Attempt})
+	default:
+		decided = h.read(r, c, backends.Record{}, c.err)
+	}
+	if c.lossy || !decided {
+		r.addBetween(c.began, never, step{kind: mayExtend, attempt: op.Attempt})
+		r.extends[op.Attempt] = true
+	}
+}
+
+func (h *history) end(c *call, op backends.End) {
+	r := h.request(op.Terms, op.ID)
+	switch {
+	case c.err == nil:
+		r.spoken[op.Error], r.words[op.Error] = true, c.at
+		r.add(c, step{kind: ended, attempt: op.Attempt, end: op, at: c.at})
+	case errors.Is(c.err, backends.ErrStaleClaim):
+		r.add(c, step{kind: notEnded, attempt: op.Attempt})
+	default:
+		h.read(r, c, backends.Record{}, c.err)
+	}
+	r.ends = append(r.ends, c)
+}
+
+// fillIn adds the steps of which no caller was told that they had happened, but that a record has shown.
+func (h *history) fillIn(r *request) {
+	if r.createdAt != 0 && !r.fresh {
+		h.fillInCreate(r)
+	}
+	for attempt, at := range r.claims {
+		if !r.told[attempt] {
+			h.fillInClaim(r, attempt, at)
+		}
+	}
+	for _, c := range r.ends {
+		op := c.op.(backends.End)
+		if at, seen := r.words[op.Error]; seen && !r.spoken[op.Error] {
+			if !c.lossy {
+				h.fault("%s ended with %q, though that call was refused: %v", r.id, op.Error, c.err)
+			}
+			r.addBetween(c.began, c.latest(), step{kind: ended, attempt: op.Attempt, end: op, at: at})
+		}
+	}
+}
+
+func (h *history) fillInCreate(r *request) {
+	at := time.UnixMicro(r.createdAt).UTC()
+	deadline := at.Add(r.terms.PendingTimeout)
+	rec := backends.Record{ID: r.id, Status: backends.StatusPending, Payload: []byte(r.question), CreatedAt: at, UpdatedAt: at,
+		Deadline: deadline, LastDeadline: deadline, ReadAt: at}
+	for _, c := range r.creates {
+		if c.lossy && c.began <= r.createdAt && r.createdAt <= c.latest() {
+			r.addBetween(c.began, c.latest(), step{kind: created, rec: rec})
+			return
+		}
+	}
+	h.fault("%s was created at %d, when nobody created it", r.id, r.createdAt)
+}
+
+// fillInClaim finds the claim of which nobody knows whether it happened and that must have started the attempt.
+func (h *history) fillInClaim(r *request, attempt int, at int64) {
+	began, was := int64(never), int64(0)
+	for _, c := range h.calls {
+		op, isClaim := c.op.(backends.Claim)
+		if !isClaim || !c.lossy || at != 0 && (at < c.began || at > c.latest()) ||
+			!slices.ContainsFunc(op.From, func(f backends.From) bool { return f.Store == r.terms.Store }) {
+			continue
+		}
+		began, was = min(began, c.began), max(was, c.latest())
+	}
+	if began > was {
+		h.fault("attempt %d of %s started at %d and was given to nobody", attempt, r.id, at)
+		return
+	}
+	r.addBetween(began, was, step{kind: claimed, attempt: attempt, at: at})
+}
+
+// check reports the first thing that was wrong, after asking the model about every request.
+func (h *history) check(t testing.TB) {
+	t.Helper()
+	if len(h.faulty) > 0 {
+		t.Errorf("%s\n(and %d more)", h.faulty[0], len(h.faulty)-1)
+		return
+	}
+	for _, r := range h.requests {
+		if got := porcupine.CheckOperationsTimeout(requestModel, r.steps, 10*time.Second); got != porcupine.Ok {
+			t.Errorf("%s of %s: %s: no order explains\n%s", r.id, r.terms.Store, got, r.describe())
+			return
+		}
+	}
+}
+
+// describe writes out what happened, in the order in which it began.
+func (r *request) describe() string {
+	steps := slices.Clone(r.steps)
+	slices.SortFunc(steps, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+	var text strings.Builder
+	start := steps[0].Call
+	since := func(us int64) int64 { return max(us-start, -1) }
+	for _, o := range steps {
+		s := o.Input.(step)
+		fmt.Fprintf(&text, "  %6d to %6d: %v attempt %d at %d", since(o.Call), since(o.Return), s.kind, s.attempt, since(s.at))
+		if rec := s.rec; rec.ID != "" {
+			fmt.Fprintf(&text, ": %s attempt %d %q %q read %d created %d updated %d started %d deadline %d last %d",
+				rec.Status, rec.Attempt, rec.Error, rec.Payload, since(micros(rec.ReadAt)), since(micros(rec.CreatedAt)),
+				since(micros(rec.UpdatedAt)), since(micros(rec.StartedAt)), since(micros(rec.Deadline)), since(micros(rec.LastDeadline)))
+		}
+		text.WriteByte('\n')
+	}
+	return text.String()
+}

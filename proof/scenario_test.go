@@ -1,0 +1,154 @@
+package proof_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// scenario is an operation in a situation. Its ids are the same each time.
+type scenario struct {
+	name string
+	// arrange makes the situation and returns the operation.
+	arrange func(s *stage) any
+}
+
+// stage is where a scenario is arranged, past all faults. Its methods end the test when they do not work.
+type stage struct {
+	*testing.T
+	b backends.Backend
+}
+
+const box = "runtime-1"
+
+// lasting are terms under which nothing runs out, with times that tell each other apart.
+func lasting(store string) backends.Terms {
+	return backends.Terms{Store: store, PendingTimeout: time.Hour, RunningTimeout: 2 * time.Hour, Retention: 4 * time.Hour,
+		MaxAttempts: 1}
+}
+
+func retried() backends.Terms {
+	t := lasting("retried")
+	t.MaxAttempts = 3
+	return t
+}
+
+func exclusive() backends.Terms {
+	t := lasting("exclusive")
+	t.Exclusive, t.MaxAttempts = true, 2
+	return t
+}
+
+func capped() backends.Terms {
+	t := lasting("capped")
+	t.MaxPending = 1
+	return t
+}
+
+// question is a new request; each key makes an id of its own.
+func question(t backends.Terms, key string) backends.Create {
+	return backends.Create{Terms: t, ID: backends.DeriveID(t.Store, box, key), Mailbox: box, Codec: "raw",
+		Payload: []byte("question " + key)}
+}
+
+func poll(limit int, stores ...backends.Terms) backends.Claim {
+	c := backends.Claim{ID: "claim", Mailbox: box}
+	for _, t := range stores {
+		c.From = append(c.From, backends.From{Terms: t, Limit: limit})
+	}
+	return c
+}
+
+func answer(t backends.Terms, id string, attempt int) backends.End {
+	return backends.End{Terms: t, ID: id, Outcome: backends.StatusFailed, Error: "why", Attempt: attempt, Codec: "other",
+		Payload: []byte("answer")}
+}
+
+func givingUp(t backends.Terms, id string) backends.End {
+	return backends.End{Terms: t, ID: id, Outcome: backends.StatusTimeout, Error: "gave up", GiveUp: true}
+}
+
+func (s *stage) must(op any) *call {
+	s.Helper()
+	c := &call{op: op}
+	if c.perform(s.Context(), s.b); c.err != nil {
+		s.Fatalf("arranging %T: %v", op, c.err)
+	}
+	return c
+}
+
+func (s *stage) pending(t backends.Terms, key string) string {
+	s.Helper()
+	return s.must(question(t, key)).rec.ID
+}
+
+func (s *stage) running(t backends.Terms, key string) string {
+	s.Helper()
+	id := s.pending(t, key)
+	c := poll(1, t)
+	c.ID = "earlier claim"
+	s.must(c)
+	return id
+}
+
+var scenarios = []scenario{
+	{"create", func(s *stage) any { return question(lasting("s"), "1") }},
+	{"create, exclusive and capped", func(s *stage) any {
+		t := exclusive()
+		t.MaxPending = 1
+		return question(t, "1")
+	}},
+	{"create what is there", func(s *stage) any { s.pending(lasting("s"), "1"); return question(lasting("s"), "1") }},
+	{"create what is running", func(s *stage) any { s.running(exclusive(), "1"); return question(exclusive(), "1") }},
+	{"create beside a live one", func(s *stage) any { s.running(exclusive(), "1"); return question(exclusive(), "2") }},
+	{"create in a full mailbox", func(s *stage) any { s.pending(capped(), "1"); return question(capped(), "2") }},
+
+	{"get", func(s *stage) any { return get{retried(), s.running(retried(), "1")} }},
+	{"get what is not there", func(s *stage) any { return get{lasting("s"), question(lasting("s"), "1").ID} }},
+	{"has pending", func(s *stage) any { s.pending(lasting("s"), "1"); return look{lasting("s"), box} }},
+	{"has nothing pending", func(s *stage) any { s.running(lasting("s"), "1"); return look{lasting("s"), box} }},
+
+	{"claim", func(s *stage) any {
+		s.pending(lasting("s"), "1")
+		s.pending(lasting("s"), "2")
+		return poll(1, lasting("s"))
+	}},
+	{"claim from four stores", func(s *stage) any {
+		for _, key := range []string{"1", "2", "3"} {
+			s.pending(lasting("s"), key)
+			s.pending(retried(), key)
+		}
+		s.pending(exclusive(), "1")
+		return poll(2, lasting("s"), capped(), retried(), exclusive())
+	}},
+	{"claim nothing", func(s *stage) any { s.running(lasting("s"), "1"); return poll(2, lasting("s"), retried()) }},
+	{"claim again", func(s *stage) any {
+		s.pending(retried(), "1")
+		s.pending(retried(), "2")
+		s.must(poll(1, retried()))
+		return poll(1, retried())
+	}},
+
+	{"extend", func(s *stage) any {
+		return backends.Extend{Terms: lasting("s"), ID: s.running(lasting("s"), "1"), Attempt: 1}
+	}},
+	{"extend what may lapse", func(s *stage) any {
+		return backends.Extend{Terms: exclusive(), ID: s.running(exclusive(), "1"), Attempt: 1}
+	}},
+	{"extend what is pending", func(s *stage) any {
+		return backends.Extend{Terms: lasting("s"), ID: s.pending(lasting("s"), "1"), Attempt: 1}
+	}},
+
+	{"end", func(s *stage) any { return answer(lasting("s"), s.running(lasting("s"), "1"), 1) }},
+	{"end what may lapse", func(s *stage) any { return answer(exclusive(), s.running(exclusive(), "1"), 1) }},
+	{"end before any claim", func(s *stage) any { return answer(exclusive(), s.pending(exclusive(), "1"), 0) }},
+	{"end at another attempt", func(s *stage) any { return answer(retried(), s.running(retried(), "1"), 2) }},
+	{"end what has ended", func(s *stage) any {
+		id := s.running(lasting("s"), "1")
+		s.must(givingUp(lasting("s"), id))
+		return answer(lasting("s"), id, 1)
+	}},
+	{"give up", func(s *stage) any { return givingUp(retried(), s.running(retried(), "1")) }},
+	{"give up before any claim", func(s *stage) any { return givingUp(lasting("s"), s.pending(lasting("s"), "1")) }},
+}

@@ -1,0 +1,146 @@
+package proof_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// shape is what an answer says but for the times at which things happened: these are told by how far deadlines
+// are from them.
+func (c *call) shape() string {
+	switch op := c.op.(type) {
+	case backends.End:
+		return endShape(op, c.err)
+	case backends.Claim:
+		if c.err == nil {
+			return claimShape(c.claimed)
+		}
+	case look:
+		if c.err == nil {
+			return fmt.Sprint(c.pending)
+		}
+	case backends.Create, get:
+		if c.err == nil {
+			return recordShape(c.rec)
+		}
+	}
+	return errorShape(c.err)
+}
+
+// endShape takes the answer to one's own repeat for what it is.
+func endShape(op backends.End, err error) string {
+	var ended *backends.EndedError
+	if errors.As(err, &ended) && repeats(op, ended.Record) {
+		return "ended"
+	}
+	if err == nil {
+		return "ended"
+	}
+	return errorShape(err)
+}
+
+// repeats is the rule by which callers tell that an ending is their own.
+func repeats(op backends.End, stored backends.Record) bool {
+	return stored.Status == op.Outcome && stored.Error == op.Error && (op.GiveUp ||
+		stored.Attempt == op.Attempt && stored.Codec == op.Codec && bytes.Equal(stored.Payload, op.Payload))
+}
+
+func claimShape(claimed []backends.Claimed) string {
+	var text strings.Builder
+	for i, from := range claimed {
+		fmt.Fprintf(&text, "store %d:\n", i)
+		for _, rec := range from.Records {
+			fmt.Fprintln(&text, " ", recordShape(rec))
+		}
+		for _, err := range from.Errs {
+			fmt.Fprintln(&text, " ", errorShape(err))
+		}
+	}
+	return text.String()
+}
+
+func errorShape(err error) string {
+	var ended *backends.EndedError
+	var busy *backends.BusyError
+	var corrupt *backends.CorruptError
+	switch {
+	case err == nil:
+		return "done"
+	case errors.As(err, &ended):
+		return "error: has ended: " + recordShape(ended.Record)
+	case errors.As(err, &busy):
+		return "error: busy with " + busy.ID
+	case errors.As(err, &corrupt):
+		return "error: corrupt " + corrupt.ID
+	}
+	for _, known := range []error{backends.ErrNotFound, backends.ErrStaleClaim, backends.ErrFull, context.Canceled} {
+		if errors.Is(err, known) {
+			return "error: " + known.Error()
+		}
+	}
+	return "failure"
+}
+
+func recordShape(r backends.Record) string {
+	live := "for ever"
+	if !r.Ended() {
+		live = fmt.Sprint(r.Deadline.Sub(r.UpdatedAt), " and ", r.LastDeadline.Sub(r.Deadline))
+	}
+	return fmt.Sprintf("%s in %q: %s at attempt %d for %s, error %q, %s payload %q, started %v", r.ID, r.Mailbox, r.Status,
+		r.Attempt, live, r.Error, r.Codec, r.Payload, !r.StartedAt.IsZero())
+}
+
+// storageShape is all that is stored under a prefix: each key with what it holds and how long it will live, to the
+// minute. What is stored by no known request, or for ever, shows as a difference to a storage that has only what
+// should be there.
+func storageShape(t *testing.T, client *redis.Client, b backends.Backend, prefix string) string {
+	t.Helper()
+	var lines []string
+	keys := client.Scan(t.Context(), 0, prefix+"*", 1000).Iterator()
+	for keys.Next(t.Context()) {
+		key := keys.Val()
+		ttl := client.PTTL(t.Context(), key).Val()
+		if ttl < 0 {
+			t.Errorf("%s has no time to live", key)
+		}
+		ttl = ttl.Round(time.Minute)
+		lines = append(lines, fmt.Sprintf("%s for %v: %s", strings.TrimPrefix(key, prefix), ttl,
+			keyShape(t, client, b, prefix, key)))
+	}
+	if err := keys.Err(); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(lines)
+	return strings.Join(slices.Compact(lines), "\n")
+}
+
+func keyShape(t *testing.T, client *redis.Client, b backends.Backend, prefix, key string) string {
+	t.Helper()
+	_, after, _ := strings.Cut(key, "}:")
+	parts := strings.SplitN(after, "/", 3)
+	switch parts[1] {
+	case "r":
+		rec, err := b.Get(t.Context(), parts[0], parts[2])
+		if err != nil {
+			return err.Error()
+		}
+		return recordShape(rec)
+	case "q", "l":
+		members := client.ZRange(t.Context(), key, 0, -1).Val()
+		for i, member := range members {
+			members[i] = member[max(0, len(member)-30):]
+		}
+		return fmt.Sprint(members)
+	}
+	return strings.ReplaceAll(client.Get(t.Context(), key).Val(), prefix, "")
+}
