@@ -7,7 +7,8 @@
 -- Returns  nil when there is nothing, else {now, then for each request its store's number, id and record, and
 --          for each that had to be passed over its store's number negated, its id or '', and why}. A record is as the
 --          claim found it: one that is claimable became running by it, with the next attempt.
-if redis.call('EXISTS', unpack(KEYS)) == 0 then return nil end
+local present = redis.call('EXISTS', unpack(KEYS))
+if present == 0 then return nil end
 
 --@prelude
 local us, now = clock()
@@ -34,11 +35,8 @@ local function repeat_claim(memo)
   return reply
 end
 
-local memo = redis.call('GET', KEYS[1])
-if memo then return repeat_claim(memo) end
-
 -- Adds to found the claimable requests among a queue's scores from low to high, up to limit, and to gone what does not
--- belong there any more. Returns nothing if the queue cannot be read.
+-- belong there any more. Returns how many entries it looked at, or nothing if the queue cannot be read.
 local function look(number, records, limit, queue, low, high, found, gone)
   local examined, count = 0, 0
   repeat
@@ -63,7 +61,7 @@ local function look(number, records, limit, queue, low, high, found, gone)
     end
     examined = examined + #members
   until #members < limit or count >= limit or examined >= max_examined
-  return true
+  return examined
 end
 
 -- Of the pending and the lapsed requests of a store, those that have been claimable longest, up to limit.
@@ -74,17 +72,31 @@ local function longest(found, limit)
   return found
 end
 
-local claims, gone = {}, {}
-local any_lapsing = redis.call('EXISTS', unpack(KEYS, 2 + #ARGV)) > 0
+-- What each store has in its queue, or false if that cannot be read, and what is to leave the queues.
+local found, gone, seen = {}, {}, 0
+local records, limits = {}, {}
 for number, terms in ipairs(ARGV) do
   local name, limit = string.match(terms, '^(%S+) (%d+)')
-  local records, lapsing, found = start .. name .. '/r/', KEYS[1 + #ARGV + number], {}
-  limit = tonumber(limit)
-  if look(number, records, limit, KEYS[1 + number], now, '+inf', found, gone)
-    and (not any_lapsing or look(number, records, limit, lapsing, '-inf', '(' .. now, found, gone)) then
-    for _, request in ipairs(longest(found, limit)) do
-      request.lapsing = lapsing
-      claims[#claims + 1] = request
+  records[number], limits[number], found[number] = start .. name .. '/r/', tonumber(limit), {}
+  local examined = look(number, records[number], limits[number], KEYS[1 + number], now, '+inf', found[number], gone)
+  if not examined then
+    found[number] = false
+  elseif examined > 0 then
+    seen = seen + 1
+  end
+end
+
+-- If these queues are all that is there, as mostly, there is neither a memo nor a claim that could have lapsed.
+if seen < present then
+  local memo = redis.call('GET', KEYS[1])
+  if memo then
+    reply = {us}
+    return repeat_claim(memo)
+  end
+  for number, requests in ipairs(found) do
+    local lapsing = KEYS[1 + #ARGV + number]
+    if requests and not look(number, records[number], limits[number], lapsing, '-inf', '(' .. now, requests, gone) then
+      found[number] = false
     end
   end
 end
@@ -102,8 +114,9 @@ local function claim(request)
   if attempt < tonumber(max_attempts) then
     last = digits(us + running + pending)
     marker_ttl, record_ttl = milliseconds(running + pending), milliseconds(running + pending + retention)
-    redis.call('ZADD', request.lapsing, deadline, lapsing_member(last, request.id))
-    keep_for(request.lapsing, milliseconds(running + pending + queue_slack))
+    local lapsing = KEYS[1 + #ARGV + request.number]
+    redis.call('ZADD', lapsing, deadline, lapsing_member(last, request.id))
+    keep_for(lapsing, milliseconds(running + pending + queue_slack))
   end
   attempt = string.format('%04d', attempt)
   redis.call('SET', request.key, '1r' .. attempt .. deadline .. last .. created_of(record) .. now .. now .. after_head(record),
@@ -114,7 +127,11 @@ local function claim(request)
   memo_ttl = math.max(memo_ttl, tonumber(store_memo_ttl))
 end
 
-for _, request in ipairs(claims) do claim(request) end
+for number, requests in ipairs(found) do
+  if requests then
+    for _, request in ipairs(longest(requests, limits[number])) do claim(request) end
+  end
+end
 for _, stale in ipairs(gone) do redis.call('ZREM', stale[1], stale[2]) end
 if memo_ttl > 0 then redis.call('SET', KEYS[1], lines, 'PX', memo_ttl) end
 return reply

@@ -20,16 +20,17 @@ if give_up == '1' then
 end
 if digits_of_attempt(record) ~= attempt then return {us, 'stale'} end
 
--- The first write is one that a server without memory left allows: after it, it allows the SET.
 local deadline, last = deadline_of(record), last_deadline_of(record)
 if attempt == '0000' then
   redis.call('ZREM', sibling(record_key, 'q', mailbox_of(record)), id)
 elseif last > deadline then
   redis.call('ZREM', sibling(record_key, 'l', mailbox_of(record)), lapsing_member(last, id))
-else
-  redis.call('PEXPIRE', record_key, ttl)
 end
-redis.call('SET', record_key, '1e' .. attempt .. deadlines_and_created(record) .. now .. started_and_mailbox(record)
-  .. ending .. body, 'PX', ttl)
+local ended = '1e' .. attempt .. deadlines_and_created(record) .. now .. started_and_mailbox(record) .. ending .. body
+local written = redis.pcall('SET', record_key, ended, 'PX', ttl)
+if written.err then -- a server without memory left allows it after a write that needs none
+  redis.call('PEXPIRE', record_key, ttl)
+  redis.call('SET', record_key, ended, 'PX', ttl)
+end
 wake(ARGV[7], ARGV[8], ARGV[9])
 return {us, 'ok'}
