@@ -161,6 +161,10 @@ type Extend struct {
 	Terms
 	ID      string
 	Attempt int
+
+	// Mailbox is the request's, or "" if the caller does not know it. It helps an engine that wants to know all that
+	// an operation touches before it begins; no result depends on it.
+	Mailbox string
 }
 
 // End is the last word on a request.

@@ -11,7 +11,7 @@ import (
 )
 
 // The operations here change a request that r names with its ID and Attempt; of r they read only these and, where
-// said, Payload. When several reasons refuse it is, in this order, [ErrNotFound], [ErrEnded], [ErrStaleClaim].
+// said, Payload; Extend hands Mailbox on, too, as a hint. When several reasons refuse it is, in this order, [ErrNotFound], [ErrEnded], [ErrStaleClaim].
 //
 // An ending may be repeated, from any node: the same attempt, outcome and content again is the first one's
 // success.
@@ -28,7 +28,8 @@ func (s *PendingStore[T]) Extend(ctx context.Context, r *Request[T]) error {
 	if err := checkRequest(r); err != nil {
 		return s.failed("extend", "", err)
 	}
-	if err := s.backend.Extend(ctx, backends.Extend{Terms: s.terms, ID: r.ID, Attempt: r.Attempt}); err != nil {
+	if err := s.backend.Extend(ctx, backends.Extend{Terms: s.terms, ID: r.ID, Attempt: r.Attempt,
+		Mailbox: r.Mailbox}); err != nil {
 		return s.failed("extend", r.ID, err)
 	}
 	return nil

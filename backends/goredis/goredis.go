@@ -217,7 +217,12 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
 		pending = 0
 	}
 	last := e.RunningTimeout + pending
-	_, err := b.decide(ctx, extendScript, e.ID, []string{k.record(e.ID)}, e.ID, attempt(e.Attempt), micros(e.RunningTimeout),
+	keys := []string{k.record(e.ID)}
+	if backends.Partition(e.Mailbox) == backends.PartitionOf(e.ID) {
+		// The script knows these itself. A Cluster has to, while their slot moves to another node.
+		keys = append(keys, k.lapsing(e.Mailbox), k.marker(e.Mailbox))
+	}
+	_, err := b.decide(ctx, extendScript, e.ID, keys, e.ID, attempt(e.Attempt), micros(e.RunningTimeout),
 		micros(pending), millis(last+e.Retention), millis(last+queueSlack), millis(last), flag(e.Exclusive))
 	return err
 }

@@ -36,3 +36,17 @@ func TestConformanceOnRedis(t *testing.T) {
 		return newBackend(t, client, &goredis.Options{Prefix: backends.NewID(t.Name()) + ":"})
 	})
 }
+
+func TestConformanceWithAutoPipeline(t *testing.T) {
+	server := redistest.Start(t)
+	for name, mode := range map[string]goredis.AutoPipeline{
+		"half duplex": goredis.AutoPipelineHalfDuplex, "full duplex": goredis.AutoPipelineFullDuplex,
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := server.Client(t)
+			backendtest.Run(t, func(t *testing.T) backends.Backend {
+				return newBackend(t, client, &goredis.Options{Prefix: backends.NewID(t.Name()) + ":", AutoPipeline: mode})
+			})
+		})
+	}
+}

@@ -39,6 +39,13 @@ func New(c Config) (*Handler, error) {
 // shuts down: http.Server.RegisterOnShutdown(handler.Drain).
 func (h *Handler) Drain() { h.drain() }
 
+// Parked returns how many requests are parked now, for metrics.
+func (h *Handler) Parked() int {
+	h.waits.mu.Lock()
+	defer h.waits.mu.Unlock()
+	return h.waits.all
+}
+
 // NewServer returns a server for a handler, with limits on what a slow or hostile client can hold: headers have 10
 // s and 64 KiB, an idle connection 2 min. Bodies and answers have the limits of [Config]. When it shuts down it
 // drains the handler.

@@ -5,14 +5,19 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
@@ -60,14 +65,14 @@ func TestParkedWaitsAreBounded(t *testing.T) {
 		})
 	}
 	hold("daemon-"+laptop, "/api/daemon/heartbeat?wait=50s")
-	w.eventually("one is parked", func() bool { return parked() == 1 })
+	w.eventually("one is parked", func() bool { return w.handler.Parked() == 1 })
 	r := w.read("/ping", id+"?wait=1s")
 	if r.status != 429 || r.header.Get("Retry-After") == "" {
 		t.Errorf("one more: %d, Retry-After %q", r.status, r.header.Get("Retry-After"))
 	}
 	w.want("without a wait", w.read("/ping", id), 200)
 	hold("daemon-"+phone, "/api/daemon/heartbeat?wait=50s")
-	w.eventually("two are parked", func() bool { return parked() == 2 })
+	w.eventually("two are parked", func() bool { return w.handler.Parked() == 2 })
 	w.want("one too many for all", w.send("daemon-tablet", "POST", "/api/daemon/heartbeat?wait=1s", `{"runtime_id":"tablet"}`), 429)
 }
 
@@ -79,17 +84,11 @@ func TestDrainingAnswersWhoIsParked(t *testing.T) {
 	go func() {
 		answered <- w.send("daemon-"+phone, "POST", "/api/daemon/heartbeat?wait=50s", `{"runtime_id":"`+phone+`"}`)
 	}()
-	w.eventually("both are parked", func() bool { return parked() == 2 })
+	w.eventually("both are parked", func() bool { return w.handler.Parked() == 2 })
 	w.handler.Drain()
 	w.want("one", <-answered, 200)
 	w.want("the other", <-answered, 200)
 	w.want("a new wait", w.read("/ping", id+"?wait=50s"), 200, `"status":"pending"`)
-}
-
-// parked counts the goroutines that wait for something to happen to a request or a mailbox.
-func parked() int {
-	stacks := make([]byte, 1<<20)
-	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "pending.watcher.wait(")
 }
 
 // A client that sends a byte now and then, or never ends its body, is cut off.
@@ -180,4 +179,61 @@ func TestAConfigThatLacksSomethingIsRefused(t *testing.T) {
 	if err != nil || h.MaxWaits == 0 || h.MaxRuntimeWaits == 0 || h.MaxBody == 0 || h.BodyTimeout == 0 || h.Logger == nil {
 		t.Errorf("defaults: %+v, %v", h, err)
 	}
+}
+
+// Ten thousand heartbeats are held by one node, without a network so that only the node is put to the test.
+func TestTenThousandParkedWaits(t *testing.T) {
+	const n = 10_000
+	stores, err := skills.New(memory.New())
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: anyone{}, Library: &library{},
+		Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := heapInUse()
+	var held sync.WaitGroup
+	statuses := make([]int, n)
+	for i := range n {
+		held.Go(func() {
+			r := httptest.NewRequest("POST", "/api/daemon/heartbeat?wait=50s", strings.NewReader(fmt.Sprintf(`{"runtime_id":"runtime-%d"}`, i)))
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			statuses[i] = w.Code
+		})
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for handler.Parked() < n && time.Now().Before(deadline) {
+		<-time.After(5 * time.Millisecond)
+	}
+	t.Logf("%d parked waits take %d KiB each", handler.Parked(), (heapInUse()-before)/n/1024)
+	if handler.Parked() != n {
+		t.Errorf("%d of %d are parked", handler.Parked(), n)
+	}
+	handler.Drain()
+	held.Wait()
+	if i := slices.IndexFunc(statuses, func(status int) bool { return status != http.StatusOK }); i >= 0 {
+		t.Errorf("wait %d was answered %d", i, statuses[i])
+	}
+	if handler.Parked() != 0 {
+		t.Errorf("%d are still counted as parked", handler.Parked())
+	}
+}
+
+// anyone lets everyone in.
+type anyone struct{}
+
+func (anyone) Requester(*http.Request, string) (skillshttp.Requester, error) {
+	return skillshttp.Requester{Role: skillshttp.RoleOwner}, nil
+}
+
+func (anyone) Daemon(*http.Request, string) (bool, error) { return true, nil }
+
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
 }

@@ -1,5 +1,7 @@
 -- Gives a running request a new deadline.
 -- KEYS[1]  the record
+-- KEYS     if the caller knows the mailbox, its lapsing claims and its exclusive marker, so that a cluster refuses the
+--          call (TRYAGAIN) while it moves them and only some have arrived
 -- ARGV     id, attempt in 4 digits, running timeout, pending timeout or 0 for the last attempt, the times to live of the
 --          record, of the lapsing claims and of the exclusive marker, exclusive or not
 -- Returns  {now, 'ok'}, {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'} or {now, 'corrupt', why}
