@@ -263,6 +263,37 @@ func (r *rig) do(client redis.UniversalClient, words ...any) {
 	}
 }
 
+// A record arrives at its slot's new node before the queue that its claim has to move in.
+func TestClusterExtendWaitsForAllOfAMailbox(t *testing.T) {
+	c := redistest.StartCluster(t)
+	r := newRig(t, c.Client(t))
+	mailbox := mailboxesOf(0, 1)[0]
+	terms := lasting("s")
+	terms.MaxAttempts = 2
+	r.create(terms, mailbox)
+	rec := r.claim(terms, mailbox, 1)[0]
+	source, target := c.Masters[0].Client(t), c.Masters[1].Client(t)
+	slot := slotOf(mailbox)
+	r.do(target, "cluster", "setslot", slot, "importing", source.ClusterMyID(t.Context()).Val())
+	r.do(source, "cluster", "setslot", slot, "migrating", target.ClusterMyID(t.Context()).Val())
+	for _, key := range source.ClusterGetKeysInSlot(t.Context(), slot, 10).Val() {
+		if strings.Contains(key, "/r/") {
+			r.moveKeys(source, c.Masters[1].Addr, []string{key})
+		}
+	}
+	err := r.b.Extend(t.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: 1, Mailbox: mailbox})
+	if err == nil || !strings.Contains(err.Error(), "TRYAGAIN") {
+		t.Errorf("with half of the mailbox moved: got %v, want TRYAGAIN", err)
+	}
+	if n := target.ClusterCountKeysInSlot(t.Context(), slot).Val(); n != 1 {
+		t.Errorf("the new node has %d keys of the slot, want the record alone", n)
+	}
+	r.migrate(c, slot, c.Masters[0], c.Masters[1])
+	if err := r.b.Extend(t.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: 1, Mailbox: mailbox}); err != nil {
+		t.Errorf("once all has moved: %v", err)
+	}
+}
+
 func TestClusterFailsOverUnderLoad(t *testing.T) {
 	c := redistest.StartCluster(t)
 	r := newRig(t, c.Client(t))
