@@ -174,7 +174,7 @@ func keysOf(t testing.TB, mailbox string) []string {
 	_, _ = b.HasPending(ctx, terms.Store, mailbox)
 	_, _ = b.Claim(ctx, heartbeat(mailbox, 1, lasting("local_skill:list"), lasting("local_skill:import"),
 		lasting("ping"), terms, lasting("model_list")))
-	_ = b.Extend(ctx, backends.Extend{Terms: terms, ID: c.ID, Attempt: 1})
+	_ = b.Extend(ctx, backends.Extend{Terms: terms, ID: c.ID, Attempt: 1, Mailbox: mailbox})
 	_, _ = b.End(ctx, report(terms, c.ID, 1))
 	_, _ = b.Get(ctx, terms.Store, c.ID)
 	return recorder.keys
@@ -200,7 +200,7 @@ func FuzzClusterKeepsAMailboxInOneSlot(f *testing.F) {
 func checkOneSlot(t *testing.T, mailbox string) int {
 	t.Helper()
 	keys := keysOf(t, mailbox)
-	if len(keys) != 4+2+7+1+1+1 {
+	if len(keys) != 4+2+11+3+1+1 {
 		t.Fatalf("got %d keys, want those of six operations", len(keys))
 	}
 	for _, key := range keys {
