@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -53,7 +52,7 @@ func TestAnIDThatIsUsedAgainIsInTheQueue(t *testing.T) {
 	onFakeTime(t, func(s *stage) {
 		terms := shortLived(1)
 		id := s.pending(terms, "1")
-		time.Sleep(25 * tick) // it has timed out and is gone, its entry in the queue is not
+		pass(25 * tick) // it has timed out and is gone, its entry in the queue is not
 		s.pending(terms, "1")
 		if got := s.poll(terms, "claim"); len(got) != 1 || got[0] != id {
 			s.Errorf("claimed %v, want %s", got, id)
@@ -66,7 +65,7 @@ func TestAnIDThatIsUsedAgainIsClaimedOnce(t *testing.T) {
 		terms := shortLived(2)
 		id := s.pending(terms, "1")
 		s.poll(terms, "first claim")
-		time.Sleep(30 * tick) // it has lapsed and timed out and is gone, its entry among the lapsed is not
+		pass(30 * tick) // it has lapsed and timed out and is gone, its entry among the lapsed is not
 		s.pending(terms, "1")
 		if got := s.poll(terms, "second claim"); len(got) != 1 || got[0] != id {
 			s.Errorf("claimed %v, want %s once", got, id)
@@ -82,7 +81,7 @@ func TestALapsedRequestOutlivesAPolicyOfOneAttempt(t *testing.T) {
 		terms := shortLived(3)
 		id := s.pending(terms, "1")
 		s.poll(terms, "first claim")
-		time.Sleep(6 * tick)
+		pass(6 * tick)
 		if !s.must(look{shortLived(1), box}).pending {
 			s.Fatal("a lapsed request cannot be claimed")
 		}
@@ -96,7 +95,7 @@ func TestAQueueOfShortLivedRequestsDoesNotGrow(t *testing.T) {
 	onMini(t, func(s *stage, mini *miniredis.Miniredis) {
 		for i := range 50 {
 			s.pending(shortLived(1), strconv.Itoa(i))
-			time.Sleep(50 * tick) // all before have timed out and are gone, the queue is not
+			pass(50 * tick) // all before have timed out and are gone, the queue is not
 		}
 		for _, key := range mini.Keys() {
 			if entries, err := mini.ZMembers(key); err == nil && len(entries) > 20 {

@@ -3,7 +3,6 @@ package proof_test
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/pendingq/pendingq/backends"
 )
@@ -14,9 +13,9 @@ func TestAnExtendedRequestStaysExclusive(t *testing.T) {
 		terms := shortLived(1)
 		terms.Exclusive = true
 		id := s.running(terms, "1")
-		time.Sleep(4 * tick)
+		pass(4 * tick)
 		s.must(backends.Extend{Terms: terms, ID: id, Attempt: 1})
-		time.Sleep(3 * tick) // past the deadline of the claim, not of the extension
+		pass(3 * tick) // past the deadline of the claim, not of the extension
 		if _, err := s.b.Create(s.Context(), question(terms, "2")); !errors.Is(err, backends.ErrBusy) {
 			s.Errorf("a second request: got %v, want ErrBusy", err)
 		}

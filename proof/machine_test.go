@@ -102,7 +102,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 func (m *machine) withTime() map[string]func(*rapid.T) {
 	actions := m.actions()
 	actions["let time pass"] = func(rt *rapid.T) {
-		time.Sleep(tick * time.Duration(rapid.IntRange(1, 30).Draw(rt, "ticks")))
+		pass(tick * time.Duration(rapid.IntRange(1, 30).Draw(rt, "ticks")))
 	}
 	actions["reach a deadline"] = m.reachDeadline
 	return actions
@@ -142,12 +142,12 @@ func exactly(r backends.Record) string {
 }
 
 // align lets time pass until it is a whole tick.
-func align() { time.Sleep(tick - time.Duration(time.Now().UnixNano())%tick) }
+func align() { pass(tick - time.Duration(time.Now().UnixNano())%tick) }
 
 // tick makes the time of what happens next its own.
 func (m *machine) tick() {
 	if m.exact {
-		time.Sleep(tick)
+		pass(tick)
 	}
 }
 
@@ -276,7 +276,7 @@ func (m *machine) reachDeadline(rt *rapid.T) {
 		rt.Skip("it has none")
 	}
 	for _, wait := range []time.Duration{wait, time.Microsecond} {
-		time.Sleep(wait)
+		pass(wait)
 		m.both(r)
 		m.both(look{r.Terms, rec.Mailbox})
 		switch rapid.IntRange(0, 5).Draw(rt, "there") {

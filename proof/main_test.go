@@ -3,6 +3,7 @@ package proof_test
 import (
 	"flag"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -15,3 +16,6 @@ var (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// pass lets time go by, which in most tests is fake.
+func pass(d time.Duration) { <-time.After(d) }

@@ -75,6 +75,7 @@ func about(name, neighbour string, noScript bool) cutproxy.Rule {
 }
 
 func TestLostReplyMatrix(t *testing.T) {
+	redistest.Need(t)
 	table := &table{cells: map[string]string{}}
 	t.Run("setups", func(t *testing.T) {
 		for _, s := range setups {

@@ -36,6 +36,12 @@ func Start(t testing.TB, config ...string) *Server {
 	}
 }
 
+// Need skips the test, or fails it, where Start would because no redis-server is installed.
+func Need(t testing.TB) {
+	t.Helper()
+	executable(t)
+}
+
 // start starts one server on a free port.
 func start(t testing.TB, path string, config ...string) (*Server, error) {
 	ports, err := freePorts(1)
