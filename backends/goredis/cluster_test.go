@@ -294,6 +294,31 @@ func TestClusterExtendWaitsForAllOfAMailbox(t *testing.T) {
 	}
 }
 
+// Sharded subscriptions end when their slot moves: those who wait follow it.
+func TestClusterWaitersFollowTheirSlot(t *testing.T) {
+	c := redistest.StartCluster(t)
+	client := c.Client(t)
+	store, mailbox := newJobs(t, client, &goredis.Options{PollInterval: patient}), mailboxesOf(0, 1)[0]
+	claimed := make(chan error, 1)
+	go func() {
+		_, err := store.AwaitPending(t.Context(), mailbox)
+		claimed <- err
+	}()
+	listened := func(master int) bool {
+		channels, err := c.Masters[master].Client(t).PubSubShardChannels(t.Context(), "*").Result()
+		return err == nil && len(channels) == 1
+	}
+	eventually(t, "the waiter listens", func() bool { return listened(0) })
+	newRig(t, client).migrate(c, slotOf(mailbox), c.Masters[0], c.Masters[1])
+	eventually(t, "the waiter listens where its slot is now", func() bool { return listened(1) })
+	if _, err := store.Create(t.Context(), mailbox, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-claimed; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestClusterFailsOverUnderLoad(t *testing.T) {
 	c := redistest.StartCluster(t)
 	r := newRig(t, c.Client(t))
