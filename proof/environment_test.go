@@ -22,7 +22,7 @@ import (
 type environment struct {
 	b       backends.Backend
 	proxy   *cutproxy.Proxy   // nil where nothing lies in between
-	control *redis.Client     // goes past the proxy
+	control []*redis.Client   // of each server, past the proxy
 	server  *redistest.Server // nil unless it is to be killed
 	every   int64             // a fault comes after so many operations
 	pace    time.Duration     // of sessions
@@ -69,6 +69,24 @@ func realEnvironment(t *testing.T) *environment {
 	return redisEnvironment(t, time.Millisecond, func(opts redis.Options) *redis.Client { return server.ClientWith(t, opts) })
 }
 
+// clusterEnvironment has three masters, and six mailboxes at a time are somewhere on them.
+func clusterEnvironment(t *testing.T) *environment {
+	cluster := redistest.StartCluster(t)
+	proxy := cutproxy.New()
+	t.Cleanup(proxy.Close)
+	client := cluster.ClientWith(t, redis.ClusterOptions{Dialer: proxy.Dial, PoolSize: 64, MinRetryBackoff: time.Millisecond,
+		MaxRetryBackoff: 4 * time.Millisecond})
+	b, err := goredis.New(client, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := &environment{b: b, pace: 2 * time.Millisecond, proxy: proxy}
+	for _, master := range cluster.Masters {
+		env.control = append(env.control, master.Client(t))
+	}
+	return env
+}
+
 func redisEnvironment(t *testing.T, pace time.Duration, connect func(redis.Options) *redis.Client) *environment {
 	proxy := cutproxy.New()
 	t.Cleanup(proxy.Close)
@@ -78,7 +96,7 @@ func redisEnvironment(t *testing.T, pace time.Duration, connect func(redis.Optio
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &environment{b: b, pace: pace, proxy: proxy, control: connect(redis.Options{})}
+	return &environment{b: b, pace: pace, proxy: proxy, control: []*redis.Client{connect(redis.Options{})}}
 }
 
 // disturbances changes whenever a reply may have been lost.
@@ -121,10 +139,14 @@ func (e *environment) inject(turn int64) {
 	switch turn % 5 {
 	case 0:
 		e.flushes.Add(1)
-		_ = e.control.ScriptFlush(ctx).Err()
+		for _, server := range e.control {
+			_ = server.ScriptFlush(ctx).Err()
+		}
 	case 1:
 		e.kills.Add(1)
-		_ = e.control.Do(ctx, "client", "kill", "type", "normal").Err()
+		for _, server := range e.control {
+			_ = server.Do(ctx, "client", "kill", "type", "normal").Err()
+		}
 	default:
 		e.cuts.Add(1)
 		e.proxy.Cut(e.proxy.Left()+1+rand.IntN(4), cutproxy.Scripts)

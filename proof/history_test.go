@@ -20,6 +20,7 @@ func TestHistories(t *testing.T) {
 		{"miniredis", *operations / 40, *faults / 10, miniEnvironment},
 		{"redis", *operations, *faults, realEnvironment},
 		{"killed redis", *operations / 10, *faults / 20, killedEnvironment},
+		{"cluster", *operations / 5, *faults / 5, clusterEnvironment},
 	} {
 		t.Run(world.name, func(t *testing.T) {
 			env := world.open(t)
