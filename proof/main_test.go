@@ -11,7 +11,7 @@ import (
 var (
 	operations = flag.Int("ops", 25_000, "how many operations the histories have on a real Redis and in memory; on miniredis it is a fortieth, on a Redis that is killed a tenth, on a cluster a fifth")
 	faults     = flag.Int("faults", 60, "how many faults are injected between client and server while the histories are made, beside workers that die or stall")
-	matrixFile = flag.String("matrix", "", "the file that the lost-reply matrix is written to, as a table in Markdown")
+	matrixFile = flag.String("matrix", "", "the file that the lost-reply matrix is written to, as a table in Markdown; it is complete then, on a cluster, too")
 	mutateAll  = flag.Bool("mutations", false, "make all mutations, not only the quick ones")
 )
 

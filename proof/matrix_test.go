@@ -2,7 +2,9 @@ package proof_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
@@ -17,18 +19,53 @@ import (
 	"github.com/pendingq/pendingq/proof/cutproxy"
 )
 
-// The lost-reply matrix: each scenario, through each setup, with each of its replies lost 0 to 4 times. In each
+// The lost-reply matrix: each scenario, on each ground and setup, with each of its replies lost 0 to 4 times. In each
 // cell the operation is to have one effect, and the answer that it has undisturbed; or an error after which it is
 // repeated and has it then.
 
 // maxCuts is one more than go-redis repeats a command by default, so that the caller has to.
 const maxCuts = 4
 
-// setup is a way to reach a server. A Cluster's would be another element of setups.
+// ground is what labs stand on. Its setups are tried one after another, since they make it forget its scripts.
+type ground struct {
+	name    string
+	start   func(*testing.T) dialler
+	setups  []setup
+	sampled bool // not all is tried unless the flag -matrix asks for all
+}
+
+// trials are the scenarios that each setup is tried in, and how many losses of each reply.
+type trials struct {
+	scenarios []scenario
+	cuts      []int
+}
+
+func (g ground) trials() trials {
+	if g.sampled && *matrixFile == "" {
+		return sample
+	}
+	return trials{scenarios, []int{0, 1, 2, 3, maxCuts}}
+}
+
+// sample is quick: a third of the scenarios, another one in each run, so that in time all are tried.
+var sample = trials{everyThird(scenarios, rand.IntN(3)), []int{1, maxCuts}}
+
+func everyThird(all []scenario, from int) (some []scenario) {
+	for i := from; i < len(all); i += 3 {
+		some = append(some, all[i])
+	}
+	return some
+}
+
+// dialler makes a client for a setup on a ground, closed with the test.
+type dialler func(*testing.T, setup, redis.UniversalOptions) redis.UniversalClient
+
+// setup is a way to use a ground.
 type setup struct {
 	name      string
 	pipeline  goredis.AutoPipeline
 	positions []position
+	oldMap    bool // the client believes that the slots of each master are the next one's
 }
 
 // position is a reply that can be lost.
@@ -40,18 +77,24 @@ type position struct {
 
 var (
 	alone = []position{
-		{"script by hash", false, about("EVALSHA", "", false)},
-		{"unknown hash", true, about("EVALSHA", "", true)},
-		{"script in full", true, about("EVAL", "", false)},
+		{"script by hash", false, about("EVALSHA", "", executed)},
+		{"unknown hash", true, about("EVALSHA", "", "-NOSCRIPT")},
+		{"script in full", true, about("EVAL", "", executed)},
 	}
+	redirected  = append(alone[:len(alone):len(alone)], position{"redirection", false, about("EVALSHA", "", "-MOVED")})
 	amongOthers = append(alone[:len(alone):len(alone)],
-		position{"the one before in the pipeline", false, about("EVALSHA", before, false)},
-		position{"the one after in the pipeline", false, about("EVALSHA", after, false)})
+		position{"the one before in the pipeline", false, about("EVALSHA", before, executed)},
+		position{"the one after in the pipeline", false, about("EVALSHA", after, executed)})
 
-	setups = []setup{
-		{"standalone", goredis.AutoPipelineOff, alone},
-		{"standalone, pipelined half-duplex", goredis.AutoPipelineHalfDuplex, amongOthers},
-		{"standalone, pipelined full-duplex", goredis.AutoPipelineFullDuplex, amongOthers},
+	alike = []setup{
+		{name: "each by itself", positions: alone},
+		{name: "pipelined half-duplex", pipeline: goredis.AutoPipelineHalfDuplex, positions: amongOthers},
+		{name: "pipelined full-duplex", pipeline: goredis.AutoPipelineFullDuplex, positions: amongOthers},
+	}
+	grounds = []ground{
+		{"standalone", onStandalone, alike, false},
+		{"cluster", onCluster, append(alike[:len(alike):len(alike)],
+			setup{name: "by an old map of slots", positions: redirected, oldMap: true}), true},
 	}
 )
 
@@ -61,8 +104,11 @@ const (
 	after  = "neighbour-2"
 )
 
-// about is the rule for replies to a command that names this neighbour, or none, and that say NOSCRIPT or do not.
-func about(name, neighbour string, noScript bool) cutproxy.Rule {
+// executed stands for the beginnings of replies of scripts that have been executed.
+const executed = ""
+
+// about is the rule for replies to a command that names this neighbour, or none, and that begin so.
+func about(name, neighbour, beginning string) cutproxy.Rule {
 	return func(command [][]byte, reply []byte) bool {
 		named := ""
 		for _, word := range command {
@@ -70,18 +116,61 @@ func about(name, neighbour string, noScript bool) cutproxy.Rule {
 				named = string(word[i : i+len(before)])
 			}
 		}
-		return cutproxy.Name(command) == name && named == neighbour && bytes.HasPrefix(reply, []byte("-NOSCRIPT")) == noScript
+		return cutproxy.Name(command) == name && named == neighbour && notExecuted(reply) == beginning
 	}
+}
+
+// notExecuted returns how a reply begins that says that a server does not know the script, or has not got its keys.
+func notExecuted(reply []byte) string {
+	for _, beginning := range []string{"-NOSCRIPT", "-MOVED"} {
+		if bytes.HasPrefix(reply, []byte(beginning)) {
+			return beginning
+		}
+	}
+	return executed
+}
+
+func onStandalone(t *testing.T) dialler {
+	server := redistest.Start(t)
+	return func(t *testing.T, _ setup, opts redis.UniversalOptions) redis.UniversalClient {
+		opts.Addrs = []string{server.Addr}
+		return server.ClientWith(t, *opts.Simple())
+	}
+}
+
+func onCluster(t *testing.T) dialler {
+	cluster := redistest.StartCluster(t)
+	return func(t *testing.T, s setup, opts redis.UniversalOptions) redis.UniversalClient {
+		opts.Addrs = []string{cluster.Masters[0].Addr}
+		all := opts.Cluster()
+		if s.oldMap {
+			all.ClusterSlots = oldMap(cluster)
+		}
+		return cluster.ClientWith(t, *all)
+	}
+}
+
+func oldMap(cluster *redistest.Cluster) func(context.Context) ([]redis.ClusterSlot, error) {
+	var slots []redis.ClusterSlot
+	for i := range cluster.Masters {
+		next := cluster.Masters[(i+1)%len(cluster.Masters)]
+		slots = append(slots, redis.ClusterSlot{Start: redistest.Slots * i / 3, End: redistest.Slots*(i+1)/3 - 1,
+			Nodes: []redis.ClusterNode{{Addr: next.Addr}}})
+	}
+	return func(context.Context) ([]redis.ClusterSlot, error) { return slots, nil }
 }
 
 func TestLostReplyMatrix(t *testing.T) {
 	redistest.Need(t)
 	table := &table{cells: map[string]string{}}
-	t.Run("setups", func(t *testing.T) {
-		for _, s := range setups {
-			t.Run(s.name, func(t *testing.T) {
+	t.Run("on", func(t *testing.T) {
+		for _, g := range grounds {
+			t.Run(g.name, func(t *testing.T) {
 				t.Parallel()
-				table.fill(s, newLab(t, redistest.Start(t), s.pipeline))
+				connect := g.start(t)
+				for _, s := range g.setups {
+					t.Run(s.name, func(t *testing.T) { table.fill(g, newLab(t, s, connect)) })
+				}
 			})
 		}
 	})
@@ -98,21 +187,21 @@ func TestLostReplyMatrix(t *testing.T) {
 // lab has one client behind a proxy that loses replies, and one that is not.
 type lab struct {
 	*testing.T
+	setup
 	proxy     *cutproxy.Proxy
-	direct    *redis.Client
-	cutOff    *redis.Client
-	pipeline  goredis.AutoPipeline
+	direct    redis.UniversalClient
+	cutOff    redis.UniversalClient
 	pipeliner *redis.AutoPipeliner // nil without pipelining
 
 	answer, stored string // of the scenario undisturbed
 }
 
-func newLab(t *testing.T, server *redistest.Server, pipeline goredis.AutoPipeline) *lab {
-	l := &lab{T: t, proxy: cutproxy.New(), direct: server.Client(t), pipeline: pipeline}
+func newLab(t *testing.T, s setup, connect dialler) *lab {
+	l := &lab{T: t, setup: s, proxy: cutproxy.New(), direct: connect(t, s, redis.UniversalOptions{})}
 	t.Cleanup(l.proxy.Close)
-	l.cutOff = server.ClientWith(t, redis.Options{Dialer: l.proxy.Dial, MinRetryBackoff: time.Microsecond,
+	l.cutOff = connect(t, s, redis.UniversalOptions{Dialer: l.proxy.Dial, MinRetryBackoff: time.Microsecond,
 		MaxRetryBackoff: time.Microsecond})
-	if pipeline != goredis.AutoPipelineOff {
+	if l.pipeline != goredis.AutoPipelineOff {
 		l.pipeliner = l.newPipeliner()
 	}
 	return l
@@ -134,7 +223,7 @@ func (l *lab) newPipeliner() *redis.AutoPipeliner {
 	return pipeliner
 }
 
-func (l *lab) backend(client *redis.Client, prefix string) *goredis.Backend {
+func (l *lab) backend(client redis.UniversalClient, prefix string) *goredis.Backend {
 	l.Helper()
 	opts := &goredis.Options{Prefix: prefix}
 	if client == l.cutOff {
@@ -252,22 +341,22 @@ type table struct {
 	cells map[string]string
 }
 
-func cell(s setup, sc scenario, p position, cuts int) string {
-	return fmt.Sprint(s.name, "|", sc.name, "|", p.name, "|", cuts)
+func cell(g ground, s setup, sc scenario, p position, cuts int) string {
+	return fmt.Sprint(g.name, "|", s.name, "|", sc.name, "|", p.name, "|", cuts)
 }
 
-// fill tries all cells of a setup.
-func (tb *table) fill(s setup, l *lab) {
-	for _, sc := range scenarios {
+// fill tries all cells of a lab's setup.
+func (tb *table) fill(g ground, l *lab) {
+	for _, sc := range g.trials().scenarios {
 		l.expect(sc)
-		for _, p := range s.positions {
-			for cuts := 0; cuts <= maxCuts; cuts++ {
+		for _, p := range l.positions {
+			for _, cuts := range g.trials().cuts {
 				outcome := l.try(sc, p, cuts)
 				if l.Failed() {
 					return
 				}
 				tb.mu.Lock()
-				tb.cells[cell(s, sc, p, cuts)] = outcome
+				tb.cells[cell(g, l.setup, sc, p, cuts)] = outcome
 				tb.mu.Unlock()
 			}
 		}
@@ -277,21 +366,23 @@ func (tb *table) fill(s setup, l *lab) {
 // checkComplete checks that no cell is missing.
 func (tb *table) checkComplete(t *testing.T) {
 	t.Helper()
-	tb.each(func(s setup, sc scenario, p position) {
-		for cuts := 0; cuts <= maxCuts; cuts++ {
-			if tb.cells[cell(s, sc, p, cuts)] == "" {
-				t.Errorf("the matrix has no cell %s", cell(s, sc, p, cuts))
+	tb.each(func(g ground, s setup, sc scenario, p position) {
+		for _, cuts := range g.trials().cuts {
+			if tb.cells[cell(g, s, sc, p, cuts)] == "" {
+				t.Errorf("the matrix has no cell %s", cell(g, s, sc, p, cuts))
 			}
 		}
 	})
 	t.Logf("%d cells", len(tb.cells))
 }
 
-func (tb *table) each(f func(setup, scenario, position)) {
-	for _, s := range setups {
-		for _, sc := range scenarios {
-			for _, p := range s.positions {
-				f(s, sc, p)
+func (tb *table) each(f func(ground, setup, scenario, position)) {
+	for _, g := range grounds {
+		for _, s := range g.setups {
+			for _, sc := range g.trials().scenarios {
+				for _, p := range s.positions {
+					f(g, s, sc, p)
+				}
 			}
 		}
 	}
@@ -299,11 +390,11 @@ func (tb *table) each(f func(setup, scenario, position)) {
 
 func (tb *table) markdown() string {
 	var text strings.Builder
-	text.WriteString("| setup | operation | lost reply | 0 | 1 | 2 | 3 | 4 |\n|---|---|---|---|---|---|---|---|\n")
-	tb.each(func(s setup, sc scenario, p position) {
-		fmt.Fprintf(&text, "| %s | %s | %s |", s.name, sc.name, p.name)
-		for cuts := 0; cuts <= maxCuts; cuts++ {
-			fmt.Fprintf(&text, " %s |", tb.cells[cell(s, sc, p, cuts)])
+	text.WriteString("| on | setup | operation | lost reply | 0 | 1 | 2 | 3 | 4 |\n|---|---|---|---|---|---|---|---|---|\n")
+	tb.each(func(g ground, s setup, sc scenario, p position) {
+		fmt.Fprintf(&text, "| %s | %s | %s | %s |", g.name, s.name, sc.name, p.name)
+		for _, cuts := range g.trials().cuts {
+			fmt.Fprintf(&text, " %s |", tb.cells[cell(g, s, sc, p, cuts)])
 		}
 		text.WriteByte('\n')
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,15 +101,13 @@ func recordShape(r backends.Record) string {
 		r.Attempt, live, r.Error, r.Codec, r.Payload, !r.StartedAt.IsZero())
 }
 
-// storageShape is all that is stored under a prefix: each key with what it holds and how long it will live, to the
-// minute. What is stored by no known request, or for ever, shows as a difference to a storage that has only what
-// should be there.
-func storageShape(t *testing.T, client *redis.Client, b backends.Backend, prefix string) string {
+// storageShape is all that is stored under a prefix, on whatever master: each key with what it holds and how long it
+// will live, to the minute. What is stored by no known request, or for ever, shows as a difference to a storage that
+// has only what should be there.
+func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend, prefix string) string {
 	t.Helper()
 	var lines []string
-	keys := client.Scan(t.Context(), 0, prefix+"*", 1000).Iterator()
-	for keys.Next(t.Context()) {
-		key := keys.Val()
+	for _, key := range storedKeys(t, client, prefix) {
 		ttl := client.PTTL(t.Context(), key).Val()
 		if ttl < 0 {
 			t.Errorf("%s has no time to live", key)
@@ -117,14 +116,37 @@ func storageShape(t *testing.T, client *redis.Client, b backends.Backend, prefix
 		lines = append(lines, fmt.Sprintf("%s for %v: %s", strings.TrimPrefix(key, prefix), ttl,
 			keyShape(t, client, b, prefix, key)))
 	}
-	if err := keys.Err(); err != nil {
-		t.Fatal(err)
-	}
 	slices.Sort(lines)
 	return strings.Join(slices.Compact(lines), "\n")
 }
 
-func keyShape(t *testing.T, client *redis.Client, b backends.Backend, prefix, key string) string {
+// storedKeys returns the keys under a prefix that a server has, or all masters of a Cluster.
+func storedKeys(t *testing.T, client redis.UniversalClient, prefix string) (found []string) {
+	t.Helper()
+	var mu sync.Mutex
+	scan := func(ctx context.Context, server *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		keys := server.Scan(ctx, 0, prefix+"*", 1000).Iterator()
+		for keys.Next(ctx) {
+			found = append(found, keys.Val())
+		}
+		return keys.Err()
+	}
+	var err error
+	switch c := client.(type) {
+	case *redis.ClusterClient:
+		err = c.ForEachMaster(t.Context(), scan)
+	case *redis.Client:
+		err = scan(t.Context(), c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func keyShape(t *testing.T, client redis.UniversalClient, b backends.Backend, prefix, key string) string {
 	t.Helper()
 	_, after, _ := strings.Cut(key, "}:")
 	parts := strings.SplitN(after, "/", 3)
