@@ -3,7 +3,9 @@ package proof_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,14 +28,16 @@ type environment struct {
 	server  *redistest.Server // nil unless it is to be killed
 	every   int64             // a fault comes after so many operations
 	pace    time.Duration     // of sessions
+	slow    time.Duration     // of every other session; 0: of none
+	shards  *shards           // nil where nothing fails over
 
-	operations atomic.Int64
-	disturbed  atomic.Int64 // odd while a fault is being injected
-	cuts       atomic.Int64
-	flushes    atomic.Int64
-	kills      atomic.Int64
-	restarts   atomic.Int64
-	abandoned  atomic.Int64
+	operations  atomic.Int64
+	begun, over atomic.Int64 // disturbances
+	cuts        atomic.Int64
+	flushes     atomic.Int64
+	kills       atomic.Int64
+	restarts    atomic.Int64
+	abandoned   atomic.Int64
 }
 
 func memoryEnvironment(*testing.T) *environment {
@@ -69,7 +73,8 @@ func realEnvironment(t *testing.T) *environment {
 	return redisEnvironment(t, time.Millisecond, func(opts redis.Options) *redis.Client { return server.ClientWith(t, opts) })
 }
 
-// clusterEnvironment has three masters, and six mailboxes at a time are somewhere on them.
+// clusterEnvironment has three masters, and six mailboxes at a time are somewhere on them. Every other session is so
+// slow that something is left of it after a fail-over.
 func clusterEnvironment(t *testing.T) *environment {
 	cluster := redistest.StartCluster(t)
 	proxy := cutproxy.New()
@@ -80,11 +85,9 @@ func clusterEnvironment(t *testing.T) *environment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := &environment{b: b, pace: 2 * time.Millisecond, proxy: proxy}
-	for _, master := range cluster.Masters {
-		env.control = append(env.control, master.Client(t))
-	}
-	return env
+	shards := newShards(t, cluster)
+	return &environment{b: b, pace: 2 * time.Millisecond, slow: 100 * time.Millisecond, proxy: proxy, shards: shards,
+		control: slices.Collect(maps.Values(shards.clients))}
 }
 
 func redisEnvironment(t *testing.T, pace time.Duration, connect func(redis.Options) *redis.Client) *environment {
@@ -99,13 +102,34 @@ func redisEnvironment(t *testing.T, pace time.Duration, connect func(redis.Optio
 	return &environment{b: b, pace: pace, proxy: proxy, control: []*redis.Client{connect(redis.Options{})}}
 }
 
-// disturbances changes whenever a reply may have been lost.
-func (e *environment) disturbances() int64 {
-	disturbed := e.disturbed.Load()
+// disturbances changes whenever a reply may have been lost. While a disturbance lasts, it is not calm.
+func (e *environment) disturbances() (so int64, calm bool) {
+	over, begun := e.over.Load(), e.begun.Load()
 	if e.proxy != nil {
-		disturbed += 2 * e.proxy.Cuts()
+		return begun + e.proxy.Cuts(), begun == over
 	}
-	return disturbed
+	return begun, begun == over
+}
+
+// disturb begins a disturbance.
+func (e *environment) disturb() (over func()) {
+	e.begun.Add(1)
+	return func() { e.over.Add(1) }
+}
+
+// awaitCalm waits while a part of the storage is away.
+func (e *environment) awaitCalm() {
+	if e.shards != nil {
+		e.shards.awaitCalm()
+	}
+}
+
+// stores are those of the next session.
+func (e *environment) stores() []backends.Terms {
+	if e.slow > 0 && rand.IntN(2) == 0 {
+		return sessionStores(e.slow)
+	}
+	return sessionStores(e.pace)
 }
 
 // callContext returns the context of one call. Now and then its caller goes away at once.
@@ -117,18 +141,20 @@ func (e *environment) callContext(ctx context.Context) (context.Context, context
 	return context.WithTimeout(ctx, 10*time.Second)
 }
 
-// count counts operations and injects a fault when it is time for one.
-func (e *environment) count(n int64) {
-	done := e.operations.Add(n)
+// count counts an operation on a mailbox and injects a fault, or has its master fail over, when it is time for one.
+func (e *environment) count(mailbox string) {
+	done := e.operations.Add(1)
 	if e.every > 0 && done%e.every == 0 {
 		e.inject(done / e.every)
+	}
+	if e.shards != nil && e.shards.every > 0 && done%e.shards.every == 0 {
+		e.shards.failOver(e, done/e.shards.every, mailbox)
 	}
 }
 
 // inject makes one fault. Their kinds take turns.
 func (e *environment) inject(turn int64) {
-	e.disturbed.Add(1)
-	defer e.disturbed.Add(1)
+	defer e.disturb()()
 	if e.server != nil {
 		e.restarts.Add(1)
 		e.server.Restart() // which kills it first

@@ -27,10 +27,16 @@ func TestHistories(t *testing.T) {
 			if world.faults > 0 {
 				env.every = max(1, int64(world.operations/world.faults))
 			}
+			if env.shards != nil && *failOvers > 0 {
+				env.shards.every = max(1, int64(world.operations / *failOvers))
+			}
 			start := time.Now()
 			total := env.runSessions(t, int64(world.operations))
 			t.Logf("%v, %d workers died, %d reports came late, in %v", env, total.dead, total.stalled,
 				time.Since(start).Round(10*time.Millisecond))
+			if env.shards != nil {
+				t.Log(env.shards.report(total.losses))
+			}
 		})
 	}
 }
@@ -42,21 +48,23 @@ const atOnce = 6
 func (e *environment) runSessions(t *testing.T, operations int64) (total tally) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
+	total.losses = losses{}
 	for range atOnce {
 		wg.Go(func() {
 			for e.operations.Load() < operations && !t.Failed() {
-				s := &session{ctx: t.Context(), b: e.b, env: e, mailbox: "runtime " + backends.NewID(""),
-					stores: sessionStores(e.pace)}
-				if err := s.run(); err != nil {
+				s := &session{ctx: t.Context(), b: e.b, env: e, mailbox: "runtime " + backends.NewID(""), stores: e.stores()}
+				fails, err := s.run()
+				if err != nil {
 					t.Error(err)
 					return
 				}
-				h := newHistory(s.calls)
+				h := newHistory(s.calls, fails...)
 				h.checkMailbox(s.stores)
 				h.check(t)
 				mu.Lock()
 				total.dead += s.tally.dead
 				total.stalled += s.tally.stalled
+				total.losses.add(h.losses)
 				mu.Unlock()
 			}
 		})

@@ -325,13 +325,8 @@ func neighbour(c *call, store string) *call {
 
 func (l *lab) until(condition func() bool) {
 	l.Helper()
-	deadline := time.After(10 * time.Second)
-	for !condition() {
-		select {
-		case <-time.After(50 * time.Microsecond):
-		case <-deadline:
-			l.Fatal("gave up waiting until a command is on its way")
-		}
+	if !await(10*time.Second, 50*time.Microsecond, condition) {
+		l.Fatal("gave up waiting until a command is on its way")
 	}
 }
 

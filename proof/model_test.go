@@ -21,27 +21,29 @@ type step struct {
 	attempt int             // claim: the one that it gave; end and extend: the one that spoke
 	end     backends.End    // end: its words
 	rec     backends.Record // create, read and claim: what was answered, if it was
-	at      int64           // claim and end: when the server did it; 0 where nobody can know
+	at      int64           // when the server did it, 0 where nobody can know; extend: it was by then; fail-over: all until then is safe
 }
 
 type kind int
 
 const (
-	created   kind = iota // a Create was answered with rec
-	refused               // a Create was refused: busy or full
-	read                  // rec was answered, by whatever operation
-	missing               // the request was not found
-	claimed               // a Claim made it run at attempt
-	extended              // an Extend succeeded
-	mayExtend             // an Extend of which nobody knows whether it happened
-	notExtend             // an Extend was refused as stale
-	ended                 // an End succeeded
-	notEnded              // an End was refused as stale
-	seenAlive             // another Create was refused because of this live request
+	created    kind = iota // a Create was answered with rec
+	refused                // a Create was refused: busy or full
+	read                   // rec was answered, by whatever operation
+	missing                // the request was not found
+	claimed                // a Claim made it run at attempt
+	extended               // an Extend succeeded
+	mayExtend              // an Extend of which nobody knows whether it happened
+	notExtend              // an Extend was refused as stale
+	ended                  // an End succeeded
+	notEnded               // an End was refused as stale
+	seenAlive              // another Create was refused because of this live request
+	mayClaim               // a Claim of which nobody knows whether it happened, nor when
+	failedOver             // a master died, with what had happened after at, perhaps
 )
 
 var kindNames = [...]string{"create", "create refused", "read", "not found", "claim", "extend", "perhaps extend",
-	"extend refused", "end", "end refused", "found busy"}
+	"extend refused", "end", "end refused", "found busy", "perhaps claim", "fail-over"}
 
 func (k kind) String() string { return kindNames[k] }
 
@@ -77,6 +79,11 @@ func (s state) apply(op step) (bool, state) {
 		return s.reads(op)
 	case mayExtend:
 		if ok, next := s.extend(op); ok {
+			return true, next
+		}
+		return true, s
+	case mayClaim:
+		if ok, next := s.claim(op); ok && s.exists {
 			return true, next
 		}
 		return true, s
@@ -162,7 +169,7 @@ func (s *state) run(t backends.Terms, at int64) {
 }
 
 func (s state) extend(op step) (bool, state) {
-	latest := s.deadline + s.slack
+	latest := min(s.deadline+s.slack, op.at)
 	if s.status != backends.StatusRunning || s.attempt != op.attempt || s.now > latest {
 		return false, s
 	}

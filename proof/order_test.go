@@ -30,34 +30,40 @@ func (r *request) spans() []span {
 		return nil
 	}
 	pending, running := r.terms.PendingTimeout.Microseconds(), r.terms.RunningTimeout.Microseconds()
-	first := span{from: r.createdAt, key: r.createdAt + pending, of: r, sure: true}
-	first.to = min(first.key, r.leaves(0))
+	first := span{from: r.createdAt, key: r.createdAt + pending, of: r}
+	first.to, first.sure = r.leaves(0)
+	first.to = min(first.to, first.key)
 	spans := []span{first}
 	for attempt := 1; attempt < r.terms.MaxAttempts; attempt++ {
 		at, was := r.claims[attempt]
 		if !was {
 			break
 		}
-		again := span{from: at + running, of: r, sure: at != 0 && !r.extends[attempt]}
+		again := span{from: at + running, of: r}
 		again.key = again.from + pending
-		again.to = min(again.key, r.leaves(attempt))
-		if !again.sure {
-			again.to = r.leaves(attempt)
+		again.to, again.sure = r.leaves(attempt)
+		if at != 0 && !r.extends[attempt] {
+			again.to = min(again.to, again.key)
+		} else {
+			again.sure = false
 		}
 		spans = append(spans, again)
 	}
 	return spans
 }
 
-// leaves returns when the request, last claimed at this attempt, was claimed again or ended.
-func (r *request) leaves(attempt int) int64 {
+// leaves returns when the request, last claimed at this attempt, was claimed again or ended, if that is known.
+func (r *request) leaves(attempt int) (at int64, known bool) {
 	if at, claimed := r.claims[attempt+1]; claimed {
-		return at
+		if at == 0 {
+			return never, false
+		}
+		return at, true
 	}
 	if r.final.Ended() {
-		return micros(r.final.UpdatedAt)
+		return micros(r.final.UpdatedAt), true
 	}
-	return never
+	return never, true
 }
 
 // store is one store's share of a mailbox.
@@ -67,8 +73,18 @@ type store struct {
 	spans    []span
 }
 
-// checkMailbox checks the promises of a session's mailbox, store by store.
+// checkMailbox checks the promises of a session's mailbox, store by store. Where a fail-over has lost something, they
+// are checked for what came after it, and what was lost is checked instead of what came before.
 func (h *history) checkMailbox(stores []backends.Terms) {
+	if len(h.fails) > 0 {
+		for _, f := range h.fails {
+			h.checkLoss(f, h.since(f))
+		}
+		later := h.since(h.fails[len(h.fails)-1])
+		later.checkMailbox(stores)
+		h.faulty = append(h.faulty, later.faulty...)
+		return
+	}
 	for _, terms := range stores {
 		s := store{terms: terms}
 		for _, r := range h.requests {

@@ -20,16 +20,14 @@ type request struct {
 	steps []porcupine.Operation
 
 	creates   []*call
-	fresh     bool             // a Create was answered with the new record
-	createdAt int64            // 0 while no record was seen
-	question  string           // as it was created
-	claims    map[int]int64    // when each attempt started; 0 where nobody was told
-	told      map[int]bool     // attempts that a claimer was told about
-	words     map[string]int64 // endings that were seen: their text, and when
-	spoken    map[string]bool  // endings whose caller was told that they stand
+	question  string          // as it was created
+	effects   map[effect]bool // what is known to have happened, and whether the caller who did it was told
+	createdAt int64           // 0 while no record was seen
+	claims    map[int]int64   // when each attempt started; 0 where nobody was told
 	ends      []*call
 	extends   map[int]bool // attempts that were, or may have been, extended
 	final     backends.Record
+	gone      bool // the last that asked for it did not find it
 }
 
 // history sorts the calls of a session by request.
@@ -37,10 +35,26 @@ type history struct {
 	requests map[string]*request
 	calls    []*call
 	faulty   []string // what was wrong already before any model is asked
+	fails    []failOver
+	losses   losses
 }
 
-func newHistory(calls []*call) *history {
-	h := &history{requests: map[string]*request{}, calls: calls}
+// newHistory makes the history of calls and of the fail-overs that they went through.
+func newHistory(calls []*call, fails ...failOver) *history {
+	h := gather(calls)
+	h.fails = fails
+	for _, r := range h.requests {
+		h.fillIn(r)
+	}
+	for _, f := range fails {
+		h.failOver(f)
+	}
+	return h
+}
+
+// gather sorts calls.
+func gather(calls []*call) *history {
+	h := &history{requests: map[string]*request{}, calls: calls, losses: losses{}}
 	for _, c := range calls {
 		switch op := c.op.(type) {
 		case backends.Create:
@@ -55,9 +69,6 @@ func newHistory(calls []*call) *history {
 			h.end(c, op)
 		}
 	}
-	for _, r := range h.requests {
-		h.fillIn(r)
-	}
 	return h
 }
 
@@ -68,8 +79,7 @@ func (h *history) fault(format string, args ...any) {
 func (h *history) request(terms backends.Terms, id string) *request {
 	r := h.requests[id]
 	if r == nil {
-		r = &request{id: id, terms: terms, claims: map[int]int64{}, told: map[int]bool{}, words: map[string]int64{},
-			spoken: map[string]bool{}, extends: map[int]bool{}}
+		r = &request{id: id, terms: terms, effects: map[effect]bool{}, claims: map[int]int64{}, extends: map[int]bool{}}
 		h.requests[id] = r
 	}
 	return r
@@ -86,19 +96,32 @@ func (r *request) addBetween(began, was int64, s step) {
 
 // saw keeps what a record tells about the past of its request.
 func (r *request) saw(rec backends.Record) {
+	r.gone = false
 	r.createdAt = micros(rec.CreatedAt)
+	r.happened(effect{kind: created, at: r.createdAt})
 	if rec.Attempt > 0 {
 		r.claims[rec.Attempt] = micros(rec.StartedAt)
+		r.happened(effect{kind: claimed, attempt: rec.Attempt, at: micros(rec.StartedAt)})
 	}
 	for attempt := 1; attempt < rec.Attempt; attempt++ {
 		r.claims[attempt] += 0 // it has been, even if nobody saw it
 	}
 	if rec.Ended() && !strings.HasPrefix(rec.Error, timedOut) {
-		r.words[rec.Error] = micros(rec.UpdatedAt)
+		r.happened(effect{kind: ended, text: rec.Error, at: micros(rec.UpdatedAt)})
 	}
 	if !rec.ReadAt.Before(r.final.ReadAt) {
 		r.final = rec
 	}
+}
+
+func (r *request) happened(e effect) { r.effects[e] = r.effects[e] }
+
+// tell notes that the caller was told what the call did.
+func (h *history) tell(r *request, e effect) {
+	if r.effects[e] {
+		h.fault("two callers were told of %s that they did this: %v %+v", r.id, e.kind, e)
+	}
+	r.effects[e] = true
 }
 
 // read adds an answer that tells a request's state and changes nothing. It reports whether it was one.
@@ -108,6 +131,7 @@ func (h *history) read(r *request, c *call, rec backends.Record, err error) bool
 	case errors.As(err, &ended):
 		rec = ended.Record
 	case errors.Is(err, backends.ErrNotFound):
+		r.gone = true
 		r.add(c, step{kind: missing})
 		return true
 	case err != nil:
@@ -134,11 +158,8 @@ func (h *history) create(c *call, op backends.Create) {
 		r.add(c, step{kind: refused})
 	case c.err != nil:
 	case c.rec.ReadAt.Equal(c.rec.CreatedAt):
-		if r.fresh {
-			h.fault("%s was created twice", r.id)
-		}
-		r.fresh = true
 		r.saw(c.rec)
+		h.tell(r, effect{kind: created, at: r.createdAt})
 		r.add(c, step{kind: created, rec: c.rec})
 	default:
 		h.read(r, c, c.rec, nil)
@@ -160,10 +181,7 @@ func (h *history) claim(c *call, op backends.Claim) {
 				continue
 			}
 			r.saw(rec)
-			if r.told[rec.Attempt] {
-				h.fault("attempt %d of %s was given to two claims", rec.Attempt, r.id)
-			}
-			r.told[rec.Attempt] = true
+			h.tell(r, effect{kind: claimed, attempt: rec.Attempt, at: micros(rec.StartedAt)})
 			r.add(c, step{kind: claimed, attempt: rec.Attempt, at: micros(rec.StartedAt), rec: rec})
 		}
 	}
@@ -174,7 +192,7 @@ func (h *history) extend(c *call, op backends.Extend) {
 	decided := true
 	switch {
 	case c.err == nil:
-		r.add(c, step{kind: extended, attempt: op.Attempt})
+		r.add(c, step{kind: extended, attempt: op.Attempt, at: c.was})
 		r.extends[op.Attempt] = true
 	case errors.Is(c.err, backends.ErrStaleClaim):
 		r.add(c, step{kind: notExtend, attempt: op.Attempt})
@@ -182,7 +200,7 @@ func (h *history) extend(c *call, op backends.Extend) {
 		decided = h.read(r, c, backends.Record{}, c.err)
 	}
 	if c.lossy || !decided {
-		r.addBetween(c.began, never, step{kind: mayExtend, attempt: op.Attempt})
+		r.addBetween(c.began, never, step{kind: mayExtend, attempt: op.Attempt, at: c.latest()})
 		r.extends[op.Attempt] = true
 	}
 }
@@ -191,7 +209,7 @@ func (h *history) end(c *call, op backends.End) {
 	r := h.request(op.Terms, op.ID)
 	switch {
 	case c.err == nil:
-		r.spoken[op.Error], r.words[op.Error] = true, c.at
+		r.effects[effect{kind: ended, text: op.Error, at: c.at}] = true
 		r.add(c, step{kind: ended, attempt: op.Attempt, end: op, at: c.at})
 	case errors.Is(c.err, backends.ErrStaleClaim):
 		r.add(c, step{kind: notEnded, attempt: op.Attempt})
@@ -203,37 +221,49 @@ func (h *history) end(c *call, op backends.End) {
 
 // fillIn adds the steps of which no caller was told that they had happened, but that a record has shown.
 func (h *history) fillIn(r *request) {
-	if r.createdAt != 0 && !r.fresh {
-		h.fillInCreate(r)
-	}
-	for attempt, at := range r.claims {
-		if !r.told[attempt] {
-			h.fillInClaim(r, attempt, at)
+	for e, told := range r.effects {
+		switch {
+		case told:
+		case e.kind == created:
+			h.fillInCreate(r, e.at)
+		case e.kind == claimed:
+			h.fillInClaim(r, e.attempt, e.at)
+		case e.kind == ended:
+			h.fillInEnd(r, e)
 		}
 	}
-	for _, c := range r.ends {
-		op := c.op.(backends.End)
-		if at, seen := r.words[op.Error]; seen && !r.spoken[op.Error] {
-			if !c.lossy {
-				h.fault("%s ended with %q, though that call was refused: %v", r.id, op.Error, c.err)
-			}
-			r.addBetween(c.began, c.latest(), step{kind: ended, attempt: op.Attempt, end: op, at: at})
+	for attempt, at := range r.claims {
+		if at == 0 {
+			h.fillInClaim(r, attempt, 0)
 		}
 	}
 }
 
-func (h *history) fillInCreate(r *request) {
-	at := time.UnixMicro(r.createdAt).UTC()
+func (h *history) fillInEnd(r *request, e effect) {
+	for _, c := range r.ends {
+		op := c.op.(backends.End)
+		if op.Error != e.text {
+			continue
+		}
+		if !c.lossy {
+			h.fault("%s ended with %q, though that call was refused: %v", r.id, op.Error, c.err)
+		}
+		r.addBetween(c.began, c.latest(), step{kind: ended, attempt: op.Attempt, end: op, at: e.at})
+	}
+}
+
+func (h *history) fillInCreate(r *request, createdAt int64) {
+	at := time.UnixMicro(createdAt).UTC()
 	deadline := at.Add(r.terms.PendingTimeout)
 	rec := backends.Record{ID: r.id, Status: backends.StatusPending, Payload: []byte(r.question), CreatedAt: at, UpdatedAt: at,
 		Deadline: deadline, LastDeadline: deadline, ReadAt: at}
 	for _, c := range r.creates {
-		if c.lossy && c.began <= r.createdAt && r.createdAt <= c.latest() {
+		if c.lossy && c.began <= createdAt && createdAt <= c.latest() {
 			r.addBetween(c.began, c.latest(), step{kind: created, rec: rec})
 			return
 		}
 	}
-	h.fault("%s was created at %d, when nobody created it", r.id, r.createdAt)
+	h.fault("%s was created at %d, when nobody created it", r.id, createdAt)
 }
 
 // fillInClaim finds the claim of which nobody knows whether it happened and that must have started the attempt.
@@ -261,8 +291,12 @@ func (h *history) check(t testing.TB) {
 		t.Errorf("%s\n(and %d more)", h.faulty[0], len(h.faulty)-1)
 		return
 	}
+	model := requestModel
+	if len(h.fails) > 0 {
+		model = failOverModel
+	}
 	for _, r := range h.requests {
-		if got := porcupine.CheckOperationsTimeout(requestModel, r.steps, 10*time.Second); got != porcupine.Ok {
+		if got := porcupine.CheckOperationsTimeout(model, r.steps, 10*time.Second); got != porcupine.Ok {
 			t.Errorf("%s of %s: %s: no order explains\n%s", r.id, r.terms.Store, got, r.describe())
 			return
 		}

@@ -39,7 +39,10 @@ type work struct {
 }
 
 // tally counts what happened on purpose.
-type tally struct{ dead, stalled int }
+type tally struct {
+	dead, stalled int
+	losses        losses
+}
 
 const (
 	actors    = 8
@@ -59,8 +62,10 @@ func sessionStores(pace time.Duration) []backends.Terms {
 	return []backends.Terms{plain, retried, capped, exclusive}
 }
 
-// run lets the actors act, waits for them, and reads every request a last time.
-func (s *session) run() error {
+// run lets the actors act, waits for them, and reads every request a last time. It returns the fail-overs that may
+// have lost something of what they did.
+func (s *session) run() ([]failOver, error) {
+	began := clockMicros()
 	var wg sync.WaitGroup
 	for range actors {
 		wg.Go(func() {
@@ -70,7 +75,12 @@ func (s *session) run() error {
 		})
 	}
 	wg.Wait()
-	return s.settle()
+	if err := s.settle(); err != nil || s.env.shards == nil {
+		return nil, err
+	}
+	ended := clockMicros()
+	s.env.awaitCalm()
+	return s.env.shards.lossesOf(s.ctx, s.mailbox, began, ended)
 }
 
 func (s *session) act() {
@@ -102,8 +112,8 @@ func (s *session) again(first *call) *call { return s.call(&call{op: first.op, r
 
 func (s *session) call(c *call) *call {
 	c.began = clockMicros()
-	before := s.env.disturbances()
-	c.lossy = before%2 != 0
+	before, calm := s.env.disturbances()
+	c.lossy = !calm
 	for range maxTries {
 		s.attempt(c)
 		if c.answered() {
@@ -113,14 +123,17 @@ func (s *session) call(c *call) *call {
 		if rand.IntN(4) == 0 {
 			break
 		}
+		s.env.awaitCalm()
 	}
 	c.was = clockMicros() + 1
-	c.lossy = c.lossy || s.env.disturbances() != before
+	if now, _ := s.env.disturbances(); now != before {
+		c.lossy = true
+	}
 	if !c.answered() {
 		c.was = never
 	}
 	s.add(c)
-	s.env.count(1)
+	s.env.count(s.mailbox)
 	return c
 }
 
@@ -264,7 +277,7 @@ func (s *session) look() { s.do(look{s.anyStore(), s.mailbox}) }
 
 // settle reads every request, so that what nobody was told about is seen. It insists for a while.
 func (s *session) settle() error {
-	patience := time.Now().Add(10 * time.Second)
+	patience := time.Now().Add(30 * time.Second)
 	for _, r := range s.ids {
 		for c := s.do(r); !c.answered(); c = s.do(r) {
 			if time.Now().After(patience) {

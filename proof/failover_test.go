@@ -1,0 +1,234 @@
+package proof_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/redistest"
+)
+
+// How a Cluster fails over while histories are made, and what it may lose by that. Redis replicates asynchronously, so
+// a master that is killed takes with it what its replica had not yet got: the last of what it did, and nothing else.
+
+// failOver is one that may have lost something. Times are microseconds since the epoch.
+type failOver struct {
+	kind  string
+	shard int
+	safe  int64 // what had happened by then had reached the replica
+	dead  int64 // the old master did nothing any more
+	over  int64 // the new one did
+}
+
+// failOverKind is how a fail-over comes about.
+type failOverKind struct {
+	name     string
+	graceful bool // the master hands over: nothing may be lost, not even a reply
+	cutOff   bool // the replica has not heard from its master for some time when that is killed
+	elected  bool // the others find out by themselves that the master is gone, which takes seconds; else the replica is told
+}
+
+// failOverKinds take turns. The first is the quickest.
+var failOverKinds = []failOverKind{
+	{name: "graceful", graceful: true},
+	{name: "killed, replica cut off, forced", cutOff: true},
+	{name: "killed, elected", elected: true},
+	{name: "killed, replica cut off, elected", cutOff: true, elected: true},
+	{name: "killed, forced"},
+}
+
+// shards are the thirds of a Cluster, whose masters and replicas change places.
+type shards struct {
+	t       testing.TB
+	cluster *redistest.Cluster
+	clients map[*redistest.Server]*redis.Client
+	masters [3]*redistest.Server
+	standby [3]*redistest.Server
+	every   int64 // a fail-over comes after so many operations
+
+	one    sync.Mutex   // one at a time
+	outage sync.RWMutex // locked while a shard has no master
+
+	mu    sync.Mutex
+	past  []failOver
+	count map[string]int // by name
+}
+
+func newShards(t *testing.T, cluster *redistest.Cluster) *shards {
+	s := &shards{t: t, cluster: cluster, clients: map[*redistest.Server]*redis.Client{}, count: map[string]int{},
+		masters: [3]*redistest.Server(cluster.Masters), standby: [3]*redistest.Server(cluster.Replicas)}
+	for _, node := range cluster.Nodes() {
+		s.clients[node] = node.Client(t)
+	}
+	return s
+}
+
+// shardOf returns where a mailbox lies.
+func (s *shards) shardOf(ctx context.Context, mailbox string) (int, error) {
+	slot, err := s.clients[s.masters[0]].ClusterKeySlot(ctx, "{"+backends.Partition(mailbox)+"}").Result()
+	return (int(slot)*3 + 2) / redistest.Slots, err
+}
+
+// failOver makes the next one, where a mailbox lies.
+func (s *shards) failOver(e *environment, turn int64, mailbox string) {
+	s.one.Lock()
+	defer s.one.Unlock()
+	kind := failOverKinds[(turn-1)%int64(len(failOverKinds))]
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := s.replace(ctx, e, mailbox, kind); err != nil {
+		s.t.Errorf("a master, %s: %v", kind.name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count[kind.name]++
+}
+
+// replace makes a replica the master, and its master the replica.
+func (s *shards) replace(ctx context.Context, e *environment, mailbox string, kind failOverKind) error {
+	shard, err := s.shardOf(ctx, mailbox)
+	if err != nil {
+		return err
+	}
+	if kind.graceful {
+		err = s.handOver(ctx, shard)
+	} else {
+		err = s.kill(ctx, e, shard, kind)
+	}
+	if err != nil {
+		return err
+	}
+	s.masters[shard], s.standby[shard] = s.standby[shard], s.masters[shard]
+	return s.cluster.AwaitHealthy(ctx, len(s.clients))
+}
+
+// handOver has a master make its replica the master and follow it.
+func (s *shards) handOver(ctx context.Context, shard int) error {
+	if err := s.clients[s.standby[shard]].ClusterFailover(ctx).Err(); err != nil {
+		return err
+	}
+	if err := s.awaitRole(ctx, s.standby[shard], "master"); err != nil {
+		return err
+	}
+	return s.awaitRole(ctx, s.masters[shard], "slave")
+}
+
+// kill ends a master's process and starts it again once its replica has taken over.
+func (s *shards) kill(ctx context.Context, e *environment, shard int, kind failOverKind) error {
+	master, replica := s.masters[shard], s.standby[shard]
+	f := failOver{kind: kind.name, shard: shard}
+	var err error
+	if f.safe, err = s.awaitInTouch(ctx, shard); err != nil {
+		return err
+	}
+	if kind.cutOff {
+		replica.Stop()
+		if err := s.clients[master].Do(ctx, "client", "kill", "type", "replica").Err(); err != nil {
+			return err
+		}
+		enough := e.operations.Load() + 300
+		await(time.Second, time.Millisecond, func() bool { return e.operations.Load() >= enough }) // fewer if sessions are at their end
+	}
+	if err := s.takeOver(ctx, e, &f, master, replica, kind); err != nil {
+		return err
+	}
+	master.Restart()
+	return nil
+}
+
+// takeOver is the time between two masters.
+func (s *shards) takeOver(ctx context.Context, e *environment, f *failOver, master, replica *redistest.Server, kind failOverKind) error {
+	s.outage.Lock()
+	defer s.outage.Unlock()
+	defer e.disturb()()
+	master.Kill()
+	f.dead = clockMicros()
+	if kind.cutOff {
+		replica.Continue()
+	}
+	if !kind.elected {
+		if err := s.clients[replica].Do(ctx, "cluster", "failover", "force").Err(); err != nil {
+			return err
+		}
+	}
+	if err := s.awaitRole(ctx, replica, "master"); err != nil {
+		return err
+	}
+	f.over = clockMicros()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.past = append(s.past, *f)
+	return nil
+}
+
+// awaitInTouch waits until a replica has got all that had happened at the time that it returns.
+func (s *shards) awaitInTouch(ctx context.Context, shard int) (at int64, err error) {
+	at = clockMicros()
+	want, err := s.offset(ctx, s.masters[shard], "master_repl_offset:")
+	if err != nil {
+		return 0, err
+	}
+	var got int64
+	if !await(10*time.Second, time.Millisecond, func() bool {
+		got, err = s.offset(ctx, s.standby[shard], "slave_repl_offset:")
+		return err == nil && got >= want
+	}) {
+		return 0, fmt.Errorf("the replica is at %d (%v), its master was at %d", got, err, want)
+	}
+	return at, nil
+}
+
+func (s *shards) offset(ctx context.Context, server *redistest.Server, name string) (offset int64, err error) {
+	info, err := s.clients[server].Info(ctx, "replication").Result()
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(info, name)
+	_, err = fmt.Sscan(after, &offset)
+	return offset, err
+}
+
+func (s *shards) awaitRole(ctx context.Context, server *redistest.Server, role string) (err error) {
+	var info string
+	if !await(30*time.Second, time.Millisecond, func() bool {
+		info, err = s.clients[server].Info(ctx, "replication").Result()
+		return strings.Contains(info, "role:"+role)
+	}) {
+		return fmt.Errorf("%s did not become a %s: %v\n%s", server.Addr, role, err, info)
+	}
+	return nil
+}
+
+// awaitCalm waits while a shard has no master.
+func (s *shards) awaitCalm() {
+	s.outage.RLock()
+	defer s.outage.RUnlock()
+}
+
+// lossesOf returns the fail-overs that may have lost something of a mailbox between two times.
+func (s *shards) lossesOf(ctx context.Context, mailbox string, began, ended int64) ([]failOver, error) {
+	shard, err := s.shardOf(ctx, mailbox)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.past), func(f failOver) bool {
+		return f.shard != shard || f.over < began || f.dead > ended
+	}), err
+}
+
+// report says how many fail-overs there were of each kind, and what they lost.
+func (s *shards) report(l losses) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var text strings.Builder
+	for _, kind := range failOverKinds {
+		fmt.Fprintf(&text, "\n%d masters failed over, %s: %v", s.count[kind.name], kind.name, l[kind.name])
+	}
+	return text.String()
+}
