@@ -123,9 +123,8 @@ func (s *shards) handOver(ctx context.Context, shard int) error {
 // kill ends a master's process and starts it again once its replica has taken over.
 func (s *shards) kill(ctx context.Context, e *environment, shard int, kind failOverKind) error {
 	master, replica := s.masters[shard], s.standby[shard]
-	f := failOver{kind: kind.name, shard: shard}
-	var err error
-	if f.safe, err = s.awaitInTouch(ctx, shard); err != nil {
+	safe, err := s.awaitInTouch(ctx, shard)
+	if err != nil {
 		return err
 	}
 	if kind.cutOff {
@@ -136,7 +135,8 @@ func (s *shards) kill(ctx context.Context, e *environment, shard int, kind failO
 		enough := e.operations.Load() + 300
 		await(time.Second, time.Millisecond, func() bool { return e.operations.Load() >= enough }) // fewer if sessions are at their end
 	}
-	if err := s.takeOver(ctx, e, &f, master, replica, kind); err != nil {
+	f := failOver{kind: kind.name, shard: shard, safe: safe}
+	if err := s.takeOver(ctx, e, f, kind); err != nil {
 		return err
 	}
 	master.Restart()
@@ -144,7 +144,8 @@ func (s *shards) kill(ctx context.Context, e *environment, shard int, kind failO
 }
 
 // takeOver is the time between two masters.
-func (s *shards) takeOver(ctx context.Context, e *environment, f *failOver, master, replica *redistest.Server, kind failOverKind) error {
+func (s *shards) takeOver(ctx context.Context, e *environment, f failOver, kind failOverKind) error {
+	master, replica := s.masters[f.shard], s.standby[f.shard]
 	s.outage.Lock()
 	defer s.outage.Unlock()
 	defer e.disturb()()
@@ -164,7 +165,7 @@ func (s *shards) takeOver(ctx context.Context, e *environment, f *failOver, mast
 	f.over = clockMicros()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.past = append(s.past, *f)
+	s.past = append(s.past, f)
 	return nil
 }
 
@@ -228,7 +229,7 @@ func (s *shards) report(l losses) string {
 	defer s.mu.Unlock()
 	var text strings.Builder
 	for _, kind := range failOverKinds {
-		fmt.Fprintf(&text, "\n%d masters failed over, %s: %v", s.count[kind.name], kind.name, l[kind.name])
+		fmt.Fprintf(&text, "\n%d fail-overs, %s: %v", s.count[kind.name], kind.name, l[kind.name])
 	}
 	return text.String()
 }

@@ -1,11 +1,13 @@
 package proof_test
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"testing"
 
 	"github.com/anishathalye/porcupine"
+
+	"github.com/pendingq/pendingq/backends"
 )
 
 // What a fail-over may have lost: of each request the last of what the dead master did to it, and of a mailbox nothing
@@ -71,6 +73,13 @@ type loss struct {
 	lost     [ended + 1]int
 }
 
+func (l *loss) note(e effect, lost bool) {
+	l.atRisk++
+	if lost {
+		l.lost[e.kind]++
+	}
+}
+
 func (l loss) String() string {
 	return fmt.Sprintf("%d sessions hit, %d acknowledged effects at risk, lost %d creates, %d claims, %d ends", l.sessions,
 		l.atRisk, l.lost[created], l.lost[claimed], l.lost[ended])
@@ -112,48 +121,40 @@ func (h *history) since(f failOver) *history {
 	return later
 }
 
-// checkLoss checks what a fail-over has lost of a mailbox, and counts it.
+// checkLoss checks that a fail-over has lost nothing of a mailbox that is older than what it kept, and counts what
+// callers had been told.
 func (h *history) checkLoss(f failOver, later *history) {
 	count := loss{sessions: 1}
-	var kept, lost []effect
+	firstLost, lastKept := effect{at: never}, effect{}
 	for id, r := range h.requests {
-		now := later.requests[id]
-		if now == nil {
-			continue
-		}
 		for e, told := range r.effects {
 			if e.at <= f.safe || e.at > f.dead {
 				continue
 			}
-			stands, tells := now.shows(e)
+			stands, known := later.shows(id, e)
 			if told {
-				count.atRisk++
+				count.note(e, known && !stands)
 			}
 			switch {
-			case !tells:
-			case stands:
-				kept = append(kept, e)
-			default:
-				lost = append(lost, e)
-				if told {
-					count.lost[e.kind]++
-				}
+			case known && stands && e.at > lastKept.at:
+				lastKept = e
+			case known && !stands && e.at < firstLost.at:
+				firstLost = e
 			}
 		}
 	}
 	h.losses.add(losses{f.kind: count})
-	if len(kept) == 0 || len(lost) == 0 {
-		return
-	}
-	byTime := func(a, b effect) int { return cmp.Compare(a.at, b.at) }
-	if first, last := slices.MinFunc(lost, byTime), slices.MaxFunc(kept, byTime); first.at < last.at {
-		h.fault("a fail-over lost %+v and kept %+v, which was later", first, last)
+	if firstLost.at < lastKept.at {
+		h.fault("a fail-over lost %+v and kept %+v, which was later", firstLost, lastKept)
 	}
 }
 
-// shows reports whether an effect still stands by what was seen of the request last, if that tells.
-func (r *request) shows(e effect) (stands, tells bool) {
+// shows reports whether an effect still stands by what was seen of its request last, if that is known.
+func (h *history) shows(id string, e effect) (stands, known bool) {
+	r := h.requests[id]
 	switch {
+	case r == nil:
+		return false, false
 	case r.gone:
 		return false, true
 	case r.createdAt == 0:
@@ -164,4 +165,50 @@ func (r *request) shows(e effect) (stands, tells bool) {
 		return r.final.Error == e.text && micros(r.final.UpdatedAt) == e.at, true
 	}
 	return r.final.Attempt == e.attempt && micros(r.final.StartedAt) == e.at, r.final.Attempt <= e.attempt
+}
+
+// lossCase is two creates, of which a later read does not find what was lost.
+type lossCase struct {
+	name        string
+	at          [2]int64 // when they were created
+	lost        [2]bool
+	fails       []failOver
+	permissible bool
+}
+
+func TestLossIsTheLastOfWhatWasDone(t *testing.T) {
+	fails := []failOver{{safe: 1_000, dead: 2_000, over: 3_000}}
+	for _, c := range []lossCase{
+		{"nothing", [2]int64{1_100, 1_200}, [2]bool{}, fails, true},
+		{"both", [2]int64{1_100, 1_200}, [2]bool{true, true}, fails, true},
+		{"the last", [2]int64{1_100, 1_200}, [2]bool{false, true}, fails, true},
+		{"the first alone", [2]int64{1_100, 1_200}, [2]bool{true, false}, fails, false},
+		{"what was safe", [2]int64{900, 1_200}, [2]bool{true, true}, fails, false},
+		{"what came after it", [2]int64{1_100, 3_100}, [2]bool{false, true}, fails, false},
+		{"something without a fail-over", [2]int64{1_100, 1_200}, [2]bool{false, true}, nil, false},
+	} {
+		calls, lost := c.calls()
+		h := newHistory(calls, c.fails...)
+		h.checkMailbox([]backends.Terms{lasting("s")})
+		if err := h.check(); (err == nil) != c.permissible {
+			t.Errorf("%s is lost: got %v, permissible: %v", c.name, err, c.permissible)
+		}
+		if got := h.losses[""].lost[created]; c.permissible && got != lost {
+			t.Errorf("%s is lost: %d are counted, want %d", c.name, got, lost)
+		}
+	}
+}
+
+func (c lossCase) calls() (calls []*call, lost int) {
+	for i, at := range c.at {
+		op := question(lasting("s"), fmt.Sprint(i))
+		create := &call{op: op, began: at - 1, was: at + 1, rec: newlyCreated(op, at, at)}
+		read := &call{op: get{op.Terms, op.ID}, began: 4_000, was: 4_002, rec: newlyCreated(op, at, 4_001)}
+		if c.lost[i] {
+			read.rec, read.err = backends.Record{}, backends.ErrNotFound
+			lost++
+		}
+		calls = append(calls, create, read)
+	}
+	return calls, lost
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -253,10 +252,7 @@ func (h *history) fillInEnd(r *request, e effect) {
 }
 
 func (h *history) fillInCreate(r *request, createdAt int64) {
-	at := time.UnixMicro(createdAt).UTC()
-	deadline := at.Add(r.terms.PendingTimeout)
-	rec := backends.Record{ID: r.id, Status: backends.StatusPending, Payload: []byte(r.question), CreatedAt: at, UpdatedAt: at,
-		Deadline: deadline, LastDeadline: deadline, ReadAt: at}
+	rec := newlyCreated(backends.Create{Terms: r.terms, ID: r.id, Payload: []byte(r.question)}, createdAt, createdAt)
 	for _, c := range r.creates {
 		if c.lossy && c.began <= createdAt && createdAt <= c.latest() {
 			r.addBetween(c.began, c.latest(), step{kind: created, rec: rec})
@@ -264,6 +260,14 @@ func (h *history) fillInCreate(r *request, createdAt int64) {
 		}
 	}
 	h.fault("%s was created at %d, when nobody created it", r.id, createdAt)
+}
+
+// newlyCreated is the record of a new request as it is read later.
+func newlyCreated(c backends.Create, createdAt, readAt int64) backends.Record {
+	at := time.UnixMicro(createdAt).UTC()
+	deadline := at.Add(c.PendingTimeout)
+	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending, Codec: c.Codec, Payload: c.Payload,
+		CreatedAt: at, UpdatedAt: at, Deadline: deadline, LastDeadline: deadline, ReadAt: time.UnixMicro(readAt).UTC()}
 }
 
 // fillInClaim finds the claim of which nobody knows whether it happened and that must have started the attempt.
@@ -284,12 +288,10 @@ func (h *history) fillInClaim(r *request, attempt int, at int64) {
 	r.addBetween(began, was, step{kind: claimed, attempt: attempt, at: at})
 }
 
-// check reports the first thing that was wrong, after asking the model about every request.
-func (h *history) check(t testing.TB) {
-	t.Helper()
+// check returns the first thing that was wrong, after asking the model about every request.
+func (h *history) check() error {
 	if len(h.faulty) > 0 {
-		t.Errorf("%s\n(and %d more)", h.faulty[0], len(h.faulty)-1)
-		return
+		return fmt.Errorf("%s\n(and %d more)", h.faulty[0], len(h.faulty)-1)
 	}
 	model := requestModel
 	if len(h.fails) > 0 {
@@ -297,10 +299,10 @@ func (h *history) check(t testing.TB) {
 	}
 	for _, r := range h.requests {
 		if got := porcupine.CheckOperationsTimeout(model, r.steps, 10*time.Second); got != porcupine.Ok {
-			t.Errorf("%s of %s: %s: no order explains\n%s", r.id, r.terms.Store, got, r.describe())
-			return
+			return fmt.Errorf("%s of %s: %s: no order explains\n%s", r.id, r.terms.Store, got, r.describe())
 		}
 	}
+	return nil
 }
 
 // describe writes out what happened, in the order in which it began.
