@@ -37,7 +37,8 @@ type Record struct {
 	LastDeadline time.Time
 
 	// ReadAt is when the backend read the record. It is not stored: see At. With it a caller can tell how long a
-	// deadline is away without a clock of its own.
+	// deadline is away without a clock of its own. That of a record which was ended is its UpdatedAt: it has read the
+	// same ever since.
 	ReadAt time.Time
 }
 
@@ -57,7 +58,10 @@ func (r Record) Ended() bool {
 func (r Record) At(now time.Time) Record {
 	r.ReadAt = now
 	switch {
-	case r.Ended() || !now.After(r.Deadline):
+	case r.Ended():
+		r.ReadAt = r.UpdatedAt
+		return r
+	case !now.After(r.Deadline):
 		return r
 	case !now.After(r.LastDeadline):
 		r.Status, r.UpdatedAt, r.Deadline = StatusPending, r.Deadline, r.LastDeadline

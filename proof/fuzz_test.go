@@ -64,12 +64,14 @@ func FuzzRecord(f *testing.F) {
 
 // plantedRecords are some that were damaged, or written by another version.
 func plantedRecords() [][]byte {
-	head := "0000" + strings.Repeat("9999999999999999", 5)
-	return [][]byte{nil, []byte("1"), []byte("1p"), []byte("2p" + head + "009runtime-1000000003rawx"),
-		[]byte("1p" + head + "009runtime-1000000003rawx"), []byte("1r" + head + "009runtime-1000000003rawx"),
-		[]byte("1e" + head + "009runtime-10400000done03rawx"), []byte("1e" + head + "009runtime-1000000003rawx"),
-		[]byte("1p" + head + "999runtime-1"), []byte("1p" + head + "009runtime-1999999999"), []byte("1x" + head + "000"),
-		[]byte("1p" + strings.Repeat("-1", 43) + "000"), []byte(strings.Repeat("1p9", 100)), []byte("\x00\xff\r\n")}
+	times := func(n int) string { return strings.Repeat("9999999999999999", n) }
+	claimed := times(4) + "0001" + times(1)
+	return [][]byte{nil, []byte("1"), []byte("1p"), []byte("2p" + times(2) + "009runtime-103rawx"),
+		[]byte("1p" + times(2) + "009runtime-103rawx"), []byte("1r" + claimed + "009runtime-103rawx"),
+		[]byte("1e" + claimed + "009runtime-10400000done03rawx"), []byte("1e" + claimed + "009runtime-1000000003rawx"),
+		[]byte("1p" + times(2) + "999runtime-1"), []byte("1p" + times(2) + "009runtime-199999"), []byte("1x" + times(2) + "000"),
+		[]byte("1r" + times(2) + "009runtime-103rawx"), []byte("1r" + strings.Repeat("-1", 43) + "000"),
+		[]byte(strings.Repeat("1p9", 100)), []byte("\x00\xff\r\n")}
 }
 
 // readsOrNames makes a call that may succeed, may be refused, or names the request.

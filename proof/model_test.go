@@ -192,6 +192,9 @@ func (s state) finish(op step) (bool, state) {
 // reads checks what was answered, and learns from it when an Extend was.
 func (s state) reads(op step) (bool, state) {
 	rec, at := op.rec, micros(op.rec.ReadAt)
+	if rec.Ended() && at == micros(rec.UpdatedAt) {
+		at = max(at, s.now) // an ended record need not tell when it was read
+	}
 	if at < s.now {
 		return false, s
 	}

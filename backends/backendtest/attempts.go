@@ -189,11 +189,33 @@ var attemptCases = []testCase{
 			}
 		}},
 
+	{"a lapsed request that a claim came upon but left is pending, and can still be ended",
+		"A backend that moves what lapsed to another queue must know where it is.",
+		func(w *world) {
+			t := retried(3)
+			made := w.created(t)
+			lapsing := w.popOne(t)
+			longer := w.created(t)
+			w.untilStatus("s", made.ID, backends.StatusPending)
+			lasting := t
+			lasting.RunningTimeout = long
+			if got := w.popOne(lasting); got.ID != longer.ID {
+				w.Fatalf("claimed %s, want %s, which has been claimable longer", got.ID, longer.ID)
+			}
+			if !w.pending("s", box) {
+				w.Error("HasPending does not see the lapsed request")
+			}
+			w.end(completion(t, lapsing))
+			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+				w.Error("the ended request can be claimed")
+			}
+		}},
+
 	{"a lapsed claim's record outlives its pending time",
 		"It must not vanish while it waits for its next attempt, nor before it was readable as timed out.",
 		func(w *world) {
 			t := retried(2)
-			t.PendingTimeout, t.Retention = 3*short, 3*short
+			t.PendingTimeout, t.Retention = 3*short, 10*short
 			made := w.created(t)
 			one := w.popOne(t)
 			w.untilStatus("s", made.ID, backends.StatusTimeout)

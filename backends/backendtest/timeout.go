@@ -91,7 +91,7 @@ var timeoutCases = []testCase{
 		"It must not vanish before it could be read as ended, nor stay for ever.",
 		func(w *world) {
 			t := terms("s")
-			t.PendingTimeout, t.Retention = short, 4*short
+			t.PendingTimeout, t.Retention = short, 10*short
 			made := w.created(t)
 			w.untilStatus("s", made.ID, backends.StatusTimeout)
 			w.untilGone("s", made.ID, made.LastDeadline.Add(t.Retention))
@@ -101,7 +101,7 @@ var timeoutCases = []testCase{
 		"Storage frees itself, but the front end gets its time to read.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
-			brief.Retention = 4 * short
+			brief.Retention = 10 * short
 			made := w.created(t)
 			at := w.end(completion(brief, made))
 			w.untilGone("s", made.ID, at.Add(brief.Retention))

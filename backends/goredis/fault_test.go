@@ -438,8 +438,8 @@ func TestFaultRecordsThatCannotBeRead(t *testing.T) {
 	for name, spoil := range map[string]func(record string) string{
 		"empty":                func(string) string { return "" },
 		"cut in its head":      func(record string) string { return record[:20] },
-		"cut in its mailbox":   func(record string) string { return record[:92] },
-		"cut behind it":        func(record string) string { return record[:100] },
+		"cut in its mailbox":   func(record string) string { return record[:40] },
+		"cut behind it":        func(record string) string { return record[:47] },
 		"of another version":   func(record string) string { return "2" + record[1:] },
 		"in an unknown state":  func(record string) string { return record[:1] + "z" + record[2:] },
 		"with a broken number": func(record string) string { return record[:10] + "x" + record[11:] },

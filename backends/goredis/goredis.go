@@ -97,6 +97,7 @@ func (o Options) check() (Options, error) {
 type Backend struct {
 	client    redis.UniversalClient
 	pipeliner *redis.AutoPipeliner // nil unless Options ask for it
+	scripts   scripts
 	prefix    string
 	poll      time.Duration
 	wakes     *wakes
@@ -116,6 +117,7 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{client: client, prefix: o.Prefix, poll: o.PollInterval, wakes: newWakes(client)}
+	b.scripts = newScripts(b.wakes.publish)
 	if o.AutoPipeline != AutoPipelineOff {
 		pipelining := redis.DefaultAutoPipelineOptions()
 		pipelining.FullDuplex = o.AutoPipeline == AutoPipelineFullDuplex
@@ -138,10 +140,13 @@ func (b *Backend) Close() error {
 func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
 	partition := backends.PartitionOf(c.ID)
 	k := b.keys(partition, c.Store)
-	keys := []string{k.record(c.ID), k.queue(c.Mailbox), k.marker(c.Mailbox), k.lapsing(c.Mailbox)}
-	v, err := b.decide(ctx, createScript, c.ID, keys, c.ID, micros(c.PendingTimeout), millis(c.PendingTimeout+c.Retention),
-		millis(c.PendingTimeout+queueSlack), millis(c.PendingTimeout), strconv.Itoa(c.MaxPending), flag(c.Exclusive), encodeRest(c),
-		b.wakes.publish, b.channel(partition), mailboxTopic(c.Mailbox))
+	keys := []string{k.record(c.ID), k.queue(c.Mailbox), k.lapsing(c.Mailbox)}
+	if c.Exclusive {
+		keys = append(keys, k.marker(c.Mailbox))
+	}
+	terms := fmt.Sprintf("%d %d %d %d %d", c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
+		millis(c.PendingTimeout+queueSlack), millis(c.PendingTimeout), c.MaxPending)
+	v, err := b.decide(ctx, b.scripts.create, c.ID, keys, terms, encodeRest(c), b.channel(partition))
 	if err != nil {
 		return backends.Record{}, err
 	}
@@ -154,32 +159,27 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 // Get implements [backends.Backend].
 func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
 	k := b.keys(backends.PartitionOf(id), store)
-	reply, err := b.run(ctx, getScript, []string{k.record(id)})
+	reply, err := b.run(ctx, b.scripts.get, []string{k.record(id)})
+	if errors.Is(err, redis.Nil) {
+		return backends.Record{}, backends.ErrNotFound
+	}
 	if err != nil {
 		return backends.Record{}, err
 	}
-	now, stored, err := decodeGet(reply)
-	if err != nil {
-		return backends.Record{}, err
-	}
-	rec, err := decodeRecord(id, stored)
-	if err != nil {
-		return backends.Record{}, err
-	}
-	return rec.At(now), nil
+	return decodeGet(id, reply)
 }
 
 // HasPending implements [backends.Backend].
 func (b *Backend) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
 	k := b.keys(backends.Partition(mailbox), store)
-	reply, err := b.run(ctx, pendingScript, []string{k.queue(mailbox), k.lapsing(mailbox)})
+	reply, err := b.run(ctx, b.scripts.pending, []string{k.queue(mailbox), k.lapsing(mailbox)})
 	return reply == int64(1), err
 }
 
 // Claim implements [backends.Backend].
 func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
 	keys, args := b.claimWords(c)
-	reply, err := b.run(ctx, claimScript, keys, args...)
+	reply, err := b.run(ctx, b.scripts.claim, keys, args...)
 	return claimed(c, reply, err)
 }
 
@@ -187,6 +187,7 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 func (b *Backend) claimWords(c backends.Claim) (keys []string, args []any) {
 	partition := backends.Partition(c.Mailbox)
 	keys = append(keys, b.keys(partition, "").claim(c.ID))
+	args = append(args, strconv.Itoa(len("q/")+len(c.Mailbox)))
 	for _, from := range c.From {
 		k := b.keys(partition, from.Store)
 		keys = append(keys, k.queue(c.Mailbox))
@@ -222,8 +223,9 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
 		// The script knows these itself. A Cluster has to, while their slot moves to another node.
 		keys = append(keys, k.lapsing(e.Mailbox), k.marker(e.Mailbox))
 	}
-	_, err := b.decide(ctx, extendScript, e.ID, keys, e.ID, attempt(e.Attempt), micros(e.RunningTimeout),
-		micros(pending), millis(last+e.Retention), millis(last+queueSlack), millis(last), flag(e.Exclusive))
+	terms := fmt.Sprintf("%04d %d %d %d %d %d %s", e.Attempt, e.RunningTimeout.Microseconds(), pending.Microseconds(),
+		millis(last+e.Retention), millis(last+queueSlack), millis(last), flag(e.Exclusive))
+	_, err := b.decide(ctx, b.scripts.extend, e.ID, keys, terms)
 	return err
 }
 
@@ -231,9 +233,12 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
 func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 	partition := backends.PartitionOf(e.ID)
 	k := b.keys(partition, e.Store)
-	v, err := b.decide(ctx, endScript, e.ID, []string{k.record(e.ID)}, e.ID, attempt(e.Attempt), flag(e.GiveUp),
-		millis(e.Retention), encodeEnding(e.Outcome, e.Error), encodeBody(e.Codec, e.Payload), b.wakes.publish,
-		b.channel(partition), requestTopic(e.ID))
+	attempt := "any"
+	if !e.GiveUp {
+		attempt = fmt.Sprintf("%04d", e.Attempt)
+	}
+	terms := fmt.Sprintf("%s %d", attempt, millis(e.Retention))
+	v, err := b.decide(ctx, b.scripts.end, e.ID, []string{k.record(e.ID)}, terms, encodeEnding(e), b.channel(partition))
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -243,14 +248,8 @@ func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 // queueSlack is how much longer than its last member a queue lives.
 const queueSlack = time.Second
 
-// micros writes a duration as scripts take it.
-func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }
-
-// millis writes a time to live that covers d, as scripts take it.
-func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds()+1, 10) }
-
-// attempt writes an attempt as records have it.
-func attempt(n int) string { return fmt.Sprintf("%04d", n) }
+// millis is a time to live that covers d.
+func millis(d time.Duration) int64 { return d.Milliseconds() + 1 }
 
 // flag writes a bool as scripts take it.
 func flag(b bool) string {

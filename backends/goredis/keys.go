@@ -1,5 +1,7 @@
 package goredis
 
+import "strings"
+
 // keys makes the keys of one store in one partition:
 //
 //	<prefix>{<partition>}:<store>/r/<id>        a record: a string, see record.go
@@ -10,8 +12,8 @@ package goredis
 //	<prefix>{<partition>}:/c/<claim id>         what a claim took: for each request a line with its attempt in
 //	                                            4 digits and its record's key
 //
-//	<prefix>{<partition>}:/w                    the channel of wake-ups, which is no key: q and a mailbox that got a
-//	                                            request, r and the id of one that has ended
+//	<prefix>{<partition>}:/w                    the channel of wake-ups, which is no key: the keys of queues that got a
+//	                                            request, and of records of requests that have ended
 //
 // No store's name has a slash, and the mailbox comes last, so no two of them are ever the same key. Everything
 // has a time to live: a record its retention, a queue until a second after the last of its deadlines, a marker
@@ -32,5 +34,12 @@ func (k keys) claim(id string) string        { return k.start + "/c/" + id }
 func (b *Backend) channel(partition string) string { return b.keys(partition, "").start + "/w" }
 
 // topics of wake-ups
-func mailboxTopic(mailbox string) string { return "q" + mailbox }
-func requestTopic(id string) string      { return "r" + id }
+func mailboxTopic(mailbox string) string { return "q/" + mailbox }
+func requestTopic(id string) string      { return "r/" + id }
+
+// topicOf is what those wait for to whom something happened to this key.
+func topicOf(key string) string {
+	_, name, _ := strings.Cut(key, "}:") // braces are in no prefix
+	_, topic, _ := strings.Cut(name, "/")
+	return topic
+}

@@ -72,7 +72,7 @@ func (l *link) run() {
 func (l *link) handle(message any) error {
 	switch m := message.(type) {
 	case *redis.Message:
-		l.wakes.hub.Wake(m.Payload)
+		l.wakes.hub.Wake(topicOf(m.Payload))
 	case *redis.Subscription:
 		if m.Kind == "subscribe" || m.Kind == "ssubscribe" {
 			l.wakes.confirm(l, m.Channel)

@@ -51,7 +51,7 @@ func (b *Backend) claimPipeline(ctx context.Context, claims []backends.Claim, to
 	cmds := make([]*redis.Cmd, len(todo))
 	for i, at := range todo {
 		keys, args := b.claimWords(claims[at])
-		cmds[i] = claimScript.byHash(ctx, keys, args)
+		cmds[i] = b.scripts.claim.byHash(ctx, keys, args)
 		_ = pipe.Process(ctx, cmds[i]) // queues it
 	}
 	_, _ = pipe.Exec(ctx) // each command has its error

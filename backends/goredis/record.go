@@ -17,49 +17,75 @@ import (
 //	bytes  what
 //	1      version of this layout, "1"
 //	1      state: p pending, r running, e ended
-//	4      attempt
+//
+//	       a pending one:
 //	16     deadline, in microseconds since the epoch, as all times
-//	16     last deadline
-//	16     created
+//
+//	       one that runs or has ended:
 //	16     updated
+//	16     deadline
+//	16     last deadline
 //	16     started, or zeros
+//	4      attempt
+//
+//	       then all:
+//	16     created
 //	3      length of the mailbox
 //	       mailbox
-//	2, 5   the ending: lengths of the outcome and of the error; zeros while the record is live
+//	2, 5   one that has ended: lengths of the outcome and of the error
 //	       outcome, error
 //	2      the body: length of the codec's name
 //	       codec
 //	       payload
 //
-// Digits are padded with zeros, so equal widths compare as the numbers do. The head and the deadlines belong to
-// the scripts; what follows the head they move as a whole, but for the ending and the body, which end.lua
-// replaces. Lengths are in bytes.
-const (
-	recordVersion = '1'
-	headLen       = 1 + 1 + 4 + 5*16
-)
+// Digits are padded with zeros, so equal widths compare as the numbers do. What comes before the mailbox belongs to
+// the scripts; what follows they move as a whole, but for the ending and the body, which end.lua replaces. Lengths are
+// in bytes.
+const recordVersion = "1"
 
-// encodeRest writes what follows the head of a new record.
+// places are the words that stand for that in scripts: bytes from and to, as string.sub takes them, and lengths.
+var places = []string{
+	"STATE", "2, 2",
+	"PENDING_TAG", "'1p'", "RUNNING_TAG", "'1r'", "ENDED_TAG", "'1e'",
+	"PENDING_DEADLINE", "3, 18", "PENDING_FROM_CREATED", "19", "PENDING_LENGTH_END", "37",
+	"UPDATED_OFFSET", "2", "FROM_DEADLINE", "19", "LAST_DEADLINE", "35, 50", "DEADLINE", "19, 34",
+	"ATTEMPT", "67, 70", "FROM_CREATED", "71", "LENGTH_END", "89", "LENGTH", "87, 89",
+	"SHORTEST_BODY", "2", "ID_BYTES", strconv.Itoa(idBytes),
+}
+
+// idBytes is how long an id is.
+const idBytes = 30
+
+// encodeRest writes what follows the time of creation in a new record.
 func encodeRest(c backends.Create) []byte {
-	rest := make([]byte, 0, 3+len(c.Mailbox)+7+2+len(c.Codec)+len(c.Payload))
-	rest = fmt.Appendf(rest, "%03d%s%s%02d%s", len(c.Mailbox), c.Mailbox, encodeEnding("", ""), len(c.Codec), c.Codec)
-	return append(rest, c.Payload...)
+	rest := make([]byte, 0, 3+len(c.Mailbox)+2+len(c.Codec)+len(c.Payload))
+	rest = fmt.Appendf(rest, "%03d%s", len(c.Mailbox), c.Mailbox)
+	return appendBody(rest, c.Codec, c.Payload)
 }
 
-func encodeEnding(outcome, reason string) string {
-	return fmt.Sprintf("%02d%05d%s%s", len(outcome), len(reason), outcome, reason)
+// encodeEnding writes what follows the mailbox in a record that ends: but for the body, if the record keeps its own.
+func encodeEnding(e backends.End) []byte {
+	ending := make([]byte, 0, 7+len(e.Outcome)+len(e.Error)+2+len(e.Codec)+len(e.Payload))
+	ending = fmt.Appendf(ending, "%02d%05d%s%s", len(e.Outcome), len(e.Error), e.Outcome, e.Error)
+	if e.GiveUp {
+		return ending
+	}
+	return appendBody(ending, e.Codec, e.Payload)
 }
 
-func encodeBody(codec string, payload []byte) []byte {
-	body := make([]byte, 0, 2+len(codec)+len(payload))
-	return append(fmt.Appendf(body, "%02d%s", len(codec), codec), payload...)
+func appendBody(to []byte, codec string, payload []byte) []byte {
+	return append(fmt.Appendf(to, "%02d%s", len(codec), codec), payload...)
 }
 
 // encodeFrom writes what claim.lua has to know of a store.
 func encodeFrom(from backends.From) string {
-	return fmt.Sprintf("%s %d %d %s %s %s %s %s %s", from.Store, from.Limit, from.MaxAttempts, flag(from.Exclusive),
-		micros(from.RunningTimeout), micros(from.PendingTimeout), micros(from.Retention), millis(from.RunningTimeout),
+	terms := fmt.Sprintf("%d %d %d %d", from.Limit, from.RunningTimeout.Microseconds(), millis(from.RunningTimeout),
 		millis(from.RunningTimeout+from.Retention))
+	if from.MaxAttempts <= 1 && !from.Exclusive {
+		return terms
+	}
+	return fmt.Sprintf("%s %d %d %d %s", terms, from.MaxAttempts, from.PendingTimeout.Microseconds(),
+		from.Retention.Microseconds(), flag(from.Exclusive))
 }
 
 // newRecord is the record that create.lua stored at now.
@@ -74,17 +100,28 @@ func newRecord(c backends.Create, now time.Time) backends.Record {
 func decodeRecord(id, stored string) (backends.Record, error) {
 	r := reader{rest: stored}
 	rec := backends.Record{ID: id}
-	if version := r.bytes(1); version != string(recordVersion) {
+	if version := r.bytes(1); version != recordVersion {
 		r.fail(fmt.Errorf("version %q, want %q", version, recordVersion))
 	}
 	state := r.bytes(1)
-	rec.Attempt = r.number(4)
-	rec.Deadline, rec.LastDeadline = r.time(), r.time()
-	rec.CreatedAt, rec.UpdatedAt, rec.StartedAt = r.time(), r.time(), r.time()
+	if state == "p" {
+		rec.Deadline = r.time()
+		rec.LastDeadline = rec.Deadline
+	} else {
+		rec.UpdatedAt, rec.Deadline, rec.LastDeadline, rec.StartedAt = r.time(), r.time(), r.time(), r.time()
+		rec.Attempt = r.number(4)
+	}
+	rec.CreatedAt = r.time()
+	if state == "p" {
+		rec.UpdatedAt = rec.CreatedAt
+	}
 	rec.Mailbox = strings.Clone(r.bytes(r.number(3)))
-	outcomeLen, errorLen := r.number(2), r.number(5)
-	outcome := strings.Clone(r.bytes(outcomeLen))
-	rec.Error = strings.Clone(r.bytes(errorLen))
+	var outcome string
+	if state == "e" {
+		outcomeLen, errorLen := r.number(2), r.number(5)
+		outcome = strings.Clone(r.bytes(outcomeLen))
+		rec.Error = strings.Clone(r.bytes(errorLen))
+	}
 	rec.Codec = strings.Clone(r.bytes(r.number(2)))
 	rec.Payload = []byte(r.rest)
 	rec.Status = r.status(state, outcome)
@@ -151,27 +188,39 @@ func (r *reader) status(state, outcome string) string {
 	return ""
 }
 
-// decodeGet reads get.lua's reply: the time as seconds and microseconds, then the record. Its error is ErrNotFound when
-// there is none.
-func decodeGet(reply any) (now time.Time, stored string, err error) {
+// decodeTime reads a time of a script.
+func decodeTime(word any) (time.Time, bool) {
+	digits, _ := word.(string)
+	us, err := strconv.ParseInt(digits, 10, 64)
+	return time.UnixMicro(us).UTC(), err == nil
+}
+
+// decodeGet reads get.lua's reply: a record that has ended, or the time as seconds and microseconds and then the record,
+// which is as of then.
+func decodeGet(id string, reply any) (backends.Record, error) {
+	if ended, ok := reply.(string); ok {
+		rec, err := decodeRecord(id, ended)
+		return rec.At(time.Time{}), err // whatever the time, now that it has ended
+	}
 	words, _ := reply.([]any)
 	if len(words) != 2 {
-		return now, "", unexpected(reply)
+		return backends.Record{}, unexpected(reply)
 	}
 	clock, _ := words[0].([]any)
-	if len(clock) != 2 {
-		return now, "", unexpected(reply)
+	stored, isRecord := words[1].(string)
+	if len(clock) != 2 || !isRecord {
+		return backends.Record{}, unexpected(reply)
 	}
 	seconds, err1 := strconv.ParseInt(fmt.Sprint(clock[0]), 10, 64)
 	us, err2 := strconv.ParseInt(fmt.Sprint(clock[1]), 10, 64)
 	if err1 != nil || err2 != nil {
-		return now, "", unexpected(reply)
+		return backends.Record{}, unexpected(reply)
 	}
-	stored, found := words[1].(string)
-	if !found {
-		return now, "", backends.ErrNotFound
+	rec, err := decodeRecord(id, stored)
+	if err != nil {
+		return backends.Record{}, err
 	}
-	return time.UnixMicro(seconds*1_000_000 + us).UTC(), stored, nil
+	return rec.At(time.UnixMicro(seconds*1_000_000 + us).UTC()), nil
 }
 
 // decodeClaimed reads claim.lua's reply: the time, then a store's number, an id and a record each, or a store's
@@ -183,11 +232,10 @@ func decodeClaimed(reply any, stores []backends.From) ([]backends.Claimed, error
 	if len(words)%3 != 1 {
 		return nil, unexpected(reply)
 	}
-	us, isTime := words[0].(int64)
+	now, isTime := decodeTime(words[0])
 	if !isTime {
 		return nil, unexpected(reply)
 	}
-	now := time.UnixMicro(us).UTC()
 	claimed := make([]backends.Claimed, len(stores))
 	for i := 1; i < len(words); i += 3 {
 		number, isNumber := words[i].(int64)

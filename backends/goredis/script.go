@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,53 +23,38 @@ var sources embed.FS
 // script is one operation, as the server runs it.
 type script struct{ source, sha string }
 
-var (
-	createScript  = load("create")
-	getScript     = load("get")
-	pendingScript = load("pending")
-	claimScript   = load("claim")
-	extendScript  = load("extend")
-	endScript     = load("end")
-	probeScript   = load("probe")
-)
+// scripts are all operations.
+type scripts struct{ create, get, pending, claim, extend, end, probe script }
 
-// preludeMark is the line of a script that what it needs of the prelude takes the place of.
-const preludeMark = "--@prelude\n"
-
-// load reads an embedded script and joins into it those definitions of the prelude that it needs: each one costs the
-// server something in every call, needed or not.
-func load(name string) script {
-	source := read(name)
-	source = strings.Replace(source, preludeMark, needed(read("prelude"), source), 1)
-	sum := sha1.Sum([]byte(source))
-	return script{source: source, sha: hex.EncodeToString(sum[:])}
+// newScripts reads the embedded scripts, which send wake-ups with a command: PUBLISH, or on a Cluster SPUBLISH.
+func newScripts(publish string) scripts {
+	fragments := fragments(read("prelude"))
+	words := strings.NewReplacer(append(places, "'PUBLISH'", "'"+publish+"'")...)
+	load := func(name string) script {
+		source := include.ReplaceAllStringFunc(read(name), func(line string) string {
+			var included strings.Builder
+			for _, name := range strings.Fields(line)[1:] {
+				included.WriteString(fragments[name])
+			}
+			return included.String()
+		})
+		source = words.Replace(source)
+		sum := sha1.Sum([]byte(source))
+		return script{source: source, sha: hex.EncodeToString(sum[:])}
+	}
+	return scripts{load("create"), load("get"), load("pending"), load("claim"), load("extend"), load("end"), load("probe")}
 }
 
-var (
-	definition = regexp.MustCompile(`(?m)^local (?:function )?(\w+)`)
-	word       = regexp.MustCompile(`\w+`)
-)
+var include = regexp.MustCompile(`(?m)^ *--@include .*\n`)
 
-// needed returns the paragraphs of the prelude that define what the source, or another such paragraph, uses. A
-// definition comes before its uses, so going through them backwards finds all.
-func needed(prelude, source string) string {
-	used := map[string]bool{}
-	use := func(text string) {
-		for _, w := range word.FindAllString(text, -1) {
-			used[w] = true
-		}
+// fragments takes the prelude apart, by name.
+func fragments(prelude string) map[string]string {
+	byName := map[string]string{}
+	for _, part := range strings.Split(prelude, "--@define ")[1:] {
+		name, source, _ := strings.Cut(part, "\n")
+		byName[name] = source
 	}
-	use(source)
-	paragraphs := strings.Split(prelude, "\n\n")
-	var kept []string
-	for _, paragraph := range slices.Backward(paragraphs) {
-		if name := definition.FindStringSubmatch(paragraph); name != nil && used[name[1]] {
-			use(paragraph)
-			kept = append(kept, paragraph)
-		}
-	}
-	slices.Reverse(kept)
-	return strings.Join(kept, "\n\n") + "\n"
+	return byName
 }
 
 func read(name string) string {
@@ -168,7 +152,8 @@ func unknownScript(err error) bool {
 	return errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT")
 }
 
-// verdict is the reply of a script that acts on one request: the server's time, what it did, and a detail.
+// verdict is the reply of a script that acts on one request: the server's time, which is all if the script did what it
+// was asked to, else what it found, and a detail.
 type verdict struct {
 	now    time.Time
 	code   string
@@ -218,19 +203,22 @@ func (v verdict) record(id string) (backends.Record, error) {
 }
 
 func unpack(reply any) (v verdict, err error) {
+	if now, done := reply.(string); done {
+		reply = []any{now, "ok"}
+	}
 	words, _ := reply.([]any)
 	if len(words) < 2 {
 		return v, unexpected(reply)
 	}
-	us, isTime := words[0].(int64)
-	code, isCode := words[1].(string)
+	var isTime, isCode bool
+	v.now, isTime = decodeTime(words[0])
+	v.code, isCode = words[1].(string)
 	if !isTime || !isCode {
 		return v, unexpected(reply)
 	}
 	if len(words) > 2 {
 		v.detail, _ = words[2].(string)
 	}
-	v.now, v.code = time.UnixMicro(us).UTC(), code
 	return v, nil
 }
 

@@ -1,50 +1,53 @@
 -- Stores a new pending request.
 -- KEYS[1]  the record
 -- KEYS[2]  the queue
--- KEYS[3]  the exclusive marker, the id of the newest request; used if ARGV[7] is 1
--- KEYS[4]  the lapsing claims
--- ARGV     id, pending timeout, the times to live of the record, of the queue and of the marker, the most that may be
---          pending or 0, exclusive or not, what follows the record's head, the command, channel and topic of the wake-up
--- Returns  {now, 'ok'}, {now, 'exists', record}, {now, 'busy', id} or {now, 'full'}
-local record_key, queue, marker, lapsing = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local id, timeout, record_ttl, queue_ttl, marker_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local max_pending, exclusive, rest = tonumber(ARGV[6]), ARGV[7], ARGV[8]
-local stale_bite = 10 -- timed-out entries that one create removes, more than it adds
+-- KEYS[3]  the lapsing claims
+-- KEYS[4]  only if the store is exclusive: its marker, the id of the newest request
+-- ARGV[1]  parted by spaces: pending timeout, the times to live of the record, of the queue and of the marker, the most
+--          that may be pending or 0
+-- ARGV[2]  what follows the time of creation in the record
+-- ARGV[3]  the channel of wake-ups
+-- Returns  now, or {now, 'exists', record}, {now, 'busy', id} or {now, 'full'}
+local record_key, queue, lapsing, marker = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local id = string.sub(record_key, -ID_BYTES)
+local timeout, record_ttl, queue_ttl, marker_ttl, max_pending = string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) (%d+)')
 
---@prelude
-local us, now = clock()
-
--- Refuses, unless this is the repeat of a create that worked.
-local function refuse(...)
-  local record = redis.call('GET', record_key)
-  if record then return {us, 'exists', record} end
-  return {us, ...}
-end
-
-if exclusive == '1' then
+--@include clock digits
+local refusal, detail
+if marker then
+  --@include state_of sibling
   local newest = redis.call('GET', marker)
   local other = newest and redis.pcall('GET', sibling(record_key, 'r', newest))
-  if other and not unreadable(other) and state_at(other, now) ~= 'e' then return refuse('busy', newest) end
+  local state = other and state_of(other, now)
+  if state == 'p' or state == 'r' then refusal, detail = 'busy', newest end
 end
-local waiting, stale = 0, {}
+local waiting, stale = 0, nil
 if redis.call('EXISTS', queue, lapsing) > 0 then
+  --@include claimable
+  local stale_bite, most = 10, tonumber(max_pending) -- the bite: timed-out entries that one create removes, more than it adds
   waiting = redis.call('ZCOUNT', queue, now, '+inf')
-  if max_pending > 0 and claimable(waiting, lapsing, now, max_pending) >= max_pending then return refuse('full') end
   stale = redis.call('ZRANGEBYSCORE', queue, '-inf', '(' .. now, 'LIMIT', 0, stale_bite)
+  if most > 0 and claimable(waiting, lapsing, now, most) >= most then refusal = refusal or 'full' end
 end
 
 local deadline = digits(us + timeout)
-local record = '1p0000' .. deadline .. deadline .. now .. now .. '0000000000000000' .. rest
-if not redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) then return refuse('exists') end
+local record = PENDING_TAG .. deadline .. now .. ARGV[2]
+if not refusal and not redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) then refusal = 'exists' end
+if refusal then -- unless this is the repeat of a create that worked
+  local made = redis.call('GET', record_key)
+  if made then return {now, 'exists', made} end
+  return {now, refusal, detail}
+end
 redis.call('ZADD', queue, deadline, id)
 if waiting == 0 then
   redis.call('PEXPIRE', queue, queue_ttl)
 else
+  --@include keep_for
   keep_for(queue, queue_ttl)
 end
-for _, member in ipairs(stale) do
+for _, member in ipairs(stale or {}) do
   if member ~= id then redis.call('ZREM', queue, member) end -- that of an earlier request of this id has been overwritten
 end
-if exclusive == '1' then redis.call('SET', marker, id, 'PX', marker_ttl) end
-wake(ARGV[9], ARGV[10], ARGV[11])
-return {us, 'ok'}
+if marker then redis.call('SET', marker, id, 'PX', marker_ttl) end
+redis.pcall('PUBLISH', ARGV[3], queue) -- a wake-up that cannot be sent costs those who wait time, not this its success
+return now

@@ -1,36 +1,43 @@
 -- Ends a live request.
 -- KEYS[1]  the record
--- ARGV     id, attempt in 4 digits, give up or not, time to live, the ending, the body (codec and payload; unused when
---          giving up), the command, channel and topic of the wake-up
--- Returns  {now, 'ok'}, {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'} or {now, 'corrupt', why}
-local record_key = KEYS[1]
-local id, attempt, give_up, ttl, ending, body = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local live_ending = 7 -- the length of a live record's ending, which is empty
+-- ARGV[1]  attempt in 4 digits, or 'any' to give up; a space; time to live
+-- ARGV[2]  the ending, and behind it, unless giving up, the body (codec and payload)
+-- ARGV[3]  the channel of wake-ups
+-- Returns  now, or {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'} or {now, 'corrupt', why}
+local record_key, ending = KEYS[1], ARGV[2]
+local attempt, ttl = string.match(ARGV[1], '^(%w+) (%d+)')
 
 local record = redis.call('GET', record_key)
---@prelude
-local us, now = clock()
-if not record then return {us, 'notfound'} end
-local problem = unreadable(record)
-if problem then return {us, 'corrupt', problem} end
-if state_at(record, now) == 'e' then return {us, 'ended', record} end
-if give_up == '1' then
-  attempt = digits_of_attempt(record)
-  body = string.sub(record, mailbox_end(record) + live_ending + 1)
-end
-if digits_of_attempt(record) ~= attempt then return {us, 'stale'} end
+--@include clock state_of
+if not record then return {now, 'notfound'} end
+local state, problem = state_of(record, now)
+if problem then return {now, 'corrupt', problem} end
+if state == 'e' then return {now, 'ended', record} end
 
-local deadline, last = deadline_of(record), last_deadline_of(record)
-if attempt == '0000' then
-  redis.call('ZREM', sibling(record_key, 'q', mailbox_of(record)), id)
-elseif last > deadline then
-  redis.call('ZREM', sibling(record_key, 'l', mailbox_of(record)), lapsing_member(last, id))
+if string.sub(record, STATE) == 'p' then -- fill in what only those have that were claimed
+  local zero, deadline = '0000000000000000', string.sub(record, PENDING_DEADLINE)
+  record = PENDING_TAG .. zero .. deadline .. deadline .. zero .. '0000' .. string.sub(record, PENDING_FROM_CREATED)
 end
-local ended = '1e' .. attempt .. deadlines_and_created(record) .. now .. started_and_mailbox(record) .. ending .. body
+local mailbox_end = LENGTH_END + string.sub(record, LENGTH)
+if attempt == 'any' then
+  ending = ending .. string.sub(record, mailbox_end + 1)
+elseif attempt ~= string.sub(record, ATTEMPT) then
+  return {now, 'stale'}
+end
+
+local last = string.sub(record, LAST_DEADLINE)
+local may_lapse = last > string.sub(record, DEADLINE)
+if state == 'p' or may_lapse then
+  --@include sibling lapsing_member
+  local id, mailbox = string.sub(record_key, -ID_BYTES), string.sub(record, LENGTH_END + 1, mailbox_end)
+  if state == 'p' then redis.call('ZREM', sibling(record_key, 'q', mailbox), id) end -- unclaimed, or lapsed and back there
+  if may_lapse then redis.call('ZREM', sibling(record_key, 'l', mailbox), lapsing_member(last, id)) end
+end
+local ended = ENDED_TAG .. now .. string.sub(record, FROM_DEADLINE, mailbox_end) .. ending
 local written = redis.pcall('SET', record_key, ended, 'PX', ttl)
 if written.err then -- a server without memory left allows it after a write that needs none
   redis.call('PEXPIRE', record_key, ttl)
   redis.call('SET', record_key, ended, 'PX', ttl)
 end
-wake(ARGV[7], ARGV[8], ARGV[9])
-return {us, 'ok'}
+redis.pcall('PUBLISH', ARGV[3], record_key) -- a wake-up that cannot be sent costs those who wait time, not this its success
+return now

@@ -2,33 +2,32 @@
 -- KEYS[1]  the record
 -- KEYS     if the caller knows the mailbox, its lapsing claims and its exclusive marker, so that a cluster refuses the
 --          call (TRYAGAIN) while it moves them and only some have arrived
--- ARGV     id, attempt in 4 digits, running timeout, pending timeout or 0 for the last attempt, the times to live of the
---          record, of the lapsing claims and of the exclusive marker, exclusive or not
--- Returns  {now, 'ok'}, {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'} or {now, 'corrupt', why}
+-- ARGV[1]  parted by spaces: attempt in 4 digits, running timeout, pending timeout or 0 for the last attempt, the times
+--          to live of the record, of the lapsing claims and of the exclusive marker, exclusive or not
+-- Returns  now, or {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'} or {now, 'corrupt', why}
 local record_key = KEYS[1]
-local id, attempt, running, pending = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local record_ttl, lapsing_ttl, marker_ttl, exclusive = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local attempt, running, pending, record_ttl, lapsing_ttl, marker_ttl, exclusive =
+  string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d)')
 
---@prelude
 local record = redis.call('GET', record_key)
-local us, now = clock()
-if not record then return {us, 'notfound'} end
-local problem = unreadable(record)
-if problem then return {us, 'corrupt', problem} end
-local state = state_at(record, now)
-if state == 'e' then return {us, 'ended', record} end
-if state ~= 'r' or digits_of_attempt(record) ~= attempt then return {us, 'stale'} end
+--@include clock digits state_of sibling lapsing_member keep_for
+if not record then return {now, 'notfound'} end
+local state, problem = state_of(record, now)
+if problem then return {now, 'corrupt', problem} end
+if state == 'e' then return {now, 'ended', record} end
+if state ~= 'r' or string.sub(record, ATTEMPT) ~= attempt then return {now, 'stale'} end
 
+local id = string.sub(record_key, -ID_BYTES)
+local mailbox = string.sub(record, LENGTH_END + 1, LENGTH_END + string.sub(record, LENGTH))
+local lapsing = sibling(record_key, 'l', mailbox)
+local last_before = string.sub(record, LAST_DEADLINE)
 local deadline, last = digits(us + running), digits(us + running + pending)
-local lapsing = sibling(record_key, 'l', mailbox_of(record))
-if last_deadline_of(record) > deadline_of(record) then
-  redis.call('ZREM', lapsing, lapsing_member(last_deadline_of(record), id))
-end
+if last_before > string.sub(record, DEADLINE) then redis.call('ZREM', lapsing, lapsing_member(last_before, id)) end
 redis.call('PEXPIRE', record_key, record_ttl) -- first of the writes that are always made: allowed when memory is full
 if last > deadline then
   redis.call('ZADD', lapsing, deadline, lapsing_member(last, id))
   keep_for(lapsing, lapsing_ttl)
 end
-if exclusive == '1' then redis.call('PEXPIRE', sibling(record_key, 'x', mailbox_of(record)), marker_ttl) end
-redis.call('SETRANGE', record_key, 0, '1r' .. attempt .. deadline .. last .. created_of(record) .. now)
-return {us, 'ok'}
+if exclusive == '1' then redis.call('PEXPIRE', sibling(record_key, 'x', mailbox), marker_ttl) end
+redis.call('SETRANGE', record_key, UPDATED_OFFSET, now .. deadline .. last)
+return now

@@ -3,6 +3,5 @@
 -- KEYS[2]  the lapsing claims
 -- Returns  1 or 0
 if redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then return 0 end
---@prelude
-local _, now = clock()
+--@include clock claimable
 return math.min(1, claimable(redis.call('ZCOUNT', KEYS[1], now, '+inf'), KEYS[2], now, 1))

@@ -1,9 +1,8 @@
 -- Tries every command that the other scripts use, on two keys of its own that are gone a second later.
 -- KEYS[1]  a string
 -- KEYS[2]  a sorted set
--- ARGV     the command and the channel for wake-ups
+-- ARGV     the channel of wake-ups
 -- Returns  for each command that failed its name and its error
---@prelude
 local key, set = KEYS[1], KEYS[2]
 local failed = {}
 local function try(...)
@@ -23,5 +22,5 @@ try('ZCOUNT', set, '-inf', '+inf')
 try('ZRANGEBYSCORE', set, '-inf', '+inf')
 try('ZREVRANGEBYSCORE', set, '+inf', '-inf')
 try('ZREM', set, 'probe')
-try(ARGV[1], ARGV[2], '')
+try('PUBLISH', ARGV[1], '')
 return failed
