@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	operations = flag.Int("ops", 25_000, "how many operations the histories have on a real Redis and in memory; on miniredis it is a fortieth, on a Redis that is killed a tenth, on a cluster a fifth")
+	operations = flag.Int("ops", 25_000, "how many operations the histories have on a real Redis and in memory; on miniredis it is a fortieth, on a Redis that is killed a tenth, on a cluster a fifth; over HTTP a 50th as many requests are made in memory, on a real Redis a 250th")
 	faults     = flag.Int("faults", 60, "how many faults are injected between client and server while the histories are made, beside workers that die or stall")
 	failOvers  = flag.Int("failovers", 2, "how many times a master of the cluster fails over while the histories are made; the first is graceful, others kill it")
 	matrixFile = flag.String("matrix", "", "the file that the lost-reply matrix is written to, as a table in Markdown; it is complete then, on a cluster, too")

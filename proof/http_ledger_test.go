@@ -1,0 +1,271 @@
+package proof_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/skills"
+)
+
+// errand is a request as those saw it who asked, did and reported it over HTTP.
+type errand struct {
+	id, runtime string
+	route       *route
+	claims      map[string]bool // the claim ids under which it was handed to a daemon
+	reports     map[string]bool // the final reports that were sent about it
+	takenAt     time.Time       // when a final report was answered for the first time
+	final       string          // the body that says how it ended
+	finalAt     time.Time       // when a reader had it for the first time
+}
+
+// deed is one call of a daemon's handler.
+type deed struct {
+	runtime string
+	route   *route
+	subject string // what it was called with
+}
+
+// ledger is everything that front ends and daemons saw. Its methods report what can never be.
+type ledger struct {
+	testing.TB
+	mu       sync.Mutex
+	errands  map[string]*errand
+	deeds    map[string]deed // by the word that the handler answered with
+	outcomes map[string]int
+}
+
+func newLedger(t testing.TB) *ledger {
+	return &ledger{TB: t, errands: map[string]*errand{}, deeds: map[string]deed{}, outcomes: map[string]int{}}
+}
+
+// note changes what is known of a request.
+func (l *ledger) note(r *route, runtime, id string, change func(*errand)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.errands[id]
+	if e == nil {
+		e = &errand{id: id, runtime: runtime, route: r, claims: map[string]bool{}, reports: map[string]bool{}}
+		l.errands[id] = e
+	}
+	if e.runtime != runtime || e.route != r {
+		l.Errorf("%s of %s%s turned up at %s%s", id, e.runtime, e.route.path, runtime, r.path)
+	}
+	change(e)
+}
+
+// did notes a handler's call and returns the word for it to answer with.
+func (l *ledger) did(d deed) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	word := fmt.Sprintf("word-%d.", len(l.deeds)+1)
+	l.deeds[word] = d
+	return word
+}
+
+var words = regexp.MustCompile(`word-\d+\.`)
+
+// reading is a request as a front end reads it.
+type reading struct {
+	ID            string        `json:"id"`
+	RuntimeID     string        `json:"runtime_id"`
+	Status        string        `json:"status"`
+	Error         string        `json:"error"`
+	CreatedAt     time.Time     `json:"created_at"`
+	SkillKey      string        `json:"skill_key"`
+	TargetVersion string        `json:"target_version"`
+	Skill         *skills.Skill `json:"skill"`
+}
+
+func parse(body string) (r reading) {
+	_ = json.Unmarshal([]byte(body), &r) // what is no record is one of no request
+	return r
+}
+
+func (r reading) ended() bool { return backends.Record{Status: r.Status}.Ended() }
+
+// saw notes what a front end read in an answer that it asked for at began. It reports whether the request has ended.
+func (l *ledger) saw(r *route, runtime, id string, began time.Time, body string) (ended bool) {
+	got := parse(body)
+	if got.ID != id || got.RuntimeID != runtime {
+		l.Errorf("asked %s%s for %s, got %s", runtime, r.path, id, body)
+		return true
+	}
+	l.note(r, runtime, id, func(e *errand) {
+		switch {
+		case !got.ended() && e.final != "" && began.After(e.finalAt):
+			l.Errorf("%s had ended, and then read\n%s\nwhere it had been\n%s", id, body, e.final)
+		case got.ended() && e.final == "":
+			e.final, e.finalAt = body, time.Now()
+		case got.ended() && e.final != body:
+			l.Errorf("%s had ended, and then read\n%s\nwhere it had been\n%s", id, body, e.final)
+		}
+	})
+	return got.ended()
+}
+
+// notFound notes that a request is not there, which it has to be once anyone was told of it.
+func (l *ledger) notFound(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, known := l.errands[id]; known {
+		l.Errorf("%s was lost", id)
+	}
+}
+
+// check judges every request once all is over.
+func (l *ledger) check(s *service) {
+	answers := map[string]string{} // words, and the request that they answered
+	for _, e := range l.errands {
+		l.checkErrand(e, s)
+		for _, word := range words.FindAllString(e.final, -1) {
+			if other, used := answers[word]; used && other != e.id {
+				l.Errorf("%s answers %s and %s", word, other, e.id)
+			}
+			answers[word] = e.id
+		}
+		l.outcomes[parse(e.final).Status]++
+	}
+	l.checkDeeds()
+}
+
+func (l *ledger) checkErrand(e *errand, s *service) {
+	got := parse(e.final)
+	wrong := func(format string, args ...any) {
+		l.Errorf("%s\nread %s\nclaims %v\nreports %v", fmt.Sprintf(format, args...), e.final,
+			slices.Collect(maps.Keys(e.claims)), slices.Collect(maps.Keys(e.reports)))
+	}
+	if len(e.claims) > 1 {
+		wrong("it was handed out twice")
+	}
+	if len(e.reports) > 1 || len(e.reports) > len(e.claims) {
+		wrong("it was done twice, or by nobody who had it")
+	}
+	if (len(e.reports) == 0) != (got.Status == backends.StatusTimeout) && got.Status != backends.StatusTimeout {
+		wrong("it ended, but nobody reported it")
+	}
+	inTime := got.CreatedAt.Add(s.scaled(e.route.policy.RunningTimeout)) // at the least
+	if got.Status == backends.StatusTimeout && !e.takenAt.IsZero() && e.takenAt.Before(inTime) {
+		wrong("it was reported in time, and read as timed out")
+	}
+	if problem := l.checkAnswer(e, got); problem != "" {
+		wrong("%s", problem)
+	}
+	if e.route == imports {
+		s.checkSaved(got, wrong)
+	}
+}
+
+// checkAnswer compares how a request ended with what the handler did that worked on it.
+func (l *ledger) checkAnswer(e *errand, got reading) (problem string) {
+	found := words.FindAllString(e.final, -1)
+	switch got.Status {
+	case backends.StatusCompleted:
+		if len(found) != 1 {
+			return "its answer is not one handler's"
+		}
+	case backends.StatusFailed, backends.StatusTimeout:
+	case string(skills.OutcomeConflict):
+		if e.route != imports {
+			return "it ended as only an import can"
+		}
+	default:
+		return "it ended in a way that is none"
+	}
+	for _, word := range found {
+		want := deed{runtime: e.runtime, route: e.route, subject: got.SkillKey + got.TargetVersion}
+		if l.deeds[word] != want {
+			return fmt.Sprintf("its answer is to %+v", l.deeds[word])
+		}
+		if !strings.Contains(strings.Join(slices.Collect(maps.Keys(e.reports)), ""), word) {
+			return "its answer was not reported about it"
+		}
+	}
+	return ""
+}
+
+// checkDeeds checks that handlers worked no more often than there was work.
+func (l *ledger) checkDeeds() {
+	left := map[deed]int{}
+	for _, e := range l.errands {
+		got := parse(e.final)
+		if len(e.claims) > 0 {
+			left[deed{e.runtime, e.route, got.SkillKey + got.TargetVersion}]++
+		}
+	}
+	for _, d := range l.deeds {
+		if left[d]--; left[d] < 0 {
+			l.Errorf("a handler of %s%s worked on %q more often than it was asked to", d.runtime, d.route.path, d.subject)
+		}
+	}
+}
+
+// checkSaved checks that an import is in the library if and only if it has completed. A skill may be left there for a
+// request that timed out after its node had been killed, or its storage lost, before the completion was decided.
+func (s *service) checkSaved(got reading, wrong func(string, ...any)) {
+	saved, held := s.library.holds(got.ID)
+	switch completed := got.Status == backends.StatusCompleted; {
+	case completed && !held:
+		wrong("it completed, and the library does not have it")
+	case completed && (got.Skill == nil || got.Skill.ID != saved.ID || got.Skill.Content != saved.Content):
+		wrong("it completed with another skill than %+v", saved)
+	case !completed && held && (got.Status != backends.StatusTimeout || s.journal.refusedEnd(got.ID)):
+		wrong("the library has it")
+	case !completed && held:
+		s.leftBehind++
+	}
+}
+
+// refusedEnd reports whether a node was told that a request could not be ended.
+func (j *journal) refusedEnd(id string) bool {
+	return slices.ContainsFunc(j.calls[j.asked[id].Mailbox], func(c *call) bool {
+		op, isEnd := c.op.(backends.End)
+		return isEnd && op.ID == id && refusal(c.err)
+	})
+}
+
+// check asks the model whether what the nodes did to the storage can have been, as for any other history.
+func (j *journal) check(t testing.TB) {
+	stores := map[string]backends.Terms{}
+	for _, op := range j.creates {
+		stores[op.Store] = op.Terms
+	}
+	for mailbox, calls := range j.calls {
+		if mailbox == "" {
+			continue
+		}
+		h := newHistory(endedOnce(calls))
+		h.checkMailbox(slices.Collect(maps.Values(stores)))
+		h.check(t)
+	}
+}
+
+// endedOnce leaves one of the endings that say the same, since the model tells endings apart by what they say. What
+// others were told is kept as a read. One that was not answered stands for all that came after it.
+func endedOnce(calls []*call) (once []*call) {
+	calls = slices.Clone(calls)
+	slices.SortStableFunc(calls, func(a, b *call) int { return int(a.began - b.began) })
+	said := map[string]bool{}
+	for _, c := range calls {
+		op, isEnd := c.op.(backends.End)
+		key := op.ID + op.Outcome + op.Error + string(op.Payload)
+		if isEnd && said[key] && c.err != nil {
+			var refused *backends.EndedError
+			if !errors.As(c.err, &refused) {
+				continue
+			}
+			c = &call{op: get{op.Terms, op.ID}, rec: refused.Record, began: c.began, was: c.was}
+		}
+		said[key] = said[key] || isEnd
+		once = append(once, c)
+	}
+	return once
+}
