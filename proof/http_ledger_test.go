@@ -22,6 +22,8 @@ type errand struct {
 	route       *route
 	claims      map[string]bool // the claim ids under which it was handed to a daemon
 	reports     map[string]bool // the final reports that were sent about it
+	tries       int             // how often they were sent
+	reporter    *process        // the last one to send them
 	takenAt     time.Time       // when a final report was answered for the first time
 	final       string          // the body that says how it ended
 	finalAt     time.Time       // when a reader had it for the first time
@@ -39,12 +41,13 @@ type ledger struct {
 	testing.TB
 	mu       sync.Mutex
 	errands  map[string]*errand
-	deeds    map[string]deed // by the word that the handler answered with
+	deeds    map[string]deed            // by the word that the handler answered with
+	silent   map[string]map[string]bool // by runtime: the claim ids of heartbeats that its daemons got no answer to
 	outcomes map[string]int
 }
 
 func newLedger(t testing.TB) *ledger {
-	return &ledger{TB: t, errands: map[string]*errand{}, deeds: map[string]deed{}, outcomes: map[string]int{}}
+	return &ledger{TB: t, errands: map[string]*errand{}, deeds: map[string]deed{}, silent: map[string]map[string]bool{}, outcomes: map[string]int{}}
 }
 
 // note changes what is known of a request.
@@ -60,6 +63,20 @@ func (l *ledger) note(r *route, runtime, id string, change func(*errand)) {
 		l.Errorf("%s of %s%s turned up at %s%s", id, e.runtime, e.route.path, runtime, r.path)
 	}
 	change(e)
+}
+
+// beats notes that a heartbeat was sent, or answered.
+func (l *ledger) beats(runtime, claimID string, answered bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.silent[runtime] == nil {
+		l.silent[runtime] = map[string]bool{}
+	}
+	if answered {
+		delete(l.silent[runtime], claimID)
+	} else {
+		l.silent[runtime][claimID] = true
+	}
 }
 
 // did notes a handler's call and returns the word for it to answer with.
@@ -135,6 +152,7 @@ func (l *ledger) check(s *service) {
 		l.outcomes[parse(e.final).Status]++
 	}
 	l.checkDeeds()
+	l.checkClaims(s.journal)
 }
 
 func (l *ledger) checkErrand(e *errand, s *service) {
@@ -153,6 +171,9 @@ func (l *ledger) checkErrand(e *errand, s *service) {
 		wrong("it ended, but nobody reported it")
 	}
 	inTime := got.CreatedAt.Add(s.scaled(e.route.policy.RunningTimeout)) // at the least
+	if len(e.reports) > 0 && e.takenAt.IsZero() && e.tries < maxReports && e.reporter.dead.Err() == nil {
+		wrong("its daemon lived, and gave up reporting it after %d times", e.tries)
+	}
 	if got.Status == backends.StatusTimeout && !e.takenAt.IsZero() && e.takenAt.Before(inTime) {
 		wrong("it was reported in time, and read as timed out")
 	}
@@ -163,6 +184,9 @@ func (l *ledger) checkErrand(e *errand, s *service) {
 		s.checkSaved(got, wrong)
 	}
 }
+
+// maxReports is how often a daemon reports that gets no answer.
+const maxReports = 4
 
 // checkAnswer compares how a request ended with what the handler did that worked on it.
 func (l *ledger) checkAnswer(e *errand, got reading) (problem string) {
@@ -206,6 +230,35 @@ func (l *ledger) checkDeeds() {
 			l.Errorf("a handler of %s%s worked on %q more often than it was asked to", d.runtime, d.route.path, d.subject)
 		}
 	}
+}
+
+// checkClaims checks that what nodes claimed came to a daemon: all but the claims of heartbeats that their daemon did not
+// live to get an answer to.
+func (l *ledger) checkClaims(j *journal) {
+	for mailbox, calls := range j.calls {
+		stranded := map[string]bool{} // by the claim's id
+		for _, c := range calls {
+			op, isClaim := c.op.(backends.Claim)
+			if isClaim && c.answered() {
+				stranded[op.ID] = l.strands(c)
+			}
+		}
+		maps.DeleteFunc(stranded, func(_ string, is bool) bool { return !is })
+		if len(stranded) > len(l.silent[mailbox]) {
+			l.Errorf("%d claims for %s came to no daemon, and only %d heartbeats stayed without an answer", len(stranded), mailbox,
+				len(l.silent[mailbox]))
+		}
+	}
+}
+
+// strands reports whether a claim left its requests with nobody. A repeat for which there is nothing left does not.
+func (l *ledger) strands(c *call) bool {
+	for _, from := range c.claimed {
+		for _, rec := range from.Records {
+			return len(l.errands[rec.ID].claims) == 0
+		}
+	}
+	return false
 }
 
 // checkSaved checks that an import is in the library if and only if it has completed. A skill may be left there for a

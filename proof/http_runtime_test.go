@@ -79,12 +79,12 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	if p.dead.Err() != nil {
 		return tooLate(r)
 	}
-	if err != nil || resp.StatusCode != http.StatusOK {
+	if err != nil || resp.StatusCode >= http.StatusInternalServerError {
 		return resp, err
 	}
 	answer := copyOf(resp.Body, nil)
 	resp.Body = io.NopCloser(strings.NewReader(answer))
-	p.gets(r, asked, answer)
+	p.gets(r, resp, asked, answer)
 	return resp, nil
 }
 
@@ -99,24 +99,39 @@ func copyOf(body io.Reader, _ error) string {
 	return string(text)
 }
 
-// sends notes a final report before it is sent.
+// sends notes what is about to be sent.
 func (p *process) sends(r *http.Request, body string) {
-	if nameOf(r) == "report" {
-		p.reports(r, body, func(e *errand) { e.reports[body] = true })
+	if nameOf(r) == "heartbeat" {
+		p.ledger.beats(p.id, claimOf(body), false)
+		return
 	}
+	p.reports(r, body, func(e *errand) {
+		e.reports[body] = true
+		e.tries++
+		e.reporter = p
+	})
+}
+
+func claimOf(heartbeat string) string {
+	var beat skillshttp.Heartbeat
+	_ = json.Unmarshal([]byte(heartbeat), &beat) // which the daemon wrote
+	return beat.ClaimID
 }
 
 // gets notes what an answer means.
-func (p *process) gets(r *http.Request, asked, answer string) {
-	if nameOf(r) == "heartbeat" {
-		p.brings(asked, answer)
-		return
+func (p *process) gets(r *http.Request, resp *http.Response, asked, answer string) {
+	switch {
+	case resp.StatusCode != http.StatusOK:
+		p.Errorf("the daemon of %s sent %s to %s and got %d %s", p.id, asked, r.URL.Path, resp.StatusCode, answer)
+	case nameOf(r) == "heartbeat":
+		p.brings(claimOf(asked), answer)
+	default:
+		p.reports(r, asked, func(e *errand) {
+			if e.takenAt.IsZero() {
+				e.takenAt = time.Now()
+			}
+		})
 	}
-	p.reports(r, asked, func(e *errand) {
-		if e.takenAt.IsZero() {
-			e.takenAt = time.Now()
-		}
-	})
 }
 
 // reports notes something about the request of a final report.
@@ -130,15 +145,15 @@ func (p *process) reports(r *http.Request, body string, change func(*errand)) {
 }
 
 // brings notes what a heartbeat was answered.
-func (p *process) brings(asked, answer string) {
-	var beat skillshttp.Heartbeat
+func (p *process) brings(claimID, answer string) {
 	var got skillshttp.Assignments
-	if err := errors.Join(json.Unmarshal([]byte(asked), &beat), json.Unmarshal([]byte(answer), &got)); err != nil {
-		p.Errorf("a heartbeat %s was answered %s", asked, answer)
+	if err := json.Unmarshal([]byte(answer), &got); err != nil {
+		p.Errorf("a heartbeat was answered %s", answer)
 		return
 	}
+	p.ledger.beats(p.id, claimID, true)
 	note := func(path, id string) {
-		p.ledger.note(routeOf(path), p.id, id, func(e *errand) { e.claims[beat.ClaimID] = true })
+		p.ledger.note(routeOf(path), p.id, id, func(e *errand) { e.claims[claimID] = true })
 	}
 	for path, a := range map[string]*skillshttp.Assignment{"/local-skills": got.List, "/ping": got.Ping, "/models": got.ModelList} {
 		if a != nil {
