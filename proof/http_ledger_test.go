@@ -25,8 +25,33 @@ type errand struct {
 	tries       int             // how often they were sent
 	reporter    *process        // the last one to send them
 	takenAt     time.Time       // when a final report was answered for the first time
+	signs       []sign          // signs of life that were answered
 	final       string          // the body that says how it ended
 	finalAt     time.Time       // when a reader had it for the first time
+}
+
+// sign is a sign of life: when it was sent, and answered.
+type sign struct{ began, was time.Time }
+
+// taken notes that a report was answered.
+func (e *errand) taken(isSign bool, began, was time.Time) {
+	switch {
+	case isSign:
+		e.signs = append(e.signs, sign{began, was})
+	case e.takenAt.IsZero():
+		e.takenAt = was
+	}
+}
+
+// lasts returns until when the request ran at the least, if it was created and claimed at this time.
+func (e *errand) lasts(created time.Time, running time.Duration) time.Time {
+	until := created.Add(running)
+	for _, s := range e.signs {
+		if later := s.began.Add(running); s.was.Before(until) && later.After(until) {
+			until = later
+		}
+	}
+	return until
 }
 
 // deed is one call of a daemon's handler.
@@ -41,13 +66,13 @@ type ledger struct {
 	testing.TB
 	mu       sync.Mutex
 	errands  map[string]*errand
-	deeds    map[string]deed            // by the word that the handler answered with
-	silent   map[string]map[string]bool // by runtime: the claim ids of heartbeats that its daemons got no answer to
+	deeds    map[string]deed   // by the word that the handler answered with
+	beating  map[*process]bool // whether its last heartbeat has not been answered
 	outcomes map[string]int
 }
 
 func newLedger(t testing.TB) *ledger {
-	return &ledger{TB: t, errands: map[string]*errand{}, deeds: map[string]deed{}, silent: map[string]map[string]bool{}, outcomes: map[string]int{}}
+	return &ledger{TB: t, errands: map[string]*errand{}, deeds: map[string]deed{}, beating: map[*process]bool{}, outcomes: map[string]int{}}
 }
 
 // note changes what is known of a request.
@@ -65,18 +90,21 @@ func (l *ledger) note(r *route, runtime, id string, change func(*errand)) {
 	change(e)
 }
 
-// beats notes that a heartbeat was sent, or answered.
-func (l *ledger) beats(runtime, claimID string, answered bool) {
+// beats notes that a daemon has sent a heartbeat, or got an answer.
+func (l *ledger) beats(p *process, answered bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.silent[runtime] == nil {
-		l.silent[runtime] = map[string]bool{}
+	l.beating[p] = !answered
+}
+
+// silenced counts the daemons of a runtime that ended before their last heartbeat was answered.
+func (l *ledger) silenced(runtime string) (n int) {
+	for p, unanswered := range l.beating {
+		if unanswered && p.id == runtime {
+			n++
+		}
 	}
-	if answered {
-		delete(l.silent[runtime], claimID)
-	} else {
-		l.silent[runtime][claimID] = true
-	}
+	return n
 }
 
 // did notes a handler's call and returns the word for it to answer with.
@@ -170,11 +198,11 @@ func (l *ledger) checkErrand(e *errand, s *service) {
 	if (len(e.reports) == 0) != (got.Status == backends.StatusTimeout) && got.Status != backends.StatusTimeout {
 		wrong("it ended, but nobody reported it")
 	}
-	inTime := got.CreatedAt.Add(s.scaled(e.route.policy.RunningTimeout)) // at the least
-	if len(e.reports) > 0 && e.takenAt.IsZero() && e.tries < maxReports && e.reporter.dead.Err() == nil {
+	until := e.lasts(got.CreatedAt, s.scaled(e.route.policy.RunningTimeout))
+	if len(e.reports) > 0 && e.takenAt.IsZero() && e.tries < maxReports && !e.reporter.killed.Load() {
 		wrong("its daemon lived, and gave up reporting it after %d times", e.tries)
 	}
-	if got.Status == backends.StatusTimeout && !e.takenAt.IsZero() && e.takenAt.Before(inTime) {
+	if got.Status == backends.StatusTimeout && !e.takenAt.IsZero() && e.takenAt.Before(until) {
 		wrong("it was reported in time, and read as timed out")
 	}
 	if problem := l.checkAnswer(e, got); problem != "" {
@@ -232,7 +260,7 @@ func (l *ledger) checkDeeds() {
 	}
 }
 
-// checkClaims checks that what nodes claimed came to a daemon: all but the claims of heartbeats that their daemon did not
+// checkClaims checks that what nodes claimed came to a daemon: all but those of heartbeats that their daemon did not
 // live to get an answer to.
 func (l *ledger) checkClaims(j *journal) {
 	for mailbox, calls := range j.calls {
@@ -244,9 +272,9 @@ func (l *ledger) checkClaims(j *journal) {
 			}
 		}
 		maps.DeleteFunc(stranded, func(_ string, is bool) bool { return !is })
-		if len(stranded) > len(l.silent[mailbox]) {
-			l.Errorf("%d claims for %s came to no daemon, and only %d heartbeats stayed without an answer", len(stranded), mailbox,
-				len(l.silent[mailbox]))
+		if silenced := l.silenced(mailbox); len(stranded) > silenced {
+			l.Errorf("%d claims for %s came to no daemon, and only %d daemons ended before their last heartbeat was answered",
+				len(stranded), mailbox, silenced)
 		}
 	}
 }

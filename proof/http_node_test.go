@@ -198,16 +198,25 @@ func (j *journal) add(mailbox string, c *call) {
 	j.calls[mailbox] = append(j.calls[mailbox], c)
 }
 
-// shelf is a node's way to the library. Now and then the node is killed when a skill has been saved, before its import
-// is completed.
+// shelf is a node's way to the library. Now and then the library is away; or the node is killed when a skill has been
+// saved, before its import is completed; or saving takes so long that the import times out meanwhile.
 type shelf struct{ *node }
 
+var errAway = errors.New("the library is away")
+
 func (s shelf) Save(_ context.Context, save skillshttp.Save) (skills.Skill, error) {
-	if s.dead.Load() {
+	switch n := s.saves.Add(1); {
+	case s.dead.Load():
 		return skills.Skill{}, errKilled
+	case n%6 == 1:
+		return skills.Skill{}, errAway
 	}
-	saved, fresh, err := s.library.save(save)
-	if fresh != 0 && fresh%5 == 0 {
+	saved, number, err := s.library.save(save)
+	switch {
+	case number%8 == 5:
+		s.slowSaves.Add(1)
+		pass(s.scaled(skills.ImportPolicy().RunningTimeout) * 4 / 3)
+	case number%8 == 3:
 		s.kill()
 		return skills.Skill{}, errKilled
 	}
@@ -234,8 +243,8 @@ func newLibrary() *library {
 	return &library{byRequest: map[string]skills.Skill{}, byName: map[string]string{}}
 }
 
-// save keeps a skill. Fresh is its number if it has been saved only now.
-func (l *library) save(s skillshttp.Save) (saved skills.Skill, fresh int, err error) {
+// save keeps a skill. Number says which it is, if it has been saved only now.
+func (l *library) save(s skillshttp.Save) (saved skills.Skill, number int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if saved, ok := l.byRequest[s.RequestID]; ok {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/pendingq/pendingq/pending"
@@ -56,11 +57,14 @@ type process struct {
 	*laptop
 	dead context.Context
 	end  func() // asks it to stop
-	die  func() // kills it
+	die  func() // ends all that it does
+
+	killed atomic.Bool
 }
 
 func (p *process) kill() {
 	p.killedDaemons.Add(1)
+	p.killed.Store(true)
 	p.die()
 	p.end()
 }
@@ -73,7 +77,7 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(p.dead, cancel)()
-	asked := copyOf(r.GetBody())
+	asked, began := copyOf(r.GetBody()), time.Now()
 	p.sends(r, asked)
 	resp, err := p.caller.RoundTrip(r.WithContext(ctx))
 	if p.dead.Err() != nil {
@@ -84,7 +88,7 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	answer := copyOf(resp.Body, nil)
 	resp.Body = io.NopCloser(strings.NewReader(answer))
-	p.gets(r, resp, asked, answer)
+	p.gets(r, resp, asked, answer, began)
 	return resp, nil
 }
 
@@ -102,10 +106,13 @@ func copyOf(body io.Reader, _ error) string {
 // sends notes what is about to be sent.
 func (p *process) sends(r *http.Request, body string) {
 	if nameOf(r) == "heartbeat" {
-		p.ledger.beats(p.id, claimOf(body), false)
+		p.ledger.beats(p, false)
 		return
 	}
-	p.reports(r, body, func(e *errand) {
+	p.reports(r, func(e *errand) {
+		if isSign(body) {
+			return
+		}
 		e.reports[body] = true
 		e.tries++
 		e.reporter = p
@@ -119,26 +126,22 @@ func claimOf(heartbeat string) string {
 }
 
 // gets notes what an answer means.
-func (p *process) gets(r *http.Request, resp *http.Response, asked, answer string) {
+func (p *process) gets(r *http.Request, resp *http.Response, asked, answer string, began time.Time) {
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		p.Errorf("the daemon of %s sent %s to %s and got %d %s", p.id, asked, r.URL.Path, resp.StatusCode, answer)
 	case nameOf(r) == "heartbeat":
 		p.brings(claimOf(asked), answer)
 	default:
-		p.reports(r, asked, func(e *errand) {
-			if e.takenAt.IsZero() {
-				e.takenAt = time.Now()
-			}
-		})
+		p.reports(r, func(e *errand) { e.taken(isSign(asked), began, time.Now()) })
 	}
 }
 
-// reports notes something about the request of a final report.
-func (p *process) reports(r *http.Request, body string, change func(*errand)) {
-	if parse(body).Status == string(pending.StatusRunning) {
-		return
-	}
+// isSign tells a sign of life from a final report.
+func isSign(report string) bool { return parse(report).Status == string(pending.StatusRunning) }
+
+// reports notes something about the request of a report.
+func (p *process) reports(r *http.Request, change func(*errand)) {
 	path := strings.TrimPrefix(strings.TrimSuffix(r.URL.Path, "/result"), "/api/daemon/runtimes/"+p.id)
 	last := strings.LastIndex(path, "/")
 	p.ledger.note(routeOf(path[:last]), p.id, path[last+1:], change)
@@ -151,7 +154,7 @@ func (p *process) brings(claimID, answer string) {
 		p.Errorf("a heartbeat was answered %s", answer)
 		return
 	}
-	p.ledger.beats(p.id, claimID, true)
+	p.ledger.beats(p, true)
 	note := func(path, id string) {
 		p.ledger.note(routeOf(path), p.id, id, func(e *errand) { e.claims[claimID] = true })
 	}

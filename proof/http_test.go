@@ -48,6 +48,8 @@ type service struct {
 	asked         atomic.Int64
 	worked        atomic.Int64
 	stalled       atomic.Int64
+	saves         atomic.Int64
+	slowSaves     atomic.Int64
 	killedNodes   atomic.Int64
 	killedDaemons atomic.Int64
 	leftBehind    int
@@ -205,7 +207,7 @@ func routeOfStore(name string) *route {
 }
 
 func (s *service) stopNodes() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	for number := range s.nodes {
 		if err := s.nodes[number].Load().stop(ctx); err != nil {
@@ -231,7 +233,7 @@ func (s *service) lacks() string {
 		}
 	}
 	for what, n := range map[string]*atomic.Int64{"a node killed": &s.killedNodes, "a daemon killed": &s.killedDaemons,
-		"a handler that stalls": &s.stalled} {
+		"a handler that stalls": &s.stalled, "a save that takes too long": &s.slowSaves} {
 		if n.Load() == 0 {
 			return what
 		}
