@@ -195,7 +195,7 @@ func (l *ledger) checkErrand(e *errand, s *service) {
 	if len(e.reports) > 1 || len(e.reports) > len(e.claims) {
 		wrong("it was done twice, or by nobody who had it")
 	}
-	if (len(e.reports) == 0) != (got.Status == backends.StatusTimeout) && got.Status != backends.StatusTimeout {
+	if len(e.reports) == 0 && got.Status != backends.StatusTimeout {
 		wrong("it ended, but nobody reported it")
 	}
 	until := e.lasts(got.CreatedAt, s.scaled(e.route.policy.RunningTimeout))
@@ -290,7 +290,7 @@ func (l *ledger) strands(c *call) bool {
 }
 
 // checkSaved checks that an import is in the library if and only if it has completed. A skill may be left there for a
-// request that timed out after its node had been killed, or its storage lost, before the completion was decided.
+// request that timed out, when its node was killed or had no answer from the storage before it could take the skill back.
 func (s *service) checkSaved(got reading, wrong func(string, ...any)) {
 	saved, held := s.library.holds(got.ID)
 	switch completed := got.Status == backends.StatusCompleted; {
@@ -305,9 +305,9 @@ func (s *service) checkSaved(got reading, wrong func(string, ...any)) {
 	}
 }
 
-// refusedEnd reports whether a node was told that a request could not be ended.
+// refusedEnd reports whether a node was told that a request could not be ended, and had all it needed to act on that.
 func (j *journal) refusedEnd(id string) bool {
-	return slices.ContainsFunc(j.calls[j.asked[id].Mailbox], func(c *call) bool {
+	return !j.unsure[id] && slices.ContainsFunc(j.calls[j.asked[id].Mailbox], func(c *call) bool {
 		op, isEnd := c.op.(backends.End)
 		return isEnd && op.ID == id && refusal(c.err)
 	})

@@ -120,6 +120,9 @@ func (t tapped) Create(ctx context.Context, op backends.Create) (backends.Record
 func (t tapped) Get(ctx context.Context, store, id string) (backends.Record, error) {
 	terms, mailbox := t.journal.about(store, id)
 	c := t.observe(ctx, mailbox, get{terms, id})
+	if !c.answered() {
+		t.journal.doubt(id)
+	}
 	return c.rec, c.err
 }
 
@@ -155,11 +158,13 @@ type journal struct {
 	creates []backends.Create
 	asked   map[string]backends.Create // by id
 	claims  map[string]bool            // ids of claims that have been made
+	unsure  map[string]bool            // ids of requests of which a node could not learn the state
 	calls   map[string][]*call         // by mailbox; those about unknown requests under ""
 }
 
 func newJournal() *journal {
-	return &journal{asked: map[string]backends.Create{}, claims: map[string]bool{}, calls: map[string][]*call{}}
+	return &journal{asked: map[string]backends.Create{}, claims: map[string]bool{}, unsure: map[string]bool{},
+		calls: map[string][]*call{}}
 }
 
 // expect notes a request that is about to be created.
@@ -186,6 +191,13 @@ func (j *journal) about(store, id string) (backends.Terms, string) {
 		return backends.Terms{Store: store}, ""
 	}
 	return op.Terms, op.Mailbox
+}
+
+// doubt notes that a node could not learn what has become of a request.
+func (j *journal) doubt(id string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.unsure[id] = true
 }
 
 func (j *journal) add(mailbox string, c *call) {
@@ -225,6 +237,7 @@ func (s shelf) Save(_ context.Context, save skillshttp.Save) (skills.Skill, erro
 
 func (s shelf) TakeBack(_ context.Context, requestID string) error {
 	if s.dead.Load() {
+		s.journal.doubt(requestID)
 		return errKilled
 	}
 	s.library.takeBack(requestID)

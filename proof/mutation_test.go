@@ -89,7 +89,7 @@ const mutatedEnv = "PENDINGQ_MUTATED"
 func copyModule(t *testing.T) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "copy")
-	for _, dir := range []string{"backends", "codec", "internal", "pending", "proof"} {
+	for _, dir := range []string{"backends", "codec", "internal", "pending", "proof", "skills"} {
 		if err := os.CopyFS(filepath.Join(root, dir), os.DirFS(filepath.Join("..", dir))); err != nil {
 			t.Fatal(err)
 		}

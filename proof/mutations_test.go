@@ -44,8 +44,6 @@ var mutations = []mutation{
 		" and string.sub(record, ATTEMPT) == attempt then", " then", bySuite, false},
 	{"claim: a repeat checks that it still runs", "goredis/scripts/claim.lua",
 		"state_of(record, now) == 'r' and string.sub(record, ATTEMPT)", "string.sub(record, ATTEMPT)", byMachine, false},
-	{"claim: only what is pending", "goredis/scripts/claim.lua",
-		"if state == 'p' then", "if state then", byMachine, false},
 	{"claim: what was taken leaves the queue", "goredis/scripts/claim.lua",
 		"redis.call('ZREM', queue, id)", "", byMachine, false},
 	{"claim: the lapsed only after their deadline", "goredis/scripts/claim.lua",
