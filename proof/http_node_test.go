@@ -98,15 +98,16 @@ func (n *node) observe(ctx context.Context, mailbox string, op any) *call {
 		return c
 	}
 	c.began = clockMicros()
-	before := n.env.disturbances()
+	before, calm := n.env.disturbances()
 	c.perform(ctx, n.storage)
 	c.was = clockMicros() + 1
-	c.lossy = before%2 != 0 || n.env.disturbances() != before
+	now, _ := n.env.disturbances()
+	c.lossy = !calm || now != before
 	if !c.answered() {
 		c.was, c.lossy, c.abandoned = never, true, true
 	}
 	n.journal.add(mailbox, c)
-	n.env.count(1)
+	n.env.count(mailbox)
 	return c
 }
 
