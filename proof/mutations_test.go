@@ -55,7 +55,7 @@ var mutations = []mutation{
 	{"claim: the limit", "goredis/scripts/claim.lua",
 		"count = left_there, limit - taken", "count = left_there, limit", byMachine, false},
 	{"claim: the attempts left", "goredis/scripts/claim.lua",
-		"if tonumber(attempt) < tonumber(max_attempts) then", "if true then", byHistories, false},
+		"if tonumber(attempt, 10) < tonumber(max_attempts) then", "if true then", byHistories, false},
 	{"claim: the record outlives its claim", "goredis/scripts/claim.lua",
 		"'PX', record_ttl)", "'PX', 20)", byMachine, false},
 	{"claim: the exclusive hold outlives the first deadline", "goredis/scripts/claim.lua",

@@ -113,7 +113,12 @@ func (r *request) saw(rec backends.Record) {
 	}
 }
 
-func (r *request) happened(e effect) { r.effects[e] = r.effects[e] }
+// happened notes an effect, of which nobody may have been told yet.
+func (r *request) happened(e effect) {
+	if _, known := r.effects[e]; !known {
+		r.effects[e] = false
+	}
+}
 
 // tell notes that the caller was told what the call did.
 func (h *history) tell(r *request, e effect) {

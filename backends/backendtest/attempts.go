@@ -49,6 +49,21 @@ var attemptCases = []testCase{
 			}
 		}},
 
+	{"attempts are counted past ten",
+		"A count that is stored as digits must be read as it was written.",
+		func(w *world) {
+			t := retried(12)
+			made := w.created(t)
+			for attempt := 1; attempt <= 12; attempt++ {
+				if got := w.popOne(t); got.Attempt != attempt {
+					w.Fatalf("attempt %d, want %d", got.Attempt, attempt)
+				}
+				if attempt < 12 {
+					w.untilStatus("s", made.ID, backends.StatusPending)
+				}
+			}
+		}},
+
 	{"after the last attempt a lapse is a timeout",
 		"A request that kills every worker must end.",
 		func(w *world) {

@@ -37,6 +37,28 @@ var isolationCases = []testCase{
 			}
 		}},
 
+	{"a mailbox may have any length",
+		"A backend that stores lengths must read them as it wrote them.",
+		func(w *world) {
+			t := terms("s")
+			for _, length := range []int{1, 7, 8, 9, 10, 36, 64, 77, 99, 100, 255, 512} {
+				mailbox := strings.Repeat("m", length)
+				unclaimed := w.create(request(t, mailbox))
+				w.end(completion(t, unclaimed))
+				made := w.create(request(t, mailbox))
+				got := w.claim(poll(mailbox, t))[0]
+				if !slices.Equal(ids(got), []string{made.ID}) {
+					w.Fatalf("a mailbox of %d bytes got %v, want %s", length, ids(got), made.ID)
+				}
+				w.end(completion(t, got[0]))
+				for _, id := range []string{unclaimed.ID, made.ID} {
+					if rec := w.get("s", id); rec.Mailbox != mailbox || string(rec.Payload) != "answer "+id {
+						w.Errorf("a mailbox of %d bytes reads as %q with payload %q", length, rec.Mailbox, rec.Payload)
+					}
+				}
+			}
+		}},
+
 	{"a store and a mailbox are told apart where their names meet",
 		"Names that are joined without care collide: a with b:c and a:b with c.",
 		func(w *world) {

@@ -74,3 +74,17 @@ func (h *Handler) completeImport(ctx context.Context, r *pending.Request[skills.
 	}
 	return err
 }
+
+// importedTooLate takes back a skill that an earlier report of this request left behind: its node died, or did not learn
+// what became of its completion, and then the request ended without the skill.
+func (h *Handler) importedTooLate(c *call, r *pending.Request[skills.Import]) error {
+	if r.Payload.Skill != nil || r.Payload.Action == skills.ActionOverwrite {
+		return nil
+	}
+	ctx, cancel := c.detached()
+	defer cancel()
+	if err := h.Library.TakeBack(ctx, r.ID); err != nil {
+		return fmt.Errorf("take back the skill: %w", err)
+	}
+	return nil
+}

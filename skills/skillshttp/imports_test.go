@@ -194,3 +194,19 @@ func TestAnAnswerOverTheStoresLimitFailsItsRequest(t *testing.T) {
 	w.want("report", w.report("/ping", id, `{"status":"completed","output":"`+strings.Repeat("x", 17<<20)+`"}`), 413)
 	w.want("read", w.read("/ping", id), 200, `"status":"failed"`, `"error":"the runtime's report is too large"`)
 }
+
+// The completion is cut short, as by a kill, and the request times out before the daemon's next report.
+func TestASkillIsTakenBackByALateNextReport(t *testing.T) {
+	fail, happen := false, false
+	w := newWorldOn(t, unsure{memory.New(), &fail, &happen})
+	id := w.claimed(`{"skill_key":"k"}`)
+	fail = true
+	w.want("report", w.report(imports, id, bundle("n")), 500)
+	r, _ := w.stores.Imports.Get(context.Background(), id)
+	_ = w.stores.Imports.Timeout(context.Background(), r)
+	w.want("again", w.report(imports, id, bundle("n")), 200)
+	w.want("read", w.read(imports, id), 200, `"status":"timeout"`)
+	if n := w.library.saved(); n != 0 {
+		t.Errorf("%d skills are left of an import that timed out", n)
+	}
+}

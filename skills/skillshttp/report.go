@@ -56,18 +56,18 @@ func orTrue(supported *bool) bool { return supported == nil || *supported }
 
 func (h *Handler) daemonRoutes() {
 	h.handle("POST /api/daemon/heartbeat", h.heartbeat)
-	reports(h, "/local-skills", h.Stores.Lists, func(c *call, r *pending.Request[skills.List], report ListReport) error {
+	reports(h, "/local-skills", h.Stores.Lists, nothing, func(c *call, r *pending.Request[skills.List], report ListReport) error {
 		r.Payload = skills.List{Skills: report.Skills, Supported: orTrue(report.Supported),
 			MCPServers: report.MCPServers, MCPSupported: report.MCPSupported}
 		return end(c, h.Stores.Lists, r, report.Report)
 	})
-	reports(h, "/local-skills/import", h.Stores.Imports, h.imported)
-	reports(h, "/ping", h.Stores.Pings, func(c *call, r *pending.Request[skills.Ping], report PingReport) error {
+	reports(h, "/local-skills/import", h.Stores.Imports, h.importedTooLate, h.imported)
+	reports(h, "/ping", h.Stores.Pings, nothing, func(c *call, r *pending.Request[skills.Ping], report PingReport) error {
 		r.Payload = report.Ping
 		return end(c, h.Stores.Pings, r, report.Report)
 	})
-	reports(h, "/update", h.Stores.Updates, h.updated)
-	reports(h, "/models", h.Stores.ModelLists, func(c *call, r *pending.Request[skills.ModelList], report ModelListReport) error {
+	reports(h, "/update", h.Stores.Updates, nothing, h.updated)
+	reports(h, "/models", h.Stores.ModelLists, nothing, func(c *call, r *pending.Request[skills.ModelList], report ModelListReport) error {
 		r.Payload = skills.ModelList{Models: report.Models, Supported: orTrue(report.Supported)}
 		return end(c, h.Stores.ModelLists, r, report.Report)
 	})
@@ -78,8 +78,13 @@ type done struct {
 	Status string `json:"status"`
 }
 
-// reports serves the reports of one store. Take acts on a report R about a live request.
-func reports[T, R any](h *Handler, path string, store *pending.PendingStore[T], take func(*call, *pending.Request[T], R) error) {
+// nothing is what most reports do that come too late.
+func nothing[T any](*call, *pending.Request[T]) error { return nil }
+
+// reports serves the reports of one store. Take acts on a report R about a live request, and tooLate on one about a
+// request that has ended.
+func reports[T, R any](h *Handler, path string, store *pending.PendingStore[T], tooLate func(*call, *pending.Request[T]) error,
+	take func(*call, *pending.Request[T], R) error) {
 	h.handle("POST /api/daemon/runtimes/{runtimeId}"+path+"/{requestId}/result", func(c *call) (any, error) {
 		if err := c.authoriseDaemon(); err != nil {
 			return nil, err
@@ -93,8 +98,12 @@ func reports[T, R any](h *Handler, path string, store *pending.PendingStore[T], 
 		if err != nil {
 			return nil, err
 		}
-		err = tooLarge
-		if err == nil && !r.Status.Ended() {
+		switch {
+		case tooLarge != nil:
+			err = tooLarge
+		case r.Status.Ended():
+			err = tooLate(c, r)
+		default:
 			err = take(c, r, report)
 		}
 		if isTooLarge(err) {

@@ -28,7 +28,7 @@ local function claim(number, id, record_key, record)
   if string.sub(record, STATE) == 'p' then
     rest = string.sub(record, PENDING_FROM_CREATED)
   else -- it lapsed
-    attempt, rest = string.format('%04d', string.sub(record, ATTEMPT) + 1), string.sub(record, FROM_CREATED)
+    attempt, rest = string.format('%04d', tonumber(string.sub(record, ATTEMPT), 10) + 1), string.sub(record, FROM_CREATED)
   end
   local deadline = digits(us + running)
   local last = deadline
@@ -36,7 +36,7 @@ local function claim(number, id, record_key, record)
     --@include milliseconds lapsing_member keep_for
     local max_attempts, pending, retention, exclusive = string.match(more, '(%d+) (%d+) (%d+) (%d)')
     local queue, lapsing, marker_ttl = KEYS[1 + number], KEYS[1 + stores + number], store_memo_ttl
-    if tonumber(attempt) < tonumber(max_attempts) then
+    if tonumber(attempt, 10) < tonumber(max_attempts) then
       last, marker_ttl = digits(us + running + pending), milliseconds(running + pending)
       record_ttl = milliseconds(running + pending + retention)
       redis.call('ZADD', lapsing, deadline, lapsing_member(last, id))
@@ -124,7 +124,7 @@ if #reply == 1 then
         redis.call('ZREM', lapsing, member)
         if last >= now then
           redis.call('ZADD', queue, last, id)
-          keep_for(queue, milliseconds(last - us + queue_slack))
+          keep_for(queue, milliseconds(tonumber(last, 10) - us + queue_slack))
           returned = returned + 1
         end
       end

@@ -18,7 +18,7 @@ if string.sub(record, STATE) == 'p' then -- fill in what only those have that we
   local zero, deadline = '0000000000000000', string.sub(record, PENDING_DEADLINE)
   record = PENDING_TAG .. zero .. deadline .. deadline .. zero .. '0000' .. string.sub(record, PENDING_FROM_CREATED)
 end
-local mailbox_end = LENGTH_END + string.sub(record, LENGTH)
+local mailbox_end = LENGTH_END + tonumber(string.sub(record, LENGTH), 10)
 if attempt == 'any' then
   ending = ending .. string.sub(record, mailbox_end + 1)
 elseif attempt ~= string.sub(record, ATTEMPT) then

@@ -18,7 +18,7 @@ if state == 'e' then return {now, 'ended', record} end
 if state ~= 'r' or string.sub(record, ATTEMPT) ~= attempt then return {now, 'stale'} end
 
 local id = string.sub(record_key, -ID_BYTES)
-local mailbox = string.sub(record, LENGTH_END + 1, LENGTH_END + string.sub(record, LENGTH))
+local mailbox = string.sub(record, LENGTH_END + 1, LENGTH_END + tonumber(string.sub(record, LENGTH), 10))
 local lapsing = sibling(record_key, 'l', mailbox)
 local last_before = string.sub(record, LAST_DEADLINE)
 local deadline, last = digits(us + running), digits(us + running + pending)

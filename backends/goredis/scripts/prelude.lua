@@ -1,7 +1,8 @@
 -- Fragments that the other scripts include, each by the name that stands on the line above it. A function costs the
 -- server something in every call, used or not, so scripts include it where it is needed, and not before. Times are
 -- microseconds since the epoch: numbers to reckon with, strings of 16 digits to store and to compare. Times to live are
--- milliseconds. Words in capitals are places in a record: see record.go.
+-- milliseconds. Words in capitals are places in a record: see record.go. Numbers with zeros in front are read with
+-- tonumber(digits, 10), since the Lua of miniredis else takes them for octal.
 
 --@define clock
 -- The server's clock, as a number and as digits.
@@ -26,7 +27,7 @@ local function state_of(record, now)
   local stored = string.sub(record, STATE)
   local length_end = stored == 'p' and PENDING_LENGTH_END or LENGTH_END
   if not digits_end or digits_end < length_end
-    or #record < length_end + string.sub(record, length_end - 2, length_end) + SHORTEST_BODY then
+    or #record < length_end + tonumber(string.sub(record, length_end - 2, length_end), 10) + SHORTEST_BODY then
     return nil, 'not a record of version 1'
   end
   if stored == 'r' then
