@@ -11,6 +11,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/redistest"
 	"github.com/pendingq/pendingq/skills"
 )
 
@@ -100,6 +101,30 @@ func BenchmarkLifecycle(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("backend=floor/pipeline=off/codec=none/callers=%d", callers), func(b *testing.B) {
 			lifecycles(b, NewFloor(plain), callers, admin)
+		})
+	}
+}
+
+// BenchmarkLifecycleElsewhere is that of BenchmarkLifecycle on what few measure, but some run: miniredis, for tests, and a
+// Cluster of three masters, which here share a machine.
+func BenchmarkLifecycleElsewhere(b *testing.B) {
+	_, mini := redistest.Mini(b)
+	cluster := redistest.StartCluster(b).ClientWith(b, redis.ClusterOptions{PoolSize: 512})
+	for _, callers := range callerCounts {
+		for _, codecName := range CodecNames {
+			b.Run(fmt.Sprintf("backend=miniredis/pipeline=off/codec=%s/callers=%d", codecName, callers), func(b *testing.B) {
+				lifecycles(b, must[Stack](b)(NewRedis(mini, codecName, goredis.AutoPipelineOff)), callers, nil)
+			})
+			b.Run(fmt.Sprintf("backend=cluster/pipeline=off/codec=%s/callers=%d", codecName, callers), func(b *testing.B) {
+				lifecycles(b, must[Stack](b)(NewRedis(cluster, codecName, goredis.AutoPipelineOff)), callers, nil)
+			})
+		}
+	}
+	for _, mode := range []string{"half", "full"} {
+		b.Run("backend=cluster/pipeline="+mode+"/codec=msgpack/callers=512", func(b *testing.B) {
+			c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Options().Addrs, ContextTimeoutEnabled: true})
+			defer c.Close()
+			lifecycles(b, must[Stack](b)(NewRedis(c, "msgpack", Pipelines[mode])), 512, nil)
 		})
 	}
 }
