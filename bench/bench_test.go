@@ -62,7 +62,7 @@ func must[T any](b *testing.B) func(T, error) T {
 func lifecycles(b *testing.B, s Stack, callers int, admin redis.UniversalClient) {
 	b.ReportAllocs()
 	b.ResetTimer()
-	r := must[Result](b)(Run(b.Context(), s, callers, b.N, admin))
+	r := must[Result](b)(Run(b.Context(), s.Lifecycle, callers, b.N, admin))
 	b.StopTimer()
 	b.ReportMetric(r.PerSecond(), "lifecycles/s")
 	b.ReportMetric(float64(r.P50.Microseconds()), "p50-µs")

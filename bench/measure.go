@@ -28,9 +28,9 @@ func (r Result) PerSecond() float64 { return float64(r.Lifecycles) / r.Elapsed.S
 // PerLifecycle is how long one took, all callers together.
 func (r Result) PerLifecycle() time.Duration { return r.Elapsed / time.Duration(max(r.Lifecycles, 1)) }
 
-// Run does n lifecycles of a stack with so many callers at a time, each in mailboxes of its own. Server is asked for
-// its CPU time; nil where there is none.
-func Run(ctx context.Context, s Stack, callers, n int, server redis.UniversalClient) (Result, error) {
+// Run does something n times, such as the lifecycles of a stack, with so many callers at a time, each in a mailbox of its
+// own. Server is asked for its CPU time; nil where there is none.
+func Run(ctx context.Context, do func(ctx context.Context, mailbox string) error, callers, n int, server redis.UniversalClient) (Result, error) {
 	before, err := cpu(ctx, server)
 	if err != nil {
 		return Result{}, err
@@ -45,7 +45,7 @@ func Run(ctx context.Context, s Stack, callers, n int, server redis.UniversalCli
 		work.Go(func() {
 			for i := next.Add(1) - 1; i < int64(n) && errs[caller] == nil; i = next.Add(1) - 1 {
 				began := time.Now()
-				errs[caller] = s.Lifecycle(ctx, mailbox)
+				errs[caller] = do(ctx, mailbox)
 				latencies[i] = time.Since(began)
 			}
 		})

@@ -67,7 +67,7 @@ func (s *Suite) compare(ctx context.Context, callers int, sides []side, admin re
 	runs := Runs{}
 	for round := range s.Rounds + 1 {
 		for _, one := range sides {
-			r, err := Run(ctx, one.stack, callers, s.Lifecycles, admin)
+			r, err := Run(ctx, one.stack.Lifecycle, callers, s.Lifecycles, admin)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", one.name, err)
 			}

@@ -8,7 +8,7 @@ payload here, many times so on imports, and encodes faster but for long lists of
 store reads both, so the choice can be changed while requests are live.
 
 **What it costs.** A lifecycle is four round trips instead of seven, and an idle heartbeat over five stores one instead of
-five. Against plain commands each operation pays for a script. Counted with callgrind, in instructions that Redis 7.0.15
+five, for about a third of the server's time; heartbeats are most of the traffic. In lifecycles, against plain commands each operation pays for a script. Counted with callgrind, in instructions that Redis 7.0.15
 itself spends on a lifecycle, without the kernel's:
 
 | | instructions |
@@ -22,12 +22,12 @@ itself spends on a lifecycle, without the kernel's:
 | digits, strings, checks of records, and what starts a script | 185,000 |
 
 So scripts that do nothing at all already cost half of the original's CPU time, each command that one calls as much as
-two thirds of a command of its own, and both together, without a line of Lua between them, twice the original's instructions. Of the 18 none can go: is anything there, the time (three times: the server's clock
-decides), the record (three times), the queue, what a repeat has to find (the claim's memo), and the writes. They are what one
-winner, harmless repeats and the server's clock cost; the original layout has none of the three. That is why a ratio of 0.70
+two thirds of a command of its own, and both together, without a line of Lua between them, twice the original's
+instructions. Of the 18 none can go: is anything there, the time (three times: the server's clock decides), the record
+(three times), the queue, what a repeat has to find (the claim's memo), and the writes. They are what one winner, harmless repeats and the server's clock cost; the original layout has none of the three. That is why a ratio of 0.70
 is out of reach where each command comes in a packet of its own and packets are cheap, as over loopback, and 0.50 with
 AutoPipeline; lifecycles a second follow, since the server's one thread is what limits them. Where commands are
 gathered (AutoPipeline), or a network lies between, the fewer round trips win.
 
-**How it grows.** Nothing scans: a lifecycle costs the same with a thousand and with a million live requests.
+**How it grows.** Nothing scans: a lifecycle costs much the same with a thousand and with a million live requests.
 `

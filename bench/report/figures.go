@@ -21,6 +21,8 @@ type figures struct {
 	at64       bench.Runs
 	at512      bench.Runs
 	codecs     []codecFigure
+	beats      []bench.Point
+	growth     []bench.Point
 	heap       float64 // bytes a pending request in memory
 	perWaiter  float64 // bytes one who waits
 	waiters    int
@@ -72,6 +74,12 @@ func collect(ctx context.Context, addr string, how size, progress func(string, .
 	}
 	f.ratios = append(f.ratios, latencies...)
 	if err := f.sizes(ctx, addr, how, progress); err != nil {
+		return nil, err
+	}
+	if f.beats, err = s.Heartbeats(ctx, how.runtimes); err != nil {
+		return nil, err
+	}
+	if f.growth, err = s.Growth(ctx, how.grown); err != nil {
 		return nil, err
 	}
 	return f, f.runCodecs(ctx, how, progress)
@@ -150,6 +158,12 @@ func (f *figures) raw() string {
 	var b strings.Builder
 	for _, c := range f.codecs {
 		fmt.Fprintf(&b, "BenchmarkCodec/payload=%s/codec=%s/op=%s %s\t%d encoded-bytes\t%s\n", c.payload, c.codec, c.op, c.result, c.bytes, c.result.MemString())
+	}
+	for name, points := range map[string][]bench.Point{"Heartbeat": f.beats, "Growth": f.growth} {
+		for _, p := range points {
+			fmt.Fprintf(&b, "Benchmark%s/side=%s/size=%d %d\t%d ns/op\t%d server-cpu-ns/op\n", name, strings.ReplaceAll(p.Side, " ", "_"),
+				p.Size, p.Result.Lifecycles, p.Result.PerLifecycle().Nanoseconds(), p.Result.ServerCPU.Nanoseconds())
+		}
 	}
 	for callers, runs := range map[int]bench.Runs{64: f.at64, 512: f.at512} {
 		for side, results := range runs {

@@ -16,6 +16,8 @@ func (f *figures) report() string {
 		"record and a sorted set, seven round trips a lifecycle (create, pop, complete, get).\n\n")
 	f.writeRatios(&b)
 	f.writeLifecycles(&b)
+	f.writeHeartbeats(&b)
+	f.writeGrowth(&b)
 	f.writeCodecs(&b)
 	f.writeSizes(&b)
 	b.WriteString(conclusions)
@@ -62,6 +64,54 @@ func (f *figures) writeLifecycles(b *strings.Builder) {
 	}
 	b.WriteString(table([]string{"side", "lifecycles/s", "p50 ms", "p99 ms", "server CPU µs"}, rows) + "\n")
 	b.WriteString("The suffix is go-redis's autopipeliner: off, half-duplex or full-duplex.\n\n")
+}
+
+func (f *figures) writeHeartbeats(b *strings.Builder) {
+	b.WriteString("## Heartbeats\n\nOver five stores, with 16 callers, for so many runtimes in turn. *With a ping* includes asking for it.\n\n")
+	b.WriteString(sweep("runtimes", bench.HeartbeatSides, f.beats, func(p bench.Point) string {
+		return cell(p.Result.PerSecond()) + "/s" + serverTime(p)
+	}) + "\n")
+}
+
+func (f *figures) writeGrowth(b *strings.Builder) {
+	b.WriteString("## Growth\n\nLifecycles with 16 callers among so many live requests, in the mailboxes that have them: one, or one for ten requests.\n\n")
+	b.WriteString(sweep("live requests", bench.GrowthSides, f.growth, func(p bench.Point) string {
+		return cell(p.Result.PerSecond()) + "/s" + serverTime(p) + ", " + cell(p.Bytes) + " B a request"
+	}) + "\n")
+	var sizes []string
+	var perSecond []float64
+	for _, p := range f.growth {
+		if p.Side == "redis, many" {
+			sizes, perSecond = append(sizes, fmt.Sprint(p.Size)), append(perSecond, p.Result.PerSecond())
+		}
+	}
+	b.WriteString(chart("Lifecycles a second over Redis, by live requests in many mailboxes", "lifecycles/s", sizes, perSecond) + "\n")
+}
+
+// serverTime tells the CPU time of the server, if a point has one.
+func serverTime(p bench.Point) string {
+	if strings.HasPrefix(p.Side, "memory") {
+		return ""
+	}
+	return ", " + cell(float64(p.Result.ServerCPU.Nanoseconds())/1000) + " µs of the server"
+}
+
+// sweep is a table with a row for each side and a column for each size.
+func sweep(what string, sides []string, points []bench.Point, show func(bench.Point) string) string {
+	head, rows := []string{what}, make([][]string, len(sides))
+	for i, side := range sides {
+		rows[i] = []string{side}
+		for _, p := range points {
+			if p.Side != side {
+				continue
+			}
+			rows[i] = append(rows[i], show(p))
+			if i == 0 {
+				head = append(head, fmt.Sprint(p.Size))
+			}
+		}
+	}
+	return table(head, rows)
 }
 
 func (f *figures) writeCodecs(b *strings.Builder) {
