@@ -8,7 +8,7 @@ payload here, many times so on imports, and encodes faster but for long lists of
 store reads both, so the choice can be changed while requests are live.
 
 **What it costs.** A lifecycle is four round trips instead of seven, and an idle heartbeat over five stores one instead of
-five, for about a third of the server's time; heartbeats are most of the traffic. In lifecycles, against plain commands each operation pays for a script. Counted with callgrind, in instructions that Redis 7.0.15
+five, for two fifths of the server's time; heartbeats are most of the traffic. In lifecycles, against plain commands each operation pays for a script. Counted with callgrind, in instructions that Redis 7.0.15
 itself spends on a lifecycle, without the kernel's:
 
 | | instructions |

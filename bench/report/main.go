@@ -1,7 +1,7 @@
 // Report runs the comparisons of package bench and writes what they found as Markdown: a table of every ratio with its
 // target, tables and charts of the figures behind them, and the raw output for benchstat.
 //
-//	go run ./report                    # from the folder bench; about five minutes
+//	go run ./report                    # from the folder bench; about six minutes
 //	go run ./report -set quick -out -  # a first look, on standard output
 package main
 
