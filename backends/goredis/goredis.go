@@ -145,7 +145,7 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 		keys = append(keys, k.marker(c.Mailbox))
 	}
 	terms := fmt.Sprintf("%d %d %d %d %d", c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
-		millis(c.PendingTimeout+queueSlack), millis(c.PendingTimeout), c.MaxPending)
+		millis(c.PendingTimeout+queueSlack), c.MaxPending, millis(c.PendingTimeout))
 	v, err := b.decide(ctx, b.scripts.create, c.ID, keys, terms, encodeRest(c), b.channel(partition))
 	if err != nil {
 		return backends.Record{}, err
@@ -233,11 +233,11 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
 func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 	partition := backends.PartitionOf(e.ID)
 	k := b.keys(partition, e.Store)
-	attempt := "any"
+	attempt := "any "
 	if !e.GiveUp {
 		attempt = fmt.Sprintf("%04d", e.Attempt)
 	}
-	terms := fmt.Sprintf("%s %d", attempt, millis(e.Retention))
+	terms := fmt.Sprintf("%s%d", attempt, millis(e.Retention))
 	v, err := b.decide(ctx, b.scripts.end, e.ID, []string{k.record(e.ID)}, terms, encodeEnding(e), b.channel(partition))
 	if err != nil {
 		return time.Time{}, err

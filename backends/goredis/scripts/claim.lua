@@ -11,82 +11,85 @@
 local present = redis.call('EXISTS', unpack(KEYS))
 if present == 0 then return nil end
 
---@include clock digits state_of
-local stores, store_end = #ARGV - 1, -(ARGV[1] + 1)
-local max_examined = 1000 -- entries of one queue that one claim looks at
-
-local reply, memo, memo_ttl = {now}, '', 0
-local function answer(number, id, record_or_problem)
+--@include clock reckoning digits state_of
+-- What the functions here need comes as arguments: to look for it around them would cost the server more.
+local function answer(reply, number, id, record_or_problem)
   local n = #reply
   reply[n + 1], reply[n + 2], reply[n + 3] = number, id, record_or_problem
 end
 
--- Makes a claimable request of a store a running one.
-local function claim(number, id, record_key, record)
-  local running, store_memo_ttl, record_ttl, more = string.match(ARGV[1 + number], '^%d+ (%d+) (%d+) (%d+)(.*)')
-  local attempt, rest = '0001', nil
-  if string.sub(record, STATE) == 'p' then
-    rest = string.sub(record, PENDING_FROM_CREATED)
-  else -- it lapsed
-    attempt, rest = string.format('%04d', tonumber(string.sub(record, ATTEMPT), 10) + 1), string.sub(record, FROM_CREATED)
+-- Keeps what a store with more attempts, or an exclusive one, has beside a record. Returns the record's last deadline and
+-- its time to live, if the request has attempts left.
+local function keep_beside(queue, store_end, id, attempt, deadline, us, running, hold_ttl, more, digits)
+  --@include milliseconds lapsing_member keep_for
+  local max_attempts, pending, retention, exclusive = string.match(more, '(%d+) (%d+) (%d+) (%d)')
+  local store, mailbox, last, record_ttl = string.sub(queue, 1, store_end), string.sub(queue, store_end + 2), nil, nil
+  if tonumber(attempt, 10) < tonumber(max_attempts) then
+    local lapsing = store .. 'l' .. mailbox
+    last, record_ttl = digits(us + running + pending), milliseconds(running + pending + retention)
+    hold_ttl = milliseconds(running + pending)
+    redis.call('ZADD', lapsing, deadline, lapsing_member(last, id))
+    keep_for(lapsing, milliseconds(running + pending + queue_slack))
   end
-  local deadline = digits(us + running)
-  local last = deadline
-  if more ~= '' then
-    --@include milliseconds lapsing_member keep_for
-    local max_attempts, pending, retention, exclusive = string.match(more, '(%d+) (%d+) (%d+) (%d)')
-    local queue, lapsing, marker_ttl = KEYS[1 + number], KEYS[1 + stores + number], store_memo_ttl
-    if tonumber(attempt, 10) < tonumber(max_attempts) then
-      last, marker_ttl = digits(us + running + pending), milliseconds(running + pending)
-      record_ttl = milliseconds(running + pending + retention)
-      redis.call('ZADD', lapsing, deadline, lapsing_member(last, id))
-      keep_for(lapsing, milliseconds(running + pending + queue_slack))
-    end
-    if exclusive == '1' then
-      local marker = string.sub(queue, 1, store_end) .. 'x' .. string.sub(queue, store_end + 2)
-      redis.call('PEXPIRE', marker, marker_ttl)
-    end
-  end
-  redis.call('SET', record_key, RUNNING_TAG .. now .. deadline .. last .. now .. attempt .. rest, 'PX', record_ttl)
-  memo = memo .. attempt .. ' ' .. record_key .. '\n'
-  memo_ttl = math.max(memo_ttl, tonumber(store_memo_ttl))
-  answer(number, id, record)
+  if exclusive == '1' then redis.call('PEXPIRE', store .. 'x' .. mailbox, hold_ttl) end
+  return last, record_ttl
 end
 
--- Claims what a store's queue has, up to its limit.
-local function claim_from(number)
-  local queue, limit = KEYS[1 + number], string.match(ARGV[1 + number], '^%d+')
-  local records = string.sub(queue, 1, store_end) .. 'r/'
-  local offset, count, left_there, taken, examined = '0', limit, 0, 0, 0
+-- Claims what a store's queue has, up to its limit, and adds it to the reply. Returns the lines for the memo and its time
+-- to live.
+local function claim_from(number, reply, now, us, store_end, digits, state_of, answer, keep_beside)
+  local queue, memo = KEYS[1 + number], ''
+  local limit, running, memo_ttl, record_ttl, more = string.match(ARGV[1 + number], '^(%d+) (%d+) (%d+) (%d+)(.*)')
+  local offset, count, left_there, taken, examined, most_examined = '0', limit, 0, 0, 0, 1000
   repeat
     local ids = redis.pcall('ZRANGEBYSCORE', queue, now, '+inf', 'LIMIT', offset, count)
-    if ids.err then return answer(-number, '', 'ZRANGEBYSCORE: ' .. ids.err) end
-    for _, id in ipairs(ids) do
-      local record_key = records .. id
-      local record = redis.pcall('GET', record_key)
-      local state, problem
+    if ids.err then
+      answer(reply, -number, '', 'ZRANGEBYSCORE: ' .. ids.err)
+      break
+    end
+    for i = 1, #ids do
+      local id, record_key = ids[i], string.sub(queue, 1, store_end) .. 'r/' .. ids[i]
+      local record, state, problem = redis.pcall('GET', record_key), nil, nil
       if record then state, problem = state_of(record, now) end
       if problem then
-        answer(-number, id, problem)
+        answer(reply, -number, id, problem)
         left_there = left_there + 1
       else
         redis.call('ZREM', queue, id) -- that a full server allows: then it allows the writes behind it
-        if state == 'p' then
-          claim(number, id, record_key, record)
-          taken = taken + 1
+      end
+      if state == 'p' then
+        local attempt, rest = '0001', nil
+        if string.sub(record, TAG) == PENDING_TAG then
+          rest = string.sub(record, PENDING_FROM_CREATED)
+        else -- it lapsed
+          attempt = string.format('%04d', tonumber(string.sub(record, ATTEMPT), 10) + 1)
+          rest = string.sub(record, FROM_CREATED)
         end
+        local deadline, last, ttl = digits(us + running), nil, nil
+        if more ~= '' then
+          last, ttl = keep_beside(queue, store_end, id, attempt, deadline, us, running, memo_ttl, more, digits)
+        end
+        local running_record = RUNNING_TAG .. now .. deadline .. (last or deadline) .. now .. attempt .. rest
+        redis.call('SET', record_key, running_record, 'PX', ttl or record_ttl)
+        memo = memo .. attempt .. ' ' .. record_key .. '\n'
+        answer(reply, number, id, record)
+        taken = taken + 1
       end
     end
     local all_seen = #ids < tonumber(count)
     examined = examined + #ids
     offset, count = left_there, limit - taken
-  until all_seen or count == 0 or examined >= max_examined
+  until all_seen or count == 0 or examined >= most_examined
+  return memo, memo_ttl
 end
+
+local stores, store_end = #ARGV - 1, -(ARGV[1] + 1)
+local reply, memo, memo_ttl = {now, nil, nil, nil}, '', 0 -- the reply has room for one request, as mostly
 
 -- If one key is all that is there and it is a queue, as mostly, there is neither a memo nor a claim that lapsed.
 local number = 1
 while present == 1 and #reply == 1 and number <= stores do
-  claim_from(number)
+  memo, memo_ttl = claim_from(number, reply, now, us, store_end, digits, state_of, answer, keep_beside)
   number = number + 1
 end
 if #reply == 1 then
@@ -99,7 +102,7 @@ if #reply == 1 then
       if record and state_of(record, now) == 'r' and string.sub(record, ATTEMPT) == attempt then
         local id = string.sub(record_key, -ID_BYTES)
         for number = 1, stores do
-          if string.sub(KEYS[1 + number], 1, store_end) .. 'r/' .. id == record_key then answer(number, id, record) end
+          if string.sub(KEYS[1 + number], 1, store_end) .. 'r/' .. id == record_key then answer(reply, number, id, record) end
         end
       end
     end
@@ -112,11 +115,11 @@ if #reply == 1 then
     local queue, lapsing = KEYS[1 + number], KEYS[1 + stores + number]
     local limit = tonumber(string.match(ARGV[1 + number], '^%d+'))
     if type(redis.pcall('ZCOUNT', queue, '-inf', '+inf')) == 'table' then return true end -- claim_from says why
-    local returned, examined = 0, 0
+    local returned, examined, most_examined = 0, 0, 1000
     repeat
       local members = redis.pcall('ZRANGEBYSCORE', lapsing, '-inf', '(' .. now, 'LIMIT', 0, limit)
       if members.err then
-        answer(-number, '', 'ZRANGEBYSCORE: ' .. members.err)
+        answer(reply, -number, '', 'ZRANGEBYSCORE: ' .. members.err)
         return false
       end
       for _, member in ipairs(members) do
@@ -129,14 +132,17 @@ if #reply == 1 then
         end
       end
       examined = examined + #members
-    until #members < limit or returned >= limit or examined >= max_examined
+    until #members < limit or returned >= limit or examined >= most_examined
     return true
   end
 
   local any_lapsing = redis.call('EXISTS', unpack(KEYS, 2 + stores)) > 0
   for number = 1, stores do
-    if not any_lapsing or requeue(number) then claim_from(number) end
+    if not any_lapsing or requeue(number) then
+      local lines, ttl = claim_from(number, reply, now, us, store_end, digits, state_of, answer, keep_beside)
+      memo, memo_ttl = memo .. lines, lines == '' and memo_ttl or math.max(memo_ttl, ttl)
+    end
   end
 end
-if memo_ttl > 0 then redis.call('SET', KEYS[1], memo, 'PX', memo_ttl) end
+if memo ~= '' then redis.call('SET', KEYS[1], memo, 'PX', memo_ttl) end
 return reply

@@ -3,16 +3,16 @@
 -- KEYS[2]  the queue
 -- KEYS[3]  the lapsing claims
 -- KEYS[4]  only if the store is exclusive: its marker, the id of the newest request
--- ARGV[1]  parted by spaces: pending timeout, the times to live of the record, of the queue and of the marker, the most
---          that may be pending or 0
+-- ARGV[1]  parted by spaces: pending timeout, the times to live of the record and of the queue, the most that may be
+--          pending or 0, the time to live of the marker
 -- ARGV[2]  what follows the time of creation in the record
 -- ARGV[3]  the channel of wake-ups
 -- Returns  now, or {now, 'exists', record}, {now, 'busy', id} or {now, 'full'}
 local record_key, queue, lapsing, marker = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id = string.sub(record_key, -ID_BYTES)
-local timeout, record_ttl, queue_ttl, marker_ttl, max_pending = string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) (%d+)')
+local timeout, record_ttl, queue_ttl, more = string.match(ARGV[1], '^(%d+) (%d+) (%d+)(.*)')
 
---@include clock digits
+--@include clock reckoning digits
 local refusal, detail
 if marker then
   --@include state_of sibling
@@ -24,7 +24,7 @@ end
 local waiting, stale = 0, nil
 if redis.call('EXISTS', queue, lapsing) > 0 then
   --@include claimable
-  local stale_bite, most = 10, tonumber(max_pending) -- the bite: timed-out entries that one create removes, more than it adds
+  local stale_bite, most = 10, tonumber(string.match(more, '%d+')) -- the bite: timed-out entries that one create removes, more than it adds
   waiting = redis.call('ZCOUNT', queue, now, '+inf')
   stale = redis.call('ZRANGEBYSCORE', queue, '-inf', '(' .. now, 'LIMIT', 0, stale_bite)
   if most > 0 and claimable(waiting, lapsing, now, most) >= most then refusal = refusal or 'full' end
@@ -45,9 +45,11 @@ else
   --@include keep_for
   keep_for(queue, queue_ttl)
 end
-for _, member in ipairs(stale or {}) do
-  if member ~= id then redis.call('ZREM', queue, member) end -- that of an earlier request of this id has been overwritten
+if stale then
+  for _, member in ipairs(stale) do
+    if member ~= id then redis.call('ZREM', queue, member) end -- that of an earlier request of this id has been overwritten
+  end
 end
-if marker then redis.call('SET', marker, id, 'PX', marker_ttl) end
+if marker then redis.call('SET', marker, id, 'PX', string.match(more, '%d+$')) end
 redis.pcall('PUBLISH', ARGV[3], queue) -- a wake-up that cannot be sent costs those who wait time, not this its success
 return now

@@ -1,25 +1,25 @@
 -- Ends a live request.
 -- KEYS[1]  the record
--- ARGV[1]  attempt in 4 digits, or 'any' to give up; a space; time to live
+-- ARGV[1]  attempt in 4 digits, or 'any ' to give up, and the time to live
 -- ARGV[2]  the ending, and behind it, unless giving up, the body (codec and payload)
 -- ARGV[3]  the channel of wake-ups
 -- Returns  now, or {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'} or {now, 'corrupt', why}
 local record_key, ending = KEYS[1], ARGV[2]
-local attempt, ttl = string.match(ARGV[1], '^(%w+) (%d+)')
+local attempt, ttl = string.sub(ARGV[1], 1, 4), string.sub(ARGV[1], 5)
 
 local record = redis.call('GET', record_key)
 --@include clock state_of
 if not record then return {now, 'notfound'} end
-local state, problem = state_of(record, now)
+local state, problem, mailbox_end = state_of(record, now)
 if problem then return {now, 'corrupt', problem} end
 if state == 'e' then return {now, 'ended', record} end
 
-if string.sub(record, STATE) == 'p' then -- fill in what only those have that were claimed
+if string.sub(record, TAG) == PENDING_TAG then -- fill in what only those have that were claimed
   local zero, deadline = '0000000000000000', string.sub(record, PENDING_DEADLINE)
   record = PENDING_TAG .. zero .. deadline .. deadline .. zero .. '0000' .. string.sub(record, PENDING_FROM_CREATED)
+  mailbox_end = mailbox_end + LENGTH_END - PENDING_LENGTH_END
 end
-local mailbox_end = LENGTH_END + tonumber(string.sub(record, LENGTH), 10)
-if attempt == 'any' then
+if attempt == 'any ' then
   ending = ending .. string.sub(record, mailbox_end + 1)
 elseif attempt ~= string.sub(record, ATTEMPT) then
   return {now, 'stale'}

@@ -10,15 +10,15 @@ local attempt, running, pending, record_ttl, lapsing_ttl, marker_ttl, exclusive 
   string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d)')
 
 local record = redis.call('GET', record_key)
---@include clock digits state_of sibling lapsing_member keep_for
+--@include clock reckoning digits state_of sibling lapsing_member keep_for
 if not record then return {now, 'notfound'} end
-local state, problem = state_of(record, now)
+local state, problem, mailbox_end = state_of(record, now)
 if problem then return {now, 'corrupt', problem} end
 if state == 'e' then return {now, 'ended', record} end
 if state ~= 'r' or string.sub(record, ATTEMPT) ~= attempt then return {now, 'stale'} end
 
 local id = string.sub(record_key, -ID_BYTES)
-local mailbox = string.sub(record, LENGTH_END + 1, LENGTH_END + tonumber(string.sub(record, LENGTH), 10))
+local mailbox = string.sub(record, LENGTH_END + 1, mailbox_end)
 local lapsing = sibling(record_key, 'l', mailbox)
 local last_before = string.sub(record, LAST_DEADLINE)
 local deadline, last = digits(us + running), digits(us + running + pending)

@@ -5,10 +5,14 @@
 -- tonumber(digits, 10), since the Lua of miniredis else takes them for octal.
 
 --@define clock
--- The server's clock, as a number and as digits.
+-- The server's clock, as digits.
 local time = redis.call('TIME')
-local seconds, micros = time[1] + 0, time[2] + 0
-local us, now = seconds * 1000000 + micros, string.format('%010d%06d', seconds, micros)
+local now = time[1] .. string.sub('00000' .. time[2], -6)
+if #now < 16 then now = string.rep('0', 16 - #now) .. now end -- a clock that tells a time before 2001
+
+--@define reckoning
+-- The server's clock, as a number.
+local us = time[1] * 1000000 + time[2]
 
 --@define digits
 -- In two parts, since an integer may have 32 bits, and a conversion of a float costs twice as much.
@@ -20,21 +24,25 @@ local function milliseconds(us) return string.format('%.0f', math.floor(us / 100
 
 --@define state_of
 -- How a record reads at now: p(ending), which a lapsed one is again, r(unning) or e(nded), or else nil and why it cannot
--- be read. What GET gave instead of it (an error, with pcall) is no record either.
+-- be read. What GET gave instead of it (an error, with pcall) is no record either. Last comes, of a live one, where its
+-- mailbox ends. What else may be damaged is for those to find who decode the record.
 local function state_of(record, now)
   if type(record) == 'table' then return nil, record.err end
-  local _, digits_end = string.find(record, '^1[pre]%d*')
-  local stored = string.sub(record, STATE)
-  local length_end = stored == 'p' and PENDING_LENGTH_END or LENGTH_END
-  if not digits_end or digits_end < length_end
-    or #record < length_end + tonumber(string.sub(record, length_end - 2, length_end), 10) + SHORTEST_BODY then
+  local tag, deadline, length_end = string.sub(record, TAG), nil, nil
+  if tag == RUNNING_TAG then
+    deadline, length_end = string.sub(record, DEADLINE), LENGTH_END
+  elseif tag == PENDING_TAG then
+    deadline, length_end = string.sub(record, PENDING_DEADLINE), PENDING_LENGTH_END
+  elseif tag == ENDED_TAG then
+    return 'e'
+  end
+  local mailbox_end = length_end and length_end + (tonumber(string.sub(record, length_end - 2, length_end), 10) or math.huge)
+  if not mailbox_end or #record < mailbox_end + SHORTEST_BODY or not tonumber(deadline) then
     return nil, 'not a record of version 1'
   end
-  if stored == 'r' then
-    if now <= string.sub(record, DEADLINE) then return 'r' end
-    if now <= string.sub(record, LAST_DEADLINE) then return 'p' end
-  elseif stored == 'p' and now <= string.sub(record, PENDING_DEADLINE) then
-    return 'p'
+  if now <= deadline then return tag == RUNNING_TAG and 'r' or 'p', nil, mailbox_end end
+  if tag == RUNNING_TAG and now <= string.sub(record, LAST_DEADLINE) and tonumber(string.sub(record, ATTEMPT), 10) then
+    return 'p', nil, mailbox_end
   end
   return 'e'
 end
