@@ -177,6 +177,9 @@ type End struct {
 	Codec   string
 	Payload []byte
 
+	// Mailbox is the request's, or "" if the caller does not know it: see Extend.
+	Mailbox string
+
 	// GiveUp ends the request whatever its attempt, and keeps the stored payload: Attempt, Codec and Payload
 	// are ignored.
 	GiveUp bool

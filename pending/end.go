@@ -11,7 +11,8 @@ import (
 )
 
 // The operations here change a request that r names with its ID and Attempt; of r they read only these and, where
-// said, Payload; Extend hands Mailbox on, too, as a hint. When several reasons refuse it is, in this order, [ErrNotFound], [ErrEnded], [ErrStaleClaim].
+// said, Payload; they hand Mailbox on as a hint. When several reasons refuse it is, in this order, [ErrNotFound],
+// [ErrEnded], [ErrStaleClaim].
 //
 // An ending may be repeated, from any node: the same attempt, outcome and content again is the first one's
 // success.
@@ -75,8 +76,8 @@ func (s *PendingStore[T]) end(ctx context.Context, operation string, r *Request[
 	if err != nil {
 		return s.failed(operation, r.ID, err)
 	}
-	return s.conclude(ctx, operation, r, backends.End{Terms: s.terms, ID: r.ID, Outcome: string(outcome), Error: reason,
-		Attempt: r.Attempt, Codec: s.codec.Name(), Payload: encoded})
+	return s.conclude(ctx, operation, r, backends.End{Terms: s.terms, ID: r.ID, Mailbox: r.Mailbox, Outcome: string(outcome),
+		Error: reason, Attempt: r.Attempt, Codec: s.codec.Name(), Payload: encoded})
 }
 
 // conclude has the backend end a request and shows it in r.

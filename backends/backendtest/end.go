@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -24,6 +25,63 @@ var endCases = []testCase{
 			checkSame(w, w.get("s", made.ID), want)
 			if at.Before(running.UpdatedAt) {
 				w.Errorf("ended at %v, before it was claimed at %v", at, running.UpdatedAt)
+			}
+		}},
+
+	{"an answer of any size is stored, read and repeated",
+		"An engine may treat large answers in another way than small ones.",
+		func(w *world) {
+			t := terms("s")
+			for _, size := range []int{0, 1, 1 << 10, 16 << 10, 32 << 10, 33 << 10, 64<<10 + 1, 1 << 20} {
+				for _, mailbox := range []string{box, "", "a wrong hint"} {
+					made := w.created(t)
+					e := completion(t, w.popOne(t))
+					e.Mailbox, e.Payload = mailbox, bytes.Repeat([]byte{'0', 0xff, 0}, size/3+1)[:size]
+					other := e
+					other.Attempt = 2
+					w.wantEndError(other, backends.ErrStaleClaim)
+					w.end(e)
+					got := w.get("s", made.ID)
+					if got.Status != e.Outcome || !bytes.Equal(got.Payload, e.Payload) {
+						w.Fatalf("%d bytes: got %s with %d bytes, want %s with these", size, got.Status, len(got.Payload), e.Outcome)
+					}
+					var ended *backends.EndedError
+					if _, err := w.b.End(w.Context(), e); !errors.As(err, &ended) {
+						w.Fatalf("%d bytes, again: got %v, want an EndedError", size, err)
+					}
+					checkSame(w, ended.Record, got)
+				}
+			}
+		}},
+
+	{"a large answer is taken and refused like any other",
+		"What an engine does for large answers it has to do in every state.",
+		func(w *world) {
+			t := terms("s")
+			t.MaxAttempts = 2
+			brief := t
+			brief.RunningTimeout = short
+			large := func(rec backends.Record) backends.End {
+				e := completion(t, rec)
+				e.Mailbox, e.Payload = box, bytes.Repeat([]byte("large"), 20_000)
+				return e
+			}
+			w.end(large(w.created(t))) // before any claim
+			w.created(t)
+			lapsed := w.popOne(brief)
+			w.untilStatus("s", lapsed.ID, backends.StatusPending)
+			w.end(large(lapsed))
+			if w.pending("s", box) {
+				w.Error("a request that has ended can still be claimed")
+			}
+			w.wantEndError(large(backends.Record{ID: backends.NewID(box)}), backends.ErrNotFound)
+			w.created(t)
+			failed := completion(t, w.popOne(t))
+			failed.Outcome = backends.StatusFailed
+			w.end(failed)
+			w.wantEndError(large(backends.Record{ID: failed.ID, Attempt: 1}), backends.ErrEnded)
+			if got := w.get("s", failed.ID); got.Status != failed.Outcome {
+				w.Errorf("got %s, want %s as at first", got.Status, failed.Outcome)
 			}
 		}},
 

@@ -1,6 +1,7 @@
 package goredis_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -291,6 +292,36 @@ func TestClusterExtendWaitsForAllOfAMailbox(t *testing.T) {
 	r.migrate(c, slot, c.Masters[0], c.Masters[1])
 	if err := r.b.Extend(t.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: 1, Mailbox: mailbox}); err != nil {
 		t.Errorf("once all has moved: %v", err)
+	}
+}
+
+// While a slot moves, what is staged comes to its new node, though the record may still be at the old one.
+func TestClusterTakesLargeAnswersWhileTheirSlotMoves(t *testing.T) {
+	for name, moved := range map[string]bool{"before the record": false, "behind the record": true} {
+		t.Run(name, func(t *testing.T) {
+			c := redistest.StartCluster(t)
+			r := newRig(t, c.Client(t))
+			r.large = true
+			mailbox, terms := mailboxesOf(0, 1)[0], lasting("s")
+			r.create(terms, mailbox)
+			rec := r.claim(terms, mailbox, 1)[0]
+			source, target := c.Masters[0].Client(t), c.Masters[1].Client(t)
+			slot := slotOf(mailbox)
+			r.do(target, "cluster", "setslot", slot, "importing", source.ClusterMyID(t.Context()).Val())
+			r.do(source, "cluster", "setslot", slot, "migrating", target.ClusterMyID(t.Context()).Val())
+			if moved {
+				r.moveKeys(source, c.Masters[1].Addr, source.ClusterGetKeysInSlot(t.Context(), slot, 10).Val())
+			}
+			r.end(terms, rec)
+			r.migrate(c, slot, c.Masters[0], c.Masters[1])
+			want := r.report(terms, rec.ID, mailbox, 1).Payload
+			if got := r.get("s", rec.ID); got.Status != backends.StatusCompleted || !bytes.Equal(got.Payload, want) {
+				t.Errorf("got %s with %d bytes, want it completed with %d", got.Status, len(got.Payload), len(want))
+			}
+			if left := target.ClusterGetKeysInSlot(t.Context(), slot, 10).Val(); len(left) != 2 {
+				t.Errorf("got keys %q, want the record and the memo of its claim", left)
+			}
+		})
 	}
 }
 

@@ -22,6 +22,11 @@ func TestFaultScriptsAreFlushedAllTheTime(t *testing.T) {
 	server := redistest.Start(t)
 	for name, mode := range pipelining {
 		t.Run(name, func(t *testing.T) { liveWithoutScripts(newPipeliningRig(t, server.Client(t), mode), server) })
+		t.Run(name+", large answers", func(t *testing.T) {
+			r := newPipeliningRig(t, server.Client(t), mode)
+			r.large = true
+			liveWithoutScripts(r, server)
+		})
 	}
 	t.Run("through the client's own autopipeliner", func(t *testing.T) {
 		face, err := server.Client(t).AutoPipeline()
@@ -127,11 +132,13 @@ func TestFaultServerLosesEverything(t *testing.T) {
 
 func TestFaultMemoryIsFull(t *testing.T) {
 	plain := lasting("s")
-	retried, exclusive := plain, plain
+	retried, exclusive, large := plain, plain, plain
 	retried.MaxAttempts, exclusive.Exclusive = 3, true
-	for name, terms := range map[string]backends.Terms{"plain": plain, "several attempts": retried, "exclusive": exclusive} {
+	for name, terms := range map[string]backends.Terms{"plain": plain, "several attempts": retried, "exclusive": exclusive,
+		"large answers": large} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, redistest.Start(t).Client(t))
+			r.large = name == "large answers"
 			mailboxes := []string{"claimed before", "claimed while full", "never claimed"}
 			var made []backends.Record
 			for _, mailbox := range mailboxes {
@@ -317,9 +324,11 @@ func TestFaultKeysOfAnotherType(t *testing.T) {
 	plain := lasting("s")
 	full := plain
 	full.Exclusive, full.MaxAttempts, full.MaxPending = true, 3, 10
-	for name, terms := range map[string]backends.Terms{"plain": plain, "exclusive with several attempts": full} {
+	for name, terms := range map[string]backends.Terms{"plain": plain, "exclusive with several attempts": full,
+		"large answers": full} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, redistest.Start(t).Client(t))
+			r.large = name == "large answers"
 			c := question(terms, box)
 			for _, step := range r.steps(c) {
 				before, refused := r.dump(), 0
@@ -460,7 +469,7 @@ func TestFaultRecordsThatCannotBeRead(t *testing.T) {
 				t.Fatalf("Claim: got %v, %v, want the other request", claimed, err)
 			}
 			checkCorrupt(t, "Claim", errors.Join(claimed[0].Errs...), c.ID)
-			for _, i := range []int{0, 3, 4, 5} { // Create again, Extend, Get and End
+			for _, i := range []int{0, 3, 4, 6} { // Create again, Extend, Get and End
 				step := r.steps(c)[i]
 				checkCorrupt(t, step.name, step.call(t.Context()), c.ID)
 			}

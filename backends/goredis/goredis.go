@@ -158,13 +158,18 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 
 // Get implements [backends.Backend].
 func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
-	k := b.keys(backends.PartitionOf(id), store)
-	reply, err := b.run(ctx, b.scripts.get, []string{k.record(id)})
-	if errors.Is(err, redis.Nil) {
+	return b.get(ctx, id, b.keys(backends.PartitionOf(id), store).record(id))
+}
+
+func (b *Backend) get(ctx context.Context, id, key string, args ...any) (backends.Record, error) {
+	reply, err := b.run(ctx, b.scripts.get, []string{key}, args...)
+	switch {
+	case errors.Is(err, redis.Nil):
 		return backends.Record{}, backends.ErrNotFound
-	}
-	if err != nil {
+	case err != nil:
 		return backends.Record{}, err
+	case reply == int64(1):
+		return b.getLarge(ctx, id, key)
 	}
 	return decodeGet(id, reply)
 }
@@ -237,8 +242,13 @@ func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 	if !e.GiveUp {
 		attempt = fmt.Sprintf("%04d", e.Attempt)
 	}
-	terms := fmt.Sprintf("%s%d", attempt, millis(e.Retention))
-	v, err := b.decide(ctx, b.scripts.end, e.ID, []string{k.record(e.ID)}, terms, encodeEnding(e), b.channel(partition))
+	terms, channel := fmt.Sprintf("%s%d", attempt, millis(e.Retention)), b.channel(partition)
+	if len(e.Payload) > large && !e.GiveUp {
+		if v, done, err := b.endStaged(ctx, e, k, terms, channel); done {
+			return v.now, err
+		}
+	}
+	v, err := b.decide(ctx, b.scripts.end, e.ID, []string{k.record(e.ID)}, terms, appendEnding(nil, e), channel)
 	if err != nil {
 		return time.Time{}, err
 	}

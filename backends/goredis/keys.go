@@ -1,6 +1,9 @@
 package goredis
 
-import "strings"
+import (
+	"crypto/rand"
+	"strings"
+)
 
 // keys makes the keys of one store in one partition:
 //
@@ -9,6 +12,7 @@ import "strings"
 //	<prefix>{<partition>}:<store>/l/<mailbox>   claims that have attempts left: a sorted set by deadline, of the
 //	                                            last deadline in 16 digits and the id
 //	<prefix>{<partition>}:<store>/x/<mailbox>   the newest request of an Exclusive mailbox: its id
+//	<prefix>{<partition>}:<store>/s/<id><random> a large ending on its way to the record: see large.go
 //	<prefix>{<partition>}:/c/<claim id>         what a claim took: for each request a line with its attempt in
 //	                                            4 digits and its record's key
 //
@@ -28,6 +32,7 @@ func (k keys) record(id string) string       { return k.start + "/r/" + id }
 func (k keys) queue(mailbox string) string   { return k.start + "/q/" + mailbox }
 func (k keys) lapsing(mailbox string) string { return k.start + "/l/" + mailbox }
 func (k keys) marker(mailbox string) string  { return k.start + "/x/" + mailbox }
+func (k keys) staged(id string) string       { return k.start + "/s/" + id + rand.Text() }
 func (k keys) claim(id string) string        { return k.start + "/c/" + id }
 
 // channel is where the wake-ups of a partition come.

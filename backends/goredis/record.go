@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,9 +49,12 @@ var places = []string{
 	"PENDING_TAG", "'1p'", "RUNNING_TAG", "'1r'", "ENDED_TAG", "'1e'", "TAG", "1, 2",
 	"PENDING_DEADLINE", "3, 18", "PENDING_FROM_CREATED", "19", "PENDING_LENGTH_END", "37",
 	"UPDATED_OFFSET", "2", "FROM_DEADLINE", "19", "LAST_DEADLINE", "35, 50", "DEADLINE", "19, 34",
-	"ATTEMPT", "67, 70", "FROM_CREATED", "71", "LENGTH_END", "89",
-	"SHORTEST_BODY", "2", "ID_BYTES", strconv.Itoa(idBytes),
+	"ATTEMPT", "67, 70", "FROM_CREATED", "71", "LENGTH_END", strconv.Itoa(claimedHead),
+	"SHORTEST_BODY", "2", "ID_BYTES", strconv.Itoa(idBytes), "LARGE", strconv.Itoa(large),
 }
+
+// claimedHead is how many bytes stand before the mailbox in the record of a request that runs or has ended.
+const claimedHead = 89
 
 // idBytes is how long an id is.
 const idBytes = 30
@@ -62,14 +66,14 @@ func encodeRest(c backends.Create) []byte {
 	return appendBody(rest, c.Codec, c.Payload)
 }
 
-// encodeEnding writes what follows the mailbox in a record that ends: but for the body, if the record keeps its own.
-func encodeEnding(e backends.End) []byte {
-	ending := make([]byte, 0, 7+len(e.Outcome)+len(e.Error)+2+len(e.Codec)+len(e.Payload))
-	ending = fmt.Appendf(ending, "%02d%05d%s%s", len(e.Outcome), len(e.Error), e.Outcome, e.Error)
+// appendEnding writes what follows the mailbox in a record that ends: but for the body, if the record keeps its own.
+func appendEnding(to []byte, e backends.End) []byte {
+	to = slices.Grow(to, 7+len(e.Outcome)+len(e.Error)+2+len(e.Codec)+len(e.Payload))
+	to = fmt.Appendf(to, "%02d%05d%s%s", len(e.Outcome), len(e.Error), e.Outcome, e.Error)
 	if e.GiveUp {
-		return ending
+		return to
 	}
-	return appendBody(ending, e.Codec, e.Payload)
+	return appendBody(to, e.Codec, e.Payload)
 }
 
 func appendBody(to []byte, codec string, payload []byte) []byte {

@@ -1,8 +1,10 @@
 package goredis_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ type rig struct {
 	b      *goredis.Backend
 	client redis.UniversalClient
 	prefix string
+	large  bool // so are the answers of steps and end
 }
 
 // newRig returns a rig with keys of its own.
@@ -64,6 +67,16 @@ func report(terms backends.Terms, id string, attempt int) backends.End {
 		Payload: []byte("answer")}
 }
 
+// report ends a request with an answer that is as large as the rig wants it.
+func (r *rig) report(terms backends.Terms, id, mailbox string, attempt int) backends.End {
+	e := report(terms, id, attempt)
+	e.Mailbox = mailbox
+	if r.large {
+		e.Payload = bytes.Repeat([]byte("answer"), 10_000)
+	}
+	return e
+}
+
 func (r *rig) create(terms backends.Terms, mailbox string) backends.Record {
 	r.Helper()
 	rec, err := r.b.Create(r.Context(), question(terms, mailbox))
@@ -94,7 +107,7 @@ func (r *rig) get(store, id string) backends.Record {
 
 func (r *rig) end(terms backends.Terms, rec backends.Record) {
 	r.Helper()
-	if _, err := r.b.End(r.Context(), report(terms, rec.ID, rec.Attempt)); err != nil {
+	if _, err := r.b.End(r.Context(), r.report(terms, rec.ID, rec.Mailbox, rec.Attempt)); err != nil {
 		r.Fatalf("End: %v", err)
 	}
 }
@@ -144,7 +157,24 @@ func (r *rig) steps(c backends.Create) []step {
 			return r.b.Extend(ctx, backends.Extend{Terms: c.Terms, ID: c.ID, Attempt: 1})
 		}},
 		{"Get", func(ctx context.Context) error { _, err := r.b.Get(ctx, c.Store, c.ID); return err }},
-		{"End", func(ctx context.Context) error { _, err := r.b.End(ctx, report(c.Terms, c.ID, 1)); return err }},
+		{"End at another attempt", func(ctx context.Context) error {
+			_, err := r.b.End(ctx, r.report(c.Terms, c.ID, c.Mailbox, 2))
+			if errors.Is(err, backends.ErrStaleClaim) {
+				return nil
+			}
+			return errors.Join(err, errors.New("it was not refused")) // with why, if that is known
+		}},
+		{"End", func(ctx context.Context) error {
+			_, err := r.b.End(ctx, r.report(c.Terms, c.ID, c.Mailbox, 1))
+			return err
+		}},
+		{"Get the answer", func(ctx context.Context) error {
+			rec, err := r.b.Get(ctx, c.Store, c.ID)
+			if want := r.report(c.Terms, c.ID, c.Mailbox, 1).Payload; err == nil && !bytes.Equal(rec.Payload, want) {
+				return fmt.Errorf("got %d bytes, want the %d of the answer", len(rec.Payload), len(want))
+			}
+			return err
+		}},
 	}
 }
 

@@ -160,18 +160,23 @@ type verdict struct {
 	detail string
 }
 
-// decide runs such a script and turns each refusal into its error.
+// decide runs such a script.
 func (b *Backend) decide(ctx context.Context, s script, id string, keys []string, args ...any) (verdict, error) {
 	reply, err := b.run(ctx, s, keys, args...)
 	if err != nil {
 		return verdict{}, err
 	}
+	return judge(reply, id)
+}
+
+// judge turns what such a script answered into a verdict, and each refusal into its error.
+func judge(reply any, id string) (verdict, error) {
 	v, err := unpack(reply)
 	if err != nil {
 		return verdict{}, err
 	}
 	switch v.code {
-	case "ok", "exists":
+	case "ok", "exists", "unstaged":
 		return v, nil
 	case "notfound":
 		return v, backends.ErrNotFound

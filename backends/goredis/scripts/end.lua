@@ -1,28 +1,38 @@
 -- Ends a live request.
 -- KEYS[1]  the record
+-- KEYS[2]  if the ending is large: where it has been staged, behind room for the head
 -- ARGV[1]  attempt in 4 digits, or 'any ' to give up, and the time to live
--- ARGV[2]  the ending, and behind it, unless giving up, the body (codec and payload)
+-- ARGV[2]  the ending, and behind it, unless giving up, the body (codec and payload); if staged, the length of the head
 -- ARGV[3]  the channel of wake-ups
--- Returns  now, or {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'} or {now, 'corrupt', why}
-local record_key, ending = KEYS[1], ARGV[2]
+-- Returns  now, or {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'}, {now, 'corrupt', why} or {now, 'unstaged'}
+local record_key, staged, ending = KEYS[1], KEYS[2], ARGV[2]
 local attempt, ttl = string.sub(ARGV[1], 1, 4), string.sub(ARGV[1], 5)
 
 local record = redis.call('GET', record_key)
 --@include clock state_of
-if not record then return {now, 'notfound'} end
-local state, problem, mailbox_end = state_of(record, now)
-if problem then return {now, 'corrupt', problem} end
-if state == 'e' then return {now, 'ended', record} end
-
-if string.sub(record, TAG) == PENDING_TAG then -- fill in what only those have that were claimed
+local state, problem, mailbox_end
+if record then state, problem, mailbox_end = state_of(record, now) end
+if state == 'p' and string.sub(record, TAG) == PENDING_TAG then -- fill in what only those have that were claimed
   local zero, deadline = '0000000000000000', string.sub(record, PENDING_DEADLINE)
   record = PENDING_TAG .. zero .. deadline .. deadline .. zero .. '0000' .. string.sub(record, PENDING_FROM_CREATED)
   mailbox_end = mailbox_end + LENGTH_END - PENDING_LENGTH_END
 end
-if attempt == 'any ' then
-  ending = ending .. string.sub(record, mailbox_end + 1)
-elseif attempt ~= string.sub(record, ATTEMPT) then
-  return {now, 'stale'}
+
+local refusal
+if not record then
+  refusal = {now, 'notfound'}
+elseif problem then
+  refusal = {now, 'corrupt', problem}
+elseif state == 'e' then
+  refusal = {now, 'ended', record}
+elseif attempt ~= 'any ' and attempt ~= string.sub(record, ATTEMPT) then
+  refusal = {now, 'stale'}
+elseif staged and (mailbox_end ~= tonumber(ending) or redis.call('STRLEN', staged) == 0) then
+  refusal = {now, 'unstaged'}
+end
+if refusal then
+  if staged then redis.call('UNLINK', staged) end
+  return refusal
 end
 
 local last = string.sub(record, LAST_DEADLINE)
@@ -33,11 +43,19 @@ if state == 'p' or may_lapse then
   if state == 'p' then redis.call('ZREM', sibling(record_key, 'q', mailbox), id) end -- unclaimed, or lapsed and back there
   if may_lapse then redis.call('ZREM', sibling(record_key, 'l', mailbox), lapsing_member(last, id)) end
 end
-local ended = ENDED_TAG .. now .. string.sub(record, FROM_DEADLINE, mailbox_end) .. ending
-local written = redis.pcall('SET', record_key, ended, 'PX', ttl)
-if written.err then -- a server without memory left allows it after a write that needs none
-  redis.call('PEXPIRE', record_key, ttl)
-  redis.call('SET', record_key, ended, 'PX', ttl)
+local head = string.sub(record, FROM_DEADLINE, mailbox_end)
+if staged then
+  redis.call('PEXPIRE', staged, ttl)
+  redis.call('SETRANGE', staged, 0, ENDED_TAG .. now .. head)
+  redis.call('RENAME', staged, record_key)
+else
+  if attempt == 'any ' then ending = ending .. string.sub(record, mailbox_end + 1) end
+  local ended = ENDED_TAG .. now .. head .. ending
+  local written = redis.pcall('SET', record_key, ended, 'PX', ttl)
+  if written.err then -- a server without memory left allows it after a write that needs none
+    redis.call('PEXPIRE', record_key, ttl)
+    redis.call('SET', record_key, ended, 'PX', ttl)
+  end
 end
 redis.pcall('PUBLISH', ARGV[3], record_key) -- a wake-up that cannot be sent costs those who wait time, not this its success
 return now

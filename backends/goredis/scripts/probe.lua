@@ -14,13 +14,19 @@ end
 
 try('EXISTS', key)
 try('TIME')
-if try('SET', key, 'probe', 'PX', '1000') then try('SETRANGE', key, 0, 'probe') end
+if try('SET', key, 'probe', 'PX', '1000') then
+  try('SETRANGE', key, 0, 'probe')
+  try('RENAME', key, key)
+end
 if try('PEXPIRE', key, '1000') and try('ZADD', set, 1, 'probe') then redis.call('PEXPIRE', set, '1000') end
 try('GET', key)
+try('GETRANGE', key, '0', '0')
+try('STRLEN', key)
 try('PTTL', key)
 try('ZCOUNT', set, '-inf', '+inf')
 try('ZRANGEBYSCORE', set, '-inf', '+inf')
 try('ZREVRANGEBYSCORE', set, '+inf', '-inf')
 try('ZREM', set, 'probe')
+try('UNLINK', set)
 try('PUBLISH', ARGV[1], '')
 return failed
