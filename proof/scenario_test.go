@@ -1,6 +1,7 @@
 package proof_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -63,6 +64,13 @@ func poll(limit int, stores ...backends.Terms) backends.Claim {
 func answer(t backends.Terms, id string, attempt int) backends.End {
 	return backends.End{Terms: t, ID: id, Outcome: backends.StatusFailed, Error: "why", Attempt: attempt, Codec: "other",
 		Payload: []byte("answer")}
+}
+
+// largeAnswer is one that passes by the scripts.
+func largeAnswer(t backends.Terms, id string, attempt int) backends.End {
+	e := answer(t, id, attempt)
+	e.Mailbox, e.Payload = box, bytes.Repeat([]byte("answer"), 10_000)
+	return e
 }
 
 func givingUp(t backends.Terms, id string) backends.End {
@@ -148,6 +156,21 @@ var scenarios = []scenario{
 		id := s.running(lasting("s"), "1")
 		s.must(givingUp(lasting("s"), id))
 		return answer(lasting("s"), id, 1)
+	}},
+	{"end with a large answer", func(s *stage) any { return largeAnswer(exclusive(), s.running(exclusive(), "1"), 1) }},
+	{"end with a large answer before any claim", func(s *stage) any {
+		return largeAnswer(retried(), s.pending(retried(), "1"), 0)
+	}},
+	{"end with a large answer at another attempt", func(s *stage) any {
+		return largeAnswer(retried(), s.running(retried(), "1"), 2)
+	}},
+	{"end with a large answer what has ended so", func(s *stage) any {
+		return s.must(largeAnswer(lasting("s"), s.running(lasting("s"), "1"), 1)).op
+	}},
+	{"get a large answer", func(s *stage) any {
+		e := largeAnswer(lasting("s"), s.running(lasting("s"), "1"), 1)
+		s.must(e)
+		return get{e.Terms, e.ID}
 	}},
 	{"give up", func(s *stage) any { return givingUp(retried(), s.running(retried(), "1")) }},
 	{"give up before any claim", func(s *stage) any { return givingUp(lasting("s"), s.pending(lasting("s"), "1")) }},
