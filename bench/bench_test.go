@@ -200,6 +200,23 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
+func BenchmarkAnswer(b *testing.B) {
+	addr := server(b)
+	c := client(b, addr, 16)
+	stacks := map[string]Stack{"original": NewOriginal(c), "redis": must[Stack](b)(NewRedis(c, "msgpack", goredis.AutoPipelineOff))}
+	sizes := []int{200, 25_000, 250_000}
+	if *full {
+		sizes = append(sizes, 8_000_000)
+	}
+	for _, size := range sizes {
+		for name, s := range stacks {
+			b.Run(fmt.Sprintf("backend=%s/bytes=%d", name, size), func(b *testing.B) {
+				lifecycles(b, Answering(s, size), 16, c)
+			})
+		}
+	}
+}
+
 func BenchmarkPickup(b *testing.B) {
 	addr := server(b)
 	b.ResetTimer()

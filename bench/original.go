@@ -36,10 +36,13 @@ const originalRetention = 5 * time.Minute
 
 // original is the layout of the hand-written stores: a JSON record and a sorted set of the pending ids, all keys with
 // one hash tag.
-type original struct{ client redis.UniversalClient }
+type original struct {
+	client redis.UniversalClient
+	answer string
+}
 
 // NewOriginal is the layout of the hand-written stores in Redis.
-func NewOriginal(client redis.UniversalClient) Stack { return original{client} }
+func NewOriginal(client redis.UniversalClient) Stack { return original{client, answer} }
 
 func (original) record(id string) string       { return "{job}:request:" + id }
 func (original) pending(mailbox string) string { return "{job}:pending:" + mailbox }
@@ -121,7 +124,7 @@ func (o original) Lifecycle(ctx context.Context, mailbox string) error {
 	if err != nil {
 		return err
 	}
-	if err := o.complete(ctx, rec.ID, answer); err != nil {
+	if err := o.complete(ctx, rec.ID, o.answer); err != nil {
 		return err
 	}
 	_, err = o.get(ctx, rec.ID)

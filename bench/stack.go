@@ -39,12 +39,27 @@ func Policy() pending.Policy {
 }
 
 // library is pendingq itself.
-type library struct{ store *pending.PendingStore[Job] }
+type library struct {
+	store  *pending.PendingStore[Job]
+	answer string
+}
 
 // NewLibrary is pendingq over a backend.
 func NewLibrary(b backends.Backend, codecName string) (Stack, error) {
 	store, err := pending.New(b, codecOf[Job](codecName), Policy())
-	return library{store}, err
+	return library{store, answer}, err
+}
+
+// Answering is the same stack over Redis with answers of so many bytes.
+func Answering(s Stack, bytes int) Stack {
+	sized := strings.Repeat(answer, bytes/len(answer)+1)[:bytes]
+	switch s := s.(type) {
+	case library:
+		return library{s.store, sized}
+	case original:
+		return original{s.client, sized}
+	}
+	return s
 }
 
 // NewMemory is pendingq in memory.
@@ -73,7 +88,7 @@ func (l library) Lifecycle(ctx context.Context, mailbox string) error {
 	if err != nil {
 		return err
 	}
-	r.Payload.Output = answer
+	r.Payload.Output = l.answer
 	if err := l.store.Complete(ctx, r); err != nil {
 		return err
 	}

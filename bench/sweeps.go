@@ -19,7 +19,7 @@ const sweepCallers = 16
 // Point is a measurement at one size of something.
 type Point struct {
 	Side   string  // what was measured
-	Size   int     // runtimes, or live requests
+	Size   int     // runtimes, live requests, or bytes of an answer
 	Bytes  float64 // of a pending request; 0 where that is not measured
 	Result Result
 }
@@ -58,7 +58,7 @@ func (s *Suite) Heartbeats(ctx context.Context, counts []int) (points []Point, e
 			return err
 		}
 	}
-	beats["original, idle"] = original{client}.Heartbeat
+	beats["original, idle"] = original{client: client}.Heartbeat
 	for _, side := range HeartbeatSides {
 		for _, runtimes := range counts {
 			r, err := Run(ctx, among(side, runtimes, beats[side]), sweepCallers, s.Lifecycles, client)
@@ -74,6 +74,36 @@ func (s *Suite) Heartbeats(ctx context.Context, counts []int) (points []Point, e
 
 // HeartbeatSides are what Heartbeats measures.
 var HeartbeatSides = []string{"memory, idle", "memory, with a ping", "original, idle", "redis, idle", "redis, with a ping"}
+
+// AnswerSides are what Answers measures.
+var AnswerSides = []string{"original", "redis"}
+
+// Answers measures lifecycles whose answers have so many bytes, fewer the larger they are. It empties the server.
+func (s *Suite) Answers(ctx context.Context, sizes []int) (points []Point, err error) {
+	const volume = 200 << 20 // bytes of answers, which the server keeps for a while
+	client := NewClient(s.Addr, sweepCallers)
+	defer client.Close()
+	overRedis, err := NewRedis(client, "msgpack", goredis.AutoPipelineOff)
+	if err != nil {
+		return nil, err
+	}
+	stacks := map[string]Stack{"original": NewOriginal(client), "redis": overRedis}
+	for _, size := range sizes {
+		for _, side := range AnswerSides {
+			if err := client.FlushAll(ctx).Err(); err != nil {
+				return nil, err
+			}
+			n := min(s.Lifecycles, volume/size)
+			r, err := Run(ctx, Answering(stacks[side], size).Lifecycle, sweepCallers, n, client)
+			if err != nil {
+				return nil, fmt.Errorf("answers of %s: %w", side, err)
+			}
+			points = append(points, Point{Side: side, Size: size, Result: r})
+			s.Progress("answers of %d bytes: %-20s %7.0f lifecycles/s, server CPU %v", size, side, r.PerSecond(), r.ServerCPU)
+		}
+	}
+	return points, client.FlushAll(ctx).Err()
+}
 
 // GrowthSides are what Growth measures.
 var GrowthSides = []string{"memory, one mailbox", "memory, many", "redis, one mailbox", "redis, many"}

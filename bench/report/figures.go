@@ -23,6 +23,7 @@ type figures struct {
 	codecs     []codecFigure
 	beats      []bench.Point
 	growth     []bench.Point
+	answers    []bench.Point
 	heap       float64 // bytes a pending request in memory
 	perWaiter  float64 // bytes one who waits
 	waiters    int
@@ -80,6 +81,9 @@ func collect(ctx context.Context, addr string, how size, progress func(string, .
 		return nil, err
 	}
 	if f.growth, err = s.Growth(ctx, how.grown); err != nil {
+		return nil, err
+	}
+	if f.answers, err = s.Answers(ctx, how.answers); err != nil {
 		return nil, err
 	}
 	return f, f.runCodecs(ctx, how, progress)
@@ -159,7 +163,7 @@ func (f *figures) raw() string {
 	for _, c := range f.codecs {
 		fmt.Fprintf(&b, "BenchmarkCodec/payload=%s/codec=%s/op=%s %s\t%d encoded-bytes\t%s\n", c.payload, c.codec, c.op, c.result, c.bytes, c.result.MemString())
 	}
-	for name, points := range map[string][]bench.Point{"Heartbeat": f.beats, "Growth": f.growth} {
+	for name, points := range map[string][]bench.Point{"Heartbeat": f.beats, "Growth": f.growth, "Answer": f.answers} {
 		for _, p := range points {
 			fmt.Fprintf(&b, "Benchmark%s/side=%s/size=%d %d\t%d ns/op\t%d server-cpu-ns/op\n", name, strings.ReplaceAll(p.Side, " ", "_"),
 				p.Size, p.Result.Lifecycles, p.Result.PerLifecycle().Nanoseconds(), p.Result.ServerCPU.Nanoseconds())

@@ -17,6 +17,7 @@ func (f *figures) report() string {
 	f.writeRatios(&b)
 	f.writeLifecycles(&b)
 	f.writeHeartbeats(&b)
+	f.writeAnswers(&b)
 	f.writeGrowth(&b)
 	f.writeCodecs(&b)
 	f.writeSizes(&b)
@@ -69,6 +70,13 @@ func (f *figures) writeLifecycles(b *strings.Builder) {
 func (f *figures) writeHeartbeats(b *strings.Builder) {
 	b.WriteString("## Heartbeats\n\nOver five stores, with 16 callers, for so many runtimes in turn. *With a ping* includes asking for it.\n\n")
 	b.WriteString(sweep("runtimes", bench.HeartbeatSides, f.beats, func(p bench.Point) string {
+		return cell(p.Result.PerSecond()) + "/s" + serverTime(p)
+	}) + "\n")
+}
+
+func (f *figures) writeAnswers(b *strings.Builder) {
+	b.WriteString("## Large answers\n\nLifecycles with 16 callers and answers of so many bytes: a list of 1000 skills has 250000, an import up to 8 million.\n\n")
+	b.WriteString(sweep("bytes", bench.AnswerSides, f.answers, func(p bench.Point) string {
 		return cell(p.Result.PerSecond()) + "/s" + serverTime(p)
 	}) + "\n")
 }
