@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -259,6 +260,20 @@ func TestEveryOperationIsOneRoundTrip(t *testing.T) {
 			created[skills.ModelList](t)(s.ModelLists.Create(ctx, runtime, skills.NewModelList()))
 		}
 		once("Heartbeat with work of several stores", operations["Heartbeat"])
+
+		for range 2 { // the first of them opens a connection for pipelines
+			once("Create", create)
+			r.Payload.Output = strings.Repeat("out", 20_000)
+		}
+		once("Complete with a large answer", complete)
+		before := count.trips.Load()
+		got, err := s.Pings.Get(ctx, r.ID)
+		if err != nil || got.Payload.Output != r.Payload.Output {
+			t.Fatalf("Get of a large answer: %v", err)
+		}
+		if trips := count.trips.Load() - before; trips != 2 {
+			t.Errorf("Get of a large answer: %d round trips, want one to find it, and one to read it past the scripts", trips)
+		}
 	})
 }
 

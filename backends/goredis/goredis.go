@@ -13,6 +13,9 @@
 // again because its reply was lost has no second effect, so leave its retries on. Scripts are sent in full when
 // the server does not know them, as after a restart or SCRIPT FLUSH.
 //
+// Answers of over 32 KiB do not pass through a script, which would hold up the server ten times as long as storing them
+// does: End sends one beside its script, in the same round trip, and Get fetches it in a second one.
+//
 // All keys of a mailbox share a hash tag, one of 65,536, that is a hash of the mailbox, so a Cluster keeps each
 // mailbox on one node and spreads mailboxes over all. Scripts build the keys of single records from the ids that
 // they find in a queue. These share the hash tag of the keys that are declared, as Redis, Valkey and their

@@ -35,8 +35,8 @@ local function keep_beside(queue, store_end, id, attempt, deadline, us, running,
   return last, record_ttl
 end
 
--- Claims what a store's queue has, up to its limit, and adds it to the reply. Returns the lines for the memo and its time
--- to live.
+-- Claims what a store's queue has, up to its limit, and adds it to the reply. Returns the lines for the memo and how long
+-- they count.
 local function claim_from(number, reply, now, us, store_end, digits, state_of, answer, keep_beside)
   local queue, memo = KEYS[1 + number], ''
   local limit, running, memo_ttl, record_ttl, more = string.match(ARGV[1 + number], '^(%d+) (%d+) (%d+) (%d+)(.*)')
@@ -80,7 +80,7 @@ local function claim_from(number, reply, now, us, store_end, digits, state_of, a
     examined = examined + #ids
     offset, count = left_there, limit - taken
   until all_seen or count == 0 or examined >= most_examined
-  return memo, memo_ttl
+  return memo, memo == '' and 0 or tonumber(memo_ttl)
 end
 
 local stores, store_end = #ARGV - 1, -(ARGV[1] + 1)
@@ -140,7 +140,7 @@ if #reply == 1 then
   for number = 1, stores do
     if not any_lapsing or requeue(number) then
       local lines, ttl = claim_from(number, reply, now, us, store_end, digits, state_of, answer, keep_beside)
-      memo, memo_ttl = memo .. lines, lines == '' and memo_ttl or math.max(memo_ttl, ttl)
+      memo, memo_ttl = memo .. lines, math.max(memo_ttl, ttl)
     end
   end
 end
