@@ -261,10 +261,16 @@ func TestEveryOperationIsOneRoundTrip(t *testing.T) {
 		}
 		once("Heartbeat with work of several stores", operations["Heartbeat"])
 
-		for range 2 { // the first of them opens a connection for pipelines
+		askLarge := func() {
+			t.Helper()
 			once("Create", create)
 			r.Payload.Output = strings.Repeat("out", 20_000)
 		}
+		askLarge()
+		if err := complete(); err != nil { // opens a connection for pipelines
+			t.Fatal(err)
+		}
+		askLarge()
 		once("Complete with a large answer", complete)
 		before := count.trips.Load()
 		got, err := s.Pings.Get(ctx, r.ID)

@@ -147,8 +147,8 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	if c.Exclusive {
 		keys = append(keys, k.marker(c.Mailbox))
 	}
-	terms := fmt.Sprintf("%d %d %d %d %d", c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
-		millis(c.PendingTimeout+queueSlack), c.MaxPending, millis(c.PendingTimeout))
+	terms := spaced(c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
+		millis(c.PendingTimeout+queueSlack), int64(c.MaxPending), millis(c.PendingTimeout))
 	v, err := b.decide(ctx, b.scripts.create, c.ID, keys, terms, encodeRest(c), b.channel(partition))
 	if err != nil {
 		return backends.Record{}, err
@@ -231,7 +231,7 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
 		// The script knows these itself. A Cluster has to, while their slot moves to another node.
 		keys = append(keys, k.lapsing(e.Mailbox), k.marker(e.Mailbox))
 	}
-	terms := fmt.Sprintf("%04d %d %d %d %d %d %s", e.Attempt, e.RunningTimeout.Microseconds(), pending.Microseconds(),
+	terms := attempt(e.Attempt) + " " + spaced(e.RunningTimeout.Microseconds(), pending.Microseconds(),
 		millis(last+e.Retention), millis(last+queueSlack), millis(last), flag(e.Exclusive))
 	_, err := b.decide(ctx, b.scripts.extend, e.ID, keys, terms)
 	return err
@@ -241,11 +241,11 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
 func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 	partition := backends.PartitionOf(e.ID)
 	k := b.keys(partition, e.Store)
-	attempt := "any "
+	speaker := "any "
 	if !e.GiveUp {
-		attempt = fmt.Sprintf("%04d", e.Attempt)
+		speaker = attempt(e.Attempt)
 	}
-	terms, channel := fmt.Sprintf("%s%d", attempt, millis(e.Retention)), b.channel(partition)
+	terms, channel := speaker+spaced(millis(e.Retention)), b.channel(partition)
 	if len(e.Payload) > large && !e.GiveUp {
 		if v, done, err := b.endStaged(ctx, e, k, terms, channel); done {
 			return v.now, err
@@ -264,10 +264,13 @@ const queueSlack = time.Second
 // millis is a time to live that covers d.
 func millis(d time.Duration) int64 { return d.Milliseconds() + 1 }
 
-// flag writes a bool as scripts take it.
-func flag(b bool) string {
+// attempt writes an attempt as scripts take it.
+func attempt(n int) string { return string(appendDigits(nil, n, 4)) }
+
+// flag is a bool as scripts take it.
+func flag(b bool) int64 {
 	if b {
-		return "1"
+		return 1
 	}
-	return "0"
+	return 0
 }

@@ -62,14 +62,15 @@ const idBytes = 30
 // encodeRest writes what follows the time of creation in a new record.
 func encodeRest(c backends.Create) []byte {
 	rest := make([]byte, 0, 3+len(c.Mailbox)+2+len(c.Codec)+len(c.Payload))
-	rest = fmt.Appendf(rest, "%03d%s", len(c.Mailbox), c.Mailbox)
+	rest = append(appendDigits(rest, len(c.Mailbox), 3), c.Mailbox...)
 	return appendBody(rest, c.Codec, c.Payload)
 }
 
 // appendEnding writes what follows the mailbox in a record that ends: but for the body, if the record keeps its own.
 func appendEnding(to []byte, e backends.End) []byte {
 	to = slices.Grow(to, 7+len(e.Outcome)+len(e.Error)+2+len(e.Codec)+len(e.Payload))
-	to = fmt.Appendf(to, "%02d%05d%s%s", len(e.Outcome), len(e.Error), e.Outcome, e.Error)
+	to = appendDigits(appendDigits(to, len(e.Outcome), 2), len(e.Error), 5)
+	to = append(append(to, e.Outcome...), e.Error...)
 	if e.GiveUp {
 		return to
 	}
@@ -77,18 +78,33 @@ func appendEnding(to []byte, e backends.End) []byte {
 }
 
 func appendBody(to []byte, codec string, payload []byte) []byte {
-	return append(fmt.Appendf(to, "%02d%s", len(codec), codec), payload...)
+	return append(append(appendDigits(to, len(codec), 2), codec...), payload...)
+}
+
+// appendDigits writes a number with so many digits.
+func appendDigits(to []byte, number, width int) []byte {
+	digits := strconv.Itoa(number)
+	return append(append(to, "00000"[:max(0, width-len(digits))]...), digits...)
 }
 
 // encodeFrom writes what claim.lua has to know of a store.
 func encodeFrom(from backends.From) string {
-	terms := fmt.Sprintf("%d %d %d %d", from.Limit, from.RunningTimeout.Microseconds(), millis(from.RunningTimeout),
+	terms := spaced(int64(from.Limit), from.RunningTimeout.Microseconds(), millis(from.RunningTimeout),
 		millis(from.RunningTimeout+from.Retention))
 	if from.MaxAttempts <= 1 && !from.Exclusive {
 		return terms
 	}
-	return fmt.Sprintf("%s %d %d %d %s", terms, from.MaxAttempts, from.PendingTimeout.Microseconds(),
-		from.Retention.Microseconds(), flag(from.Exclusive))
+	return terms + " " + spaced(int64(from.MaxAttempts), from.PendingTimeout.Microseconds(), from.Retention.Microseconds(),
+		flag(from.Exclusive))
+}
+
+// spaced writes numbers parted by spaces.
+func spaced(numbers ...int64) string {
+	text := make([]byte, 0, 64)
+	for _, number := range numbers {
+		text = append(strconv.AppendInt(text, number, 10), ' ')
+	}
+	return string(text[:len(text)-1])
 }
 
 // newRecord is the record that create.lua stored at now.

@@ -149,7 +149,7 @@ func command(ctx context.Context, name, script string, keys []string, args []any
 }
 
 func unknownScript(err error) bool {
-	return errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT")
+	return err != nil && (errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT"))
 }
 
 // verdict is the reply of a script that acts on one request: the server's time, which is all if the script did what it
