@@ -265,10 +265,11 @@ func decodeClaimed(reply any, stores []backends.From) ([]backends.Claimed, error
 		}
 		place := max(number, -number) - 1
 		from := &claimed[place]
-		rec, err := backends.Record{}, passedOver(id, detail)
-		if number > 0 {
-			rec, err = decodeRecord(id, detail)
+		if number < 0 {
+			from.Errs = append(from.Errs, passedOver(id, detail))
+			continue
 		}
+		rec, err := decodeRecord(id, detail)
 		if err != nil {
 			from.Errs = append(from.Errs, err)
 			continue

@@ -21,7 +21,10 @@ import (
 var sources embed.FS
 
 // script is one operation, as the server runs it.
-type script struct{ source, sha string }
+type script struct {
+	source       string
+	hashed, full [2]any // how commands begin that run it by its hash, and in full
+}
 
 // scripts are all operations.
 type scripts struct{ create, get, pending, claim, extend, end, probe script }
@@ -40,7 +43,7 @@ func newScripts(publish string) scripts {
 		})
 		source = words.Replace(source)
 		sum := sha1.Sum([]byte(source))
-		return script{source: source, sha: hex.EncodeToString(sum[:])}
+		return script{source, [2]any{"evalsha", hex.EncodeToString(sum[:])}, [2]any{"eval", source}}
 	}
 	return scripts{load("create"), load("get"), load("pending"), load("claim"), load("extend"), load("end"), load("probe")}
 }
@@ -132,16 +135,16 @@ func (b *Backend) noteLoss(ctx context.Context, err error) {
 }
 
 func (s script) byHash(ctx context.Context, keys []string, args []any) *redis.Cmd {
-	return command(ctx, "evalsha", s.sha, keys, args)
+	return command(ctx, s.hashed, keys, args)
 }
 
 func (s script) inFull(ctx context.Context, keys []string, args []any) *redis.Cmd {
-	return command(ctx, "eval", s.source, keys, args)
+	return command(ctx, s.full, keys, args)
 }
 
-func command(ctx context.Context, name, script string, keys []string, args []any) *redis.Cmd {
+func command(ctx context.Context, beginning [2]any, keys []string, args []any) *redis.Cmd {
 	words := make([]any, 0, 3+len(keys)+len(args))
-	words = append(words, name, script, len(keys))
+	words = append(words, beginning[0], beginning[1], len(keys))
 	for _, key := range keys {
 		words = append(words, key)
 	}
@@ -208,21 +211,17 @@ func (v verdict) record(id string) (backends.Record, error) {
 }
 
 func unpack(reply any) (v verdict, err error) {
-	if now, done := reply.(string); done {
-		reply = []any{now, "ok"}
+	now, isCode, isTime := reply, true, false
+	v.code = "ok"
+	if words, more := reply.([]any); more && len(words) >= 2 {
+		now = words[0]
+		v.code, isCode = words[1].(string)
+		if len(words) > 2 {
+			v.detail, _ = words[2].(string)
+		}
 	}
-	words, _ := reply.([]any)
-	if len(words) < 2 {
+	if v.now, isTime = decodeTime(now); !isTime || !isCode {
 		return v, unexpected(reply)
-	}
-	var isTime, isCode bool
-	v.now, isTime = decodeTime(words[0])
-	v.code, isCode = words[1].(string)
-	if !isTime || !isCode {
-		return v, unexpected(reply)
-	}
-	if len(words) > 2 {
-		v.detail, _ = words[2].(string)
 	}
 	return v, nil
 }
