@@ -71,6 +71,10 @@ const (
 	maxPrefix           = 64
 	defaultPollInterval = 15 * time.Second
 	minPollInterval     = 10 * time.Millisecond
+
+	// gatherFor is how long the full-duplex autopipeliner gathers commands before it writes, once more than a hundred are
+	// under way; with fewer it never waits. Of 0 to 300 µs it gave the most lifecycles a second with 512 callers.
+	gatherFor = 50 * time.Microsecond
 )
 
 // check fills in defaults and returns what cannot work.
@@ -123,7 +127,9 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	b.scripts = newScripts(b.wakes.publish)
 	if o.AutoPipeline != AutoPipelineOff {
 		pipelining := redis.DefaultAutoPipelineOptions()
-		pipelining.FullDuplex = o.AutoPipeline == AutoPipelineFullDuplex
+		if o.AutoPipeline == AutoPipelineFullDuplex {
+			pipelining.FullDuplex, pipelining.MaxFlushDelay = true, gatherFor
+		}
 		if b.pipeliner, err = client.AsyncAutoPipelineWithOptions(pipelining); err != nil {
 			return nil, fmt.Errorf("goredis: start the autopipeliner: %w", err)
 		}
