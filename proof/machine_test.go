@@ -255,7 +255,12 @@ func (m *machine) rolledOut(rt *rapid.T, t backends.Terms) backends.Terms {
 
 func (m *machine) end(rt *rapid.T) {
 	r := m.request(rt)
-	m.both(answer(r.Terms, r.id, m.attempt(rt, r)))
+	attempt := m.attempt(rt, r)
+	if rapid.IntRange(0, 5).Draw(rt, "small") > 0 {
+		m.both(answer(r.Terms, r.id, attempt))
+	} else {
+		m.both(largeAnswer(r.Terms, r.id, attempt))
+	}
 }
 
 func (m *machine) giveUp(rt *rapid.T) {

@@ -252,12 +252,17 @@ func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 		speaker = attempt(e.Attempt)
 	}
 	terms, channel := speaker+spaced(millis(e.Retention)), b.channel(partition)
+	var (
+		v    verdict
+		done bool
+		err  error
+	)
 	if len(e.Payload) > large && !e.GiveUp {
-		if v, done, err := b.endStaged(ctx, e, k, terms, channel); done {
-			return v.now, err
-		}
+		v, done, err = b.endStaged(ctx, e, k, terms, channel)
 	}
-	v, err := b.decide(ctx, b.scripts.end, e.ID, []string{k.record(e.ID)}, terms, appendEnding(nil, e), channel)
+	if !done {
+		v, err = b.decide(ctx, b.scripts.end, e.ID, []string{k.record(e.ID)}, terms, appendEnding(nil, e), channel)
+	}
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -76,17 +76,18 @@ local function claim_from(number, reply, now, us, store_end, digits, state_of, a
         taken = taken + 1
       end
     end
-    local all_seen = #ids < tonumber(count)
+    local asked = count
     examined = examined + #ids
     offset, count = left_there, limit - taken
-  until all_seen or count == 0 or examined >= most_examined
-  return memo, memo == '' and 0 or tonumber(memo_ttl)
+  until count == 0 or #ids < tonumber(asked) or examined >= most_examined
+  return memo, memo_ttl
 end
 
 local stores, store_end = #ARGV - 1, -(ARGV[1] + 1)
 local reply, memo, memo_ttl = {now, nil, nil, nil}, '', 0 -- the reply has room for one request, as mostly
 
--- If one key is all that is there and it is a queue, as mostly, there is neither a memo nor a claim that lapsed.
+-- If one key is all that is there and it is a queue, as mostly, there is neither a memo nor a claim that lapsed. Else
+-- nothing is claimed here.
 local number = 1
 while present == 1 and #reply == 1 and number <= stores do
   memo, memo_ttl = claim_from(number, reply, now, us, store_end, digits, state_of, answer, keep_beside)
@@ -94,6 +95,7 @@ while present == 1 and #reply == 1 and number <= stores do
 end
 if #reply == 1 then
   --@include keep_for milliseconds
+  memo_ttl = 0
   local earlier = redis.call('GET', KEYS[1])
   if earlier then
     -- What an earlier claim of this id took, so far as it still runs at the attempt that it gave.
@@ -140,7 +142,7 @@ if #reply == 1 then
   for number = 1, stores do
     if not any_lapsing or requeue(number) then
       local lines, ttl = claim_from(number, reply, now, us, store_end, digits, state_of, answer, keep_beside)
-      memo, memo_ttl = memo .. lines, math.max(memo_ttl, ttl)
+      memo, memo_ttl = memo .. lines, lines == '' and memo_ttl or math.max(memo_ttl, ttl)
     end
   end
 end
