@@ -177,7 +177,8 @@ type End struct {
 	Codec   string
 	Payload []byte
 
-	// Mailbox is the request's, or "" if the caller does not know it: see Extend.
+	// Mailbox is the request's, or "" if the caller does not know it. It helps an engine that stores large answers in
+	// another way; no result depends on it.
 	Mailbox string
 
 	// GiveUp ends the request whatever its attempt, and keeps the stored payload: Attempt, Codec and Payload

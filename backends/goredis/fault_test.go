@@ -34,7 +34,10 @@ func TestFaultScriptsAreFlushedAllTheTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { face.Close() })
-		liveWithoutScripts(newRig(t, face), server)
+		r := newRig(t, face)
+		liveWithoutScripts(r, server)
+		r.large = true
+		liveWithoutScripts(r, server)
 	})
 }
 
