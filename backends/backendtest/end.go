@@ -54,6 +54,41 @@ var endCases = []testCase{
 			}
 		}},
 
+	{"a large question is kept, whatever becomes of it",
+		"A front end shows what was asked, also when nobody has answered.",
+		func(w *world) {
+			t := terms("s")
+			brief := t
+			brief.RunningTimeout = short
+			large := func(t backends.Terms) backends.Record {
+				c := request(t, box)
+				c.Payload = bytes.Repeat([]byte("large"), 20_000)
+				w.create(c)
+				return w.popOne(t)
+			}
+			check := func(rec backends.Record, status string) {
+				w.Helper()
+				if got := w.get("s", rec.ID); got.Status != status || !bytes.Equal(got.Payload, rec.Payload) || len(got.Payload) != 100_000 {
+					w.Errorf("got %s with %d bytes, want %s with the question", got.Status, len(got.Payload), status)
+				}
+			}
+			rec := large(t)
+			check(rec, backends.StatusRunning)
+			w.end(backends.End{Terms: t, ID: rec.ID, Outcome: backends.StatusTimeout, Error: "gave up", GiveUp: true})
+			check(rec, backends.StatusTimeout)
+			rec = large(brief)
+			w.untilStatus("s", rec.ID, backends.StatusTimeout)
+			check(rec, backends.StatusTimeout)
+			rec = large(t)
+			e := completion(t, rec)
+			e.Mailbox = box
+			e.Payload = append(bytes.Clone(rec.Payload), "and its answer"...)
+			w.end(e)
+			if got := w.get("s", rec.ID); !bytes.Equal(got.Payload, e.Payload) {
+				w.Errorf("got %d bytes, want question and answer", len(got.Payload))
+			}
+		}},
+
 	{"a large answer is taken and refused like any other",
 		"What an engine does for large answers it has to do in every state.",
 		func(w *world) {

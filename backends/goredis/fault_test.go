@@ -191,6 +191,10 @@ func TestFaultServerCannotWriteToItsDisk(t *testing.T) {
 	r.create(terms, "claimed before")
 	running := r.claim(terms, "claimed before", 1)[0]
 	waiting := r.create(terms, "not claimed")
+	r.large = true
+	r.create(terms, "ended")
+	ended := r.claim(terms, "ended", 1)[0]
+	r.end(terms, ended)
 	if err := os.RemoveAll(server.Dir); err != nil {
 		t.Fatal(err)
 	}
@@ -211,6 +215,9 @@ func TestFaultServerCannotWriteToItsDisk(t *testing.T) {
 	if got := r.get("s", running.ID); got.Status != backends.StatusRunning || !r.has(terms, waiting.Mailbox) || r.has(terms, "empty") {
 		t.Error("reading does not go on")
 	}
+	if _, err := r.b.End(t.Context(), r.report(terms, ended.ID, ended.Mailbox, 1)); !errors.Is(err, backends.ErrEnded) {
+		t.Errorf("a large report, repeated: got %v, want ErrEnded", err)
+	}
 	if got := r.claim(terms, "empty", 1); len(got) != 0 {
 		t.Errorf("an empty mailbox gave %v", got)
 	}
@@ -221,7 +228,7 @@ func TestFaultServerCannotWriteToItsDisk(t *testing.T) {
 
 // writes are the calls that store something: for a running request, and for a mailbox where one waits.
 func (r *rig) writes(terms backends.Terms, running backends.Record, waiting string) []step {
-	create, end := question(terms, "new"), report(terms, running.ID, running.Attempt)
+	create, end := question(terms, "new"), r.report(terms, running.ID, running.Mailbox, running.Attempt)
 	extend := backends.Extend{Terms: terms, ID: running.ID, Attempt: running.Attempt}
 	return []step{
 		{"Create", func(ctx context.Context) error { _, err := r.b.Create(ctx, create); return err }},
@@ -448,14 +455,15 @@ func TestFaultNewRequestsAreClaimedAfterTheClockWasWrong(t *testing.T) {
 
 func TestFaultRecordsThatCannotBeRead(t *testing.T) {
 	for name, spoil := range map[string]func(record string) string{
-		"empty":                func(string) string { return "" },
-		"cut in its head":      func(record string) string { return record[:20] },
-		"cut in its mailbox":   func(record string) string { return record[:40] },
-		"cut behind it":        func(record string) string { return record[:47] },
-		"of another version":   func(record string) string { return "2" + record[1:] },
-		"in an unknown state":  func(record string) string { return record[:1] + "z" + record[2:] },
-		"with a broken number": func(record string) string { return record[:10] + "x" + record[11:] },
-		"garbage":              func(record string) string { return strings.Repeat("\xff\x00{}", len(record)) },
+		"empty":                  func(string) string { return "" },
+		"cut in its head":        func(record string) string { return record[:20] },
+		"cut in its mailbox":     func(record string) string { return record[:40] },
+		"cut behind it":          func(record string) string { return record[:47] },
+		"of another version":     func(record string) string { return "2" + record[1:] },
+		"in an unknown state":    func(record string) string { return record[:1] + "z" + record[2:] },
+		"with a broken deadline": func(record string) string { return record[:10] + "x" + record[11:] },
+		"with a broken creation": func(record string) string { return record[:25] + "x" + record[26:] },
+		"garbage":                func(record string) string { return strings.Repeat("\xff\x00{}", len(record)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, redistest.Start(t).Client(t))

@@ -2,6 +2,7 @@ package goredis
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -13,24 +14,32 @@ import (
 // Redis makes a Lua string of all that passes through a script and hashes every byte of it. For large values that takes
 // ten times as long as to store or to send them, and everybody else waits meanwhile. So large answers pass by the
 // scripts: End stages one with a plain SET, in the round trip of the script that moves it into place, and Get reads one
-// with a plain GET, once its script has found that it has ended: from then on it never changes.
+// with a plain GET, once its script has found that it has ended: from then on it never changes. What else may be large,
+// as a question or the answer to a late report, is rare, and goes through.
 
-// large is how many bytes of a record pass through a script.
+// large is how many bytes a payload has to exceed for its ending to be staged, and a record that has ended to be read
+// with a plain GET.
 const large = 32 << 10
 
 // stagedFor is how long a staged ending waits for its script, which comes right behind it.
 const stagedFor = 10 * time.Second
 
 // endStaged ends a request with a large ending. It reports false, and has done nothing, where that has to be done in the
-// ordinary way: the caller has not known the mailbox, which stands in front of the ending; the server has no memory left
-// for what is staged; or it is moving the slot, and has only one of two keys.
+// ordinary way: the mailbox, which stands in front of the ending, is not as long as the caller's; the server has no memory
+// left for what is staged; or it is moving the slot, and has only one of two keys.
 func (b *Backend) endStaged(ctx context.Context, e backends.End, k keys, terms, channel string) (v verdict, done bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return v, true, err
+	}
 	head := claimedHead + len(e.Mailbox)
 	staged := k.staged(e.ID)
 	stage := redis.NewStatusCmd(ctx, "set", staged, appendEnding(make([]byte, head), e), "px", stagedFor.Milliseconds())
 	reply, err := b.runBehind(ctx, stage, b.scripts.end, []string{k.record(e.ID), staged}, terms, strconv.Itoa(head), channel)
-	if err != nil {
+	var answer redis.Error
+	if errors.As(err, &answer) { // the script has not come to its end
 		_ = b.client.Unlink(ctx, staged) // else it goes when its time is up
+	}
+	if err != nil {
 		return v, !redis.HasErrorPrefix(err, "TRYAGAIN"), err
 	}
 	v, err = judge(reply, e.ID)

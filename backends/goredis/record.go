@@ -47,7 +47,7 @@ const recordVersion = "1"
 // places are the words that stand for that in scripts: bytes from and to, as string.sub takes them, and lengths.
 var places = []string{
 	"PENDING_TAG", "'1p'", "RUNNING_TAG", "'1r'", "ENDED_TAG", "'1e'", "TAG", "1, 2",
-	"PENDING_DEADLINE", "3, 18", "PENDING_FROM_CREATED", "19", "PENDING_LENGTH_END", "37",
+	"PENDING_DEADLINE", "3, 18", "PENDING_CREATED", "19, 34", "PENDING_FROM_CREATED", "19", "PENDING_LENGTH_END", "37",
 	"UPDATED_OFFSET", "2", "FROM_DEADLINE", "19", "LAST_DEADLINE", "35, 50", "DEADLINE", "19, 34",
 	"ATTEMPT", "67, 70", "FROM_CREATED", "71", "LENGTH_END", strconv.Itoa(claimedHead),
 	"SHORTEST_BODY", "2", "ID_BYTES", strconv.Itoa(idBytes), "LARGE", strconv.Itoa(large),

@@ -2,13 +2,15 @@
 -- KEYS[1]  the record
 -- KEYS[2]  if the ending is large: where it has been staged, behind room for the head
 -- ARGV[1]  attempt in 4 digits, or 'any ' to give up, and the time to live
--- ARGV[2]  the ending, and behind it, unless giving up, the body (codec and payload); if staged, the length of the head
+-- ARGV[2]  the ending, and behind it, unless giving up, the body (codec and payload); if staged, the room for the head
 -- ARGV[3]  the channel of wake-ups
 -- Returns  now, or {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'}, {now, 'corrupt', why} or {now, 'unstaged'}
-local record_key, staged, ending = KEYS[1], KEYS[2], ARGV[2]
+local record_key, staged = KEYS[1], KEYS[2]
 local attempt, ttl = string.sub(ARGV[1], 1, 4), string.sub(ARGV[1], 5)
 
-local record = redis.call('GET', record_key)
+local record = ''
+if staged then record = redis.call('GETRANGE', record_key, '0', '1023') end -- its head: what follows will be replaced
+if record == '' then record = redis.call('GET', record_key) end
 --@include clock state_of
 local state, problem, mailbox_end
 if record then state, problem, mailbox_end = state_of(record, now) end
@@ -24,17 +26,19 @@ if not record then
 elseif problem then
   refusal = {now, 'corrupt', problem}
 elseif state == 'e' then
-  refusal = {now, 'ended', record}
+  refusal = {now, 'ended', staged and redis.call('GET', record_key) or record}
 elseif attempt ~= 'any ' and attempt ~= string.sub(record, ATTEMPT) then
   refusal = {now, 'stale'}
-elseif staged and (mailbox_end ~= tonumber(ending) or redis.call('STRLEN', staged) == 0) then
+elseif staged and (mailbox_end ~= tonumber(ARGV[2]) or redis.call('PEXPIRE', staged, ttl) == 0) then
   refusal = {now, 'unstaged'}
 end
 if refusal then
-  if staged then redis.call('UNLINK', staged) end
+  if staged then redis.pcall('UNLINK', staged) end -- else it goes by itself, in a moment
   return refusal
 end
 
+local ended = ENDED_TAG .. now .. string.sub(record, FROM_DEADLINE, mailbox_end)
+if staged then redis.call('SETRANGE', staged, 0, ended) end
 local last = string.sub(record, LAST_DEADLINE)
 local may_lapse = last > string.sub(record, DEADLINE)
 if state == 'p' or may_lapse then
@@ -43,14 +47,11 @@ if state == 'p' or may_lapse then
   if state == 'p' then redis.call('ZREM', sibling(record_key, 'q', mailbox), id) end -- unclaimed, or lapsed and back there
   if may_lapse then redis.call('ZREM', sibling(record_key, 'l', mailbox), lapsing_member(last, id)) end
 end
-local head = string.sub(record, FROM_DEADLINE, mailbox_end)
 if staged then
-  redis.call('PEXPIRE', staged, ttl)
-  redis.call('SETRANGE', staged, 0, ENDED_TAG .. now .. head)
   redis.call('RENAME', staged, record_key)
 else
-  if attempt == 'any ' then ending = ending .. string.sub(record, mailbox_end + 1) end
-  local ended = ENDED_TAG .. now .. head .. ending
+  ended = ended .. ARGV[2]
+  if attempt == 'any ' then ended = ended .. string.sub(record, mailbox_end + 1) end
   local written = redis.pcall('SET', record_key, ended, 'PX', ttl)
   if written.err then -- a server without memory left allows it after a write that needs none
     redis.call('PEXPIRE', record_key, ttl)

@@ -33,6 +33,7 @@ local function state_of(record, now)
     deadline, length_end = string.sub(record, DEADLINE), LENGTH_END
   elseif tag == PENDING_TAG then
     deadline, length_end = string.sub(record, PENDING_DEADLINE), PENDING_LENGTH_END
+    if not tonumber(string.sub(record, PENDING_CREATED)) then length_end = nil end
   elseif tag == ENDED_TAG then
     return 'e'
   end

@@ -27,6 +27,5 @@ try('ZCOUNT', set, '-inf', '+inf')
 try('ZRANGEBYSCORE', set, '-inf', '+inf')
 try('ZREVRANGEBYSCORE', set, '+inf', '-inf')
 try('ZREM', set, 'probe')
-try('UNLINK', set)
 try('PUBLISH', ARGV[1], '')
 return failed
