@@ -133,9 +133,7 @@ func (s *shards) kill(ctx context.Context, e *environment, shard int, kind failO
 			return err
 		}
 		enough := e.operations.Load() + 300
-		// Fewer if sessions are at their end, or slow: a replica that is away for the node timeout counts as failed, and goes
-		// on counting so when it has become the master. Then the old master, started again with nothing, takes over from it.
-		await(redistest.NodeTimeout/3, time.Millisecond, func() bool { return e.operations.Load() >= enough })
+		await(time.Second, time.Millisecond, func() bool { return e.operations.Load() >= enough }) // fewer if sessions are at their end
 	}
 	f := failOver{kind: kind.name, shard: shard, safe: safe}
 	if err := s.takeOver(ctx, e, f, kind); err != nil {

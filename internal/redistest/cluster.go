@@ -12,9 +12,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// NodeTimeout is how long a node of a Cluster may be silent before it counts as failed.
-const NodeTimeout = time.Second
-
 // Slots is how many hash slots a Cluster has.
 const Slots = 16384
 
@@ -52,7 +49,7 @@ func startCluster(t testing.TB, path string, config []string) (*Cluster, error) 
 	}
 	for i, port := range ports {
 		dir := t.TempDir()
-		args := append(settings(dir, port), "--cluster-enabled", "yes", "--cluster-node-timeout", fmt.Sprint(NodeTimeout.Milliseconds()),
+		args := append(settings(dir, port), "--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
 			"--cluster-allow-replica-migration", "no", "--cluster-replica-validity-factor", "0",
 			"--repl-diskless-sync-delay", "0")
 		s, err := startProcess(t, dir, port, path, append(args, config...)...)
