@@ -32,7 +32,7 @@ var endCases = []testCase{
 		"An engine may treat large answers in another way than small ones.",
 		func(w *world) {
 			t := terms("s")
-			for _, size := range []int{0, 1, 1 << 10, 16 << 10, 32 << 10, 33 << 10, 64<<10 + 1, 1 << 20} {
+			for _, size := range []int{0, 1, 1 << 10, 4 << 10, 5 << 10, 16 << 10, 17 << 10, 64<<10 + 1, 1 << 20} {
 				for _, mailbox := range []string{box, "", "a wrong hint"} {
 					made := w.created(t)
 					e := completion(t, w.popOne(t))

@@ -13,8 +13,8 @@
 // again because its reply was lost has no second effect, so leave its retries on. Scripts are sent in full when
 // the server does not know them, as after a restart or SCRIPT FLUSH.
 //
-// Answers of over 32 KiB pass by the scripts, which would hold up the server ten times as long as storing them does: End
-// sends one beside its script, in the same round trip, and Get fetches it in a second one.
+// Large answers pass by the scripts, which would hold up the server ten times as long as storing them does: over 4 KiB, End
+// sends one beside its script, in the same round trip; over 16 KiB, Get fetches it in a second one.
 //
 // All keys of a mailbox share a hash tag, one of 65,536, that is a hash of the mailbox, so a Cluster keeps each
 // mailbox on one node and spreads mailboxes over all. Scripts build the keys of single records from the ids that
@@ -257,7 +257,7 @@ func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 		done bool
 		err  error
 	)
-	if len(e.Payload) > large && !e.GiveUp && backends.Partition(e.Mailbox) == partition { // it may be unknown
+	if len(e.Payload) > largeAnswer && !e.GiveUp && backends.Partition(e.Mailbox) == partition { // it may be unknown
 		v, done, err = b.endStaged(ctx, e, k, terms, channel)
 	}
 	if !done {

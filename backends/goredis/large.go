@@ -17,9 +17,14 @@ import (
 // with a plain GET, once its script has found that it has ended: from then on it never changes. What else may be large,
 // as a question or the answer to a late report, is rare, and goes through.
 
-// large is how many bytes a payload has to exceed for its ending to be staged, and a record that has ended to be read
-// with a plain GET.
-const large = 32 << 10
+const (
+	// largeAnswer is how many bytes a payload has to exceed for its ending to be staged.
+	largeAnswer = 4 << 10
+
+	// largeRecord is how many bytes a record that has ended has to exceed to be read with a plain GET, at the price of a
+	// second round trip.
+	largeRecord = 16 << 10
+)
 
 // stagedFor is how long a staged ending waits for its script, which comes right behind it.
 const stagedFor = 10 * time.Second

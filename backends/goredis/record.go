@@ -50,7 +50,7 @@ var places = []string{
 	"PENDING_DEADLINE", "3, 18", "PENDING_CREATED", "19, 34", "PENDING_FROM_CREATED", "19", "PENDING_LENGTH_END", "37",
 	"UPDATED_OFFSET", "2", "FROM_DEADLINE", "19", "LAST_DEADLINE", "35, 50", "DEADLINE", "19, 34",
 	"ATTEMPT", "67, 70", "FROM_CREATED", "71", "LENGTH_END", strconv.Itoa(claimedHead),
-	"SHORTEST_BODY", "2", "ID_BYTES", strconv.Itoa(idBytes), "LARGE", strconv.Itoa(large),
+	"SHORTEST_BODY", "2", "ID_BYTES", strconv.Itoa(idBytes), "LARGE", strconv.Itoa(largeRecord),
 }
 
 // claimedHead is how many bytes stand before the mailbox in the record of a request that runs or has ended.
