@@ -86,7 +86,7 @@ var mutations = []mutation{
 	{"end: a large answer has arrived", "goredis/scripts/end.lua",
 		" or redis.call('PEXPIRE', staged, ttl) == 0)", ")", "goredis:TestFaultMemoryIsFull", false},
 	{"end: a large answer that is refused leaves nothing", "goredis/scripts/end.lua",
-		"if staged then redis.pcall('UNLINK', staged) end", "", byMatrix, false},
+		"if staged then redis.pcall('UNLINK', staged) end", "", "goredis:TestLargeAnswersThatAreRefusedLeaveNothing", false},
 	{"end: a large answer is kept as long as any", "goredis/scripts/end.lua",
 		"redis.call('PEXPIRE', staged, ttl) == 0", "redis.call('PTTL', staged) < 0", byMachine, false},
 	{"end: what lapsed and is back in the queue leaves it", "goredis/scripts/end.lua",

@@ -112,6 +112,9 @@ func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend
 		if ttl < 0 {
 			t.Errorf("%s has no time to live", key)
 		}
+		if strings.Contains(key, "/s/") && ttl <= 10*time.Second {
+			continue // a large ending on its way, which nothing refers to, of a call that was given up
+		}
 		ttl = ttl.Round(time.Minute)
 		lines = append(lines, fmt.Sprintf("%s for %v: %s", strings.TrimPrefix(key, prefix), ttl,
 			keyShape(t, client, b, prefix, key)))

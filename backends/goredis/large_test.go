@@ -3,6 +3,7 @@ package goredis_test
 import (
 	"bytes"
 	"context"
+	"maps"
 	"net"
 	"testing"
 
@@ -69,5 +70,29 @@ func TestLargeAnswersAreReadThoughTheReplicaIsBehind(t *testing.T) {
 				t.Errorf("the replica was asked %d times, want once", replica.reads)
 			}
 		})
+	}
+}
+
+func TestLargeAnswersThatAreRefusedLeaveNothing(t *testing.T) {
+	r := newRig(t, redistest.Start(t).Client(t))
+	r.large = true
+	terms := lasting("s")
+	r.create(terms, "running")
+	running := r.claim(terms, "running", 1)[0]
+	r.create(terms, "ended")
+	ended := r.claim(terms, "ended", 1)[0]
+	r.end(terms, ended)
+	before := r.dump()
+	for name, e := range map[string]backends.End{
+		"at another attempt": r.report(terms, running.ID, running.Mailbox, 2),
+		"once more":          r.report(terms, ended.ID, ended.Mailbox, 1),
+		"of nothing":         r.report(terms, backends.NewID(box), box, 1),
+	} {
+		if _, err := r.b.End(t.Context(), e); !decided(err) {
+			t.Errorf("%s: got %v, want a refusal", name, err)
+		}
+		if !maps.Equal(r.dump(), before) {
+			t.Errorf("%s: it has left a trace", name)
+		}
 	}
 }
