@@ -14,7 +14,7 @@
 // the server does not know them, as after a restart or SCRIPT FLUSH.
 //
 // Large answers pass by the scripts, which would hold up the server ten times as long as storing them does: over 4 KiB, End
-// sends one beside its script, in the same round trip; over 16 KiB, Get fetches it in a second one.
+// sends one beside its script, in the same round trip but on a Cluster; over 16 KiB, Get fetches it in a second one.
 //
 // All keys of a mailbox share a hash tag, one of 65,536, that is a hash of the mailbox, so a Cluster keeps each
 // mailbox on one node and spreads mailboxes over all. Scripts build the keys of single records from the ids that

@@ -13,7 +13,7 @@ import (
 
 // Redis makes a Lua string of all that passes through a script and hashes every byte of it. For large values that takes
 // ten times as long as to store or to send them, and everybody else waits meanwhile. So large answers pass by the
-// scripts: End stages one with a plain SET, in the round trip of the script that moves it into place, and Get reads one
+// scripts: End stages one with a plain SET, right before the script that moves it into place, and Get reads one
 // with a plain GET, once its script has found that it has ended: from then on it never changes. What else may be large,
 // as a question or the answer to a late report, is rare, and goes through.
 
@@ -51,8 +51,13 @@ func (b *Backend) endStaged(ctx context.Context, e backends.End, k keys, terms, 
 	return v, v.code != "unstaged", err
 }
 
-// runBehind runs a script right behind another command, in one round trip.
+// runBehind runs a script right behind another command, in one round trip. On a Cluster it takes two: go-redis 9.23 may
+// have two goroutines work on one pipeline when some of it is redirected and the rest is sent again.
 func (b *Backend) runBehind(ctx context.Context, first redis.Cmder, s script, keys []string, args ...any) (any, error) {
+	if _, single := b.client.(*redis.Client); !single {
+		_ = b.client.Process(ctx, first) // without it the script says so
+		return b.run(ctx, s, keys, args...)
+	}
 	cmd := s.byHash(ctx, keys, args)
 	pipe := b.client.Pipeline()
 	_, _ = pipe.Process(ctx, first), pipe.Process(ctx, cmd) // queues them

@@ -343,6 +343,7 @@ func TestALostHeartbeatAnswerCostsNothing(t *testing.T) {
 		if err != nil || r.Status != pending.StatusCompleted || r.Attempt != 1 || pings.Load() != 1 {
 			t.Errorf("got %v, %v after %d pings", r, err, pings.Load())
 		}
+		synctest.Wait() // until the daemon has asked again
 		w.stopped(stop)
 		beats := w.heartbeats()
 		if beats[0].ClaimID == "" || beats[0].ClaimID != beats[1].ClaimID || beats[2].ClaimID == beats[1].ClaimID {
