@@ -82,7 +82,7 @@ var mutations = []mutation{
 	{"end: its own repeat is told from another's", "goredis/scripts/end.lua",
 		"ended = ended .. ARGV[2]\n", "ended = ended .. '090000000completed' .. string.sub(record, mailbox_end + 1)\n", byMatrix, false},
 	{"end: a large answer finds room for its head", "goredis/scripts/end.lua",
-		"mailbox_end ~= tonumber(ARGV[2]) or ", "", bySuite, false},
+		"mailbox_end ~= tonumber(ARGV[2]) or ", "", "goredis:TestLargeAnswersFindRoomForTheirHead", false},
 	{"end: a large answer has arrived", "goredis/scripts/end.lua",
 		" or redis.call('PEXPIRE', staged, ttl) == 0)", ")", "goredis:TestFaultMemoryIsFull", false},
 	{"end: a large answer that is refused leaves nothing", "goredis/scripts/end.lua",

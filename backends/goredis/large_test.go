@@ -3,6 +3,7 @@ package goredis_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"net"
 	"testing"
@@ -94,5 +95,27 @@ func TestLargeAnswersThatAreRefusedLeaveNothing(t *testing.T) {
 		if !maps.Equal(r.dump(), before) {
 			t.Errorf("%s: it has left a trace", name)
 		}
+	}
+}
+
+// A caller may believe in another mailbox, whose partition is the same, but not its length.
+func TestLargeAnswersFindRoomForTheirHead(t *testing.T) {
+	r := newRig(t, redistest.Start(t).Client(t))
+	r.large = true
+	terms := lasting("s")
+	other := box
+	for i := 0; other == box; i++ {
+		if name := fmt.Sprint(i); backends.Partition(name) == backends.Partition(box) {
+			other = name
+		}
+	}
+	made := r.create(terms, box)
+	r.claim(terms, box, 1)
+	e := r.report(terms, made.ID, other, 1)
+	if _, err := r.b.End(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.get("s", made.ID); got.Mailbox != box || !bytes.Equal(got.Payload, e.Payload) {
+		t.Errorf("got %q with %d bytes, want %q with %d", got.Mailbox, len(got.Payload), box, len(e.Payload))
 	}
 }
