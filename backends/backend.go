@@ -35,7 +35,8 @@ import (
 )
 
 // Backend is what a storage engine provides. All methods may be called concurrently. Each costs one round
-// trip where the engine is remote, or a second one for a large answer. They return ctx's error when ctx has ended before they began.
+// trip where the engine is remote, or a second one for a large answer. They return ctx's error when ctx has ended
+// before they began.
 type Backend interface {
 	// Create stores a new pending record and puts it in its mailbox's queue. Its deadline is now plus
 	// PendingTimeout.

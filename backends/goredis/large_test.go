@@ -56,6 +56,9 @@ func TestLargeAnswersAreReadThoughTheReplicaIsBehind(t *testing.T) {
 			asItWas = value
 		}
 	}
+	if asItWas == "" {
+		t.Fatal("the running record was not found")
+	}
 	r.end(terms, running)
 	for name, replica := range map[string]*behind{"nothing there": {err: redis.Nil}, "still running": {value: asItWas},
 		"away": {err: net.ErrClosed}, "empty": {}} {
