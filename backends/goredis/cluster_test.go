@@ -229,10 +229,8 @@ func TestClusterSlotsMigrateUnderLoad(t *testing.T) {
 // migrate moves a slot as redis-cli does.
 func (r *rig) migrate(c *redistest.Cluster, slot int, from, to *redistest.Server) {
 	r.Helper()
-	source, target := from.Client(r.T), to.Client(r.T)
-	sourceID, targetID := source.ClusterMyID(r.Context()).Val(), target.ClusterMyID(r.Context()).Val()
-	r.do(target, "cluster", "setslot", slot, "importing", sourceID)
-	r.do(source, "cluster", "setslot", slot, "migrating", targetID)
+	source, target := r.startMoving(slot, from, to)
+	targetID := target.ClusterMyID(r.Context()).Val()
 	for {
 		keys, err := source.ClusterGetKeysInSlot(r.Context(), slot, 3).Result()
 		if err != nil {
@@ -245,6 +243,15 @@ func (r *rig) migrate(c *redistest.Cluster, slot int, from, to *redistest.Server
 	}
 	r.do(target, "cluster", "setslot", slot, "node", targetID)
 	r.do(source, "cluster", "setslot", slot, "node", targetID)
+}
+
+// startMoving has two nodes expect that a slot moves from one to the other, and returns their clients.
+func (r *rig) startMoving(slot int, from, to *redistest.Server) (source, target *redis.Client) {
+	r.Helper()
+	source, target = from.Client(r.T), to.Client(r.T)
+	r.do(target, "cluster", "setslot", slot, "importing", source.ClusterMyID(r.Context()).Val())
+	r.do(source, "cluster", "setslot", slot, "migrating", target.ClusterMyID(r.Context()).Val())
+	return source, target
 }
 
 func (r *rig) moveKeys(source *redis.Client, target string, keys []string) {
@@ -273,10 +280,8 @@ func TestClusterExtendWaitsForAllOfAMailbox(t *testing.T) {
 	terms.MaxAttempts = 2
 	r.create(terms, mailbox)
 	rec := r.claim(terms, mailbox, 1)[0]
-	source, target := c.Masters[0].Client(t), c.Masters[1].Client(t)
 	slot := slotOf(mailbox)
-	r.do(target, "cluster", "setslot", slot, "importing", source.ClusterMyID(t.Context()).Val())
-	r.do(source, "cluster", "setslot", slot, "migrating", target.ClusterMyID(t.Context()).Val())
+	source, target := r.startMoving(slot, c.Masters[0], c.Masters[1])
 	for _, key := range source.ClusterGetKeysInSlot(t.Context(), slot, 10).Val() {
 		if strings.Contains(key, "/r/") {
 			r.moveKeys(source, c.Masters[1].Addr, []string{key})
@@ -305,10 +310,8 @@ func TestClusterTakesLargeAnswersWhileTheirSlotMoves(t *testing.T) {
 			mailbox, terms := mailboxesOf(0, 1)[0], lasting("s")
 			r.create(terms, mailbox)
 			rec := r.claim(terms, mailbox, 1)[0]
-			source, target := c.Masters[0].Client(t), c.Masters[1].Client(t)
 			slot := slotOf(mailbox)
-			r.do(target, "cluster", "setslot", slot, "importing", source.ClusterMyID(t.Context()).Val())
-			r.do(source, "cluster", "setslot", slot, "migrating", target.ClusterMyID(t.Context()).Val())
+			source, target := r.startMoving(slot, c.Masters[0], c.Masters[1])
 			if moved {
 				r.moveKeys(source, c.Masters[1].Addr, source.ClusterGetKeysInSlot(t.Context(), slot, 10).Val())
 			}
