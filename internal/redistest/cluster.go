@@ -15,6 +15,9 @@ import (
 // Slots is how many hash slots a Cluster has.
 const Slots = 16384
 
+// NodeTimeout is for how long a Cluster's node must not answer before the others take it for dead.
+const NodeTimeout = time.Second
+
 // Cluster is three masters with a replica each. Which of them are masters changes when one is killed.
 type Cluster struct {
 	Masters  []*Server // as they were at the start; the slots in three equal parts, in this order
@@ -49,9 +52,9 @@ func startCluster(t testing.TB, path string, config []string) (*Cluster, error) 
 	}
 	for i, port := range ports {
 		dir := t.TempDir()
-		args := append(settings(dir, port), "--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
-			"--cluster-allow-replica-migration", "no", "--cluster-replica-validity-factor", "0",
-			"--repl-diskless-sync-delay", "0")
+		args := append(settings(dir, port), "--cluster-enabled", "yes",
+			"--cluster-node-timeout", fmt.Sprint(NodeTimeout.Milliseconds()), "--cluster-allow-replica-migration", "no",
+			"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0")
 		s, err := startProcess(t, dir, port, path, append(args, config...)...)
 		if err != nil {
 			return c, err
