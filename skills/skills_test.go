@@ -194,22 +194,27 @@ func (c *counter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
+// takes returns what checks how many round trips over the client an operation takes.
+func takes(t *testing.T, client redis.UniversalClient) func(want int64, what string, operation func() error) {
+	count := &counter{}
+	client.AddHook(count)
+	return func(want int64, what string, operation func() error) {
+		t.Helper()
+		before := count.trips.Load()
+		if err := operation(); err != nil && !errors.Is(err, pending.ErrNoPending) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if trips := count.trips.Load() - before; trips != want {
+			t.Errorf("%s: %d round trips, want %d", what, trips, want)
+		}
+	}
+}
+
 func TestEveryOperationIsOneRoundTrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, client := overRedis(t)
 		ctx := t.Context()
-		count := &counter{}
-		client.AddHook(count)
-		once := func(what string, operation func() error) {
-			t.Helper()
-			before := count.trips.Load()
-			if err := operation(); err != nil && !errors.Is(err, pending.ErrNoPending) {
-				t.Fatalf("%s: %v", what, err)
-			}
-			if trips := count.trips.Load() - before; trips != 1 {
-				t.Errorf("%s: %d round trips, want 1", what, trips)
-			}
-		}
+		takes := takes(t, client)
 		var r *pending.Request[skills.Ping]
 		create := func() (err error) { r, err = s.Pings.Create(ctx, runtime, skills.Ping{}); return err }
 		pop := func() error { _, err := s.Pings.PopPending(ctx, runtime); return err }
@@ -238,48 +243,60 @@ func TestEveryOperationIsOneRoundTrip(t *testing.T) {
 		}
 
 		for name, operation := range operations {
-			once(name+" of an empty mailbox", operation)
+			takes(1, name+" of an empty mailbox", operation)
 			for range 20 {
-				once("Create", create)
+				takes(1, "Create", create)
 			}
 			<-time.After(2 * time.Minute) // all of them time out
-			once(name+" behind stale requests", operation)
+			takes(1, name+" behind stale requests", operation)
 			for range 3 {
-				once("Create", create)
+				takes(1, "Create", create)
 			}
-			once("Extend", extend)
-			once(name+" of a full mailbox", operation)
-			once(name+" again", operation)
+			takes(1, "Extend", extend)
+			takes(1, name+" of a full mailbox", operation)
+			takes(1, name+" again", operation)
 		}
-		once("Create", create)
-		once("Complete", complete)
-		once("Complete, repeated", complete)
+		takes(1, "Create", create)
+		takes(1, "Complete", complete)
+		takes(1, "Complete, repeated", complete)
 		for range 3 {
 			created[skills.Import](t)(s.Imports.Create(ctx, runtime, skills.Import{}))
 			created[skills.List](t)(s.Lists.Create(ctx, runtime, skills.NewList()))
 			created[skills.ModelList](t)(s.ModelLists.Create(ctx, runtime, skills.NewModelList()))
 		}
-		once("Heartbeat with work of several stores", operations["Heartbeat"])
+		takes(1, "Heartbeat with work of several stores", operations["Heartbeat"])
+	})
+}
 
-		askLarge := func() {
+func TestOnlyToReadALargeAnswerTakesASecondRoundTrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, client := overRedis(t)
+		ctx := t.Context()
+		takes := takes(t, client)
+		var r *pending.Request[skills.Ping]
+		ask := func() {
 			t.Helper()
-			once("Create", create)
+			r = created[skills.Ping](t)(s.Pings.Create(ctx, runtime, skills.Ping{}))
 			r.Payload.Output = strings.Repeat("out", 20_000)
 		}
-		askLarge()
-		if err := complete(); err != nil { // opens a connection for pipelines
-			t.Fatal(err)
+		complete := func() error { return s.Pings.Complete(ctx, r) }
+		get := func() error {
+			got, err := s.Pings.Get(ctx, r.ID)
+			if err == nil && got.Payload.Output != r.Payload.Output {
+				t.Errorf("got %d bytes of output, want %d", len(got.Payload.Output), len(r.Payload.Output))
+			}
+			return err
 		}
-		askLarge()
-		once("Complete with a large answer", complete)
-		before := count.trips.Load()
-		got, err := s.Pings.Get(ctx, r.ID)
-		if err != nil || got.Payload.Output != r.Payload.Output {
-			t.Fatalf("Get of a large answer: %v", err)
+		ask()
+		for _, warm := range []func() error{complete, get} { // opens a connection for pipelines, and sends scripts in full
+			if err := warm(); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if trips := count.trips.Load() - before; trips != 2 {
-			t.Errorf("Get of a large answer: %d round trips, want one to find it, and one to read it past the scripts", trips)
-		}
+		ask()
+		takes(1, "Complete", complete)
+		takes(1, "Complete, repeated", complete)
+		takes(2, "Get", get) // one to find it, and one to read it past the scripts
 	})
 }
 

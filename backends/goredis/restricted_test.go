@@ -20,7 +20,7 @@ import (
 // as well, on every node. Without its +command all works, but go-redis tries it three times before each call.
 const (
 	smallestACL = "+eval +evalsha +exists +time +get +set +setrange +pttl +pexpire +zadd +zrem +zcount " +
-		"+zrangebyscore +zrevrangebyscore +getrange +strlen +rename"
+		"+zrangebyscore +zrevrangebyscore +getrange +rename"
 	tidyACL        = "+unlink" // without it a large answer that is refused is gone only after ten seconds
 	pushACL        = "+publish +subscribe +unsubscribe +ping"
 	clusterACL     = "+cluster|slots +command"

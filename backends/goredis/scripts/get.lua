@@ -6,7 +6,7 @@
 local record = redis.call('GETRANGE', KEYS[1], '0', '1023') -- all of it, mostly
 local ended = string.sub(record, TAG) == ENDED_TAG
 if record == '' or #record == 1024 then
-  if ended and not ARGV[1] and redis.call('STRLEN', KEYS[1]) > LARGE then return 1 end
+  if ended and not ARGV[1] and redis.call('GETRANGE', KEYS[1], 'LARGE', 'LARGE') ~= '' then return 1 end
   record = redis.call('GET', KEYS[1])
 end
 if not record or ended then return record end

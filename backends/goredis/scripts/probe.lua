@@ -21,7 +21,6 @@ end
 if try('PEXPIRE', key, '1000') and try('ZADD', set, 1, 'probe') then redis.call('PEXPIRE', set, '1000') end
 try('GET', key)
 try('GETRANGE', key, '0', '0')
-try('STRLEN', key)
 try('PTTL', key)
 try('ZCOUNT', set, '-inf', '+inf')
 try('ZRANGEBYSCORE', set, '-inf', '+inf')
