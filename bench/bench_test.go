@@ -99,6 +99,13 @@ func BenchmarkLifecycle(b *testing.B) {
 		b.Run(fmt.Sprintf("backend=original/pipeline=off/codec=json/callers=%d", callers), func(b *testing.B) {
 			lifecycles(b, NewOriginal(plain), callers, admin)
 		})
+		for _, mode := range PipelineModes {
+			b.Run(fmt.Sprintf("backend=bare/pipeline=%s/codec=none/callers=%d", mode, callers), func(b *testing.B) {
+				c := client(b, addr, callers)
+				must[Stack](b)(NewRedis(c, "msgpack", Pipelines[mode])) // for its autopipeliner
+				lifecycles(b, must[Stack](b)(NewBare(c, Pipelines[mode])), callers, admin)
+			})
+		}
 		b.Run(fmt.Sprintf("backend=floor/pipeline=off/codec=none/callers=%d", callers), func(b *testing.B) {
 			lifecycles(b, NewFloor(plain), callers, admin)
 		})

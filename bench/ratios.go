@@ -22,6 +22,7 @@ type Ratio struct {
 	Target float64
 	AtMost bool // the target is the most, not the least, that is good
 	Unit   string
+	Bare   float64 // the same of bare, the baseline that does the least; 0 where it has none
 }
 
 // Reached reports whether the target is.
@@ -41,14 +42,14 @@ type Suite struct {
 	Progress   func(format string, args ...any)
 }
 
+// Runs are the results of some rounds, by side.
+type Runs map[string][]Result
+
 // side is one of those that are compared.
 type side struct {
 	name  string
 	stack Stack
 }
-
-// Runs are the results of some rounds, by side.
-type Runs map[string][]Result
 
 // Median is the median of a figure over a side's rounds.
 func (r Runs) Median(side string, figure func(Result) float64) float64 {
@@ -91,27 +92,51 @@ func (s *Suite) Redis(ctx context.Context, callers int) (Runs, error) {
 	for _, mode := range PipelineModes {
 		client := NewClient(s.Addr, callers)
 		defer client.Close()
-		stack, err := NewRedis(client, "msgpack", Pipelines[mode])
+		library, err := NewRedis(client, "msgpack", Pipelines[mode])
 		if err != nil {
 			return nil, err
 		}
-		sides = append(sides, side{"pendingq-" + mode, stack})
+		least, err := NewBare(client, Pipelines[mode])
+		if err != nil {
+			return nil, err
+		}
+		sides = append(sides, side{"pendingq-" + mode, library}, side{"bare-" + mode, least})
 	}
 	return s.compare(ctx, callers, sides, admin)
 }
 
+// RedisSides are the names of those that Redis compares, from the least to the most that they do.
+func RedisSides() []string {
+	sides := []string{"floor", "original"}
+	for _, kind := range []string{"bare-", "pendingq-"} {
+		for _, mode := range PipelineModes {
+			sides = append(sides, kind+mode)
+		}
+	}
+	return sides
+}
+
 // RedisRatios are the ratios of runs with 64 and with 512 callers.
 func RedisRatios(at64, at512 Runs) []Ratio {
-	over := func(runs Runs, a, b string, figure func(Result) float64) float64 {
-		return runs.Median(a, figure) / runs.Median(b, figure)
+	ratio := func(name string, runs Runs, mode, against string, figure func(Result) float64, target float64, atMost bool) Ratio {
+		base := runs.Median(against, figure)
+		return Ratio{Name: name, Got: runs.Median("pendingq-"+mode, figure) / base, Bare: runs.Median("bare-"+mode, figure) / base,
+			Target: target, AtMost: atMost, Unit: "×"}
+	}
+	pipelined := func(mode string) Ratio {
+		return ratio("the same with AutoPipeline", at64, mode, "original", serverCPU, 0.50, true)
+	}
+	leaner := pipelined("half")
+	if full := pipelined("full"); full.Got < leaner.Got {
+		leaner = full
 	}
 	return []Ratio{
-		{"server CPU a lifecycle against original, 64 callers", over(at64, "pendingq-off", "original", serverCPU), 0.70, true, "×"},
-		{"the same with AutoPipeline", min(over(at64, "pendingq-half", "original", serverCPU), over(at64, "pendingq-full", "original", serverCPU)), 0.50, true, "×"},
-		{"lifecycles/s against original, 64 callers, plain", over(at64, "pendingq-off", "original", perSecond), 1.5, false, "×"},
-		{"lifecycles/s against original, 512 callers, full duplex", over(at512, "pendingq-full", "original", perSecond), 3.0, false, "×"},
-		{"lifecycles/s against floor, 64 callers, plain", over(at64, "pendingq-off", "floor", perSecond), 0.6, false, "×"},
-		{"lifecycles/s against floor, 512 callers, full duplex", over(at512, "pendingq-full", "floor", perSecond), 1.2, false, "×"},
+		ratio("server CPU a lifecycle against original, 64 callers", at64, "off", "original", serverCPU, 0.70, true),
+		leaner,
+		ratio("lifecycles/s against original, 64 callers, plain", at64, "off", "original", perSecond, 1.5, false),
+		ratio("lifecycles/s against original, 512 callers, full duplex", at512, "full", "original", perSecond, 3.0, false),
+		ratio("lifecycles/s against floor, 64 callers, plain", at64, "off", "floor", perSecond, 0.6, false),
+		ratio("lifecycles/s against floor, 512 callers, full duplex", at512, "full", "floor", perSecond, 1.2, false),
 	}
 }
 
@@ -141,9 +166,9 @@ func (s *Suite) Trips(ctx context.Context) ([]Ratio, error) {
 		ratio Ratio
 		do    func() error
 	}{
-		{Ratio{"round trips of a lifecycle", 0, 4, true, ""}, func() error { return stack.Lifecycle(ctx, "trips") }},
-		{Ratio{"round trips of a heartbeat over five stores, idle", 0, 1, true, ""}, beat("idle")},
-		{Ratio{"round trips of a heartbeat over five stores, busy", 0, 1, true, ""}, beat("busy")},
+		{Ratio{Name: "round trips of a lifecycle", Target: 4, AtMost: true}, func() error { return stack.Lifecycle(ctx, "trips") }},
+		{Ratio{Name: "round trips of a heartbeat over five stores, idle", Target: 1, AtMost: true}, beat("idle")},
+		{Ratio{Name: "round trips of a heartbeat over five stores, busy", Target: 1, AtMost: true}, beat("busy")},
 	}
 	if err := operations[0].do(); err != nil { // the first of each script is sent in full
 		return nil, err
@@ -204,8 +229,8 @@ func (s *Suite) Bytes(ctx context.Context, live int) (Ratio, error) {
 		perRequest = append(perRequest, (after-before)/float64(live))
 	}
 	s.Progress("bytes in Redis a pending request: %.0f, original %.0f", perRequest[1], perRequest[0])
-	return Ratio{fmt.Sprintf("bytes in Redis a pending request (%.0f) against original (%.0f)", perRequest[1], perRequest[0]),
-		perRequest[1] / perRequest[0], 0.75, true, "×"}, nil
+	return Ratio{Name: fmt.Sprintf("bytes in Redis a pending request (%.0f) against original (%.0f)", perRequest[1], perRequest[0]),
+		Got: perRequest[1] / perRequest[0], Target: 0.75, AtMost: true, Unit: "×"}, nil
 }
 
 // MemoryGrowth compares lifecycles in memory at two numbers of live requests.
@@ -229,8 +254,8 @@ func (s *Suite) MemoryGrowth(ctx context.Context, few, many int) (Ratio, error) 
 	if err != nil {
 		return Ratio{}, err
 	}
-	return Ratio{fmt.Sprintf("memory backend: cost of a lifecycle at %d live requests against %d", many, few),
-		runs.Median(sides[0].name, perSecond) / runs.Median(sides[1].name, perSecond), 2, true, "×"}, nil
+	return Ratio{Name: fmt.Sprintf("memory backend: cost of a lifecycle at %d live requests against %d", many, few),
+		Got: runs.Median(sides[0].name, perSecond) / runs.Median(sides[1].name, perSecond), Target: 2, AtMost: true, Unit: "×"}, nil
 }
 
 // MemoryAgainstOriginal compares the memory backend with the original one at so many live requests.
@@ -252,8 +277,8 @@ func (s *Suite) MemoryAgainstOriginal(ctx context.Context, live int) (Ratio, err
 	if err != nil {
 		return Ratio{}, err
 	}
-	return Ratio{fmt.Sprintf("memory backend: lifecycles/s against original's at %d live requests", live),
-		runs.Median("pendingq-memory", perSecond) / runs.Median("original-memory", perSecond), 50, false, "×"}, nil
+	return Ratio{Name: fmt.Sprintf("memory backend: lifecycles/s against original's at %d live requests", live),
+		Got: runs.Median("pendingq-memory", perSecond) / runs.Median("original-memory", perSecond), Target: 50, Unit: "×"}, nil
 }
 
 // Allocations is how many allocations a lifecycle in memory makes beyond those of the codec: two encodings and three
@@ -273,7 +298,7 @@ func (s *Suite) Allocations(ctx context.Context) (Ratio, error) {
 	// A lifecycle encodes the question and the answer, and decodes the question twice and the answer once.
 	codecs := codecAllocations(question, runs, 1, 2) + codecAllocations(answered, runs, 1, 1)
 	s.Progress("allocations of a lifecycle in memory: %.0f, %.0f of them the codec's", all, codecs)
-	return Ratio{"allocations of a lifecycle in memory beyond the codec's", all - codecs, 20, true, ""}, nil
+	return Ratio{Name: "allocations of a lifecycle in memory beyond the codec's", Got: all - codecs, Target: 20, AtMost: true}, nil
 }
 
 func codecAllocations(job Job, runs int, encodings, decodings float64) float64 {
@@ -292,7 +317,7 @@ func (s *Suite) PickupRatios(ctx context.Context, n int) ([]Ratio, error) {
 	defer client.Close()
 	l, err := Pickup(ctx, client, n)
 	return []Ratio{
-		{"pick-up latency p99, idle, by push instead of a 15 s heartbeat", l.PickupP99.Seconds() * 1000, 5, true, " ms"},
-		{"answer latency p99, idle, by push instead of a 500 ms poll", l.AnswerP99.Seconds() * 1000, 5, true, " ms"},
+		{Name: "pick-up latency p99, idle, by push instead of a 15 s heartbeat", Got: l.PickupP99.Seconds() * 1000, Target: 5, AtMost: true, Unit: " ms"},
+		{Name: "answer latency p99, idle, by push instead of a 500 ms poll", Got: l.AnswerP99.Seconds() * 1000, Target: 5, AtMost: true, Unit: " ms"},
 	}, err
 }
