@@ -86,7 +86,7 @@ func (b *Backend) Check(ctx context.Context) error {
 // probe tries every command in one partition.
 func (b *Backend) probe(ctx context.Context, partition string) error {
 	k := b.keys(partition, "")
-	reply, err := b.run(ctx, b.scripts.probe, []string{k.start + "/probe/s", k.start + "/probe/z"}, b.channel(partition))
+	reply, err := b.run(ctx, b.scripts.probe, []string{k.start + "/probe/s", k.start + "/probe/z"})
 	if err != nil {
 		return fmt.Errorf("goredis: check: run a script: %w", err)
 	}

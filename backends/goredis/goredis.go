@@ -26,7 +26,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -124,7 +123,7 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{client: client, prefix: o.Prefix, poll: o.PollInterval, wakes: newWakes(client)}
-	b.scripts = newScripts(b.wakes.publish)
+	b.scripts = newScripts(b.prefix, b.wakes.publish)
 	if o.AutoPipeline != AutoPipelineOff {
 		pipelining := redis.DefaultAutoPipelineOptions()
 		if o.AutoPipeline == AutoPipelineFullDuplex {
@@ -155,7 +154,7 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	}
 	terms := spaced(c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
 		millis(c.PendingTimeout+queueSlack), int64(c.MaxPending), millis(c.PendingTimeout))
-	v, err := b.decide(ctx, b.scripts.create, c.ID, keys, terms, encodeRest(c), b.channel(partition))
+	v, err := b.decide(ctx, b.scripts.create, c.ID, keys, terms, encodeRest(c))
 	if err != nil {
 		return backends.Record{}, err
 	}
@@ -201,7 +200,6 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 func (b *Backend) claimWords(c backends.Claim) (keys []string, args []any) {
 	partition := backends.Partition(c.Mailbox)
 	keys = append(keys, b.keys(partition, "").claim(c.ID))
-	args = append(args, strconv.Itoa(len("q/")+len(c.Mailbox)))
 	for _, from := range c.From {
 		k := b.keys(partition, from.Store)
 		keys = append(keys, k.queue(c.Mailbox))
@@ -251,17 +249,17 @@ func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 	if !e.GiveUp {
 		speaker = attempt(e.Attempt)
 	}
-	terms, channel := speaker+spaced(millis(e.Retention)), b.channel(partition)
+	terms := speaker + spaced(millis(e.Retention))
 	var (
 		v    verdict
 		done bool
 		err  error
 	)
 	if len(e.Payload) > largeAnswer && !e.GiveUp && backends.Partition(e.Mailbox) == partition { // it may be unknown
-		v, done, err = b.endStaged(ctx, e, k, terms, channel)
+		v, done, err = b.endStaged(ctx, e, k, terms)
 	}
 	if !done {
-		v, err = b.decide(ctx, b.scripts.end, e.ID, []string{k.record(e.ID)}, terms, appendEnding(nil, e), channel)
+		v, err = b.decide(ctx, b.scripts.end, e.ID, []string{k.record(e.ID)}, terms, appendEnding(nil, e))
 	}
 	if err != nil {
 		return time.Time{}, err

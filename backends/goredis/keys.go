@@ -16,7 +16,7 @@ import (
 //	<prefix>{<partition>}:/c/<claim id>         what a claim took: for each request a line with its attempt in
 //	                                            4 digits and its record's key
 //
-//	<prefix>{<partition>}:/w                    the channel of wake-ups, which is no key: the keys of queues that got a
+//	<prefix>{<partition>}                       the channel of wake-ups, which is no key: the keys of queues that got a
 //	                                            request, and of records of requests that have ended
 //
 // No store's name has a slash, and the mailbox comes last, so no two of them are ever the same key. Everything
@@ -25,7 +25,7 @@ import (
 type keys struct{ start string }
 
 func (b *Backend) keys(partition, store string) keys {
-	return keys{b.prefix + "{" + partition + "}:" + store}
+	return keys{b.channel(partition) + ":" + store}
 }
 
 func (k keys) record(id string) string       { return k.start + "/r/" + id }
@@ -36,7 +36,7 @@ func (k keys) staged(id string) string       { return k.start + "/s/" + id + ran
 func (k keys) claim(id string) string        { return k.start + "/c/" + id }
 
 // channel is where the wake-ups of a partition come.
-func (b *Backend) channel(partition string) string { return b.keys(partition, "").start + "/w" }
+func (b *Backend) channel(partition string) string { return b.prefix + "{" + partition + "}" }
 
 // topics of wake-ups
 func mailboxTopic(mailbox string) string { return "q/" + mailbox }

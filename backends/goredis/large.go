@@ -32,14 +32,14 @@ const stagedFor = 10 * time.Second
 // endStaged ends a request with a large ending. It reports false, and has done nothing, where that has to be done in the
 // ordinary way: the mailbox, which stands in front of the ending, is not as long as the caller's; the server has no memory
 // left for what is staged; or it is moving the slot, and has only one of two keys.
-func (b *Backend) endStaged(ctx context.Context, e backends.End, k keys, terms, channel string) (v verdict, done bool, err error) {
+func (b *Backend) endStaged(ctx context.Context, e backends.End, k keys, terms string) (v verdict, done bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return v, true, err
 	}
 	head := claimedHead + len(e.Mailbox)
 	staged := k.staged(e.ID)
 	stage := redis.NewStatusCmd(ctx, "set", staged, appendEnding(make([]byte, head), e), "px", stagedFor.Milliseconds())
-	reply, err := b.runBehind(ctx, stage, b.scripts.end, []string{k.record(e.ID), staged}, terms, strconv.Itoa(head), channel)
+	reply, err := b.runBehind(ctx, stage, b.scripts.end, []string{k.record(e.ID), staged}, terms, strconv.Itoa(head))
 	var answer redis.Error
 	if errors.As(err, &answer) { // the script has not come to its end
 		_ = b.client.Unlink(ctx, staged) // else it goes when its time is up

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,10 +30,13 @@ type script struct {
 // scripts are all operations.
 type scripts struct{ create, get, pending, claim, extend, end, probe script }
 
-// newScripts reads the embedded scripts, which send wake-ups with a command: PUBLISH, or on a Cluster SPUBLISH.
-func newScripts(publish string) scripts {
+// newScripts reads the embedded scripts, for keys with a prefix. They send wake-ups with a command: PUBLISH, or on a Cluster
+// SPUBLISH.
+func newScripts(prefix, publish string) scripts {
 	fragments := fragments(read("prelude"))
-	words := strings.NewReplacer(append(places, "'PUBLISH'", "'"+publish+"'")...)
+	channelEnd := strconv.Itoa(len(prefix + "{0000}"))
+	words := strings.NewReplacer(slices.Concat(places, []string{"'PUBLISH'", "'" + publish + "'",
+		"CHANNEL_END", channelEnd, "CHANNEL", "1, " + channelEnd})...)
 	load := func(name string) script {
 		source := include.ReplaceAllStringFunc(read(name), func(line string) string {
 			var included strings.Builder

@@ -1,8 +1,7 @@
 -- Claims requests of one mailbox from several stores.
 -- KEYS[1]  the memo of this claim: a line for each request that it took, its attempt and its record's key
 -- KEYS     then each store's queue, then each store's lapsing claims, which stay when a policy comes down to one attempt
--- ARGV[1]  how many bytes of a queue's key follow the store's name and its slash
--- ARGV     then for each store, parted by spaces since most claims find nothing and need none of it: limit, running
+-- ARGV     for each store, parted by spaces since most claims find nothing and need none of it: limit, running
 --          timeout, the times to live of a memo and of a record on its last attempt; and if it has more attempts or is
 --          exclusive: max attempts, pending timeout, retention, exclusive or not
 -- Returns  nil when there is nothing, else {now, then for each request its store's number, id and record, and
@@ -39,7 +38,7 @@ end
 -- they count.
 local function claim_from(number, reply, now, us, store_end, digits, state_of, answer, keep_beside)
   local queue, memo = KEYS[1 + number], ''
-  local limit, running, memo_ttl, record_ttl, more = string.match(ARGV[1 + number], '^(%d+) (%d+) (%d+) (%d+)(.*)')
+  local limit, running, memo_ttl, record_ttl, more = string.match(ARGV[number], '^(%d+) (%d+) (%d+) (%d+)(.*)')
   local offset, count, left_there, taken, examined, most_examined = '0', limit, 0, 0, 0, 1000
   repeat
     local ids = redis.pcall('ZRANGEBYSCORE', queue, now, '+inf', 'LIMIT', offset, count)
@@ -83,7 +82,8 @@ local function claim_from(number, reply, now, us, store_end, digits, state_of, a
   return memo, memo_ttl
 end
 
-local stores, store_end = #ARGV - 1, -(ARGV[1] + 1)
+local stores = #ARGV
+local store_end = string.find(KEYS[2], '/', CHANNEL_END, true) - #KEYS[2] - 1 -- of every queue's key, counted from its end
 local reply, memo, memo_ttl = {now, nil, nil, nil}, '', 0 -- the reply has room for one request, as mostly
 
 -- If one key is all that is there and it is a queue, as mostly, there is neither a memo nor a claim that lapsed. Else
@@ -115,7 +115,7 @@ if #reply == 1 then
   -- whether that is in order.
   local function requeue(number)
     local queue, lapsing = KEYS[1 + number], KEYS[1 + stores + number]
-    local limit = tonumber(string.match(ARGV[1 + number], '^%d+'))
+    local limit = tonumber(string.match(ARGV[number], '^%d+'))
     if type(redis.pcall('ZCOUNT', queue, '-inf', '+inf')) == 'table' then return true end -- claim_from says why
     local returned, examined, most_examined = 0, 0, 1000
     repeat

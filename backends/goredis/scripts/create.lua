@@ -6,7 +6,6 @@
 -- ARGV[1]  parted by spaces: pending timeout, the times to live of the record and of the queue, the most that may be
 --          pending or 0, the time to live of the marker
 -- ARGV[2]  what follows the time of creation in the record
--- ARGV[3]  the channel of wake-ups
 -- Returns  now, or {now, 'exists', record}, {now, 'busy', id} or {now, 'full'}
 local record_key, queue, lapsing, marker = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id = string.sub(record_key, -ID_BYTES)
@@ -51,5 +50,5 @@ if stale then
   end
 end
 if marker then redis.call('SET', marker, id, 'PX', string.match(more, '%d+$')) end
-redis.pcall('PUBLISH', ARGV[3], queue) -- a wake-up that cannot be sent costs those who wait time, not this its success
+redis.pcall('PUBLISH', string.sub(queue, CHANNEL), queue) -- a wake-up that cannot be sent costs those who wait time, not this its success
 return now

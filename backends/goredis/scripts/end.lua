@@ -3,7 +3,6 @@
 -- KEYS[2]  if the ending is large: where it has been staged, behind room for the head
 -- ARGV[1]  attempt in 4 digits, or 'any ' to give up, and the time to live
 -- ARGV[2]  the ending, and behind it, unless giving up, the body (codec and payload); if staged, the room for the head
--- ARGV[3]  the channel of wake-ups
 -- Returns  now, or {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'}, {now, 'corrupt', why} or {now, 'unstaged'}
 local record_key, staged = KEYS[1], KEYS[2]
 local attempt, ttl = string.sub(ARGV[1], 1, 4), string.sub(ARGV[1], 5)
@@ -58,5 +57,5 @@ else
     redis.call('SET', record_key, ended, 'PX', ttl)
   end
 end
-redis.pcall('PUBLISH', ARGV[3], record_key) -- a wake-up that cannot be sent costs those who wait time, not this its success
+redis.pcall('PUBLISH', string.sub(record_key, CHANNEL), record_key) -- a wake-up that cannot be sent costs those who wait time, not this its success
 return now

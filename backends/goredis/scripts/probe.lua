@@ -1,7 +1,6 @@
 -- Tries every command that the other scripts use, on two keys of its own that are gone a second later.
 -- KEYS[1]  a string
 -- KEYS[2]  a sorted set
--- ARGV     the channel of wake-ups
 -- Returns  for each command that failed its name and its error
 local key, set = KEYS[1], KEYS[2]
 local failed = {}
@@ -26,5 +25,5 @@ try('ZCOUNT', set, '-inf', '+inf')
 try('ZRANGEBYSCORE', set, '-inf', '+inf')
 try('ZREVRANGEBYSCORE', set, '+inf', '-inf')
 try('ZREM', set, 'probe')
-try('PUBLISH', ARGV[1], '')
+try('PUBLISH', string.sub(key, CHANNEL), '')
 return failed
