@@ -61,7 +61,7 @@ func (s *Suite) Heartbeats(ctx context.Context, counts []int) (points []Point, e
 	beats["original, idle"] = original{client: client}.Heartbeat
 	for _, side := range HeartbeatSides {
 		for _, runtimes := range counts {
-			r, err := Run(ctx, among(side, runtimes, beats[side]), sweepCallers, s.Lifecycles, client)
+			r, err := Run(ctx, among(side, runtimes, beats[side]), sweepCallers, s.Swept, client)
 			if err != nil {
 				return nil, fmt.Errorf("heartbeats of %s: %w", side, err)
 			}
@@ -93,7 +93,7 @@ func (s *Suite) Answers(ctx context.Context, sizes []int) (points []Point, err e
 			if err := client.FlushAll(ctx).Err(); err != nil {
 				return nil, err
 			}
-			n := min(s.Lifecycles, volume/size)
+			n := min(s.Swept, volume/size)
 			r, err := Run(ctx, Answering(stacks[side], size).Lifecycle, sweepCallers, n, client)
 			if err != nil {
 				return nil, fmt.Errorf("answers of %s: %w", side, err)
@@ -162,7 +162,7 @@ func (s *Suite) grow(ctx context.Context, side string, sizes []int, client *redi
 		if err != nil {
 			return nil, err
 		}
-		r, err := Run(ctx, among("filled-", mailboxes, stack.Lifecycle), sweepCallers, s.Lifecycles, client)
+		r, err := Run(ctx, among("filled-", mailboxes, stack.Lifecycle), sweepCallers, s.Swept, client)
 		if err != nil {
 			return nil, err
 		}

@@ -38,7 +38,7 @@ type codecFigure struct {
 }
 
 func collect(ctx context.Context, addr string, how size, progress func(string, ...any)) (*figures, error) {
-	s := &bench.Suite{Addr: addr, Rounds: how.rounds, Lifecycles: how.lifecycles, Progress: progress}
+	s := &bench.Suite{Addr: addr, Rounds: how.rounds, Lifecycles: how.lifecycles, Swept: how.swept, Progress: progress}
 	f := &figures{waiters: min(10_000, how.live)}
 	var err error
 	if f.machine, err = machine(ctx, addr); err != nil {

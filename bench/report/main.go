@@ -39,15 +39,15 @@ own unless -redis names one, which it then FLUSHES.
 
 // size is how much of each thing a set measures.
 type size struct {
-	rounds, lifecycles, live, many, pickups int
-	benchtime                               time.Duration
-	runtimes, grown, answers                []int
+	rounds, lifecycles, swept, live, many, pickups int
+	benchtime                                      time.Duration
+	runtimes, grown, answers                       []int
 }
 
 var sets = map[string]size{
-	"quick": {rounds: 1, lifecycles: 2000, live: 5000, many: 50_000, pickups: 50, benchtime: 20 * time.Millisecond,
+	"quick": {rounds: 1, lifecycles: 2000, swept: 2000, live: 5000, many: 50_000, pickups: 50, benchtime: 20 * time.Millisecond,
 		runtimes: []int{1, 100}, grown: []int{1000, 10_000}, answers: []int{200, 256_000}},
-	"full": {rounds: 5, lifecycles: 20_000, live: 50_000, many: 1_000_000, pickups: 1000, benchtime: 500 * time.Millisecond,
+	"full": {rounds: 20, lifecycles: 5000, swept: 20_000, live: 50_000, many: 1_000_000, pickups: 1000, benchtime: 500 * time.Millisecond,
 		runtimes: []int{1, 100, 1000, 10_000}, grown: []int{1000, 10_000, 100_000, 1_000_000},
 		answers: []int{200, 2500, 25_000, 100_000, 250_000, 1_000_000, 8_000_000}},
 }

@@ -11,7 +11,8 @@ import (
 func (f *figures) report() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# What it costs\n\nMeasured on %s. Regenerate with `go run ./report` in the folder `bench`.\n\n", f.machine)
-	b.WriteString("Sides that are compared ran in turn, round after round, and the median of each counts. *floor* is four plain\n" +
+	b.WriteString("Sides that are compared ran in turn, round after round. Of figures the median counts, of ratios that of the rounds'\n" +
+		"ratios, which may differ from the ratio of the medians on a machine that is not always as fast. *floor* is four plain\n" +
 		"commands (SET GET SET GET) with values of the same sizes; *original* is the layout of the hand-written stores: a JSON\n" +
 		"record and a sorted set, seven round trips a lifecycle (create, pop, complete, get); *bare* is four scripts of the fewest\n" +
 		"commands that make each operation one step, by the server's clock, and keep no other promise: how far one can go here.\n\n")
