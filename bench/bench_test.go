@@ -34,9 +34,10 @@ func BenchmarkCodec(b *testing.B) {
 // server starts a redis-server for a benchmark.
 func server(b *testing.B) string {
 	b.Helper()
+	redistest.Need(b)
 	addr, stop, err := StartServer(b.Context())
 	if err != nil {
-		b.Skip(err)
+		b.Fatal(err)
 	}
 	b.Cleanup(stop)
 	return addr

@@ -11,8 +11,8 @@ import (
 )
 
 // The operations here change a request that r names with its ID and Attempt; of r they read only these and, where
-// said, Payload; but for Timeout they hand Mailbox on as a hint. When several reasons refuse it is, in this order, [ErrNotFound],
-// [ErrEnded], [ErrStaleClaim].
+// said, Payload; but for Timeout they hand Mailbox on as a hint. When several reasons refuse it is, in this order,
+// [ErrNotFound], [ErrEnded], [ErrStaleClaim].
 //
 // An ending may be repeated, from any node: the same attempt, outcome and content again is the first one's
 // success.

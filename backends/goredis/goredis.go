@@ -198,15 +198,13 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 
 // claimWords are the keys and arguments of claim.lua.
 func (b *Backend) claimWords(c backends.Claim) (keys []string, args []any) {
-	partition := backends.Partition(c.Mailbox)
-	keys = append(keys, b.keys(partition, "").claim(c.ID))
-	for _, from := range c.From {
+	partition, stores := backends.Partition(c.Mailbox), len(c.From)
+	keys, args = make([]string, 1+2*stores), make([]any, stores)
+	keys[0] = b.keys(partition, "").claim(c.ID)
+	for i, from := range c.From {
 		k := b.keys(partition, from.Store)
-		keys = append(keys, k.queue(c.Mailbox))
-		args = append(args, encodeFrom(from))
-	}
-	for _, from := range c.From {
-		keys = append(keys, b.keys(partition, from.Store).lapsing(c.Mailbox))
+		keys[1+i], keys[1+stores+i] = k.queue(c.Mailbox), k.lapsing(c.Mailbox)
+		args[i] = encodeFrom(from)
 	}
 	return keys, args
 }

@@ -25,7 +25,7 @@ import (
 type keys struct{ start string }
 
 func (b *Backend) keys(partition, store string) keys {
-	return keys{b.channel(partition) + ":" + store}
+	return keys{b.prefix + "{" + partition + "}:" + store}
 }
 
 func (k keys) record(id string) string       { return k.start + "/r/" + id }

@@ -14,7 +14,7 @@ callers, pendingq does more lifecycles a second than the same server does bare S
 **What limits it.** One by one, the server's time is what it cannot win: each operation pays for a script. How little that
 can be, *bare* tells, which was measured in the same rounds: four scripts of the fewest commands that make each operation
 one step by the server's clock. Even they need more of the server's time than 0.70 of the original's, so no design with
-these two promises gets there on this server. What *bare* reaches and pendingq does not is the price of its further
+a script for each operation gets there on this server. What *bare* reaches and pendingq does not is the price of its further
 promises. Counted with callgrind, in instructions that Redis 7.0.15 itself spends on a lifecycle, without the kernel's:
 
 | | instructions |

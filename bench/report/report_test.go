@@ -3,16 +3,15 @@ package main
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pendingq/pendingq/internal/redistest"
 )
 
 func TestTheReportIsWhole(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip(err)
-	}
+	redistest.Need(t)
 	out, raw := filepath.Join(t.TempDir(), "report.md"), filepath.Join(t.TempDir(), "raw.txt")
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), []string{"-set", "quick", "-out", out, "-raw", raw}, &stdout, &stderr); code != 0 {

@@ -15,7 +15,7 @@ if #now < 16 then now = string.rep('0', 16 - #now) .. now end -- a clock that te
 local us = time[1] * 1000000 + time[2]
 
 --@define digits
--- In two parts where an integer has 32 bits. One as a float costs twice as much.
+-- In two parts where an integer has 32 bits, or the clock tells a time before 2001. One as a float costs twice as much.
 local function digits(us)
   local whole = string.format('%d', us)
   return #whole == 16 and whole or string.format('%010d%06d', us / 1000000, us % 1000000)
