@@ -7,54 +7,55 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
-	"sync"
+	"time"
 	"unicode/utf8"
 )
 
 // JSON returns the codec that writes JSON, readable in the store by people and other programs. HTML's characters
 // are not escaped. Top-level fields tagged `json:"-"` are stored under their Go name with a dash in front.
 //
-// A [json.RawMessage] keeps its JSON value: white space between tokens goes, and nil reads back as null. A
-// string that is not UTF-8, or a number that is not finite, is an error: JSON has no words for it.
-func JSON[T any]() Codec[T] {
-	c := &jsonCodec[T]{}
-	c.plan, c.refusal = newPlan(reflect.TypeFor[T](), jsonDialect)
-	if c.refusal == nil {
-		c.stored, c.refusal = storedType(reflect.TypeFor[T]())
-	}
-	if c.refusal == nil {
-		c.refusal = prove(c, jsonDialect)
-	}
-	return c
-}
+// Samples are values of types in T that have encoding methods of their own: see the package comment.
+//
+// Marshal refuses what JSON cannot hold: a string that is not UTF-8, a number that is not finite, a year beyond
+// 9999, and a time whose zone is not whole minutes from UTC, as most were before 1900 (use its UTC method). A
+// [json.RawMessage] keeps its JSON value: white space between tokens goes, and nil reads back as null.
+func JSON[T any](samples ...any) Codec[T] { return newPlain[T](jsonDialect, samples) }
 
-type jsonCodec[T any] struct {
-	plan    *plan
-	stored  reflect.Type // a pointer to T with other tags, or nil if T can be written as it is
-	refusal error
-}
-
-var jsonDialect = dialect{
-	own: [][2]reflect.Type{
+var jsonDialect = &dialect{
+	name: "json",
+	methods: [][2]reflect.Type{
 		{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler]()},
 		{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()},
 	},
-	field: jsonField,
+	field:  jsonField,
+	check:  jsonCheck,
+	finish: hideNothing,
+	encode: encodeJSON,
+	decode: decodeJSON,
 }
 
-func jsonField(f reflect.StructField, top bool) (name string, mayOmit, inline bool, err error) {
+func jsonField(f reflect.StructField, top bool) (name string, inline bool, err error) {
 	if hiddenInJSON(f) {
 		if !top {
-			return "", false, false, errors.New(`json:"-" hides the field, and only a payload's top level can store it still`)
+			return "", false, errors.New(`json:"-" hides the field; only fields at a payload's top level are stored nevertheless`)
 		}
-		return storedName(f), false, false, nil
+		return storedName(f), false, nil
 	}
 	name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-	if name == "" {
-		name, inline = f.Name, f.Anonymous
+	for option := range strings.SplitSeq(options, ",") {
+		switch {
+		case option == "omitzero" && saysIsZero(f.Type):
+			return "", false, errOmitted
+		case !slices.Contains([]string{"", "omitempty", "omitzero", "string"}, option):
+			return "", false, fmt.Errorf("the json tag's option %q is not supported", option)
+		}
 	}
-	return name, strings.Contains(options, "omit"), inline, nil
+	if name == "" {
+		return f.Name, f.Anonymous, nil
+	}
+	return name, false, nil
 }
 
 func hiddenInJSON(f reflect.StructField) bool { return f.Tag.Get("json") == "-" }
@@ -62,16 +63,16 @@ func hiddenInJSON(f reflect.StructField) bool { return f.Tag.Get("json") == "-" 
 // storedName is a name that no field without a tag can have.
 func storedName(f reflect.StructField) string { return "-" + f.Name }
 
-// storedType returns a pointer to a struct type that differs from t only in the tags of its hidden fields, to
-// which Go converts a pointer to t without copying. It is nil when t hides nothing.
-func storedType(t reflect.Type) (stored reflect.Type, err error) {
-	if own, _ := jsonDialect.isOpaque(t); t.Kind() != reflect.Struct || own {
-		return nil, nil
+// hideNothing sets p.stored to a pointer to a struct type that differs from the plan's only in the tags of its hidden
+// fields. Go converts pointers between the two without copying. Without hidden fields it stays nil.
+func hideNothing(p *plan) (err error) {
+	if p.form != structure {
+		return nil
 	}
 	hides := false
 	var fields []reflect.StructField
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for i := range p.typ.NumField() {
+		f := p.typ.Field(i)
 		if hiddenInJSON(f) {
 			hides = true
 			f.Tag = reflect.StructTag(fmt.Sprintf(`json:%q`, storedName(f)))
@@ -79,80 +80,46 @@ func storedType(t reflect.Type) (stored reflect.Type, err error) {
 		fields = append(fields, f)
 	}
 	if !hides {
-		return nil, nil
+		return nil
 	}
 	defer func() {
 		if recover() != nil { // StructOf cannot carry every embedded type
-			stored, err = nil, fmt.Errorf("%s: it embeds a type with methods beside a hidden field", typeName(t))
+			err = below(typeName(p.typ), errors.New("it embeds a type with methods beside a hidden field"))
 		}
 	}()
-	return reflect.PointerTo(reflect.StructOf(fields)), nil
+	p.stored = reflect.PointerTo(reflect.StructOf(fields))
+	return nil
 }
 
-// Name implements [Codec].
-func (*jsonCodec[T]) Name() string { return "json" }
-
-// Check says why T cannot be carried without loss.
-func (c *jsonCodec[T]) Check() error { return c.refusal }
-
-// view is what encoding/json gets in place of a *T.
-func (c *jsonCodec[T]) view(v *T) any {
-	if c.stored == nil {
+// view is what encoding/json gets in place of v.
+func (p *plan) view(v any) any {
+	if p.stored == nil {
 		return v
 	}
-	return reflect.ValueOf(v).Convert(c.stored).Interface()
+	return reflect.ValueOf(v).Convert(p.stored).Interface()
 }
 
-type jsonEncoder struct {
-	buf bytes.Buffer
-	enc *json.Encoder
-}
-
-// maxPooled is the size of the largest buffer that is kept for the next call.
-const maxPooled = 64 << 10
-
-var jsonEncoders = sync.Pool{New: func() any {
-	e := &jsonEncoder{}
-	e.enc = json.NewEncoder(&e.buf)
-	e.enc.SetEscapeHTML(false)
-	return e
-}}
-
-// Marshal implements [Codec].
-func (c *jsonCodec[T]) Marshal(v T) ([]byte, error) {
-	if err := c.plan.checkDepth(&v); err != nil {
-		return nil, err
-	}
-	e := jsonEncoders.Get().(*jsonEncoder)
-	defer func() {
-		if e.buf.Cap() <= maxPooled {
-			e.buf.Reset()
-			jsonEncoders.Put(e)
-		}
-	}()
-	if err := e.enc.Encode(c.view(&v)); err != nil {
+func encodeJSON(p *plan, v any) ([]byte, error) {
+	encoded, err := buffered(func(buf *bytes.Buffer) error {
+		enc := json.NewEncoder(buf)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(p.view(v))
+	})
+	if err != nil {
 		return nil, jsonError(err)
 	}
-	encoded := e.buf.Bytes()
-	// What encoding/json writes for bytes that are not UTF-8 it writes for nothing else, but text may quote it.
-	if bytes.Contains(encoded, []byte(`\ufffd`)) {
-		if path := notUTF8(typeName(reflect.TypeFor[T]()), reflect.ValueOf(v)); path != "" {
-			return nil, fmt.Errorf("%s: a string that is not UTF-8 cannot be written as JSON", path)
-		}
-	}
-	return bytes.Clone(encoded[:len(encoded)-1]), nil // without the encoder's newline
+	return bytes.TrimSuffix(encoded, []byte("\n")), nil
 }
 
-// Unmarshal implements [Codec].
-func (c *jsonCodec[T]) Unmarshal(data []byte) (v T, err error) {
-	if err := json.Unmarshal(data, c.view(&v)); err != nil {
-		var zero T
-		return zero, jsonError(err)
+func decodeJSON(p *plan, data []byte, v any) error {
+	if err := json.Unmarshal(data, p.view(v)); err != nil {
+		return jsonError(err)
 	}
-	return v, nil
+	return nil
 }
 
-// jsonError says what is wrong without what encoding/json, or a method of the payload's, quotes of it.
+// jsonError says what is wrong. It leaves out what encoding/json, or a method of the payload's own, quotes of the
+// payload.
 func jsonError(err error) error {
 	var syntax *json.SyntaxError
 	var mismatch *json.UnmarshalTypeError
@@ -169,33 +136,46 @@ func jsonError(err error) error {
 	return &opaqueError{"a type's own JSON methods refused a value", err}
 }
 
-// notUTF8 returns the path of the first string in v that is not UTF-8, or "".
-func notUTF8(path string, v reflect.Value) string {
-	switch v.Kind() {
-	case reflect.String:
-		return pathIf(!utf8.ValidString(v.String()), path)
-	case reflect.Pointer:
-		if !v.IsNil() {
-			return notUTF8(path, v.Elem())
-		}
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			if found := notUTF8(path+"[]", v.Index(i)); found != "" {
-				return found
-			}
-		}
-	case reflect.Map:
-		for _, key := range v.MapKeys() {
-			if found := notUTF8(path+"[key]", key) + notUTF8(path+"[]", v.MapIndex(key)); found != "" {
-				return found
-			}
-		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if found := notUTF8(path+"."+v.Type().Field(i).Name, v.Field(i)); found != "" {
-				return found
-			}
+// jsonCheck returns the check for what encoding/json would write with a loss, or could not read back.
+func jsonCheck(t reflect.Type) scalarCheck {
+	switch {
+	case t == timeType:
+		return checkZone
+	case t == rawJSONType:
+		return checkRawJSON
+	case t.Kind() == reflect.String:
+		return checkUTF8
+	}
+	return nil
+}
+
+var errNotUTF8 = errors.New("a string that is not UTF-8 cannot be written as JSON")
+
+func checkUTF8(v reflect.Value) error {
+	if !utf8.ValidString(v.String()) {
+		return errNotUTF8
+	}
+	return nil
+}
+
+func checkZone(v reflect.Value) error {
+	if _, offset := v.Interface().(time.Time).Zone(); offset%60 != 0 {
+		return errors.New("JSON cannot hold a time whose zone is not whole minutes from UTC; use its UTC method")
+	}
+	return nil
+}
+
+func checkRawJSON(v reflect.Value) error {
+	raw := v.Bytes()
+	if !utf8.Valid(raw) {
+		return errNotUTF8
+	}
+	// encoding/json decodes at most 10,000 levels, among them those around this value.
+	if bytes.Count(raw, []byte("["))+bytes.Count(raw, []byte("{")) > 8000 {
+		around := bytes.Repeat([]byte("["), maxDepth)
+		if !json.Valid(slices.Concat(around, raw, bytes.Repeat([]byte("]"), maxDepth))) {
+			return errTooDeep
 		}
 	}
-	return ""
+	return nil
 }

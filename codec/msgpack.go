@@ -3,136 +3,85 @@ package codec
 import (
 	"bytes"
 	"encoding"
+	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
-	"sync"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// Msgpack returns the codec that writes MessagePack: smaller and faster than JSON, and any string or
-// [json.RawMessage] byte for byte. Fields stand under their Go name or that of a msgpack tag; json tags do not
-// count.
-func Msgpack[T any]() Codec[T] {
-	c := &msgpackCodec[T]{}
-	c.plan, c.refusal = newPlan(reflect.TypeFor[T](), msgpackDialect)
-	if c.refusal == nil {
-		c.bytesPerByte = allowance(c.plan)
-		c.refusal = prove(c, msgpackDialect)
-	}
-	return c
-}
+// Msgpack returns the codec that writes MessagePack: smaller and faster than JSON. It carries any string and any
+// [json.RawMessage] byte for byte. Fields are stored under their Go name or the name in a msgpack tag; json tags do
+// not count.
+//
+// Samples are values of types in T that have encoding methods of their own: see the package comment.
+func Msgpack[T any](samples ...any) Codec[T] { return newPlain[T](msgpackDialect, samples) }
 
-type msgpackCodec[T any] struct {
-	plan         *plan
-	bytesPerByte int // see allowance
-	refusal      error
-}
-
-var msgpackDialect = dialect{
-	own: [][2]reflect.Type{
+var msgpackDialect = &dialect{
+	name: "msgpack",
+	methods: [][2]reflect.Type{
 		{reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.CustomDecoder]()},
 		{reflect.TypeFor[msgpack.Marshaler](), reflect.TypeFor[msgpack.Unmarshaler]()},
 		{reflect.TypeFor[encoding.BinaryMarshaler](), reflect.TypeFor[encoding.BinaryUnmarshaler]()},
 		{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()},
 	},
-	field: msgpackField,
+	field:  msgpackField,
+	check:  func(reflect.Type) scalarCheck { return nil },
+	encode: encodeMsgpack,
+	decode: decodeMsgpack,
 }
 
-func msgpackField(f reflect.StructField, _ bool) (name string, mayOmit, inline bool, err error) {
-	words := strings.Split(f.Tag.Get("msgpack"), ",")
-	name, options := words[0], words[1:]
-	if name == "-" {
-		return "", false, false, fmt.Errorf(`msgpack:"-" hides the field`)
-	}
-	for _, option := range options {
-		if option != "omitempty" && option != "inline" && option != "noinline" {
-			return "", false, false, fmt.Errorf("the msgpack tag's option %q is not supported", option)
+func msgpackField(f reflect.StructField, _ bool) (name string, inline bool, err error) {
+	name, options, _ := strings.Cut(f.Tag.Get("msgpack"), ",")
+	inline = f.Anonymous
+	for option := range strings.SplitSeq(options, ",") {
+		switch {
+		case option == "noinline":
+			inline = false
+		case option == "omitempty" && saysIsZero(f.Type):
+			return "", false, errOmitted
+		case option != "" && option != "omitempty":
+			return "", false, fmt.Errorf("the msgpack tag's option %q is not supported", option)
 		}
 	}
-	if name == "" {
+	switch name {
+	case "-":
+		return "", false, errors.New(`msgpack:"-" hides the field`)
+	case "":
 		name = f.Name
 	}
-	return name, slices.Contains(options, "omitempty"), f.Anonymous && !slices.Contains(options, "noinline"), nil
+	return name, inline, nil
 }
 
-// Name implements [Codec].
-func (*msgpackCodec[T]) Name() string { return "msgpack" }
-
-// Check says why T cannot be carried without loss.
-func (c *msgpackCodec[T]) Check() error { return c.refusal }
-
-type msgpackEncoder struct {
-	buf bytes.Buffer
-	enc *msgpack.Encoder
+func encodeMsgpack(p *plan, v any) ([]byte, error) {
+	encoded, err := buffered(func(buf *bytes.Buffer) error {
+		enc := msgpack.GetEncoder()
+		defer msgpack.PutEncoder(enc)
+		enc.Reset(buf)
+		enc.UseCompactInts(true)
+		return enc.Encode(v)
+	})
+	if err == nil && p.hasMap { // maps are written in random order
+		encoded, _, err = appendSorted(make([]byte, 0, len(encoded)), encoded)
+	}
+	if err == nil && p.densest*len(encoded) > decodeMemory(len(encoded)) {
+		err = measure(p, encoded)
+	}
+	return encoded, msgpackError(err)
 }
 
-var msgpackEncoders = sync.Pool{New: func() any {
-	e := &msgpackEncoder{}
-	e.enc = msgpack.NewEncoder(&e.buf)
-	e.enc.UseCompactInts(true)
-	return e
-}}
-
-// Marshal implements [Codec].
-func (c *msgpackCodec[T]) Marshal(v T) ([]byte, error) {
-	if err := c.plan.checkDepth(&v); err != nil {
-		return nil, err
+func decodeMsgpack(p *plan, data []byte, v any) error {
+	if err := measure(p, data); err != nil {
+		return err
 	}
-	e := msgpackEncoders.Get().(*msgpackEncoder)
-	defer func() {
-		if e.buf.Cap() <= maxPooled {
-			e.buf.Reset()
-			msgpackEncoders.Put(e)
-		}
-	}()
-	if err := e.enc.Encode(&v); err != nil {
-		return nil, msgpackError(err)
-	}
-	encoded := e.buf.Bytes()
-	if c.plan.hasMap { // which come in random order
-		return (&cursor{data: encoded}).sorted(make([]byte, 0, len(encoded))), nil
-	}
-	return bytes.Clone(encoded), nil
+	return msgpackError(msgpack.Unmarshal(data, v))
 }
 
-type msgpackDecoder struct {
-	reader bytes.Reader
-	dec    *msgpack.Decoder
-}
-
-var msgpackDecoders = sync.Pool{New: func() any {
-	d := &msgpackDecoder{}
-	d.dec = msgpack.NewDecoder(&d.reader)
-	return d
-}}
-
-// Unmarshal implements [Codec].
-func (c *msgpackCodec[T]) Unmarshal(data []byte) (v T, err error) {
-	if err := c.measure(data); err != nil {
-		return v, err
-	}
-	d := msgpackDecoders.Get().(*msgpackDecoder)
-	d.reader.Reset(data)
-	d.dec.Reset(&d.reader)
-	err = d.dec.Decode(&v)
-	d.reader.Reset(nil)
-	if len(data) <= maxPooled {
-		msgpackDecoders.Put(d)
-	}
-	if err != nil {
-		var zero T
-		return zero, msgpackError(err)
-	}
-	return v, nil
-}
-
-// msgpackError says what is wrong without what a method of the payload's may quote of it. The library's own
-// errors tell types and codes only.
+// msgpackError says what is wrong. It leaves out what a method of the payload's own may quote of the payload; the
+// library's errors name only types and codes.
 func msgpackError(err error) error {
-	if strings.HasPrefix(err.Error(), "msgpack: ") {
+	if err == nil || strings.HasPrefix(err.Error(), "msgpack: ") {
 		return err
 	}
 	return &opaqueError{"a type's own methods refused a value", err}

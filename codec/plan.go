@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -8,65 +9,80 @@ import (
 	"time"
 )
 
-// plan is what a codec knows of a type: that it can carry it and, for hostile bytes, what decoding it costs.
+// plan is what a codec knows about a type: how its values are written, and what decoding them costs.
 type plan struct {
 	typ    reflect.Type
 	form   form
 	elem   *plan            // of a pointer, list or mapping
 	key    *plan            // of a mapping
-	fields map[string]*plan // of a structure, by name on the wire
-	order  []member         // the fields again
+	fields []structField    // of a structure
+	byName map[string]*plan // of a structure: the fields that a decoder accepts
+	check1 scalarCheck      // of a scalar, or nil
 
-	// Of the whole type, on the root of its plan alone.
-	recursive bool // some type in it contains itself
-	hasMap    bool
+	// watched says that values have to be checked before they are encoded: there is a scalar with a check in them, or
+	// they may contain themselves.
+	watched bool
+
+	// Of the root of a plan only.
+	methods []methodType // the types in it that have encoding methods of their own
+	hasMap  bool
+	densest int          // the memory that an element takes at most, in bytes
+	stored  reflect.Type // JSON: see hideNothing
 }
 
-// member is a field of a structure.
-type member struct {
-	*plan
-	name    string
-	index   []int // for reflect.Value.FieldByIndex
-	mayOmit bool
-}
-
-// form is how a type is written.
+// form is how values of a type are written.
 type form int
 
 const (
-	scalar    form = iota // numbers, strings, bools, bytes, times
-	opaque                // by methods of the type's own
-	pointer               // null or what it points to
+	scalar    form = iota // numbers, strings, bools, bytes, times, raw JSON
+	opaque                // by encoding methods of the type's own
+	pointer               // null, or as the value that it points to
 	list                  // slices and arrays
 	mapping               // maps
 	structure             // structs
 )
 
-// dialect is in what the codecs differ about types.
-type dialect struct {
-	// own are pairs of interfaces, marshaler and unmarshaler, in the order in which the encoding prefers them.
-	own [][2]reflect.Type
-	// field says how a field is called on the wire, whether it may be left out, and whether the fields of an
-	// embedded struct stand in its place; or why the field would be lost.
-	field func(f reflect.StructField, top bool) (name string, mayOmit, inline bool, err error)
+// structField is a field of a structure, or of a struct that is embedded in it.
+type structField struct {
+	*plan
+	index []int // for reflect.Value.FieldByIndex
 }
+
+// methodType is a type with encoding methods of its own, and where it was found first.
+type methodType struct {
+	typ  reflect.Type
+	path string
+}
+
+// scalarCheck returns why a value cannot be encoded without loss.
+type scalarCheck func(reflect.Value) error
+
+var (
+	timeType    = reflect.TypeFor[time.Time]()
+	rawJSONType = reflect.TypeFor[json.RawMessage]()
+)
 
 // planner walks a type.
 type planner struct {
-	dialect
-	done      map[reflect.Type]*plan // also those under way, so that recursive types end
-	under     map[reflect.Type]bool  // those under way
-	recursive bool
-	hasMap    bool
+	*dialect
+	done  map[place]*plan // includes the types under way, so that recursive types end
+	under map[place]bool  // the types under way
+	root  *plan
 }
 
-var timeType = reflect.TypeFor[time.Time]()
+// place is a type where it stands: values in maps have no address, so methods of pointers are not called on them.
+type place struct {
+	reflect.Type
+	addressable bool
+}
 
-// newPlan returns the plan of a type, or the path of the first thing in it that would be lost, and why.
-func newPlan(t reflect.Type, d dialect) (*plan, error) {
-	p := planner{dialect: d, done: map[reflect.Type]*plan{}, under: map[reflect.Type]bool{}}
-	root, err := p.plan(t, typeName(t), true)
-	root.recursive, root.hasMap = p.recursive, p.hasMap
+// newPlan returns the plan of a type, or the path of the first part that would be lost, and why.
+func newPlan(t reflect.Type, d *dialect) (*plan, error) {
+	p := planner{dialect: d, done: map[place]*plan{}, under: map[place]bool{}}
+	root, err := p.plan(place{t, true}, typeName(t))
+	if err == nil && d.finish != nil {
+		err = d.finish(root)
+	}
 	return root, err
 }
 
@@ -77,63 +93,96 @@ func typeName(t reflect.Type) string {
 	return t.String()
 }
 
-func (p *planner) plan(t reflect.Type, path string, top bool) (*plan, error) {
-	if known := p.done[t]; known != nil {
-		p.recursive = p.recursive || p.under[t]
+func (p *planner) plan(at place, path string) (*plan, error) {
+	if known := p.done[at]; known != nil {
+		known.watched = known.watched || p.under[at] // it contains itself
 		return known, nil
 	}
-	made := &plan{typ: t}
-	p.done[t], p.under[t] = made, true
-	err := p.fill(made, path, top)
-	delete(p.under, t)
+	made := &plan{typ: at.Type}
+	if p.root == nil {
+		p.root = made
+	}
+	p.done[at], p.under[at] = made, true
+	err := p.fill(made, at, path)
+	if made.elem != nil {
+		p.root.densest = max(p.root.densest, made.elementMemory())
+	}
+	delete(p.under, at)
 	return made, err
 }
 
-func (p *planner) fill(made *plan, path string, top bool) (err error) {
-	t := made.typ
-	isOpaque, err := p.isOpaque(t)
+// part plans a part of made.
+func (p *planner) part(made *plan, at place, path string) (*plan, error) {
+	part, err := p.plan(at, path)
+	made.watched = made.watched || part.watched
+	return part, err
+}
+
+func (p *planner) fill(made *plan, at place, path string) (err error) {
+	t := at.Type
+	made.form, err = p.formOf(at)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	switch kind := t.Kind(); {
-	case t == timeType || !isOpaque && (isScalar(kind) || isBytes(t)):
-		made.form = scalar
-	case kind == reflect.Interface:
-		return fmt.Errorf("%s: an interface does not say which type to decode", path)
-	case isOpaque:
-		made.form = opaque
-	case kind == reflect.Pointer:
-		made.form = pointer
-		if err := checkPointer(t); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+	switch made.form {
+	case scalar:
+		made.check1 = p.check(t)
+		made.watched = made.check1 != nil
+	case opaque:
+		p.root.methods = append(p.root.methods, methodType{t, path})
+	case pointer:
+		made.elem, err = p.part(made, place{t.Elem(), true}, path)
+	case list:
+		made.elem, err = p.part(made, place{t.Elem(), at.addressable || t.Kind() == reflect.Slice}, path+"[]")
+	case mapping:
+		p.root.hasMap = true
+		if made.key, err = p.part(made, place{t.Key(), false}, path+"[key]"); err == nil {
+			made.elem, err = p.part(made, place{t.Elem(), false}, path+"[]")
 		}
-		made.elem, err = p.plan(t.Elem(), path, false)
-	case kind == reflect.Slice, kind == reflect.Array:
-		made.form = list
-		made.elem, err = p.plan(t.Elem(), path+"[]", false)
-	case kind == reflect.Map:
-		made.form, p.hasMap = mapping, true
-		err = p.fillMap(made, path)
-	case kind == reflect.Struct:
-		made.form = structure
-		made.fields = map[string]*plan{}
-		err = p.fillStruct(made, t, nil, path, top)
-	default:
-		return fmt.Errorf("%s: a %s cannot be stored", path, kind)
+	case structure:
+		made.byName = map[string]*plan{}
+		err = p.fillStruct(made, at, nil, path)
 	}
 	return err
+}
+
+// formOf returns how values of a type are written there, or why they would be lost.
+func (p *planner) formOf(at place) (form, error) {
+	t := at.Type
+	if t == timeType || t == rawJSONType {
+		return scalar, nil
+	}
+	if written, err := p.byMethods(at); written || err != nil {
+		return opaque, err
+	}
+	switch kind := t.Kind(); {
+	case isScalar(kind), p.isBytes(t):
+		return scalar, nil
+	case kind == reflect.Interface:
+		return 0, errors.New("an interface does not say which type to decode: use a concrete type or json.RawMessage")
+	case kind == reflect.Pointer:
+		return pointer, checkPointer(t)
+	case kind == reflect.Slice, kind == reflect.Array:
+		return list, nil
+	case kind == reflect.Map:
+		return mapping, p.checkKey(t.Key())
+	case kind == reflect.Struct:
+		return structure, nil
+	default:
+		return 0, fmt.Errorf("a %s cannot be stored", kind)
+	}
 }
 
 func isScalar(k reflect.Kind) bool {
 	return k == reflect.String || k >= reflect.Bool && k <= reflect.Float64 && k != reflect.Uintptr
 }
 
-// isBytes reports whether a type is a slice or array of bytes.
-func isBytes(t reflect.Type) bool {
-	return (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && t.Elem().Kind() == reflect.Uint8
+// isBytes reports whether a type is a slice or array of plain bytes.
+func (d *dialect) isBytes(t reflect.Type) bool {
+	return (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && t.Elem().Kind() == reflect.Uint8 && !d.hasMethods(t.Elem())
 }
 
-// checkPointer refuses pointers to what has a nil of its own: on the wire both are one null.
+// checkPointer refuses a pointer to a type that has a nil of its own: both are written as one null.
 func checkPointer(t reflect.Type) error {
 	switch kind := t.Elem().Kind(); kind {
 	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
@@ -142,116 +191,88 @@ func checkPointer(t reflect.Type) error {
 	return nil
 }
 
-func (p *planner) fillMap(made *plan, path string) (err error) {
-	key := made.typ.Key()
-	if k := key.Kind(); k != reflect.String && (k < reflect.Int || k > reflect.Uint64) {
-		return fmt.Errorf("%s: a map's keys must be strings or integers, not %s", path, key)
+func (d *dialect) checkKey(key reflect.Type) error {
+	if k := key.Kind(); k != reflect.String && (k < reflect.Int || k > reflect.Uint64) || d.hasMethods(key) {
+		return fmt.Errorf("a map's keys must be strings or integers without encoding methods, not %s", key)
 	}
-	if made.key, err = p.plan(key, path+"[key]", false); err != nil {
-		return err
-	}
-	made.elem, err = p.plan(made.typ.Elem(), path+"[]", false)
-	return err
+	return nil
 }
 
-// fillStruct adds the fields of t, which is made's type or embedded in it at index.
-func (p *planner) fillStruct(made *plan, t reflect.Type, index []int, path string, top bool) error {
-	for i := range t.NumField() {
-		f := t.Field(i)
+// fillStruct adds the fields of a struct, which is made's type or embedded in it at index.
+func (p *planner) fillStruct(made *plan, at place, index []int, path string) error {
+	for i := range at.NumField() {
+		f := at.Field(i)
 		f.Index = append(slices.Clone(index), i)
-		if err := p.fillField(made, f, path+"."+f.Name, top); err != nil {
+		if err := p.fillField(made, f, at.addressable, path+"."+f.Name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *planner) fillField(made *plan, f reflect.StructField, path string, top bool) error {
-	if !f.IsExported() {
-		return fmt.Errorf("%s: the field is not exported", path)
+func (p *planner) fillField(made *plan, f reflect.StructField, addressable bool, path string) error {
+	name, inline, err := p.field(f, made == p.root && len(f.Index) == 1)
+	switch {
+	case !f.IsExported():
+		err = errors.New("the field is not exported")
+	case f.Anonymous && f.Type.Kind() == reflect.Pointer:
+		err = errors.New("an embedded pointer that is nil would not stay nil: give the field a name")
+	case err == nil && made.byName[name] != nil:
+		err = fmt.Errorf("another field is called %q too", name)
 	}
-	if f.Anonymous && f.Type.Kind() == reflect.Pointer {
-		return fmt.Errorf("%s: an embedded pointer that is nil would not stay so", path)
-	}
-	name, mayOmit, inline, err := p.field(f, top)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	isOpaque, err := p.isOpaque(f.Type)
+	at := place{f.Type, addressable}
+	field, err := p.part(made, at, path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return err
 	}
-	if inline && f.Type.Kind() == reflect.Struct && !isOpaque && f.Type != timeType {
-		return p.fillStruct(made, f.Type, f.Index, path, false)
+	made.byName[name] = field
+	if inline && field.form == structure {
+		return p.fillStruct(made, at, f.Index, path)
 	}
-	if made.fields[name] != nil {
-		return fmt.Errorf("%s: another field is called %q too", path, name)
-	}
-	field, err := p.plan(f.Type, path, false)
-	made.fields[name] = field
-	made.order = append(made.order, member{field, name, f.Index, mayOmit})
-	return err
+	made.fields = append(made.fields, structField{field, f.Index})
+	return nil
 }
 
-var errLopsided = errors.New("the type has methods of its own to encode it, but not those to decode it, or the reverse")
+// errOmitted refuses an option that leaves out values that are not zero.
+var errOmitted = errors.New("its type decides what is left out as empty, and could leave out more than the zero value: remove the omit option")
 
-// isOpaque reports whether values of a type are written by methods of its own.
-func (d dialect) isOpaque(t reflect.Type) (bool, error) {
+// saysIsZero reports whether a type has an IsZero method of its own, which omit options call. That of a time is known.
+func saysIsZero(t reflect.Type) bool {
+	isZero := reflect.TypeFor[interface{ IsZero() bool }]()
+	return t != timeType && (t.Implements(isZero) || reflect.PointerTo(t).Implements(isZero))
+}
+
+// byMethods reports whether values of a type are written by methods of its own there, or why they would be lost.
+func (d *dialect) byMethods(at place) (bool, error) {
+	t := at.Type
 	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
 		return false, nil
 	}
 	first := func(side int) int {
-		for i, pair := range d.own {
-			if t.Implements(pair[side]) || reflect.PointerTo(t).Implements(pair[side]) {
-				return i
-			}
-		}
-		return -1
+		return slices.IndexFunc(d.methods, func(pair [2]reflect.Type) bool { return implements(t, pair[side]) })
 	}
 	encodes, decodes := first(0), first(1)
-	if encodes != decodes {
-		return false, errLopsided
+	switch {
+	case encodes != decodes:
+		return true, errors.New("the type has methods to encode it, but none to decode that, or the reverse")
+	case encodes < 0:
+		return false, nil
+	case !at.addressable && !t.Implements(d.methods[encodes][0]):
+		return true, fmt.Errorf("values in a map have no address for the methods of a pointer: use *%s", typeName(t))
 	}
-	return encodes >= 0, nil
+	return true, nil
 }
 
-// maxDepth is how deep a value may nest.
-const maxDepth = 1000
-
-// checkDepth refuses a value, given as a pointer, that nests too deep to be read back, as one does that contains
-// itself. Only a recursive type can have such values.
-func (p *plan) checkDepth(v any) error {
-	if p.recursive && p.tooDeep(reflect.ValueOf(v).Elem(), 0) {
-		return fmt.Errorf("the value is nested deeper than %d", maxDepth)
-	}
-	return nil
+func implements(t, method reflect.Type) bool {
+	return t.Implements(method) || reflect.PointerTo(t).Implements(method)
 }
 
-func (p *plan) tooDeep(v reflect.Value, depth int) bool {
-	if depth > maxDepth {
-		return true
-	}
-	switch p.form {
-	case pointer:
-		return !v.IsNil() && p.elem.tooDeep(v.Elem(), depth+1)
-	case list:
-		for i := range v.Len() {
-			if p.elem.tooDeep(v.Index(i), depth+1) {
-				return true
-			}
-		}
-	case mapping:
-		for _, key := range v.MapKeys() {
-			if p.elem.tooDeep(v.MapIndex(key), depth+1) {
-				return true
-			}
-		}
-	case structure:
-		for _, field := range p.order {
-			if field.tooDeep(v.FieldByIndex(field.index), depth+1) {
-				return true
-			}
-		}
-	}
-	return false
+// hasMethods reports whether a type has any encoding method of its own.
+func (d *dialect) hasMethods(t reflect.Type) bool {
+	return slices.ContainsFunc(d.methods, func(pair [2]reflect.Type) bool {
+		return implements(t, pair[0]) || implements(t, pair[1])
+	})
 }

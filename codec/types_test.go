@@ -1,0 +1,499 @@
+package codec_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/big"
+	"net"
+	"net/http"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/pending"
+	"github.com/pendingq/pendingq/skills"
+)
+
+// typeTest shows for one payload type and one codec that New refuses it, or that its values come back equal.
+type typeTest struct {
+	name string
+	run  func(t *testing.T)
+}
+
+const inBoth = "json msgpack"
+
+// carried is a type that the codecs accept, and whose values come back equal.
+func carried[T any](codecs string, values ...T) []typeTest {
+	return withSamples(codecs, nil, values...)
+}
+
+// withSamples is a type that the codecs accept with samples of the types in it.
+func withSamples[T any](codecs string, samples []any, values ...T) []typeTest {
+	return each(codecs, samples, func(t *testing.T, c codec.Codec[T]) {
+		store, err := newStore(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var zero T
+		for _, v := range append(values, zero) {
+			throughStore(t, store, v)
+		}
+	})
+}
+
+// refused is a type that the codecs refuse, with the path of the part that would be lost.
+func refused[T any](codecs, path string) []typeTest {
+	return each(codecs, nil, func(t *testing.T, c codec.Codec[T]) {
+		_, err := newStore(c)
+		if !errors.Is(err, pending.ErrInvalid) || !strings.Contains(err.Error(), " "+typeName[T]()+path+": ") {
+			t.Errorf("got %v, want ErrInvalid for %s", err, typeName[T]()+path)
+		}
+		var zero T
+		if _, err := c.Marshal(zero); err == nil {
+			t.Error("a refused type was encoded")
+		}
+		if _, err := c.Unmarshal([]byte("null")); err == nil {
+			t.Error("a refused type was decoded")
+		}
+	})
+}
+
+func each[T any](codecs string, samples []any, run func(t *testing.T, c codec.Codec[T])) (tests []typeTest) {
+	for name := range strings.FieldsSeq(codecs) {
+		tests = append(tests, typeTest{name + "/" + reflect.TypeFor[T]().String(), func(t *testing.T) {
+			c := codec.JSON[T](samples...)
+			if name == "msgpack" {
+				c = codec.Msgpack[T](samples...)
+			}
+			run(t, c)
+		}})
+	}
+	return tests
+}
+
+func typeName[T any]() string {
+	if t := reflect.TypeFor[T](); t.Name() == "" {
+		return t.String()
+	}
+	return reflect.TypeFor[T]().Name()
+}
+
+func newStore[T any](c codec.Codec[T]) (*pending.PendingStore[T], error) {
+	return pending.New(memory.New(), c, pending.Policy{
+		Name: "types", PendingTimeout: time.Minute, RunningTimeout: time.Minute, Retention: time.Minute})
+}
+
+// throughStore carries a value through Create, PopPending, Complete and Get.
+func throughStore[T any](t *testing.T, store *pending.PendingStore[T], want T) {
+	t.Helper()
+	ctx := context.Background()
+	asked, err := store.Create(ctx, "box", want)
+	if err != nil {
+		t.Errorf("create %+v: %v", want, err)
+		return
+	}
+	popped, err := store.PopPending(ctx, "box")
+	if err == nil {
+		err = store.Complete(ctx, popped)
+	}
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	got, err := store.Get(ctx, asked.ID)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, read := range []T{popped.Payload, got.Payload} {
+		if diff := cmp.Diff(want, read, same, exported, byValue); diff != "" {
+			t.Errorf("a value came back changed (-want +got):\n%s", diff)
+		}
+	}
+}
+
+var (
+	exported = cmp.Exporter(func(t reflect.Type) bool { return t != reflect.TypeFor[big.Int]() })
+	byValue  = cmp.Options{
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+		cmp.Comparer(func(a, b big.Rat) bool { return a.Cmp(&b) == 0 }),
+	}
+)
+
+func ptr[T any](v T) *T { return &v }
+
+var (
+	berlin1890 = time.Date(1890, 1, 1, 0, 0, 0, 0, time.FixedZone("LMT", 53*60+28))
+	newYork    = time.Date(2026, 7, 1, 12, 0, 0, 123456789, time.FixedZone("EDT", -4*3600))
+	addr       = netip.MustParseAddr("2001:db8::1%eth0")
+	bigOne     = *new(big.Int).Lsh(big.NewInt(-5), 200)
+)
+
+var typeTests = slicesOf(
+	// Plain types.
+	carried(inBoth, true),
+	carried[int8](inBoth, math.MinInt8, -1, math.MaxInt8),
+	carried[int64](inBoth, math.MinInt64, math.MaxInt64),
+	carried[uint64](inBoth, math.MaxUint64),
+	carried[float32](inBoth, math.MaxFloat32, math.SmallestNonzeroFloat32, 0.1),
+	carried(inBoth, math.MaxFloat64, math.SmallestNonzeroFloat64, 1.0/3, math.Copysign(0, -1)),
+	carried(inBoth, "", "ü \x00 <&> \u2028 \ufffd \\ufffd \""),
+	carried(inBoth, []byte{}, []byte{0, 255}),
+	carried(inBoth, [4]byte{1, 2, 3, 255}),
+	carried(inBoth, [2][3]int{{1, 2, 3}, {4, 5, 6}}),
+	carried(inBoth, []string{"a", ""}, []string{}),
+	carried(inBoth, [][]int{{1}, {}, nil}),
+	carried(inBoth, map[string]int{"b": 1, "a": 2, "": 3}),
+	carried(inBoth, map[int8]string{-1: "a", 0: "b"}),
+	carried(inBoth, map[level][]bool{"x": {true, false}}),
+	carried(inBoth, map[string]map[uint16][]string{"a": {1: {"x"}}}),
+	carried(inBoth, time.Hour+1),
+	carried(inBoth, ptr(7), nil),
+	carried(inBoth, ptr(""), nil),
+	carried(inBoth, ptr([2]int{1, 2})),
+	carried(inBoth, struct{}{}),
+	carried(inBoth, kids{"a", []kids{{Name: "b"}}, &kids{}}),
+	carried(inBoth, fullImport, skills.Import{}),
+	carried(inBoth, http.Header{"Accept": {"a", "b"}}),
+	carried(inBoth, mail.Address{Name: "Ada", Address: "ada@example.com"}),
+	carried(inBoth, sql.NullString{String: "x", Valid: true}),
+	carried(inBoth, time.March),
+	carried(inBoth, struct {
+		Base
+		C string
+	}{Base{"a", "b"}, "c"}),
+	carried(inBoth, struct {
+		A *string `json:",omitempty" msgpack:",omitempty"`
+		B int     `json:",omitempty,string" msgpack:",omitempty"`
+		C []int   `json:"-" msgpack:"c,omitempty"`
+		D Base    `json:",omitzero" msgpack:",omitempty"`
+	}{ptr(""), 7, []int{0}, Base{"x", ""}}),
+	carried(inBoth, json.RawMessage(`{"a":[1,2.50,null,"<ü>"]}`)),
+	carried(inBoth, map[string]json.RawMessage{"a": json.RawMessage("1")}),
+	carried("msgpack", json.RawMessage("not JSON")),
+	carried("msgpack", json.Number("1.50")),
+	refused[json.Number]("json", ""), // an empty one is written as 0
+	carried("msgpack", math.Inf(-1)),
+	carried("msgpack", "\xff"),
+
+	// Times.
+	carried(inBoth, time.Time{}, newYork, time.Unix(0, 1), time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC)),
+	carried("msgpack", berlin1890, time.Date(-9999, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC)),
+	carried(inBoth, map[string]time.Time{"a": newYork}),
+	carried(inBoth, []*time.Time{&newYork, nil, {}}),
+	carried(inBoth, struct {
+		T time.Time `json:",omitzero" msgpack:",omitempty"`
+	}{newYork}),
+	carried(inBoth, Stamp{newYork}, Stamp{}),
+	refused[struct{ T stampNumber }](inBoth, ".T.wall"),
+	refused[struct {
+		T *time.Time `json:",omitzero" msgpack:",omitempty"` // leaves out a pointer to a zero time
+	}](inBoth, ".T"),
+	refused[zoned](inBoth, ".Zone"),
+
+	// Types with methods that lose nothing.
+	carried(inBoth, bigOne, *big.NewInt(0)),
+	carried(inBoth, []*big.Int{&bigOne, nil, {}}),
+	carried(inBoth, map[string]*big.Int{"a": &bigOne}),
+	carried(inBoth, []big.Int{bigOne}),
+	carried(inBoth, struct{ R *big.Rat }{big.NewRat(1, 3)}, struct{ R *big.Rat }{new(big.Rat)}),
+	carried(inBoth, addr, netip.MustParseAddr("::ffff:1.2.3.4")),
+	carried(inBoth, map[string]netip.Addr{"a": addr}),
+	carried(inBoth, netip.MustParsePrefix("10.0.0.0/8")),
+	carried(inBoth, netip.MustParseAddrPort("[2001:db8::1%eth0]:443")),
+	carried(inBoth, uuid.MustParse("0d5c7cbe-93a5-4c4c-a2f3-d9a3f6e7c0a1")),
+	carried(inBoth, []net.IP{net.IPv4(1, 2, 3, 4), net.IPv6loopback}),
+	carried(inBoth, net.IPNet{IP: net.IPv4(10, 0, 0, 0), Mask: net.CIDRMask(8, 32)}),
+	carried(inBoth, slog.LevelWarn+1, slog.Level(-100)),
+	carried(inBoth, shade(0), shade(2)),
+	carried(inBoth, []shade{1, 2}),
+	carried(inBoth, map[string]shade{"a": 2}),
+	carried(inBoth, struct{ S shade }{1}),
+	carried(inBoth, point{1, -2}),
+	carried(inBoth, struct{ P *point }{&point{3, 4}}),
+	carried("json", []byteShade{1, 2}),
+	carried(inBoth, neverNine(8)),
+	carried("json", url.Values{"a": {"b"}}),
+
+	// Types with methods that only samples prove.
+	refused[account](inBoth, ""),
+	withSamples(inBoth, []any{account{"1"}}, account{"22"}),
+	withSamples(inBoth, []any{account{"1"}}, map[string][]*account{"b": {{"2"}, {"3"}}}),
+	refused[struct{ Size size }](inBoth, ".Size"),
+	withSamples(inBoth, []any{size("S")}, struct{ Size size }{"L"}),
+	refused[optional](inBoth, ".Value"),
+	withSamples(inBoth, []any{optional{"x", true}, optional{}}, optional{"", true}),
+
+	// Types that lose something.
+	refused[any](inBoth, ""),
+	refused[map[string]any](inBoth, "[]"),
+	refused[struct{ E error }](inBoth, ".E"),
+	refused[struct{ a int }](inBoth, ".a"),
+	refused[func()](inBoth, ""),
+	refused[struct{ C chan int }](inBoth, ".C"),
+	refused[complex64](inBoth, ""),
+	refused[map[Base]int](inBoth, ""),
+	refused[map[bool]int](inBoth, ""),
+	refused[map[float64]int](inBoth, ""),
+	refused[**int](inBoth, ""),
+	refused[*map[string]int](inBoth, ""),
+	refused[*json.RawMessage](inBoth, ""),
+	refused[struct{ *Base }](inBoth, ".Base"),
+	refused[struct{ F big.Float }](inBoth, ".F"),
+	refused[struct {
+		A netip.Addr `msgpack:",omitempty"`
+	}]("msgpack", ".A"),
+	refused[struct {
+		A netip.Prefix `msgpack:",omitempty"`
+	}]("msgpack", ".A"),
+	refused[struct {
+		Z zeroAtTen `json:",omitzero" msgpack:",omitempty"`
+	}](inBoth, ".Z"),
+	refused[struct{ U url.URL }]("json", ".U.User.username"),
+	refused[struct{ U url.URL }]("msgpack", ".U"),
+	refused[*url.URL]("msgpack", ""),
+	refused[map[string]big.Int](inBoth, "[]"),
+	refused[map[string][2]big.Rat](inBoth, "[][]"),
+	refused[map[string]struct{ I big.Int }](inBoth, "[].I"),
+	refused[map[lower]int](inBoth, ""),
+	refused[map[shade]int](inBoth, ""),
+	refused[withShade](inBoth, ".Note"),
+	refused[struct{ W *withShade }](inBoth, ".W.Note"),
+	refused[struct {
+		*big.Int
+		Note string
+	}](inBoth, ""),
+	refused[lower](inBoth, ""),
+	refused[struct{ R []rounded }](inBoth, ".R[]"),
+	refused[oneWay](inBoth, ""),
+	refused[[]halfByte](inBoth, "[]"),
+	refused[map[string]alwaysFails](inBoth, "[]"),
+	refused[struct{ P panics }](inBoth, ".P"),
+	refused[struct{ U unread }](inBoth, ".U"),
+	refused[struct{ F forgetful }]("json", ".F.Lost"),
+	refused[forgetful]("json", ".Lost"),
+	refused[struct {
+		A string `json:",format:x"`
+	}]("json", ".A"),
+)
+
+func slicesOf(tests ...[]typeTest) (all []typeTest) {
+	for _, some := range tests {
+		all = append(all, some...)
+	}
+	return all
+}
+
+func TestEachTypeIsRefusedOrComesBackEqual(t *testing.T) {
+	for _, test := range typeTests {
+		t.Run(test.name, test.run)
+	}
+}
+
+func TestARefusalSaysWhatToDo(t *testing.T) {
+	for err, advice := range map[error]string{
+		codec.Check(codec.JSON[any]()):                           "json.RawMessage",
+		codec.Check(codec.JSON[account]()):                       "samples of codec_test.account",
+		codec.Check(codec.JSON[map[string]big.Int]()):            "*Int",
+		codec.Check(codec.Msgpack[struct{ A map[string]any }]()): "json.RawMessage",
+	} {
+		if err == nil || !strings.Contains(err.Error(), advice) {
+			t.Errorf("got %v, want advice with %q", err, advice)
+		}
+	}
+}
+
+// A type with methods is checked at each Marshal: what made-up values did not show is an error, not a loss.
+func TestAValueThatWouldBeLostIsNotWritten(t *testing.T) {
+	for _, c := range []codec.Codec[neverNine]{codec.JSON[neverNine](), codec.Msgpack[neverNine]()} {
+		if err := codec.Check(c); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Marshal(9); err == nil {
+			t.Errorf("%s wrote a value that does not come back", c.Name())
+		}
+		if _, err := c.Marshal(10); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: got %v, want an error without the panic's text", c.Name(), err)
+		}
+	}
+}
+
+func TestJSONRefusesATimeThatItWouldShift(t *testing.T) {
+	type history struct{ Born []time.Time }
+	_, err := codec.JSON[history]().Marshal(history{[]time.Time{berlin1890}})
+	if err == nil || !strings.HasPrefix(err.Error(), "history.Born[]: ") || !strings.Contains(err.Error(), "UTC") {
+		t.Errorf("got %v, want an error that names history.Born[] and UTC", err)
+	}
+	throughStore(t, must(newStore(codec.JSON[history]())), history{[]time.Time{berlin1890.UTC()}})
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// Types with methods that lose nothing.
+
+var shadeNames = []string{"none", "low", "high"}
+
+type shade int
+
+func (s shade) MarshalText() ([]byte, error) {
+	if s < 0 || int(s) >= len(shadeNames) {
+		return nil, errors.New("no such shade")
+	}
+	return []byte(shadeNames[s]), nil
+}
+
+func (s *shade) UnmarshalText(text []byte) error {
+	for i, name := range shadeNames {
+		if name == string(text) {
+			*s = shade(i)
+			return nil
+		}
+	}
+	return errors.New("no such shade")
+}
+
+type byteShade uint8
+
+func (s byteShade) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d", uint8(s)), nil }
+func (s *byteShade) UnmarshalText(text []byte) error {
+	_, err := fmt.Sscan(string(text), s)
+	return err
+}
+
+// size is one of a few strings.
+type size string
+
+func (s size) MarshalText() ([]byte, error) {
+	if s != "" && s != "S" && s != "L" {
+		return nil, errors.New("no such size")
+	}
+	return []byte(s), nil
+}
+func (s *size) UnmarshalText(text []byte) error { *s = size(text); return nil }
+
+type point struct{ X, Y int }
+
+func (p point) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d/%d", p.X, p.Y), nil }
+func (p *point) UnmarshalText(text []byte) error {
+	_, err := fmt.Sscanf(string(text), "%d/%d", &p.X, &p.Y)
+	return err
+}
+
+// account keeps its state to itself.
+type account struct{ number string }
+
+func (a account) MarshalText() ([]byte, error)     { return []byte(a.number), nil }
+func (a *account) UnmarshalText(text []byte) error { a.number = string(text); return nil }
+
+// optional has a value only if it is set.
+type optional struct {
+	Value string
+	Set   bool
+}
+
+func (o optional) MarshalText() ([]byte, error) {
+	if !o.Set {
+		return nil, nil
+	}
+	return []byte("=" + o.Value), nil
+}
+
+func (o *optional) UnmarshalText(text []byte) error {
+	o.Value, o.Set = strings.CutPrefix(string(text), "=")
+	return nil
+}
+
+// neverNine loses 9 and panics at 10.
+type neverNine uint8
+
+func (n neverNine) MarshalText() ([]byte, error) {
+	switch n {
+	case 9:
+		n = 8
+	case 10:
+		panic("secret")
+	}
+	return fmt.Appendf(nil, "%d", uint8(n)), nil
+}
+func (n *neverNine) UnmarshalText(text []byte) error {
+	var u uint8
+	_, err := fmt.Sscan(string(text), &u)
+	*n = neverNine(u)
+	return err
+}
+
+// Stamp is a time in a struct of its own.
+type Stamp struct{ time.Time }
+
+// Types that lose something.
+
+type stampNumber time.Time
+
+type zoned struct {
+	time.Time
+	Zone string
+}
+
+// zeroAtTen takes another value than its zero for empty.
+type zeroAtTen int
+
+func (z zeroAtTen) IsZero() bool { return z == 10 }
+
+type withShade struct {
+	Shade
+	Note string
+}
+
+// Shade is a shade that can be embedded.
+type Shade = shade
+
+type lower string
+
+func (l lower) MarshalText() ([]byte, error)     { return []byte(strings.ToLower(string(l))), nil }
+func (l *lower) UnmarshalText(text []byte) error { *l = lower(text); return nil }
+
+type rounded float64
+
+func (r rounded) MarshalText() ([]byte, error)     { return fmt.Appendf(nil, "%.1f", float64(r)), nil }
+func (r *rounded) UnmarshalText(text []byte) error { _, err := fmt.Sscan(string(text), r); return err }
+
+// halfByte can be written as text, but not be read.
+type halfByte uint8
+
+func (halfByte) MarshalText() ([]byte, error) { return []byte("x"), nil }
+
+type alwaysFails struct{ X int }
+
+func (alwaysFails) MarshalText() ([]byte, error)  { return nil, errors.New("no") }
+func (*alwaysFails) UnmarshalText(_ []byte) error { return errors.New("no") }
+
+type panics struct{ X int }
+
+func (panics) MarshalText() ([]byte, error)  { panic("secret") }
+func (*panics) UnmarshalText(_ []byte) error { return nil }
+
+type unread struct{ X int }
+
+func (unread) MarshalText() ([]byte, error)  { return []byte("x"), nil }
+func (*unread) UnmarshalText(_ []byte) error { return errors.New("no") }
