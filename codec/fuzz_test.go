@@ -1,6 +1,7 @@
 package codec_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -50,4 +51,33 @@ func checkDecoded[T any](t *testing.T, c codec.Codec[T], data []byte) {
 	if repeated, _ := c.Marshal(again); string(repeated) != string(encoded) {
 		t.Fatalf("one value was written as %q and as %q", encoded, repeated)
 	}
+}
+
+// FuzzZstd expands any bytes: see fuzz.
+func FuzzZstd(f *testing.F) {
+	small := &codec.ZstdOptions{MinSize: 1, MaxSize: 1 << 20}
+	fuzz(f, codec.Zstd(codec.Msgpack[skills.Import](), small), codec.Zstd(codec.JSON[unusual](), small))
+}
+
+// FuzzSealed opens any bytes as the payload of any request. None opens but what was sealed for it.
+func FuzzSealed(f *testing.F) {
+	c := sealed(codec.JSON[string](), testKeys)
+	encoded, err := c.MarshalFor(here, "reboot")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(encoded, here.Store, here.Mailbox, here.ID, string(here.Part))
+	for _, other := range elsewhere() {
+		f.Add(encoded, other.Store, other.Mailbox, other.ID, string(other.Part))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, store, mailbox, id, part string) {
+		context := codec.Context{Store: store, Mailbox: mailbox, ID: id, Part: codec.Part(part)}
+		got, err := c.UnmarshalFor(context, data)
+		if belongs := context == here && bytes.Equal(data, encoded); belongs != (err == nil) || belongs && got != "reboot" {
+			t.Errorf("%+v: opened %q as %q (%v)", context, data, got, err)
+		}
+		if again, err := c.MarshalFor(context, "reboot"); err != nil || context != here && bytes.Equal(again, encoded) {
+			t.Errorf("%+v: sealed as %q (%v)", context, again, err)
+		}
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/codec"
 )
 
 // CreateOption changes one Create.
@@ -51,6 +52,6 @@ func (s *PendingStore[T]) newCreate(mailbox string, payload T, opts []CreateOpti
 	} else {
 		c.ID = backends.DeriveID(s.policy.Name, mailbox, o.key)
 	}
-	c.Payload, err = s.encode(payload)
+	c.Payload, err = s.encode(payload, c.ID, mailbox, codec.Question)
 	return c, err
 }

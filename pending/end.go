@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/codec"
 )
 
 // The operations here change a request that r names with its ID and Attempt; of r they read only these and, where
@@ -72,7 +73,7 @@ func (s *PendingStore[T]) end(ctx context.Context, operation string, r *Request[
 	if err := checkRequest(r); err != nil {
 		return s.failed(operation, "", err)
 	}
-	encoded, err := s.encode(r.Payload)
+	encoded, err := s.encode(r.Payload, r.ID, r.Mailbox, codec.Answer)
 	if err != nil {
 		return s.failed(operation, r.ID, err)
 	}
@@ -102,17 +103,17 @@ func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool
 	return end.GiveUp || stored.Attempt == end.Attempt && s.sameContent(end, stored)
 }
 
-// sameContent compares payloads. Nodes may write with different codecs while a new one is rolled out, so one
-// that was written with another is compared as this store would have written it.
+// sameContent compares payloads. Bytes differ also where nodes write with different codecs or keys while these are
+// changed, so a payload that this store would have written otherwise is compared as it would have.
 func (s *PendingStore[T]) sameContent(end backends.End, stored backends.Record) bool {
-	if stored.Codec == end.Codec {
-		return bytes.Equal(stored.Payload, end.Payload)
+	if stored.Codec == end.Codec && bytes.Equal(stored.Payload, end.Payload) {
+		return true
 	}
 	payload, err := s.decode(stored)
 	if err != nil {
 		return false
 	}
-	encoded, err := s.encode(payload)
+	encoded, err := s.encode(payload, stored.ID, stored.Mailbox, codec.Answer)
 	return err == nil && bytes.Equal(encoded, end.Payload)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/codec"
 )
 
 // What an operation refuses with, for errors.Is. Any other error comes from the backend, a codec or the context;
@@ -23,8 +24,8 @@ var (
 	ErrBusy = backends.ErrBusy
 	// ErrFull: the mailbox holds the policy's MaxPending.
 	ErrFull = backends.ErrFull
-	// ErrTooLarge: the encoded payload is over the policy's MaxPayload. Nothing was stored.
-	ErrTooLarge = errors.New("payload is too large")
+	// ErrTooLarge: the encoded payload is over the policy's MaxPayload, or over a limit of the codec. Nothing was stored.
+	ErrTooLarge = codec.ErrTooLarge
 	// ErrInvalid: an argument cannot be right; the text names it. Nothing was stored.
 	ErrInvalid = errors.New("invalid argument")
 )
@@ -32,14 +33,15 @@ var (
 // BusyError is [ErrBusy] with the id of the request that is live.
 type BusyError = backends.BusyError
 
-// DecodeError says that a stored request cannot be read: its record is damaged or of another version, or its
-// payload is of a codec that the store does not read (see [AlsoReads]) or does not decode. If a claim met it, it
-// stays claimed until its deadline; Fail with its ID and Attempt ends it before.
+// DecodeError says that a stored request cannot be read. Its record is damaged or of another version, or its payload
+// is of a codec that the store does not read (see [AlsoReads]), does not decode, or is sealed with an unknown key. A
+// request that a claim met stays claimed until its deadline; Fail with its ID, Mailbox and Attempt ends it before.
 type DecodeError struct {
 	Store   string
 	ID      string
-	Attempt int   // 0 also when the record itself cannot be read
-	Err     error // the cause
+	Mailbox string // "" when the record itself cannot be read
+	Attempt int    // 0 also when the record itself cannot be read
+	Err     error  // the cause
 }
 
 // Error says which request it is and why, without what it holds.

@@ -85,18 +85,22 @@ func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 	if s.codecs[c.Name()] != nil {
 		return fmt.Errorf("%w: two codecs are named %q", ErrInvalid, c.Name())
 	}
-	if checker, ok := c.(interface{ Check() error }); ok {
-		if err := checker.Check(); err != nil {
-			return fmt.Errorf("%w: codec %s: %w", ErrInvalid, c.Name(), err)
-		}
+	if err := codec.Check(c); err != nil {
+		return fmt.Errorf("%w: codec %s: %w", ErrInvalid, c.Name(), err)
 	}
 	s.codecs[c.Name()] = c
 	return nil
 }
 
-// encode turns a payload into what is stored.
-func (s *PendingStore[T]) encode(payload T) ([]byte, error) {
-	encoded, err := s.codec.Marshal(payload)
+// encode turns a payload of a request into what is stored.
+func (s *PendingStore[T]) encode(payload T, id, mailbox string, part codec.Part) (encoded []byte, err error) {
+	if c, ok := s.codec.(codec.ContextCodec[T]); !ok {
+		encoded, err = s.codec.Marshal(payload)
+	} else if backends.Partition(mailbox) != backends.PartitionOf(id) {
+		err = fmt.Errorf("%w: the request's mailbox is not %.80q, and codec %s needs it", ErrInvalid, mailbox, c.Name())
+	} else {
+		encoded, err = c.MarshalFor(s.context(id, mailbox, part), payload)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encode the payload as %s: %w", s.codec.Name(), err)
 	}
@@ -112,14 +116,29 @@ func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
 	if c == nil {
 		return payload, fmt.Errorf("it was written with codec %q, which this store does not read", rec.Codec)
 	}
+	if c, ok := c.(codec.ContextCodec[T]); ok {
+		return c.UnmarshalFor(s.context(rec.ID, rec.Mailbox, partOf(rec)), rec.Payload)
+	}
 	return c.Unmarshal(rec.Payload)
+}
+
+func (s *PendingStore[T]) context(id, mailbox string, part codec.Part) codec.Context {
+	return codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
+}
+
+// partOf returns which payload a record holds. A timeout keeps the question, any other end stores an answer.
+func partOf(rec backends.Record) codec.Part {
+	if rec.Ended() && rec.Status != backends.StatusTimeout {
+		return codec.Answer
+	}
+	return codec.Question
 }
 
 // request turns a record into what callers get. Its error is a DecodeError.
 func (s *PendingStore[T]) request(rec backends.Record) (*Request[T], error) {
 	payload, err := s.decode(rec)
 	if err != nil {
-		return nil, &DecodeError{Store: s.policy.Name, ID: rec.ID, Attempt: rec.Attempt, Err: err}
+		return nil, &DecodeError{Store: s.policy.Name, ID: rec.ID, Mailbox: rec.Mailbox, Attempt: rec.Attempt, Err: err}
 	}
 	return &Request[T]{
 		ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status), Attempt: rec.Attempt,

@@ -1,0 +1,211 @@
+package codec_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/skills"
+)
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails
+	return b
+}
+
+var (
+	testKeys = codec.Keys{Sealing: "2026-11", ByID: map[string][]byte{"2026-11": bytes.Repeat([]byte("k"), 32)}}
+	here     = codec.Context{Store: "update", Mailbox: "device-7", ID: "id-1", Part: codec.Question}
+)
+
+func sealed[T any](inner codec.Codec[T], keys codec.Keyring) codec.ContextCodec[T] {
+	return codec.Sealed(inner, keys).(codec.ContextCodec[T])
+}
+
+func TestSealedCarriesPayloadsAndHidesThem(t *testing.T) {
+	for _, inner := range []codec.Codec[skills.Import]{codec.JSON[skills.Import](),
+		codec.Msgpack[skills.Import](), codec.Zstd(codec.Msgpack[skills.Import](), nil)} {
+		c := sealed(inner, testKeys)
+		encoded, err := c.MarshalFor(here, fullImport)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(encoded, []byte(fullImport.SkillKey)) {
+			t.Errorf("%s: the payload can be read", c.Name())
+		}
+		got, err := c.UnmarshalFor(here, encoded)
+		if diff := cmp.Diff(fullImport, got, same); err != nil || diff != "" {
+			t.Errorf("%s: %v, (-want +got):\n%s", c.Name(), err, diff)
+		}
+		if again, _ := c.MarshalFor(here, fullImport); !bytes.Equal(again, encoded) {
+			t.Errorf("%s: one payload of one request was written in two ways", c.Name())
+		}
+	}
+}
+
+// elsewhere are contexts that differ from here in one field.
+func elsewhere() []codec.Context {
+	store, mailbox, id, part, shifted := here, here, here, here, here
+	store.Store, mailbox.Mailbox, id.ID, part.Part = "ping", "device-8", "id-2", codec.Answer
+	shifted.Store, shifted.Mailbox = here.Store+here.Mailbox[:1], here.Mailbox[1:]
+	return []codec.Context{store, mailbox, id, part, shifted}
+}
+
+func TestASealedPayloadOpensOnlyWhereItBelongs(t *testing.T) {
+	c := sealed(codec.JSON[string](), testKeys)
+	encoded, _ := c.MarshalFor(here, "reboot")
+	for _, other := range elsewhere() {
+		if got, err := c.UnmarshalFor(other, encoded); err == nil {
+			t.Errorf("%+v was opened as %+v: %q", here, other, got)
+		}
+		there, err := c.MarshalFor(other, "reboot")
+		if err != nil || bytes.Equal(there[2+7+12:], encoded[2+7+12:]) {
+			t.Errorf("%+v and %+v have the same bytes (%v)", here, other, err)
+		}
+	}
+	if _, err := sealed(codec.Msgpack[string](), testKeys).UnmarshalFor(here, encoded); err == nil {
+		t.Error("another inner codec opened it")
+	}
+	otherKey := codec.Keys{Sealing: "2026-11", ByID: map[string][]byte{"2026-11": bytes.Repeat([]byte("x"), 32)}}
+	if _, err := sealed(codec.JSON[string](), otherKey).UnmarshalFor(here, encoded); err == nil {
+		t.Error("another key of the same name opened it")
+	}
+}
+
+func TestAChangedByteIsNeverAnotherValue(t *testing.T) {
+	c := sealed(codec.Zstd(codec.Msgpack[skills.Import](), nil), testKeys)
+	encoded, err := c.MarshalFor(here, fullImport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range encoded {
+		for bit := range 8 {
+			changed := bytes.Clone(encoded)
+			changed[i] ^= 1 << bit
+			if _, err := c.UnmarshalFor(here, changed); err == nil {
+				t.Errorf("byte %d, bit %d was changed, and the payload opened", i, bit)
+			}
+		}
+		if _, err := c.UnmarshalFor(here, encoded[:i]); err == nil {
+			t.Errorf("the first %d of %d bytes opened", i, len(encoded))
+		}
+	}
+	if _, err := c.UnmarshalFor(here, append(encoded, 0)); err == nil {
+		t.Error("it opened with a byte behind it")
+	}
+}
+
+func TestAnUnknownKeyIsNamed(t *testing.T) {
+	encoded, _ := sealed(codec.JSON[string](), testKeys).MarshalFor(here, "reboot")
+	newer := codec.Keys{Sealing: "2027-01", ByID: map[string][]byte{"2027-01": randomBytes(32)}}
+	_, err := sealed(codec.JSON[string](), newer).UnmarshalFor(here, encoded)
+	if !errors.Is(err, codec.ErrUnknownKey) || !strings.Contains(err.Error(), `"2026-11"`) {
+		t.Errorf("got %v, want ErrUnknownKey that names 2026-11", err)
+	}
+}
+
+// perMailbox has a key for each mailbox that it knows.
+type perMailbox map[string]string
+
+var errNoMailbox = errors.New("the key service does not know this mailbox")
+
+func (k perMailbox) SealingKey(mailbox string) (string, []byte, error) {
+	key, err := k.OpeningKey(mailbox, "1")
+	return "1", key, err
+}
+
+func (k perMailbox) OpeningKey(mailbox, _ string) ([]byte, error) {
+	if key, known := k[mailbox]; known {
+		return []byte(key), nil
+	}
+	return nil, errNoMailbox
+}
+
+func TestAKeyringMayHaveAKeyForEachMailbox(t *testing.T) {
+	c := sealed(codec.JSON[string](), perMailbox{"device-7": strings.Repeat("7", 32), "short": "hunter2"})
+	encoded, err := c.MarshalFor(here, "reboot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.UnmarshalFor(here, encoded); err != nil || got != "reboot" {
+		t.Errorf("got %q (%v)", got, err)
+	}
+	there := here
+	there.Mailbox = "device-8"
+	if _, err := c.MarshalFor(there, "reboot"); !errors.Is(err, errNoMailbox) {
+		t.Errorf("seal: got %v, want the keyring's error", err)
+	}
+	if _, err := c.UnmarshalFor(there, encoded); !errors.Is(err, errNoMailbox) {
+		t.Errorf("open: got %v, want the keyring's error", err)
+	}
+	there.Mailbox = "short"
+	if _, err := c.MarshalFor(there, "reboot"); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a short key: got %v, want an error that does not quote it", err)
+	}
+}
+
+func TestSealedThatCannotWorkIsRefused(t *testing.T) {
+	key := randomBytes(32)
+	for what, c := range map[string]codec.Codec[int]{
+		"no inner codec":       codec.Sealed[int](nil, testKeys),
+		"no keyring":           codec.Sealed(codec.JSON[int](), nil),
+		"no keys":              codec.Sealed(codec.JSON[int](), codec.Keys{}),
+		"an unknown key":       codec.Sealed(codec.JSON[int](), codec.Keys{Sealing: "b", ByID: map[string][]byte{"a": key}}),
+		"a short key":          codec.Sealed(codec.JSON[int](), codec.Keys{Sealing: "a", ByID: map[string][]byte{"a": key[:31]}}),
+		"a key without an id":  codec.Sealed(codec.JSON[int](), codec.Keys{ByID: map[string][]byte{"": key}}),
+		"Sealed around Sealed": codec.Sealed(codec.Sealed(codec.JSON[int](), testKeys), testKeys),
+	} {
+		if codec.Check(c) == nil {
+			t.Errorf("%s passed", what)
+		}
+	}
+	if err := codec.Check(codec.Sealed(codec.JSON[any](), testKeys)); err == nil {
+		t.Error("a type that the inner codec refuses passed")
+	}
+	c := codec.Sealed(codec.JSON[int](), testKeys)
+	if _, err := c.Marshal(1); err == nil {
+		t.Error("a payload was sealed for no request")
+	}
+	if _, err := c.Unmarshal(nil); err == nil {
+		t.Error("a payload of no request was opened")
+	}
+}
+
+// raw is a codec whose payloads are their own encoding, under the name of another codec: what it seals, that codec
+// opens.
+type raw struct{ name string }
+
+func (r raw) Name() string                        { return r.name }
+func (raw) Marshal(data []byte) ([]byte, error)   { return data, nil }
+func (raw) Unmarshal(data []byte) ([]byte, error) { return data, nil }
+
+func TestABombInSealedFailsInLittleMemory(t *testing.T) {
+	inner := zstdOf(nil)
+	for name, data := range bombs(t) {
+		encoded, err := sealed[[]byte](raw{inner.Name()}, testKeys).MarshalFor(here, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := sealed(inner, testKeys)
+		if took := allocated(func() { _, err = c.UnmarshalFor(here, encoded) }); took > bombBudget {
+			t.Errorf("%s: allocated %d bytes, want at most %d", name, took, bombBudget)
+		}
+		if err == nil {
+			t.Errorf("%s: decoded", name)
+		}
+	}
+}
+
+func ExampleSealed() {
+	keys := codec.Keys{Sealing: "2026-11", ByID: map[string][]byte{"2026-11": []byte("32 random bytes, from a secret..")}}
+	c := codec.Sealed(codec.Zstd(codec.JSON[Job](), nil), keys)
+	fmt.Println(c.Name(), codec.Check(c))
+	// Output: sealed.zstd.json <nil>
+}

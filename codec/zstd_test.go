@@ -1,0 +1,165 @@
+package codec_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/skills"
+)
+
+func zstdOf(options *codec.ZstdOptions) codec.Codec[skills.List] {
+	return codec.Zstd(codec.Msgpack[skills.List](), options)
+}
+
+func longList(n int) skills.List {
+	l := fullList
+	for range n {
+		l.Skills = append(l.Skills, fullList.Skills[0])
+	}
+	return l
+}
+
+func TestZstdCarriesSmallAndLargePayloads(t *testing.T) {
+	for _, want := range []skills.List{{}, fullList, longList(10), longList(10_000)} {
+		plain, err := codec.Msgpack[skills.List]().Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := zstdOf(nil)
+		encoded, err := c.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(plain) < 1<<10 && len(encoded) != len(plain)+1 {
+			t.Errorf("%d bytes were stored as %d, want them as they are, after a byte", len(plain), len(encoded))
+		}
+		if len(plain) >= 1<<10 && len(encoded) > len(plain)/4 {
+			t.Errorf("%d bytes were compressed to %d, want a quarter at most", len(plain), len(encoded))
+		}
+		if again, _ := c.Marshal(want); !bytes.Equal(again, encoded) {
+			t.Error("one payload was written in two ways")
+		}
+		got, err := c.Unmarshal(encoded)
+		if diff := cmp.Diff(want, got, same); err != nil || diff != "" {
+			t.Errorf("%v, (-want +got):\n%s", err, diff)
+		}
+	}
+}
+
+func TestZstdStoresWhatDoesNotShrinkAsItIs(t *testing.T) {
+	random := strings.Repeat("0", 10) + string(randomBytes(100_000))
+	c := codec.Zstd(codec.Msgpack[string](), nil)
+	encoded, err := c.Marshal(random)
+	if err != nil || len(encoded) > len(random)+6 {
+		t.Errorf("%d bytes that cannot be compressed were stored as %d (%v)", len(random), len(encoded), err)
+	}
+	if got, err := c.Unmarshal(encoded); err != nil || got != random {
+		t.Errorf("they came back changed (%v)", err)
+	}
+}
+
+func TestZstdRefusesWhatIsOverItsLimit(t *testing.T) {
+	c := codec.Zstd(codec.Msgpack[string](), &codec.ZstdOptions{MinSize: 1, MaxSize: 1000})
+	if _, err := c.Marshal(strings.Repeat("a", 1000)); !errors.Is(err, codec.ErrTooLarge) {
+		t.Errorf("marshal: got %v, want ErrTooLarge", err)
+	}
+	encoded, err := codec.Zstd(codec.Msgpack[string](), nil).Marshal(strings.Repeat("a", 100_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Unmarshal(encoded); !errors.Is(err, codec.ErrTooLarge) {
+		t.Errorf("unmarshal: got %v, want ErrTooLarge", err)
+	}
+}
+
+func TestZstdThatCannotWorkIsRefused(t *testing.T) {
+	for what, c := range map[string]codec.Codec[any]{
+		"a type that its inner codec refuses": codec.Zstd(codec.JSON[any](), nil),
+		"no inner codec":                      codec.Zstd[any](nil, nil),
+	} {
+		if codec.Check(c) == nil {
+			t.Errorf("%s passed", what)
+		}
+	}
+	for what, c := range map[string]codec.Codec[int]{
+		"a negative size":    codec.Zstd(codec.JSON[int](), &codec.ZstdOptions{MaxSize: -1}),
+		"Zstd around Sealed": codec.Zstd(codec.Sealed(codec.JSON[int](), testKeys), nil),
+	} {
+		if codec.Check(c) == nil {
+			t.Errorf("%s passed", what)
+		}
+		if _, err := c.Marshal(1); err == nil {
+			t.Errorf("%s was used", what)
+		}
+	}
+}
+
+// expands returns a frame that expands to n bytes of zeros, and does not say so in its header.
+func expands(t *testing.T, n int64) []byte {
+	t.Helper()
+	var frame bytes.Buffer
+	w, err := zstd.NewWriter(&frame)
+	if err == nil {
+		_, err = io.CopyN(w, zeros{}, n)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frame.Bytes()
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// bombs are bytes that hostile writers could store. Each is behind Zstd's first byte.
+func bombs(t *testing.T) map[string][]byte {
+	compress := func(data []byte) []byte {
+		w, err := zstd.NewWriter(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		return w.EncodeAll(data, []byte{1})
+	}
+	const array32, null = 0xdd, 0xc0
+	lies := compress(make([]byte, 1000))
+	return map[string][]byte{
+		"1 GiB of zeros":              append([]byte{1}, expands(t, 1<<30)...),
+		"1 GiB that its header tells": {1, 0x28, 0xb5, 0x2f, 0xfd, 0xe4, 0, 0, 0, 0x40, 0, 0, 0, 0, 1, 0, 0},
+		"a truncated frame":           lies[:len(lies)-3],
+		"16 MiB of nested arrays":     compress(bytes.Repeat([]byte{0x91}, 16<<20-1)),
+		"16 million nulls for structs": compress(inList(append(header(array32, 16e6),
+			bytes.Repeat([]byte{null}, 16e6)...))),
+		"20 million declared elements":  compress(inList(header(array32, 20e6))),
+		"a thousand frames":             append([]byte{1}, bytes.Repeat(compress(make([]byte, 1<<20))[1:], 1000)...),
+		"a frame of frames unannounced": append(compress(make([]byte, 1000)), expands(t, 1<<30)...),
+		"neither plain nor compressed":  {2, 0},
+		"nothing":                       {},
+	}
+}
+
+const bombBudget = 64 << 20
+
+func TestABombInZstdFailsInLittleMemory(t *testing.T) {
+	for name, data := range bombs(t) {
+		c := zstdOf(nil)
+		var err error
+		if took := allocated(func() { _, err = c.Unmarshal(data) }); took > bombBudget {
+			t.Errorf("%s: allocated %d bytes, want at most %d", name, took, bombBudget)
+		}
+		if err == nil {
+			t.Errorf("%s: decoded", name)
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package pending_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/pending"
+)
+
+// node is a store whose keys can be changed while it is in use.
+type node struct {
+	*pending.PendingStore[job]
+	keys atomic.Pointer[codec.Keys]
+}
+
+func (n *node) SealingKey(mailbox string) (string, []byte, error) {
+	return n.keys.Load().SealingKey(mailbox)
+}
+
+func (n *node) OpeningKey(mailbox, id string) ([]byte, error) {
+	return n.keys.Load().OpeningKey(mailbox, id)
+}
+
+// keys returns a keyring that seals with the first of some keys and opens with all.
+func keys(ids ...string) *codec.Keys {
+	k := &codec.Keys{ByID: map[string][]byte{}}
+	for _, id := range ids {
+		k.ByID[id] = bytes.Repeat([]byte(id[:1]), 32)
+	}
+	if len(ids) > 0 {
+		k.Sealing = ids[0]
+	}
+	return k
+}
+
+func newNode(t *testing.T, b backends.Backend, p pending.Policy, ids ...string) *node {
+	t.Helper()
+	n := &node{}
+	n.keys.Store(keys(ids...))
+	s, err := pending.New(b, codec.Sealed(codec.Zstd(codec.JSON[job](), nil), n), p)
+	mustDo(t, err)
+	n.PendingStore = s
+	return n
+}
+
+func TestASealedRequestGoesFromQuestionToAnswer(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newNode(t, b, policy(), "a").PendingStore
+		asked := create(t, s)
+		stored, err := b.Get(t.Context(), "jobs", asked.ID)
+		mustDo(t, err)
+		if stored.Codec != "sealed.zstd.json" || bytes.Contains(stored.Payload, []byte("uptime")) {
+			t.Errorf("codec %s stored %q", stored.Codec, stored.Payload)
+		}
+		r := pop(t, s)
+		r.Payload.Output = "up 3 days"
+		mustDo(t, s.Complete(t.Context(), r))
+		mustDo(t, s.Complete(t.Context(), r)) // the repeat is recognised
+		other := *r
+		other.Payload.Output = "up 4 days"
+		if err := s.Complete(t.Context(), &other); !errors.Is(err, pending.ErrEnded) {
+			t.Errorf("another report: got %v, want ErrEnded", err)
+		}
+		if got := get(t, s, asked.ID); got.Payload.Output != "up 3 days" {
+			t.Errorf("the answer is %q", got.Payload.Output)
+		}
+		gaveUp := create(t, s)
+		mustDo(t, s.Timeout(t.Context(), gaveUp))
+		if got := get(t, s, gaveUp.ID); got.Payload.Command != "uptime" {
+			t.Errorf("a timeout lost the question: %+v", got)
+		}
+	})
+}
+
+// A thief of the storage writes sealed payloads where they do not belong.
+func TestASealedPayloadCannotBeMoved(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		p := policy()
+		s := newNode(t, b, p, "a").PendingStore
+		question, err := b.Get(t.Context(), "jobs", create(t, s).ID)
+		mustDo(t, err)
+		answered := pop(t, s)
+		mustDo(t, s.Complete(t.Context(), answered))
+		answer, err := b.Get(t.Context(), "jobs", answered.ID)
+		mustDo(t, err)
+
+		plant := func(policy pending.Policy, mailbox, id string, payload []byte) error {
+			empty := memory.New() // as after the thief has deleted everything
+			_, err := empty.Create(t.Context(), backends.Create{Terms: terms(policy), ID: id, Mailbox: mailbox,
+				Codec: question.Codec, Payload: payload})
+			mustDo(t, err)
+			_, err = newNode(t, empty, policy, "a").Get(t.Context(), id)
+			return err
+		}
+		end := func(id string, payload []byte) error {
+			_, err := b.End(t.Context(), backends.End{Terms: terms(p), ID: id, Outcome: "completed",
+				Codec: question.Codec, Payload: payload})
+			mustDo(t, err)
+			_, err = s.Get(t.Context(), id)
+			return err
+		}
+		other := p
+		other.Name = "other"
+		if err := plant(p, box, question.ID, question.Payload); err != nil {
+			t.Errorf("where it belongs: %v", err)
+		}
+		waiting, err := b.Get(t.Context(), "jobs", create(t, s).ID)
+		mustDo(t, err)
+		for what, err := range map[string]error{
+			"in another request":           plant(p, box, backends.NewID(box), question.Payload),
+			"in another mailbox":           plant(p, "runtime-2", question.ID, question.Payload),
+			"in another store":             plant(other, box, question.ID, question.Payload),
+			"an answer as a question":      plant(p, box, answer.ID, answer.Payload),
+			"plain text":                   plant(p, box, question.ID, []byte(`{"command":"rm"}`)),
+			"a question as an answer":      end(waiting.ID, waiting.Payload),
+			"an answer to another request": end(create(t, s).ID, answer.Payload),
+		} {
+			if decodeErr := new(pending.DecodeError); !errors.As(err, &decodeErr) {
+				t.Errorf("%s: got %v, want a DecodeError", what, err)
+			}
+		}
+	})
+}
+
+func terms(p pending.Policy) backends.Terms {
+	return backends.Terms{Store: p.Name, PendingTimeout: p.PendingTimeout, RunningTimeout: p.RunningTimeout,
+		Retention: p.Retention, MaxAttempts: 1}
+}
+
+func TestARequestWhoseKeyIsUnknownCanBeFailed(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		asked := create(t, newNode(t, b, policy(), "old").PendingStore)
+		s := newNode(t, b, policy(), "new").PendingStore
+		_, err := s.PopPending(t.Context(), box)
+		unread := new(pending.DecodeError)
+		if !errors.As(err, &unread) || unread.ID != asked.ID || !errors.Is(err, codec.ErrUnknownKey) || !strings.Contains(err.Error(), `"old"`) {
+			t.Fatalf("got %v, want a DecodeError that names the key", err)
+		}
+		r := &pending.Request[job]{ID: unread.ID, Mailbox: unread.Mailbox, Attempt: unread.Attempt}
+		mustDo(t, s.Fail(t.Context(), r, "nobody can read this request"))
+		if got := get(t, s, asked.ID); got.Status != pending.StatusFailed {
+			t.Errorf("got status %s, want failed", got.Status)
+		}
+		r.Mailbox = ""
+		if err := s.Fail(t.Context(), r, "again"); !errors.Is(err, pending.ErrInvalid) {
+			t.Errorf("without its mailbox: got %v, want ErrInvalid", err)
+		}
+	})
+}
+
+func TestAKeyringThatFailsStoresNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		n := newNode(t, b, policy(), "a")
+		asked := create(t, n.PendingStore)
+		r := pop(t, n.PendingStore)
+		n.keys.Store(keys())
+		if _, err := n.Create(t.Context(), box, job{}); !errors.Is(err, codec.ErrUnknownKey) {
+			t.Errorf("Create: got %v, want the keyring's error", err)
+		}
+		if pending, err := n.HasPending(t.Context(), box); pending || err != nil {
+			t.Errorf("a request was stored (%v)", err)
+		}
+		if err := n.Complete(t.Context(), r); !errors.Is(err, codec.ErrUnknownKey) {
+			t.Errorf("Complete: got %v, want the keyring's error", err)
+		}
+		n.keys.Store(keys("a"))
+		if got := get(t, n.PendingStore, asked.ID); got.Status != pending.StatusRunning {
+			t.Errorf("got status %s, want running", got.Status)
+		}
+	})
+}
+
+// Three nodes change their key one after the other, under traffic. Nothing is lost, and no payload is unreadable.
+func TestKeysAreChangedUnderTraffic(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		nodes := []*node{newNode(t, b, policy(), "old"), newNode(t, b, policy(), "old"), newNode(t, b, policy(), "old")}
+		ctx, stop := context.WithCancel(t.Context())
+		var traffic sync.WaitGroup
+		var answered atomic.Int64
+		for i := range 8 {
+			traffic.Go(func() {
+				for n := 0; ctx.Err() == nil; n++ {
+					if err := oneLifecycle(ctx, nodes, fmt.Sprintf("device-%d", i), fmt.Sprintf("%d.%d", i, n)); err != nil && ctx.Err() == nil {
+						t.Errorf("request %d of device %d: %v", n, i, err)
+						return
+					}
+					answered.Add(1)
+				}
+			})
+		}
+		for _, ids := range [][]string{{"old", "new"}, {"new", "old"}, {"new"}} {
+			before := answered.Load()
+			for _, n := range nodes {
+				pass(time.Minute)
+				n.keys.Store(keys(ids...))
+			}
+			pass(6 * time.Minute) // the longest life of a request
+			if answered.Load() == before {
+				t.Errorf("no request was answered while the keys were %v", ids)
+			}
+		}
+		stop()
+		traffic.Wait()
+	})
+}
+
+// oneLifecycle asks, claims, reports twice and reads, each at any node.
+func oneLifecycle(ctx context.Context, nodes []*node, device, command string) error {
+	at := func() *pending.PendingStore[job] { return nodes[rand.IntN(len(nodes))].PendingStore }
+	think := func() { pass(rand.N(time.Minute)) }
+	asked, err := at().Create(ctx, device, job{Command: command})
+	if err != nil {
+		return err
+	}
+	think()
+	r, err := at().PopPending(ctx, device)
+	if err != nil {
+		return err
+	}
+	think()
+	r.Payload.Output = "done " + r.Payload.Command
+	for range 2 { // the answer to the first report was lost
+		if err := at().Complete(ctx, r); err != nil {
+			return err
+		}
+		think()
+	}
+	got, err := at().Get(ctx, asked.ID)
+	if err == nil && got.Payload.Output != "done "+command {
+		err = fmt.Errorf("the answer is %+v", got)
+	}
+	return err
+}
