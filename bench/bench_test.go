@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -20,7 +21,7 @@ var full = flag.Bool("full", false, "also the largest sizes: a million live requ
 
 func BenchmarkCodec(b *testing.B) {
 	for _, p := range Payloads() {
-		for _, codecName := range CodecNames {
+		for _, codecName := range slices.Concat(CodecNames, WrappedNames) {
 			for _, op := range []string{"marshal", "unmarshal"} {
 				b.Run(fmt.Sprintf("payload=%s/codec=%s/op=%s", p.Name, codecName, op), func(b *testing.B) {
 					p.Run(b, codecName, op)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,7 +113,7 @@ func (f *figures) runCodecs(ctx context.Context, how size, progress func(string,
 	}
 	for _, p := range bench.Payloads() {
 		progress("codecs on %s", p.Name)
-		for _, codec := range bench.CodecNames {
+		for _, codec := range slices.Concat(bench.CodecNames, bench.WrappedNames) {
 			for _, op := range []string{"marshal", "unmarshal"} {
 				if err := ctx.Err(); err != nil {
 					return err

@@ -21,7 +21,7 @@ func TestTheReportIsWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"## Targets", "bare-full, 512 callers", "round trips of a lifecycle", "bytes in Redis", "allocations", "pick-up latency", "```mermaid", "## Large answers", "import-8MB", "## What follows"} {
+	for _, want := range []string{"## Targets", "bare-full, 512 callers", "sealed.zstd.msgpack", "round trips of a lifecycle", "bytes in Redis", "allocations", "pick-up latency", "```mermaid", "## Large answers", "import-8MB", "## What follows"} {
 		if !strings.Contains(string(report), want) {
 			t.Errorf("the report lacks %q", want)
 		}
