@@ -3,6 +3,7 @@ package codec_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"runtime"
 	"strings"
 	"testing"
@@ -97,11 +98,22 @@ func TestHostileJSONFailsInLittleMemory(t *testing.T) {
 	}
 }
 
-// What our own encoder wrote is never taken for hostile, however much memory its bytes stand for.
-func TestDenseValuesAreNotTakenForHostile(t *testing.T) {
-	type sparse struct {
-		A, B, C, D, E, F, G, H [8]string `msgpack:",omitempty"`
+// sparse takes 768 bytes of memory, and one byte to write where it is zero.
+type sparse struct {
+	A, B, C, D, E, F, G, H struct {
+		P, Q, R, S []string `msgpack:",omitempty"`
+	} `msgpack:",omitempty"`
+}
+
+// What Marshal writes, Unmarshal reads, however much memory the bytes stand for; else Marshal refuses to write them.
+func TestWhatTakesTooMuchMemoryToDecodeIsNotWritten(t *testing.T) {
+	_, err := codec.Msgpack[[]sparse]().Marshal(make([]sparse, 100_000))
+	if !errors.Is(err, codec.ErrTooLarge) {
+		t.Errorf("got %v, want ErrTooLarge", err)
 	}
+}
+
+func TestDenseValuesAreNotTakenForHostile(t *testing.T) {
 	const n = 10_000
 	checkRoundTrip(t, make([][]int, n))
 	checkRoundTrip(t, make([]string, n))

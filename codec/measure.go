@@ -20,7 +20,10 @@ func decodeMemory(n int) int { return 32<<20 + 8*n }
 
 // elementMemory is about the memory that one element of a pointer, list or mapping takes, in bytes.
 func (p *plan) elementMemory() int {
-	if p.form == mapping { // Go keeps a map at most 7/8 full, doubles it, and needs room beside the entries
+	switch p.typ.Kind() {
+	case reflect.Array: // its elements are in its own memory
+		return 0
+	case reflect.Map: // at most 7/8 full, doubled as it grows, with room beside the entries
 		return 2 * (int(p.key.typ.Size()) + int(p.elem.typ.Size()) + 16)
 	}
 	return int(p.elem.typ.Size())
@@ -153,7 +156,7 @@ func (m *measurer) take(n int, p *plan) error { return m.takeBytes(n * p.element
 
 func (m *measurer) takeBytes(n int) error {
 	if m.memory -= n; m.memory < 0 {
-		return errors.New("decoding it takes too much memory")
+		return fmt.Errorf("%w: decoding it takes too much memory", ErrTooLarge)
 	}
 	return nil
 }

@@ -62,13 +62,18 @@ func encodeMsgpack(p *plan, v any) ([]byte, error) {
 		enc.UseCompactInts(true)
 		return enc.Encode(v)
 	})
-	if err == nil && p.hasMap { // maps are written in random order
-		encoded, _, err = appendSorted(make([]byte, 0, len(encoded)), encoded)
+	if err != nil {
+		return nil, msgpackError(err)
 	}
-	if err == nil && p.densest*len(encoded) > decodeMemory(len(encoded)) {
+	if p.hasMap { // maps are written in random order
+		if encoded, _, err = appendSorted(make([]byte, 0, len(encoded)), encoded); err != nil {
+			return nil, err
+		}
+	}
+	if p.densest*len(encoded) > decodeMemory(len(encoded)) {
 		err = measure(p, encoded)
 	}
-	return encoded, msgpackError(err)
+	return encoded, err
 }
 
 func decodeMsgpack(p *plan, data []byte, v any) error {

@@ -17,7 +17,7 @@ type plan struct {
 	key    *plan            // of a mapping
 	fields []structField    // of a structure
 	byName map[string]*plan // of a structure: the fields that a decoder accepts
-	check1 scalarCheck      // of a scalar, or nil
+	verify scalarCheck      // of a scalar, or nil
 
 	// watched says that values have to be checked before they are encoded: there is a scalar with a check in them, or
 	// they may contain themselves.
@@ -126,10 +126,11 @@ func (p *planner) fill(made *plan, at place, path string) (err error) {
 	}
 	switch made.form {
 	case scalar:
-		made.check1 = p.check(t)
-		made.watched = made.check1 != nil
+		made.verify = p.check(t)
+		made.watched = made.verify != nil
 	case opaque:
 		p.root.methods = append(p.root.methods, methodType{t, path})
+		p.root.hasMap = true // the methods may write one
 	case pointer:
 		made.elem, err = p.part(made, place{t.Elem(), true}, path)
 	case list:

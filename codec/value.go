@@ -22,7 +22,7 @@ func (p *plan) check(v reflect.Value, depth int) error {
 	}
 	switch p.form {
 	case scalar:
-		return p.check1(v)
+		return p.verify(v)
 	case pointer:
 		if !v.IsNil() {
 			return p.elem.check(v.Elem(), depth+1)
