@@ -105,7 +105,8 @@ type sparse struct {
 	} `msgpack:",omitempty"`
 }
 
-// What Marshal writes, Unmarshal reads, however much memory the bytes stand for; else Marshal refuses to write them.
+// What Marshal writes, Unmarshal reads, however much memory the bytes stand for; else Marshal
+// refuses to write them.
 func TestWhatTakesTooMuchMemoryToDecodeIsNotWritten(t *testing.T) {
 	_, err := codec.Msgpack[[]sparse]().Marshal(make([]sparse, 100_000))
 	if !errors.Is(err, codec.ErrTooLarge) {

@@ -13,7 +13,8 @@ import (
 func FuzzJSON(f *testing.F)    { fuzz(f, codec.JSON[skills.Import](), codec.JSON[unusual]()) }
 func FuzzMsgpack(f *testing.F) { fuzz(f, codec.Msgpack[skills.Import](), codec.Msgpack[unusual]()) }
 
-// fuzz decodes any bytes. What can be decoded is carried without loss and always written in the same way.
+// fuzz decodes any bytes. What can be decoded is carried without loss and always written in the
+// same way.
 func fuzz(f *testing.F, imports codec.Codec[skills.Import], others codec.Codec[unusual]) {
 	seed, err := imports.Marshal(fullImport)
 	if err != nil {
@@ -56,7 +57,8 @@ func checkDecoded[T any](t *testing.T, c codec.Codec[T], data []byte) {
 // FuzzZstd expands any bytes: see fuzz.
 func FuzzZstd(f *testing.F) {
 	small := &codec.ZstdOptions{MinSize: 1, MaxSize: 1 << 20}
-	fuzz(f, codec.Zstd(codec.Msgpack[skills.Import](), small), codec.Zstd(codec.JSON[unusual](), small))
+	imports := codec.Zstd(codec.Msgpack[skills.Import](), small)
+	fuzz(f, imports, codec.Zstd(codec.JSON[unusual](), small))
 }
 
 // FuzzSealed opens any bytes as the payload of any request. None opens but what was sealed for it.
@@ -73,10 +75,12 @@ func FuzzSealed(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, store, mailbox, id, part string) {
 		context := codec.Context{Store: store, Mailbox: mailbox, ID: id, Part: codec.Part(part)}
 		got, err := c.UnmarshalFor(context, data)
-		if belongs := context == here && bytes.Equal(data, encoded); belongs != (err == nil) || belongs && got != "reboot" {
+		belongs := context == here && bytes.Equal(data, encoded)
+		if belongs != (err == nil) || belongs && got != "reboot" {
 			t.Errorf("%+v: opened %q as %q (%v)", context, data, got, err)
 		}
-		if again, err := c.MarshalFor(context, "reboot"); err != nil || context != here && bytes.Equal(again, encoded) {
+		again, err := c.MarshalFor(context, "reboot")
+		if err != nil || context != here && bytes.Equal(again, encoded) {
 			t.Errorf("%+v: sealed as %q (%v)", context, again, err)
 		}
 	})

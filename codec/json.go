@@ -13,14 +13,17 @@ import (
 	"unicode/utf8"
 )
 
-// JSON returns the codec that writes JSON, readable in the store by people and other programs. HTML's characters
-// are not escaped. Top-level fields tagged `json:"-"` are stored under their Go name with a dash in front.
+// JSON returns the codec that writes JSON, readable in the store by people and other programs.
+// HTML's characters are not escaped. Top-level fields tagged `json:"-"` are stored under their Go
+// name with a dash in front.
 //
-// Samples are values of types in T that have encoding methods of their own: see the package comment.
+// Samples are values of types in T that have encoding methods of their own: see the package
+// comment.
 //
-// Marshal refuses what JSON cannot hold: a string that is not UTF-8, a number that is not finite, a year beyond
-// 9999, and a time whose zone is not whole minutes from UTC, as most were before 1900 (use its UTC method). A
-// [json.RawMessage] keeps its JSON value: white space between tokens goes, and nil reads back as null.
+// Marshal refuses what JSON cannot hold: a string that is not UTF-8, a number that is not finite, a
+// year beyond 9999, and a time whose zone is not whole minutes from UTC, as most were before 1900
+// (use its UTC method). A [json.RawMessage] keeps its JSON value: white space between tokens goes,
+// and nil reads back as null.
 func JSON[T any](samples ...any) Codec[T] { return newPlain[T](jsonDialect, samples) }
 
 var jsonDialect = &dialect{
@@ -39,7 +42,7 @@ var jsonDialect = &dialect{
 func jsonField(f reflect.StructField, top bool) (name string, inline bool, err error) {
 	if hiddenInJSON(f) {
 		if !top {
-			return "", false, errors.New(`json:"-" hides the field; only fields at a payload's top level are stored nevertheless`)
+			return "", false, errHidden
 		}
 		return storedName(f), false, nil
 	}
@@ -58,13 +61,16 @@ func jsonField(f reflect.StructField, top bool) (name string, inline bool, err e
 	return name, false, nil
 }
 
+var errHidden = errors.New(`json:"-" hides the field, and it is not at the payload's top level`)
+
 func hiddenInJSON(f reflect.StructField) bool { return f.Tag.Get("json") == "-" }
 
 // storedName is a name that no field without a tag can have.
 func storedName(f reflect.StructField) string { return "-" + f.Name }
 
-// hideNothing sets p.stored to a pointer to a struct type that differs from the plan's only in the tags of its hidden
-// fields. Go converts pointers between the two without copying. Without hidden fields it stays nil.
+// hideNothing sets p.stored to a pointer to a struct type that differs from the plan's only in the
+// tags of its hidden fields. Go converts pointers between the two without copying. Without hidden
+// fields it stays nil.
 func hideNothing(p *plan) (err error) {
 	if p.form != structure {
 		return nil
@@ -84,7 +90,8 @@ func hideNothing(p *plan) (err error) {
 	}
 	defer func() {
 		if recover() != nil { // StructOf cannot carry every embedded type
-			err = below(typeName(p.typ), errors.New("it embeds a type with methods beside a hidden field"))
+			err = errors.New("a type with methods is embedded beside a hidden field")
+			err = below(typeName(p.typ), err)
 		}
 	}()
 	p.stored = reflect.PointerTo(reflect.StructOf(fields))
@@ -118,8 +125,8 @@ func decodeJSON(p *plan, data []byte, v any) error {
 	return nil
 }
 
-// jsonError says what is wrong. It leaves out what encoding/json, or a method of the payload's own, quotes of the
-// payload.
+// jsonError says what is wrong. It leaves out what encoding/json, or a method of the payload's own,
+// quotes of the payload.
 func jsonError(err error) error {
 	var syntax *json.SyntaxError
 	var mismatch *json.UnmarshalTypeError
@@ -129,14 +136,17 @@ func jsonError(err error) error {
 		return &opaqueError{fmt.Sprintf("invalid JSON at byte %d", syntax.Offset), err}
 	case errors.As(err, &mismatch):
 		kind, _, _ := strings.Cut(mismatch.Value, " ")
-		return &opaqueError{fmt.Sprintf("field %q is a %s and cannot hold this JSON %s", mismatch.Field, mismatch.Type, kind), err}
+		text := fmt.Sprintf("field %q is a %s and cannot hold this JSON %s",
+			mismatch.Field, mismatch.Type, kind)
+		return &opaqueError{text, err}
 	case errors.As(err, &unsupported):
 		return &opaqueError{"a value that JSON cannot hold, such as NaN or a cycle", err}
 	}
 	return &opaqueError{"a type's own JSON methods refused a value", err}
 }
 
-// jsonCheck returns the check for what encoding/json would write with a loss, or could not read back.
+// jsonCheck returns the check for what encoding/json would write with a loss, or could not read
+// back.
 func jsonCheck(t reflect.Type) scalarCheck {
 	switch {
 	case t == timeType:
@@ -160,7 +170,7 @@ func checkUTF8(v reflect.Value) error {
 
 func checkZone(v reflect.Value) error {
 	if _, offset := v.Interface().(time.Time).Zone(); offset%60 != 0 {
-		return errors.New("JSON cannot hold a time whose zone is not whole minutes from UTC; use its UTC method")
+		return errors.New("JSON cannot hold a zone that is not whole minutes from UTC: use UTC")
 	}
 	return nil
 }

@@ -11,9 +11,10 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// vmihailenco/msgpack allocates the lengths that bytes declare, recurses as deep as they nest, and cuts integers to the
-// size of their field. So bytes are measured before it decodes them: they must be one value, of the plan's shape, no
-// deeper than maxDepth, within decodeMemory. Marshal measures, too, where its bytes could be over a limit.
+// vmihailenco/msgpack allocates the lengths that bytes declare, recurses as deep as they nest, and
+// cuts integers to the size of their field. So bytes are measured before it decodes them: they must
+// be one value, of the plan's shape, no deeper than maxDepth, within decodeMemory. Marshal
+// measures, too, where its bytes could be over a limit.
 
 // decodeMemory is the memory that so many bytes may take to decode, in bytes.
 func decodeMemory(n int) int { return 32<<20 + 8*n }
@@ -76,7 +77,8 @@ func (m *measurer) value(p *plan, depth int) (err error) {
 	return m.takeBytes(before - len(m.data))
 }
 
-// accepts reports whether a value that data begins with, and that is not null, has the plan's shape.
+// accepts reports whether a value that data begins with, and that is not null, has the plan's
+// shape.
 func (p *plan) accepts(kind msgp.Type, data []byte) bool {
 	switch p.form {
 	case opaque:
@@ -161,7 +163,8 @@ func (m *measurer) takeBytes(n int) error {
 	return nil
 }
 
-// appendSorted appends the first value of data, with the entries of each map in it in the order of their keys' bytes.
+// appendSorted appends the first value of data, with the entries of each map in it in the order of
+// their keys' bytes.
 func appendSorted(out, data []byte) (sorted, rest []byte, err error) {
 	kind := msgp.NextType(data)
 	if kind != msgp.ArrayType && kind != msgp.MapType {

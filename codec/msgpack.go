@@ -11,11 +11,12 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// Msgpack returns the codec that writes MessagePack: smaller and faster than JSON. It carries any string and any
-// [json.RawMessage] byte for byte. Fields are stored under their Go name or the name in a msgpack tag; json tags do
-// not count.
+// Msgpack returns the codec that writes MessagePack: smaller and faster than JSON. It carries any
+// string and any [json.RawMessage] byte for byte. Fields are stored under their Go name or the name
+// in a msgpack tag; json tags do not count.
 //
-// Samples are values of types in T that have encoding methods of their own: see the package comment.
+// Samples are values of types in T that have encoding methods of their own: see the package
+// comment.
 func Msgpack[T any](samples ...any) Codec[T] { return newPlain[T](msgpackDialect, samples) }
 
 var msgpackDialect = &dialect{
@@ -23,7 +24,8 @@ var msgpackDialect = &dialect{
 	methods: [][2]reflect.Type{
 		{reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.CustomDecoder]()},
 		{reflect.TypeFor[msgpack.Marshaler](), reflect.TypeFor[msgpack.Unmarshaler]()},
-		{reflect.TypeFor[encoding.BinaryMarshaler](), reflect.TypeFor[encoding.BinaryUnmarshaler]()},
+		{reflect.TypeFor[encoding.BinaryMarshaler](),
+			reflect.TypeFor[encoding.BinaryUnmarshaler]()},
 		{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()},
 	},
 	field:  msgpackField,
@@ -83,8 +85,8 @@ func decodeMsgpack(p *plan, data []byte, v any) error {
 	return msgpackError(msgpack.Unmarshal(data, v))
 }
 
-// msgpackError says what is wrong. It leaves out what a method of the payload's own may quote of the payload; the
-// library's errors name only types and codes.
+// msgpackError says what is wrong. It leaves out what a method of the payload's own may quote of
+// the payload; the library's errors name only types and codes.
 func msgpackError(err error) error {
 	if err == nil || strings.HasPrefix(err.Error(), "msgpack: ") {
 		return err

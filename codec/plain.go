@@ -18,10 +18,11 @@ type plain[T any] struct {
 // dialect is how [JSON] and [Msgpack] differ.
 type dialect struct {
 	name string
-	// methods are pairs of interfaces, to encode and to decode, in the order in which the format prefers them.
+	// methods are pairs of interfaces, to encode and to decode, in the order in which the format
+	// prefers them.
 	methods [][2]reflect.Type
-	// field returns the name that a field is written with, and whether the fields of an embedded struct are written in
-	// its place; or why the field would be lost.
+	// field returns the name that a field is written with, and whether the fields of an embedded
+	// struct are written in its place; or why the field would be lost.
 	field func(f reflect.StructField, top bool) (name string, inline bool, err error)
 	// check returns the check that values of a scalar type need before they are encoded, or nil.
 	check func(reflect.Type) scalarCheck

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// plan is what a codec knows about a type: how its values are written, and what decoding them costs.
+// plan is what a codec knows about a type: how its values are written, and what decoding them
+// costs.
 type plan struct {
 	typ    reflect.Type
 	form   form
@@ -19,8 +20,8 @@ type plan struct {
 	byName map[string]*plan // of a structure: the fields that a decoder accepts
 	verify scalarCheck      // of a scalar, or nil
 
-	// watched says that values have to be checked before they are encoded: there is a scalar with a check in them, or
-	// they may contain themselves.
+	// watched says that values have to be checked before they are encoded: there is a scalar with a
+	// check in them, or they may contain themselves.
 	watched bool
 
 	// Of the root of a plan only.
@@ -70,7 +71,8 @@ type planner struct {
 	root  *plan
 }
 
-// place is a type where it stands: values in maps have no address, so methods of pointers are not called on them.
+// place is a type where it stands: values in maps have no address, so methods of pointers are not
+// called on them.
 type place struct {
 	reflect.Type
 	addressable bool
@@ -134,7 +136,8 @@ func (p *planner) fill(made *plan, at place, path string) (err error) {
 	case pointer:
 		made.elem, err = p.part(made, place{t.Elem(), true}, path)
 	case list:
-		made.elem, err = p.part(made, place{t.Elem(), at.addressable || t.Kind() == reflect.Slice}, path+"[]")
+		elem := place{t.Elem(), at.addressable || t.Kind() == reflect.Slice}
+		made.elem, err = p.part(made, elem, path+"[]")
 	case mapping:
 		p.root.hasMap = true
 		if made.key, err = p.part(made, place{t.Key(), false}, path+"[key]"); err == nil {
@@ -160,7 +163,8 @@ func (p *planner) formOf(at place) (form, error) {
 	case isScalar(kind), p.isBytes(t):
 		return scalar, nil
 	case kind == reflect.Interface:
-		return 0, errors.New("an interface does not say which type to decode: use a concrete type or json.RawMessage")
+		return 0, errors.New("an interface does not name the type to decode: " +
+			"use a concrete type or json.RawMessage")
 	case kind == reflect.Pointer:
 		return pointer, checkPointer(t)
 	case kind == reflect.Slice, kind == reflect.Array:
@@ -180,7 +184,8 @@ func isScalar(k reflect.Kind) bool {
 
 // isBytes reports whether a type is a slice or array of plain bytes.
 func (d *dialect) isBytes(t reflect.Type) bool {
-	return (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && t.Elem().Kind() == reflect.Uint8 && !d.hasMethods(t.Elem())
+	isList := t.Kind() == reflect.Slice || t.Kind() == reflect.Array
+	return isList && t.Elem().Kind() == reflect.Uint8 && !d.hasMethods(t.Elem())
 }
 
 // checkPointer refuses a pointer to a type that has a nil of its own: both are written as one null.
@@ -193,10 +198,11 @@ func checkPointer(t reflect.Type) error {
 }
 
 func (d *dialect) checkKey(key reflect.Type) error {
-	if k := key.Kind(); k != reflect.String && (k < reflect.Int || k > reflect.Uint64) || d.hasMethods(key) {
-		return fmt.Errorf("a map's keys must be strings or integers without encoding methods, not %s", key)
+	k := key.Kind()
+	if (k == reflect.String || k >= reflect.Int && k <= reflect.Uint64) && !d.hasMethods(key) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("a map's keys must be strings or integers without methods, not %s", key)
 }
 
 // fillStruct adds the fields of a struct, which is made's type or embedded in it at index.
@@ -211,13 +217,14 @@ func (p *planner) fillStruct(made *plan, at place, index []int, path string) err
 	return nil
 }
 
-func (p *planner) fillField(made *plan, f reflect.StructField, addressable bool, path string) error {
+func (p *planner) fillField(
+	made *plan, f reflect.StructField, addressable bool, path string) error {
 	name, inline, err := p.field(f, made == p.root && len(f.Index) == 1)
 	switch {
 	case !f.IsExported():
 		err = errors.New("the field is not exported")
 	case f.Anonymous && f.Type.Kind() == reflect.Pointer:
-		err = errors.New("an embedded pointer that is nil would not stay nil: give the field a name")
+		err = errors.New("a nil embedded pointer would not stay nil: give the field a name")
 	case err == nil && made.byName[name] != nil:
 		err = fmt.Errorf("another field is called %q too", name)
 	}
@@ -238,31 +245,37 @@ func (p *planner) fillField(made *plan, f reflect.StructField, addressable bool,
 }
 
 // errOmitted refuses an option that leaves out values that are not zero.
-var errOmitted = errors.New("its type decides what is left out as empty, and could leave out more than the zero value: remove the omit option")
+var errOmitted = errors.New("its IsZero method could leave out more than the zero value: " +
+	"remove the omit option")
 
-// saysIsZero reports whether a type has an IsZero method of its own, which omit options call. That of a time is known.
+// saysIsZero reports whether a type has an IsZero method of its own, which omit options call. That
+// of a time is known.
 func saysIsZero(t reflect.Type) bool {
 	isZero := reflect.TypeFor[interface{ IsZero() bool }]()
 	return t != timeType && (t.Implements(isZero) || reflect.PointerTo(t).Implements(isZero))
 }
 
-// byMethods reports whether values of a type are written by methods of its own there, or why they would be lost.
+// byMethods reports whether values of a type are written by methods of its own there, or why they
+// would be lost.
 func (d *dialect) byMethods(at place) (bool, error) {
 	t := at.Type
 	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
 		return false, nil
 	}
 	first := func(side int) int {
-		return slices.IndexFunc(d.methods, func(pair [2]reflect.Type) bool { return implements(t, pair[side]) })
+		return slices.IndexFunc(d.methods, func(pair [2]reflect.Type) bool {
+			return implements(t, pair[side])
+		})
 	}
 	encodes, decodes := first(0), first(1)
 	switch {
 	case encodes != decodes:
-		return true, errors.New("the type has methods to encode it, but none to decode that, or the reverse")
+		return true, errors.New("its methods to encode and to decode do not belong together")
 	case encodes < 0:
 		return false, nil
 	case !at.addressable && !t.Implements(d.methods[encodes][0]):
-		return true, fmt.Errorf("values in a map have no address for the methods of a pointer: use *%s", typeName(t))
+		return true, fmt.Errorf("its encoding method needs a pointer, and a map has none: use *%s",
+			typeName(t))
 	}
 	return true, nil
 }

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// prover makes values up and carries them through a codec. A plan proves plain types. Values prove types with encoding
-// methods of their own; they also show that the format's library treats plain types as the plan says.
+// prover makes values up and carries them through a codec. A plan proves plain types. Values prove
+// types with encoding methods of their own; they also show that the format's library treats plain
+// types as the plan says.
 type prover struct {
 	*dialect
 	samples map[reflect.Type][]reflect.Value // values of types with methods
@@ -27,14 +28,17 @@ const seeds = 12
 // standard are samples of types whose fields are not exported, and whose methods lose nothing.
 var standard = []any{
 	*big.NewInt(-1), *new(big.Int).Lsh(big.NewInt(3), 100), *big.NewRat(-1, 3), *big.NewRat(7, 1),
-	netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1%eth0"), netip.MustParseAddr("::ffff:192.0.2.1"),
+	netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1%eth0"),
+	netip.MustParseAddr("::ffff:192.0.2.1"),
 	netip.MustParseAddrPort("192.0.2.1:80"), netip.MustParseAddrPort("[2001:db8::1%eth0]:443"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/32"),
 }
 
-// prove returns the path of the first part of a type that does not come back equal, or that no value proves.
+// prove returns the path of the first part of a type that does not come back equal, or that no
+// value proves.
 func (d *dialect) prove(p *plan, samples []any) error {
-	m := prover{dialect: d, samples: map[reflect.Type][]reflect.Value{}, under: map[reflect.Type]bool{}}
+	m := prover{dialect: d}
+	m.samples, m.under = map[reflect.Type][]reflect.Value{}, map[reflect.Type]bool{}
 	for _, sample := range append(samples, standard...) {
 		if v := reflect.ValueOf(sample); v.IsValid() {
 			m.samples[v.Type()] = append(m.samples[v.Type()], v)
@@ -42,7 +46,8 @@ func (d *dialect) prove(p *plan, samples []any) error {
 	}
 	for _, method := range p.methods {
 		if err := m.proveMethods(method.typ); err != nil {
-			return fmt.Errorf("%w; give the codec samples of %s, as your program uses it", below(method.path, err), method.typ)
+			return fmt.Errorf("%w; give the codec samples of %s, as your program uses it",
+				below(method.path, err), method.typ)
 		}
 	}
 	if _, err := d.carry(p, reflect.New(p.typ).Interface()); lossy(err) {
@@ -64,10 +69,11 @@ func lossy(err error) bool {
 	return errors.Is(err, errChanged) || errors.Is(err, errUnread) || errors.Is(err, errPanicked)
 }
 
-var errUnproven = errors.New("the type has encoding methods of its own, and no value to prove them could be made up")
+var errUnproven = errors.New("no value could be made up to prove the type's encoding methods")
 
-// proveMethods carries samples of a type with methods, or values that it makes up. The methods may refuse to write a
-// value, but each value that they write must come back equal, and among these must be one that is not zero.
+// proveMethods carries samples of a type with methods, or values that it makes up. The methods may
+// refuse to write a value, but each value that they write must come back equal, and among these
+// must be one that is not zero.
 func (m *prover) proveMethods(t reflect.Type) error {
 	p, err := newPlan(t, m.dialect)
 	if err != nil {
@@ -96,7 +102,8 @@ func (m *prover) proveMethods(t reflect.Type) error {
 	return nil
 }
 
-// makeUp returns values of a type, by its kind. There are none if it has fields that are not exported.
+// makeUp returns values of a type, by its kind. There are none if it has fields that are not
+// exported.
 func (m *prover) makeUp(t reflect.Type) (values []reflect.Value) {
 	for m.seed = range seeds {
 		m.n, m.partial = 0, false
@@ -114,9 +121,10 @@ var (
 	times = []time.Time{time.Unix(1e9, 123456789).UTC(), {}, time.Unix(-2.5e9, 1).UTC(),
 		time.Date(2026, 7, 1, 0, 0, 0, 999, time.FixedZone("", -3*3600-1800))}
 	rawJSON = []string{`{"n":1.50}`, `"ü \u0000"`, `[1,2.5e300,null]`, "0", "null"}
-	texts   = []string{"a", "A b", "ü \"\\<&>\u2028\ufffd", "1", " ", "true", "", "null", "\x00\n", "-0.50"}
-	ints    = []int64{1, 2, 3, 0, -1, 100, math.MaxInt64, math.MinInt64}
-	floats  = []float64{1, 0.1, -2.5, 1.0 / 3, 3e38, 0, 1e-40}
+	texts   = []string{"a", "A b", "ü \"\\<&>\u2028\ufffd", "1", " ", "true", "", "null", "\x00\n",
+		"-0.50"}
+	ints   = []int64{1, 2, 3, 0, -1, 100, math.MaxInt64, math.MinInt64}
+	floats = []float64{1, 0.1, -2.5, 1.0 / 3, 3e38, 0, 1e-40}
 )
 
 func pick[E any](from []E, i int) E { return from[i%len(from)] }

@@ -11,39 +11,43 @@ import (
 	"fmt"
 )
 
-// Sealed returns a codec that encrypts and authenticates what inner writes. Whoever reads the storage learns nothing
-// of a payload but its size. Whoever writes to it can neither make up a payload nor move one to another store, mailbox
-// or request, nor take a question for an answer. To compress as well, seal the compressed bytes: Sealed(Zstd(inner)).
-// The codec's name is "sealed." and inner's.
+// Sealed returns a codec that encrypts and authenticates what inner writes. Whoever reads the
+// storage learns nothing of a payload but its size. Whoever writes to it can neither make up a
+// payload nor move one to another store, mailbox or request, nor take a question for an answer. To
+// compress as well, seal the compressed bytes: Sealed(Zstd(inner)). The codec's name is "sealed."
+// and inner's.
 //
 // # What stays in the clear
 //
-// Mailboxes, ids, statuses, attempts, times, error texts, headers, sizes and ids of keys stay in the clear, and nothing
-// authenticates them. Whoever writes to the storage can still delete requests, change their status, or put back what
-// was stored for the same request before.
+// Mailboxes, ids, statuses, attempts, times, error texts, headers, sizes and ids of keys stay in
+// the clear, and nothing authenticates them. Whoever writes to the storage can still delete
+// requests, change their status, or put back what was stored for the same request before.
 //
-// A store that also reads a codec that is not sealed takes plain text from anyone who writes to the storage. So let
-// pending.AlsoReads name such a codec only while a store is being changed to a sealed one.
+// A store that also reads a codec that is not sealed takes plain text from anyone who writes to the
+// storage. So let pending.AlsoReads name such a codec only while a store is being changed to a
+// sealed one.
 //
 // # Change of keys
 //
-// Each payload names the key that sealed it. To change keys, first let every node know the new key, then let every
-// node seal with it, and after the longest life of a request remove the old one. A payload whose key is unknown cannot
-// be decoded, and the error names the key; its request can still be failed. There is no fallback to plain text.
+// Each payload names the key that sealed it. To change keys, first let every node know the new key,
+// then let every node seal with it, and after the longest life of a request remove the old one. A
+// payload whose key is unknown cannot be decoded, and the error names the key; its request can
+// still be failed. There is no fallback to plain text.
 //
 // # How
 //
-// HKDF-SHA256 derives two keys from the keyring's key and the payload's [Context]: one for AES-256-GCM and one for
-// HMAC-SHA256 of the plain text, whose first 12 bytes are the nonce. So the same payload of the same request always
-// gives the same bytes, which is how a store recognises a repeated report. It tells a reader of the storage only that
-// such a report was repeated. The keys belong to one question or answer, so equal payloads of two requests differ, and
-// two different payloads share a key and a nonce only by chance, after about 2^48 answers to one request.
+// HKDF-SHA256 derives two keys from the keyring's key and the payload's [Context]: one for
+// AES-256-GCM and one for HMAC-SHA256 of the plain text, whose first 12 bytes are the nonce. So the
+// same payload of the same request always gives the same bytes, which is how a store recognises a
+// repeated report. It tells a reader of the storage only that such a report was repeated. The keys
+// belong to one question or answer, so equal payloads of two requests differ, and two different
+// payloads share a key and a nonce only by chance, after about 2^48 answers to one request.
 func Sealed[T any](inner Codec[T], keys Keyring) Codec[T] {
 	return &sealedCodec[T]{inner: inner, keys: keys}
 }
 
-// Keyring has the keys of [Sealed], by id. It is asked at each Marshal and Unmarshal, concurrently, so it should answer
-// from memory. An error of it fails the operation.
+// Keyring has the keys of [Sealed], by id. It is asked at each Marshal and Unmarshal, concurrently,
+// so it should answer from memory. An error of it fails the operation.
 //
 // An id is 1 to 64 bytes and is stored in the clear. A key is at least 32 random bytes.
 type Keyring interface {
@@ -141,8 +145,8 @@ func (*sealedCodec[T]) Marshal(T) ([]byte, error) { return nil, errNoContext }
 // Unmarshal returns an error: see [ContextCodec].
 func (*sealedCodec[T]) Unmarshal([]byte) (v T, err error) { return v, errNoContext }
 
-// A sealed payload is: sealedVersion, the length of the key's id, the id, a nonce, and what AES-GCM makes of the inner
-// encoding, with all that comes before the nonce as additional data.
+// A sealed payload is: sealedVersion, the length of the key's id, the id, a nonce, and what AES-GCM
+// makes of the inner encoding, with all that comes before the nonce as additional data.
 const (
 	sealedVersion = 1
 	nonceSize     = 12
@@ -201,7 +205,9 @@ func (c *sealedCodec[T]) sealer(context Context, id string, key []byte) (s seale
 		return s, err
 	}
 	info := "pendingq sealed payload 1"
-	for _, part := range []string{c.inner.Name(), context.Store, context.Mailbox, context.ID, string(context.Part)} {
+	bound := []string{
+		c.inner.Name(), context.Store, context.Mailbox, context.ID, string(context.Part)}
+	for _, part := range bound {
 		info += string(binary.BigEndian.AppendUint32(nil, uint32(len(part)))) + part
 	}
 	keys, err := hkdf.Key(sha256.New, key, nil, info, 64)

@@ -21,9 +21,13 @@ func randomBytes(n int) []byte {
 }
 
 var (
-	testKeys = codec.Keys{Sealing: "2026-11", ByID: map[string][]byte{"2026-11": bytes.Repeat([]byte("k"), 32)}}
+	testKeys = oneKey("2026-11", bytes.Repeat([]byte("k"), 32))
 	here     = codec.Context{Store: "update", Mailbox: "device-7", ID: "id-1", Part: codec.Question}
 )
+
+func oneKey(id string, key []byte) codec.Keys {
+	return codec.Keys{Sealing: id, ByID: map[string][]byte{id: key}}
+}
 
 func sealed[T any](inner codec.Codec[T], keys codec.Keyring) codec.ContextCodec[T] {
 	return codec.Sealed(inner, keys).(codec.ContextCodec[T])
@@ -73,7 +77,7 @@ func TestASealedPayloadOpensOnlyWhereItBelongs(t *testing.T) {
 	if _, err := sealed(codec.Msgpack[string](), testKeys).UnmarshalFor(here, encoded); err == nil {
 		t.Error("another inner codec opened it")
 	}
-	otherKey := codec.Keys{Sealing: "2026-11", ByID: map[string][]byte{"2026-11": bytes.Repeat([]byte("x"), 32)}}
+	otherKey := oneKey("2026-11", bytes.Repeat([]byte("x"), 32))
 	if _, err := sealed(codec.JSON[string](), otherKey).UnmarshalFor(here, encoded); err == nil {
 		t.Error("another key of the same name opened it")
 	}
@@ -104,7 +108,7 @@ func TestAChangedByteIsNeverAnotherValue(t *testing.T) {
 
 func TestAnUnknownKeyIsNamed(t *testing.T) {
 	encoded, _ := sealed(codec.JSON[string](), testKeys).MarshalFor(here, "reboot")
-	newer := codec.Keys{Sealing: "2027-01", ByID: map[string][]byte{"2027-01": randomBytes(32)}}
+	newer := oneKey("2027-01", randomBytes(32))
 	_, err := sealed(codec.JSON[string](), newer).UnmarshalFor(here, encoded)
 	if !errors.Is(err, codec.ErrUnknownKey) || !strings.Contains(err.Error(), `"2026-11"`) {
 		t.Errorf("got %v, want ErrUnknownKey that names 2026-11", err)
@@ -129,7 +133,8 @@ func (k perMailbox) OpeningKey(mailbox, _ string) ([]byte, error) {
 }
 
 func TestAKeyringMayHaveAKeyForEachMailbox(t *testing.T) {
-	c := sealed(codec.JSON[string](), perMailbox{"device-7": strings.Repeat("7", 32), "short": "hunter2"})
+	keys := perMailbox{"device-7": strings.Repeat("7", 32), "short": "hunter2"}
+	c := sealed(codec.JSON[string](), keys)
 	encoded, err := c.MarshalFor(here, "reboot")
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +151,8 @@ func TestAKeyringMayHaveAKeyForEachMailbox(t *testing.T) {
 		t.Errorf("open: got %v, want the keyring's error", err)
 	}
 	there.Mailbox = "short"
-	if _, err := c.MarshalFor(there, "reboot"); err == nil || strings.Contains(err.Error(), "hunter2") {
+	_, err = c.MarshalFor(there, "reboot")
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a short key: got %v, want an error that does not quote it", err)
 	}
 }
@@ -157,9 +163,9 @@ func TestSealedThatCannotWorkIsRefused(t *testing.T) {
 		"no inner codec":       codec.Sealed[int](nil, testKeys),
 		"no keyring":           codec.Sealed(codec.JSON[int](), nil),
 		"no keys":              codec.Sealed(codec.JSON[int](), codec.Keys{}),
-		"an unknown key":       codec.Sealed(codec.JSON[int](), codec.Keys{Sealing: "b", ByID: map[string][]byte{"a": key}}),
-		"a short key":          codec.Sealed(codec.JSON[int](), codec.Keys{Sealing: "a", ByID: map[string][]byte{"a": key[:31]}}),
-		"a key without an id":  codec.Sealed(codec.JSON[int](), codec.Keys{ByID: map[string][]byte{"": key}}),
+		"an unknown key":       codec.Sealed(codec.JSON[int](), codec.Keys{Sealing: "b"}),
+		"a short key":          codec.Sealed(codec.JSON[int](), oneKey("a", key[:31])),
+		"a key without an id":  codec.Sealed(codec.JSON[int](), oneKey("", key)),
 		"Sealed around Sealed": codec.Sealed(codec.Sealed(codec.JSON[int](), testKeys), testKeys),
 	} {
 		if codec.Check(c) == nil {
@@ -178,8 +184,8 @@ func TestSealedThatCannotWorkIsRefused(t *testing.T) {
 	}
 }
 
-// raw is a codec whose payloads are their own encoding, under the name of another codec: what it seals, that codec
-// opens.
+// raw is a codec whose payloads are their own encoding, under the name of another codec: what it
+// seals, that codec opens.
 type raw struct{ name string }
 
 func (r raw) Name() string                        { return r.name }
@@ -204,7 +210,10 @@ func TestABombInSealedFailsInLittleMemory(t *testing.T) {
 }
 
 func ExampleSealed() {
-	keys := codec.Keys{Sealing: "2026-11", ByID: map[string][]byte{"2026-11": []byte("32 random bytes, from a secret..")}}
+	keys := codec.Keys{
+		Sealing: "2026-11",
+		ByID:    map[string][]byte{"2026-11": []byte("32 random bytes, from a secret..")},
+	}
 	c := codec.Sealed(codec.Zstd(codec.JSON[Job](), nil), keys)
 	fmt.Println(c.Name(), codec.Check(c))
 	// Output: sealed.zstd.json <nil>

@@ -28,7 +28,8 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// typeTest shows for one payload type and one codec that New refuses it, or that its values come back equal.
+// typeTest shows for one payload type and one codec that New refuses it, or that its values come
+// back equal.
 type typeTest struct {
 	name string
 	run  func(t *testing.T)
@@ -59,8 +60,9 @@ func withSamples[T any](codecs string, samples []any, values ...T) []typeTest {
 func refused[T any](codecs, path string) []typeTest {
 	return each(codecs, nil, func(t *testing.T, c codec.Codec[T]) {
 		_, err := newStore(c)
-		if !errors.Is(err, pending.ErrInvalid) || !strings.Contains(err.Error(), " "+typeName[T]()+path+": ") {
-			t.Errorf("got %v, want ErrInvalid for %s", err, typeName[T]()+path)
+		path := typeName[T]() + path
+		if !errors.Is(err, pending.ErrInvalid) || !strings.Contains(err.Error(), " "+path+": ") {
+			t.Errorf("got %v, want ErrInvalid for %s", err, path)
 		}
 		var zero T
 		if _, err := c.Marshal(zero); err == nil {
@@ -72,15 +74,15 @@ func refused[T any](codecs, path string) []typeTest {
 	})
 }
 
-func each[T any](codecs string, samples []any, run func(t *testing.T, c codec.Codec[T])) (tests []typeTest) {
+func each[T any](codecs string, samples []any, run func(*testing.T, codec.Codec[T])) []typeTest {
+	var tests []typeTest
 	for name := range strings.FieldsSeq(codecs) {
-		tests = append(tests, typeTest{name + "/" + reflect.TypeFor[T]().String(), func(t *testing.T) {
-			c := codec.JSON[T](samples...)
-			if name == "msgpack" {
-				c = codec.Msgpack[T](samples...)
-			}
-			run(t, c)
-		}})
+		c := codec.JSON[T](samples...)
+		if name == "msgpack" {
+			c = codec.Msgpack[T](samples...)
+		}
+		name += "/" + reflect.TypeFor[T]().String()
+		tests = append(tests, typeTest{name, func(t *testing.T) { run(t, c) }})
 	}
 	return tests
 }
@@ -93,8 +95,8 @@ func typeName[T any]() string {
 }
 
 func newStore[T any](c codec.Codec[T]) (*pending.PendingStore[T], error) {
-	return pending.New(memory.New(), c, pending.Policy{
-		Name: "types", PendingTimeout: time.Minute, RunningTimeout: time.Minute, Retention: time.Minute})
+	return pending.New(memory.New(), c, pending.Policy{Name: "types",
+		PendingTimeout: time.Minute, RunningTimeout: time.Minute, Retention: time.Minute})
 }
 
 // throughStore carries a value through Create, PopPending, Complete and Get.
@@ -135,6 +137,10 @@ var (
 		cmp.Comparer(func(a, b big.Rat) bool { return a.Cmp(&b) == 0 }),
 	}
 )
+
+func lastOfYear(year int) time.Time {
+	return time.Date(year, 12, 31, 23, 59, 59, 999999999, time.UTC)
+}
 
 func ptr[T any](v T) *T { return &v }
 
@@ -193,8 +199,8 @@ var typeTests = slicesOf(
 	carried("msgpack", "\xff"),
 
 	// Times.
-	carried(inBoth, time.Time{}, newYork, time.Unix(0, 1), time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC)),
-	carried("msgpack", berlin1890, time.Date(-9999, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC)),
+	carried(inBoth, newYork, time.Unix(0, 1), lastOfYear(9999)),
+	carried("msgpack", berlin1890, lastOfYear(-9999), lastOfYear(12345)),
 	carried(inBoth, map[string]time.Time{"a": newYork}),
 	carried(inBoth, []*time.Time{&newYork, nil, {}}),
 	carried(inBoth, struct {
@@ -319,9 +325,10 @@ func TestARefusalSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// A type with methods is checked at each Marshal: what made-up values did not show is an error, not a loss.
+// A type with methods is checked at each Marshal: what made-up values did not show is an error, not
+// a loss.
 func TestAValueThatWouldBeLostIsNotWritten(t *testing.T) {
-	for _, c := range []codec.Codec[neverNine]{codec.JSON[neverNine](), codec.Msgpack[neverNine]()} {
+	for _, c := range both[neverNine]() {
 		if err := codec.Check(c); err != nil {
 			t.Fatal(err)
 		}
@@ -337,8 +344,8 @@ func TestAValueThatWouldBeLostIsNotWritten(t *testing.T) {
 func TestJSONRefusesATimeThatItWouldShift(t *testing.T) {
 	type history struct{ Born []time.Time }
 	_, err := codec.JSON[history]().Marshal(history{[]time.Time{berlin1890}})
-	if err == nil || !strings.HasPrefix(err.Error(), "history.Born[]: ") || !strings.Contains(err.Error(), "UTC") {
-		t.Errorf("got %v, want an error that names history.Born[] and UTC", err)
+	if err == nil || !strings.HasPrefix(err.Error(), "history.Born[]: JSON cannot hold a zone") {
+		t.Errorf("got %v, want an error that names history.Born[] and the zone", err)
 	}
 	throughStore(t, must(newStore(codec.JSON[history]())), history{[]time.Time{berlin1890.UTC()}})
 }
@@ -475,8 +482,13 @@ func (l *lower) UnmarshalText(text []byte) error { *l = lower(text); return nil 
 
 type rounded float64
 
-func (r rounded) MarshalText() ([]byte, error)     { return fmt.Appendf(nil, "%.1f", float64(r)), nil }
-func (r *rounded) UnmarshalText(text []byte) error { _, err := fmt.Sscan(string(text), r); return err }
+func (r rounded) MarshalText() ([]byte, error) {
+	return fmt.Appendf(nil, "%.1f", float64(r)), nil
+}
+func (r *rounded) UnmarshalText(text []byte) error {
+	_, err := fmt.Sscan(string(text), (*float64)(r))
+	return err
+}
 
 // halfByte can be written as text, but not be read.
 type halfByte uint8

@@ -62,7 +62,8 @@ type pathError struct {
 func (e *pathError) Error() string { return e.path + ": " + e.err.Error() }
 func (e *pathError) Unwrap() error { return e.err }
 
-// below puts a step in front of an error's path. An error that comes from deep in a value names only the outer steps.
+// below puts a step in front of an error's path. An error that comes from deep in a value names
+// only the outer steps.
 func below(step string, err error) error {
 	inner, ok := err.(*pathError)
 	switch {
@@ -76,8 +77,8 @@ func below(step string, err error) error {
 
 var errChanged = errors.New("a value does not come back equal")
 
-// difference returns [errChanged] with the path of the first part in which two values of one type differ, or nil. It
-// lets pass what the package comment allows to differ.
+// difference returns [errChanged] with the path of the first part in which two values of one type
+// differ, or nil. It lets pass what the package comment allows to differ.
 func difference(a, b reflect.Value, depth int) error {
 	if depth > maxDepth {
 		return errTooDeep
@@ -106,7 +107,7 @@ func difference(a, b reflect.Value, depth int) error {
 	case reflect.Struct:
 		for i := range a.NumField() {
 			err := difference(a.Field(i), b.Field(i), depth+1)
-			if f := a.Type().Field(i); err != nil && f.IsExported() { // a path names only what its reader sees
+			if f := a.Type().Field(i); err != nil && f.IsExported() { // a path names only these
 				err = below("."+f.Name, err)
 			}
 			if err != nil {
@@ -157,8 +158,8 @@ func sameJSON(a, b []byte) bool {
 	return compact(a) == compact(b)
 }
 
-// equalByMethod compares two values by an Equal or Cmp method of their type, as times and big numbers have. known is
-// false where there is none that can be called.
+// equalByMethod compares two values by an Equal or Cmp method of their type, as times and big
+// numbers have. known is false where there is none that can be called.
 func equalByMethod(a, b reflect.Value) (equal, known bool) {
 	if !a.CanInterface() || a.Type().Name() == "" || a.Kind() == reflect.Interface {
 		return false, false
@@ -166,7 +167,8 @@ func equalByMethod(a, b reflect.Value) (equal, known bool) {
 	receiver, argument := reflect.New(a.Type()), reflect.New(b.Type())
 	receiver.Elem().Set(a)
 	argument.Elem().Set(b)
-	for _, method := range []reflect.Value{receiver.MethodByName("Equal"), receiver.MethodByName("Cmp")} {
+	methods := []reflect.Value{receiver.MethodByName("Equal"), receiver.MethodByName("Cmp")}
+	for _, method := range methods {
 		if !method.IsValid() || method.Type().NumIn() != 1 || method.Type().NumOut() != 1 {
 			continue
 		}

@@ -15,9 +15,9 @@ var ErrTooLarge = errors.New("payload is too large")
 type ZstdOptions struct {
 	// MinSize is the size from which an encoding is compressed, in bytes. Default: 1 KiB.
 	MinSize int
-	// MaxSize is the largest encoding that Marshal compresses and Unmarshal expands, in bytes; a larger one is
-	// ErrTooLarge. It bounds the memory that hostile bytes can take. Default: 16 MiB, as Policy.MaxPayload, which
-	// limits the compressed size.
+	// MaxSize is the largest encoding that Marshal compresses and Unmarshal expands, in bytes; a
+	// larger one is ErrTooLarge. It bounds the memory that hostile bytes can take. Default: 16 MiB,
+	// as Policy.MaxPayload, which limits the compressed size.
 	MaxSize int
 }
 
@@ -32,11 +32,12 @@ const (
 	compressed = 1
 )
 
-// Zstd returns a codec that compresses what inner writes, with Zstandard. An encoding that is small, or does not get
-// smaller, is stored as it is, after one byte. The codec's name is "zstd." and inner's. Nil options are the defaults.
+// Zstd returns a codec that compresses what inner writes, with Zstandard. An encoding that is
+// small, or does not get smaller, is stored as it is, after one byte. The codec's name is "zstd."
+// and inner's. Nil options are the defaults.
 //
-// Another version of the compression library may write other bytes for the same payload. A store recognises a repeated
-// report all the same.
+// Another version of the compression library may write other bytes for the same payload. A store
+// recognises a repeated report all the same.
 func Zstd[T any](inner Codec[T], options *ZstdOptions) Codec[T] {
 	c := &zstdCodec[T]{inner: inner, minSize: defaultZstdMinSize, maxSize: defaultZstdMaxSize}
 	if options == nil {
@@ -61,10 +62,11 @@ type zstdCodec[T any] struct {
 	refusal          error
 }
 
-// zstdEncoder is shared, since an encoder takes megabytes. Its options have to stay as they are, so that equal payloads
-// give equal bytes.
+// zstdEncoder is shared, since an encoder takes megabytes. Its options have to stay as they are, so
+// that equal payloads give equal bytes.
 var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithLowerEncoderMem(true))
+	encoder, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithLowerEncoderMem(true))
 	if err != nil {
 		panic(err) // only for options that are wrong
 	}
@@ -81,7 +83,8 @@ func (c *zstdCodec[T]) check() error {
 		return err
 	}
 	if c.minSize < 0 || c.maxSize < 0 {
-		return fmt.Errorf("ZstdOptions: MinSize is %d and MaxSize %d, want no negative size", c.minSize, c.maxSize)
+		return fmt.Errorf("ZstdOptions: MinSize is %d and MaxSize %d, want no negative size",
+			c.minSize, c.maxSize)
 	}
 	return nil
 }
@@ -92,7 +95,8 @@ func checkInner[T any](wrapper string, inner Codec[T]) error {
 		return fmt.Errorf("%s: the codec to wrap is nil", wrapper)
 	}
 	if _, sealed := inner.(ContextCodec[T]); sealed {
-		return fmt.Errorf("%s cannot wrap %s, whose bytes belong to one request: wrap the other way round", wrapper, inner.Name())
+		return fmt.Errorf("%s cannot wrap %s, whose bytes belong to one request: wrap it in Sealed",
+			wrapper, inner.Name())
 	}
 	return Check(inner)
 }
@@ -118,7 +122,8 @@ func (c *zstdCodec[T]) Marshal(v T) ([]byte, error) {
 		return nil, err
 	}
 	if len(encoded) > c.maxSize {
-		return nil, fmt.Errorf("%w: %d bytes, ZstdOptions.MaxSize is %d", ErrTooLarge, len(encoded), c.maxSize)
+		return nil, fmt.Errorf("%w: %d bytes, ZstdOptions.MaxSize is %d",
+			ErrTooLarge, len(encoded), c.maxSize)
 	}
 	if len(encoded) >= c.minSize {
 		out := zstdEncoder().EncodeAll(encoded, []byte{compressed})

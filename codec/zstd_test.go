@@ -38,10 +38,10 @@ func TestZstdCarriesSmallAndLargePayloads(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(plain) < 1<<10 && len(encoded) != len(plain)+1 {
-			t.Errorf("%d bytes were stored as %d, want them as they are, after a byte", len(plain), len(encoded))
+			t.Errorf("%d bytes were stored as %d, want one byte more", len(plain), len(encoded))
 		}
 		if len(plain) >= 1<<10 && len(encoded) > len(plain)/4 {
-			t.Errorf("%d bytes were compressed to %d, want a quarter at most", len(plain), len(encoded))
+			t.Errorf("%d bytes became %d, want at most a quarter", len(plain), len(encoded))
 		}
 		if again, _ := c.Marshal(want); !bytes.Equal(again, encoded) {
 			t.Error("one payload was written in two ways")
@@ -58,7 +58,7 @@ func TestZstdStoresWhatDoesNotShrinkAsItIs(t *testing.T) {
 	c := codec.Zstd(codec.Msgpack[string](), nil)
 	encoded, err := c.Marshal(random)
 	if err != nil || len(encoded) > len(random)+6 {
-		t.Errorf("%d bytes that cannot be compressed were stored as %d (%v)", len(random), len(encoded), err)
+		t.Errorf("%d random bytes were stored as %d (%v)", len(random), len(encoded), err)
 	}
 	if got, err := c.Unmarshal(encoded); err != nil || got != random {
 		t.Errorf("they came back changed (%v)", err)
@@ -133,17 +133,18 @@ func bombs(t *testing.T) map[string][]byte {
 		return w.EncodeAll(data, []byte{1})
 	}
 	const array32, null = 0xdd, 0xc0
-	lies := compress(make([]byte, 1000))
+	small, mebibyte := compress(make([]byte, 1000)), compress(make([]byte, 1<<20))
 	return map[string][]byte{
-		"1 GiB of zeros":              append([]byte{1}, expands(t, 1<<30)...),
-		"1 GiB that its header tells": {1, 0x28, 0xb5, 0x2f, 0xfd, 0xe4, 0, 0, 0, 0x40, 0, 0, 0, 0, 1, 0, 0},
-		"a truncated frame":           lies[:len(lies)-3],
-		"16 MiB of nested arrays":     compress(bytes.Repeat([]byte{0x91}, 16<<20-1)),
+		"1 GiB of zeros": append([]byte{1}, expands(t, 1<<30)...),
+		"1 GiB that its header tells": {1,
+			0x28, 0xb5, 0x2f, 0xfd, 0xe4, 0, 0, 0, 0x40, 0, 0, 0, 0, 1, 0, 0},
+		"a truncated frame":       small[:len(small)-3],
+		"16 MiB of nested arrays": compress(bytes.Repeat([]byte{0x91}, 16<<20-1)),
 		"16 million nulls for structs": compress(inList(append(header(array32, 16e6),
 			bytes.Repeat([]byte{null}, 16e6)...))),
 		"20 million declared elements":  compress(inList(header(array32, 20e6))),
-		"a thousand frames":             append([]byte{1}, bytes.Repeat(compress(make([]byte, 1<<20))[1:], 1000)...),
-		"a frame of frames unannounced": append(compress(make([]byte, 1000)), expands(t, 1<<30)...),
+		"a thousand frames":             append([]byte{1}, bytes.Repeat(mebibyte[1:], 1000)...),
+		"a frame of frames unannounced": append(small, expands(t, 1<<30)...),
 		"neither plain nor compressed":  {2, 0},
 		"nothing":                       {},
 	}

@@ -16,17 +16,17 @@ type createOptions struct {
 	hasKey bool
 }
 
-// WithIdempotencyKey makes Create repeatable by the caller: the same key, of 1 to 512 bytes, again in the same
-// store and mailbox returns the first request, whatever its payload and whatever has become of it, for as long
-// as it is kept. Without a key each Create makes a new request.
+// WithIdempotencyKey makes Create repeatable by the caller: the same key, of 1 to 512 bytes, again
+// in the same store and mailbox returns the first request, whatever its payload and whatever has
+// become of it, for as long as it is kept. Without a key each Create makes a new request.
 func WithIdempotencyKey(key string) CreateOption {
 	return func(o *createOptions) { o.key, o.hasKey = key, true }
 }
 
 // Create stores a new pending request for a mailbox, 1 to 512 bytes of UTF-8, and returns it.
 //
-// It refuses with a [BusyError] while the mailbox has a live request and the store is Exclusive, with [ErrFull],
-// [ErrTooLarge] or [ErrInvalid].
+// It refuses with a [BusyError] while the mailbox has a live request and the store is Exclusive,
+// with [ErrFull], [ErrTooLarge] or [ErrInvalid].
 func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T, opts ...CreateOption) (*Request[T], error) {
 	c, err := s.newCreate(mailbox, payload, opts)
 	if err != nil {

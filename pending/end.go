@@ -11,21 +11,21 @@ import (
 	"github.com/pendingq/pendingq/codec"
 )
 
-// The operations here change a request that r names with its ID and Attempt; of r they read only these and, where
-// said, Payload; but for Timeout they hand Mailbox on as a hint. When several reasons refuse it is, in this order,
-// [ErrNotFound], [ErrEnded], [ErrStaleClaim].
+// The operations here change a request that r names with its ID and Attempt; of r they read only
+// these and, where said, Payload; but for Timeout they hand Mailbox on as a hint. When several
+// reasons refuse it is, in this order, [ErrNotFound], [ErrEnded], [ErrStaleClaim].
 //
-// An ending may be repeated, from any node: the same attempt, outcome and content again is the first one's
-// success.
+// An ending may be repeated, from any node: the same attempt, outcome and content again is the
+// first one's success.
 
 const (
 	maxReason    = 16 << 10 // bytes
 	gaveUpReason = "timed out: the requester gave up waiting"
 )
 
-// Extend says that the worker of a running request is still at it: its deadline becomes now plus the policy's
-// RunningTimeout. It refuses with [ErrStaleClaim] when the claim lapsed or is another's by now, and with
-// [ErrEnded] past the last deadline. It leaves r untouched.
+// Extend says that the worker of a running request is still at it: its deadline becomes now plus
+// the policy's RunningTimeout. It refuses with [ErrStaleClaim] when the claim lapsed or is
+// another's by now, and with [ErrEnded] past the last deadline. It leaves r untouched.
 func (s *PendingStore[T]) Extend(ctx context.Context, r *Request[T]) error {
 	if err := checkRequest(r); err != nil {
 		return s.failed("extend", "", err)
@@ -37,21 +37,21 @@ func (s *PendingStore[T]) Extend(ctx context.Context, r *Request[T]) error {
 	return nil
 }
 
-// Complete ends a request well and stores r.Payload as its answer. A request that was never claimed, at attempt
-// 0, may be completed too, and leaves the queue. On success it sets r's Status, Error and UpdatedAt, as Fail,
-// Finish and Timeout do.
+// Complete ends a request well and stores r.Payload as its answer. A request that was never
+// claimed, at attempt 0, may be completed too, and leaves the queue. On success it sets r's Status,
+// Error and UpdatedAt, as Fail, Finish and Timeout do.
 func (s *PendingStore[T]) Complete(ctx context.Context, r *Request[T]) error {
 	return s.end(ctx, "complete", r, StatusCompleted, "")
 }
 
-// Fail ends a request that could not be done and stores r.Payload and why, for people. A reason is cut after
-// 16 KiB, and bytes in it that are not UTF-8 are replaced.
+// Fail ends a request that could not be done and stores r.Payload and why, for people. A reason is
+// cut after 16 KiB, and bytes in it that are not UTF-8 are replaced.
 func (s *PendingStore[T]) Fail(ctx context.Context, r *Request[T], reason string) error {
 	return s.end(ctx, "fail", r, StatusFailed, cut(reason, maxReason))
 }
 
-// Finish ends a request in a way that the policy declares in Outcomes, and stores r.Payload. Any other outcome
-// is [ErrInvalid].
+// Finish ends a request in a way that the policy declares in Outcomes, and stores r.Payload. Any
+// other outcome is [ErrInvalid].
 func (s *PendingStore[T]) Finish(ctx context.Context, r *Request[T], outcome Status) error {
 	if !slices.Contains(s.policy.Outcomes, outcome) {
 		return s.failed("finish", "", fmt.Errorf("%w: outcome %.40q is not among Policy.Outcomes", ErrInvalid, outcome))
@@ -59,7 +59,8 @@ func (s *PendingStore[T]) Finish(ctx context.Context, r *Request[T], outcome Sta
 	return s.end(ctx, "finish", r, outcome, "")
 }
 
-// Timeout ends a request because its requester gives up, whatever its attempt, and stores no payload.
+// Timeout ends a request because its requester gives up, whatever its attempt, and stores no
+// payload.
 func (s *PendingStore[T]) Timeout(ctx context.Context, r *Request[T]) error {
 	if err := checkRequest(r); err != nil {
 		return s.failed("time out", "", err)
@@ -103,8 +104,9 @@ func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool
 	return end.GiveUp || stored.Attempt == end.Attempt && s.sameContent(end, stored)
 }
 
-// sameContent compares payloads. Bytes differ also where nodes write with different codecs or keys while these are
-// changed, so a payload that this store would have written otherwise is compared as it would have.
+// sameContent compares payloads. Bytes differ also where nodes write with different codecs or keys
+// while these are changed, so a payload that this store would have written otherwise is compared as
+// it would have.
 func (s *PendingStore[T]) sameContent(end backends.End, stored backends.Record) bool {
 	if stored.Codec == end.Codec && bytes.Equal(stored.Payload, end.Payload) {
 		return true

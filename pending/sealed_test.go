@@ -97,8 +97,8 @@ func TestASealedPayloadCannotBeMoved(t *testing.T) {
 
 		plant := func(policy pending.Policy, mailbox, id string, payload []byte) error {
 			empty := memory.New() // as after the thief has deleted everything
-			_, err := empty.Create(t.Context(), backends.Create{Terms: terms(policy), ID: id, Mailbox: mailbox,
-				Codec: question.Codec, Payload: payload})
+			_, err := empty.Create(t.Context(), backends.Create{Terms: terms(policy), ID: id,
+				Mailbox: mailbox, Codec: question.Codec, Payload: payload})
 			mustDo(t, err)
 			_, err = newNode(t, empty, policy, "a").Get(t.Context(), id)
 			return err
@@ -134,8 +134,8 @@ func TestASealedPayloadCannotBeMoved(t *testing.T) {
 }
 
 func terms(p pending.Policy) backends.Terms {
-	return backends.Terms{Store: p.Name, PendingTimeout: p.PendingTimeout, RunningTimeout: p.RunningTimeout,
-		Retention: p.Retention, MaxAttempts: 1}
+	return backends.Terms{Store: p.Name, PendingTimeout: p.PendingTimeout,
+		RunningTimeout: p.RunningTimeout, Retention: p.Retention, MaxAttempts: 1}
 }
 
 func TestARequestWhoseKeyIsUnknownCanBeFailed(t *testing.T) {
@@ -144,8 +144,11 @@ func TestARequestWhoseKeyIsUnknownCanBeFailed(t *testing.T) {
 		s := newNode(t, b, policy(), "new").PendingStore
 		_, err := s.PopPending(t.Context(), box)
 		unread := new(pending.DecodeError)
-		if !errors.As(err, &unread) || unread.ID != asked.ID || !errors.Is(err, codec.ErrUnknownKey) || !strings.Contains(err.Error(), `"old"`) {
-			t.Fatalf("got %v, want a DecodeError that names the key", err)
+		if !errors.As(err, &unread) || unread.ID != asked.ID {
+			t.Fatalf("got %v, want a DecodeError of %s", err, asked.ID)
+		}
+		if !errors.Is(err, codec.ErrUnknownKey) || !strings.Contains(err.Error(), `"old"`) {
+			t.Errorf("got %v, want ErrUnknownKey that names the key", err)
 		}
 		r := &pending.Request[job]{ID: unread.ID, Mailbox: unread.Mailbox, Attempt: unread.Attempt}
 		mustDo(t, s.Fail(t.Context(), r, "nobody can read this request"))
@@ -181,17 +184,23 @@ func TestAKeyringThatFailsStoresNothing(t *testing.T) {
 	})
 }
 
-// Three nodes change their key one after the other, under traffic. Nothing is lost, and no payload is unreadable.
+// Three nodes change their key one after the other, under traffic. Nothing is lost, and no payload
+// is unreadable.
 func TestKeysAreChangedUnderTraffic(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
-		nodes := []*node{newNode(t, b, policy(), "old"), newNode(t, b, policy(), "old"), newNode(t, b, policy(), "old")}
+		var nodes []*node
+		for range 3 {
+			nodes = append(nodes, newNode(t, b, policy(), "old"))
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		var traffic sync.WaitGroup
 		var answered atomic.Int64
 		for i := range 8 {
 			traffic.Go(func() {
 				for n := 0; ctx.Err() == nil; n++ {
-					if err := oneLifecycle(ctx, nodes, fmt.Sprintf("device-%d", i), fmt.Sprintf("%d.%d", i, n)); err != nil && ctx.Err() == nil {
+					device, command := fmt.Sprint("device-", i), fmt.Sprint("command ", n)
+					err := oneLifecycle(ctx, nodes, device, command)
+					if err != nil && ctx.Err() == nil {
 						t.Errorf("request %d of device %d: %v", n, i, err)
 						return
 					}

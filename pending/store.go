@@ -11,9 +11,9 @@ import (
 	"github.com/pendingq/pendingq/codec"
 )
 
-// PendingStore is a store of requests whose payloads are T: the question and the answer in one type. Make one
-// with [New]. It holds no state of its own, so every node makes its own over the same backend, and it may be
-// used concurrently.
+// PendingStore is a store of requests whose payloads are T: the question and the answer in one
+// type. Make one with [New]. It holds no state of its own, so every node makes its own over the
+// same backend, and it may be used concurrently.
 type PendingStore[T any] struct {
 	core
 	codec  codec.Codec[T]            // writes
@@ -31,9 +31,10 @@ type core struct {
 // Option changes how a store is made.
 type Option[T any] func(*PendingStore[T]) error
 
-// AlsoReads lets a store read what these codecs wrote, beside its own. Each record names its codec, so a codec
-// is changed without losing anything: first every node reads the new one, then every node writes it and still
-// reads the old one, and after the longest life of a request the old one can go.
+// AlsoReads lets a store read what these codecs wrote, beside its own. Each record names its codec,
+// so a codec is changed without losing anything: first every node reads the new one, then every
+// node writes it and still reads the old one, and after the longest life of a request the old one
+// can go.
 func AlsoReads[T any](codecs ...codec.Codec[T]) Option[T] {
 	return func(s *PendingStore[T]) error {
 		for _, c := range codecs {
@@ -45,8 +46,8 @@ func AlsoReads[T any](codecs ...codec.Codec[T]) Option[T] {
 	}
 }
 
-// New makes a store over a backend. It refuses, with [ErrInvalid] and the name of what is wrong, a policy that
-// cannot work, and a payload type that one of the codecs cannot carry without loss.
+// New makes a store over a backend. It refuses, with [ErrInvalid] and the name of what is wrong, a
+// policy that cannot work, and a payload type that one of the codecs cannot carry without loss.
 func New[T any](b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T]) (*PendingStore[T], error) {
 	s := &PendingStore[T]{core: core{backend: b, policy: p, terms: p.terms()}, codec: c, codecs: map[string]codec.Codec[T]{}}
 	s.noPending = s.failed("pop", "", ErrNoPending)
@@ -93,11 +94,13 @@ func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 }
 
 // encode turns a payload of a request into what is stored.
-func (s *PendingStore[T]) encode(payload T, id, mailbox string, part codec.Part) (encoded []byte, err error) {
+func (s *PendingStore[T]) encode(
+	payload T, id, mailbox string, part codec.Part) (encoded []byte, err error) {
 	if c, ok := s.codec.(codec.ContextCodec[T]); !ok {
 		encoded, err = s.codec.Marshal(payload)
 	} else if backends.Partition(mailbox) != backends.PartitionOf(id) {
-		err = fmt.Errorf("%w: the request's mailbox is not %.80q, and codec %s needs it", ErrInvalid, mailbox, c.Name())
+		err = fmt.Errorf("%w: the request's mailbox is not %.80q, and codec %s needs it",
+			ErrInvalid, mailbox, c.Name())
 	} else {
 		encoded, err = c.MarshalFor(s.context(id, mailbox, part), payload)
 	}
@@ -126,7 +129,8 @@ func (s *PendingStore[T]) context(id, mailbox string, part codec.Part) codec.Con
 	return codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
 }
 
-// partOf returns which payload a record holds. A timeout keeps the question, any other end stores an answer.
+// partOf returns which payload a record holds. A timeout keeps the question, any other end stores
+// an answer.
 func partOf(rec backends.Record) codec.Part {
 	if rec.Ended() && rec.Status != backends.StatusTimeout {
 		return codec.Answer
@@ -138,7 +142,8 @@ func partOf(rec backends.Record) codec.Part {
 func (s *PendingStore[T]) request(rec backends.Record) (*Request[T], error) {
 	payload, err := s.decode(rec)
 	if err != nil {
-		return nil, &DecodeError{Store: s.policy.Name, ID: rec.ID, Mailbox: rec.Mailbox, Attempt: rec.Attempt, Err: err}
+		return nil, &DecodeError{Store: s.policy.Name, ID: rec.ID, Mailbox: rec.Mailbox,
+			Attempt: rec.Attempt, Err: err}
 	}
 	return &Request[T]{
 		ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status), Attempt: rec.Attempt,
@@ -192,7 +197,8 @@ func checkKey(what, key string) error {
 	return nil
 }
 
-// collect makes one struct of a call's options. Without any, as in most calls, it costs no allocation.
+// collect makes one struct of a call's options. Without any, as in most calls, it costs no
+// allocation.
 func collect[O any, F ~func(*O)](opts []F) (o O) {
 	if len(opts) == 0 {
 		return o
