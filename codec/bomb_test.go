@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math/big"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pendingq/pendingq/codec"
 	"github.com/pendingq/pendingq/skills"
@@ -49,6 +51,7 @@ func TestHostileMsgpackFailsInLittleMemory(t *testing.T) {
 		"a struct for a list":                 inList([]byte{0x80}),
 		"a number for a name":                 {0x81, 0x01, 0x01},
 		"a list for a bool":                   []byte("\x81\xa9Supported\x91\xc3"),
+		"null for a bool":                     []byte("\x81\xa9Supported\xc0"),
 	} {
 		c := codec.Msgpack[skills.List]()
 		var err error
@@ -60,6 +63,42 @@ func TestHostileMsgpackFailsInLittleMemory(t *testing.T) {
 			t.Errorf("%s: decoded", name)
 		}
 	}
+}
+
+// bulky is large in memory and small where it is zero.
+type bulky struct{ A [128]string }
+
+func TestSmallBytesThatExpandFailInLittleMemory(t *testing.T) {
+	const array32, n = 0xdd, 300_000
+	repeated := func(element string) []byte {
+		return append(header(array32, n), strings.Repeat(element, n)...)
+	}
+	objects := []byte("[{}" + strings.Repeat(",{}", n) + "]")
+	checkBudget(t, codec.Msgpack[[]map[uint8][120]byte](), repeated("\x81\x01\xc0"))
+	checkBudget(t, codec.Msgpack[[]map[uint8][]string](), repeated("\x81\x01\xc0"))
+	checkBudget(t, codec.Msgpack[[]bulky](), repeated("\x80"))
+	checkBudget(t, codec.JSON[[]bulky](), objects)
+	checkBudget(t, codec.JSON[map[string][]bulky](), []byte(`{"x":`+string(objects)+"}"))
+	checkBudget(t, codec.JSON[struct{ List []*bulky }](), []byte(`{"LIST":`+string(objects)+"}"))
+}
+
+// checkBudget decodes bytes that would take far more memory than they have bytes.
+func checkBudget[T any](t *testing.T, c codec.Codec[T], data []byte) {
+	t.Helper()
+	var err error
+	took := allocated(func() { _, err = c.Unmarshal(data) })
+	if took > bombBudget || err == nil {
+		t.Errorf("%s, %T: allocated %d bytes (%v)", c.Name(), *new(T), took, err)
+	}
+}
+
+// The library panics at some of these.
+func TestNullForAValueThatHasNoneIsAnError(t *testing.T) {
+	refusesBytes[struct{ T time.Time }](t, "\x81\xa1T\xc0")
+	refusesBytes[[]time.Time](t, "\x91\xc0")
+	refusesBytes[map[string]big.Int](t, "\x81\xa1a\xc0")
+	refusesBytes[string](t, "\xc0")
+	refusesBytes[[2]int](t, "\xc0")
 }
 
 func TestIntegersOutOfRangeAreRefused(t *testing.T) {
@@ -88,7 +127,7 @@ func TestHostileJSONFailsInLittleMemory(t *testing.T) {
 	} {
 		c := codec.JSON[skills.List]()
 		var err error
-		const budget = 4 << 20
+		const budget = 6 << 20 // three times the input
 		if took := allocated(func() { _, err = c.Unmarshal([]byte(data)) }); took > budget {
 			t.Errorf("%s: allocated %d bytes, want at most %d", name, took, budget)
 		}
@@ -111,6 +150,32 @@ func TestWhatTakesTooMuchMemoryToDecodeIsNotWritten(t *testing.T) {
 	_, err := codec.Msgpack[[]sparse]().Marshal(make([]sparse, 100_000))
 	if !errors.Is(err, codec.ErrTooLarge) {
 		t.Errorf("got %v, want ErrTooLarge", err)
+	}
+	omitted := make([]*omittable, 1_600_000)
+	numbers := make([]*int64, 4_000_000)
+	for i := range omitted {
+		omitted[i] = &omittable{}
+	}
+	for i := range numbers {
+		numbers[i] = new(int64)
+	}
+	checkReadIfWritten(t, codec.Msgpack[[]*omittable](), omitted)
+	checkReadIfWritten(t, codec.Msgpack[[]*int64](), numbers)
+	checkReadIfWritten(t, codec.JSON[[]*omittable](), omitted)
+}
+
+type omittable struct {
+	A, B, C int64 `json:",omitempty" msgpack:",omitempty"`
+}
+
+func checkReadIfWritten[T any](t *testing.T, c codec.Codec[T], v T) {
+	t.Helper()
+	encoded, err := c.Marshal(v)
+	if err == nil {
+		_, err = c.Unmarshal(encoded)
+	}
+	if err != nil && (encoded != nil || !errors.Is(err, codec.ErrTooLarge)) {
+		t.Errorf("%s, %T: %v", c.Name(), v, err)
 	}
 }
 
@@ -163,4 +228,15 @@ func TestAValueTooDeepToReadIsNotWritten(t *testing.T) {
 		}
 	}
 	checkRoundTrip(t, chain(400))
+	type deep struct {
+		Next *deep
+		V    struct{ A struct{ B []int } }
+	}
+	bottom := deep{}
+	bottom.V.A.B = []int{1}
+	for range 499 { // levels that can be counted from the type come on top
+		below := bottom
+		bottom = deep{Next: &below}
+	}
+	checkRoundTrip(t, bottom)
 }

@@ -17,7 +17,13 @@
 //	codec.JSON[Order](decimal.RequireFromString("1.5"), SizeLarge)
 //
 // A payload with such types is also checked at each Marshal, which therefore costs a decode: a
-// value that would not come back equal is an error, and nothing is lost in silence.
+// value that would not come back equal is an error, and nothing is lost in silence. Such values are
+// equal by their method Equal, if they have one. A value of such a type must not contain itself.
+//
+// # Limits
+//
+// Values nest up to 1,000 levels. A payload takes at most 32 MiB of memory to decode, and 4 bytes
+// more for each of its bytes. Marshal refuses a value that would take more with [ErrTooLarge].
 //
 // # Around another codec
 //

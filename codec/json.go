@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -32,11 +33,12 @@ var jsonDialect = &dialect{
 		{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler]()},
 		{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()},
 	},
-	field:  jsonField,
-	check:  jsonCheck,
-	finish: hideNothing,
-	encode: encodeJSON,
-	decode: decodeJSON,
+	field:     jsonField,
+	checkType: checkJSONType,
+	check:     jsonCheck,
+	finish:    hideNothing,
+	encode:    encodeJSON,
+	decode:    decodeJSON,
 }
 
 func jsonField(f reflect.StructField, top bool) (name string, inline bool, err error) {
@@ -47,10 +49,15 @@ func jsonField(f reflect.StructField, top bool) (name string, inline bool, err e
 		return storedName(f), false, nil
 	}
 	name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if i := strings.IndexFunc(name, notInNames); i >= 0 {
+		return "", false, fmt.Errorf("%q in the json tag's name is not supported", name[i])
+	}
 	for option := range strings.SplitSeq(options, ",") {
 		switch {
 		case option == "omitzero" && saysIsZero(f.Type):
 			return "", false, errOmitted
+		case option == "string" && isString(f.Type):
+			return "", false, errors.New(`the json tag's option "string" is not supported on strings`)
 		case !slices.Contains([]string{"", "omitempty", "omitzero", "string"}, option):
 			return "", false, fmt.Errorf("the json tag's option %q is not supported", option)
 		}
@@ -61,7 +68,30 @@ func jsonField(f reflect.StructField, top bool) (name string, inline bool, err e
 	return name, false, nil
 }
 
-var errHidden = errors.New(`json:"-" hides the field, and it is not at the payload's top level`)
+// notInNames reports whether a character in a tag means different things to versions of Go.
+func notInNames(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.:/@#$%&*+=!?", r)
+}
+
+// isString reports whether a type is a string or a pointer to one. With the option "string", Go
+// 1.27 reads the string "null" as null.
+func isString(t reflect.Type) bool {
+	return t.Kind() == reflect.String || t.Kind() == reflect.Pointer && isString(t.Elem())
+}
+
+// checkJSONType refuses types with encoding methods that only newer versions of encoding/json call.
+func checkJSONType(t reflect.Type) error {
+	ptr := reflect.PointerTo(t)
+	_, encodes := ptr.MethodByName("MarshalJSONTo")
+	_, decodes := ptr.MethodByName("UnmarshalJSONFrom")
+	if encodes || decodes || implements(t, reflect.TypeFor[encoding.TextAppender]()) {
+		return errors.New("not every version of Go calls its encoding methods: " +
+			"add MarshalText and UnmarshalText, or MarshalJSON and UnmarshalJSON")
+	}
+	return nil
+}
+
+var errHidden = errors.New(`json:"-" hides the field, and only the outermost struct is stored with it`)
 
 func hiddenInJSON(f reflect.StructField) bool { return f.Tag.Get("json") == "-" }
 
@@ -80,6 +110,9 @@ func hideNothing(p *plan) (err error) {
 	for i := range p.typ.NumField() {
 		f := p.typ.Field(i)
 		if hiddenInJSON(f) {
+			if p.recursive {
+				return below(typeName(p.typ)+"."+f.Name, errHidden)
+			}
 			hides = true
 			f.Tag = reflect.StructTag(fmt.Sprintf(`json:%q`, storedName(f)))
 		}
@@ -115,10 +148,14 @@ func encodeJSON(p *plan, v any) ([]byte, error) {
 	if err != nil {
 		return nil, jsonError(err)
 	}
-	return bytes.TrimSuffix(encoded, []byte("\n")), nil
+	encoded = bytes.TrimSuffix(encoded, []byte("\n"))
+	return encoded, measureJSON(p, encoded)
 }
 
 func decodeJSON(p *plan, data []byte, v any) error {
+	if err := measureJSON(p, data); err != nil {
+		return err
+	}
 	if err := json.Unmarshal(data, p.view(v)); err != nil {
 		return jsonError(err)
 	}
@@ -135,9 +172,9 @@ func jsonError(err error) error {
 	case errors.As(err, &syntax):
 		return &opaqueError{fmt.Sprintf("invalid JSON at byte %d", syntax.Offset), err}
 	case errors.As(err, &mismatch):
+		// Its Field may quote the keys of maps.
 		kind, _, _ := strings.Cut(mismatch.Value, " ")
-		text := fmt.Sprintf("field %q is a %s and cannot hold this JSON %s",
-			mismatch.Field, mismatch.Type, kind)
+		text := fmt.Sprintf("the JSON %s before byte %d does not fit a %s", kind, mismatch.Offset, mismatch.Type)
 		return &opaqueError{text, err}
 	case errors.As(err, &unsupported):
 		return &opaqueError{"a value that JSON cannot hold, such as NaN or a cycle", err}
@@ -180,8 +217,8 @@ func checkRawJSON(v reflect.Value) error {
 	if !utf8.Valid(raw) {
 		return errNotUTF8
 	}
-	// encoding/json decodes at most 10,000 levels, among them those around this value.
-	if bytes.Count(raw, []byte("["))+bytes.Count(raw, []byte("{")) > 8000 {
+	// Bytes may nest as deep as maxRead, with the levels around this value.
+	if bytes.Count(raw, []byte("["))+bytes.Count(raw, []byte("{")) > maxRead-2*maxDepth {
 		around := bytes.Repeat([]byte("["), maxDepth)
 		if !json.Valid(slices.Concat(around, raw, bytes.Repeat([]byte("]"), maxDepth))) {
 			return errTooDeep

@@ -3,31 +3,41 @@ package codec
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/tinylib/msgp/msgp"
 )
 
-// vmihailenco/msgpack allocates the lengths that bytes declare, recurses as deep as they nest, and
-// cuts integers to the size of their field. So bytes are measured before it decodes them: they must
-// be one value, of the plan's shape, no deeper than maxDepth, within decodeMemory. Marshal
-// measures, too, where its bytes could be over a limit.
+// Bytes are measured before they are decoded, and where Marshal's own could be over the limit,
+// before they are stored. vmihailenco/msgpack also allocates the lengths that bytes declare,
+// recurses as deep as they nest, takes null for any value, and cuts integers to the size of their
+// field. So msgpack must be one value of the plan's shape, no deeper than maxRead.
 
 // decodeMemory is the memory that so many bytes may take to decode, in bytes.
-func decodeMemory(n int) int { return 32<<20 + 8*n }
+func decodeMemory(n int) int { return 32<<20 + 4*n }
 
-// elementMemory is about the memory that one element of a pointer, list or mapping takes, in bytes.
-func (p *plan) elementMemory() int {
+// mayTakeTooMuch reports whether bytes with so many elements could take more. An element may be one
+// of a list, and of the pointer in it.
+func (p *plan) mayTakeTooMuch(elements int, data []byte) bool {
+	return elements*2*(p.densest+1) > decodeMemory(len(data))
+}
+
+// elementMemory is about the memory that n elements of a pointer, list or mapping take, in bytes.
+func (p *plan) elementMemory(n int) int {
 	switch p.typ.Kind() {
 	case reflect.Array: // its elements are in its own memory
 		return 0
-	case reflect.Map: // at most 7/8 full, doubled as it grows, with room beside the entries
-		return 2 * (int(p.key.typ.Size()) + int(p.elem.typ.Size()) + 16)
+	case reflect.Slice: // grown to twice its size, or copied once
+		return 2 * n * int(p.elem.typ.Size())
+	case reflect.Map: // in groups of 8 entries, grown to twice its size
+		return 2 * (n + 7) / 8 * 8 * (int(p.key.typ.Size()) + int(p.elem.typ.Size()) + 8)
 	}
-	return int(p.elem.typ.Size())
+	return n * int(p.elem.typ.Size())
 }
 
 // measure returns why bytes are not to be decoded.
@@ -55,9 +65,9 @@ var anything = &plan{form: opaque}
 func (m *measurer) value(p *plan, depth int) (err error) {
 	kind := msgp.NextType(m.data)
 	switch {
-	case depth > maxDepth:
+	case depth > maxRead:
 		return errTooDeep
-	case kind == msgp.NilType:
+	case kind == msgp.NilType && p.nilable():
 		m.data, err = msgp.ReadNilBytes(m.data)
 		return err
 	case p.form == pointer:
@@ -77,8 +87,13 @@ func (m *measurer) value(p *plan, depth int) (err error) {
 	return m.takeBytes(before - len(m.data))
 }
 
-// accepts reports whether a value that data begins with, and that is not null, has the plan's
-// shape.
+// nilable reports whether the encoder writes some values of the plan as null.
+func (p *plan) nilable() bool {
+	return p.form == opaque || slices.Contains(
+		[]reflect.Kind{reflect.Pointer, reflect.Slice, reflect.Map}, p.typ.Kind())
+}
+
+// accepts reports whether the value that data begins with has the plan's shape, if it is not null.
 func (p *plan) accepts(kind msgp.Type, data []byte) bool {
 	switch p.form {
 	case opaque:
@@ -89,19 +104,15 @@ func (p *plan) accepts(kind msgp.Type, data []byte) bool {
 	case mapping, structure:
 		return kind == msgp.MapType
 	}
-	switch {
-	case kind == msgp.ArrayType || kind == msgp.MapType:
-		return false
-	case kind != msgp.IntType && kind != msgp.UintType:
-		return true
-	case reflect.Zero(p.typ).CanInt():
+	switch v := reflect.Zero(p.typ); {
+	case v.CanInt():
 		n, _, err := msgp.ReadInt64Bytes(data)
-		return err == nil && !p.typ.OverflowInt(n)
-	case reflect.Zero(p.typ).CanUint():
+		return err == nil && !v.OverflowInt(n)
+	case v.CanUint():
 		n, _, err := msgp.ReadUint64Bytes(data)
-		return err == nil && !p.typ.OverflowUint(n)
+		return err == nil && !v.OverflowUint(n)
 	}
-	return true
+	return kind != msgp.ArrayType && kind != msgp.MapType && kind != msgp.NilType
 }
 
 // elements measures an array or map and what is in it.
@@ -154,13 +165,89 @@ func header(kind msgp.Type, data []byte) (n int, rest []byte, err error) {
 }
 
 // take takes the memory of n elements of p.
-func (m *measurer) take(n int, p *plan) error { return m.takeBytes(n * p.elementMemory()) }
+func (m *measurer) take(n int, p *plan) error { return m.takeBytes(p.elementMemory(n)) }
 
 func (m *measurer) takeBytes(n int) error {
 	if m.memory -= n; m.memory < 0 {
 		return fmt.Errorf("%w: decoding it takes too much memory", ErrTooLarge)
 	}
 	return nil
+}
+
+// measureJSON returns why bytes are not to be decoded. Most bytes have too few elements to matter.
+func measureJSON(p *plan, data []byte) error {
+	elements := 1
+	for _, begin := range []string{",", "[", "{"} {
+		elements += bytes.Count(data, []byte(begin))
+	}
+	if !p.mayTakeTooMuch(elements, data) {
+		return nil
+	}
+	m := measurer{memory: decodeMemory(len(data))}
+	err := m.json(p, json.NewDecoder(bytes.NewBuffer(data)), 0)
+	if errors.Is(err, ErrTooLarge) {
+		return err
+	}
+	return nil // encoding/json says better what else is wrong
+}
+
+// json measures the next value.
+func (m *measurer) json(p *plan, dec *json.Decoder, depth int) error {
+	token, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	if depth > maxRead {
+		return errTooDeep
+	}
+	if p.form == pointer && token != nil {
+		if err := m.take(1, p); err != nil {
+			return err
+		}
+		p = p.elem
+	}
+	open, nested := token.(json.Delim)
+	if !nested {
+		return nil
+	}
+	elem := anything
+	if p.form == list || p.form == mapping {
+		elem = p.elem
+	}
+	for n := 0; dec.More(); n++ {
+		if elem != anything && (p.form == list || n%8 == 0) {
+			if err := m.take(1, p); err != nil {
+				return err
+			}
+		}
+		if open == '{' {
+			name, err := dec.Token()
+			if err != nil {
+				return err
+			}
+			if p.form == structure {
+				elem = p.folded(name.(string))
+			}
+		}
+		if err := m.json(elem, dec, depth+1); err != nil {
+			return err
+		}
+	}
+	_, err = dec.Token()
+	return err
+}
+
+// folded returns the plan of the field that encoding/json finds by a name.
+func (p *plan) folded(name string) *plan {
+	if field := p.byName[name]; field != nil {
+		return field
+	}
+	for known, field := range p.byName {
+		if strings.EqualFold(known, name) {
+			return field
+		}
+	}
+	return anything
 }
 
 // appendSorted appends the first value of data, with the entries of each map in it in the order of

@@ -28,14 +28,19 @@ var msgpackDialect = &dialect{
 			reflect.TypeFor[encoding.BinaryUnmarshaler]()},
 		{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()},
 	},
-	field:  msgpackField,
-	check:  func(reflect.Type) scalarCheck { return nil },
-	encode: encodeMsgpack,
-	decode: decodeMsgpack,
+	field:     msgpackField,
+	checkType: func(reflect.Type) error { return nil },
+	check:     func(reflect.Type) scalarCheck { return nil },
+	encode:    encodeMsgpack,
+	decode:    decodeMsgpack,
 }
 
 func msgpackField(f reflect.StructField, _ bool) (name string, inline bool, err error) {
-	name, options, _ := strings.Cut(f.Tag.Get("msgpack"), ",")
+	tag := f.Tag.Get("msgpack")
+	if strings.ContainsAny(tag, `:'\`) { // the library reads more in it than a name and options
+		return "", false, fmt.Errorf("the msgpack tag %q is not supported", tag)
+	}
+	name, options, _ := strings.Cut(tag, ",")
 	inline = f.Anonymous
 	for option := range strings.SplitSeq(options, ",") {
 		switch {
@@ -65,14 +70,14 @@ func encodeMsgpack(p *plan, v any) ([]byte, error) {
 		return enc.Encode(v)
 	})
 	if err != nil {
-		return nil, msgpackError(err)
+		return nil, msgpackError(p, err)
 	}
 	if p.hasMap { // maps are written in random order
 		if encoded, _, err = appendSorted(make([]byte, 0, len(encoded)), encoded); err != nil {
 			return nil, err
 		}
 	}
-	if p.densest*len(encoded) > decodeMemory(len(encoded)) {
+	if p.mayTakeTooMuch(len(encoded), encoded) {
 		err = measure(p, encoded)
 	}
 	return encoded, err
@@ -82,14 +87,14 @@ func decodeMsgpack(p *plan, data []byte, v any) error {
 	if err := measure(p, data); err != nil {
 		return err
 	}
-	return msgpackError(msgpack.Unmarshal(data, v))
+	return msgpackError(p, msgpack.Unmarshal(data, v))
 }
 
 // msgpackError says what is wrong. It leaves out what a method of the payload's own may quote of
 // the payload; the library's errors name only types and codes.
-func msgpackError(err error) error {
-	if err == nil || strings.HasPrefix(err.Error(), "msgpack: ") {
+func msgpackError(p *plan, err error) error {
+	if err == nil || len(p.methods) == 0 {
 		return err
 	}
-	return &opaqueError{"a type's own methods refused a value", err}
+	return &opaqueError{"the library or a type's own methods refused a value", err}
 }

@@ -24,6 +24,8 @@ type dialect struct {
 	// field returns the name that a field is written with, and whether the fields of an embedded
 	// struct are written in its place; or why the field would be lost.
 	field func(f reflect.StructField, top bool) (name string, inline bool, err error)
+	// checkType returns why values of a type without encoding methods would be lost.
+	checkType func(reflect.Type) error
 	// check returns the check that values of a scalar type need before they are encoded, or nil.
 	check func(reflect.Type) scalarCheck
 	// finish, unless nil, adds to the root of a plan what encode and decode need.
@@ -52,7 +54,7 @@ func (c *plain[T]) Marshal(v T) ([]byte, error) {
 	if c.refusal != nil {
 		return nil, c.refusal
 	}
-	encode := (*dialect).encodeChecked
+	encode := (*dialect).encodeGuarded
 	if len(c.plan.methods) > 0 {
 		encode = (*dialect).carry
 	}
@@ -74,8 +76,9 @@ func (c *plain[T]) Unmarshal(data []byte) (v T, err error) {
 	return v, nil
 }
 
-// encodeChecked encodes what v points to.
-func (d *dialect) encodeChecked(p *plan, v any) ([]byte, error) {
+// encodeGuarded encodes what v points to.
+func (d *dialect) encodeGuarded(p *plan, v any) (encoded []byte, err error) {
+	defer guard(&err)
 	if p.watched {
 		if err := p.check(reflect.ValueOf(v).Elem(), 0); err != nil {
 			return nil, err
@@ -87,27 +90,26 @@ func (d *dialect) encodeChecked(p *plan, v any) ([]byte, error) {
 // With [errChanged], these say why a value that can be encoded is still not carried.
 var (
 	errUnread   = errors.New("its methods write a value that they do not read back")
-	errPanicked = errors.New("a method of the payload's own types panicked")
+	errPanicked = errors.New("encoding or decoding it panicked")
 )
 
 // carry encodes what v points to, and checks that the bytes decode to an equal value.
 func (d *dialect) carry(p *plan, v any) (encoded []byte, err error) {
 	defer guard(&err)
-	if encoded, err = d.encodeChecked(p, v); err != nil {
+	sent, got := reflect.New(p.typ), reflect.New(p.typ)
+	sent.Elem().Set(reflect.ValueOf(v).Elem()) // a method of a pointer may change v
+	if encoded, err = d.encodeGuarded(p, v); err != nil {
 		return nil, err
 	}
-	got := reflect.New(p.typ)
 	if err := d.decodeGuarded(p, encoded, got.Interface()); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnread, err)
 	}
-	return encoded, difference(reflect.ValueOf(v).Elem(), got.Elem(), 0)
+	return encoded, d.difference(sent.Elem(), got.Elem(), 0)
 }
 
 // decodeGuarded decodes into what v points to.
 func (d *dialect) decodeGuarded(p *plan, data []byte, v any) (err error) {
-	if len(p.methods) > 0 {
-		defer guard(&err)
-	}
+	defer guard(&err)
 	return d.decode(p, data, v)
 }
 

@@ -20,6 +20,7 @@ type plan struct {
 	byName map[string]*plan // of a structure: the fields that a decoder accepts
 	verify scalarCheck      // of a scalar, or nil
 
+	recursive bool // values may contain values of the same type
 	// watched says that values have to be checked before they are encoded: there is a scalar with a
 	// check in them, or they may contain themselves.
 	watched bool
@@ -27,7 +28,7 @@ type plan struct {
 	// Of the root of a plan only.
 	methods []methodType // the types in it that have encoding methods of their own
 	hasMap  bool
-	densest int          // the memory that an element takes at most, in bytes
+	densest int          // the memory that one element takes at most, in bytes
 	stored  reflect.Type // JSON: see hideNothing
 }
 
@@ -97,7 +98,9 @@ func typeName(t reflect.Type) string {
 
 func (p *planner) plan(at place, path string) (*plan, error) {
 	if known := p.done[at]; known != nil {
-		known.watched = known.watched || p.under[at] // it contains itself
+		if p.under[at] {
+			known.recursive, known.watched = true, true
+		}
 		return known, nil
 	}
 	made := &plan{typ: at.Type}
@@ -107,7 +110,7 @@ func (p *planner) plan(at place, path string) (*plan, error) {
 	p.done[at], p.under[at] = made, true
 	err := p.fill(made, at, path)
 	if made.elem != nil {
-		p.root.densest = max(p.root.densest, made.elementMemory())
+		p.root.densest = max(p.root.densest, made.elementMemory(1))
 	}
 	delete(p.under, at)
 	return made, err
@@ -272,7 +275,7 @@ func (d *dialect) byMethods(at place) (bool, error) {
 	case encodes != decodes:
 		return true, errors.New("its methods to encode and to decode do not belong together")
 	case encodes < 0:
-		return false, nil
+		return false, d.checkType(t)
 	case !at.addressable && !t.Implements(d.methods[encodes][0]):
 		return true, fmt.Errorf("its encoding method needs a pointer, and a map has none: use *%s",
 			typeName(t))
@@ -288,5 +291,5 @@ func implements(t, method reflect.Type) bool {
 func (d *dialect) hasMethods(t reflect.Type) bool {
 	return slices.ContainsFunc(d.methods, func(pair [2]reflect.Type) bool {
 		return implements(t, pair[0]) || implements(t, pair[1])
-	})
+	}) || d.checkType(t) != nil
 }

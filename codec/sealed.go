@@ -23,6 +23,9 @@ import (
 // the clear, and nothing authenticates them. Whoever writes to the storage can still delete
 // requests, change their status, or put back what was stored for the same request before.
 //
+// Sizes tell more if payloads are compressed. Where somebody else writes a part of a payload and
+// can watch its size, do not compress it: he can guess the rest.
+//
 // A store that also reads a codec that is not sealed takes plain text from anyone who writes to the
 // storage. So let pending.AlsoReads name such a codec only while a store is being changed to a
 // sealed one.
@@ -43,7 +46,9 @@ import (
 // belong to one question or answer, so equal payloads of two requests differ, and two different
 // payloads share a key and a nonce only by chance, after about 2^48 answers to one request.
 func Sealed[T any](inner Codec[T], keys Keyring) Codec[T] {
-	return &sealedCodec[T]{inner: inner, keys: keys}
+	c := &sealedCodec[T]{inner: inner, keys: keys}
+	c.refusal = c.check()
+	return c
 }
 
 // Keyring has the keys of [Sealed], by id. It is asked at each Marshal and Unmarshal, concurrently,
@@ -111,8 +116,9 @@ func checkKey(id string, key []byte) error {
 }
 
 type sealedCodec[T any] struct {
-	inner Codec[T]
-	keys  Keyring
+	inner   Codec[T]
+	keys    Keyring
+	refusal error
 }
 
 // Name implements [Codec].
@@ -124,7 +130,9 @@ func (c *sealedCodec[T]) Name() string {
 }
 
 // Check returns why the codec cannot work.
-func (c *sealedCodec[T]) Check() error {
+func (c *sealedCodec[T]) Check() error { return c.refusal }
+
+func (c *sealedCodec[T]) check() error {
 	if err := checkInner("Sealed", c.inner); err != nil {
 		return err
 	}
@@ -154,6 +162,9 @@ const (
 
 // MarshalFor implements [ContextCodec].
 func (c *sealedCodec[T]) MarshalFor(context Context, v T) ([]byte, error) {
+	if c.refusal != nil {
+		return nil, c.refusal
+	}
 	encoded, err := c.inner.Marshal(v)
 	if err != nil {
 		return nil, err
@@ -174,6 +185,9 @@ func (c *sealedCodec[T]) MarshalFor(context Context, v T) ([]byte, error) {
 
 // UnmarshalFor implements [ContextCodec].
 func (c *sealedCodec[T]) UnmarshalFor(context Context, data []byte) (v T, err error) {
+	if c.refusal != nil {
+		return v, c.refusal
+	}
 	if len(data) < 2 || data[0] != sealedVersion || len(data) < 2+int(data[1])+nonceSize {
 		return v, errors.New("it is not a sealed payload of this version")
 	}

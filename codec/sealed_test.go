@@ -171,6 +171,13 @@ func TestSealedThatCannotWorkIsRefused(t *testing.T) {
 		if codec.Check(c) == nil {
 			t.Errorf("%s passed", what)
 		}
+		bound := c.(codec.ContextCodec[int])
+		if _, err := bound.MarshalFor(here, 1); err == nil {
+			t.Errorf("%s sealed a payload", what)
+		}
+		if _, err := bound.UnmarshalFor(here, nil); err == nil {
+			t.Errorf("%s opened a payload", what)
+		}
 	}
 	if err := codec.Check(codec.Sealed(codec.JSON[any](), testKeys)); err == nil {
 		t.Error("a type that the inner codec refuses passed")

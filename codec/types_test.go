@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -245,6 +246,21 @@ var typeTests = slicesOf(
 	withSamples(inBoth, []any{size("S")}, struct{ Size size }{"L"}),
 	refused[optional](inBoth, ".Value"),
 	withSamples(inBoth, []any{optional{"x", true}, optional{}}, optional{"", true}),
+	withSamples(inBoth, []any{session{time.Now()}}, session{newYork}, session{time.Now()}),
+
+	// Types that are refused by what they would do on another version of Go.
+	refused[struct {
+		S string `json:",string"`
+	}]("json", ".S"),
+	refused[struct {
+		S *string `json:",string"`
+	}]("json", ".S"),
+	refused[struct {
+		S string `json:"it's"`
+	}]("json", ".S"),
+	refused[struct{ A []appender }]("json", ".A[]"),
+	refused[map[string]newJSON]("json", "[]"),
+	refused[map[newJSON]string]("json", ""),
 
 	// Types that lose something.
 	refused[any](inBoth, ""),
@@ -294,6 +310,16 @@ var typeTests = slicesOf(
 	refused[struct{ U unread }](inBoth, ".U"),
 	refused[struct{ F forgetful }]("json", ".F.Lost"),
 	refused[forgetful]("json", ".Lost"),
+	refused[secretTree]("json", ".Secret"),
+	carried("msgpack", secretTree{"a", &secretTree{Secret: "b"}}),
+	refused[shouting](inBoth, ""),
+	refused[unsteady](inBoth, ""),
+	refused[struct {
+		T zeroAtTen `msgpack:"omitempty:1"`
+	}]("msgpack", ".T"),
+	refused[struct {
+		A string `msgpack:"intern:1"`
+	}]("msgpack", ".A"),
 	refused[struct {
 		A string `json:",format:x"`
 	}]("json", ".A"),
@@ -338,6 +364,45 @@ func TestAValueThatWouldBeLostIsNotWritten(t *testing.T) {
 		if _, err := c.Marshal(10); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: got %v, want an error without the panic's text", c.Name(), err)
 		}
+	}
+}
+
+// An Equal method of a plain type says nothing about what is stored.
+func TestATypesOwnEqualityHidesNoLoss(t *testing.T) {
+	for _, c := range both[order]() {
+		if err := codec.Check(c); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Marshal(order{"1", 9}); err == nil {
+			t.Errorf("%s wrote a value that does not come back", c.Name())
+		}
+	}
+}
+
+// Samples prove types with methods. A sample of another type changes nothing.
+func TestASampleOfAPlainTypeProvesNothing(t *testing.T) {
+	type twice struct {
+		A json.Number
+	}
+	if codec.Check(codec.JSON[twice](twice{"1"})) == nil {
+		t.Error("a type that loses values passed with a sample of itself")
+	}
+}
+
+func TestSamplesStayTheCallers(t *testing.T) {
+	samples := []any{size("S"), "untouched"}
+	codec.JSON[size](samples[:1]...)
+	if samples[1] != "untouched" {
+		t.Errorf("the caller's slice was changed: %v", samples)
+	}
+}
+
+// Types that all point to each other have more paths than anybody could walk.
+func TestAWebOfTypesIsProvenInLittleMemory(t *testing.T) {
+	var err error
+	took := allocated(func() { err = errors.Join(codec.Check(codec.JSON[w0]()), codec.Check(codec.Msgpack[w0]())) })
+	if err != nil || took > 1<<30 {
+		t.Errorf("allocated %d bytes (%v), want at most 1 GiB", took, err)
 	}
 }
 
@@ -453,7 +518,183 @@ func (n *neverNine) UnmarshalText(text []byte) error {
 // Stamp is a time in a struct of its own.
 type Stamp struct{ time.Time }
 
+// Types that all point to each other.
+type (
+	w0 struct {
+		A *w1
+		B *w2
+		C *w3
+		D *w4
+		E *w5
+		F *w6
+		G *w7
+		H *w8
+		I *w9
+	}
+	w1 struct {
+		A *w0
+		B *w2
+		C *w3
+		D *w4
+		E *w5
+		F *w6
+		G *w7
+		H *w8
+		I *w9
+	}
+	w2 struct {
+		A *w0
+		B *w1
+		C *w3
+		D *w4
+		E *w5
+		F *w6
+		G *w7
+		H *w8
+		I *w9
+	}
+	w3 struct {
+		A *w0
+		B *w1
+		C *w2
+		D *w4
+		E *w5
+		F *w6
+		G *w7
+		H *w8
+		I *w9
+	}
+	w4 struct {
+		A *w0
+		B *w1
+		C *w2
+		D *w3
+		E *w5
+		F *w6
+		G *w7
+		H *w8
+		I *w9
+	}
+	w5 struct {
+		A *w0
+		B *w1
+		C *w2
+		D *w3
+		E *w4
+		F *w6
+		G *w7
+		H *w8
+		I *w9
+	}
+	w6 struct {
+		A *w0
+		B *w1
+		C *w2
+		D *w3
+		E *w4
+		F *w5
+		G *w7
+		H *w8
+		I *w9
+	}
+	w7 struct {
+		A *w0
+		B *w1
+		C *w2
+		D *w3
+		E *w4
+		F *w5
+		G *w6
+		H *w8
+		I *w9
+	}
+	w8 struct {
+		A *w0
+		B *w1
+		C *w2
+		D *w3
+		E *w4
+		F *w5
+		G *w6
+		H *w7
+		I *w9
+	}
+	w9 struct {
+		A *w0
+		B *w1
+		C *w2
+		D *w3
+		E *w4
+		F *w5
+		G *w6
+		H *w7
+		I *w8
+	}
+)
+
+// session keeps a time to itself.
+type session struct{ at time.Time }
+
+func (s session) MarshalText() ([]byte, error)     { return s.at.MarshalText() }
+func (s *session) UnmarshalText(text []byte) error { return s.at.UnmarshalText(text) }
+
+// order is equal to another by its id.
+type order struct {
+	ID string
+	N  neverNine
+}
+
+func (o order) Equal(other order) bool { return o.ID == other.ID }
+
 // Types that lose something.
+
+// appender and newJSON have methods that only newer versions of encoding/json call.
+type appender string
+
+func (a appender) AppendText(b []byte) ([]byte, error) { return append(b, "lost"...), nil }
+
+type newJSON string
+
+func (newJSON) MarshalJSONTo(any) error { return nil }
+
+type secretTree struct {
+	Secret string `json:"-"`
+	Child  *secretTree
+}
+
+// shouting changes its value when it is written.
+type shouting string
+
+func (s *shouting) MarshalText() ([]byte, error) {
+	*s = shouting(strings.ToUpper(string(*s)))
+	return []byte(*s), nil
+}
+func (s *shouting) UnmarshalText(text []byte) error { *s = shouting(text); return nil }
+
+// unsteady writes its entries in random order.
+type unsteady struct{ Set map[string]string }
+
+func (u unsteady) MarshalText() (text []byte, err error) {
+	for key := range u.Set {
+		text = append(strconv.AppendQuote(text, key), ' ')
+	}
+	return text, nil
+}
+
+func (u *unsteady) UnmarshalText(text []byte) error {
+	u.Set = map[string]string{}
+	for rest := string(text); rest != ""; {
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			return err
+		}
+		key, _ := strconv.Unquote(quoted)
+		u.Set[key], rest = "", rest[len(quoted)+1:]
+	}
+	return nil
+}
+
+func (u unsteady) Equal(other unsteady) bool { return len(u.Set) == len(other.Set) }
 
 type stampNumber time.Time
 

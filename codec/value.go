@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math/big"
 	"reflect"
 )
 
-// maxDepth is how deep a value may nest.
-const maxDepth = 1000
+// maxDepth is how deep a value may nest, and maxRead how deep bytes may. The second is the limit of
+// encoding/json. It leaves room for levels that check does not count, as a type has few of them.
+const (
+	maxDepth = 1000
+	maxRead  = 10_000
+)
 
 var errTooDeep = errors.New("the value is nested deeper than 1000")
 
@@ -79,14 +84,14 @@ var errChanged = errors.New("a value does not come back equal")
 
 // difference returns [errChanged] with the path of the first part in which two values of one type
 // differ, or nil. It lets pass what the package comment allows to differ.
-func difference(a, b reflect.Value, depth int) error {
+func (d *dialect) difference(a, b reflect.Value, depth int) error {
 	if depth > maxDepth {
 		return errTooDeep
 	}
 	if a.Type() == rawJSONType {
 		return changedUnless(sameJSON(a.Bytes(), b.Bytes()))
 	}
-	if equal, known := equalByMethod(a, b); known {
+	if equal, known := d.equalByMethod(a, b); known {
 		return changedUnless(equal)
 	}
 	switch a.Kind() {
@@ -94,19 +99,19 @@ func difference(a, b reflect.Value, depth int) error {
 		if a.IsNil() || b.IsNil() || a.Elem().Type() != b.Elem().Type() {
 			return changedUnless(a.IsNil() && b.IsNil())
 		}
-		return difference(a.Elem(), b.Elem(), depth+1)
+		return d.difference(a.Elem(), b.Elem(), depth+1)
 	case reflect.Slice, reflect.Array:
 		for i := range min(a.Len(), b.Len()) {
-			if err := difference(a.Index(i), b.Index(i), depth+1); err != nil {
+			if err := d.difference(a.Index(i), b.Index(i), depth+1); err != nil {
 				return below("[]", err)
 			}
 		}
 		return changedUnless(a.Len() == b.Len())
 	case reflect.Map:
-		return mapDifference(a, b, depth)
+		return d.mapDifference(a, b, depth)
 	case reflect.Struct:
 		for i := range a.NumField() {
-			err := difference(a.Field(i), b.Field(i), depth+1)
+			err := d.difference(readable(a.Field(i)), readable(b.Field(i)), depth+1)
 			if f := a.Type().Field(i); err != nil && f.IsExported() { // a path names only these
 				err = below("."+f.Name, err)
 			}
@@ -123,13 +128,13 @@ func difference(a, b reflect.Value, depth int) error {
 	}
 }
 
-func mapDifference(a, b reflect.Value, depth int) error {
+func (d *dialect) mapDifference(a, b reflect.Value, depth int) error {
 	for entry := a.MapRange(); entry.Next(); {
 		other := b.MapIndex(entry.Key())
 		if !other.IsValid() {
 			return below("[key]", errChanged)
 		}
-		if err := difference(entry.Value(), other, depth+1); err != nil {
+		if err := d.difference(entry.Value(), other, depth+1); err != nil {
 			return below("[]", err)
 		}
 	}
@@ -143,47 +148,45 @@ func changedUnless(same bool) error {
 	return errChanged
 }
 
-// sameJSON compares raw JSON, of which nil is null and white space between tokens says nothing.
-func sameJSON(a, b []byte) bool {
-	compact := func(raw []byte) string {
-		var buf bytes.Buffer
-		switch {
-		case raw == nil:
-			return "null"
-		case json.Compact(&buf, raw) != nil:
-			return string(raw)
-		}
-		return buf.String()
+// readable returns a field so that its methods can be called, exported or not.
+func readable(field reflect.Value) reflect.Value {
+	if !field.CanInterface() && field.CanAddr() {
+		return reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem()
 	}
-	return compact(a) == compact(b)
+	return field
 }
 
-// equalByMethod compares two values by an Equal or Cmp method of their type, as times and big
-// numbers have. known is false where there is none that can be called.
-func equalByMethod(a, b reflect.Value) (equal, known bool) {
-	if !a.CanInterface() || a.Type().Name() == "" || a.Kind() == reflect.Interface {
+// sameJSON compares values of raw JSON. Nil is null.
+func sameJSON(a, b []byte) bool {
+	parse := func(raw []byte) (value any) {
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.UseNumber()
+		if dec.Decode(&value) != nil && raw != nil {
+			return string(raw)
+		}
+		return value
+	}
+	return bytes.Equal(a, b) || reflect.DeepEqual(parse(a), parse(b))
+}
+
+// equalByMethod compares times and rational numbers, and values of types with encoding methods that
+// have a method Equal. known is false for others.
+func (d *dialect) equalByMethod(a, b reflect.Value) (equal, known bool) {
+	t := a.Type()
+	if !a.CanInterface() || t != timeType && !d.hasMethods(t) || t.Kind() == reflect.Interface {
 		return false, false
 	}
-	receiver, argument := reflect.New(a.Type()), reflect.New(b.Type())
-	receiver.Elem().Set(a)
-	argument.Elem().Set(b)
-	methods := []reflect.Value{receiver.MethodByName("Equal"), receiver.MethodByName("Cmp")}
-	for _, method := range methods {
-		if !method.IsValid() || method.Type().NumIn() != 1 || method.Type().NumOut() != 1 {
-			continue
-		}
-		with := argument
-		if method.Type().In(0) == a.Type() {
-			with = argument.Elem()
-		} else if method.Type().In(0) != argument.Type() {
-			continue
-		}
-		switch result := method.Call([]reflect.Value{with})[0]; result.Kind() {
-		case reflect.Bool:
-			return result.Bool(), true
-		case reflect.Int:
-			return result.Int() == 0, true
-		}
+	if x, ok := a.Interface().(big.Rat); ok {
+		y := b.Interface().(big.Rat)
+		return x.Cmp(&y) == 0, true
 	}
-	return false, false
+	receiver := reflect.New(t)
+	receiver.Elem().Set(a)
+	method := receiver.MethodByName("Equal")
+	if !method.IsValid() || method.Type() != reflect.FuncOf([]reflect.Type{t}, boolType, false) {
+		return false, false
+	}
+	return method.Call([]reflect.Value{b})[0].Bool(), true
 }
+
+var boolType = []reflect.Type{reflect.TypeFor[bool]()}

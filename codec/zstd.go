@@ -16,8 +16,8 @@ type ZstdOptions struct {
 	// MinSize is the size from which an encoding is compressed, in bytes. Default: 1 KiB.
 	MinSize int
 	// MaxSize is the largest encoding that Marshal compresses and Unmarshal expands, in bytes; a
-	// larger one is ErrTooLarge. It bounds the memory that hostile bytes can take. Default: 16 MiB,
-	// as Policy.MaxPayload, which limits the compressed size.
+	// larger one is ErrTooLarge. The inner codec decodes hostile bytes within its own bounds.
+	// Default: 16 MiB, as Policy.MaxPayload, which limits the compressed size.
 	MaxSize int
 }
 
@@ -66,7 +66,8 @@ type zstdCodec[T any] struct {
 // that equal payloads give equal bytes.
 var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
 	encoder, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithLowerEncoderMem(true))
+		zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithLowerEncoderMem(true),
+		zstd.WithSingleSegment(true)) // so that each frame declares its size
 	if err != nil {
 		panic(err) // only for options that are wrong
 	}
@@ -75,7 +76,8 @@ var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
 
 func newZstdDecoder(maxSize int) (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxMemory(uint64(maxSize)), zstd.WithDecodeAllCapLimit(true))
+		zstd.WithDecoderMaxMemory(uint64(max(maxSize, zstd.MinWindowSize))),
+		zstd.WithDecodeAllCapLimit(true))
 }
 
 func (c *zstdCodec[T]) check() error {
@@ -163,12 +165,32 @@ func (c *zstdCodec[T]) expand(frame []byte) ([]byte, error) {
 	case !header.HasFCS:
 		return nil, errors.New("expand: the frame does not declare its size")
 	case header.FrameContentSize > uint64(c.maxSize):
-		return nil, fmt.Errorf("%w: it expands to %d bytes, ZstdOptions.MaxSize is %d", ErrTooLarge,
-			header.FrameContentSize, c.maxSize)
+		return nil, fmt.Errorf("%w: it expands to %d bytes, ZstdOptions.MaxSize is %d",
+			ErrTooLarge, header.FrameContentSize, c.maxSize)
+	case frameSize(header, frame) != len(frame):
+		return nil, errors.New("expand: the bytes are not one frame")
 	}
 	encoded, err := c.decoder.DecodeAll(frame, make([]byte, 0, header.FrameContentSize))
 	if err != nil {
 		return nil, fmt.Errorf("expand: %w", err)
 	}
 	return encoded, nil
+}
+
+// frameSize returns the size of the first frame, by its blocks, or more than there are bytes. The
+// decoder would also read frames that follow. See RFC 8878, 3.1.1.
+func frameSize(header zstd.Header, frame []byte) int {
+	size := header.HeaderSize
+	for last := false; !last && size+3 <= len(frame); {
+		block := int(frame[size]) | int(frame[size+1])<<8 | int(frame[size+2])<<16
+		last = block&1 == 1
+		size += 3 + block>>3
+		if repeated := block>>1&3 == 1; repeated { // of one byte
+			size += 1 - block>>3
+		}
+	}
+	if header.HasCheckSum {
+		size += 4
+	}
+	return size
 }

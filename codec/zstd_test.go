@@ -53,6 +53,41 @@ func TestZstdCarriesSmallAndLargePayloads(t *testing.T) {
 	}
 }
 
+func TestZstdCarriesEverySize(t *testing.T) {
+	for _, options := range []codec.ZstdOptions{{MinSize: 1}, {MinSize: 1, MaxSize: 2000}} {
+		c := codec.Zstd(codec.JSON[string](), &options)
+		for size := range 1500 {
+			want := strings.Repeat("a", size)
+			encoded, err := c.Marshal(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := c.Unmarshal(encoded); err != nil || got != want {
+				t.Fatalf("%+v, %d bytes: %v", options, size, err)
+			}
+		}
+	}
+}
+
+func TestZstdRefusesWhatFollowsTheFrame(t *testing.T) {
+	skippable := []byte{0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 'x'}
+	for _, want := range []string{strings.Repeat("a", 5000), string(randomBytes(5000)) + strings.Repeat("a", 200_000)} {
+		c := codec.Zstd(codec.Msgpack[string](), nil)
+		encoded, err := c.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.Unmarshal(encoded); err != nil || got != want {
+			t.Errorf("%d bytes came back changed (%v)", len(want), err)
+		}
+		for _, more := range [][]byte{skippable, encoded[1:], {0}} {
+			if _, err := c.Unmarshal(append(bytes.Clone(encoded), more...)); err == nil {
+				t.Errorf("it reads %d bytes with %x behind them", len(encoded), more)
+			}
+		}
+	}
+}
+
 func TestZstdStoresWhatDoesNotShrinkAsItIs(t *testing.T) {
 	random := strings.Repeat("0", 10) + string(randomBytes(100_000))
 	c := codec.Zstd(codec.Msgpack[string](), nil)

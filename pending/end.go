@@ -104,19 +104,27 @@ func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool
 	return end.GiveUp || stored.Attempt == end.Attempt && s.sameContent(end, stored)
 }
 
-// sameContent compares payloads. Bytes differ also where nodes write with different codecs or keys
-// while these are changed, so a payload that this store would have written otherwise is compared as
-// it would have.
+// sameContent compares payloads. Bytes of equal payloads differ where nodes write with different
+// codecs or keys, as while these are changed. So each payload is also compared as the other's codec
+// would write it now.
 func (s *PendingStore[T]) sameContent(end backends.End, stored backends.Record) bool {
 	if stored.Codec == end.Codec && bytes.Equal(stored.Payload, end.Payload) {
 		return true
 	}
-	payload, err := s.decode(stored)
-	if err != nil {
+	repeat := stored
+	repeat.Codec, repeat.Payload = end.Codec, end.Payload
+	return s.rewrites(stored, repeat) || s.rewrites(repeat, stored)
+}
+
+// rewrites reports whether a record's payload, written as another's, is the other's.
+func (s *PendingStore[T]) rewrites(rec, other backends.Record) bool {
+	c := s.codecs[other.Codec]
+	payload, err := s.decode(rec)
+	if err != nil || c == nil {
 		return false
 	}
-	encoded, err := s.encode(payload, stored.ID, stored.Mailbox, codec.Answer)
-	return err == nil && bytes.Equal(encoded, end.Payload)
+	encoded, err := s.encodeWith(c, payload, rec.ID, rec.Mailbox, partOf(rec))
+	return err == nil && bytes.Equal(encoded, other.Payload)
 }
 
 func checkRequest[T any](r *Request[T]) error {

@@ -101,6 +101,34 @@ func TestAnEndingMayBeRepeatedFromAnyNode(t *testing.T) {
 	})
 }
 
+// While a codec is changed, a report may be repeated at a node that writes with the other one.
+func TestAnEndingMayBeRepeatedWithAnotherCodec(t *testing.T) {
+	local := time.Local
+	time.Local = time.FixedZone("", 2*3600) // where msgpack's times come back
+	t.Cleanup(func() { time.Local = local })
+	type visit struct{ At time.Time }
+	asJSON, asMsgpack := codec.JSON[visit](), codec.Msgpack[visit]()
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		for _, order := range [][]codec.Codec[visit]{{asJSON, asMsgpack}, {asMsgpack, asJSON}} {
+			first, err := pending.New(b, order[0], policy(), pending.AlsoReads(order[1]))
+			mustDo(t, err)
+			second, err := pending.New(b, order[1], policy(), pending.AlsoReads(order[0]))
+			mustDo(t, err)
+			r, err := first.Create(t.Context(), box, visit{})
+			mustDo(t, err)
+			r.Payload.At = time.Unix(1e9, 0).UTC()
+			mustDo(t, first.Complete(t.Context(), r))
+			if err := second.Complete(t.Context(), r); err != nil {
+				t.Errorf("%s after %s: %v", order[1].Name(), order[0].Name(), err)
+			}
+			r.Payload.At = r.Payload.At.Add(1)
+			if err := second.Complete(t.Context(), r); !errors.Is(err, pending.ErrEnded) {
+				t.Errorf("another time: got %v, want ErrEnded", err)
+			}
+		}
+	})
+}
+
 func TestRefusalsComeInOrder(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())

@@ -96,14 +96,7 @@ func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 // encode turns a payload of a request into what is stored.
 func (s *PendingStore[T]) encode(
 	payload T, id, mailbox string, part codec.Part) (encoded []byte, err error) {
-	if c, ok := s.codec.(codec.ContextCodec[T]); !ok {
-		encoded, err = s.codec.Marshal(payload)
-	} else if backends.Partition(mailbox) != backends.PartitionOf(id) {
-		err = fmt.Errorf("%w: the request's mailbox is not %.80q, and codec %s needs it",
-			ErrInvalid, mailbox, c.Name())
-	} else {
-		encoded, err = c.MarshalFor(s.context(id, mailbox, part), payload)
-	}
+	encoded, err = s.encodeWith(s.codec, payload, id, mailbox, part)
 	if err != nil {
 		return nil, fmt.Errorf("encode the payload as %s: %w", s.codec.Name(), err)
 	}
@@ -111,6 +104,19 @@ func (s *PendingStore[T]) encode(
 		return nil, fmt.Errorf("%w: %d bytes encoded, the store takes %d", ErrTooLarge, len(encoded), limit)
 	}
 	return encoded, nil
+}
+
+func (s *PendingStore[T]) encodeWith(
+	c codec.Codec[T], payload T, id, mailbox string, part codec.Part) ([]byte, error) {
+	sealed, ok := c.(codec.ContextCodec[T])
+	if !ok {
+		return c.Marshal(payload)
+	}
+	if backends.Partition(mailbox) != backends.PartitionOf(id) {
+		return nil, fmt.Errorf("%w: the request's mailbox is not %.80q, and the codec needs it",
+			ErrInvalid, mailbox)
+	}
+	return sealed.MarshalFor(s.context(id, mailbox, part), payload)
 }
 
 // decode turns a payload that any of the store's codecs wrote back into a value.
