@@ -57,7 +57,7 @@ func jsonField(f reflect.StructField, top bool) (name string, inline bool, err e
 		case option == "omitzero" && saysIsZero(f.Type):
 			return "", false, errOmitted
 		case option == "string" && isString(f.Type):
-			return "", false, errors.New(`the json tag's option "string" is not supported on strings`)
+			return "", false, errors.New(`the json tag's option "string" is not supported here`)
 		case !slices.Contains([]string{"", "omitempty", "omitzero", "string"}, option):
 			return "", false, fmt.Errorf("the json tag's option %q is not supported", option)
 		}
@@ -70,7 +70,7 @@ func jsonField(f reflect.StructField, top bool) (name string, inline bool, err e
 
 // notInNames reports whether a character in a tag means different things to versions of Go.
 func notInNames(r rune) bool {
-	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.:/@#$%&*+=!?", r)
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.:/@#$%&*+", r)
 }
 
 // isString reports whether a type is a string or a pointer to one. With the option "string", Go
@@ -91,7 +91,7 @@ func checkJSONType(t reflect.Type) error {
 	return nil
 }
 
-var errHidden = errors.New(`json:"-" hides the field, and only the outermost struct is stored with it`)
+var errHidden = errors.New(`json:"-" hides the field, and it is not of the outermost struct`)
 
 func hiddenInJSON(f reflect.StructField) bool { return f.Tag.Get("json") == "-" }
 
@@ -174,8 +174,8 @@ func jsonError(err error) error {
 	case errors.As(err, &mismatch):
 		// Its Field may quote the keys of maps.
 		kind, _, _ := strings.Cut(mismatch.Value, " ")
-		text := fmt.Sprintf("the JSON %s before byte %d does not fit a %s", kind, mismatch.Offset, mismatch.Type)
-		return &opaqueError{text, err}
+		return &opaqueError{fmt.Sprintf("the JSON %s before byte %d does not fit a %s",
+			kind, mismatch.Offset, mismatch.Type), err}
 	case errors.As(err, &unsupported):
 		return &opaqueError{"a value that JSON cannot hold, such as NaN or a cycle", err}
 	}

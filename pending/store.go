@@ -101,7 +101,8 @@ func (s *PendingStore[T]) encode(
 		return nil, fmt.Errorf("encode the payload as %s: %w", s.codec.Name(), err)
 	}
 	if limit := s.policy.maxPayload(); len(encoded) > limit {
-		return nil, fmt.Errorf("%w: %d bytes encoded, the store takes %d", ErrTooLarge, len(encoded), limit)
+		return nil, fmt.Errorf("%w: %d bytes encoded, the store takes %d",
+			ErrTooLarge, len(encoded), limit)
 	}
 	return encoded, nil
 }
