@@ -1,0 +1,319 @@
+package codec_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/codec"
+)
+
+func TestARefusalSaysWhatToDo(t *testing.T) {
+	for err, advice := range map[error]string{
+		codec.Check(codec.JSON[any]()):                           "json.RawMessage",
+		codec.Check(codec.JSON[account]()):                       "samples of codec_test.account",
+		codec.Check(codec.JSON[map[string]big.Int]()):            "*Int",
+		codec.Check(codec.Msgpack[struct{ A map[string]any }]()): "json.RawMessage",
+	} {
+		if err == nil || !strings.Contains(err.Error(), advice) {
+			t.Errorf("got %v, want advice with %q", err, advice)
+		}
+	}
+}
+
+// A type with methods is checked at each Marshal: what made-up values did not show is an error, not
+// a loss.
+func TestAValueThatWouldBeLostIsNotWritten(t *testing.T) {
+	for _, c := range both[neverNine]() {
+		if err := codec.Check(c); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Marshal(9); err == nil {
+			t.Errorf("%s wrote a value that does not come back", c.Name())
+		}
+		if _, err := c.Marshal(10); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: got %v, want an error without the panic's text", c.Name(), err)
+		}
+	}
+}
+
+// An Equal method of a plain type says nothing about what is stored.
+func TestATypesOwnEqualityHidesNoLoss(t *testing.T) {
+	for _, c := range both[order]() {
+		if err := codec.Check(c); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Marshal(order{"1", 9}); err == nil {
+			t.Errorf("%s wrote a value that does not come back", c.Name())
+		}
+	}
+}
+
+// Samples prove types with methods. A sample of another type changes nothing.
+func TestASampleOfAPlainTypeProvesNothing(t *testing.T) {
+	type twice struct {
+		A json.Number
+	}
+	if codec.Check(codec.JSON[twice](twice{"1"})) == nil {
+		t.Error("a type that loses values passed with a sample of itself")
+	}
+}
+
+func TestSamplesStayTheCallers(t *testing.T) {
+	samples := []any{size("S"), "untouched"}
+	codec.JSON[size](samples[:1]...)
+	if samples[1] != "untouched" {
+		t.Errorf("the caller's slice was changed: %v", samples)
+	}
+}
+
+type (
+	pair[T any] struct{ L, R *T }
+	four[T any] = pair[pair[pair[pair[T]]]]
+	tree        = four[four[four[four[four[four[int]]]]]] // 16 million leaves
+)
+
+func TestATypeWithManyPathsIsProvenInLittleMemory(t *testing.T) {
+	var codecs []codec.Codec[tree]
+	took := allocated(func() { codecs = both[tree]() })
+	err := errors.Join(codec.Check(codecs[0]), codec.Check(codecs[1]))
+	if err != nil || took > 256<<20 {
+		t.Errorf("allocated %d bytes (%v), want at most 256 MiB", took, err)
+	}
+}
+
+func TestJSONRefusesATimeThatItWouldShift(t *testing.T) {
+	type history struct{ Born []time.Time }
+	_, err := codec.JSON[history]().Marshal(history{[]time.Time{berlin1890}})
+	if err == nil || !strings.HasPrefix(err.Error(), "history.Born[]: JSON cannot hold a zone") {
+		t.Errorf("got %v, want an error that names history.Born[] and the zone", err)
+	}
+	throughStore(t, must(newStore(codec.JSON[history]())), history{[]time.Time{berlin1890.UTC()}})
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// Types with methods that lose nothing.
+
+var shadeNames = []string{"none", "low", "high"}
+
+type shade int
+
+func (s shade) MarshalText() ([]byte, error) {
+	if s < 0 || int(s) >= len(shadeNames) {
+		return nil, errors.New("no such shade")
+	}
+	return []byte(shadeNames[s]), nil
+}
+
+func (s *shade) UnmarshalText(text []byte) error {
+	for i, name := range shadeNames {
+		if name == string(text) {
+			*s = shade(i)
+			return nil
+		}
+	}
+	return errors.New("no such shade")
+}
+
+type byteShade uint8
+
+func (s byteShade) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d", uint8(s)), nil }
+func (s *byteShade) UnmarshalText(text []byte) error {
+	_, err := fmt.Sscan(string(text), s)
+	return err
+}
+
+// size is one of a few strings.
+type size string
+
+func (s size) MarshalText() ([]byte, error) {
+	if s != "" && s != "S" && s != "L" {
+		return nil, errors.New("no such size")
+	}
+	return []byte(s), nil
+}
+func (s *size) UnmarshalText(text []byte) error { *s = size(text); return nil }
+
+type point struct{ X, Y int }
+
+func (p point) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%d/%d", p.X, p.Y), nil }
+func (p *point) UnmarshalText(text []byte) error {
+	_, err := fmt.Sscanf(string(text), "%d/%d", &p.X, &p.Y)
+	return err
+}
+
+// account keeps its state to itself.
+type account struct{ number string }
+
+func (a account) MarshalText() ([]byte, error)     { return []byte(a.number), nil }
+func (a *account) UnmarshalText(text []byte) error { a.number = string(text); return nil }
+
+// optional has a value only if it is set.
+type optional struct {
+	Value string
+	Set   bool
+}
+
+func (o optional) MarshalText() ([]byte, error) {
+	if !o.Set {
+		return nil, nil
+	}
+	return []byte("=" + o.Value), nil
+}
+
+func (o *optional) UnmarshalText(text []byte) error {
+	o.Value, o.Set = strings.CutPrefix(string(text), "=")
+	return nil
+}
+
+// neverNine loses 9 and panics at 10.
+type neverNine uint8
+
+func (n neverNine) MarshalText() ([]byte, error) {
+	switch n {
+	case 9:
+		n = 8
+	case 10:
+		panic("secret")
+	}
+	return fmt.Appendf(nil, "%d", uint8(n)), nil
+}
+func (n *neverNine) UnmarshalText(text []byte) error {
+	var u uint8
+	_, err := fmt.Sscan(string(text), &u)
+	*n = neverNine(u)
+	return err
+}
+
+// Stamp is a time in a struct of its own.
+type Stamp struct{ time.Time }
+
+// session keeps a time to itself.
+type session struct{ at time.Time }
+
+func (s session) MarshalText() ([]byte, error)     { return s.at.MarshalText() }
+func (s *session) UnmarshalText(text []byte) error { return s.at.UnmarshalText(text) }
+
+// order is equal to another by its id.
+type order struct {
+	ID string
+	N  neverNine
+}
+
+func (o order) Equal(other order) bool { return o.ID == other.ID }
+
+// Types that lose something.
+
+// appender and newJSON have methods that only newer versions of encoding/json call.
+type appender string
+
+func (a appender) AppendText(b []byte) ([]byte, error) { return append(b, "lost"...), nil }
+
+type newJSON string
+
+func (newJSON) MarshalJSONTo(any) error { return nil }
+
+type secretTree struct {
+	Secret string `json:"-"`
+	Child  *secretTree
+}
+
+// shouting changes its value when it is written.
+type shouting string
+
+func (s *shouting) MarshalText() ([]byte, error) {
+	*s = shouting(strings.ToUpper(string(*s)))
+	return []byte(*s), nil
+}
+func (s *shouting) UnmarshalText(text []byte) error { *s = shouting(text); return nil }
+
+// unsteady writes its entries in random order.
+type unsteady struct{ Set map[string]string }
+
+func (u unsteady) MarshalText() (text []byte, err error) {
+	for key := range u.Set {
+		text = append(strconv.AppendQuote(text, key), ' ')
+	}
+	return text, nil
+}
+
+func (u *unsteady) UnmarshalText(text []byte) error {
+	u.Set = map[string]string{}
+	for rest := string(text); rest != ""; {
+		quoted, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			return err
+		}
+		key, _ := strconv.Unquote(quoted)
+		u.Set[key], rest = "", rest[len(quoted)+1:]
+	}
+	return nil
+}
+
+func (u unsteady) Equal(other unsteady) bool { return len(u.Set) == len(other.Set) }
+
+type stampNumber time.Time
+
+type zoned struct {
+	time.Time
+	Zone string
+}
+
+// zeroAtTen takes another value than its zero for empty.
+type zeroAtTen int
+
+func (z zeroAtTen) IsZero() bool { return z == 10 }
+
+type withShade struct {
+	Shade
+	Note string
+}
+
+// Shade is a shade that can be embedded.
+type Shade = shade
+
+type lower string
+
+func (l lower) MarshalText() ([]byte, error)     { return []byte(strings.ToLower(string(l))), nil }
+func (l *lower) UnmarshalText(text []byte) error { *l = lower(text); return nil }
+
+type rounded float64
+
+func (r rounded) MarshalText() ([]byte, error) {
+	return fmt.Appendf(nil, "%.1f", float64(r)), nil
+}
+func (r *rounded) UnmarshalText(text []byte) error {
+	_, err := fmt.Sscan(string(text), (*float64)(r))
+	return err
+}
+
+// halfByte can be written as text, but not be read.
+type halfByte uint8
+
+func (halfByte) MarshalText() ([]byte, error) { return []byte("x"), nil }
+
+type alwaysFails struct{ X int }
+
+func (alwaysFails) MarshalText() ([]byte, error)  { return nil, errors.New("no") }
+func (*alwaysFails) UnmarshalText(_ []byte) error { return errors.New("no") }
+
+type panics struct{ X int }
+
+func (panics) MarshalText() ([]byte, error)  { panic("secret") }
+func (*panics) UnmarshalText(_ []byte) error { return nil }
+
+type unread struct{ X int }
+
+func (unread) MarshalText() ([]byte, error)  { return []byte("x"), nil }
+func (*unread) UnmarshalText(_ []byte) error { return errors.New("no") }
