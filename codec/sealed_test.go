@@ -201,7 +201,7 @@ func (raw) Unmarshal(data []byte) ([]byte, error) { return data, nil }
 
 func TestABombInSealedFailsInLittleMemory(t *testing.T) {
 	inner := zstdOf(nil)
-	for name, data := range bombs(t) {
+	for name, data := range bombs() {
 		encoded, err := sealed[[]byte](raw{inner.Name()}, testKeys).MarshalFor(here, data)
 		if err != nil {
 			t.Fatal(err)
