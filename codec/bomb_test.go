@@ -65,7 +65,7 @@ func TestHostileMsgpackFailsInLittleMemory(t *testing.T) {
 	}
 }
 
-// bulky is large in memory and small where it is zero.
+// bulky takes 2 KiB of memory, but an empty map of one byte decodes to it.
 type bulky struct{ A [128]string }
 
 func TestSmallBytesThatExpandFailInLittleMemory(t *testing.T) {
@@ -82,7 +82,7 @@ func TestSmallBytesThatExpandFailInLittleMemory(t *testing.T) {
 	checkBudget(t, codec.JSON[struct{ List []*bulky }](), []byte(`{"LIST":`+string(objects)+"}"))
 }
 
-// checkBudget decodes bytes that would take far more memory than they have bytes.
+// checkBudget checks that decoding fails and allocates little.
 func checkBudget[T any](t *testing.T, c codec.Codec[T], data []byte) {
 	t.Helper()
 	var err error
@@ -92,7 +92,7 @@ func checkBudget[T any](t *testing.T, c codec.Codec[T], data []byte) {
 	}
 }
 
-// The library panics at some of these.
+// The msgpack library panics on some of these inputs.
 func TestNullForAValueThatHasNoneIsAnError(t *testing.T) {
 	refusesBytes[struct{ T time.Time }](t, "\x81\xa1T\xc0")
 	refusesBytes[[]time.Time](t, "\x91\xc0")
@@ -137,14 +137,14 @@ func TestHostileJSONFailsInLittleMemory(t *testing.T) {
 	}
 }
 
-// sparse takes 768 bytes of memory, and one byte to write where it is zero.
+// sparse takes 768 bytes of memory. A zero sparse is encoded as one byte.
 type sparse struct {
 	A, B, C, D, E, F, G, H struct {
 		P, Q, R, S []string `json:",omitempty" msgpack:",omitempty"`
 	} `json:",omitzero" msgpack:",omitempty"`
 }
 
-// Marshal refuses what Unmarshal would take for hostile. All else comes back, however dense it is.
+// Unmarshal decodes all that Marshal writes. Marshal returns ErrTooLarge for the rest.
 func TestWhatTakesTooMuchMemoryToDecodeIsNotWritten(t *testing.T) {
 	_, err := codec.Msgpack[[]sparse]().Marshal(make([]sparse, 100_000))
 	if !errors.Is(err, codec.ErrTooLarge) {
@@ -214,7 +214,7 @@ func TestAValueTooDeepToReadIsNotWritten(t *testing.T) {
 	}
 	bottom := deep{}
 	bottom.V.A.B = []int{1}
-	for range 499 { // levels that can be counted from the type come on top
+	for range 499 { // the levels inside V are not counted
 		below := bottom
 		bottom = deep{Next: &below}
 	}

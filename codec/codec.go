@@ -1,95 +1,107 @@
-// Package codec turns payloads into bytes and back. A store writes with one codec, [JSON] or
-// [Msgpack], and names it in every record:
+// Package codec turns payloads into bytes and back. A store writes with one codec, such as [JSON]
+// or [Msgpack], and stores the codec's name in every record:
 //
 //	store, err := pending.New(backend, codec.Msgpack[Job](), policy)
 //
-// # What comes back
+// # Round trip
 //
-// Both codecs are lossless: a payload comes back equal, with the fields that public JSON hides by
-// `json:"-"`. Only these may differ: nil against empty slices and maps, and a time's location and
-// monotonic reading.
+// JSON and Msgpack are lossless: a decoded payload equals the encoded one. This includes top-level
+// fields tagged `json:"-"`. Only these may differ:
 //
-// A codec accepts a type only if it can prove this, and pending.New refuses any other type with the
-// field's path. Plain types are proven by their kind. A type with encoding methods of its own, such
-// as MarshalText, is proven by values that must come back equal. The codec makes some up. Where it
-// cannot, or makes up values that your program never has, give it samples:
+//   - A nil slice or map may become empty, and the reverse.
+//   - A time may change its location, and loses its monotonic reading.
+//   - JSON compacts a [encoding/json.RawMessage], and reads nil back as null.
+//
+// # Supported types
+//
+// A codec supports a type only if its values are known to make the round trip. For any other type
+// pending.New returns an error that names the field. Plain types are checked by their kind. Types
+// with encoding methods, such as MarshalText, are checked by encoding and decoding values. The
+// codec generates these values. Pass samples if it cannot generate valid ones:
 //
 //	codec.JSON[Order](decimal.RequireFromString("1.5"), SizeLarge)
 //
-// A payload with such types is also checked at each Marshal, which therefore costs a decode: a
-// value that would not come back equal is an error, and nothing is lost in silence. Such values are
-// equal by their method Equal, if they have one. A value of such a type must not contain itself.
+// If a payload contains types with encoding methods, each Marshal also decodes its own output. It
+// returns an error if the decoded value differs. Such types are compared by their method Equal, if
+// they have one. Their values must not contain themselves.
 //
 // # Limits
 //
-// Values nest up to 1,000 levels. A payload takes at most 32 MiB of memory to decode, and 4 bytes
-// more for each of its bytes. Marshal refuses a value that would take more with [ErrTooLarge].
+// Values nest up to 1,000 levels. Decoding n bytes takes at most about 32 MiB + 4n bytes of memory.
+// Marshal returns [ErrTooLarge] for a value that would take more to decode.
 //
-// # Around another codec
+// # Wrappers
 //
-// [Zstd] compresses what another codec writes. [Sealed] encrypts it, for one request only.
+// [Zstd] compresses the output of another codec. [Sealed] encrypts it.
 package codec
 
-// Codec encodes payloads of one type. [JSON] and [Msgpack] keep these rules, and so must a codec of
-// your own:
+import "errors"
+
+// Codec encodes payloads of one type. Every implementation must follow these rules:
 //
-//   - It may be used concurrently.
-//   - Equal payloads give equal bytes, so that a repeated report is recognised. Sort the keys of
-//     maps.
-//   - Unmarshal(Marshal(v)) equals v, with the exceptions that the package comment names.
-//   - Unmarshal keeps no reference to the bytes. It refuses bytes that follow the value. Hostile
-//     bytes are an error within memory in proportion to their number.
-//   - The text of an error never quotes the payload, since errors end up in logs.
+//   - Its methods are safe for concurrent use.
+//   - Equal payloads give equal bytes, so that a store recognises a repeated report. Sort map keys.
+//   - Unmarshal(Marshal(v)) equals v, with the exceptions listed in the package comment.
+//   - Unmarshal keeps no reference to its input, and returns an error for trailing bytes.
+//   - For hostile input Unmarshal returns an error. Its memory is bounded by the size of the input.
+//   - An error text never quotes the payload, because errors are logged.
 //
-// A codec may also have a method Check() error, which says why T cannot be carried: see [Check].
+// A codec may also have a method Check() error, which says why T is not supported: see [Check].
 type Codec[T any] interface {
-	// Name stands in each record: 1 to 32 of [a-z0-9_.-]. A name always means the same format.
+	// Name is stored in each record: 1 to 32 of [a-z0-9_.-]. A name always means the same format.
 	Name() string
 	// Marshal returns bytes that the caller owns.
 	Marshal(T) ([]byte, error)
+	// Unmarshal decodes bytes that Marshal returned.
 	Unmarshal([]byte) (T, error)
 }
 
-// ContextCodec is a [Codec] whose bytes are valid for one request only, such as [Sealed]. A store
-// calls its methods in place of Marshal and Unmarshal, which return an error.
+// ContextCodec is a [Codec] whose bytes are valid for a single payload of a request, such as
+// [Sealed]. A store calls MarshalFor and UnmarshalFor. Marshal and Unmarshal return an error.
 type ContextCodec[T any] interface {
 	Codec[T]
 	MarshalFor(Context, T) ([]byte, error)
 	UnmarshalFor(Context, []byte) (T, error)
 }
 
-// Context says which payload is encoded. Its fields and their meaning are fixed for ever: bytes in
-// storage depend on them.
+// Context identifies the payload to encode or decode. The meaning of a field never changes, since
+// stored bytes depend on it.
 type Context struct {
 	Store   string // the policy's Name
 	Mailbox string
-	ID      string // the request's
+	ID      string // the request's id
 	Part    Part
 }
 
-// Part says which of a request's payloads is encoded.
+// Part is the question or the answer of a request.
 type Part string
 
 // The parts of a request.
 const (
-	Question Part = "question" // written by the requester, at Create
-	Answer   Part = "answer"   // written by the worker, as it ends the request
+	Question Part = "question" // written when the request is created
+	Answer   Part = "answer"   // written when it is completed, failed or finished
 )
 
-// Check returns why a codec cannot carry its payload type, or nil. The error names the field. A
+// ErrTooLarge means that a payload is over a limit of the codec. Marshal returned no bytes, or
+// Unmarshal no value.
+var ErrTooLarge = errors.New("payload is too large")
+
+// Check returns nil if a codec supports its payload type. Otherwise its error names the field. A
 // codec without a method Check() error passes.
-func Check[T any](c Codec[T]) error {
-	if checker, ok := c.(interface{ Check() error }); ok {
+func Check[T any](c Codec[T]) error { return check(c) }
+
+func check(codecOrKeys any) error {
+	if checker, ok := codecOrKeys.(interface{ Check() error }); ok {
 		return checker.Check()
 	}
 	return nil
 }
 
-// opaqueError is an error whose text leaves out its cause, which may quote the payload.
-type opaqueError struct {
+// redactedError hides the text of its cause, which may quote the payload.
+type redactedError struct {
 	text  string
 	cause error
 }
 
-func (e *opaqueError) Error() string { return e.text }
-func (e *opaqueError) Unwrap() error { return e.cause }
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.cause }

@@ -13,8 +13,7 @@ import (
 func FuzzJSON(f *testing.F)    { fuzz(f, codec.JSON[skills.Import](), codec.JSON[unusual]()) }
 func FuzzMsgpack(f *testing.F) { fuzz(f, codec.Msgpack[skills.Import](), codec.Msgpack[unusual]()) }
 
-// fuzz decodes any bytes. What can be decoded is carried without loss and always written in the
-// same way.
+// fuzz decodes any bytes. A decoded value must make the round trip, always with the same bytes.
 func fuzz(f *testing.F, imports codec.Codec[skills.Import], others codec.Codec[unusual]) {
 	seed, err := imports.Marshal(fullImport)
 	if err != nil {
@@ -40,7 +39,7 @@ func checkDecoded[T any](t *testing.T, c codec.Codec[T], data []byte) {
 	}
 	encoded, err := c.Marshal(v)
 	if err != nil {
-		return // such as bytes that are not UTF-8, decoded from an escape
+		return // for example, a decoded string is not UTF-8
 	}
 	again, err := c.Unmarshal(encoded)
 	if err != nil {
@@ -61,7 +60,7 @@ func FuzzZstd(f *testing.F) {
 	fuzz(f, imports, codec.Zstd(codec.JSON[unusual](), small))
 }
 
-// FuzzSealed opens any bytes as the payload of any request. None opens but what was sealed for it.
+// FuzzSealed opens any bytes in any context. Only the right bytes in the right context open.
 func FuzzSealed(f *testing.F) {
 	c := sealed(codec.JSON[string](), testKeys)
 	encoded, err := c.MarshalFor(here, "reboot")

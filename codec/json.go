@@ -14,31 +14,30 @@ import (
 	"unicode/utf8"
 )
 
-// JSON returns the codec that writes JSON, readable in the store by people and other programs.
-// HTML's characters are not escaped. Top-level fields tagged `json:"-"` are stored under their Go
-// name with a dash in front.
+// JSON returns a codec that writes JSON, which people and other programs can read in the store. It
+// does not escape HTML. A top-level field tagged `json:"-"` is stored as "-" and its Go name.
 //
-// Samples are values of types in T that have encoding methods of their own: see the package
-// comment.
+// Samples are values of types with encoding methods in T: see the package comment.
 //
-// Marshal refuses what JSON cannot hold: a string that is not UTF-8, a number that is not finite, a
-// year beyond 9999, and a time whose zone is not whole minutes from UTC, as most were before 1900
-// (use its UTC method). A [json.RawMessage] keeps its JSON value: white space between tokens goes,
-// and nil reads back as null.
-func JSON[T any](samples ...any) Codec[T] { return newPlain[T](jsonDialect, samples) }
+// Marshal returns an error for a value that JSON cannot hold: a string that is not UTF-8, an
+// infinite float or NaN, and a time outside the years 0 to 9999. It also rejects a time whose zone
+// offset has seconds, as local times before 1900 often have: convert such times to UTC. A
+// [json.RawMessage] keeps its value: white space between tokens is removed, and nil reads back as
+// null.
+func JSON[T any](samples ...any) Codec[T] { return newCodec[T](jsonFormat, samples) }
 
-var jsonDialect = &dialect{
+var jsonFormat = &format{
 	name: "json",
 	methods: [][2]reflect.Type{
 		{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler]()},
 		{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()},
 	},
-	field:     jsonField,
-	checkType: checkJSONType,
-	check:     jsonCheck,
-	finish:    hideNothing,
-	encode:    encodeJSON,
-	decode:    decodeJSON,
+	field:       jsonField,
+	checkType:   checkJSONType,
+	scalarCheck: jsonCheck,
+	finish:      planHidden,
+	encode:      encodeJSON,
+	decode:      decodeJSON,
 }
 
 func jsonField(f reflect.StructField, top bool) (name string, inline bool, err error) {
@@ -49,15 +48,15 @@ func jsonField(f reflect.StructField, top bool) (name string, inline bool, err e
 		return storedName(f), false, nil
 	}
 	name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-	if i := strings.IndexFunc(name, notInNames); i >= 0 {
-		return "", false, fmt.Errorf("%q in the json tag's name is not supported", name[i])
+	if strings.ContainsFunc(name, notInNames) {
+		return "", false, fmt.Errorf("the json tag's name %q is not supported", name)
 	}
 	for option := range strings.SplitSeq(options, ",") {
 		switch {
-		case option == "omitzero" && saysIsZero(f.Type):
+		case option == "omitzero" && hasIsZero(f.Type):
 			return "", false, errOmitted
 		case option == "string" && isString(f.Type):
-			return "", false, errors.New(`the json tag's option "string" is not supported here`)
+			return "", false, errors.New(`the json tag's option "string" is not supported for strings`)
 		case !slices.Contains([]string{"", "omitempty", "omitzero", "string"}, option):
 			return "", false, fmt.Errorf("the json tag's option %q is not supported", option)
 		}
@@ -68,41 +67,41 @@ func jsonField(f reflect.StructField, top bool) (name string, inline bool, err e
 	return name, false, nil
 }
 
-// notInNames reports whether a character in a tag means different things to versions of Go.
+// notInNames reports whether Go versions disagree about a character in a tag's name.
 func notInNames(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.:/@#$%&*+", r)
 }
 
-// isString reports whether a type is a string or a pointer to one. With the option "string", Go
-// 1.27 reads the string "null" as null.
+// isString reports whether a type is a string or a pointer to a string. With the option "string",
+// Go 1.27 decodes the text "null" as null.
 func isString(t reflect.Type) bool {
 	return t.Kind() == reflect.String || t.Kind() == reflect.Pointer && isString(t.Elem())
 }
 
-// checkJSONType refuses types with encoding methods that only newer versions of encoding/json call.
+// checkJSONType rejects types with encoding methods that only newer versions of Go call.
 func checkJSONType(t reflect.Type) error {
 	ptr := reflect.PointerTo(t)
 	_, encodes := ptr.MethodByName("MarshalJSONTo")
 	_, decodes := ptr.MethodByName("UnmarshalJSONFrom")
 	if encodes || decodes || implements(t, reflect.TypeFor[encoding.TextAppender]()) {
-		return errors.New("not every version of Go calls its encoding methods: " +
+		return errors.New("only newer versions of Go call its encoding methods: " +
 			"add MarshalText and UnmarshalText, or MarshalJSON and UnmarshalJSON")
 	}
 	return nil
 }
 
-var errHidden = errors.New(`json:"-" hides the field, and it is not of the outermost struct`)
+var errHidden = errors.New(`json:"-" hides a field of a nested struct`)
 
 func hiddenInJSON(f reflect.StructField) bool { return f.Tag.Get("json") == "-" }
 
-// storedName is a name that no field without a tag can have.
+// storedName returns a name that no untagged field has.
 func storedName(f reflect.StructField) string { return "-" + f.Name }
 
-// hideNothing sets p.stored to a pointer to a struct type that differs from the plan's only in the
-// tags of its hidden fields. Go converts pointers between the two without copying. Without hidden
-// fields it stays nil.
-func hideNothing(p *plan) (err error) {
-	if p.form != structure {
+// planHidden sets p.stored to a pointer to a copy of the struct type in which hidden fields have
+// visible tags. Go converts between the two pointer types without copying. p.stored stays nil if no
+// field is hidden.
+func planHidden(p *plan) (err error) {
+	if p.shape != structure {
 		return nil
 	}
 	hides := false
@@ -111,7 +110,7 @@ func hideNothing(p *plan) (err error) {
 		f := p.typ.Field(i)
 		if hiddenInJSON(f) {
 			if p.recursive {
-				return below(typeName(p.typ)+"."+f.Name, errHidden)
+				return inPath(typeName(p.typ)+"."+f.Name, errHidden)
 			}
 			hides = true
 			f.Tag = reflect.StructTag(fmt.Sprintf(`json:%q`, storedName(f)))
@@ -122,16 +121,16 @@ func hideNothing(p *plan) (err error) {
 		return nil
 	}
 	defer func() {
-		if recover() != nil { // StructOf cannot carry every embedded type
-			err = errors.New("a type with methods is embedded beside a hidden field")
-			err = below(typeName(p.typ), err)
+		if recover() != nil { // StructOf does not support every embedded type
+			err = errors.New("a type with methods is embedded in a struct with a hidden field")
+			err = inPath(typeName(p.typ), err)
 		}
 	}()
 	p.stored = reflect.PointerTo(reflect.StructOf(fields))
 	return nil
 }
 
-// view is what encoding/json gets in place of v.
+// view returns v, or v as p.stored, for encoding/json.
 func (p *plan) view(v any) any {
 	if p.stored == nil {
 		return v
@@ -149,11 +148,14 @@ func encodeJSON(p *plan, v any) ([]byte, error) {
 		return nil, jsonError(err)
 	}
 	encoded = bytes.TrimSuffix(encoded, []byte("\n"))
-	return encoded, measureJSON(p, encoded)
+	if err := limitJSON(p, encoded); err != nil {
+		return nil, err
+	}
+	return encoded, nil
 }
 
 func decodeJSON(p *plan, data []byte, v any) error {
-	if err := measureJSON(p, data); err != nil {
+	if err := limitJSON(p, data); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(data, p.view(v)); err != nil {
@@ -162,28 +164,27 @@ func decodeJSON(p *plan, data []byte, v any) error {
 	return nil
 }
 
-// jsonError says what is wrong. It leaves out what encoding/json, or a method of the payload's own,
-// quotes of the payload.
+// jsonError describes an error of encoding/json. It omits the original text, which may quote the
+// payload.
 func jsonError(err error) error {
 	var syntax *json.SyntaxError
 	var mismatch *json.UnmarshalTypeError
 	var unsupported *json.UnsupportedValueError
 	switch {
 	case errors.As(err, &syntax):
-		return &opaqueError{fmt.Sprintf("invalid JSON at byte %d", syntax.Offset), err}
+		return &redactedError{fmt.Sprintf("invalid JSON at byte %d", syntax.Offset), err}
 	case errors.As(err, &mismatch):
-		// Its Field may quote the keys of maps.
 		kind, _, _ := strings.Cut(mismatch.Value, " ")
-		return &opaqueError{fmt.Sprintf("the JSON %s before byte %d does not fit a %s",
+		// mismatch.Field is omitted: it may quote map keys.
+		return &redactedError{fmt.Sprintf("the JSON %s before byte %d does not fit Go type %s",
 			kind, mismatch.Offset, mismatch.Type), err}
 	case errors.As(err, &unsupported):
-		return &opaqueError{"a value that JSON cannot hold, such as NaN or a cycle", err}
+		return &redactedError{"the value has no JSON form, such as NaN or a cycle", err}
 	}
-	return &opaqueError{"a type's own JSON methods refused a value", err}
+	return &redactedError{"encoding/json or a type's encoding method rejected a value", err}
 }
 
-// jsonCheck returns the check for what encoding/json would write with a loss, or could not read
-// back.
+// jsonCheck returns the check for a type whose values JSON may lose, or nil.
 func jsonCheck(t reflect.Type) scalarCheck {
 	switch {
 	case t == timeType:
@@ -196,7 +197,7 @@ func jsonCheck(t reflect.Type) scalarCheck {
 	return nil
 }
 
-var errNotUTF8 = errors.New("a string that is not UTF-8 cannot be written as JSON")
+var errNotUTF8 = errors.New("the string is not UTF-8, so JSON cannot hold it")
 
 func checkUTF8(v reflect.Value) error {
 	if !utf8.ValidString(v.String()) {
@@ -207,7 +208,7 @@ func checkUTF8(v reflect.Value) error {
 
 func checkZone(v reflect.Value) error {
 	if _, offset := v.Interface().(time.Time).Zone(); offset%60 != 0 {
-		return errors.New("JSON cannot hold a zone that is not whole minutes from UTC: use UTC")
+		return errors.New("JSON cannot hold a zone offset with seconds: use UTC")
 	}
 	return nil
 }
@@ -217,11 +218,11 @@ func checkRawJSON(v reflect.Value) error {
 	if !utf8.Valid(raw) {
 		return errNotUTF8
 	}
-	// Bytes may nest as deep as maxRead, with the levels around this value.
-	if bytes.Count(raw, []byte("["))+bytes.Count(raw, []byte("{")) > maxRead-2*maxDepth {
+	// At most maxDepth levels surround this value. With them it must stay within maxRead.
+	if bytes.Count(raw, []byte("["))+bytes.Count(raw, []byte("{")) > maxRead-maxDepth {
 		around := bytes.Repeat([]byte("["), maxDepth)
 		if !json.Valid(slices.Concat(around, raw, bytes.Repeat([]byte("]"), maxDepth))) {
-			return errTooDeep
+			return errors.New("raw JSON is invalid or nested too deeply")
 		}
 	}
 	return nil

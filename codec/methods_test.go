@@ -26,8 +26,7 @@ func TestARefusalSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// A type with methods is checked at each Marshal: what made-up values did not show is an error, not
-// a loss.
+// Marshal detects a loss that the generated values did not show.
 func TestAValueThatWouldBeLostIsNotWritten(t *testing.T) {
 	for _, c := range both[neverNine]() {
 		if err := codec.Check(c); err != nil {
@@ -42,7 +41,7 @@ func TestAValueThatWouldBeLostIsNotWritten(t *testing.T) {
 	}
 }
 
-// An Equal method of a plain type says nothing about what is stored.
+// The Equal method of a plain type is ignored: it may skip stored fields.
 func TestATypesOwnEqualityHidesNoLoss(t *testing.T) {
 	for _, c := range both[order]() {
 		if err := codec.Check(c); err != nil {
@@ -54,7 +53,7 @@ func TestATypesOwnEqualityHidesNoLoss(t *testing.T) {
 	}
 }
 
-// Samples prove types with methods. A sample of another type changes nothing.
+// Samples are used only for types with encoding methods.
 func TestASampleOfAPlainTypeProvesNothing(t *testing.T) {
 	type twice struct {
 		A json.Number
@@ -90,7 +89,7 @@ func TestATypeWithManyPathsIsProvenInLittleMemory(t *testing.T) {
 func TestJSONRefusesATimeThatItWouldShift(t *testing.T) {
 	type history struct{ Born []time.Time }
 	_, err := codec.JSON[history]().Marshal(history{[]time.Time{berlin1890}})
-	if err == nil || !strings.HasPrefix(err.Error(), "history.Born[]: JSON cannot hold a zone") {
+	if err == nil || !strings.HasPrefix(err.Error(), "history.Born[]: JSON cannot hold a zone offset") {
 		t.Errorf("got %v, want an error that names history.Born[] and the zone", err)
 	}
 	throughStore(t, must(newStore(codec.JSON[history]())), history{[]time.Time{berlin1890.UTC()}})
@@ -134,7 +133,7 @@ func (s *byteShade) UnmarshalText(text []byte) error {
 	return err
 }
 
-// size is one of a few strings.
+// size accepts only some strings.
 type size string
 
 func (s size) MarshalText() ([]byte, error) {
@@ -153,7 +152,7 @@ func (p *point) UnmarshalText(text []byte) error {
 	return err
 }
 
-// account keeps its state to itself.
+// account has only an unexported field.
 type account struct{ number string }
 
 func (a account) MarshalText() ([]byte, error)     { return []byte(a.number), nil }
@@ -199,13 +198,13 @@ func (n *neverNine) UnmarshalText(text []byte) error {
 // Stamp is a time in a struct of its own.
 type Stamp struct{ time.Time }
 
-// session keeps a time to itself.
+// session has only an unexported field.
 type session struct{ at time.Time }
 
 func (s session) MarshalText() ([]byte, error)     { return s.at.MarshalText() }
 func (s *session) UnmarshalText(text []byte) error { return s.at.UnmarshalText(text) }
 
-// order is equal to another by its id.
+// order's Equal compares only ids.
 type order struct {
 	ID string
 	N  neverNine
@@ -229,7 +228,7 @@ type secretTree struct {
 	Child  *secretTree
 }
 
-// shouting changes its value when it is written.
+// shouting's MarshalText changes its receiver.
 type shouting string
 
 func (s *shouting) MarshalText() ([]byte, error) {
@@ -270,7 +269,7 @@ type zoned struct {
 	Zone string
 }
 
-// zeroAtTen takes another value than its zero for empty.
+// zeroAtTen's IsZero is true for 10.
 type zeroAtTen int
 
 func (z zeroAtTen) IsZero() bool { return z == 10 }
@@ -298,7 +297,7 @@ func (r *rounded) UnmarshalText(text []byte) error {
 	return err
 }
 
-// halfByte can be written as text, but not be read.
+// halfByte has MarshalText but no UnmarshalText.
 type halfByte uint8
 
 func (halfByte) MarshalText() ([]byte, error) { return []byte("x"), nil }

@@ -6,20 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
+	"github.com/tinylib/msgp/msgp"
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// Msgpack returns the codec that writes MessagePack: smaller and faster than JSON. It carries any
-// string and any [json.RawMessage] byte for byte. Fields are stored under their Go name or the name
-// in a msgpack tag; json tags do not count.
+// Msgpack returns a codec that writes MessagePack, which is smaller and faster than JSON. It keeps
+// strings and [encoding/json.RawMessage] byte for byte. A msgpack tag sets a field's stored name;
+// json tags are ignored.
 //
-// Samples are values of types in T that have encoding methods of their own: see the package
-// comment.
-func Msgpack[T any](samples ...any) Codec[T] { return newPlain[T](msgpackDialect, samples) }
+// Samples are values of types with encoding methods in T: see the package comment.
+func Msgpack[T any](samples ...any) Codec[T] { return newCodec[T](msgpackFormat, samples) }
 
-var msgpackDialect = &dialect{
+var msgpackFormat = &format{
 	name: "msgpack",
 	methods: [][2]reflect.Type{
 		{reflect.TypeFor[msgpack.CustomEncoder](), reflect.TypeFor[msgpack.CustomDecoder]()},
@@ -28,16 +29,17 @@ var msgpackDialect = &dialect{
 			reflect.TypeFor[encoding.BinaryUnmarshaler]()},
 		{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()},
 	},
-	field:     msgpackField,
-	checkType: func(reflect.Type) error { return nil },
-	check:     func(reflect.Type) scalarCheck { return nil },
-	encode:    encodeMsgpack,
-	decode:    decodeMsgpack,
+	field:       msgpackField,
+	checkType:   func(reflect.Type) error { return nil },
+	scalarCheck: func(reflect.Type) scalarCheck { return nil },
+	finish:      func(*plan) error { return nil },
+	encode:      encodeMsgpack,
+	decode:      decodeMsgpack,
 }
 
 func msgpackField(f reflect.StructField, _ bool) (name string, inline bool, err error) {
 	tag := f.Tag.Get("msgpack")
-	if strings.ContainsAny(tag, `:'\`) { // the library reads more in it than a name and options
+	if strings.ContainsAny(tag, `:'\`) { // the library gives these characters a meaning
 		return "", false, fmt.Errorf("the msgpack tag %q is not supported", tag)
 	}
 	name, options, _ := strings.Cut(tag, ",")
@@ -46,7 +48,7 @@ func msgpackField(f reflect.StructField, _ bool) (name string, inline bool, err 
 		switch {
 		case option == "noinline":
 			inline = false
-		case option == "omitempty" && saysIsZero(f.Type):
+		case option == "omitempty" && hasIsZero(f.Type):
 			return "", false, errOmitted
 		case option != "" && option != "omitempty":
 			return "", false, fmt.Errorf("the msgpack tag's option %q is not supported", option)
@@ -72,29 +74,67 @@ func encodeMsgpack(p *plan, v any) ([]byte, error) {
 	if err != nil {
 		return nil, msgpackError(p, err)
 	}
-	if p.hasMap { // maps are written in random order
-		if encoded, _, err = appendSorted(make([]byte, 0, len(encoded)), encoded); err != nil {
+	if p.hasMap { // the library writes maps in random order
+		if _, err := sortMaps(encoded); err != nil {
 			return nil, err
 		}
 	}
-	if p.mayTakeTooMuch(len(encoded), encoded) {
-		err = measure(p, encoded)
+	if p.mayExceed(len(encoded), len(encoded)) {
+		if err := validateMsgpack(p, encoded); err != nil {
+			return nil, err
+		}
 	}
-	return encoded, err
+	return encoded, nil
 }
 
 func decodeMsgpack(p *plan, data []byte, v any) error {
-	if err := measure(p, data); err != nil {
+	if err := validateMsgpack(p, data); err != nil {
 		return err
 	}
 	return msgpackError(p, msgpack.Unmarshal(data, v))
 }
 
-// msgpackError says what is wrong. It leaves out what a method of the payload's own may quote of
-// the payload; the library's errors name only types and codes.
+// msgpackError hides the text of an error if an encoding method may have written it: that text may
+// quote the payload. Errors of the library name only types and codes.
 func msgpackError(p *plan, err error) error {
 	if err == nil || len(p.methods) == 0 {
 		return err
 	}
-	return &opaqueError{"the library or a type's own methods refused a value", err}
+	return &redactedError{"the msgpack library or a type's encoding method rejected a value", err}
+}
+
+// sortMaps sorts, in place, the entries of each map in the first value of data by their keys'
+// bytes. It returns the bytes after the value.
+func sortMaps(data []byte) (rest []byte, err error) {
+	kind := msgp.NextType(data)
+	if kind != msgp.ArrayType && kind != msgp.MapType {
+		return msgp.Skip(data)
+	}
+	n, body, err := readLength(kind, data)
+	if err != nil {
+		return nil, err
+	}
+	rest = body
+	type entry struct{ key, whole []byte }
+	entries := make([]entry, n)
+	for i := range entries {
+		start := rest
+		if kind == msgp.MapType {
+			if rest, err = sortMaps(rest); err != nil {
+				return nil, err
+			}
+		}
+		key := start[:len(start)-len(rest)] // empty in an array: a stable sort keeps its order
+		if rest, err = sortMaps(rest); err != nil {
+			return nil, err
+		}
+		entries[i] = entry{key, start[:len(start)-len(rest)]}
+	}
+	slices.SortStableFunc(entries, func(a, b entry) int { return bytes.Compare(a.key, b.key) })
+	sorted := make([]byte, 0, len(body)-len(rest))
+	for _, e := range entries {
+		sorted = append(sorted, e.whole...)
+	}
+	copy(body, sorted)
+	return rest, nil
 }

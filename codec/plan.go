@@ -9,54 +9,53 @@ import (
 	"time"
 )
 
-// plan is what a codec knows about a type: how its values are written, and what decoding them
-// costs.
+// plan describes a type: how its values are encoded, and how much memory decoding them takes.
 type plan struct {
 	typ    reflect.Type
-	form   form
+	shape  shape
 	elem   *plan            // of a pointer, list or mapping
 	key    *plan            // of a mapping
 	fields []structField    // of a structure
-	byName map[string]*plan // of a structure: the fields that a decoder accepts
-	verify scalarCheck      // of a scalar, or nil
+	byName map[string]*plan // of a structure: its fields by stored name
+	verify scalarCheck      // of a scalar: run on each value before it is encoded, or nil
 
 	recursive bool // values may contain values of the same type
-	// watched says that values have to be checked before they are encoded: there is a scalar with a
-	// check in them, or they may contain themselves.
-	watched bool
+	// needsCheck is true if values must be checked before they are encoded. The type is recursive,
+	// or contains a scalar with a check.
+	needsCheck bool
 
-	// Of the root of a plan only.
-	methods []methodType // the types in it that have encoding methods of their own
-	hasMap  bool
-	densest int          // the memory that one element takes at most, in bytes
-	stored  reflect.Type // JSON: see hideNothing
+	// Set only in the root of a plan.
+	methods    []methodType // the types with encoding methods
+	hasMap     bool
+	maxElement int          // the largest elementMemory(1) in the plan, in bytes
+	stored     reflect.Type // JSON: see planHidden
 }
 
-// form is how values of a type are written.
-type form int
+// shape says how values of a type are encoded.
+type shape int
 
 const (
-	scalar    form = iota // numbers, strings, bools, bytes, times, raw JSON
-	opaque                // by encoding methods of the type's own
-	pointer               // null, or as the value that it points to
-	list                  // slices and arrays
-	mapping               // maps
-	structure             // structs
+	scalar    shape = iota // numbers, strings, bools, bytes, times, raw JSON
+	custom                 // by encoding methods of the type
+	pointer                // null, or the value that it points to
+	list                   // slices and arrays
+	mapping                // maps
+	structure              // structs
 )
 
-// structField is a field of a structure, or of a struct that is embedded in it.
+// structField is a field of a structure. It may come from an embedded struct.
 type structField struct {
 	*plan
 	index []int // for reflect.Value.FieldByIndex
 }
 
-// methodType is a type with encoding methods of its own, and where it was found first.
+// methodType is a type with encoding methods, and the path where it was first found.
 type methodType struct {
 	typ  reflect.Type
 	path string
 }
 
-// scalarCheck returns why a value cannot be encoded without loss.
+// scalarCheck returns why a value would not make the round trip, or nil.
 type scalarCheck func(reflect.Value) error
 
 var (
@@ -64,27 +63,27 @@ var (
 	rawJSONType = reflect.TypeFor[json.RawMessage]()
 )
 
-// planner walks a type.
+// planner builds the plan of a type.
 type planner struct {
-	*dialect
-	done  map[place]*plan // includes the types under way, so that recursive types end
-	under map[place]bool  // the types under way
-	root  *plan
+	*format
+	plans  map[typeAt]*plan // all plans so far, also unfinished ones
+	active map[typeAt]bool  // unfinished plans: meeting one means recursion
+	root   *plan
 }
 
-// place is a type where it stands: values in maps have no address, so methods of pointers are not
-// called on them.
-type place struct {
+// typeAt is a type, and whether its values are addressable there. Map entries are not, so pointer
+// methods are not called on them.
+type typeAt struct {
 	reflect.Type
 	addressable bool
 }
 
-// newPlan returns the plan of a type, or the path of the first part that would be lost, and why.
-func newPlan(t reflect.Type, d *dialect) (*plan, error) {
-	p := planner{dialect: d, done: map[place]*plan{}, under: map[place]bool{}}
-	root, err := p.plan(place{t, true}, typeName(t))
-	if err == nil && d.finish != nil {
-		err = d.finish(root)
+// newPlan returns the plan of a type. Its error names the first part that would be lost, and why.
+func newPlan(t reflect.Type, f *format) (*plan, error) {
+	p := planner{format: f, plans: map[typeAt]*plan{}, active: map[typeAt]bool{}}
+	root, err := p.plan(typeAt{t, true}, typeName(t))
+	if err == nil {
+		err = f.finish(root)
 	}
 	return root, err
 }
@@ -96,10 +95,10 @@ func typeName(t reflect.Type) string {
 	return t.String()
 }
 
-func (p *planner) plan(at place, path string) (*plan, error) {
-	if known := p.done[at]; known != nil {
-		if p.under[at] {
-			known.recursive, known.watched = true, true
+func (p *planner) plan(at typeAt, path string) (*plan, error) {
+	if known := p.plans[at]; known != nil {
+		if p.active[at] {
+			known.recursive, known.needsCheck = true, true
 		}
 		return known, nil
 	}
@@ -107,44 +106,44 @@ func (p *planner) plan(at place, path string) (*plan, error) {
 	if p.root == nil {
 		p.root = made
 	}
-	p.done[at], p.under[at] = made, true
+	p.plans[at], p.active[at] = made, true
 	err := p.fill(made, at, path)
 	if made.elem != nil {
-		p.root.densest = max(p.root.densest, made.elementMemory(1))
+		p.root.maxElement = max(p.root.maxElement, made.elementMemory(1))
 	}
-	delete(p.under, at)
+	delete(p.active, at)
 	return made, err
 }
 
-// part plans a part of made.
-func (p *planner) part(made *plan, at place, path string) (*plan, error) {
+// part plans the type of an element, key or field of made.
+func (p *planner) part(made *plan, at typeAt, path string) (*plan, error) {
 	part, err := p.plan(at, path)
-	made.watched = made.watched || part.watched
+	made.needsCheck = made.needsCheck || part.needsCheck
 	return part, err
 }
 
-func (p *planner) fill(made *plan, at place, path string) (err error) {
+func (p *planner) fill(made *plan, at typeAt, path string) (err error) {
 	t := at.Type
-	made.form, err = p.formOf(at)
+	made.shape, err = p.shapeOf(at)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	switch made.form {
+	switch made.shape {
 	case scalar:
-		made.verify = p.check(t)
-		made.watched = made.verify != nil
-	case opaque:
+		made.verify = p.scalarCheck(t)
+		made.needsCheck = made.verify != nil
+	case custom:
 		p.root.methods = append(p.root.methods, methodType{t, path})
-		p.root.hasMap = true // the methods may write one
+		p.root.hasMap = true // the methods may encode a map
 	case pointer:
-		made.elem, err = p.part(made, place{t.Elem(), true}, path)
+		made.elem, err = p.part(made, typeAt{t.Elem(), true}, path)
 	case list:
-		elem := place{t.Elem(), at.addressable || t.Kind() == reflect.Slice}
+		elem := typeAt{t.Elem(), at.addressable || t.Kind() == reflect.Slice}
 		made.elem, err = p.part(made, elem, path+"[]")
 	case mapping:
 		p.root.hasMap = true
-		if made.key, err = p.part(made, place{t.Key(), false}, path+"[key]"); err == nil {
-			made.elem, err = p.part(made, place{t.Elem(), false}, path+"[]")
+		if made.key, err = p.part(made, typeAt{t.Key(), false}, path+"[key]"); err == nil {
+			made.elem, err = p.part(made, typeAt{t.Elem(), false}, path+"[]")
 		}
 	case structure:
 		made.byName = map[string]*plan{}
@@ -153,31 +152,31 @@ func (p *planner) fill(made *plan, at place, path string) (err error) {
 	return err
 }
 
-// formOf returns how values of a type are written there, or why they would be lost.
-func (p *planner) formOf(at place) (form, error) {
+// shapeOf returns the shape of a type, or why its values would be lost.
+func (p *planner) shapeOf(at typeAt) (shape, error) {
 	t := at.Type
 	if t == timeType || t == rawJSONType {
 		return scalar, nil
 	}
-	if written, err := p.byMethods(at); written || err != nil {
-		return opaque, err
+	if byMethods, err := p.byMethods(at); byMethods || err != nil {
+		return custom, err
 	}
 	switch kind := t.Kind(); {
 	case isScalar(kind), p.isBytes(t):
 		return scalar, nil
 	case kind == reflect.Interface:
-		return 0, errors.New("an interface does not name the type to decode: " +
+		return 0, errors.New("an interface does not say which type to decode: " +
 			"use a concrete type or json.RawMessage")
 	case kind == reflect.Pointer:
 		return pointer, checkPointer(t)
 	case kind == reflect.Slice, kind == reflect.Array:
 		return list, nil
 	case kind == reflect.Map:
-		return mapping, p.checkKey(t.Key())
+		return mapping, p.checkMapKey(t.Key())
 	case kind == reflect.Struct:
 		return structure, nil
 	default:
-		return 0, fmt.Errorf("a %s cannot be stored", kind)
+		return 0, fmt.Errorf("a %s cannot be encoded", kind)
 	}
 }
 
@@ -186,30 +185,30 @@ func isScalar(k reflect.Kind) bool {
 }
 
 // isBytes reports whether a type is a slice or array of plain bytes.
-func (d *dialect) isBytes(t reflect.Type) bool {
+func (f *format) isBytes(t reflect.Type) bool {
 	isList := t.Kind() == reflect.Slice || t.Kind() == reflect.Array
-	return isList && t.Elem().Kind() == reflect.Uint8 && !d.hasMethods(t.Elem())
+	return isList && t.Elem().Kind() == reflect.Uint8 && !f.hasMethods(t.Elem())
 }
 
-// checkPointer refuses a pointer to a type that has a nil of its own: both are written as one null.
+// checkPointer rejects a pointer to a nilable type: both nils are encoded as null.
 func checkPointer(t reflect.Type) error {
 	switch kind := t.Elem().Kind(); kind {
 	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
-		return fmt.Errorf("a nil pointer and a pointer to a nil %s would read back the same", kind)
+		return fmt.Errorf("a nil pointer and a pointer to a nil %s would decode to the same value", kind)
 	}
 	return nil
 }
 
-func (d *dialect) checkKey(key reflect.Type) error {
+func (f *format) checkMapKey(key reflect.Type) error {
 	k := key.Kind()
-	if (k == reflect.String || k >= reflect.Int && k <= reflect.Uint64) && !d.hasMethods(key) {
+	if (k == reflect.String || k >= reflect.Int && k <= reflect.Uint64) && !f.hasMethods(key) {
 		return nil
 	}
 	return fmt.Errorf("a map's keys must be strings or integers without methods, not %s", key)
 }
 
-// fillStruct adds the fields of a struct, which is made's type or embedded in it at index.
-func (p *planner) fillStruct(made *plan, at place, index []int, path string) error {
+// fillStruct adds the fields of a struct. The struct is made's type, or embedded in it at index.
+func (p *planner) fillStruct(made *plan, at typeAt, index []int, path string) error {
 	for i := range at.NumField() {
 		f := at.Field(i)
 		f.Index = append(slices.Clone(index), i)
@@ -227,58 +226,57 @@ func (p *planner) fillField(
 	case !f.IsExported():
 		err = errors.New("the field is not exported")
 	case f.Anonymous && f.Type.Kind() == reflect.Pointer:
-		err = errors.New("a nil embedded pointer would not stay nil: give the field a name")
+		err = errors.New("an embedded nil pointer would not stay nil: name the field")
 	case err == nil && made.byName[name] != nil:
-		err = fmt.Errorf("another field is called %q too", name)
+		err = fmt.Errorf("another field is also stored as %q", name)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	at := place{f.Type, addressable}
+	at := typeAt{f.Type, addressable}
 	field, err := p.part(made, at, path)
 	if err != nil {
 		return err
 	}
 	made.byName[name] = field
-	if inline && field.form == structure {
+	if inline && field.shape == structure {
 		return p.fillStruct(made, at, f.Index, path)
 	}
 	made.fields = append(made.fields, structField{field, f.Index})
 	return nil
 }
 
-// errOmitted refuses an option that leaves out values that are not zero.
-var errOmitted = errors.New("its IsZero method could leave out more than the zero value: " +
+// errOmitted is returned for an omit option on a type with an IsZero method.
+var errOmitted = errors.New("its IsZero method may omit values other than the zero value: " +
 	"remove the omit option")
 
-// saysIsZero reports whether a type has an IsZero method of its own, which omit options call. That
-// of a time is known.
-func saysIsZero(t reflect.Type) bool {
-	isZero := reflect.TypeFor[interface{ IsZero() bool }]()
-	return t != timeType && (t.Implements(isZero) || reflect.PointerTo(t).Implements(isZero))
+// hasIsZero reports whether an omit option would call an IsZero method of a type. IsZero of
+// time.Time is true only for the zero time, so it is allowed.
+func hasIsZero(t reflect.Type) bool {
+	return t != timeType && implements(t, reflect.TypeFor[interface{ IsZero() bool }]())
 }
 
-// byMethods reports whether values of a type are written by methods of its own there, or why they
+// byMethods reports whether values of a type are encoded by its methods. Its error says why they
 // would be lost.
-func (d *dialect) byMethods(at place) (bool, error) {
+func (f *format) byMethods(at typeAt) (bool, error) {
 	t := at.Type
 	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
 		return false, nil
 	}
 	first := func(side int) int {
-		return slices.IndexFunc(d.methods, func(pair [2]reflect.Type) bool {
+		return slices.IndexFunc(f.methods, func(pair [2]reflect.Type) bool {
 			return implements(t, pair[side])
 		})
 	}
 	encodes, decodes := first(0), first(1)
 	switch {
 	case encodes != decodes:
-		return true, errors.New("its methods to encode and to decode do not belong together")
+		return true, errors.New("its encoding and decoding methods are not a pair")
 	case encodes < 0:
-		return false, d.checkType(t)
-	case !at.addressable && !t.Implements(d.methods[encodes][0]):
-		return true, fmt.Errorf("its encoding method needs a pointer, and a map has none: use *%s",
-			typeName(t))
+		return false, f.checkType(t)
+	case !at.addressable && !t.Implements(f.methods[encodes][0]):
+		return true, fmt.Errorf("its encoding method has a pointer receiver, "+
+			"and map entries are not addressable: use *%s", typeName(t))
 	}
 	return true, nil
 }
@@ -287,9 +285,9 @@ func implements(t, method reflect.Type) bool {
 	return t.Implements(method) || reflect.PointerTo(t).Implements(method)
 }
 
-// hasMethods reports whether a type has any encoding method of its own.
-func (d *dialect) hasMethods(t reflect.Type) bool {
-	return slices.ContainsFunc(d.methods, func(pair [2]reflect.Type) bool {
+// hasMethods reports whether a type has any encoding or decoding method.
+func (f *format) hasMethods(t reflect.Type) bool {
+	return slices.ContainsFunc(f.methods, func(pair [2]reflect.Type) bool {
 		return implements(t, pair[0]) || implements(t, pair[1])
-	}) || d.checkType(t) != nil
+	}) || f.checkType(t) != nil
 }

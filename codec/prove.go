@@ -12,25 +12,24 @@ import (
 	"time"
 )
 
-// prover makes values up and carries them through a codec. A plan proves plain types. Values prove
-// types with encoding methods of their own; they also show that the format's library treats plain
-// types as the plan says.
+// prover checks that generated values of a type make the round trip. It is the only check of types
+// with encoding methods. It also tests that the encoding library agrees with the plan.
 type prover struct {
-	*dialect
-	samples map[reflect.Type][]reflect.Value // values of types with methods
-	seed    int                              // varies the values
-	n       int                              // how many values were made with this seed
-	partial bool                             // a field that is not exported was left zero
-	under   map[reflect.Type]bool            // the types under way, so that recursion ends
+	*format
+	samples map[reflect.Type][]reflect.Value // values of types with encoding methods
+	seed    int                              // selects the values
+	n       int                              // values generated since the seed changed
+	partial bool                             // an unexported field was left zero
+	active  map[reflect.Type]bool            // types being filled: ends recursion
 }
 
 const (
-	seeds   = 12     // how many values are made up of each type
-	maxMade = 10_000 // how many values are made for one of them; the rest stays zero
+	seeds        = 12     // generated values per type
+	maxGenerated = 10_000 // parts per generated value; further parts stay zero
 )
 
-// standard are samples of types whose fields are not exported, and whose methods lose nothing.
-var standard = []any{
+// standardSamples are of common types that have unexported fields and lossless methods.
+var standardSamples = []any{
 	*big.NewInt(-1), *new(big.Int).Lsh(big.NewInt(3), 100), *big.NewRat(-1, 3), *big.NewRat(7, 1),
 	netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1%eth0"),
 	netip.MustParseAddr("::ffff:192.0.2.1"),
@@ -38,83 +37,78 @@ var standard = []any{
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/32"),
 }
 
-// prove returns the path of the first part of a type that does not come back equal, or that no
-// value proves.
-func (d *dialect) prove(p *plan, samples []any) error {
-	m := prover{dialect: d}
-	m.samples, m.under = map[reflect.Type][]reflect.Value{}, map[reflect.Type]bool{}
-	for _, sample := range slices.Concat(samples, standard) {
-		if v := reflect.ValueOf(sample); v.IsValid() && d.hasMethods(v.Type()) {
+// prove returns an error if a value of the type does not make the round trip, or if a type with
+// encoding methods has no value to test.
+func (f *format) prove(p *plan, samples []any) error {
+	m := prover{format: f}
+	m.samples, m.active = map[reflect.Type][]reflect.Value{}, map[reflect.Type]bool{}
+	for _, sample := range slices.Concat(samples, standardSamples) {
+		if v := reflect.ValueOf(sample); v.IsValid() && f.hasMethods(v.Type()) {
 			m.samples[v.Type()] = append(m.samples[v.Type()], v)
 		}
 	}
 	for _, method := range p.methods {
 		if err := m.proveMethods(method.typ); err != nil {
-			return fmt.Errorf("%w; give the codec samples of %s, as your program uses it",
-				below(method.path, err), method.typ)
+			return fmt.Errorf("%w; pass the codec samples of %s", inPath(method.path, err), method.typ)
 		}
 	}
-	if _, err := d.carry(p, reflect.New(p.typ).Interface()); lossy(err) {
-		return below(typeName(p.typ), err)
+	if _, err := f.roundTrip(p, reflect.New(p.typ).Interface()); wasEncoded(err) {
+		return inPath(typeName(p.typ), err)
 	}
 	for m.seed = range seeds {
 		m.n = 0
 		v := reflect.New(p.typ)
 		m.fill(v.Elem())
-		if _, err := d.carry(p, v.Interface()); err != nil {
-			return below(typeName(p.typ), err)
+		if _, err := f.roundTrip(p, v.Interface()); err != nil {
+			return inPath(typeName(p.typ), err)
 		}
 	}
 	return nil
 }
 
-// lossy reports whether carry failed with a value that its codec did write.
-func lossy(err error) bool {
-	return errors.Is(err, errChanged) || errors.Is(err, errUnread) || errors.Is(err, errPanicked)
+// wasEncoded reports whether roundTrip encoded a value and then failed.
+func wasEncoded(err error) bool {
+	return errors.Is(err, errChanged) || errors.Is(err, errUndecodable) || errors.Is(err, errPanicked)
 }
 
-var errUnproven = errors.New("no value could be made up to prove the type's encoding methods")
-
-// proveMethods carries samples of a type with methods, or values that it makes up. The methods may
-// refuse to write a value, but each value that they write must come back equal, and among these
-// must be one that is not zero.
+// proveMethods tests the samples of a type with encoding methods, or generated values. Each value
+// must make the round trip, or be rejected by its methods. At least one nonzero value must pass.
 func (m *prover) proveMethods(t reflect.Type) error {
-	p, err := newPlan(t, m.dialect)
+	p, err := newPlan(t, m.format)
 	if err != nil {
 		return err
 	}
 	values := m.samples[t]
 	if len(values) == 0 {
-		values = m.makeUp(t)
+		values = m.generate(t)
 	}
 	var proven []reflect.Value
 	nonzero := t.Size() == 0
 	for _, value := range values {
 		v := reflect.New(t)
 		v.Elem().Set(value)
-		encoded, err := m.carry(p, v.Interface())
-		if lossy(err) {
+		encoded, err := m.roundTrip(p, v.Interface())
+		if wasEncoded(err) {
 			return err
 		}
 		if err != nil {
 			continue
 		}
 		if again, _ := m.encodeGuarded(p, v.Interface()); !bytes.Equal(again, encoded) {
-			return errors.New("its methods write one value in two ways")
+			return errors.New("its methods encode one value in two ways")
 		}
 		proven = append(proven, v.Elem())
 		nonzero = nonzero || !value.IsZero()
 	}
 	m.samples[t] = proven
 	if !nonzero {
-		return errUnproven
+		return errors.New("no valid value could be generated to test its encoding methods")
 	}
 	return nil
 }
 
-// makeUp returns values of a type, by its kind. There are none if it has fields that are not
-// exported.
-func (m *prover) makeUp(t reflect.Type) (values []reflect.Value) {
+// generate returns values of a type, by its kind. A type with unexported fields has none.
+func (m *prover) generate(t reflect.Type) (values []reflect.Value) {
 	for m.seed = range seeds {
 		m.n, m.partial = 0, false
 		v := reflect.New(t).Elem()
@@ -126,7 +120,7 @@ func (m *prover) makeUp(t reflect.Type) (values []reflect.Value) {
 	return values
 }
 
-// Values of each kind that encodings get wrong.
+// Values that encodings often get wrong, by kind.
 var (
 	times = []time.Time{time.Unix(1e9, 123456789).UTC(), {}, time.Unix(-2.5e9, 1).UTC(),
 		time.Date(2026, 7, 1, 0, 0, 0, 999, time.FixedZone("", -3*3600-1800))}
@@ -139,27 +133,27 @@ var (
 
 func pick[E any](from []E, i int) E { return from[i%len(from)] }
 
-// fill makes up a value.
+// fill sets v to a generated value.
 func (m *prover) fill(v reflect.Value) {
 	t := v.Type()
 	m.n++
 	i := m.seed + m.n
 	switch {
-	case m.n > maxMade:
+	case m.n > maxGenerated: // v stays zero
 	case t == timeType:
 		v.Set(reflect.ValueOf(pick(times, i)))
 	case t == rawJSONType:
 		v.SetBytes([]byte(pick(rawJSON, i)))
 	case len(m.samples[t]) > 0:
 		v.Set(pick(m.samples[t], i))
-	case !m.under[t]:
-		m.under[t] = true
+	case !m.active[t]:
+		m.active[t] = true
 		m.fillKind(v)
-		delete(m.under, t)
+		delete(m.active, t)
 	}
 }
 
-// fillKind makes up a value by its kind, whatever methods it has.
+// fillKind sets v to a generated value of its kind. It ignores the type's samples and methods.
 func (m *prover) fillKind(v reflect.Value) {
 	i := m.seed + m.n
 	switch k := v.Kind(); {
@@ -185,7 +179,7 @@ func (m *prover) fillKind(v reflect.Value) {
 		v.Set(reflect.New(v.Type().Elem()))
 		m.fill(v.Elem())
 	case k == reflect.Slice:
-		n := pick([]int{1, 4, 0, 16}, i) // 4 and 16 bytes are an IP address
+		n := pick([]int{1, 4, 0, 16}, i) // 4 and 16 bytes make a net.IP
 		v.Set(reflect.MakeSlice(v.Type(), n, n))
 		m.fillElements(v)
 	case k == reflect.Array:

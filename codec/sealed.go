@@ -9,66 +9,72 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
-// Sealed returns a codec that encrypts and authenticates what inner writes. Whoever reads the
-// storage learns nothing of a payload but its size. Whoever writes to it can neither make up a
-// payload nor move one to another store, mailbox or request, nor take a question for an answer. To
-// compress as well, seal the compressed bytes: Sealed(Zstd(inner)). The codec's name is "sealed."
-// and inner's.
+// Sealed returns a codec that encrypts and authenticates the output of inner. A reader of the
+// storage learns only the size of a payload. A writer to the storage cannot forge a payload. Nor
+// can a writer move a payload to another store, mailbox or request, or pass a question as an
+// answer. To compress as well, wrap in this order: Sealed(Zstd(inner)). The codec's name is
+// "sealed." followed by inner's name.
 //
 // # What stays in the clear
 //
-// Mailboxes, ids, statuses, attempts, times, error texts, headers, sizes and ids of keys stay in
-// the clear, and nothing authenticates them. Whoever writes to the storage can still delete
-// requests, change their status, or put back what was stored for the same request before.
+// These are neither encrypted nor authenticated: mailboxes, ids, statuses, attempts, times, error
+// texts, headers, sizes and key ids. A writer to the storage can still delete requests or change
+// their status. It can also restore an earlier payload of the same request and part.
 //
-// Sizes tell more if payloads are compressed. Where somebody else writes a part of a payload and
-// can watch its size, do not compress it: he can guess the rest.
+// Compressed sizes reveal more. An attacker who controls part of a payload and sees its size can
+// guess the rest. Do not compress such payloads.
 //
-// A store that also reads a codec that is not sealed takes plain text from anyone who writes to the
-// storage. So let pending.AlsoReads name such a codec only while a store is being changed to a
-// sealed one.
+// If pending.AlsoReads names an unsealed codec, the store accepts unsealed payloads from any writer
+// to the storage. Use it only during a migration to a sealed codec.
 //
-// # Change of keys
+// # Key rotation
 //
-// Each payload names the key that sealed it. To change keys, first let every node know the new key,
-// then let every node seal with it, and after the longest life of a request remove the old one. A
-// payload whose key is unknown cannot be decoded, and the error names the key; its request can
-// still be failed. There is no fallback to plain text.
+// Each payload stores the id of its key. Rotate keys in three steps:
 //
-// # How
+//  1. Add the new key to every node.
+//  2. Seal with the new key on every node.
+//  3. Remove the old key after the longest lifetime of a request.
 //
-// HKDF-SHA256 derives two keys from the keyring's key and the payload's [Context]: one for
-// AES-256-GCM and one for HMAC-SHA256 of the plain text, whose first 12 bytes are the nonce. So the
-// same payload of the same request always gives the same bytes, which is how a store recognises a
-// repeated report. It tells a reader of the storage only that such a report was repeated. The keys
-// belong to one question or answer, so equal payloads of two requests differ, and two different
-// payloads share a key and a nonce only by chance, after about 2^48 answers to one request.
+// A payload with an unknown key cannot be decoded: the error wraps [ErrUnknownKey] and names the
+// key. The request can still be failed. There is no fallback to unsealed payloads.
+//
+// # Algorithm
+//
+// HKDF-SHA256 derives two keys from the keyring's key and the payload's [Context]. The first key is
+// for AES-256-GCM. The second is for HMAC-SHA256 of the inner encoding. The first 12 bytes of the
+// HMAC are the nonce.
+//
+// The same payload of the same request and part therefore always gives the same bytes. A store
+// needs this to recognise a repeated report. A reader of the storage sees whether two versions of a
+// payload are equal. Equal payloads of two requests differ, since they have different keys. Nonces
+// of one question or answer collide only by chance, after about 2^48 different payloads.
 func Sealed[T any](inner Codec[T], keys Keyring) Codec[T] {
 	c := &sealedCodec[T]{inner: inner, keys: keys}
 	c.refusal = c.check()
 	return c
 }
 
-// Keyring has the keys of [Sealed], by id. It is asked at each Marshal and Unmarshal, concurrently,
-// so it should answer from memory. An error of it fails the operation.
+// Keyring returns keys for [Sealed]. Marshal and Unmarshal call it each time and concurrently, so
+// it should answer from memory. If it returns an error, the operation fails.
 //
-// An id is 1 to 64 bytes and is stored in the clear. A key is at least 32 random bytes.
+// A key id is 1 to 64 bytes and is stored unencrypted. A key is at least 32 random bytes.
 type Keyring interface {
-	// SealingKey returns the key that seals what is written for a mailbox now.
+	// SealingKey returns the current key to seal payloads of a mailbox.
 	SealingKey(mailbox string) (id string, key []byte, err error)
-	// OpeningKey returns the key with this id for a mailbox, or [ErrUnknownKey].
+	// OpeningKey returns the key of a mailbox with this id, or [ErrUnknownKey].
 	OpeningKey(mailbox, id string) (key []byte, err error)
 }
 
-// ErrUnknownKey says that a keyring does not know the key that sealed a payload.
+// ErrUnknownKey means that the keyring lacks the key of a payload.
 var ErrUnknownKey = errors.New("unknown key")
 
 // Keys is a [Keyring] with the same keys for all mailboxes. Do not change it while it is in use.
 type Keys struct {
-	Sealing string            // id of the key that seals
-	ByID    map[string][]byte // all keys that open, among them the one that seals
+	Sealing string            // id of the key to seal with
+	ByID    map[string][]byte // all keys by id, also the sealing key
 }
 
 // SealingKey implements [Keyring].
@@ -86,10 +92,10 @@ func (k Keys) OpeningKey(_, id string) (key []byte, err error) {
 	return key, nil
 }
 
-// Check returns why the keys cannot be used.
+// Check returns why the keys cannot be used, or nil.
 func (k Keys) Check() error {
 	for id, key := range k.ByID {
-		if err := checkKey(id, key); err != nil {
+		if err := checkSealKey(id, key); err != nil {
 			return err
 		}
 	}
@@ -104,8 +110,8 @@ const (
 	maxKeyID = 64 // bytes
 )
 
-// checkKey never quotes the key.
-func checkKey(id string, key []byte) error {
+// checkSealKey checks an id and a key. Its error never quotes the key.
+func checkSealKey(id string, key []byte) error {
 	switch {
 	case id == "" || len(id) > maxKeyID:
 		return fmt.Errorf("the key id %.80q has %d bytes, want 1 to %d", id, len(id), maxKeyID)
@@ -129,7 +135,7 @@ func (c *sealedCodec[T]) Name() string {
 	return "sealed." + c.inner.Name()
 }
 
-// Check returns why the codec cannot work.
+// Check returns why the codec cannot be used, or nil.
 func (c *sealedCodec[T]) Check() error { return c.refusal }
 
 func (c *sealedCodec[T]) check() error {
@@ -139,22 +145,19 @@ func (c *sealedCodec[T]) check() error {
 	if c.keys == nil {
 		return errors.New("Sealed: the keyring is nil")
 	}
-	if checker, ok := c.keys.(interface{ Check() error }); ok {
-		return checker.Check()
-	}
-	return nil
+	return check(c.keys)
 }
 
 var errNoContext = errors.New("a sealed codec needs a Context: use MarshalFor and UnmarshalFor")
 
-// Marshal returns an error: see [ContextCodec].
+// Marshal always returns an error: use MarshalFor.
 func (*sealedCodec[T]) Marshal(T) ([]byte, error) { return nil, errNoContext }
 
-// Unmarshal returns an error: see [ContextCodec].
+// Unmarshal always returns an error: use UnmarshalFor.
 func (*sealedCodec[T]) Unmarshal([]byte) (v T, err error) { return v, errNoContext }
 
-// A sealed payload is: sealedVersion, the length of the key's id, the id, a nonce, and what AES-GCM
-// makes of the inner encoding, with all that comes before the nonce as additional data.
+// Layout of a sealed payload: the version, the length of the key id, the key id, the nonce, the
+// ciphertext. All bytes before the nonce are additional data of AES-GCM.
 const (
 	sealedVersion = 1
 	nonceSize     = 12
@@ -171,16 +174,15 @@ func (c *sealedCodec[T]) MarshalFor(context Context, v T) ([]byte, error) {
 	}
 	id, key, err := c.keys.SealingKey(context.Mailbox)
 	if err != nil {
-		return nil, fmt.Errorf("the keyring has no key to seal with: %w", err)
+		return nil, fmt.Errorf("get the sealing key: %w", err)
 	}
-	s, err := c.sealer(context, id, key)
+	k, err := c.derive(context, id, key)
 	if err != nil {
 		return nil, err
 	}
 	header := append([]byte{sealedVersion, byte(len(id))}, id...)
-	nonce := s.nonce(encoded)
-	out := make([]byte, 0, len(header)+nonceSize+len(encoded)+s.aead.Overhead())
-	return s.aead.Seal(append(append(out, header...), nonce...), nonce, encoded, header), nil
+	nonce := k.nonce(encoded)
+	return k.aead.Seal(slices.Concat(header, nonce), nonce, encoded, header), nil
 }
 
 // UnmarshalFor implements [ContextCodec].
@@ -189,56 +191,55 @@ func (c *sealedCodec[T]) UnmarshalFor(context Context, data []byte) (v T, err er
 		return v, c.refusal
 	}
 	if len(data) < 2 || data[0] != sealedVersion || len(data) < 2+int(data[1])+nonceSize {
-		return v, errors.New("it is not a sealed payload of this version")
+		return v, errors.New("not a sealed payload, or of an unknown version")
 	}
 	header, rest := data[:2+int(data[1])], data[2+int(data[1]):]
 	id := string(header[2:])
 	key, err := c.keys.OpeningKey(context.Mailbox, id)
 	if err != nil {
-		return v, fmt.Errorf("it was sealed with key %.80q: %w", id, err)
+		return v, fmt.Errorf("get key %.80q: %w", id, err)
 	}
-	s, err := c.sealer(context, id, key)
+	k, err := c.derive(context, id, key)
 	if err != nil {
 		return v, err
 	}
-	encoded, err := s.aead.Open(nil, rest[:nonceSize], rest[nonceSize:], header)
+	encoded, err := k.aead.Open(nil, rest[:nonceSize], rest[nonceSize:], header)
 	if err != nil {
-		return v, errors.New("it was not sealed for this request, or was changed since")
+		return v, errors.New("authentication failed: the payload is of another request, or was changed")
 	}
 	return c.inner.Unmarshal(encoded)
 }
 
-// sealer seals one question or answer with one key.
-type sealer struct {
+// payloadKeys are the keys of one question or answer.
+type payloadKeys struct {
 	aead     cipher.AEAD
 	nonceKey []byte
 }
 
-func (c *sealedCodec[T]) sealer(context Context, id string, key []byte) (s sealer, err error) {
-	if err := checkKey(id, key); err != nil {
-		return s, err
+func (c *sealedCodec[T]) derive(context Context, id string, key []byte) (k payloadKeys, err error) {
+	if err := checkSealKey(id, key); err != nil {
+		return k, err
 	}
 	info := "pendingq sealed payload 1"
-	bound := []string{
-		c.inner.Name(), context.Store, context.Mailbox, context.ID, string(context.Part)}
-	for _, part := range bound {
-		info += string(binary.BigEndian.AppendUint32(nil, uint32(len(part)))) + part
+	for _, field := range []string{
+		c.inner.Name(), context.Store, context.Mailbox, context.ID, string(context.Part)} {
+		info += string(binary.BigEndian.AppendUint32(nil, uint32(len(field)))) + field
 	}
 	keys, err := hkdf.Key(sha256.New, key, nil, info, 64)
 	if err != nil {
-		return s, err
+		return k, err
 	}
 	block, err := aes.NewCipher(keys[:32])
 	if err != nil {
-		return s, err
+		return k, err
 	}
-	s.aead, err = cipher.NewGCM(block)
-	s.nonceKey = keys[32:]
-	return s, err
+	k.nonceKey = keys[32:]
+	k.aead, err = cipher.NewGCM(block)
+	return k, err
 }
 
-func (s sealer) nonce(encoded []byte) []byte {
-	mac := hmac.New(sha256.New, s.nonceKey)
+func (k payloadKeys) nonce(encoded []byte) []byte {
+	mac := hmac.New(sha256.New, k.nonceKey)
 	mac.Write(encoded)
 	return mac.Sum(nil)[:nonceSize]
 }

@@ -115,7 +115,7 @@ func TestAnUnknownKeyIsNamed(t *testing.T) {
 	}
 }
 
-// perMailbox has a key for each mailbox that it knows.
+// perMailbox maps a mailbox to its key.
 type perMailbox map[string]string
 
 var errNoMailbox = errors.New("the key service does not know this mailbox")
@@ -191,8 +191,7 @@ func TestSealedThatCannotWorkIsRefused(t *testing.T) {
 	}
 }
 
-// raw is a codec whose payloads are their own encoding, under the name of another codec: what it
-// seals, that codec opens.
+// raw stores bytes unchanged. It has another codec's name, so that codec opens its payloads.
 type raw struct{ name string }
 
 func (r raw) Name() string                        { return r.name }

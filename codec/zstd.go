@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync"
@@ -8,16 +9,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// ErrTooLarge says that a payload is over a limit. Nothing was encoded or decoded.
-var ErrTooLarge = errors.New("payload is too large")
-
 // ZstdOptions are the options of [Zstd]. The zero value of each field is its default.
 type ZstdOptions struct {
-	// MinSize is the size from which an encoding is compressed, in bytes. Default: 1 KiB.
+	// MinSize is the size of the smallest encoding to compress, in bytes. Default: 1 KiB.
 	MinSize int
-	// MaxSize is the largest encoding that Marshal compresses and Unmarshal expands, in bytes; a
-	// larger one is ErrTooLarge. The inner codec decodes hostile bytes within its own bounds.
-	// Default: 16 MiB, as Policy.MaxPayload, which limits the compressed size.
+	// MaxSize limits the uncompressed encoding, in bytes. Marshal and Unmarshal return ErrTooLarge
+	// above it. Default: 16 MiB. Policy.MaxPayload limits the compressed size.
 	MaxSize int
 }
 
@@ -26,28 +23,26 @@ const (
 	defaultZstdMaxSize = 16 << 20
 )
 
-// The first byte of an encoding says how the rest is written.
+// The first byte says whether the rest is compressed.
 const (
-	asItIs     = 0
-	compressed = 1
+	uncompressed = 0
+	compressed   = 1
 )
 
-// Zstd returns a codec that compresses what inner writes, with Zstandard. An encoding that is
-// small, or does not get smaller, is stored as it is, after one byte. The codec's name is "zstd."
-// and inner's. Nil options are the defaults.
+// Zstd returns a codec that compresses the output of inner with Zstandard. An encoding is stored
+// uncompressed, after one byte, if it is small or does not shrink. The codec's name is "zstd."
+// followed by inner's name. Nil options mean the defaults.
 //
-// Another version of the compression library may write other bytes for the same payload. A store
-// recognises a repeated report all the same.
+// Another version of the compression library may compress differently. A store still recognises a
+// repeated report, because it compares the decoded payloads too.
 func Zstd[T any](inner Codec[T], options *ZstdOptions) Codec[T] {
-	c := &zstdCodec[T]{inner: inner, minSize: defaultZstdMinSize, maxSize: defaultZstdMaxSize}
 	if options == nil {
 		options = &ZstdOptions{}
 	}
-	if options.MinSize != 0 {
-		c.minSize = options.MinSize
-	}
-	if options.MaxSize != 0 {
-		c.maxSize = options.MaxSize
+	c := &zstdCodec[T]{
+		inner:   inner,
+		minSize: cmp.Or(options.MinSize, defaultZstdMinSize),
+		maxSize: cmp.Or(options.MaxSize, defaultZstdMaxSize),
 	}
 	if c.refusal = c.check(); c.refusal == nil {
 		c.decoder, c.refusal = newZstdDecoder(c.maxSize)
@@ -62,14 +57,14 @@ type zstdCodec[T any] struct {
 	refusal          error
 }
 
-// zstdEncoder is shared, since an encoder takes megabytes. Its options have to stay as they are, so
-// that equal payloads give equal bytes.
+// zstdEncoder is shared, because an encoder uses megabytes. Its options never change, since equal
+// payloads must give equal bytes.
 var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
 	encoder, err := zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithLowerEncoderMem(true),
 		zstd.WithSingleSegment(true)) // so that each frame declares its size
 	if err != nil {
-		panic(err) // only for options that are wrong
+		panic(err) // only for invalid options
 	}
 	return encoder
 })
@@ -85,19 +80,19 @@ func (c *zstdCodec[T]) check() error {
 		return err
 	}
 	if c.minSize < 0 || c.maxSize < 0 {
-		return fmt.Errorf("ZstdOptions: MinSize is %d and MaxSize %d, want no negative size",
+		return fmt.Errorf("ZstdOptions: MinSize %d and MaxSize %d must not be negative",
 			c.minSize, c.maxSize)
 	}
 	return nil
 }
 
-// checkInner returns why a codec cannot be wrapped.
+// checkInner returns why wrapper cannot wrap inner, or nil.
 func checkInner[T any](wrapper string, inner Codec[T]) error {
 	if inner == nil {
 		return fmt.Errorf("%s: the codec to wrap is nil", wrapper)
 	}
-	if _, sealed := inner.(ContextCodec[T]); sealed {
-		return fmt.Errorf("%s cannot wrap %s, whose bytes belong to one request: wrap it in Sealed",
+	if _, ok := inner.(ContextCodec[T]); ok {
+		return fmt.Errorf("%s cannot wrap %s: Sealed must be the outermost codec",
 			wrapper, inner.Name())
 	}
 	return Check(inner)
@@ -111,7 +106,7 @@ func (c *zstdCodec[T]) Name() string {
 	return "zstd." + c.inner.Name()
 }
 
-// Check returns why the codec cannot work.
+// Check returns why the codec cannot be used, or nil.
 func (c *zstdCodec[T]) Check() error { return c.refusal }
 
 // Marshal implements [Codec].
@@ -133,7 +128,7 @@ func (c *zstdCodec[T]) Marshal(v T) ([]byte, error) {
 			return out, nil
 		}
 	}
-	return append([]byte{asItIs}, encoded...), nil
+	return append([]byte{uncompressed}, encoded...), nil
 }
 
 // Unmarshal implements [Codec].
@@ -143,10 +138,10 @@ func (c *zstdCodec[T]) Unmarshal(data []byte) (v T, err error) {
 		return v, c.refusal
 	case len(data) == 0:
 		return v, errors.New("no bytes to decode")
-	case data[0] == asItIs:
+	case data[0] == uncompressed:
 		return c.inner.Unmarshal(data[1:])
 	case data[0] != compressed:
-		return v, fmt.Errorf("the first byte is %#x, neither plain nor compressed", data[0])
+		return v, fmt.Errorf("the first byte %#x is unknown", data[0])
 	}
 	encoded, err := c.expand(data[1:])
 	if err != nil {
@@ -155,7 +150,8 @@ func (c *zstdCodec[T]) Unmarshal(data []byte) (v T, err error) {
 	return c.inner.Unmarshal(encoded)
 }
 
-// expand allocates no more than the size that the frame declares, which is bounded.
+// expand decompresses a frame. It allocates at most the size that the frame declares, up to
+// maxSize.
 func (c *zstdCodec[T]) expand(frame []byte) ([]byte, error) {
 	var header zstd.Header
 	if err := header.Decode(frame); err != nil {
@@ -168,7 +164,7 @@ func (c *zstdCodec[T]) expand(frame []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: it expands to %d bytes, ZstdOptions.MaxSize is %d",
 			ErrTooLarge, header.FrameContentSize, c.maxSize)
 	case frameSize(header, frame) != len(frame):
-		return nil, errors.New("expand: the bytes are not one frame")
+		return nil, errors.New("expand: the bytes are not exactly one frame")
 	}
 	encoded, err := c.decoder.DecodeAll(frame, make([]byte, 0, header.FrameContentSize))
 	if err != nil {
@@ -177,16 +173,18 @@ func (c *zstdCodec[T]) expand(frame []byte) ([]byte, error) {
 	return encoded, nil
 }
 
-// frameSize returns the size of the first frame, by its blocks, or more than there are bytes. The
-// decoder would also read frames that follow. See RFC 8878, 3.1.1.
+// frameSize returns the size of the first frame, or more than len(frame) if it is truncated. It is
+// needed because the decoder also reads further frames. See RFC 8878, 3.1.1.
 func frameSize(header zstd.Header, frame []byte) int {
 	size := header.HeaderSize
 	for last := false; !last && size+3 <= len(frame); {
 		block := int(frame[size]) | int(frame[size+1])<<8 | int(frame[size+2])<<16
 		last = block&1 == 1
-		size += 3 + block>>3
-		if repeated := block>>1&3 == 1; repeated { // of one byte
-			size += 1 - block>>3
+		size += 3
+		if rle := block>>1&3 == 1; rle { // the block is one byte, repeated
+			size++
+		} else {
+			size += block >> 3
 		}
 	}
 	if header.HasCheckSum {

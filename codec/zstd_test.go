@@ -138,7 +138,7 @@ func TestZstdThatCannotWorkIsRefused(t *testing.T) {
 	}
 }
 
-// expands returns a frame that expands to n bytes of zeros, and does not say so in its header.
+// expands returns a frame of n zeros. Its header does not declare the size.
 func expands(n int64) []byte {
 	var frame bytes.Buffer
 	w := must(zstd.NewWriter(&frame))
@@ -151,7 +151,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// bombs are bytes that hostile writers could store. Each is behind Zstd's first byte.
+// bombs are hostile inputs. Each starts with Zstd's first byte.
 var bombs = sync.OnceValue(func() map[string][]byte {
 	const array32, null = 0xdd, 0xc0
 	compress := func(data []byte) []byte {

@@ -11,21 +11,21 @@ import (
 	"github.com/pendingq/pendingq/codec"
 )
 
-// The operations here change a request that r names with its ID and Attempt; of r they read only
-// these and, where said, Payload; but for Timeout they hand Mailbox on as a hint. When several
-// reasons refuse it is, in this order, [ErrNotFound], [ErrEnded], [ErrStaleClaim].
+// These operations change the request with r's ID and Attempt. Complete, Fail and Finish also store
+// r's Payload. All but Timeout pass r's Mailbox to the backend, as a hint. A codec such as
+// [codec.Sealed] requires it. If several errors apply, the order is [ErrNotFound], [ErrEnded],
+// [ErrStaleClaim].
 //
-// An ending may be repeated, from any node: the same attempt, outcome and content again is the
-// first one's success.
+// An ending may be retried from any node. The same attempt, outcome and payload again succeeds.
 
 const (
 	maxReason    = 16 << 10 // bytes
 	gaveUpReason = "timed out: the requester gave up waiting"
 )
 
-// Extend says that the worker of a running request is still at it: its deadline becomes now plus
-// the policy's RunningTimeout. It refuses with [ErrStaleClaim] when the claim lapsed or is
-// another's by now, and with [ErrEnded] past the last deadline. It leaves r untouched.
+// Extend keeps a running request alive: its deadline becomes now plus the policy's RunningTimeout.
+// It returns [ErrStaleClaim] if the claim expired or another worker has claimed the request. It
+// returns [ErrEnded] after the last deadline. It does not change r.
 func (s *PendingStore[T]) Extend(ctx context.Context, r *Request[T]) error {
 	if err := checkRequest(r); err != nil {
 		return s.failed("extend", "", err)
@@ -37,15 +37,15 @@ func (s *PendingStore[T]) Extend(ctx context.Context, r *Request[T]) error {
 	return nil
 }
 
-// Complete ends a request well and stores r.Payload as its answer. A request that was never
-// claimed, at attempt 0, may be completed too, and leaves the queue. On success it sets r's Status,
-// Error and UpdatedAt, as Fail, Finish and Timeout do.
+// Complete marks a request as completed and stores r.Payload as its answer. A request that was
+// never claimed, at attempt 0, may be completed too, and leaves the queue. On success Complete sets
+// r's Status, Error and UpdatedAt, as Fail, Finish and Timeout do.
 func (s *PendingStore[T]) Complete(ctx context.Context, r *Request[T]) error {
 	return s.end(ctx, "complete", r, StatusCompleted, "")
 }
 
-// Fail ends a request that could not be done and stores r.Payload and why, for people. A reason is
-// cut after 16 KiB, and bytes in it that are not UTF-8 are replaced.
+// Fail marks a request as failed. It stores r.Payload and the reason, which is for people. A reason
+// is cut after 16 KiB, and its bytes that are not UTF-8 are replaced.
 func (s *PendingStore[T]) Fail(ctx context.Context, r *Request[T], reason string) error {
 	return s.end(ctx, "fail", r, StatusFailed, cut(reason, maxReason))
 }
@@ -82,7 +82,7 @@ func (s *PendingStore[T]) end(ctx context.Context, operation string, r *Request[
 		Error: reason, Attempt: r.Attempt, Codec: s.codec.Name(), Payload: encoded})
 }
 
-// conclude has the backend end a request and shows it in r.
+// conclude ends a request at the backend and updates r.
 func (s *PendingStore[T]) conclude(ctx context.Context, operation string, r *Request[T], end backends.End) error {
 	at, err := s.backend.End(ctx, end)
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *PendingStore[T]) conclude(ctx context.Context, operation string, r *Req
 	return nil
 }
 
-// repeats reports whether an ending says what the stored one said.
+// repeats reports whether an ending repeats the stored ending.
 func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool {
 	if stored.Status != end.Outcome || stored.Error != end.Error {
 		return false
@@ -104,23 +104,27 @@ func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool
 	return end.GiveUp || stored.Attempt == end.Attempt && s.sameContent(end, stored)
 }
 
-// sameContent compares payloads. Bytes of equal payloads differ where nodes write with different
-// codecs or keys, as while these are changed. So each payload is also compared as the other's codec
-// would write it now.
+// sameContent reports whether an ending has the stored payload. Equal payloads have different bytes
+// if nodes use different codecs, keys or library versions. So each payload is also encoded again
+// with the other's codec. One direction is not enough: a codec may drop what the other one keeps,
+// such as a time's location.
 func (s *PendingStore[T]) sameContent(end backends.End, stored backends.Record) bool {
 	if stored.Codec == end.Codec && bytes.Equal(stored.Payload, end.Payload) {
 		return true
 	}
-	repeat := stored
-	repeat.Codec, repeat.Payload = end.Codec, end.Payload
-	return s.rewrites(stored, repeat) || s.rewrites(repeat, stored)
+	retry := stored
+	retry.Codec, retry.Payload = end.Codec, end.Payload
+	return s.reencodesTo(stored, retry) || s.reencodesTo(retry, stored)
 }
 
-// rewrites reports whether a record's payload, written as another's, is the other's.
-func (s *PendingStore[T]) rewrites(rec, other backends.Record) bool {
+// reencodesTo reports whether rec's payload, encoded with other's codec, equals other's payload.
+func (s *PendingStore[T]) reencodesTo(rec, other backends.Record) bool {
 	c := s.codecs[other.Codec]
+	if c == nil {
+		return false
+	}
 	payload, err := s.decode(rec)
-	if err != nil || c == nil {
+	if err != nil {
 		return false
 	}
 	encoded, err := s.encodeWith(c, payload, rec.ID, rec.Mailbox, partOf(rec))

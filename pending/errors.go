@@ -8,9 +8,9 @@ import (
 	"github.com/pendingq/pendingq/codec"
 )
 
-// What an operation refuses with, for errors.Is. Any other error comes from the backend, a codec or
-// the context; after it the caller cannot know whether the operation happened, and may repeat it: a
-// repeat has no second effect.
+// Errors that operations return, for errors.Is. Any other error comes from the backend, a codec or
+// the context. After such an error the operation may or may not have happened. The caller may retry
+// it: a retry has no second effect.
 var (
 	// ErrNotFound: no request has this id, or it ended longer ago than the policy's Retention.
 	ErrNotFound = backends.ErrNotFound
@@ -26,29 +26,31 @@ var (
 	ErrBusy = backends.ErrBusy
 	// ErrFull: the mailbox holds the policy's MaxPending.
 	ErrFull = backends.ErrFull
-	// ErrTooLarge: the encoded payload is over the policy's MaxPayload, or over a limit of the
-	// codec. Nothing was stored.
+	// ErrTooLarge: a payload is over the policy's MaxPayload or a limit of the codec. A write
+	// stored nothing. A read returns it inside a [DecodeError].
 	ErrTooLarge = codec.ErrTooLarge
-	// ErrInvalid: an argument cannot be right; the text names it. Nothing was stored.
+	// ErrInvalid: an argument is invalid; the text names it. Nothing was stored.
 	ErrInvalid = errors.New("invalid argument")
 )
 
 // BusyError is [ErrBusy] with the id of the request that is live.
 type BusyError = backends.BusyError
 
-// DecodeError says that a stored request cannot be read. Its record is damaged or of another
-// version, or its payload is of a codec that the store does not read (see [AlsoReads]), does not
-// decode, or is sealed with an unknown key. A request that a claim met stays claimed until its
-// deadline; Fail with its ID, Mailbox and Attempt ends it before.
+// DecodeError means that a stored request cannot be read. Either its record is damaged or of
+// another version, or its payload cannot be decoded. Common causes are a codec that the store does
+// not read (see [AlsoReads]) and an unknown key.
+//
+// If a claim returns a DecodeError, the request stays claimed until its deadline. To end it
+// earlier, call Fail with the ID, Mailbox and Attempt of the error.
 type DecodeError struct {
 	Store   string
 	ID      string
-	Mailbox string // "" when the record itself cannot be read
-	Attempt int    // 0 also when the record itself cannot be read
+	Mailbox string // "" if the record cannot be read
+	Attempt int    // 0 if the record cannot be read
 	Err     error  // the cause
 }
 
-// Error says which request it is and why, without what it holds.
+// Error names the request and the cause. It does not quote the payload.
 func (e *DecodeError) Error() string {
 	return fmt.Sprintf("pending: read %s %s (attempt %d): %v", e.Store, e.ID, e.Attempt, e.Err)
 }

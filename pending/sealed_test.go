@@ -18,7 +18,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// node is a store whose keys can be changed while it is in use.
+// node is a store with a keyring of its own, which a test can change.
 type node struct {
 	*pending.PendingStore[job]
 	keys atomic.Pointer[codec.Keys]
@@ -83,7 +83,7 @@ func TestASealedRequestGoesFromQuestionToAnswer(t *testing.T) {
 	})
 }
 
-// A thief of the storage writes sealed payloads where they do not belong.
+// An attacker with write access moves sealed payloads.
 func TestASealedPayloadCannotBeMoved(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		p := policy()
@@ -96,7 +96,7 @@ func TestASealedPayloadCannotBeMoved(t *testing.T) {
 		mustDo(t, err)
 
 		plant := func(policy pending.Policy, mailbox, id string, payload []byte) error {
-			empty := memory.New() // as after the thief has deleted everything
+			empty := memory.New() // as if the attacker had deleted all records
 			_, err := empty.Create(t.Context(), backends.Create{Terms: terms(policy), ID: id,
 				Mailbox: mailbox, Codec: question.Codec, Payload: payload})
 			mustDo(t, err)
@@ -184,8 +184,7 @@ func TestAKeyringThatFailsStoresNothing(t *testing.T) {
 	})
 }
 
-// Three nodes change their key one after the other, under traffic. Nothing is lost, and no payload
-// is unreadable.
+// Three nodes change their key one after the other, under traffic. Every request gets its answer.
 func TestKeysAreChangedUnderTraffic(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		var nodes []*node
@@ -224,7 +223,7 @@ func TestKeysAreChangedUnderTraffic(t *testing.T) {
 	})
 }
 
-// oneLifecycle asks, claims, reports twice and reads, each at any node.
+// oneLifecycle runs each step of a request at a random node.
 func oneLifecycle(ctx context.Context, nodes []*node, device, command string) error {
 	at := func() *pending.PendingStore[job] { return nodes[rand.IntN(len(nodes))].PendingStore }
 	think := func() { pass(rand.N(time.Minute)) }

@@ -20,7 +20,7 @@ type PendingStore[T any] struct {
 	codecs map[string]codec.Codec[T] // read, by name
 }
 
-// core is what a store is but for its payloads.
+// core is the part of a store that does not depend on T.
 type core struct {
 	backend   backends.Backend
 	policy    Policy
@@ -31,10 +31,9 @@ type core struct {
 // Option changes how a store is made.
 type Option[T any] func(*PendingStore[T]) error
 
-// AlsoReads lets a store read what these codecs wrote, beside its own. Each record names its codec,
-// so a codec is changed without losing anything: first every node reads the new one, then every
-// node writes it and still reads the old one, and after the longest life of a request the old one
-// can go.
+// AlsoReads lets a store read payloads of these codecs, besides its own codec. To change the codec
+// of a running system, let every node read the new codec, then let every node write it. Keep the
+// old codec in AlsoReads for the longest lifetime of a request.
 func AlsoReads[T any](codecs ...codec.Codec[T]) Option[T] {
 	return func(s *PendingStore[T]) error {
 		for _, c := range codecs {
@@ -46,8 +45,8 @@ func AlsoReads[T any](codecs ...codec.Codec[T]) Option[T] {
 	}
 }
 
-// New makes a store over a backend. It refuses, with [ErrInvalid] and the name of what is wrong, a
-// policy that cannot work, and a payload type that one of the codecs cannot carry without loss.
+// New makes a store over a backend. It returns [ErrInvalid] for an invalid policy, and for a
+// payload type that one of the codecs does not support. The error names the cause.
 func New[T any](b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T]) (*PendingStore[T], error) {
 	s := &PendingStore[T]{core: core{backend: b, policy: p, terms: p.terms()}, codec: c, codecs: map[string]codec.Codec[T]{}}
 	s.noPending = s.failed("pop", "", ErrNoPending)
@@ -93,7 +92,7 @@ func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 	return nil
 }
 
-// encode turns a payload of a request into what is stored.
+// encode encodes a payload with the store's codec and checks its size.
 func (s *PendingStore[T]) encode(
 	payload T, id, mailbox string, part codec.Part) (encoded []byte, err error) {
 	encoded, err = s.encodeWith(s.codec, payload, id, mailbox, part)
@@ -107,36 +106,37 @@ func (s *PendingStore[T]) encode(
 	return encoded, nil
 }
 
+// encodeWith encodes a payload with a codec. A ContextCodec needs the mailbox of the request.
 func (s *PendingStore[T]) encodeWith(
 	c codec.Codec[T], payload T, id, mailbox string, part codec.Part) ([]byte, error) {
-	sealed, ok := c.(codec.ContextCodec[T])
+	contextual, ok := c.(codec.ContextCodec[T])
 	if !ok {
 		return c.Marshal(payload)
 	}
 	if backends.Partition(mailbox) != backends.PartitionOf(id) {
-		return nil, fmt.Errorf("%w: the request's mailbox is not %.80q, and the codec needs it",
-			ErrInvalid, mailbox)
+		return nil, fmt.Errorf("%w: mailbox %.80q does not belong to the request's id, "+
+			"and codec %s needs the mailbox", ErrInvalid, mailbox, c.Name())
 	}
-	return sealed.MarshalFor(s.context(id, mailbox, part), payload)
+	return contextual.MarshalFor(s.contextOf(id, mailbox, part), payload)
 }
 
-// decode turns a payload that any of the store's codecs wrote back into a value.
+// decode decodes the payload of a record with the codec that the record names.
 func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
 	c := s.codecs[rec.Codec]
 	if c == nil {
-		return payload, fmt.Errorf("it was written with codec %q, which this store does not read", rec.Codec)
+		return payload, fmt.Errorf("the store does not read codec %q: see AlsoReads", rec.Codec)
 	}
 	if c, ok := c.(codec.ContextCodec[T]); ok {
-		return c.UnmarshalFor(s.context(rec.ID, rec.Mailbox, partOf(rec)), rec.Payload)
+		return c.UnmarshalFor(s.contextOf(rec.ID, rec.Mailbox, partOf(rec)), rec.Payload)
 	}
 	return c.Unmarshal(rec.Payload)
 }
 
-func (s *PendingStore[T]) context(id, mailbox string, part codec.Part) codec.Context {
+func (s *PendingStore[T]) contextOf(id, mailbox string, part codec.Part) codec.Context {
 	return codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
 }
 
-// partOf returns which payload a record holds. A timeout keeps the question, any other end stores
+// partOf returns which payload a record holds. A timeout keeps the question. Any other end stores
 // an answer.
 func partOf(rec backends.Record) codec.Part {
 	if rec.Ended() && rec.Status != backends.StatusTimeout {
@@ -145,7 +145,7 @@ func partOf(rec backends.Record) codec.Part {
 	return codec.Question
 }
 
-// request turns a record into what callers get. Its error is a DecodeError.
+// request converts a record for the caller. Its error is a DecodeError.
 func (s *PendingStore[T]) request(rec backends.Record) (*Request[T], error) {
 	payload, err := s.decode(rec)
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *PendingStore[T]) request(rec backends.Record) (*Request[T], error) {
 	}, nil
 }
 
-// requests turns records into what callers get; those that cannot be read are in its error.
+// requests converts records for the caller. Records that cannot be read are joined into the error.
 func (s *PendingStore[T]) requests(records []backends.Record) (requests []*Request[T], err error) {
 	for _, rec := range records {
 		r, decodeErr := s.request(rec)
