@@ -56,7 +56,7 @@ func jsonField(f reflect.StructField, top bool) (name string, inline bool, err e
 		case option == "omitzero" && hasIsZero(f.Type):
 			return "", false, errOmitted
 		case option == "string" && isString(f.Type):
-			return "", false, errors.New(`the json tag's option "string" is not supported for strings`)
+			return "", false, errors.New(`the json tag's option "string" is not for strings`)
 		case !slices.Contains([]string{"", "omitempty", "omitzero", "string"}, option):
 			return "", false, fmt.Errorf("the json tag's option %q is not supported", option)
 		}

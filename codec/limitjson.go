@@ -49,7 +49,8 @@ func (m *measurer) json(p *plan, dec *json.Decoder, depth int) error {
 		elem = p.elem
 	}
 	for n := 0; dec.More(); n++ {
-		if p.shape == list || p.shape == mapping && n%8 == 0 { // a group of 8 entries counts at once
+		// The memory of one entry of a map is that of a group of 8.
+		if p.shape == list || p.shape == mapping && n%8 == 0 {
 			if err := m.reserve(1, p); err != nil {
 				return err
 			}

@@ -194,7 +194,7 @@ func (f *format) isBytes(t reflect.Type) bool {
 func checkPointer(t reflect.Type) error {
 	switch kind := t.Elem().Kind(); kind {
 	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
-		return fmt.Errorf("a nil pointer and a pointer to a nil %s would decode to the same value", kind)
+		return fmt.Errorf("a nil pointer and a pointer to a nil %s would decode to the same", kind)
 	}
 	return nil
 }

@@ -49,7 +49,8 @@ func (f *format) prove(p *plan, samples []any) error {
 	}
 	for _, method := range p.methods {
 		if err := m.proveMethods(method.typ); err != nil {
-			return fmt.Errorf("%w; pass the codec samples of %s", inPath(method.path, err), method.typ)
+			return fmt.Errorf("%w; pass the codec samples of %s",
+				inPath(method.path, err), method.typ)
 		}
 	}
 	if _, err := f.roundTrip(p, reflect.New(p.typ).Interface()); wasEncoded(err) {
@@ -68,7 +69,8 @@ func (f *format) prove(p *plan, samples []any) error {
 
 // wasEncoded reports whether roundTrip encoded a value and then failed.
 func wasEncoded(err error) bool {
-	return errors.Is(err, errChanged) || errors.Is(err, errUndecodable) || errors.Is(err, errPanicked)
+	return errors.Is(err, errChanged) || errors.Is(err, errUndecodable) ||
+		errors.Is(err, errPanicked)
 }
 
 // proveMethods tests the samples of a type with encoding methods, or generated values. Each value

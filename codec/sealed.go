@@ -205,7 +205,7 @@ func (c *sealedCodec[T]) UnmarshalFor(context Context, data []byte) (v T, err er
 	}
 	encoded, err := k.aead.Open(nil, rest[:nonceSize], rest[nonceSize:], header)
 	if err != nil {
-		return v, errors.New("authentication failed: the payload is of another request, or was changed")
+		return v, errors.New("authentication failed: it is of another request, or was changed")
 	}
 	return c.inner.Unmarshal(encoded)
 }
