@@ -305,6 +305,10 @@ func TestErrorsDoNotQuoteThePayload(t *testing.T) {
 			t.Errorf("%s: the cause of %v is lost", data, err)
 		}
 	}
+	if _, err := codec.Msgpack[time.Time]().Unmarshal([]byte("\xa7" + secret)); err == nil ||
+		strings.Contains(err.Error(), secret) {
+		t.Errorf("text for a time: got %v, want an error that does not quote it", err)
+	}
 	_, err := codec.Msgpack[struct{ X picky }]().Unmarshal([]byte("\x81\xa1X\xc4\x07hunter2"))
 	if err == nil || strings.Contains(err.Error(), secret) || errors.Unwrap(err) == nil {
 		t.Errorf("msgpack: got %v, want an error that wraps its cause and does not quote it", err)

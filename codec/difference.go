@@ -4,22 +4,41 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"math/big"
 	"reflect"
+	"sync"
 )
+
+// Equal reports whether a store takes two payloads for the same. They may differ as the package
+// comment allows.
+func Equal[T any](a, b T) bool {
+	return compare(reflect.ValueOf(&a).Elem(), reflect.ValueOf(&b).Elem()) == nil
+}
+
+// compare returns nil if two values of one type are equal. Otherwise it returns [errChanged] with
+// the path of the first difference.
+func compare(a, b reflect.Value) (err error) {
+	defer guard(&err)
+	return comparison{}.difference(a, b, 0)
+}
 
 var errChanged = errors.New("the value changes when it is encoded and decoded")
 
-// difference compares two values of one type. It returns [errChanged] with the path of the first
-// difference, or nil. It ignores the differences that the package comment allows.
-func (f *format) difference(a, b reflect.Value, depth int) error {
+// comparison has the pairs of pointers that were compared, so that shared values are compared once.
+type comparison map[pointerPair]bool
+
+type pointerPair struct {
+	a, b uintptr
+	typ  reflect.Type
+}
+
+func (c comparison) difference(a, b reflect.Value, depth int) error {
 	if depth > maxDepth {
 		return errTooDeep
 	}
 	if a.Type() == rawJSONType {
 		return changedUnless(sameJSON(a.Bytes(), b.Bytes()))
 	}
-	if equal, known := f.equalByMethod(a, b); known {
+	if equal, known := equalByMethod(a, b); known {
 		return changedUnless(equal)
 	}
 	switch a.Kind() {
@@ -27,42 +46,60 @@ func (f *format) difference(a, b reflect.Value, depth int) error {
 		if a.IsNil() || b.IsNil() || a.Elem().Type() != b.Elem().Type() {
 			return changedUnless(a.IsNil() && b.IsNil())
 		}
-		return f.difference(a.Elem(), b.Elem(), depth+1)
-	case reflect.Slice, reflect.Array:
-		for i := range min(a.Len(), b.Len()) {
-			if err := f.difference(a.Index(i), b.Index(i), depth+1); err != nil {
-				return inPath("[]", err)
+		if a.Kind() == reflect.Pointer {
+			pair := pointerPair{a.Pointer(), b.Pointer(), a.Type()}
+			if c[pair] {
+				return nil
 			}
+			c[pair] = true
 		}
-		return changedUnless(a.Len() == b.Len())
+		return c.difference(a.Elem(), b.Elem(), depth+1)
+	case reflect.Slice, reflect.Array:
+		return c.listDifference(a, b, depth)
 	case reflect.Map:
-		return f.mapDifference(a, b, depth)
+		return c.mapDifference(a, b, depth)
 	case reflect.Struct:
-		return f.structDifference(a, b, depth)
+		return c.structDifference(a, b, depth)
 	case reflect.Float32, reflect.Float64:
 		bothNaN := a.Float() != a.Float() && b.Float() != b.Float()
 		return changedUnless(bothNaN || a.Float() == b.Float())
+	case reflect.Func:
+		return changedUnless(a.IsNil() && b.IsNil())
 	default:
 		return changedUnless(a.Equal(b))
 	}
 }
 
-func (f *format) mapDifference(a, b reflect.Value, depth int) error {
-	for entry := a.MapRange(); entry.Next(); {
-		other := b.MapIndex(entry.Key())
-		if !other.IsValid() {
-			return inPath("[key]", errChanged)
-		}
-		if err := f.difference(entry.Value(), other, depth+1); err != nil {
+func (c comparison) listDifference(a, b reflect.Value, depth int) error {
+	if elem := a.Type().Elem(); a.Kind() == reflect.Slice && elem.Kind() == reflect.Uint8 &&
+		!hasMethods(elem) {
+		return changedUnless(bytes.Equal(a.Bytes(), b.Bytes()))
+	}
+	for i := range min(a.Len(), b.Len()) {
+		if err := c.difference(a.Index(i), b.Index(i), depth+1); err != nil {
 			return inPath("[]", err)
 		}
 	}
 	return changedUnless(a.Len() == b.Len())
 }
 
-func (f *format) structDifference(a, b reflect.Value, depth int) error {
+func (c comparison) mapDifference(a, b reflect.Value, depth int) error {
+	for entry := a.MapRange(); entry.Next(); {
+		other := b.MapIndex(entry.Key())
+		if !other.IsValid() {
+			return inPath("[key]", errChanged)
+		}
+		err := c.difference(addressable(entry.Value()), addressable(other), depth+1)
+		if err != nil {
+			return inPath("[]", err)
+		}
+	}
+	return changedUnless(a.Len() == b.Len())
+}
+
+func (c comparison) structDifference(a, b reflect.Value, depth int) error {
 	for i := range a.NumField() {
-		err := f.difference(readable(a.Field(i)), readable(b.Field(i)), depth+1)
+		err := c.difference(readable(a.Field(i)), readable(b.Field(i)), depth+1)
 		if field := a.Type().Field(i); err != nil && field.IsExported() {
 			err = inPath("."+field.Name, err) // a path omits unexported fields
 		}
@@ -80,8 +117,17 @@ func changedUnless(same bool) error {
 	return errChanged
 }
 
-// readable returns a field whose methods can be called, even if it is unexported. A field in a map
-// entry stays as it is.
+// addressable returns a copy of a map entry, so that its fields can be made readable.
+func addressable(entry reflect.Value) reflect.Value {
+	if !entry.CanInterface() {
+		return entry
+	}
+	v := reflect.New(entry.Type()).Elem()
+	v.Set(entry)
+	return v
+}
+
+// readable returns a field whose methods can be called, even if it is unexported.
 func readable(field reflect.Value) reflect.Value {
 	if !field.CanInterface() && field.CanAddr() {
 		return reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem()
@@ -102,25 +148,36 @@ func sameJSON(a, b []byte) bool {
 	return bytes.Equal(a, b) || reflect.DeepEqual(parse(a), parse(b))
 }
 
-var boolType = reflect.TypeFor[bool]()
-
-// equalByMethod compares by a method: big.Rat by Cmp, times and types with encoding methods by
-// Equal. known is false if a has no such method.
-func (f *format) equalByMethod(a, b reflect.Value) (equal, known bool) {
-	t := a.Type()
-	if !a.CanInterface() || t != timeType && !f.hasMethods(t) || t.Kind() == reflect.Interface {
-		return false, false
+// hasMethods reports whether a type has encoding or decoding methods of any format.
+func hasMethods(t reflect.Type) bool {
+	known, ok := methodTypes.Load(t)
+	if !ok {
+		has := jsonFormat.hasMethods(t) || msgpackFormat.hasMethods(t)
+		known, _ = methodTypes.LoadOrStore(t, has)
 	}
-	if x, ok := a.Interface().(big.Rat); ok {
-		y := b.Interface().(big.Rat)
-		return x.Cmp(&y) == 0, true
-	}
-	receiver := reflect.New(t)
-	receiver.Elem().Set(a)
-	method := receiver.MethodByName("Equal")
-	want := reflect.FuncOf([]reflect.Type{t}, []reflect.Type{boolType}, false)
-	if !method.IsValid() || method.Type() != want {
-		return false, false
-	}
-	return method.Call([]reflect.Value{b})[0].Bool(), true
+	return known.(bool)
 }
+
+var methodTypes sync.Map // reflect.Type -> bool
+
+// equalByMethod compares times, and types with encoding methods, by their method Equal. known is
+// false if a has no such method.
+func equalByMethod(a, b reflect.Value) (equal, known bool) {
+	t := a.Type()
+	if !a.CanInterface() || t.Kind() == reflect.Interface || !hasMethods(t) {
+		return false, false
+	}
+	receiver, argument := reflect.New(t), reflect.New(t)
+	receiver.Elem().Set(a)
+	argument.Elem().Set(b)
+	method := receiver.MethodByName("Equal")
+	for _, with := range []reflect.Value{argument, argument.Elem()} {
+		want := reflect.FuncOf([]reflect.Type{with.Type()}, []reflect.Type{boolType}, false)
+		if method.IsValid() && method.Type() == want {
+			return method.Call([]reflect.Value{with})[0].Bool(), true
+		}
+	}
+	return false, false
+}
+
+var boolType = reflect.TypeFor[bool]()

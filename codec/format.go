@@ -23,7 +23,7 @@ type format struct {
 	// field returns the stored name of a field. inline means that the fields of an embedded struct
 	// replace it. The error says why the field would be lost. top is true in the outermost struct.
 	field func(f reflect.StructField, top bool) (name string, inline bool, err error)
-	// checkType rejects types without the methods above that the format would not keep.
+	// checkType rejects types that the format would not keep, whatever their kind.
 	checkType func(reflect.Type) error
 	// scalarCheck returns the check to run on each value of a scalar type, or nil.
 	scalarCheck func(reflect.Type) scalarCheck
@@ -109,7 +109,7 @@ func (f *format) roundTrip(p *plan, v any) (encoded []byte, err error) {
 	if err := f.decodeGuarded(p, encoded, got.Interface()); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUndecodable, err)
 	}
-	return encoded, f.difference(sent.Elem(), got.Elem(), 0)
+	return encoded, compare(sent.Elem(), got.Elem())
 }
 
 // guard recovers from a panic. Its error omits the panic's text, which may quote the payload.

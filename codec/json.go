@@ -23,14 +23,21 @@ import (
 // infinite float or NaN, and a time outside the years 0 to 9999. It also rejects a time whose zone
 // offset has seconds, as local times before 1900 often have: convert such times to UTC. A
 // [json.RawMessage] keeps its value: white space between tokens is removed, and nil reads back as
-// null.
+// null. An empty one that is not nil is an error.
 func JSON[T any](samples ...any) Codec[T] { return newCodec[T](jsonFormat, samples) }
+
+var (
+	marshalJSON   = reflect.TypeFor[json.Marshaler]()
+	unmarshalJSON = reflect.TypeFor[json.Unmarshaler]()
+	marshalText   = reflect.TypeFor[encoding.TextMarshaler]()
+	unmarshalText = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
 
 var jsonFormat = &format{
 	name: "json",
 	methods: [][2]reflect.Type{
-		{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[json.Unmarshaler]()},
-		{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()},
+		{marshalJSON, unmarshalJSON},
+		{marshalText, unmarshalText},
 	},
 	field:       jsonField,
 	checkType:   checkJSONType,
@@ -78,12 +85,17 @@ func isString(t reflect.Type) bool {
 	return t.Kind() == reflect.String || t.Kind() == reflect.Pointer && isString(t.Elem())
 }
 
-// checkJSONType rejects types with encoding methods that only newer versions of Go call.
+// checkJSONType rejects json.Number, and types with encoding methods that only newer versions of Go
+// call.
 func checkJSONType(t reflect.Type) error {
+	if t == reflect.TypeFor[json.Number]() {
+		return errors.New("an empty json.Number reads back as 0: use a number type or json.RawMessage")
+	}
 	ptr := reflect.PointerTo(t)
 	_, encodes := ptr.MethodByName("MarshalJSONTo")
 	_, decodes := ptr.MethodByName("UnmarshalJSONFrom")
-	if encodes || decodes || implements(t, reflect.TypeFor[encoding.TextAppender]()) {
+	if encodes && !implements(t, marshalJSON) || decodes && !implements(t, unmarshalJSON) ||
+		implements(t, reflect.TypeFor[encoding.TextAppender]()) && !implements(t, marshalText) {
 		return errors.New("only newer versions of Go call its encoding methods: " +
 			"add MarshalText and UnmarshalText, or MarshalJSON and UnmarshalJSON")
 	}

@@ -63,6 +63,24 @@ func TestASampleOfAPlainTypeProvesNothing(t *testing.T) {
 	}
 }
 
+// The zero value of a type with methods need not be a valid one.
+func TestSamplesProveATypeWhoseZeroValueIsInvalid(t *testing.T) {
+	type shift struct{ Day weekday }
+	if codec.Check(codec.JSON[shift]()) == nil {
+		t.Error("a type that loses generated values passed")
+	}
+	for _, c := range []codec.Codec[shift]{codec.JSON[shift](weekday(1)), codec.Msgpack[shift](weekday(1))} {
+		store, err := newStore(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		throughStore(t, store, shift{7})
+		if _, err := c.Marshal(shift{}); err == nil {
+			t.Errorf("%s wrote a value that it does not read", c.Name())
+		}
+	}
+}
+
 func TestSamplesStayTheCallers(t *testing.T) {
 	samples := []any{size("S"), "untouched"}
 	codec.JSON[size](samples[:1]...)
@@ -204,6 +222,49 @@ type session struct{ at time.Time }
 func (s session) MarshalText() ([]byte, error)     { return s.at.MarshalText() }
 func (s *session) UnmarshalText(text []byte) error { return s.at.UnmarshalText(text) }
 
+// sessions has a map of structs with unexported fields.
+type sessions struct{ byName map[string]session }
+
+func (s sessions) MarshalText() ([]byte, error) {
+	text := map[string]string{}
+	for name, session := range s.byName {
+		text[name] = session.at.Format(time.RFC3339Nano)
+	}
+	return json.Marshal(text)
+}
+
+func (s *sessions) UnmarshalText(encoded []byte) error {
+	var text map[string]string
+	err := json.Unmarshal(encoded, &text)
+	s.byName = map[string]session{}
+	for name, at := range text {
+		t, parseErr := time.Parse(time.RFC3339Nano, at)
+		s.byName[name], err = session{t}, errors.Join(err, parseErr)
+	}
+	return err
+}
+
+// version remembers how it was written, and is equal without that.
+type version struct{ original string }
+
+func (v version) number() string { return strings.TrimPrefix(v.original, "v") }
+
+func (v *version) Equal(other *version) bool { return v.number() == other.number() }
+
+func (v version) MarshalText() ([]byte, error)     { return []byte(v.number()), nil }
+func (v *version) UnmarshalText(text []byte) error { v.original = string(text); return nil }
+
+// weekday starts at 1. Its methods write 0, but do not read it.
+type weekday int
+
+func (d weekday) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "day %d", d), nil }
+func (d *weekday) UnmarshalText(text []byte) error {
+	if _, err := fmt.Sscanf(string(text), "day %d", d); err != nil || *d < 1 || *d > 7 {
+		return errors.New("no such day")
+	}
+	return nil
+}
+
 // order's Equal compares only ids.
 type order struct {
 	ID string
@@ -227,6 +288,11 @@ type secretTree struct {
 	Secret string `json:"-"`
 	Child  *secretTree
 }
+
+// newText would be written as text by old versions of Go, and as JSON by new ones.
+type newText struct{ shade }
+
+func (newText) MarshalJSONTo(any) error { return nil }
 
 // shouting's MarshalText changes its receiver.
 type shouting string

@@ -27,14 +27,23 @@ var msgpackFormat = &format{
 		{reflect.TypeFor[msgpack.Marshaler](), reflect.TypeFor[msgpack.Unmarshaler]()},
 		{reflect.TypeFor[encoding.BinaryMarshaler](),
 			reflect.TypeFor[encoding.BinaryUnmarshaler]()},
-		{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()},
+		{marshalText, unmarshalText},
 	},
 	field:       msgpackField,
-	checkType:   func(reflect.Type) error { return nil },
+	checkType:   checkMsgpackType,
 	scalarCheck: func(reflect.Type) scalarCheck { return nil },
 	finish:      func(*plan) error { return nil },
 	encode:      encodeMsgpack,
 	decode:      decodeMsgpack,
+}
+
+// checkMsgpackType rejects arrays of named bytes, at which the library may panic.
+func checkMsgpackType(t reflect.Type) error {
+	if t.Kind() == reflect.Array && t.Elem().Kind() == reflect.Uint8 &&
+		t.Elem() != reflect.TypeFor[byte]() {
+		return fmt.Errorf("an array of %s is not supported: use an array of byte", t.Elem())
+	}
+	return nil
 }
 
 func msgpackField(f reflect.StructField, _ bool) (name string, inline bool, err error) {

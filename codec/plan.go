@@ -211,6 +211,9 @@ func (f *format) checkMapKey(key reflect.Type) error {
 func (p *planner) fillStruct(made *plan, at typeAt, index []int, path string) error {
 	for i := range at.NumField() {
 		f := at.Field(i)
+		if f.Name == "_" {
+			continue // it has no value
+		}
 		f.Index = append(slices.Clone(index), i)
 		if err := p.fillField(made, f, at.addressable, path+"."+f.Name); err != nil {
 			return err
@@ -223,7 +226,7 @@ func (p *planner) fillField(
 	made *plan, f reflect.StructField, addressable bool, path string) error {
 	name, inline, err := p.field(f, made == p.root && len(f.Index) == 1)
 	switch {
-	case !f.IsExported():
+	case !f.IsExported() && !(inline && f.Type.Kind() == reflect.Struct):
 		err = errors.New("the field is not exported")
 	case f.Anonymous && f.Type.Kind() == reflect.Pointer:
 		err = errors.New("an embedded nil pointer would not stay nil: name the field")
@@ -241,6 +244,9 @@ func (p *planner) fillField(
 	made.byName[name] = field
 	if inline && field.shape == structure {
 		return p.fillStruct(made, at, f.Index, path)
+	}
+	if !f.IsExported() { // it has encoding methods, so its fields are not inlined
+		return fmt.Errorf("%s: the field is not exported", path)
 	}
 	made.fields = append(made.fields, structField{field, f.Index})
 	return nil
@@ -263,6 +269,9 @@ func (f *format) byMethods(at typeAt) (bool, error) {
 	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Interface {
 		return false, nil
 	}
+	if err := f.checkType(t); err != nil {
+		return false, err
+	}
 	first := func(side int) int {
 		return slices.IndexFunc(f.methods, func(pair [2]reflect.Type) bool {
 			return implements(t, pair[side])
@@ -273,7 +282,7 @@ func (f *format) byMethods(at typeAt) (bool, error) {
 	case encodes != decodes:
 		return true, errors.New("its encoding and decoding methods are not a pair")
 	case encodes < 0:
-		return false, f.checkType(t)
+		return false, nil
 	case !at.addressable && !t.Implements(f.methods[encodes][0]):
 		return true, fmt.Errorf("its encoding method has a pointer receiver, "+
 			"and map entries are not addressable: use *%s", typeName(t))

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 )
 
@@ -142,7 +143,7 @@ func (c *sealedCodec[T]) check() error {
 	if err := checkInner("Sealed", c.inner); err != nil {
 		return err
 	}
-	if c.keys == nil {
+	if v := reflect.ValueOf(c.keys); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return errors.New("Sealed: the keyring is nil")
 	}
 	return check(c.keys)

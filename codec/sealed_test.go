@@ -162,6 +162,7 @@ func TestSealedThatCannotWorkIsRefused(t *testing.T) {
 	for what, c := range map[string]codec.Codec[int]{
 		"no inner codec":       codec.Sealed[int](nil, testKeys),
 		"no keyring":           codec.Sealed(codec.JSON[int](), nil),
+		"a nil keyring":        codec.Sealed(codec.JSON[int](), (*codec.Keys)(nil)),
 		"no keys":              codec.Sealed(codec.JSON[int](), codec.Keys{}),
 		"an unknown key":       codec.Sealed(codec.JSON[int](), codec.Keys{Sealing: "b"}),
 		"a short key":          codec.Sealed(codec.JSON[int](), oneKey("a", key[:31])),

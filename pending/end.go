@@ -105,30 +105,19 @@ func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool
 }
 
 // sameContent reports whether an ending has the stored payload. Equal payloads have different bytes
-// if nodes use different codecs, keys or library versions. So each payload is also encoded again
-// with the other's codec. One direction is not enough: a codec may drop what the other one keeps,
-// such as a time's location.
+// if nodes use different codecs, keys or library versions.
 func (s *PendingStore[T]) sameContent(end backends.End, stored backends.Record) bool {
 	if stored.Codec == end.Codec && bytes.Equal(stored.Payload, end.Payload) {
 		return true
 	}
 	retry := stored
 	retry.Codec, retry.Payload = end.Codec, end.Payload
-	return s.reencodesTo(stored, retry) || s.reencodesTo(retry, stored)
-}
-
-// reencodesTo reports whether rec's payload, encoded with other's codec, equals other's payload.
-func (s *PendingStore[T]) reencodesTo(rec, other backends.Record) bool {
-	c := s.codecs[other.Codec]
-	if c == nil {
-		return false
-	}
-	payload, err := s.decode(rec)
+	a, err := s.decode(stored)
 	if err != nil {
 		return false
 	}
-	encoded, err := s.encodeWith(c, payload, rec.ID, rec.Mailbox, partOf(rec))
-	return err == nil && bytes.Equal(encoded, other.Payload)
+	b, err := s.decode(retry)
+	return err == nil && codec.Equal(a, b)
 }
 
 func checkRequest[T any](r *Request[T]) error {

@@ -1,6 +1,7 @@
 package pending_test
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -101,29 +102,42 @@ func TestAnEndingMayBeRepeatedFromAnyNode(t *testing.T) {
 	})
 }
 
-// While a codec is changed, a report may be repeated at a node that writes with the other one.
+// A report may be repeated at a node that writes with another codec, and with a payload that is
+// equal, though its bytes differ.
 func TestAnEndingMayBeRepeatedWithAnotherCodec(t *testing.T) {
 	local := time.Local
 	time.Local = time.FixedZone("", 2*3600) // where msgpack's times come back
 	t.Cleanup(func() { time.Local = local })
-	type visit struct{ At time.Time }
+	type visit struct {
+		At   time.Time
+		Raw  json.RawMessage
+		List []string
+	}
 	asJSON, asMsgpack := codec.JSON[visit](), codec.Msgpack[visit]()
 	onEach(t, func(t *testing.T, b backends.Backend) {
-		for _, order := range [][]codec.Codec[visit]{{asJSON, asMsgpack}, {asMsgpack, asJSON}} {
-			first, err := pending.New(b, order[0], policy(), pending.AlsoReads(order[1]))
+		for _, codecs := range [][]codec.Codec[visit]{{asJSON, asMsgpack}, {asMsgpack, asJSON}} {
+			first, err := pending.New(b, codecs[0], policy(), pending.AlsoReads(codecs[1]))
 			mustDo(t, err)
-			second, err := pending.New(b, order[1], policy(), pending.AlsoReads(order[0]))
+			second, err := pending.New(b, codecs[1], policy(), pending.AlsoReads(codecs[0]))
 			mustDo(t, err)
 			r, err := first.Create(t.Context(), box, visit{})
 			mustDo(t, err)
 			r.Payload.At = time.Unix(1e9, 0).UTC()
 			mustDo(t, first.Complete(t.Context(), r))
-			if err := second.Complete(t.Context(), r); err != nil {
-				t.Errorf("%s after %s: %v", order[1].Name(), order[0].Name(), err)
-			}
-			r.Payload.At = r.Payload.At.Add(1)
-			if err := second.Complete(t.Context(), r); !errors.Is(err, pending.ErrEnded) {
-				t.Errorf("another time: got %v, want ErrEnded", err)
+			same := *r
+			same.Payload = visit{At: r.Payload.At.In(time.Local), List: []string{}}
+			other := *r
+			other.Payload.At = r.Payload.At.Add(1)
+			for _, node := range []*pending.PendingStore[visit]{first, second} {
+				if err := node.Complete(t.Context(), r); err != nil {
+					t.Errorf("%s first, repeated: %v", codecs[0].Name(), err)
+				}
+				if err := node.Complete(t.Context(), &same); err != nil {
+					t.Errorf("%s first, an equal payload: %v", codecs[0].Name(), err)
+				}
+				if err := node.Complete(t.Context(), &other); !errors.Is(err, pending.ErrEnded) {
+					t.Errorf("%s first, another payload: got %v, want ErrEnded", codecs[0].Name(), err)
+				}
 			}
 		}
 	})

@@ -92,10 +92,18 @@ func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 	return nil
 }
 
-// encode encodes a payload with the store's codec and checks its size.
+// encode encodes a payload with the store's codec and checks its size. A ContextCodec needs the
+// mailbox of the request.
 func (s *PendingStore[T]) encode(
 	payload T, id, mailbox string, part codec.Part) (encoded []byte, err error) {
-	encoded, err = s.encodeWith(s.codec, payload, id, mailbox, part)
+	if c, ok := s.codec.(codec.ContextCodec[T]); !ok {
+		encoded, err = s.codec.Marshal(payload)
+	} else if backends.Partition(mailbox) != backends.PartitionOf(id) {
+		err = fmt.Errorf("%w: mailbox %.80q does not belong to the request's id, "+
+			"and the codec needs the mailbox", ErrInvalid, mailbox)
+	} else {
+		encoded, err = c.MarshalFor(s.contextOf(id, mailbox, part), payload)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encode the payload as %s: %w", s.codec.Name(), err)
 	}
@@ -104,20 +112,6 @@ func (s *PendingStore[T]) encode(
 			ErrTooLarge, len(encoded), limit)
 	}
 	return encoded, nil
-}
-
-// encodeWith encodes a payload with a codec. A ContextCodec needs the mailbox of the request.
-func (s *PendingStore[T]) encodeWith(
-	c codec.Codec[T], payload T, id, mailbox string, part codec.Part) ([]byte, error) {
-	contextual, ok := c.(codec.ContextCodec[T])
-	if !ok {
-		return c.Marshal(payload)
-	}
-	if backends.Partition(mailbox) != backends.PartitionOf(id) {
-		return nil, fmt.Errorf("%w: mailbox %.80q does not belong to the request's id, "+
-			"and codec %s needs the mailbox", ErrInvalid, mailbox, c.Name())
-	}
-	return contextual.MarshalFor(s.contextOf(id, mailbox, part), payload)
 }
 
 // decode decodes the payload of a record with the codec that the record names.
