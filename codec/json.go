@@ -89,7 +89,7 @@ func isString(t reflect.Type) bool {
 // call.
 func checkJSONType(t reflect.Type) error {
 	if t == reflect.TypeFor[json.Number]() {
-		return errors.New("an empty json.Number reads back as 0: use a number type or json.RawMessage")
+		return errors.New("an empty json.Number reads back as 0: use json.RawMessage")
 	}
 	ptr := reflect.PointerTo(t)
 	_, encodes := ptr.MethodByName("MarshalJSONTo")

@@ -69,7 +69,8 @@ func TestSamplesProveATypeWhoseZeroValueIsInvalid(t *testing.T) {
 	if codec.Check(codec.JSON[shift]()) == nil {
 		t.Error("a type that loses generated values passed")
 	}
-	for _, c := range []codec.Codec[shift]{codec.JSON[shift](weekday(1)), codec.Msgpack[shift](weekday(1))} {
+	monday := weekday(1)
+	for _, c := range []codec.Codec[shift]{codec.JSON[shift](monday), codec.Msgpack[shift](monday)} {
 		store, err := newStore(c)
 		if err != nil {
 			t.Fatal(err)
