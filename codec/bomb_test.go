@@ -150,18 +150,18 @@ func TestWhatTakesTooMuchMemoryToDecodeIsNotWritten(t *testing.T) {
 	if !errors.Is(err, codec.ErrTooLarge) {
 		t.Errorf("got %v, want ErrTooLarge", err)
 	}
-	pointers, maps := make([]*sparse, 40_000), make([]map[int8]int8, 200_000)
+	pointers, maps := make([]*sparse, 41_000), make([]map[int8][8]string, 15_000)
 	for i := range pointers {
 		pointers[i] = &sparse{}
 	}
 	for i := range maps {
-		maps[i] = map[int8]int8{1: 1}
+		maps[i] = map[int8][8]string{1: {}}
 	}
 	numbered := map[uint16][]string{}
 	for i := range 1 << 16 {
 		numbered[uint16(i)] = nil
 	}
-	const n = 100_000
+	const n = 20_000
 	checkReadIfWritten(t, pointers)
 	checkReadIfWritten(t, maps)
 	checkReadIfWritten(t, numbered)
