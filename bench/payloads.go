@@ -39,13 +39,15 @@ func codecOf[T any](name string) codec.Codec[T] {
 }
 
 // operations are a codec's two operations, for one request where the codec needs one.
-func operations[T any](name string) (marshal func(T) ([]byte, error), unmarshal func([]byte) (T, error)) {
+func operations[T any](name string) (
+	marshal func(T) ([]byte, error), unmarshal func([]byte) (T, error)) {
 	c := codecOf[T](name)
 	sealed, ok := c.(codec.ContextCodec[T])
 	if !ok {
 		return c.Marshal, c.Unmarshal
 	}
-	context := codec.Context{Store: "bench", Mailbox: userID, ID: backends.NewID(userID), Part: codec.Answer}
+	context := codec.Context{
+		Store: "bench", Mailbox: userID, ID: backends.NewID(userID), Part: codec.Answer}
 	return func(v T) ([]byte, error) { return sealed.MarshalFor(context, v) },
 		func(data []byte) (T, error) { return sealed.UnmarshalFor(context, data) }
 }

@@ -28,7 +28,8 @@
 // # Limits
 //
 // Values nest up to 1,000 levels. Decoding n bytes takes at most about 32 MiB + 4n bytes of memory.
-// Marshal returns [ErrTooLarge] for a value that would take more to decode.
+// Marshal returns [ErrTooLarge] for a value that would take more to decode. Decoding methods of the
+// payload's types are not limited: the text of a number, for example, can stand for a large one.
 //
 // # Wrappers
 //

@@ -70,7 +70,8 @@ func TestSamplesProveATypeWhoseZeroValueIsInvalid(t *testing.T) {
 		t.Error("a type that loses generated values passed")
 	}
 	monday := weekday(1)
-	for _, c := range []codec.Codec[shift]{codec.JSON[shift](monday), codec.Msgpack[shift](monday)} {
+	codecs := []codec.Codec[shift]{codec.JSON[shift](monday), codec.Msgpack[shift](monday)}
+	for _, c := range codecs {
 		store, err := newStore(c)
 		if err != nil {
 			t.Fatal(err)

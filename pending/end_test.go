@@ -136,7 +136,7 @@ func TestAnEndingMayBeRepeatedWithAnotherCodec(t *testing.T) {
 					t.Errorf("%s first, an equal payload: %v", codecs[0].Name(), err)
 				}
 				if err := node.Complete(t.Context(), &other); !errors.Is(err, pending.ErrEnded) {
-					t.Errorf("%s first, another payload: got %v, want ErrEnded", codecs[0].Name(), err)
+					t.Errorf("%s first, another: got %v, want ErrEnded", codecs[0].Name(), err)
 				}
 			}
 		}

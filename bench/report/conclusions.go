@@ -7,9 +7,9 @@ const conclusions = `## What follows
 payload here, many times so on imports, and encodes faster but for long lists of small structs. JSON is there for whoever wants to read payloads with redis-cli; a
 store reads both, so the choice can be changed while requests are live.
 
-**What compression and sealing cost.** Sealing costs some 8 µs an operation for the derivation of keys, and then about as much as
-msgpack itself on large payloads. Zstd shrinks these payloads by far, since the texts here repeat themselves; it pays off where
-Redis or the network is the limit.
+**What compression and sealing cost.** Sealing takes some 8 to 10 µs an operation to derive the keys.
+On large payloads it then takes about as much time as msgpack. Zstd shrinks these payloads far more
+than real ones, because their texts repeat. It pays off where Redis or the network is the limit.
 
 **What it costs.** A lifecycle is four round trips instead of seven, and an idle heartbeat over five stores one instead of
 five, for two fifths of the server's time; heartbeats are most of the traffic. With commands gathered (AutoPipeline) and many

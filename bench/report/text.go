@@ -138,7 +138,8 @@ func (f *figures) writeCodecs(b *strings.Builder) {
 		encode, decode := f.codecs[i], f.codecs[i+1]
 		row := []string{encode.payload, encode.codec, "", "", fmt.Sprint(encode.bytes)}
 		for j, c := range []codecFigure{encode, decode} {
-			row[2+j] = fmt.Sprintf("%s µs, %d allocs", cell(float64(c.result.NsPerOp())/1000), c.result.AllocsPerOp())
+			row[2+j] = fmt.Sprintf("%s µs, %d allocs",
+				cell(float64(c.result.NsPerOp())/1000), c.result.AllocsPerOp())
 		}
 		rows = append(rows, row)
 		switch encode.codec {
@@ -150,7 +151,8 @@ func (f *figures) writeCodecs(b *strings.Builder) {
 		}
 	}
 	b.WriteString(table([]string{"payload", "codec", "encode", "decode", "bytes"}, rows) + "\n")
-	b.WriteString(chart("Size in msgpack, compressed, as a percentage of JSON", "%", names, smaller) + "\n")
+	title := "Size in msgpack, compressed, as a percentage of JSON"
+	b.WriteString(chart(title, "%", names, smaller) + "\n")
 }
 
 func (f *figures) writeSizes(b *strings.Builder) {
