@@ -22,7 +22,7 @@ type bare struct {
 func NewBare(client *redis.Client, pipeline goredis.AutoPipeline) (Stack, error) {
 	b := bare{client: client}
 	b.live, b.ended = floor{}.values()
-	if pipeline != goredis.AutoPipelineOff {
+	if pipeline != goredis.AutoPipelineNever {
 		var err error
 		if b.client, err = client.AsyncAutoPipeline(); err != nil {
 			return nil, err

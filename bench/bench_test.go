@@ -122,10 +122,10 @@ func BenchmarkLifecycleElsewhere(b *testing.B) {
 	for _, callers := range callerCounts {
 		for _, codecName := range CodecNames {
 			b.Run(fmt.Sprintf("backend=miniredis/pipeline=off/codec=%s/callers=%d", codecName, callers), func(b *testing.B) {
-				lifecycles(b, must[Stack](b)(NewRedis(mini, codecName, goredis.AutoPipelineOff)), callers, nil)
+				lifecycles(b, must[Stack](b)(NewRedis(mini, codecName, goredis.AutoPipelineNever)), callers, nil)
 			})
 			b.Run(fmt.Sprintf("backend=cluster/pipeline=off/codec=%s/callers=%d", codecName, callers), func(b *testing.B) {
-				lifecycles(b, must[Stack](b)(NewRedis(cluster, codecName, goredis.AutoPipelineOff)), callers, nil)
+				lifecycles(b, must[Stack](b)(NewRedis(cluster, codecName, goredis.AutoPipelineNever)), callers, nil)
 			})
 		}
 	}
@@ -196,7 +196,7 @@ func BenchmarkGrowth(b *testing.B) {
 			b.Run(fmt.Sprintf("backend=redis/live=%d/mailboxes=%d", live, mailboxes), func(b *testing.B) {
 				addr := server(b)
 				c := client(b, addr, 64)
-				s := must[Stack](b)(NewRedis(c, "msgpack", goredis.AutoPipelineOff))
+				s := must[Stack](b)(NewRedis(c, "msgpack", goredis.AutoPipelineNever))
 				before := must[float64](b)(Memory(b.Context(), c))
 				if err := Fill(b.Context(), s, live, mailboxes); err != nil {
 					b.Fatal(err)
@@ -212,7 +212,7 @@ func BenchmarkGrowth(b *testing.B) {
 func BenchmarkAnswer(b *testing.B) {
 	addr := server(b)
 	c := client(b, addr, 16)
-	stacks := map[string]Stack{"original": NewOriginal(c), "redis": must[Stack](b)(NewRedis(c, "msgpack", goredis.AutoPipelineOff))}
+	stacks := map[string]Stack{"original": NewOriginal(c), "redis": must[Stack](b)(NewRedis(c, "msgpack", goredis.AutoPipelineNever))}
 	sizes := []int{200, 25_000, 250_000}
 	if *full {
 		sizes = append(sizes, 8_000_000)

@@ -17,7 +17,7 @@ import (
 
 // Pipelines are the ways that commands may be gathered.
 var Pipelines = map[string]goredis.AutoPipeline{
-	"off": goredis.AutoPipelineOff, "half": goredis.AutoPipelineHalfDuplex, "full": goredis.AutoPipelineFullDuplex,
+	"never": goredis.AutoPipelineNever, "load": goredis.AutoPipelineByLoad, "always": goredis.AutoPipelineAlways,
 }
 
 // PipelineModes are their names, from the plainest on.

@@ -219,7 +219,7 @@ func (c *tripCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 func (s *Suite) Bytes(ctx context.Context, live int) (Ratio, error) {
 	client := NewClient(s.Addr, 64)
 	defer client.Close()
-	library, err := NewRedis(client, "msgpack", goredis.AutoPipelineOff)
+	library, err := NewRedis(client, "msgpack", goredis.AutoPipelineNever)
 	if err != nil {
 		return Ratio{}, err
 	}

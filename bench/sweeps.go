@@ -83,7 +83,7 @@ func (s *Suite) Answers(ctx context.Context, sizes []int) (points []Point, err e
 	const volume = 200 << 20 // bytes of answers, which the server keeps for a while
 	client := NewClient(s.Addr, sweepCallers)
 	defer client.Close()
-	overRedis, err := NewRedis(client, "msgpack", goredis.AutoPipelineOff)
+	overRedis, err := NewRedis(client, "msgpack", goredis.AutoPipelineNever)
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +136,8 @@ func (s *Suite) grow(ctx context.Context, side string, sizes []int, client *redi
 			return nil, err
 		}
 		used = func() (float64, error) { return Memory(ctx, client) }
-		if stack, err = NewRedis(client, "msgpack", goredis.AutoPipelineOff); err == nil {
-			filler, err = NewRedis(client, "msgpack", goredis.AutoPipelineFullDuplex)
+		if stack, err = NewRedis(client, "msgpack", goredis.AutoPipelineNever); err == nil {
+			filler, err = NewRedis(client, "msgpack", goredis.AutoPipelineAlways)
 		}
 	}
 	if err != nil {

@@ -87,14 +87,13 @@ var (
 		position{"the one after in the pipeline", false, about("EVALSHA", after, executed)})
 
 	alike = []setup{
-		{name: "each by itself", positions: alone},
-		{name: "pipelined half-duplex", pipeline: goredis.AutoPipelineHalfDuplex, positions: amongOthers},
-		{name: "pipelined full-duplex", pipeline: goredis.AutoPipelineFullDuplex, positions: amongOthers},
+		{name: "each by itself", pipeline: goredis.AutoPipelineNever, positions: alone},
 	}
 	grounds = []ground{
-		{"standalone", onStandalone, alike, false},
-		{"cluster", onCluster, append(alike[:len(alike):len(alike)],
-			setup{name: "by an old map of slots", positions: redirected, oldMap: true}), true},
+		{"standalone", onStandalone, append(alike[:1:1],
+			setup{name: "gathered", pipeline: goredis.AutoPipelineAlways, positions: amongOthers}), false},
+		{"cluster", onCluster, append(alike[:1:1],
+			setup{name: "by an old map of slots", pipeline: goredis.AutoPipelineNever, positions: redirected, oldMap: true}), true},
 	}
 )
 
@@ -201,21 +200,17 @@ func newLab(t *testing.T, s setup, connect dialler) *lab {
 	t.Cleanup(l.proxy.Close)
 	l.cutOff = connect(t, s, redis.UniversalOptions{Dialer: l.proxy.Dial, MinRetryBackoff: time.Microsecond,
 		MaxRetryBackoff: time.Microsecond})
-	if l.pipeline != goredis.AutoPipelineOff {
+	if l.pipeline != goredis.AutoPipelineNever {
 		l.pipeliner = l.newPipeliner()
 	}
 	return l
 }
 
-// newPipeliner makes the client's autopipeliner, which the backend then uses, too. Half-duplex, it waits until it has
-// three commands.
+// newPipeliner makes the client's autopipeliner, which the backend then uses, too.
 func (l *lab) newPipeliner() *redis.AutoPipeliner {
 	l.Helper()
 	opts := redis.DefaultAutoPipelineOptions()
-	opts.FullDuplex = l.pipeline == goredis.AutoPipelineFullDuplex
-	if !opts.FullDuplex {
-		opts.MaxBatchSize, opts.MaxFlushDelay = 3, 2*time.Millisecond
-	}
+	opts.FullDuplex = true
 	pipeliner, err := l.cutOff.AsyncAutoPipelineWithOptions(opts)
 	if err != nil {
 		l.Fatal(err)
@@ -293,10 +288,7 @@ func (l *lab) perform(c *call, b *goredis.Backend, p position, cuts int) {
 
 func (l *lab) performAmongOthers(c *call, b *goredis.Backend, p position, cuts int) {
 	l.Helper()
-	release := func() {}
-	if l.pipeline == goredis.AutoPipelineFullDuplex { // which sends each command at once
-		release = l.proxy.Hold()
-	}
+	release := l.proxy.Hold()
 	defer release()
 	sent := l.pipeliner.Len() + int(l.proxy.Forwarded())
 	l.proxy.Cut(cuts, p.rule)

@@ -66,7 +66,14 @@ func answer(t backends.Terms, id string, attempt int) backends.End {
 		Payload: []byte("answer")}
 }
 
-// largeAnswer is one that passes by the scripts.
+// largeQuestion has a key of its own.
+func largeQuestion(t backends.Terms, key string) backends.Create {
+	c := question(t, key)
+	c.Payload = bytes.Repeat([]byte("question"), 10_000)
+	return c
+}
+
+// largeAnswer has a key of its own.
 func largeAnswer(t backends.Terms, id string, attempt int) backends.End {
 	e := answer(t, id, attempt)
 	e.Mailbox, e.Payload = box, bytes.Repeat([]byte("answer"), 10_000)
@@ -112,6 +119,16 @@ var scenarios = []scenario{
 	{"create beside a live one", func(s *stage) any { s.running(exclusive(), "1"); return question(exclusive(), "2") }},
 	{"create in a full mailbox", func(s *stage) any { s.pending(capped(), "1"); return question(capped(), "2") }},
 
+	{"create with a large question", func(s *stage) any { return largeQuestion(capped(), "1") }},
+	{"create with a large question what is there", func(s *stage) any {
+		s.must(largeQuestion(capped(), "1"))
+		return largeQuestion(capped(), "1")
+	}},
+	{"create with a large question in a full mailbox", func(s *stage) any {
+		s.pending(capped(), "1")
+		return largeQuestion(capped(), "2")
+	}},
+
 	{"get", func(s *stage) any { return get{retried(), s.running(retried(), "1")} }},
 	{"get what is not there", func(s *stage) any { return get{lasting("s"), question(lasting("s"), "1").ID} }},
 	{"has pending", func(s *stage) any { s.pending(lasting("s"), "1"); return look{lasting("s"), box} }},
@@ -129,6 +146,11 @@ var scenarios = []scenario{
 		}
 		s.pending(exclusive(), "1")
 		return poll(2, lasting("s"), capped(), retried(), exclusive())
+	}},
+	{"claim a large question", func(s *stage) any {
+		s.must(largeQuestion(retried(), "1"))
+		s.must(largeQuestion(lasting("s"), "2"))
+		return poll(2, lasting("s"), retried())
 	}},
 	{"claim nothing", func(s *stage) any { s.running(lasting("s"), "1"); return poll(2, lasting("s"), retried()) }},
 	{"claim again", func(s *stage) any {

@@ -144,7 +144,7 @@ func (d *diagnosis) client(client redis.UniversalClient) {
 	}
 	if stats := client.PoolStats(); stats != nil && stats.Timeouts > 0 {
 		d.add(SeverityWarning, "", "pool", fmt.Sprintf("%d calls found no free connection in time (%d are open)", stats.Timeouts,
-			stats.TotalConns), "raise PoolSize, or use Options.AutoPipeline; those who wait hold no connection")
+			stats.TotalConns), "raise PoolSize, or let Options.AutoPipeline gather commands; waiters hold no connection")
 	}
 }
 

@@ -26,7 +26,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -45,24 +47,32 @@ type Options struct {
 	// late a lapsed claim is found that may be claimed again. At least 10 ms. Default: 15 s.
 	PollInterval time.Duration
 
-	// AutoPipeline has go-redis gather the commands of concurrent callers into pipelines. Default: off.
+	// AutoPipeline says when the commands of concurrent callers are gathered into pipelines. Default: by
+	// load. On a Cluster commands are never gathered: see AutoPipelineByLoad.
 	AutoPipeline AutoPipeline
 }
 
-// AutoPipeline says whether and how commands are gathered into pipelines. It pays off with many concurrent callers:
-// fewer packets, and less work for the server. A single caller gains nothing. The guarantees are the same.
+// AutoPipeline says when the commands of concurrent callers are gathered into pipelines, by the full-duplex
+// autopipeliner of go-redis. It keeps sending while replies arrive, over one connection. With many callers
+// this means fewer packets and less work for the server. A single caller gains nothing. The guarantees of
+// an operation are the same either way.
+//
+// A process hook of the client sees each command, and its error reaches the caller. But go-redis sends a
+// gathered command without waiting for its hooks. So a hook that refuses a command cannot prevent it: as
+// with a lost reply, the operation may have happened. Use AutoPipelineNever with such hooks.
 //
 // The client keeps one autopipeliner, made with the options of its first user, and closes it with itself.
 type AutoPipeline int
 
 const (
-	// AutoPipelineOff sends each command by itself, over a connection of the pool.
-	AutoPipelineOff AutoPipeline = iota
-	// AutoPipelineHalfDuplex sends a pipeline when the one before it has been answered.
-	AutoPipelineHalfDuplex
-	// AutoPipelineFullDuplex keeps sending while answers come in, over one connection a server. It is for many
-	// callers and for networks with a noticeable round-trip time.
-	AutoPipelineFullDuplex
+	// AutoPipelineByLoad gathers a command while more than four others of this Backend are in flight.
+	// Otherwise the command goes by itself, over a connection of the pool. On a Cluster no command is
+	// gathered: go-redis 9.23 may have two goroutines write one command when a pipeline is redirected.
+	AutoPipelineByLoad AutoPipeline = iota
+	// AutoPipelineNever sends each command by itself.
+	AutoPipelineNever
+	// AutoPipelineAlways gathers every command.
+	AutoPipelineAlways
 )
 
 const (
@@ -70,6 +80,10 @@ const (
 	maxPrefix           = 64
 	defaultPollInterval = 15 * time.Second
 	minPollInterval     = 10 * time.Millisecond
+
+	// aloneByLoad is how many commands may be in flight before further ones are gathered. With one caller
+	// a command by itself is faster; from eight callers on, gathered ones are.
+	aloneByLoad = 4
 
 	// gatherFor is how long the full-duplex autopipeliner gathers commands before it writes, once more than a hundred are
 	// under way; with fewer it never waits. Of 0 to 300 µs it gave the most lifecycles a second with 512 callers.
@@ -93,7 +107,7 @@ func (o Options) check() (Options, error) {
 	if o.PollInterval < minPollInterval {
 		return o, fmt.Errorf("goredis: Options.PollInterval is %v, want at least %v", o.PollInterval, minPollInterval)
 	}
-	if o.AutoPipeline < AutoPipelineOff || o.AutoPipeline > AutoPipelineFullDuplex {
+	if o.AutoPipeline < AutoPipelineByLoad || o.AutoPipeline > AutoPipelineAlways {
 		return o, fmt.Errorf("goredis: Options.AutoPipeline is %d, which is none of its constants", o.AutoPipeline)
 	}
 	return o, nil
@@ -102,7 +116,9 @@ func (o Options) check() (Options, error) {
 // Backend is a [backends.Backend] and a [backends.Waker] in Redis. Make one with [New].
 type Backend struct {
 	client    redis.UniversalClient
-	pipeliner *redis.AutoPipeliner // nil unless Options ask for it
+	pipeliner *redis.AutoPipeliner // nil if commands are never gathered
+	alone     int64                // how many commands in flight are not gathered
+	inFlight  atomic.Int64
 	scripts   scripts
 	prefix    string
 	poll      time.Duration
@@ -123,15 +139,17 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{client: client, prefix: o.Prefix, poll: o.PollInterval, wakes: newWakes(client)}
-	b.scripts = newScripts(b.prefix, b.wakes.publish)
-	if o.AutoPipeline != AutoPipelineOff {
-		pipelining := redis.DefaultAutoPipelineOptions()
-		if o.AutoPipeline == AutoPipelineFullDuplex {
-			pipelining.FullDuplex, pipelining.MaxFlushDelay = true, gatherFor
-		}
-		if b.pipeliner, err = client.AsyncAutoPipelineWithOptions(pipelining); err != nil {
-			return nil, fmt.Errorf("goredis: start the autopipeliner: %w", err)
-		}
+	b.scripts = newScripts(b.wakes.sharded)
+	if _, cluster := client.(*redis.ClusterClient); cluster || o.AutoPipeline == AutoPipelineNever {
+		return b, nil
+	}
+	if o.AutoPipeline == AutoPipelineByLoad {
+		b.alone = aloneByLoad
+	}
+	pipelining := redis.DefaultAutoPipelineOptions()
+	pipelining.FullDuplex, pipelining.MaxFlushDelay = true, gatherFor
+	if b.pipeliner, err = client.AsyncAutoPipelineWithOptions(pipelining); err != nil {
+		return nil, fmt.Errorf("goredis: start the autopipeliner: %w", err)
 	}
 	return b, nil
 }
@@ -146,38 +164,37 @@ func (b *Backend) Close() error {
 
 // Create implements [backends.Backend].
 func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
-	partition := backends.PartitionOf(c.ID)
-	k := b.keys(partition, c.Store)
-	keys := []string{k.record(c.ID), k.queue(c.Mailbox), k.lapsing(c.Mailbox)}
-	if c.Exclusive {
-		keys = append(keys, k.marker(c.Mailbox))
-	}
+	k := b.keys(backends.PartitionOf(c.ID), c.Store)
 	terms := spaced(c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
-		millis(c.PendingTimeout+queueSlack), int64(c.MaxPending), millis(c.PendingTimeout))
-	v, err := b.decide(ctx, b.scripts.create, c.ID, keys, terms, encodeRest(c))
+		millis(c.PendingTimeout+untilLast(c.Terms, 1)+queueSlack), int64(c.MaxPending), flag(c.Exclusive))
+	v, err := b.store(ctx, b.scripts.create, c.ID, k, []string{k.record(c.ID), k.queue(c.Mailbox)},
+		body{codec: c.Codec, payload: c.Payload}, func(in body) []any { return []any{terms, encodeNew(c, in)} })
 	if err != nil {
 		return backends.Record{}, err
 	}
 	if v.code == "exists" {
-		return v.record(c.ID)
+		return b.told(ctx, c.Store, c.ID, v)
 	}
 	return newRecord(c, v.now), nil
 }
 
 // Get implements [backends.Backend].
 func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
-	return b.get(ctx, id, b.keys(backends.PartitionOf(id), store).record(id))
+	s, err := b.read(ctx, store, id)
+	if err != nil {
+		return backends.Record{}, err
+	}
+	return b.whole(ctx, store, s)
 }
 
-func (b *Backend) get(ctx context.Context, id, key string, args ...any) (backends.Record, error) {
-	reply, err := b.run(ctx, b.scripts.get, []string{key}, args...)
-	switch {
-	case errors.Is(err, redis.Nil):
-		return backends.Record{}, backends.ErrNotFound
-	case err != nil:
-		return backends.Record{}, err
-	case reply == int64(1):
-		return b.getLarge(ctx, id, key)
+// read reads a record without its payload, if that has a key of its own.
+func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
+	reply, err := b.run(ctx, b.scripts.get, []string{b.keys(backends.PartitionOf(id), store).record(id)})
+	if errors.Is(err, redis.Nil) {
+		return stored{}, backends.ErrNotFound
+	}
+	if err != nil {
+		return stored{}, err
 	}
 	return decodeGet(id, reply)
 }
@@ -185,87 +202,116 @@ func (b *Backend) get(ctx context.Context, id, key string, args ...any) (backend
 // HasPending implements [backends.Backend].
 func (b *Backend) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
 	k := b.keys(backends.Partition(mailbox), store)
-	reply, err := b.run(ctx, b.scripts.pending, []string{k.queue(mailbox), k.lapsing(mailbox)})
+	reply, err := b.run(ctx, b.scripts.pending, []string{k.queue(mailbox)}, k.record(""))
 	return reply == int64(1), err
 }
 
 // Claim implements [backends.Backend].
 func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
-	keys, args := b.claimWords(c)
-	reply, err := b.run(ctx, b.scripts.claim, keys, args...)
-	return claimed(c, reply, err)
+	keys, terms := b.claimWords(c)
+	reply, err := b.run(ctx, b.scripts.claim, keys, terms)
+	return b.claimed(ctx, c, reply, err)
 }
 
-// claimWords are the keys and arguments of claim.lua.
-func (b *Backend) claimWords(c backends.Claim) (keys []string, args []any) {
-	partition, stores := backends.Partition(c.Mailbox), len(c.From)
-	keys, args = make([]string, 1+2*stores), make([]any, stores)
+// claimWords are the keys and the argument of claim.lua.
+func (b *Backend) claimWords(c backends.Claim) (keys []string, terms string) {
+	partition := backends.Partition(c.Mailbox)
+	keys = make([]string, 1, 1+len(c.From))
 	keys[0] = b.keys(partition, "").claim(c.ID)
-	for i, from := range c.From {
-		k := b.keys(partition, from.Store)
-		keys[1+i], keys[1+stores+i] = k.queue(c.Mailbox), k.lapsing(c.Mailbox)
-		args[i] = encodeFrom(from)
+	for _, from := range c.From {
+		queue := b.keys(partition, from.Store).queue(c.Mailbox)
+		keys = append(keys, queue)
+		terms += encodeFrom(len(queue)-len("q/"+c.Mailbox), from)
 	}
-	return keys, args
+	return keys, terms
 }
 
-// claimed reads the reply of claim.lua.
-func claimed(c backends.Claim, reply any, err error) ([]backends.Claimed, error) {
+// claimed reads the reply of claim.lua, and large payloads.
+func (b *Backend) claimed(ctx context.Context, c backends.Claim, reply any, err error) ([]backends.Claimed, error) {
+	results := make([]backends.Claimed, len(c.From))
 	if errors.Is(err, redis.Nil) {
-		return make([]backends.Claimed, len(c.From)), nil
+		return results, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return decodeClaimed(reply, c.From)
+	all, err := decodeClaimed(reply, c.From)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if err := b.fetchClaimed(ctx, c.From[i].Store, &all[i]); err != nil {
+			return nil, err
+		}
+		for _, s := range all[i].records {
+			results[i].Records = append(results[i].Records, s.Record)
+		}
+		results[i].Errs = all[i].errs
+	}
+	return results, nil
 }
 
 // Extend implements [backends.Backend].
 func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
 	k := b.keys(backends.PartitionOf(e.ID), e.Store)
-	pending := e.PendingTimeout
-	if e.Attempt >= e.MaxAttempts {
-		pending = 0
-	}
-	last := e.RunningTimeout + pending
+	last := untilLast(e.Terms, e.Attempt)
 	keys := []string{k.record(e.ID)}
-	if backends.Partition(e.Mailbox) == backends.PartitionOf(e.ID) {
-		// The script knows these itself. A Cluster has to, while their slot moves to another node.
-		keys = append(keys, k.lapsing(e.Mailbox), k.marker(e.Mailbox))
+	if b.wakes.sharded {
+		keys = append(keys, k.queue(e.Mailbox))
 	}
-	terms := attempt(e.Attempt) + " " + spaced(e.RunningTimeout.Microseconds(), pending.Microseconds(),
-		millis(last+e.Retention), millis(last+queueSlack), millis(last), flag(e.Exclusive))
-	_, err := b.decide(ctx, b.scripts.extend, e.ID, keys, terms)
-	return err
+	v, err := b.decide(ctx, b.scripts.extend, e.ID, keys, attempt(e.Attempt)+" "+
+		spaced(e.RunningTimeout.Microseconds(), last.Microseconds(), millis(last+e.Retention)))
+	return b.ended(ctx, e.Store, e.ID, v, err)
 }
 
 // End implements [backends.Backend].
 func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
-	partition := backends.PartitionOf(e.ID)
-	k := b.keys(partition, e.Store)
-	speaker := "any "
-	if !e.GiveUp {
-		speaker = attempt(e.Attempt)
+	k := b.keys(backends.PartitionOf(e.ID), e.Store)
+	speaker, in := attempt(e.Attempt), body{codec: e.Codec, payload: e.Payload}
+	if e.GiveUp {
+		speaker, in = "", body{}
 	}
-	terms := speaker + spaced(millis(e.Retention))
-	var (
-		v    verdict
-		done bool
-		err  error
-	)
-	if len(e.Payload) > largeAnswer && !e.GiveUp && backends.Partition(e.Mailbox) == partition { // it may be unknown
-		v, done, err = b.endStaged(ctx, e, k, terms)
+	keys := []string{k.record(e.ID)}
+	if b.wakes.sharded || len(in.payload) > largePayload {
+		keys = append(keys, k.queue(e.Mailbox))
 	}
-	if !done {
-		v, err = b.decide(ctx, b.scripts.end, e.ID, []string{k.record(e.ID)}, terms, appendEnding(nil, e))
-	}
-	if err != nil {
-		return time.Time{}, err
-	}
-	return v.now, nil
+	ttl := strconv.FormatInt(millis(e.Retention), 10)
+	v, err := b.store(ctx, b.scripts.end, e.ID, k, keys, in,
+		func(in body) []any { return []any{speaker, ttl, encodeEnding(e, in)} })
+	return v.now, b.ended(ctx, e.Store, e.ID, v, err)
 }
 
-// queueSlack is how much longer than its last member a queue lives.
+// ended turns a verdict that a request has ended into its error.
+func (b *Backend) ended(ctx context.Context, store, id string, v verdict, err error) error {
+	if err != nil || v.code != "ended" {
+		return err
+	}
+	rec, err := b.told(ctx, store, id, v)
+	if err != nil {
+		return err
+	}
+	return &backends.EndedError{Record: rec}
+}
+
+// told is the record that a script has answered with, as it reads at the script's time.
+func (b *Backend) told(ctx context.Context, store, id string, v verdict) (backends.Record, error) {
+	s, err := decodeRecord(id, v.detail)
+	if err != nil {
+		return backends.Record{}, err
+	}
+	return b.whole(ctx, store, s.at(v.now))
+}
+
+// untilLast is how far away the last deadline is that a claim or an extension of an attempt sets.
+func untilLast(t backends.Terms, attempt int) time.Duration {
+	if attempt < t.MaxAttempts {
+		return t.RunningTimeout + t.PendingTimeout
+	}
+	return t.RunningTimeout
+}
+
+// queueSlack is how much longer than its last member a queue lives, since a time to live counts from
+// another reading of the clock.
 const queueSlack = time.Second
 
 // millis is a time to live that covers d.

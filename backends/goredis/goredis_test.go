@@ -40,7 +40,7 @@ func TestConformanceOnRedis(t *testing.T) {
 func TestConformanceWithAutoPipeline(t *testing.T) {
 	server := redistest.Start(t)
 	for name, mode := range map[string]goredis.AutoPipeline{
-		"half duplex": goredis.AutoPipelineHalfDuplex, "full duplex": goredis.AutoPipelineFullDuplex,
+		"by load": goredis.AutoPipelineByLoad, "always": goredis.AutoPipelineAlways,
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := server.Client(t)

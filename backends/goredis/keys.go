@@ -1,39 +1,41 @@
 package goredis
 
-import (
-	"crypto/rand"
-	"strings"
-)
+import "strings"
 
 // keys makes the keys of one store in one partition:
 //
-//	<prefix>{<partition>}:<store>/r/<id>        a record: a string, see record.go
-//	<prefix>{<partition>}:<store>/q/<mailbox>   pending requests: a sorted set of ids by deadline
-//	<prefix>{<partition>}:<store>/l/<mailbox>   claims that have attempts left: a sorted set by deadline, of the
-//	                                            last deadline in 16 digits and the id
-//	<prefix>{<partition>}:<store>/x/<mailbox>   the newest request of an Exclusive mailbox: its id
-//	<prefix>{<partition>}:<store>/s/<id><random> a large ending on its way to the record: see large.go
-//	<prefix>{<partition>}:/c/<claim id>         what a claim took: for each request a line with its attempt in
-//	                                            4 digits and its record's key
+//	<prefix>{<partition>}:<store>/r/<id>       a record: a string, see record.go
+//	<prefix>{<partition>}:<store>/q/<mailbox>  the queue: a sorted set of the ids of all live requests
+//	<prefix>{<partition>}:<store>/p/<random>   a large payload: a string, see payload.go
+//	<prefix>{<partition>}:/c/<claim id>        the memo of a claim: for each request a line with the claim
+//	                                           (started and attempt, 20 digits) and its record's key
 //
-//	<prefix>{<partition>}                       the channel of wake-ups, which is no key: the keys of queues that got a
-//	                                            request, and of records of requests that have ended
+//	<prefix>{<partition>}                      the channel of wake-ups, which is no key. A message is the
+//	                                           key of a queue that got a request, or of a record that ended
 //
-// No store's name has a slash, and the mailbox comes last, so no two of them are ever the same key. Everything
-// has a time to live: a record its retention, a queue until a second after the last of its deadlines, a marker
-// until its request's last deadline, a claim until the latest deadline that it set.
+// The score of a request that waits for its first claim, or for its next one, is its last deadline. The
+// score of a claimed request is its deadline, negated. So at any time now, a queue holds from its lowest
+// score to its highest:
+//
+//	up to -now      running requests
+//	-now to 0       claimed requests whose lease expired: claimable again, or timed out
+//	0 to now        requests that timed out while they waited
+//	from now        requests that wait, the longest claimable first
+//
+// A claim tidies the two parts in the middle. No store's name has a slash, and the mailbox comes last, so
+// no two things share a key. Everything has a time to live: a record and its payload live Retention longer
+// than the last deadline, a queue a second longer than the last of its deadlines, and a memo until the
+// latest deadline that its claim set.
 type keys struct{ start string }
 
 func (b *Backend) keys(partition, store string) keys {
 	return keys{b.prefix + "{" + partition + "}:" + store}
 }
 
-func (k keys) record(id string) string       { return k.start + "/r/" + id }
-func (k keys) queue(mailbox string) string   { return k.start + "/q/" + mailbox }
-func (k keys) lapsing(mailbox string) string { return k.start + "/l/" + mailbox }
-func (k keys) marker(mailbox string) string  { return k.start + "/x/" + mailbox }
-func (k keys) staged(id string) string       { return k.start + "/s/" + id + rand.Text() }
-func (k keys) claim(id string) string        { return k.start + "/c/" + id }
+func (k keys) record(id string) string     { return k.start + "/r/" + id }
+func (k keys) queue(mailbox string) string { return k.start + "/q/" + mailbox }
+func (k keys) payload(name string) string  { return k.start + "/p/" + name }
+func (k keys) claim(id string) string      { return k.start + "/c/" + id }
 
 // channel is where the wake-ups of a partition come.
 func (b *Backend) channel(partition string) string { return b.prefix + "{" + partition + "}" }

@@ -50,17 +50,17 @@ func (b *Backend) claimPipeline(ctx context.Context, claims []backends.Claim, to
 	pipe := b.client.Pipeline()
 	cmds := make([]*redis.Cmd, len(todo))
 	for i, at := range todo {
-		keys, args := b.claimWords(claims[at])
-		cmds[i] = b.scripts.claim.byHash(ctx, keys, args)
+		keys, terms := b.claimWords(claims[at])
+		cmds[i] = b.scripts.claim.byHash(ctx, keys, []any{terms})
 		_ = pipe.Process(ctx, cmds[i]) // queues it
 	}
-	_, _ = pipe.Exec(ctx) // each command has its error
+	_, sent := pipe.Exec(ctx)
 	for i, at := range todo {
-		reply, err := cmds[i].Result()
+		reply, err := resultOf(cmds[i], sent)
 		if unknownScript(err) {
 			unknown = append(unknown, at)
 		}
-		results[at].Claimed, results[at].Err = claimed(claims[at], reply, err)
+		results[at].Claimed, results[at].Err = b.claimed(ctx, claims[at], reply, err)
 	}
 	return unknown
 }

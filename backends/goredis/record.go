@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,73 +11,76 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// A record is one string. Its head has a fixed width, so that scripts find a field by its place, and all but
-// the payload is printable, so that a person can read it in redis-cli:
+// A record is one string. Its head has fixed widths, so that scripts find a field by its place. All but
+// the payload is printable, so that a person can read a record in redis-cli:
 //
-//	bytes  what
-//	1      version of this layout, "1"
-//	1      state: p pending, r running, e ended
+//	bytes   what
+//	1       version of this layout, "1"
+//	2       state: p pending, r claimed, e ended
+//	3-18    deadline
+//	19-34   created
+//	35-37   length of the mailbox
+//	38      0: the payload is in the record; 1: it has a key of its own
 //
-//	       a pending one:
-//	16     deadline, in microseconds since the epoch, as all times
+//	39-54   last deadline; before the first claim, how long that claim may take by the creator's terms:
+//	        the queue lives for so long, and no claim needs to look after that
 //
-//	       one that runs or has ended:
-//	16     updated
-//	16     deadline
-//	16     last deadline
-//	16     started, or zeros
-//	4      attempt
+//	        only of a request that was claimed or has ended:
+//	55-70   updated
+//	71-86   started, or zeros
+//	87-90   attempt
 //
-//	       then all:
-//	16     created
-//	3      length of the mailbox
-//	       mailbox
-//	2, 5   one that has ended: lengths of the outcome and of the error
-//	       outcome, error
-//	2      the body: length of the codec's name
-//	       codec
-//	       payload
+//	        then, in every state:
+//	        mailbox
+//	2, 5    only of a request that has ended: lengths of the outcome and of the error
+//	        outcome, error
+//	2       length of the codec's name
+//	        codec
+//	        payload, or 26 characters that name it
 //
-// Digits are padded with zeros, so equal widths compare as the numbers do. What comes before the mailbox belongs to
-// the scripts; what follows they move as a whole, but for the ending and the body, which end.lua replaces. Lengths are
-// in bytes.
+// Times are microseconds since the epoch. Digits are padded with zeros, so equal widths compare as the
+// numbers do. Lengths are in bytes. TestScriptsAndGoAgreeOnRecords fails if the scripts disagree.
 const recordVersion = "1"
 
-// places are the words that stand for that in scripts: bytes from and to, as string.sub takes them, and lengths.
-var places = []string{
-	"PENDING_TAG", "'1p'", "RUNNING_TAG", "'1r'", "ENDED_TAG", "'1e'", "TAG", "1, 2",
-	"PENDING_DEADLINE", "3, 18", "PENDING_CREATED", "19, 34", "PENDING_FROM_CREATED", "19", "PENDING_LENGTH_END", "37",
-	"UPDATED_OFFSET", "2", "FROM_DEADLINE", "19", "LAST_DEADLINE", "35, 50", "DEADLINE", "19, 34",
-	"ATTEMPT", "67, 70", "FROM_CREATED", "71", "LENGTH_END", strconv.Itoa(claimedHead),
-	"SHORTEST_BODY", "2", "ID_BYTES", strconv.Itoa(idBytes), "LARGE", strconv.Itoa(largeRecord),
+// body is the end of a record.
+type body struct {
+	codec   string
+	payload []byte
+	name    string // of the payload's own key; "" if the payload is in the record
 }
 
-// claimedHead is how many bytes stand before the mailbox in the record of a request that runs or has ended.
-const claimedHead = 89
-
-// idBytes is how long an id is.
-const idBytes = 30
-
-// encodeRest writes what follows the time of creation in a new record.
-func encodeRest(c backends.Create) []byte {
-	rest := make([]byte, 0, 3+len(c.Mailbox)+2+len(c.Codec)+len(c.Payload))
-	rest = append(appendDigits(rest, len(c.Mailbox), 3), c.Mailbox...)
-	return appendBody(rest, c.Codec, c.Payload)
+func (b body) append(to []byte) []byte {
+	to = append(appendDigits(to, len(b.codec), 2), b.codec...)
+	if b.name != "" {
+		return append(to, b.name...)
+	}
+	return append(to, b.payload...)
 }
 
-// appendEnding writes what follows the mailbox in a record that ends: but for the body, if the record keeps its own.
-func appendEnding(to []byte, e backends.End) []byte {
-	to = slices.Grow(to, 7+len(e.Outcome)+len(e.Error)+2+len(e.Codec)+len(e.Payload))
+// encodeNew writes a new record from the length of its mailbox on.
+func encodeNew(c backends.Create, b body) []byte {
+	place := 0
+	if b.name != "" {
+		place = 1
+	}
+	to := make([]byte, 0, 20+len(c.Mailbox)+2+len(c.Codec)+len(c.Payload))
+	to = fmt.Appendf(to, "%03d%d%s%s", len(c.Mailbox), place, span(c.Terms), c.Mailbox)
+	return b.append(to)
+}
+
+// span is how long a first claim lives until its last deadline, in microseconds.
+func span(t backends.Terms) string { return fmt.Sprintf("%016d", untilLast(t, 1).Microseconds()) }
+
+// encodeEnding writes what follows the mailbox in a record that ends, without a body if the record keeps
+// its own.
+func encodeEnding(e backends.End, b body) []byte {
+	to := make([]byte, 0, 7+len(e.Outcome)+len(e.Error)+2+len(e.Codec)+len(e.Payload))
 	to = appendDigits(appendDigits(to, len(e.Outcome), 2), len(e.Error), 5)
 	to = append(append(to, e.Outcome...), e.Error...)
 	if e.GiveUp {
 		return to
 	}
-	return appendBody(to, e.Codec, e.Payload)
-}
-
-func appendBody(to []byte, codec string, payload []byte) []byte {
-	return append(append(appendDigits(to, len(codec), 2), codec...), payload...)
+	return b.append(to)
 }
 
 // appendDigits writes a number with so many digits.
@@ -87,18 +89,17 @@ func appendDigits(to []byte, number, width int) []byte {
 	return append(append(to, "00000"[:max(0, width-len(digits))]...), digits...)
 }
 
-// encodeFrom writes what claim.lua has to know of a store.
-func encodeFrom(from backends.From) string {
-	terms := spaced(int64(from.Limit), from.RunningTimeout.Microseconds(), millis(from.RunningTimeout),
-		millis(from.RunningTimeout+from.Retention))
-	if from.MaxAttempts <= 1 && !from.Exclusive {
-		return terms
+// encodeFrom writes the terms of a store for claim.lua. The key of its queue has storeEnd bytes before "q/".
+func encodeFrom(storeEnd int, from backends.From) string {
+	terms := spaced(int64(storeEnd), int64(from.Limit), from.RunningTimeout.Microseconds(), millis(from.RunningTimeout)) +
+		" " + span(from.Terms) + " " + spaced(millis(from.RunningTimeout+from.Retention))
+	if from.MaxAttempts > 1 {
+		terms += " " + spaced(int64(from.MaxAttempts), millis(untilLast(from.Terms, 1)+from.Retention))
 	}
-	return terms + " " + spaced(int64(from.MaxAttempts), from.PendingTimeout.Microseconds(), from.Retention.Microseconds(),
-		flag(from.Exclusive))
+	return terms + ";"
 }
 
-// spaced writes numbers parted by spaces.
+// spaced writes numbers, separated by spaces.
 func spaced(numbers ...int64) string {
 	text := make([]byte, 0, 64)
 	for _, number := range numbers {
@@ -115,26 +116,29 @@ func newRecord(c backends.Create, now time.Time) backends.Record {
 		Deadline: deadline, LastDeadline: deadline, ReadAt: now}
 }
 
+// stored is a record as the server has it.
+type stored struct {
+	backends.Record
+	payload string // the name of its payload, while only its key is known
+}
+
 // decodeRecord reads a stored record. Its error is a *backends.CorruptError.
-func decodeRecord(id, stored string) (backends.Record, error) {
-	r := reader{rest: stored}
-	rec := backends.Record{ID: id}
+func decodeRecord(id, text string) (stored, error) {
+	r := reader{rest: text}
+	rec := stored{Record: backends.Record{ID: id}}
 	if version := r.bytes(1); version != recordVersion {
 		r.fail(fmt.Errorf("version %q, want %q", version, recordVersion))
 	}
 	state := r.bytes(1)
-	if state == "p" {
-		rec.Deadline = r.time()
-		rec.LastDeadline = rec.Deadline
-	} else {
-		rec.UpdatedAt, rec.Deadline, rec.LastDeadline, rec.StartedAt = r.time(), r.time(), r.time(), r.time()
+	rec.Deadline, rec.CreatedAt = r.time(), r.time()
+	rec.LastDeadline, rec.UpdatedAt = rec.Deadline, rec.CreatedAt
+	mailboxLen, place := r.number(3), r.bytes(1)
+	last := r.time() // or a span
+	if state != "p" {
+		rec.LastDeadline, rec.UpdatedAt, rec.StartedAt = last, r.time(), r.time()
 		rec.Attempt = r.number(4)
 	}
-	rec.CreatedAt = r.time()
-	if state == "p" {
-		rec.UpdatedAt = rec.CreatedAt
-	}
-	rec.Mailbox = strings.Clone(r.bytes(r.number(3)))
+	rec.Mailbox = strings.Clone(r.bytes(mailboxLen))
 	var outcome string
 	if state == "e" {
 		outcomeLen, errorLen := r.number(2), r.number(5)
@@ -142,12 +146,25 @@ func decodeRecord(id, stored string) (backends.Record, error) {
 		rec.Error = strings.Clone(r.bytes(errorLen))
 	}
 	rec.Codec = strings.Clone(r.bytes(r.number(2)))
-	rec.Payload = []byte(r.rest)
+	if place == "0" {
+		rec.Payload = []byte(r.rest)
+	} else {
+		rec.payload = strings.Clone(r.bytes(payloadName))
+	}
 	rec.Status = r.status(state, outcome)
 	if r.err != nil {
-		return backends.Record{}, &backends.CorruptError{ID: id, Err: r.err}
+		return stored{}, &backends.CorruptError{ID: id, Err: r.err}
 	}
 	return rec, nil
+}
+
+// payloadName is how long the name of a payload is.
+const payloadName = 26
+
+// at returns the record as it reads at now.
+func (s stored) at(now time.Time) stored {
+	s.Record = s.Record.At(now)
+	return s
 }
 
 // reader takes a record apart. After its first error it yields zero values.
@@ -216,37 +233,40 @@ func decodeTime(word any) (time.Time, bool) {
 
 // decodeGet reads get.lua's reply: a record that has ended, or the time as seconds and microseconds and then the record,
 // which is as of then.
-func decodeGet(id string, reply any) (backends.Record, error) {
-	if ended, ok := reply.(string); ok {
-		rec, err := decodeRecord(id, ended)
-		return rec.At(time.Time{}), err // whatever the time, now that it has ended
+func decodeGet(id string, reply any) (stored, error) {
+	if text, ok := reply.(string); ok {
+		rec, err := decodeRecord(id, text)
+		return rec.at(time.Time{}), err // whatever the time, now that it has ended
 	}
 	words, _ := reply.([]any)
 	if len(words) != 2 {
-		return backends.Record{}, unexpected(reply)
+		return stored{}, unexpected(reply)
 	}
 	clock, _ := words[0].([]any)
-	stored, isRecord := words[1].(string)
+	text, isRecord := words[1].(string)
 	if len(clock) != 2 || !isRecord {
-		return backends.Record{}, unexpected(reply)
+		return stored{}, unexpected(reply)
 	}
 	seconds, err1 := strconv.ParseInt(fmt.Sprint(clock[0]), 10, 64)
 	us, err2 := strconv.ParseInt(fmt.Sprint(clock[1]), 10, 64)
 	if err1 != nil || err2 != nil {
-		return backends.Record{}, unexpected(reply)
+		return stored{}, unexpected(reply)
 	}
-	rec, err := decodeRecord(id, stored)
+	rec, err := decodeRecord(id, text)
 	if err != nil {
-		return backends.Record{}, err
+		return stored{}, err
 	}
-	return rec.At(time.UnixMicro(seconds*1_000_000 + us).UTC()), nil
+	return rec.at(time.UnixMicro(seconds*1_000_000 + us).UTC()), nil
 }
 
-// decodeClaimed reads claim.lua's reply: the time, then a store's number, an id and a record each, or a store's
-// number negated, an id or none, and what was wrong.
-//
-// A record that is claimable there is one that the claim made running.
-func decodeClaimed(reply any, stores []backends.From) ([]backends.Claimed, error) {
+// claimed is what a claim got from one store.
+type claimed struct {
+	records []stored
+	errs    []error
+}
+
+// decodeClaimed reads the reply of claim.lua.
+func decodeClaimed(reply any, stores []backends.From) ([]claimed, error) {
 	words, _ := reply.([]any)
 	if len(words)%3 != 1 {
 		return nil, unexpected(reply)
@@ -255,7 +275,7 @@ func decodeClaimed(reply any, stores []backends.From) ([]backends.Claimed, error
 	if !isTime {
 		return nil, unexpected(reply)
 	}
-	claimed := make([]backends.Claimed, len(stores))
+	all := make([]claimed, len(stores))
 	for i := 1; i < len(words); i += 3 {
 		number, isNumber := words[i].(int64)
 		id, isID := words[i+1].(string)
@@ -264,22 +284,24 @@ func decodeClaimed(reply any, stores []backends.From) ([]backends.Claimed, error
 			return nil, unexpected(reply)
 		}
 		place := max(number, -number) - 1
-		from := &claimed[place]
+		from := &all[place]
 		if number < 0 {
-			from.Errs = append(from.Errs, passedOver(id, detail))
+			from.errs = append(from.errs, passedOver(id, detail))
 			continue
 		}
 		rec, err := decodeRecord(id, detail)
 		if err != nil {
-			from.Errs = append(from.Errs, err)
+			from.errs = append(from.errs, err)
 			continue
 		}
-		from.Records = append(from.Records, started(rec.At(now), stores[place].Terms))
+		rec.Record = started(rec.At(now), stores[place].Terms)
+		from.records = append(from.records, rec)
 	}
-	return claimed, nil
+	return all, nil
 }
 
-// started is a record after claim.lua has claimed it at the time that it was read, and one that ran already as it is.
+// started is a record after claim.lua has claimed it at the time that it was read. A record that was
+// running already stays as it is.
 func started(rec backends.Record, t backends.Terms) backends.Record {
 	if rec.Status != backends.StatusPending {
 		return rec

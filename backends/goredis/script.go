@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,46 +27,36 @@ type script struct {
 }
 
 // scripts are all operations.
-type scripts struct{ create, get, pending, claim, extend, end, probe script }
+type scripts struct{ create, get, payload, pending, claim, extend, end, probe script }
 
-// newScripts reads the embedded scripts, for keys with a prefix. They send wake-ups with a command: PUBLISH, or on a Cluster
-// SPUBLISH.
-func newScripts(prefix, publish string) scripts {
-	fragments := fragments(read("prelude"))
-	channelEnd := strconv.Itoa(len(prefix + "{0000}"))
-	words := strings.NewReplacer(slices.Concat(places, []string{"'PUBLISH'", "'" + publish + "'",
-		"CHANNEL_END", channelEnd, "CHANNEL", "1, " + channelEnd})...)
+// newScripts reads the embedded scripts. Sharded is for a Cluster: wake-ups are sent with SPUBLISH.
+func newScripts(sharded bool) scripts {
 	load := func(name string) script {
-		source := include.ReplaceAllStringFunc(read(name), func(line string) string {
-			var included strings.Builder
-			for _, name := range strings.Fields(line)[1:] {
-				included.WriteString(fragments[name])
+		source := join.ReplaceAllStringFunc(read(name+".lua"), func(line string) string {
+			var functions strings.Builder
+			for _, name := range strings.Fields(line)[2:] {
+				if name == "wake" && sharded {
+					name = "wake_cluster"
+				}
+				functions.WriteString(read("shared/" + name + ".lua"))
 			}
-			return included.String()
+			return functions.String()
 		})
-		source = words.Replace(source)
 		sum := sha1.Sum([]byte(source))
 		return script{source, [2]any{"evalsha", hex.EncodeToString(sum[:])}, [2]any{"eval", source}}
 	}
-	return scripts{load("create"), load("get"), load("pending"), load("claim"), load("extend"), load("end"), load("probe")}
+	return scripts{load("create"), load("get"), load("payload"), load("pending"), load("claim"), load("extend"),
+		load("end"), load("probe")}
 }
 
-var include = regexp.MustCompile(`(?m)^ *--@include .*\n`)
-
-// fragments takes the prelude apart, by name.
-func fragments(prelude string) map[string]string {
-	byName := map[string]string{}
-	for _, part := range strings.Split(prelude, "--@define ")[1:] {
-		name, source, _ := strings.Cut(part, "\n")
-		byName[name] = source
-	}
-	return byName
-}
+// join is a line of a script that names functions of scripts/shared. They take the place of the line. A
+// function costs the server time in each call, used or not, so scripts join it no earlier than needed.
+var join = regexp.MustCompile(`(?m)^ *-- join .*\n`)
 
 func read(name string) string {
-	source, err := sources.ReadFile("scripts/" + name + ".lua")
+	source, err := sources.ReadFile("scripts/" + name)
 	if err != nil {
-		panic(err) // the name is wrong in this file
+		panic(err) // a script or this file names what is not there
 	}
 	return string(source)
 }
@@ -114,7 +103,9 @@ func (s script) explain(err error) error {
 }
 
 func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
-	if b.pipeliner != nil {
+	inFlight := b.inFlight.Add(1)
+	defer b.inFlight.Add(-1)
+	if b.pipeliner != nil && inFlight > b.alone {
 		if err := b.pipeliner.Submit(ctx, cmd).WaitContext(ctx); err != nil {
 			b.noteLoss(ctx, err)
 			return nil, err // cmd may still be under way
@@ -176,14 +167,14 @@ func (b *Backend) decide(ctx context.Context, s script, id string, keys []string
 	return judge(reply, id)
 }
 
-// judge turns what such a script answered into a verdict, and each refusal into its error.
+// judge turns what such a script answered into a verdict, and a refusal without a record into its error.
 func judge(reply any, id string) (verdict, error) {
 	v, err := unpack(reply)
 	if err != nil {
 		return verdict{}, err
 	}
 	switch v.code {
-	case "ok", "exists", "unstaged":
+	case "ok", "exists", "ended", "unstaged":
 		return v, nil
 	case "notfound":
 		return v, backends.ErrNotFound
@@ -195,23 +186,8 @@ func judge(reply any, id string) (verdict, error) {
 		return v, &backends.BusyError{ID: v.detail}
 	case "corrupt":
 		return v, &backends.CorruptError{ID: id, Err: errors.New(v.detail)}
-	case "ended":
-		rec, err := v.record(id)
-		if err != nil {
-			return v, err
-		}
-		return v, &backends.EndedError{Record: rec}
 	}
 	return v, fmt.Errorf("goredis: a script answered %q, which this version does not know", v.code)
-}
-
-// record is the detail, read at the script's time.
-func (v verdict) record(id string) (backends.Record, error) {
-	rec, err := decodeRecord(id, v.detail)
-	if err != nil {
-		return backends.Record{}, err
-	}
-	return rec.At(v.now), nil
 }
 
 func unpack(reply any) (v verdict, err error) {

@@ -41,7 +41,7 @@ func (b *Backend) PollInterval() time.Duration { return b.poll }
 // wakes are this process's subscriptions: one connection, or on a Cluster one for each master in use, however many
 // wait. A channel is subscribed to while somebody waits on it, and a little longer.
 type wakes struct {
-	publish string // the command that sends wake-ups
+	sharded bool // wake-ups are sent with SPUBLISH
 	locate  func(ctx context.Context, channel string) (node, error)
 	hub     wake.Hub // those who wait, by topic, and by channel for when something may have been missed
 
@@ -284,13 +284,13 @@ func (w *wakes) try(ctx context.Context, name string) error {
 
 // newWakes finds out how the client's server is subscribed to.
 func newWakes(client redis.UniversalClient) *wakes {
-	w := &wakes{publish: "PUBLISH", channels: map[string]*channel{}, links: map[any]*link{}}
+	w := &wakes{channels: map[string]*channel{}, links: map[any]*link{}}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	w.locate = func(context.Context, string) (node, error) {
 		return node{client: client, listen: client.Subscribe}, nil
 	}
 	if cluster, ok := client.(*redis.ClusterClient); ok {
-		w.publish = "SPUBLISH"
+		w.sharded = true
 		w.locate = func(ctx context.Context, channel string) (node, error) { return master(ctx, cluster, channel) }
 	}
 	return w

@@ -1,150 +1,127 @@
--- Claims requests of one mailbox from several stores.
--- KEYS[1]  the memo of this claim: a line for each request that it took, its attempt and its record's key
--- KEYS     then each store's queue, then each store's lapsing claims, which stay when a policy comes down to one attempt
--- ARGV     for each store, parted by spaces since most claims find nothing and need none of it: limit, running
---          timeout, the times to live of a memo and of a record on its last attempt; and if it has more attempts or is
---          exclusive: max attempts, pending timeout, retention, exclusive or not
--- Returns  nil when there is nothing, else {now, then for each request its store's number, id and record, and
---          for each that had to be passed over its store's number negated, its id or '', and why}. A record is as the
---          claim found it: one that is claimable became running by it, with the next attempt.
-local present = redis.call('EXISTS', unpack(KEYS))
+--!df flags=allow-undeclared-keys
+-- Claims requests of one mailbox from one or more stores.
+-- KEYS[1]  the memo of this claim: a line for each request that it took
+-- KEYS[2]  the queue of the first store; KEYS[3] that of the second, and so on
+-- ARGV[1]  the terms of each store, each followed by ';'. Terms are numbers, separated by spaces:
+--          the length of the queue's key before 'q/'; the most requests to claim; the running timeout
+--          in microseconds; the time to live of the memo in milliseconds; the time from a first claim
+--          to its last deadline in microseconds, as 16 digits; the time to live of a record on its last
+--          attempt in milliseconds; and, for more than one attempt: how many, and the time to live of a
+--          record with attempts left in milliseconds
+-- Returns  nil if there is nothing to claim; else a list: the time, then three values for each request:
+--          the number of its store, its id, and its record as it was before this claim. For what was
+--          passed over: the negated number, the id or '' for a whole queue, and the problem.
+local present, stores, sub = redis.call('EXISTS', unpack(KEYS)), #KEYS - 1, string.sub
 if present == 0 then return nil end
 
---@include clock reckoning digits state_of
--- What the functions here need comes as arguments: to look for it around them would cost the server more.
-local function answer(reply, number, id, record_or_problem)
-  local n = #reply
-  reply[n + 1], reply[n + 2], reply[n + 3] = number, id, record_or_problem
-end
-
--- Keeps what a store with more attempts, or an exclusive one, has beside a record. Returns the record's last deadline and
--- its time to live, if the request has attempts left.
-local function keep_beside(queue, store_end, id, attempt, deadline, us, running, hold_ttl, more, digits)
-  --@include milliseconds lapsing_member keep_for
-  local max_attempts, pending, retention, exclusive = string.match(more, '(%d+) (%d+) (%d+) (%d)')
-  local store, mailbox, last, record_ttl = string.sub(queue, 1, store_end), string.sub(queue, store_end + 2), nil, nil
-  if tonumber(attempt, 10) < tonumber(max_attempts) then
-    local lapsing = store .. 'l' .. mailbox
-    last, record_ttl = digits(us + running + pending), milliseconds(running + pending + retention)
-    hold_ttl = milliseconds(running + pending)
-    redis.call('ZADD', lapsing, deadline, lapsing_member(last, id))
-    keep_for(lapsing, milliseconds(running + pending + queue_slack))
+local time = redis.call('TIME')
+local now = time[1] .. sub('00000' .. time[2], -6)
+if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+local memo = present > 1 and redis.call('GET', KEYS[1]) -- a memo alone is of no use
+if memo then
+  -- This claim was made before. Answer with the requests that still run at the attempt it gave them.
+  -- join state_of
+  local reply = { now }
+  for claim, record_key in string.gmatch(memo, '(%d+) ([^\n]+)\n') do
+    local record = redis.pcall('GET', record_key)
+    if state_of(record, now) == 'running' and sub(record, 71, 90) == claim then
+      for number = 1, stores do
+        local store = string.match(record_key, '^(.*)r/')
+        if sub(KEYS[1 + number], 1, #store + 2) == store .. 'q/' then
+          reply[#reply + 1] = number
+          reply[#reply + 1] = sub(record_key, -30)
+          reply[#reply + 1] = record
+        end
+      end
+    end
   end
-  if exclusive == '1' then redis.call('PEXPIRE', store .. 'x' .. mailbox, hold_ttl) end
-  return last, record_ttl
+  return reply
 end
 
--- Claims what a store's queue has, up to its limit, and adds it to the reply. Returns the lines for the memo and how long
--- they count.
-local function claim_from(number, reply, now, us, store_end, digits, state_of, answer, keep_beside)
-  local queue, memo = KEYS[1 + number], ''
-  local limit, running, memo_ttl, record_ttl, more = string.match(ARGV[number], '^(%d+) (%d+) (%d+) (%d+)(.*)')
-  local offset, count, left_there, taken, examined, most_examined = '0', limit, 0, 0, 0, 1000
-  repeat
-    local ids = redis.pcall('ZRANGEBYSCORE', queue, now, '+inf', 'LIMIT', offset, count)
-    if ids.err then
-      answer(reply, -number, '', 'ZRANGEBYSCORE: ' .. ids.err)
-      break
-    end
-    for i = 1, #ids do
-      local id, record_key = ids[i], string.sub(queue, 1, store_end) .. 'r/' .. ids[i]
-      local record, state, problem = redis.pcall('GET', record_key), nil, nil
-      if record then state, problem = state_of(record, now) end
-      if problem then
-        answer(reply, -number, id, problem)
-        left_there = left_there + 1
-      else
-        redis.call('ZREM', queue, id) -- that a full server allows: then it allows the writes behind it
-      end
-      if state == 'p' then
-        local attempt, rest = '0001', nil
-        if string.sub(record, TAG) == PENDING_TAG then
-          rest = string.sub(record, PENDING_FROM_CREATED)
-        else -- it lapsed
-          attempt = string.format('%04d', tonumber(string.sub(record, ATTEMPT), 10) + 1)
-          rest = string.sub(record, FROM_CREATED)
-        end
-        local deadline, last, ttl = digits(us + running), nil, nil
-        if more ~= '' then
-          last, ttl = keep_beside(queue, store_end, id, attempt, deadline, us, running, memo_ttl, more, digits)
-        end
-        local running_record = RUNNING_TAG .. now .. deadline .. (last or deadline) .. now .. attempt .. rest
-        redis.call('SET', record_key, running_record, 'PX', ttl or record_ttl)
-        memo = memo .. attempt .. ' ' .. record_key .. '\n'
-        answer(reply, number, id, record)
-        taken = taken + 1
-      end
-    end
-    local asked = count
-    examined = examined + #ids
-    offset, count = left_there, limit - taken
-  until count == 0 or #ids < tonumber(asked) or examined >= most_examined
-  return memo, memo_ttl
-end
-
-local stores = #ARGV
-local store_end = string.find(KEYS[2], '/', CHANNEL_END, true) - #KEYS[2] - 1 -- of every queue's key, counted from its end
-local reply, memo, memo_ttl = {now, nil, nil, nil}, '', 0 -- the reply has room for one request, as mostly
-
--- If one key is all that is there and it is a queue, as mostly, there is neither a memo nor a claim that lapsed. Else
--- nothing is claimed here.
-local number = 1
-while present == 1 and #reply == 1 and number <= stores do
-  memo, memo_ttl = claim_from(number, reply, now, us, store_end, digits, state_of, answer, keep_beside)
-  number = number + 1
-end
-if #reply == 1 then
-  --@include keep_for milliseconds
-  memo_ttl = 0
-  local earlier = redis.call('GET', KEYS[1])
-  if earlier then
-    -- What an earlier claim of this id took, so far as it still runs at the attempt that it gave.
-    for attempt, record_key in string.gmatch(earlier, '(%d+) ([^\n]+)\n') do
-      local record = redis.pcall('GET', record_key)
-      if record and state_of(record, now) == 'r' and string.sub(record, ATTEMPT) == attempt then
-        local id = string.sub(record_key, -ID_BYTES)
-        for number = 1, stores do
-          if string.sub(KEYS[1 + number], 1, store_end) .. 'r/' .. id == record_key then answer(reply, number, id, record) end
-        end
-      end
-    end
-    return reply
+local found, unseen, waiting_from = { stores == 1 }, present, '(-' .. now
+for number = 1, stores == 1 and 0 or stores do -- which queues hold anything but running requests?
+  local queue = KEYS[1 + number]
+  if unseen > stores - number or redis.call('EXISTS', queue) == 1 then
+    found[number] = redis.pcall('ZCOUNT', queue, waiting_from, '+inf') ~= 0
+    found.any = found.any or found[number]
+    unseen = unseen - 1
+    if unseen == 0 then break end
   end
+end
+if not found[1] and not found.any then return nil end
 
-  -- Puts the claims of a store that lapsed and may be made again back into its queue, as many as its limit. Returns
-  -- whether that is in order.
-  local function requeue(number)
-    local queue, lapsing = KEYS[1 + number], KEYS[1 + stores + number]
-    local limit = tonumber(string.match(ARGV[number], '^%d+'))
-    if type(redis.pcall('ZCOUNT', queue, '-inf', '+inf')) == 'table' then return true end -- claim_from says why
-    local returned, examined, most_examined = 0, 0, 1000
+-- join state_of
+local us, terms_at, taken, longest = time[1] * 1000000 + time[2], 1, '', nil
+local reply = { now, nil, nil, nil } -- has room for one request, the most frequent case
+for number = 1, stores do
+  if found[number] then
+    local queue, from, skipped, examined, ids = KEYS[1 + number], waiting_from, '0', 0
+    local store_end, limit, running, hold, span, record_ttl, more =
+      string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)([^;]*)', terms_at)
+    local records, wanted, problems = sub(queue, 1, store_end + 0) .. 'r/', limit, nil
+    local deadline = string.format('%016d', us + running)
     repeat
-      local members = redis.pcall('ZRANGEBYSCORE', lapsing, '-inf', '(' .. now, 'LIMIT', 0, limit)
-      if members.err then
-        answer(reply, -number, '', 'ZRANGEBYSCORE: ' .. members.err)
-        return false
-      end
-      for _, member in ipairs(members) do
-        local last, id = string.sub(member, 1, 16), string.sub(member, -ID_BYTES)
-        redis.call('ZREM', lapsing, member)
-        if last >= now then
-          redis.call('ZADD', queue, last, id)
-          keep_for(queue, milliseconds(tonumber(last, 10) - us + queue_slack))
-          returned = returned + 1
+      ids = redis.pcall('ZRANGEBYSCORE', queue, from, '+inf', 'LIMIT', skipped, wanted)
+      if ids.err then problems = { [''] = 'ZRANGEBYSCORE: ' .. ids.err } end
+      for i = 1, #ids do
+        local id, record_key = ids[i], records .. ids[i]
+        local record = redis.pcall('GET', record_key)
+        local state, problem = state_of(record, now)
+        if state == 'waiting' or state == 'expired' and from == now then
+          local attempt, mailbox_at = '0001', 55
+          if state == 'expired' then
+            attempt, mailbox_at = string.format('%04d', tonumber(sub(record, 87, 90), 10) + 1), 91
+          end
+          local last, ttl = deadline, record_ttl
+          if more ~= '' then
+            local attempts, longer_ttl = string.match(more, '(%d+) (%d+)')
+            if tonumber(attempt, 10) < tonumber(attempts) then
+              last, ttl = string.format('%016d', us + tonumber(span, 10)), longer_ttl
+            end
+          end
+          if redis.pcall('ZADD', queue, '-' .. deadline, id) ~= 0 then
+            redis.call('ZREM', queue, '') -- a server without memory allows this, and then what follows
+            redis.call('ZADD', queue, '-' .. deadline, id)
+          end
+          if state == 'expired' or span > sub(record, 39, 54) then -- else the queue lives long enough
+            -- join keep
+            keep(queue, tonumber(span, 10))
+          end
+          local claim = now .. attempt
+          redis.call('SET', record_key, '1r' .. deadline .. sub(record, 19, 38) .. last .. now .. claim ..
+            sub(record, mailbox_at), 'PX', ttl)
+          if sub(record, 38, 38) == '1' then
+            -- join payload_key
+            redis.call('PEXPIRE', payload_key(record_key, record), ttl)
+          end
+          if taken == '' or tonumber(hold) > tonumber(longest) then longest = hold end
+          taken = taken .. claim .. ' ' .. record_key .. '\n'
+          local n = #reply
+          reply[n + 1], reply[n + 2], reply[n + 3] = number, id, record
+          wanted = wanted - 1
+        elseif from ~= now then
+          -- The queue has requests whose deadline has passed. They come first.
+          -- join settle
+          from, problems = now, settle(queue, records, now, tonumber(limit))
+          break
+        elseif problem then
+          problems[id] = problem
+          skipped = skipped + 1
+        elseif state == 'running' then -- its lease had expired by a clock that was set back since
+          redis.call('ZREM', queue, id)
+          redis.call('ZADD', queue, '-' .. sub(record, 3, 18), id)
+        else
+          redis.call('ZREM', queue, id)
         end
       end
-      examined = examined + #members
-    until #members < limit or returned >= limit or examined >= most_examined
-    return true
-  end
-
-  local any_lapsing = redis.call('EXISTS', unpack(KEYS, 2 + stores)) > 0
-  for number = 1, stores do
-    if not any_lapsing or requeue(number) then
-      local lines, ttl = claim_from(number, reply, now, us, store_end, digits, state_of, answer, keep_beside)
-      memo, memo_ttl = memo .. lines, lines == '' and memo_ttl or math.max(memo_ttl, ttl)
+      examined = examined + #ids
+    until #ids == 0 or wanted == 0 or examined >= 1000
+    for id, problem in pairs(problems or {}) do
+      local n = #reply
+      reply[n + 1], reply[n + 2], reply[n + 3] = -number, id, problem
     end
   end
+  terms_at = string.find(ARGV[1], ';', terms_at, true) + 1
 end
-if memo ~= '' then redis.call('SET', KEYS[1], memo, 'PX', memo_ttl) end
+if taken ~= '' then redis.call('SET', KEYS[1], taken, 'PX', longest) end
 return reply

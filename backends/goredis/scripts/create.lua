@@ -1,54 +1,61 @@
+--!df flags=allow-undeclared-keys
 -- Stores a new pending request.
 -- KEYS[1]  the record
 -- KEYS[2]  the queue
--- KEYS[3]  the lapsing claims
--- KEYS[4]  only if the store is exclusive: its marker, the id of the newest request
--- ARGV[1]  parted by spaces: pending timeout, the times to live of the record and of the queue, the most that may be
---          pending or 0, the time to live of the marker
--- ARGV[2]  what follows the time of creation in the record
--- Returns  now, or {now, 'exists', record}, {now, 'busy', id} or {now, 'full'}
-local record_key, queue, lapsing, marker = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local id = string.sub(record_key, -ID_BYTES)
-local timeout, record_ttl, queue_ttl, more = string.match(ARGV[1], '^(%d+) (%d+) (%d+)(.*)')
+-- KEYS[3]  the payload, if it has a key of its own
+-- ARGV[1]  numbers, separated by spaces: the pending timeout in microseconds; the times to live of the
+--          record and of the queue in milliseconds; MaxPending; 1 for Exclusive, else 0
+-- ARGV[2]  the record from the length of its mailbox on
+-- Returns  the time; or {time, 'exists', record}, {time, 'busy', id}, {time, 'full'} or
+--          {time, 'unstaged'} if the payload has not arrived
+local record_key, queue, staged = KEYS[1], KEYS[2], KEYS[3]
+local timeout, record_ttl, queue_ttl, most, exclusive =
+  string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) (%d)')
+local id = string.sub(record_key, -30)
 
---@include clock reckoning digits
-local refusal, detail
-if marker then
-  --@include state_of sibling
-  local newest = redis.call('GET', marker)
-  local other = newest and redis.pcall('GET', sibling(record_key, 'r', newest))
-  local state = other and state_of(other, now)
-  if state == 'p' or state == 'r' then refusal, detail = 'busy', newest end
-end
-local waiting, stale = 0, nil
-if redis.call('EXISTS', queue, lapsing) > 0 then
-  --@include claimable
-  local stale_bite, most = 10, tonumber(string.match(more, '%d+')) -- the bite: timed-out entries that one create removes, more than it adds
-  waiting = redis.call('ZCOUNT', queue, now, '+inf')
-  stale = redis.call('ZRANGEBYSCORE', queue, '-inf', '(' .. now, 'LIMIT', 0, stale_bite)
-  if most > 0 and claimable(waiting, lapsing, now, most) >= most then refusal = refusal or 'full' end
-end
-
-local deadline = digits(us + timeout)
-local record = PENDING_TAG .. deadline .. now .. ARGV[2]
-if not refusal and not redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) then refusal = 'exists' end
-if refusal then -- unless this is the repeat of a create that worked
-  local made = redis.call('GET', record_key)
-  if made then return {now, 'exists', made} end
-  return {now, refusal, detail}
-end
-redis.call('ZADD', queue, deadline, id)
-if waiting == 0 then
-  redis.call('PEXPIRE', queue, queue_ttl)
-else
-  --@include keep_for
-  keep_for(queue, queue_ttl)
-end
-if stale then
-  for _, member in ipairs(stale) do
-    if member ~= id then redis.call('ZREM', queue, member) end -- that of an earlier request of this id has been overwritten
+local time = redis.call('TIME')
+local us = time[1] * 1000000 + time[2]
+local now = time[1] .. string.sub('00000' .. time[2], -6)
+if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+local refusal, detail, stale
+local queue_left = redis.call('PTTL', queue) -- -2 if there is no queue
+if queue_left ~= -2 then
+  -- join state_of find_expired
+  local records = string.sub(record_key, 1, -31)
+  local function first(from, to)
+    return redis.call('ZRANGEBYSCORE', queue, from, to, 'LIMIT', '0', '1')[1]
   end
+  if exclusive == '1' then
+    detail = first('-inf', '-' .. now) or first(now, '+inf') or find_expired(queue, records, now, 1)[1]
+    if detail then refusal = 'busy' end
+  end
+  most = tonumber(most)
+  if most > 0 and redis.call('ZCOUNT', queue, '(-' .. now, '+inf') >= most then
+    local claimable = redis.call('ZCOUNT', queue, now, '+inf')
+    if claimable < most then claimable = claimable + #find_expired(queue, records, now, most - claimable) end
+    if claimable >= most then refusal = refusal or 'full' end
+  end
+  -- A create removes up to ten requests that timed out, which is more than it adds.
+  stale = redis.call('ZRANGEBYSCORE', queue, '0', '(' .. now, 'LIMIT', '0', '10')
 end
-if marker then redis.call('SET', marker, id, 'PX', string.match(more, '%d+$')) end
-redis.pcall('PUBLISH', string.sub(queue, CHANNEL), queue) -- a wake-up that cannot be sent costs those who wait time, not this its success
+if staged and redis.call('EXISTS', staged) == 0 then refusal = refusal or 'unstaged' end
+
+local deadline = string.format('%016d', us + timeout)
+local record = '1p' .. deadline .. now .. ARGV[2]
+if not refusal and not redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) then
+  refusal = 'exists'
+end
+if refusal then
+  -- join payload_key discard
+  local made = redis.call('GET', record_key) -- this may be the repeat of a create that worked
+  if staged then discard(staged, record_key, made) end
+  if made then return { now, 'exists', made } end
+  return { now, refusal, detail }
+end
+if staged then redis.call('PEXPIRE', staged, record_ttl) end
+if stale and #stale > 0 then redis.call('ZREM', queue, unpack(stale)) end
+redis.call('ZADD', queue, deadline, id)
+if queue_left < 0 or queue_left < tonumber(queue_ttl) then redis.call('PEXPIRE', queue, queue_ttl) end
+-- join wake
+wake(queue)
 return now

@@ -1,61 +1,60 @@
+--!df flags=allow-undeclared-keys
 -- Ends a live request.
 -- KEYS[1]  the record
--- KEYS[2]  if the ending is large: where it has been staged, behind room for the head
--- ARGV[1]  attempt in 4 digits, or 'any ' to give up, and the time to live
--- ARGV[2]  the ending, and behind it, unless giving up, the body (codec and payload); if staged, the room for the head
--- Returns  now, or {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'}, {now, 'corrupt', why} or {now, 'unstaged'}
-local record_key, staged = KEYS[1], KEYS[2]
-local attempt, ttl = string.sub(ARGV[1], 1, 4), string.sub(ARGV[1], 5)
+-- KEYS[2]  the queue, on a Cluster or with a payload. The script finds it by itself; but a Cluster that moves
+--          the keys refuses the call (TRYAGAIN) while only some have arrived.
+-- KEYS[3]  the payload, if it has a key of its own
+-- ARGV[1]  the attempt in 4 digits, or '' to end the request whatever its attempt and keep its payload
+-- ARGV[2]  the time to live of the record, in milliseconds
+-- ARGV[3]  the record from behind the mailbox on; without a body if the record keeps its own
+-- Returns  the time; or {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'},
+--          {time, 'corrupt', problem} or {time, 'unstaged'} if the payload has not arrived
+local sub, record_key, staged, attempt, ttl = string.sub, KEYS[1], KEYS[3], ARGV[1], ARGV[2]
 
-local record = ''
-if staged then record = redis.call('GETRANGE', record_key, '0', '1023') end -- its head: what follows will be replaced
-if record == '' then record = redis.call('GET', record_key) end
---@include clock state_of
-local state, problem, mailbox_end
-if record then state, problem, mailbox_end = state_of(record, now) end
-if state == 'p' and string.sub(record, TAG) == PENDING_TAG then -- fill in what only those have that were claimed
-  local zero, deadline = '0000000000000000', string.sub(record, PENDING_DEADLINE)
-  record = PENDING_TAG .. zero .. deadline .. deadline .. zero .. '0000' .. string.sub(record, PENDING_FROM_CREATED)
-  mailbox_end = mailbox_end + LENGTH_END - PENDING_LENGTH_END
-end
+-- join state_of
+local time = redis.call('TIME')
+local now = time[1] .. string.sub('00000' .. time[2], -6)
+if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+local record = redis.call('GET', record_key)
+local state, problem, mailbox_end = state_of(record, now)
+local claim, mailbox_at = '00000000000000000000', 55 -- of a request that has never been claimed
+if record and state ~= 'waiting' then claim, mailbox_at = sub(record, 71, 90), 91 end
 
 local refusal
 if not record then
-  refusal = {now, 'notfound'}
+  refusal = { now, 'notfound' }
 elseif problem then
-  refusal = {now, 'corrupt', problem}
-elseif state == 'e' then
-  refusal = {now, 'ended', staged and redis.call('GET', record_key) or record}
-elseif attempt ~= 'any ' and attempt ~= string.sub(record, ATTEMPT) then
-  refusal = {now, 'stale'}
-elseif staged and (mailbox_end ~= tonumber(ARGV[2]) or redis.call('PEXPIRE', staged, ttl) == 0) then
-  refusal = {now, 'unstaged'}
+  refusal = { now, 'corrupt', problem }
+elseif state == 'ended' then
+  refusal = { now, 'ended', record }
+elseif attempt ~= '' and attempt ~= sub(claim, 17) then
+  refusal = { now, 'stale' }
+elseif staged and redis.call('EXISTS', staged) == 0 then
+  refusal = { now, 'unstaged' }
 end
 if refusal then
-  if staged then redis.pcall('UNLINK', staged) end -- else it goes by itself, in a moment
+  -- join payload_key discard
+  if staged then discard(staged, record_key, record) end
   return refusal
 end
 
-local ended = ENDED_TAG .. now .. string.sub(record, FROM_DEADLINE, mailbox_end)
-if staged then redis.call('SETRANGE', staged, 0, ended) end
-local last = string.sub(record, LAST_DEADLINE)
-local may_lapse = last > string.sub(record, DEADLINE)
-if state == 'p' or may_lapse then
-  --@include sibling lapsing_member
-  local id, mailbox = string.sub(record_key, -ID_BYTES), string.sub(record, LENGTH_END + 1, mailbox_end)
-  if state == 'p' then redis.call('ZREM', sibling(record_key, 'q', mailbox), id) end -- unclaimed, or lapsed and back there
-  if may_lapse then redis.call('ZREM', sibling(record_key, 'l', mailbox), lapsing_member(last, id)) end
-end
-if staged then
-  redis.call('RENAME', staged, record_key)
-else
-  ended = ended .. ARGV[2]
-  if attempt == 'any ' then ended = ended .. string.sub(record, mailbox_end + 1) end
-  local written = redis.pcall('SET', record_key, ended, 'PX', ttl)
-  if written.err then -- a server without memory left allows it after a write that needs none
-    redis.call('PEXPIRE', record_key, ttl)
-    redis.call('SET', record_key, ended, 'PX', ttl)
+-- join wake
+local mailbox, place, body = sub(record, mailbox_at, mailbox_end), staged and '1' or '0', ARGV[3]
+local last = state == 'waiting' and sub(record, 3, 18) or sub(record, 39, 54)
+-- The first write is one that a server without memory allows. Then it allows those that follow.
+redis.call('ZREM', sub(record_key, 1, -33) .. 'q/' .. mailbox, sub(record_key, -30))
+if staged then redis.call('PEXPIRE', staged, ttl) end
+if attempt == '' then place, body = sub(record, 38, 38), body .. sub(record, mailbox_end + 1) end
+if sub(record, 38, 38) == '1' then
+  -- join payload_key
+  local old = payload_key(record_key, record)
+  if attempt == '' then
+    redis.call('PEXPIRE', old, ttl)
+  else
+    redis.pcall('UNLINK', old)
   end
 end
-redis.pcall('PUBLISH', string.sub(record_key, CHANNEL), record_key) -- a wake-up that cannot be sent costs those who wait time, not this its success
+redis.call('SET', record_key, '1e' .. sub(record, 3, 37) .. place .. last .. now ..
+  claim .. mailbox .. body, 'PX', ttl)
+wake(record_key)
 return now

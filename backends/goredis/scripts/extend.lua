@@ -1,33 +1,36 @@
+--!df flags=allow-undeclared-keys
 -- Gives a running request a new deadline.
 -- KEYS[1]  the record
--- KEYS     if the caller knows the mailbox, its lapsing claims and its exclusive marker, so that a cluster refuses the
---          call (TRYAGAIN) while it moves them and only some have arrived
--- ARGV[1]  parted by spaces: attempt in 4 digits, running timeout, pending timeout or 0 for the last attempt, the times
---          to live of the record, of the lapsing claims and of the exclusive marker, exclusive or not
--- Returns  now, or {now, 'notfound'}, {now, 'ended', record}, {now, 'stale'} or {now, 'corrupt', why}
-local record_key = KEYS[1]
-local attempt, running, pending, record_ttl, lapsing_ttl, marker_ttl, exclusive =
-  string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d)')
+-- KEYS[2]  the queue, on a Cluster: see end.lua
+-- ARGV[1]  numbers, separated by spaces: the attempt in 4 digits; the running timeout and the time until
+--          the last deadline in microseconds; the time to live of the record in milliseconds
+-- Returns  the time; or {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'} or
+--          {time, 'corrupt', problem}
+local sub, record_key = string.sub, KEYS[1]
+local attempt, running, until_last, record_ttl = string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+)')
 
+-- join state_of
+local time = redis.call('TIME')
+local us = time[1] * 1000000 + time[2]
+local now = time[1] .. string.sub('00000' .. time[2], -6)
+if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
 local record = redis.call('GET', record_key)
---@include clock reckoning digits state_of sibling lapsing_member keep_for
-if not record then return {now, 'notfound'} end
 local state, problem, mailbox_end = state_of(record, now)
-if problem then return {now, 'corrupt', problem} end
-if state == 'e' then return {now, 'ended', record} end
-if state ~= 'r' or string.sub(record, ATTEMPT) ~= attempt then return {now, 'stale'} end
+if not record then return { now, 'notfound' } end
+if problem then return { now, 'corrupt', problem } end
+if state == 'ended' then return { now, 'ended', record } end
+if state ~= 'running' or sub(record, 87, 90) ~= attempt then return { now, 'stale' } end
 
-local id = string.sub(record_key, -ID_BYTES)
-local mailbox = string.sub(record, LENGTH_END + 1, mailbox_end)
-local lapsing = sibling(record_key, 'l', mailbox)
-local last_before = string.sub(record, LAST_DEADLINE)
-local deadline, last = digits(us + running), digits(us + running + pending)
-if last_before > string.sub(record, DEADLINE) then redis.call('ZREM', lapsing, lapsing_member(last_before, id)) end
-redis.call('PEXPIRE', record_key, record_ttl) -- first of the writes that are always made: allowed when memory is full
-if last > deadline then
-  redis.call('ZADD', lapsing, deadline, lapsing_member(last, id))
-  keep_for(lapsing, lapsing_ttl)
+-- join keep
+local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
+local deadline, last = string.format('%016d', us + running), string.format('%016d', us + until_last)
+-- The first write is one that a server without memory allows. Then it allows those that follow.
+redis.call('PEXPIRE', record_key, record_ttl)
+if sub(record, 38, 38) == '1' then
+  -- join payload_key
+  redis.call('PEXPIRE', payload_key(record_key, record), record_ttl)
 end
-if exclusive == '1' then redis.call('PEXPIRE', sibling(record_key, 'x', mailbox), marker_ttl) end
-redis.call('SETRANGE', record_key, UPDATED_OFFSET, now .. deadline .. last)
+redis.call('ZADD', queue, '-' .. deadline, sub(record_key, -30))
+keep(queue, until_last)
+redis.call('SETRANGE', record_key, '2', deadline .. sub(record, 19, 38) .. last .. now)
 return now

@@ -1,0 +1,162 @@
+package goredis
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// Redis makes a Lua string of everything that passes through a script, and hashes each byte of it.
+// For large payloads this takes ten times as long as to store them, and all other callers wait. So a
+// large payload has a key of its own, and never passes through a script. Its record refers to it.
+//
+// A call first stores the payload under a new random name that expires soon, and its script comes right
+// behind. The script lets the payload live as long as the record, or removes it if it refuses the call.
+// A stored payload never changes, so it can be read after its record.
+
+const (
+	// largePayload is how many bytes a payload needs to exceed to get a key of its own.
+	largePayload = 4 << 10
+
+	// stagedFor is how long a payload waits for the script that comes right behind it.
+	stagedFor = 10 * time.Second
+
+	// payloadReads is how often a record is read again because its payload has been replaced since.
+	payloadReads = 3
+)
+
+// store runs a script that stores a body. It gets the arguments from args, and the key of a large
+// payload behind the other keys.
+func (b *Backend) store(ctx context.Context, s script, id string, k keys, keys []string, in body,
+	args func(body) []any) (verdict, error) {
+	if len(in.payload) > largePayload {
+		v, err := b.storeLarge(ctx, s, id, k, keys, in, args)
+		// If the server refuses, the payload goes through the script after all. The server may lack memory for
+		// the payload alone, or be moving the slot and have only some of the keys.
+		var answer redis.Error
+		if v.code != "unstaged" && !errors.As(err, &answer) {
+			return v, err
+		}
+	}
+	return b.decide(ctx, s, id, keys, args(in)...)
+}
+
+func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, keys []string, in body,
+	args func(body) []any) (verdict, error) {
+	if err := ctx.Err(); err != nil {
+		return verdict{}, err
+	}
+	in.name = rand.Text()
+	key := k.payload(in.name)
+	// NX: a repeat of the whole pipeline must not shorten the life of what the script has accepted.
+	stage := redis.NewStatusCmd(ctx, "set", key, in.payload, "nx", "px", stagedFor.Milliseconds())
+	reply, err := b.runBehind(ctx, stage, s, slices.Concat(keys, []string{key}), args(in))
+	if err != nil {
+		return verdict{}, err // the payload expires, unless an earlier try of the script has accepted it
+	}
+	return judge(reply, id)
+}
+
+// runBehind runs a script right behind another command, in one round trip. On a Cluster it takes two:
+// go-redis 9.23 may have two goroutines write one command when part of a pipeline is redirected and the
+// rest is sent again.
+func (b *Backend) runBehind(ctx context.Context, first redis.Cmder, s script, keys []string, args []any) (any, error) {
+	if _, single := b.client.(*redis.Client); !single {
+		if err := b.client.Process(ctx, first); err != nil && !errors.Is(err, redis.Nil) {
+			return nil, err
+		}
+		return b.run(ctx, s, keys, args...)
+	}
+	cmd := s.byHash(ctx, keys, args)
+	pipe := b.client.Pipeline()
+	_, _ = pipe.Process(ctx, first), pipe.Process(ctx, cmd) // queues them
+	_, sent := pipe.Exec(ctx)
+	if err := first.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err // the payload is not there; the script has found that out, too
+	}
+	reply, err := resultOf(cmd, sent)
+	b.noteLoss(ctx, err)
+	if unknownScript(err) {
+		reply, err = b.process(ctx, s.inFull(ctx, keys, args))
+	}
+	return reply, s.explain(err)
+}
+
+// resultOf is the result of a command of a pipeline. A hook that refuses the whole pipeline leaves its
+// commands without a result. Then the error of the pipeline is the hook's.
+func resultOf(cmd *redis.Cmd, sent error) (any, error) {
+	reply, err := cmd.Result()
+	if err == nil && reply == nil {
+		err = sent
+	}
+	return reply, err
+}
+
+// whole returns a record with its payload, which may take further round trips.
+func (b *Backend) whole(ctx context.Context, store string, s stored) (backends.Record, error) {
+	for range payloadReads {
+		missing, err := b.fetch(ctx, store, &s)
+		if err != nil || len(missing) == 0 {
+			return s.Record, err
+		}
+		// The request has ended since, with another payload.
+		if s, err = b.read(ctx, store, s.ID); err != nil {
+			return backends.Record{}, err
+		}
+	}
+	return backends.Record{}, &backends.CorruptError{ID: s.ID, Err: errors.New("its payload is missing")}
+}
+
+// fetch reads the payloads of records of one store, and returns the records whose payload is missing.
+func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (missing []*stored, err error) {
+	records = slices.DeleteFunc(records, func(s *stored) bool { return s.payload == "" })
+	if len(records) == 0 {
+		return nil, nil
+	}
+	keys := make([]string, len(records))
+	for i, s := range records {
+		keys[i] = b.keys(backends.PartitionOf(s.ID), store).payload(s.payload)
+	}
+	payloads, err := b.client.MGet(ctx, keys...).Result()
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range records {
+		payload := payloads[i]
+		if payload == nil { // a replica, which a client may read from, can be behind
+			if payload, err = b.run(ctx, b.scripts.payload, keys[i:i+1]); err != nil && !errors.Is(err, redis.Nil) {
+				return nil, err
+			}
+		}
+		if text, ok := payload.(string); ok {
+			s.Payload, s.payload = []byte(text), ""
+		} else {
+			missing = append(missing, s)
+		}
+	}
+	return missing, nil
+}
+
+// fetchClaimed reads the payloads of the records that a claim got from one store. It drops requests that
+// have ended since.
+func (b *Backend) fetchClaimed(ctx context.Context, store string, c *claimed) error {
+	records := make([]*stored, len(c.records))
+	for i := range c.records {
+		records[i] = &c.records[i]
+	}
+	missing, err := b.fetch(ctx, store, records...)
+	for _, s := range missing {
+		now, err := b.read(ctx, store, s.ID)
+		if err == nil && now.Status == backends.StatusRunning && now.Attempt == s.Attempt {
+			c.errs = append(c.errs, &backends.CorruptError{ID: s.ID, Err: errors.New("its payload is missing")})
+		}
+	}
+	c.records = slices.DeleteFunc(c.records, func(s stored) bool { return s.payload != "" })
+	return err
+}

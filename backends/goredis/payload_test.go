@@ -1,0 +1,195 @@
+package goredis_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/redistest"
+)
+
+// behind is a hook that answers every MGET as a replica may that has not got the payloads yet.
+type behind struct{ reads int }
+
+func (h *behind) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+func (h *behind) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		mget, ok := cmd.(*redis.SliceCmd)
+		if !ok {
+			return next(ctx, cmd)
+		}
+		h.reads++
+		mget.SetVal(make([]any, len(cmd.Args())-1))
+		return nil
+	}
+}
+
+func (h *behind) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func TestLargePayloadsAreReadThoughTheReplicaIsBehind(t *testing.T) {
+	server := redistest.Start(t)
+	r := newRig(t, server.Client(t))
+	r.large = true
+	terms := lasting("s")
+	made := r.create(terms, box)
+	r.end(terms, r.claim(terms, box, 1)[0])
+	client, replica := server.Client(t), &behind{}
+	client.AddHook(replica)
+	reader := &rig{T: t, b: newBackend(t, client, &goredis.Options{Prefix: r.prefix})}
+	got := reader.get("s", made.ID)
+	if want := r.report(terms, made.ID, box, 1).Payload; got.Status != backends.StatusCompleted || !bytes.Equal(got.Payload, want) {
+		t.Errorf("got %s with %d bytes, want it completed with %d", got.Status, len(got.Payload), len(want))
+	}
+	if replica.reads != 1 {
+		t.Errorf("the replica was asked %d times, want once", replica.reads)
+	}
+}
+
+// large is a new request with a question that has a key of its own.
+func large(terms backends.Terms, mailbox string) backends.Create {
+	c := question(terms, mailbox)
+	c.Payload = bytes.Repeat([]byte("question"), 1_000)
+	return c
+}
+
+func TestLargeQuestionsComeBackFromEveryCall(t *testing.T) {
+	r := newRig(t, redistest.Start(t).Client(t))
+	terms, other := lasting("s"), lasting("other")
+	terms.MaxAttempts = 2
+	c, small, third := large(terms, box), question(terms, box), large(other, box)
+	for _, c := range []backends.Create{c, small, third} {
+		if _, err := r.b.Create(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(call string, got, want []byte) {
+		t.Helper()
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: got %d bytes, want %d", call, len(got), len(want))
+		}
+	}
+	again, err := r.b.Create(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("Create again", again.Payload, c.Payload)
+	check("Get", r.get("s", c.ID).Payload, c.Payload)
+	poll := heartbeat(box, 10, terms, other)
+	for _, call := range []string{"Claim", "Claim again"} {
+		claimed, err := r.b.Claim(t.Context(), poll)
+		if err != nil || len(claimed[0].Records) != 2 || len(claimed[1].Records) != 1 {
+			t.Fatalf("%s: got %v, %v, want all three requests", call, claimed, err)
+		}
+		for _, rec := range claimed[0].Records {
+			check(call, rec.Payload, map[string][]byte{c.ID: c.Payload, small.ID: small.Payload}[rec.ID])
+		}
+		check(call, claimed[1].Records[0].Payload, third.Payload)
+	}
+	giveUp := report(terms, c.ID, 1)
+	giveUp.GiveUp, giveUp.Outcome = true, backends.StatusTimeout
+	if _, err := r.b.End(t.Context(), giveUp); err != nil {
+		t.Fatal(err)
+	}
+	check("Get after giving up", r.get("s", c.ID).Payload, c.Payload)
+	var ended *backends.EndedError
+	if _, err := r.b.End(t.Context(), giveUp); !errors.As(err, &ended) {
+		t.Fatalf("End again: got %v, want an EndedError", err)
+	}
+	check("End again", ended.Record.Payload, c.Payload)
+}
+
+// A payload lives as long as its record, however often that is given a new time to live.
+func TestLargePayloadsLiveAsLongAsTheirRecords(t *testing.T) {
+	r := newRig(t, redistest.Start(t).Client(t))
+	terms := lasting("s")
+	terms.RunningTimeout = 3 * time.Hour
+	r.large = true
+	same := func(when string) {
+		t.Helper()
+		ttl := map[string]time.Duration{}
+		for key := range r.dump() {
+			for _, kind := range []string{"/r/", "/p/"} {
+				if strings.Contains(key, kind) {
+					ttl[kind] = r.client.PTTL(t.Context(), key).Val()
+				}
+			}
+		}
+		if len(ttl) != 2 || (ttl["/r/"]-ttl["/p/"]).Abs() > time.Minute {
+			t.Errorf("%s the record lives for %v, its payload for %v", when, ttl["/r/"], ttl["/p/"])
+		}
+	}
+	c := large(terms, box)
+	if _, err := r.b.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	same("pending,")
+	running := r.claim(terms, box, 1)[0]
+	same("claimed,")
+	if _, err := r.b.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	same("created again,")
+	terms.RunningTimeout = 9 * time.Hour
+	r.extend(terms, running)
+	same("extended,")
+	r.end(terms, running)
+	same("ended,")
+	if _, err := r.b.End(t.Context(), r.report(terms, running.ID, box, 1)); !errors.Is(err, backends.ErrEnded) {
+		t.Fatalf("got %v, want ErrEnded", err)
+	}
+	same("ended again,")
+}
+
+func TestLargeAnswersThatAreRefusedLeaveNothing(t *testing.T) {
+	r := newRig(t, redistest.Start(t).Client(t))
+	r.large = true
+	terms := lasting("s")
+	r.create(terms, "running")
+	running := r.claim(terms, "running", 1)[0]
+	r.create(terms, "ended")
+	ended := r.claim(terms, "ended", 1)[0]
+	r.end(terms, ended)
+	before := r.dump()
+	for name, e := range map[string]backends.End{
+		"at another attempt": r.report(terms, running.ID, running.Mailbox, 2),
+		"once more":          r.report(terms, ended.ID, ended.Mailbox, 1),
+		"of nothing":         r.report(terms, backends.NewID(box), box, 1),
+	} {
+		if _, err := r.b.End(t.Context(), e); !decided(err) {
+			t.Errorf("%s: got %v, want a refusal", name, err)
+		}
+		if !maps.Equal(r.dump(), before) {
+			t.Errorf("%s: it has left a trace", name)
+		}
+	}
+}
+
+// A caller may believe in another mailbox.
+func TestLargeAnswersNeedNotNameTheirMailbox(t *testing.T) {
+	r := newRig(t, redistest.Start(t).Client(t))
+	r.large = true
+	terms := lasting("s")
+	made := r.create(terms, box)
+	r.claim(terms, box, 1)
+	e := r.report(terms, made.ID, "another", 1)
+	if _, err := r.b.End(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.get("s", made.ID); got.Mailbox != box || !bytes.Equal(got.Payload, e.Payload) {
+		t.Errorf("got %q with %d bytes, want %q with %d", got.Mailbox, len(got.Payload), box, len(e.Payload))
+	}
+}

@@ -1,0 +1,17 @@
+-- Returns ids of a queue whose lease has expired and that may be claimed again: at most enough, of the
+-- 1,000 that expired last. So one call never takes long. Older ones count once a claim has moved them.
+-- Records is how the keys of records begin.
+local function find_expired(queue, records, now, enough)
+  local found, offset, page = {}, 0, 100
+  repeat
+    local ids = redis.call('ZRANGEBYSCORE', queue, '(-' .. now, '0', 'LIMIT', offset, page)
+    for _, id in ipairs(ids) do
+      if state_of(redis.pcall('GET', records .. id), now) == 'expired' then
+        found[#found + 1] = id
+        if #found == enough then return found end
+      end
+    end
+    offset = offset + page
+  until #ids < page or offset == 1000
+  return found
+end

@@ -1,0 +1,27 @@
+-- Tidies the part of a queue whose deadlines have passed. Requests that may be claimed again move to
+-- those that wait: up to limit, the longest expired first. Requests that timed out are removed. One call
+-- examines at most 1,000 requests. Returns the ids of what cannot be read, each with its problem.
+local function settle(queue, records, now, limit)
+  local problems, skipped, moved, examined = {}, 0, 0, 0
+  redis.call('ZREM', queue, '') -- a server without memory allows this, and then what follows
+  repeat
+    local ids = redis.call('ZREVRANGEBYSCORE', queue, '0', '(-' .. now, 'LIMIT', skipped, limit)
+    for _, id in ipairs(ids) do
+      local record = redis.pcall('GET', records .. id)
+      local state, problem = state_of(record, now)
+      if problem then
+        problems[id] = problem
+        skipped = skipped + 1
+      elseif state == 'expired' then
+        redis.call('ZADD', queue, string.sub(record, 39, 54), id)
+        moved = moved + 1
+      else
+        redis.call('ZREM', queue, id)
+      end
+    end
+    examined = examined + #ids
+  until #ids < limit or moved >= limit or examined >= 1000
+  local stale = redis.call('ZRANGEBYSCORE', queue, '0', '(' .. now, 'LIMIT', '0', '100')
+  if #stale > 0 then redis.call('ZREM', queue, unpack(stale)) end
+  return problems
+end
