@@ -126,10 +126,11 @@ type Backend struct {
 }
 
 // New returns a Backend that uses the client, which stays the caller's to close. It sends nothing yet. Opts may
-// be nil.
+// be nil. New refuses a client that cannot work: nil, a nil pointer, and a redis.Ring, whose shards
+// would part the keys of one script.
 func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
-	if client == nil {
-		return nil, errors.New("goredis: client is nil")
+	if err := checkClient(client); err != nil {
+		return nil, err
 	}
 	if opts == nil {
 		opts = &Options{}
