@@ -3,6 +3,7 @@ package pending
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -63,7 +64,7 @@ func New[T any](b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T
 }
 
 func (s *PendingStore[T]) check() error {
-	if s.backend == nil {
+	if isNil(s.backend) {
 		return fmt.Errorf("%w: the backend is nil", ErrInvalid)
 	}
 	if err := s.policy.check(); err != nil {
@@ -72,11 +73,17 @@ func (s *PendingStore[T]) check() error {
 	return s.reads(s.codec)
 }
 
+// isNil reports whether an interface value is nil or holds a nil pointer.
+func isNil(value any) bool {
+	v := reflect.ValueOf(value)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
 var validCodec = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`)
 
 // reads adds a codec to those that the store reads.
 func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
-	if c == nil {
+	if isNil(c) {
 		return fmt.Errorf("%w: a codec is nil", ErrInvalid)
 	}
 	if !validCodec.MatchString(c.Name()) {

@@ -118,6 +118,16 @@ func TestStoresThatCannotWorkAreRefused(t *testing.T) {
 	}
 }
 
+func TestANilPointerIsNoBackendAndNoCodec(t *testing.T) {
+	_, noBackend := pending.New((*memory.Backend)(nil), codec.JSON[job](), policy())
+	_, noCodec := pending.New[job](memory.New(), (*badName)(nil), policy())
+	for want, err := range map[string]error{"backend is nil": noBackend, "codec is nil": noCodec} {
+		if !errors.Is(err, pending.ErrInvalid) || !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("got %v, want ErrInvalid that says %s", err, want)
+		}
+	}
+}
+
 type hidesForMsgpack struct {
 	X string `msgpack:"-"`
 }
