@@ -53,6 +53,9 @@ func (s *PendingStore[T]) Await(ctx context.Context, id string, opts ...GetOptio
 // AwaitPending waits until it has claimed a request, as PopPending does. It is woken where the backend can signal
 // that there is one, and looks again at the backend's poll interval. When ctx ends first its error is ctx's. A
 // claim that was under way then gets two seconds more, so that what it takes is not lost.
+//
+// Give ctx a deadline. If its server does not answer, a backend may notice a cancellation only
+// after its own timeouts.
 func (s *PendingStore[T]) AwaitPending(ctx context.Context, mailbox string, opts ...PopOption) (r *Request[T], err error) {
 	err = awaitClaim(ctx, s.backend, mailbox, func(ctx context.Context) (bool, error) {
 		r, err = s.PopPending(ctx, mailbox, opts...)
@@ -109,9 +112,15 @@ func awaitClaim(ctx context.Context, b backends.Backend, mailbox string, claim f
 	}
 }
 
-// outliving returns a context that ends grace later than ctx.
+// outliving returns a context that ends grace later than ctx. It has a deadline if ctx has one,
+// because a network client may notice only deadlines while it waits for an answer.
 func outliving(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	longer, cancel := context.WithoutCancel(ctx), context.CancelFunc(nil)
+	if deadline, ok := ctx.Deadline(); ok {
+		longer, cancel = context.WithDeadline(longer, deadline.Add(grace))
+	} else {
+		longer, cancel = context.WithCancel(longer)
+	}
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
 	return longer, func() {
 		stop()

@@ -245,6 +245,61 @@ func TestAClaimThatIsUnderWayWhenItsContextEndsIsNotLost(t *testing.T) {
 	})
 }
 
+// frozen is a backend whose server does not answer. Like a network client it keeps the deadlines of
+// contexts, does not notice their cancellation, and has a long timeout of its own.
+type frozen struct{ backends.Backend }
+
+const frozenTimeout = time.Minute
+
+func (frozen) hang(ctx context.Context) error {
+	timeout := frozenTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	<-time.After(timeout)
+	return errors.New("i/o timeout")
+}
+
+func (b frozen) Claim(ctx context.Context, _ backends.Claim) ([]backends.Claimed, error) {
+	return nil, b.hang(ctx)
+}
+
+func (b frozen) Get(ctx context.Context, _, _ string) (backends.Record, error) {
+	return backends.Record{}, b.hang(ctx)
+}
+
+func TestWaitingKeepsItsDeadlineThoughTheServerIsFrozen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, frozen{memory.New()}, policy())
+		in, err := pending.NewInbox(s)
+		mustDo(t, err)
+		const timeout, grace = 500 * time.Millisecond, 2 * time.Second
+		for name, wait := range map[string]func(ctx context.Context) error{
+			"Await": func(ctx context.Context) error {
+				_, err := s.Await(ctx, backends.NewID(box))
+				return err
+			},
+			"AwaitPending": func(ctx context.Context) error {
+				_, err := s.AwaitPending(ctx, box)
+				return err
+			},
+			"Inbox.Await": func(ctx context.Context) error {
+				_, err := in.Await(ctx, box)
+				return err
+			},
+		} {
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
+			err := wait(ctx)
+			cancel()
+			took := time.Since(start)
+			if took > timeout+grace || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: got %v after %v, want the context's error", name, err, took)
+			}
+		}
+	})
+}
+
 func TestAnInboxWaitsForAllOfItsStores(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		one, two := policy(), policy()

@@ -8,6 +8,8 @@
 //
 // Set ContextTimeoutEnabled on the client: go-redis otherwise waits for its own ReadTimeout, DialTimeout and
 // retries, five seconds and more, whatever the deadline of the context that a call gets.
+// While a server does not answer, go-redis keeps deadlines but does not notice cancellations, so
+// give each context a deadline.
 //
 // Every operation is one script and one round trip, decided by the server's clock. A command that go-redis sends
 // again because its reply was lost has no second effect, so leave its retries on. Scripts are sent in full when

@@ -3,6 +3,8 @@ package goredis
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -260,13 +262,16 @@ func (w *wakes) sweep(l *link) (unused []string, empty bool) {
 	return unused, empty
 }
 
+// close ends all tasks. It holds no lock while it hangs up: a link that waits for its server takes
+// seconds.
 func (w *wakes) close() {
 	w.end()
 	w.mu.Lock()
-	for _, l := range w.links {
+	links := slices.Collect(maps.Values(w.links))
+	w.mu.Unlock()
+	for _, l := range links {
 		l.hangUp()
 	}
-	w.mu.Unlock()
 	w.tasks.Wait()
 }
 
