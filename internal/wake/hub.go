@@ -2,20 +2,22 @@
 package wake
 
 import (
-	"slices"
+	"container/list"
 	"sync"
 	"time"
 )
 
-// Hub knows who waits for which topics. The zero value is ready. It has no goroutine.
+// Hub knows which waiters wait for which topics. The zero value is ready. It has no goroutine.
+// A waiter comes and goes in constant time, however many others wait for its topics.
 type Hub struct {
 	mu      sync.Mutex
-	waiters map[string][]*waiter
+	waiters map[string]*list.List // of *waiter, the longest waiting first; none is empty
 }
 
 type waiter struct {
 	signal chan struct{}
 	topics []string
+	places []*list.Element // in the list of each topic
 }
 
 // Watch returns a channel that gets a signal after each Wake of one of the topics, several in one if nobody took
@@ -25,10 +27,13 @@ func (h *Hub) Watch(topics ...string) (signal <-chan struct{}, stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.waiters == nil {
-		h.waiters = map[string][]*waiter{}
+		h.waiters = map[string]*list.List{}
 	}
 	for _, topic := range topics {
-		h.waiters[topic] = append(h.waiters[topic], w)
+		if h.waiters[topic] == nil {
+			h.waiters[topic] = list.New()
+		}
+		w.places = append(w.places, h.waiters[topic].PushBack(w))
 	}
 	return w.signal, func() { h.drop(w) }
 }
@@ -36,35 +41,43 @@ func (h *Hub) Watch(topics ...string) (signal <-chan struct{}, stop func()) {
 func (h *Hub) drop(w *waiter) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, topic := range w.topics {
-		rest := slices.DeleteFunc(h.waiters[topic], func(other *waiter) bool { return other == w })
-		if len(rest) == 0 {
+	for i, topic := range w.topics {
+		waiting := h.waiters[topic]
+		waiting.Remove(w.places[i])
+		if waiting.Len() == 0 {
 			delete(h.waiters, topic)
-		} else {
-			h.waiters[topic] = rest
 		}
 	}
 }
 
 // Wake signals everyone who waits for the topic.
 func (h *Hub) Wake(topic string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, w := range h.waiters[topic] {
-		w.wake()
-	}
+	h.each(topic, func(_ int, w *waiter) { w.wake() })
 }
 
 // WakeSlowly signals everyone who waits for the topic, pause after pause, so that they do not all act at once.
 func (h *Hub) WakeSlowly(topic string, pause time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for i, w := range h.waiters[topic] {
+	h.each(topic, func(i int, w *waiter) {
 		if i == 0 {
 			w.wake()
-			continue
+			return
 		}
 		time.AfterFunc(time.Duration(i)*pause, w.wake)
+	})
+}
+
+// each calls act with each waiter of a topic and its number.
+func (h *Hub) each(topic string, act func(i int, w *waiter)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	waiting := h.waiters[topic]
+	if waiting == nil {
+		return
+	}
+	i := 0
+	for place := waiting.Front(); place != nil; place = place.Next() {
+		act(i, place.Value.(*waiter))
+		i++
 	}
 }
 

@@ -43,6 +43,50 @@ func TestOnlyThoseWhoWaitForATopicAreWoken(t *testing.T) {
 	stopB()
 }
 
+func TestWaitersThatStopLeaveTheOthersInTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var h wake.Hub
+		var signals []<-chan struct{}
+		var stops []func()
+		for range 5 {
+			signal, stop := h.Watch("a", "b")
+			signals, stops = append(signals, signal), append(stops, stop)
+		}
+		for _, gone := range []int{2, 0, 4} {
+			stops[gone]()
+		}
+		start := time.Now()
+		h.WakeSlowly("a", time.Second)
+		for i, left := range []int{1, 3} {
+			<-signals[left]
+			if took := time.Since(start); took != time.Duration(i)*time.Second {
+				t.Errorf("waiter %d was woken after %v", left, took)
+			}
+			stops[left]()
+		}
+		h.Wake("b")
+		for i, signal := range signals {
+			if woken(signal) {
+				t.Errorf("waiter %d was woken after it had stopped", i)
+			}
+		}
+	})
+}
+
+// If a waiter's end took time for each other waiter, this would last minutes.
+func TestAHundredThousandWaitersOfOneTopicStop(t *testing.T) {
+	var h wake.Hub
+	var stops []func()
+	for range 100_000 {
+		_, stop := h.Watch("a")
+		stops = append(stops, stop)
+	}
+	for _, stop := range stops {
+		stop()
+	}
+	h.Wake("a")
+}
+
 func TestWakingSlowlyGivesEachItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h wake.Hub
