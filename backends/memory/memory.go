@@ -64,8 +64,10 @@ func (b *Backend) lock(partition string) (*shard, time.Time) {
 	return s, now
 }
 
+// now is truncated once, so it is never before a wall-clock reading in whole microseconds that was
+// taken earlier.
 func (b *Backend) now() time.Time {
-	return time.UnixMicro(b.start.UnixMicro() + time.Since(b.start).Microseconds()).UTC()
+	return time.UnixMicro(b.start.Add(time.Since(b.start)).UnixMicro()).UTC()
 }
 
 // Create implements [backends.Backend].

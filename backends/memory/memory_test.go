@@ -2,6 +2,8 @@ package memory_test
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -17,3 +19,19 @@ func open(*testing.T) backends.Backend { return memory.New() }
 func TestConformance(t *testing.T) { backendtest.Run(t, open) }
 
 func TestConformanceOnFakeTime(t *testing.T) { backendtest.Run(t, open, backendtest.InBubble()) }
+
+func TestTheClockIsTruncatedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 700 * time.Nanosecond // of a microsecond
+		<-time.After(most)
+		b := memory.New()
+		<-time.After(most)
+		before := time.Now().Truncate(time.Microsecond)
+		terms := backends.Terms{Store: "s", PendingTimeout: time.Minute, Retention: time.Minute}
+		made, err := b.Create(t.Context(),
+			backends.Create{Terms: terms, ID: backends.NewID("box"), Mailbox: "box"})
+		if err != nil || !made.CreatedAt.Equal(before) {
+			t.Errorf("created at %v, %v; want %v", made.CreatedAt, err, before)
+		}
+	})
+}

@@ -10,7 +10,7 @@ import (
 var _ backends.Waker = (*Backend)(nil)
 
 // clockStep is when, after a deadline, the backend's clock shows that it is past.
-const clockStep = 2 * time.Microsecond
+const clockStep = time.Microsecond
 
 // WatchMailbox implements [backends.Waker].
 func (b *Backend) WatchMailbox(_ context.Context, mailbox string) (<-chan struct{}, func()) {
