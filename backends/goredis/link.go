@@ -34,6 +34,7 @@ type link struct {
 	pubsub *redis.PubSub
 	heard  atomic.Bool   // something came since the last ping
 	ended  chan struct{} // closed when nothing is received any more
+	hungUp atomic.Bool   // this side has ended it
 	hangUp func()
 
 	sending sync.Mutex // what is subscribed to and what is not, in one order here and on the wire
@@ -41,7 +42,10 @@ type link struct {
 
 func newLink(w *wakes, at node) *link {
 	l := &link{at: at, wakes: w, pubsub: at.listen(w.ctx), ended: make(chan struct{})}
-	l.hangUp = sync.OnceFunc(func() { _ = l.pubsub.Close() })
+	l.hangUp = sync.OnceFunc(func() {
+		l.hungUp.Store(true)
+		_ = l.pubsub.Close()
+	})
 	l.heard.Store(true)
 	return l
 }
@@ -51,22 +55,28 @@ func (l *link) run() {
 	l.wakes.mu.Lock()
 	l.wakes.start(l.keepAlive)
 	l.wakes.mu.Unlock()
-	for {
-		message, err := l.pubsub.Receive(l.wakes.ctx)
-		if err == nil {
-			l.heard.Store(true)
-			err = l.handle(message)
-		}
-		if err != nil {
-			break
-		}
-	}
+	err := l.receive()
+	clientClosed := errors.Is(err, redis.ErrClosed) && !l.hungUp.Load()
 	close(l.ended)
 	l.hangUp()
 	if l.at.moved != nil {
 		l.at.moved()
 	}
-	l.wakes.lost(l)
+	l.wakes.lost(l, clientClosed)
+}
+
+// receive handles messages until one fails, and returns why.
+func (l *link) receive() error {
+	for {
+		message, err := l.pubsub.Receive(l.wakes.ctx)
+		if err != nil {
+			return err
+		}
+		l.heard.Store(true)
+		if err := l.handle(message); err != nil {
+			return err
+		}
+	}
 }
 
 func (l *link) handle(message any) error {

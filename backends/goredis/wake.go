@@ -133,6 +133,9 @@ func (w *wakes) place(ch *channel) {
 			return
 		}
 		ch.settle.Do(func() { close(ch.settled) })
+		if errors.Is(err, redis.ErrClosed) {
+			w.hub.Wake(ch.name)
+		}
 		w.pause()
 	}
 }
@@ -164,11 +167,17 @@ func (w *wakes) subscribe(ch *channel, at node) {
 	l.subscribe(ch.name)
 }
 
-// lost gives up a link and places its channels anew.
-func (w *wakes) lost(l *link) {
+// lost gives up a link and places its channels anew. If the client is closed, the waiters look at
+// once, and get its error.
+func (w *wakes) lost(l *link, clientClosed bool) {
 	orphans := w.orphan(l)
 	if len(orphans) == 0 {
 		return
+	}
+	if clientClosed {
+		for _, ch := range orphans {
+			w.hub.Wake(ch.name)
+		}
 	}
 	w.pause()
 	for _, ch := range orphans {

@@ -2,6 +2,7 @@ package goredis_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -176,6 +177,64 @@ func TestASilentConnectionIsGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestAClosedClientIsNoticedAtOnce(t *testing.T) {
+	server := redistest.Start(t)
+	checkClosing(t, server.Client(t), func(n int) {
+		eventually(t, "the waiters are subscribed", func() bool {
+			_, channels := subscribers(t, server.Client(t))
+			return channels > n*9/10 // some mailboxes share a partition
+		})
+	})
+}
+
+func TestClusterClientThatIsClosedIsNoticedAtOnce(t *testing.T) {
+	c := redistest.StartCluster(t)
+	checkClosing(t, c.Client(t), func(n int) {
+		eventually(t, "the waiters are subscribed", func() bool {
+			channels := 0
+			for _, master := range c.Masters {
+				channels += len(master.Client(t).PubSubShardChannels(t.Context(), "*").Val())
+			}
+			return channels > n*9/10 // some mailboxes share a partition
+		})
+	})
+}
+
+// checkClosing closes a client under waiters, and checks that each gets its error without polling.
+// It calls subscribed to wait until they are, on n channels.
+func checkClosing(t *testing.T, client redis.UniversalClient, subscribed func(n int)) {
+	s := newJobs(t, client, &goredis.Options{PollInterval: patient})
+	made, err := s.Create(t.Context(), "asked", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := pending.NewInbox(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 30
+	ended := make(chan error, 3*n)
+	for i := range n {
+		box := fmt.Sprint("box-", i)
+		go func() { _, err := s.Await(t.Context(), made.ID); ended <- err }()
+		go func() { _, err := s.AwaitPending(t.Context(), box); ended <- err }()
+		go func() { _, err := in.Await(t.Context(), box); ended <- err }()
+	}
+	subscribed(n)
+	client.Close()
+	timeUp := time.After(10 * time.Second)
+	for range 3 * n {
+		select {
+		case err := <-ended:
+			if !errors.Is(err, redis.ErrClosed) {
+				t.Fatalf("got %v, want redis.ErrClosed", err)
+			}
+		case <-timeUp:
+			t.Fatal("a waiter has not noticed that the client is closed")
+		}
+	}
 }
 
 func TestAClosedBackendStillWorks(t *testing.T) {
