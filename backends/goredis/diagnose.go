@@ -56,7 +56,7 @@ func Diagnose(ctx context.Context, client redis.UniversalClient, opts *Options) 
 	if cluster, ok := client.(*redis.ClusterClient); ok {
 		d.cluster(ctx, cluster, b)
 	} else {
-		d.node(ctx, b, address(client), client, "")
+		d.node(ctx, b, address(client), client, anyPartition)
 	}
 	d.subscription(ctx, b)
 	slices.SortStableFunc(d.findings, func(x, y Finding) int { return int(y.Severity - x.Severity) })
@@ -69,7 +69,7 @@ func Diagnose(ctx context.Context, client redis.UniversalClient, opts *Options) 
 func (b *Backend) Check(ctx context.Context) error {
 	cluster, ok := b.client.(*redis.ClusterClient)
 	if !ok {
-		return b.probe(ctx, "")
+		return b.probe(ctx, anyPartition)
 	}
 	var mu sync.Mutex
 	var problems error
@@ -83,8 +83,15 @@ func (b *Backend) Check(ctx context.Context) error {
 	return errors.Join(err, problems)
 }
 
-// probe tries every command in one partition.
+// anyPartition is probed where one server has all partitions.
+const anyPartition = "0000"
+
+// probe tries every command in one partition. A master without a partition has nothing to try:
+// partition is then "".
 func (b *Backend) probe(ctx context.Context, partition string) error {
+	if partition == "" {
+		return nil
+	}
 	k := b.keys(partition, "")
 	reply, err := b.run(ctx, b.scripts.probe, []string{k.start + "/probe/s", k.start + "/probe/z"})
 	if err != nil {
@@ -295,7 +302,7 @@ func (d *diagnosis) clusterMode(ctx context.Context, addr string, info map[strin
 
 // subscription tries to listen for wake-ups.
 func (d *diagnosis) subscription(ctx context.Context, b *Backend) {
-	if err := b.wakes.try(ctx, b.channel("0000")); err != nil {
+	if err := b.wakes.try(ctx, b.channel(anyPartition)); err != nil {
 		d.add(SeverityWarning, "", "wake-ups", fmt.Sprintf("wake-ups cannot be listened for, so those who wait poll: %v", err),
 			"give the user the permissions for wake-ups that the README lists")
 	}

@@ -72,6 +72,25 @@ func TestDiagnoseNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestAClientOfTheOnlyNodeOfAClusterWorks(t *testing.T) {
+	client := redistest.Start(t, "--cluster-enabled", "yes").Client(t)
+	if err := client.ClusterAddSlotsRange(t.Context(), 0, redistest.Slots-1).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the cluster is up", func() bool {
+		return strings.Contains(client.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
+	})
+	r := newRig(t, client)
+	r.lifecycle(lasting("s"), box)
+	if err := r.b.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := subjects(diagnose(t, client), goredis.SeverityProblem); len(got) > 0 {
+		t.Errorf("diagnosed problems: %v", got)
+	}
+	checkWoken(t, client)
+}
+
 func TestDiagnoseLooksAtTheClient(t *testing.T) {
 	server := redistest.Start(t)
 	careless := redis.NewClient(&redis.Options{Addr: server.Addr})
