@@ -58,7 +58,6 @@ func Diagnose(ctx context.Context, client redis.UniversalClient, opts *Options) 
 	} else {
 		d.node(ctx, b, address(client), client, anyPartition)
 	}
-	d.subscription(ctx, b)
 	slices.SortStableFunc(d.findings, func(x, y Finding) int { return int(y.Severity - x.Severity) })
 	return d.findings, nil
 }
@@ -69,12 +68,12 @@ func Diagnose(ctx context.Context, client redis.UniversalClient, opts *Options) 
 func (b *Backend) Check(ctx context.Context) error {
 	cluster, ok := b.client.(*redis.ClusterClient)
 	if !ok {
-		return b.probe(ctx, anyPartition)
+		return b.checkPartition(ctx, anyPartition)
 	}
 	var mu sync.Mutex
 	var problems error
 	err := cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
-		err := b.probe(ctx, b.partitionOn(ctx, cluster, master))
+		err := b.checkPartition(ctx, b.partitionOn(ctx, cluster, master))
 		mu.Lock()
 		defer mu.Unlock()
 		problems = errors.Join(problems, err)
@@ -86,23 +85,31 @@ func (b *Backend) Check(ctx context.Context) error {
 // anyPartition is probed where one server has all partitions.
 const anyPartition = "0000"
 
-// probe tries every command in one partition. A master without a partition has nothing to try:
-// partition is then "".
-func (b *Backend) probe(ctx context.Context, partition string) error {
-	if partition == "" {
-		return nil
-	}
-	k := b.keys(partition, "")
-	reply, err := b.run(ctx, b.scripts.probe, []string{k.start + "/probe/s", k.start + "/probe/z"})
+func (b *Backend) checkPartition(ctx context.Context, partition string) error {
+	failed, err := b.probe(ctx, partition)
 	if err != nil {
 		return fmt.Errorf("goredis: check: run a script: %w", err)
 	}
-	words, _ := reply.([]any)
 	var problems error
-	for pair := range slices.Chunk(words, 2) {
-		problems = errors.Join(problems, fmt.Errorf("goredis: check: %v: %v", pair[0], pair[len(pair)-1]))
+	for _, command := range failed {
+		problems = errors.Join(problems, fmt.Errorf("goredis: check: %s", command))
 	}
 	return problems
+}
+
+// probe tries every command in one partition. It returns those that failed, each with its error. A
+// master without a partition has nothing to try: partition is then "".
+func (b *Backend) probe(ctx context.Context, partition string) (failed []string, err error) {
+	if partition == "" {
+		return nil, nil
+	}
+	k := b.keys(partition, "")
+	reply, err := b.run(ctx, b.scripts.probe, []string{k.start + "/probe/s", k.start + "/probe/z"})
+	words, _ := reply.([]any)
+	for pair := range slices.Chunk(words, 2) {
+		failed = append(failed, fmt.Sprintf("%v: %v", pair[0], pair[len(pair)-1]))
+	}
+	return failed, err
 }
 
 // partitionOn returns a partition that a master of the cluster has, or "" if none is found.
@@ -162,15 +169,24 @@ func (d *diagnosis) cluster(ctx context.Context, cluster *redis.ClusterClient, b
 		return nil
 	})
 	if err != nil {
-		d.add(SeverityProblem, "", "connection", fmt.Sprintf("the masters cannot be listed: %v", err), "see whether the cluster is up")
+		d.unreachable("", err)
 	}
 }
 
-// node looks at one server.
+// node looks at one server. It says no more than that if the server cannot be reached.
 func (d *diagnosis) node(ctx context.Context, b *Backend, addr string, client redis.Cmdable, partition string) {
-	if err := b.probe(ctx, partition); err != nil {
-		d.unusable(addr, err)
+	failed, err := b.probe(ctx, partition)
+	switch {
+	case err != nil && !answered(err):
+		d.unreachable(addr, err)
+		return
+	case err != nil:
+		d.unusable(addr, err.Error())
 	}
+	for _, command := range failed {
+		d.unusable(addr, command)
+	}
+	d.subscription(ctx, b, addr, partition)
 	before := time.Now()
 	if now, err := client.Time(ctx).Result(); err == nil {
 		d.clock(addr, now.Sub(before.Add(time.Since(before)/2)))
@@ -189,26 +205,35 @@ func (d *diagnosis) node(ctx context.Context, b *Backend, addr string, client re
 	d.clusterMode(ctx, addr, info, client)
 }
 
-// unusable tells what a probe found, command by command.
-func (d *diagnosis) unusable(addr string, err error) {
-	problems := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		problems = joined.Unwrap()
+// answered reports whether an error came from a server that has accepted the client.
+func answered(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer) && !redis.HasErrorPrefix(err, "WRONGPASS") &&
+		!redis.HasErrorPrefix(err, "NOAUTH")
+}
+
+func (d *diagnosis) unreachable(addr string, err error) {
+	text, advice := "the server cannot be reached", "see whether it is up and the address is right"
+	if answer := redis.Error(nil); errors.As(err, &answer) {
+		text, advice = "the server does not accept the client", "see its user name and password"
 	}
-	for _, problem := range problems {
-		text, advice := problem.Error(), "see whether the server is up and the address is right"
-		switch {
-		case strings.Contains(text, "NOPERM") || strings.Contains(text, "ermission"):
-			advice = "give the user the permissions that the README lists"
-		case strings.Contains(text, "OOM"):
-			advice = "raise maxmemory: new requests are refused"
-		case strings.Contains(text, "READONLY"):
-			advice = "connect to the master"
-		case strings.Contains(text, "Unknown Redis command"):
-			advice = "use Redis 7 or later; those who wait poll meanwhile"
-		}
-		d.add(SeverityProblem, addr, "commands", text, advice)
+	d.add(SeverityProblem, addr, "connection", fmt.Sprintf("%s: %v", text, err), advice)
+}
+
+// unusable tells what a probe found.
+func (d *diagnosis) unusable(addr, text string) {
+	advice := "see the server's log"
+	switch {
+	case strings.Contains(text, "NOPERM") || strings.Contains(text, "ermission"):
+		advice = "give the user the permissions that the README lists"
+	case strings.Contains(text, "OOM"):
+		advice = "raise maxmemory: new requests are refused"
+	case strings.Contains(text, "READONLY"):
+		advice = "connect to the master"
+	case strings.Contains(text, "Unknown Redis command"):
+		advice = "use Redis 7 or later; those who wait poll meanwhile"
 	}
+	d.add(SeverityProblem, addr, "commands", text, advice)
 }
 
 // clockOffsetLimit is from when on a difference between clocks is worth a word.
@@ -301,11 +326,20 @@ func (d *diagnosis) clusterMode(ctx context.Context, addr string, info map[strin
 }
 
 // subscription tries to listen for wake-ups.
-func (d *diagnosis) subscription(ctx context.Context, b *Backend) {
-	if err := b.wakes.try(ctx, b.channel(anyPartition)); err != nil {
-		d.add(SeverityWarning, "", "wake-ups", fmt.Sprintf("wake-ups cannot be listened for, so those who wait poll: %v", err),
-			"give the user the permissions for wake-ups that the README lists")
+func (d *diagnosis) subscription(ctx context.Context, b *Backend, addr, partition string) {
+	if partition == "" {
+		return
 	}
+	err := b.wakes.try(ctx, b.channel(partition))
+	if err == nil {
+		return
+	}
+	advice := "see the server's log"
+	if redis.HasErrorPrefix(err, "NOPERM") {
+		advice = "give the user the permissions for wake-ups that the README lists"
+	}
+	d.add(SeverityWarning, addr, "wake-ups",
+		fmt.Sprintf("wake-ups cannot be listened for, so those who wait poll: %v", err), advice)
 }
 
 // parseInfo reads what INFO and CLUSTER INFO answer.

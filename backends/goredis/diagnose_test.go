@@ -98,13 +98,37 @@ func TestDiagnoseLooksAtTheClient(t *testing.T) {
 	if got := subjects(diagnose(t, careless), goredis.SeverityWarning); !slices.Contains(got, "deadlines") {
 		t.Errorf("a client that keeps no deadlines: %v", got)
 	}
-	away := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, ContextTimeoutEnabled: true})
-	t.Cleanup(func() { away.Close() })
-	if got := subjects(diagnose(t, away), goredis.SeverityProblem); !slices.Contains(got, "commands") {
-		t.Errorf("a server that is away: %v", got)
-	}
 	if _, err := goredis.Diagnose(t.Context(), careless, &goredis.Options{Prefix: "{"}); err == nil {
 		t.Error("options that New refuses were taken")
+	}
+}
+
+func TestDiagnoseSaysOnceThatAServerIsAway(t *testing.T) {
+	const nobody = "127.0.0.1:1"
+	away := redis.NewClient(&redis.Options{Addr: nobody, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { away.Close() })
+	cluster := redis.NewClusterClient(
+		&redis.ClusterOptions{Addrs: []string{nobody}, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { cluster.Close() })
+	stranger := redistest.Start(t).ClientWith(t, redis.Options{Username: "eve", Password: "wrong"})
+	for name, tc := range map[string]struct {
+		client       redis.UniversalClient
+		text, advice string
+	}{
+		"nothing listens":               {away, "connection refused", "address"},
+		"nothing listens, of a cluster": {cluster, "connection refused", "address"},
+		"a wrong password":              {stranger, "WRONGPASS", "password"},
+	} {
+		findings := diagnose(t, tc.client)
+		if len(findings) != 1 || findings[0].Severity != goredis.SeverityProblem {
+			t.Errorf("%s: got %+v, want one problem", name, findings)
+			continue
+		}
+		f := findings[0]
+		if f.Subject != "connection" || strings.Count(f.Text, tc.text) != 1 ||
+			!strings.Contains(f.Advice, tc.advice) {
+			t.Errorf("%s: got %+v, want %q and the advice %q", name, f, tc.text, tc.advice)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/pendingq/pendingq/backends/goredis"
 )
@@ -25,6 +26,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	logging.Disable() // what go-redis would log stands in the findings
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
