@@ -18,9 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/pendingq/pendingq/bench"
+	"github.com/pendingq/pendingq/internal/redisurl"
 )
 
 func main() {
@@ -119,7 +118,7 @@ func server(ctx context.Context, url string) (addr string, stop func(), err erro
 	if url == "" {
 		return bench.StartServer(ctx)
 	}
-	opts, err := redis.ParseURL(url)
+	opts, err := redisurl.Parse(url)
 	if err != nil {
 		return "", nil, fmt.Errorf("-redis: %w", err)
 	}

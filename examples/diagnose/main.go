@@ -21,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/redisurl"
 )
 
 func main() {
@@ -84,18 +85,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func connect(url string, cluster bool) (redis.UniversalClient, error) {
 	if cluster {
-		opts, err := redis.ParseClusterURL(url)
+		opts, err := redisurl.ParseCluster(url)
 		if err != nil {
 			return nil, fmt.Errorf("-redis: %w", err)
 		}
-		opts.ContextTimeoutEnabled = true
 		return redis.NewClusterClient(opts), nil
 	}
-	opts, err := redis.ParseURL(url)
+	opts, err := redisurl.Parse(url)
 	if err != nil {
 		return nil, fmt.Errorf("-redis: %w", err)
 	}
-	opts.ContextTimeoutEnabled = true
 	return redis.NewClient(opts), nil
 }
 

@@ -40,12 +40,17 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 		{[]string{"--help"}, 0, "Usage"},
 		{[]string{"-nonsense"}, 2, "Usage"},
 		{[]string{"-redis", "nonsense://"}, 2, "-redis"},
+		{[]string{"-redis", "redis://ada:hun/ter2@host"}, 2, "-redis"},
+		{[]string{"-cluster", "-redis", "redis://ada:hunter2%@host"}, 2, "-redis"},
 		{[]string{"-o", "xml"}, 2, "xml"},
 		{[]string{"-prefix", "{"}, 2, "Prefix"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), tc.args, &stdout, &stderr); code != tc.code || !strings.Contains(stderr.String(), tc.says) {
 			t.Errorf("%v: exit %d, want %d\n%s", tc.args, code, tc.code, stderr.String())
+		}
+		if strings.Contains(stderr.String(), "ter2") {
+			t.Errorf("%v: the password is shown:\n%s", tc.args, stderr.String())
 		}
 	}
 }

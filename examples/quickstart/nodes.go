@@ -16,6 +16,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/redisurl"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/folders"
 )
@@ -104,11 +105,10 @@ func outFolder(o options) (string, error) {
 
 // overRedis connects a node to a server, as a process of its own would.
 func overRedis(ctx context.Context, url string) (backends.Backend, func(), error) {
-	opts, err := redis.ParseURL(url)
+	opts, err := redisurl.Parse(url)
 	if err != nil {
 		return nil, nil, fmt.Errorf("-redis: %w", err)
 	}
-	opts.ContextTimeoutEnabled = true
 	client := redis.NewClient(opts)
 	closer := func() { client.Close() }
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -13,6 +13,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/redisurl"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
@@ -31,11 +32,10 @@ func openBackend(ctx context.Context, o options, logger *slog.Logger) (*shared, 
 		return &shared{backend: memory.New(), presence: newMemoryPresence(),
 			check: func(context.Context) error { return nil }, close: func() {}}, nil
 	}
-	opts, err := redis.ParseURL(o.redis)
+	opts, err := redisurl.Parse(o.redis)
 	if err != nil {
 		return nil, &optionError{"redis", err}
 	}
-	opts.ContextTimeoutEnabled = true
 	client := redis.NewClient(opts)
 	b, err := goredis.New(client, &goredis.Options{Prefix: o.prefix})
 	if err != nil {
