@@ -18,6 +18,10 @@
 // Large answers pass by the scripts, which would hold up the server ten times as long as storing them does: over 4 KiB, End
 // sends one beside its script, in the same round trip but on a Cluster; over 16 KiB, Get fetches it in a second one.
 //
+// Give all nodes the same kind of client. A ClusterClient wakes waiters with SPUBLISH, any other
+// client with PUBLISH, and neither hears the other. Nodes with both kinds see the same requests,
+// but learn of each other's only by polling: see Options.PollInterval.
+//
 // All keys of a mailbox share a hash tag, one of 65,536, that is a hash of the mailbox, so a Cluster keeps each
 // mailbox on one node and spreads mailboxes over all. Scripts build the keys of single records from the ids that
 // they find in a queue. These share the hash tag of the keys that are declared, as Redis, Valkey and their
