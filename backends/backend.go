@@ -45,6 +45,9 @@ type Backend interface {
 	// whatever has become of it. Only for a new id does it refuse, in this order: with a [BusyError] when the
 	// store is Exclusive and the mailbox has a live request, claimed, lapsed or pending; with [ErrFull] when
 	// MaxPending requests, if it is not 0, could be claimed from the mailbox now.
+	//
+	// Exclusive counts all live requests of the store's mailbox, also those that were created, claimed
+	// or extended by terms that are not Exclusive. The BusyError names one of them.
 	Create(ctx context.Context, c Create) (Record, error)
 
 	// Get returns the record as [Record.At] shows it, or [ErrNotFound]. The clock and the record are read at

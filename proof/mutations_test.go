@@ -123,7 +123,7 @@ var mutations = []mutation{
 	{"memory: the cap", "memory/mailbox.go",
 		"m.claimable(now) >= t.MaxPending {", "false {", byMemory, false},
 	{"memory: exclusive", "memory/mailbox.go",
-		"!m.latest.rec.At(now).Ended() {", "false {", byMemory, false},
+		"t.Exclusive && live != nil {", "false {", byMemory, false},
 	{"memory: timed out is not claimable", "memory/mailbox.go",
 		"for len(m.queue) > 0 && now.After(m.queue[0].at) {", "for false {", byMemory, false},
 	{"timeouts are derived: the deadline", "record.go",

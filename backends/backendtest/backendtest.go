@@ -35,7 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 		opt(&conf)
 	}
 	for _, c := range slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases, attemptCases,
-		isolationCases) {
+		exclusiveCases, isolationCases) {
 		test := func(t *testing.T) {
 			t.Cleanup(func() {
 				if t.Failed() {

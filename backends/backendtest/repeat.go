@@ -138,6 +138,30 @@ var repeatCases = []testCase{
 			check("claimed again")
 		}},
 
+	{"a repeated claim leaves out a request that was created again under its id",
+		"The request that it claimed is gone; the new one belongs to another claim.",
+		func(w *world) {
+			t := terms("s")
+			c, first := request(t, box), poll(box, t)
+			w.create(c)
+			brief := t
+			brief.Retention = short
+			w.end(completion(brief, w.claim(first)[0][0]))
+			w.until("the record has gone", func() bool {
+				_, err := w.b.Get(w.Context(), t.Store, c.ID)
+				w.allow(err, backends.ErrNotFound)
+				return errors.Is(err, backends.ErrNotFound)
+			})
+			w.create(c)
+			if got := w.claim(first)[0]; len(got) != 0 {
+				w.Errorf("while the new request is pending: got %v", ids(got))
+			}
+			w.popOne(t)
+			if got := w.claim(first)[0]; len(got) != 0 {
+				w.Errorf("while the new request runs: got %v", ids(got))
+			}
+		}},
+
 	{"a claim that found nothing is not remembered",
 		"A worker that polls with one id until it gets something must get something.",
 		func(w *world) {

@@ -10,13 +10,13 @@ import (
 type mailbox struct {
 	key     mailboxKey
 	entries int          // how many records name it
-	latest  *entry       // the newest, the only one that can be live where the store is Exclusive
 	queue   heap[*entry] // what can be claimed, by last deadline; may have timed out
-	running heap[*entry] // claims that have attempts left, by deadline; may have lapsed
+	running heap[*entry] // what has been claimed, by deadline; leases may have expired
 }
 
-// claimable returns how many requests a claim could get now. Afterwards the queue holds just these. What it
-// moves or drops, it moves or drops once, so each request pays for itself.
+// claimable returns how many requests a claim could get now. Afterwards the queue holds just these,
+// and the two heaps hold just the live requests. What it moves or drops, it moves or drops once, so
+// each request pays for itself.
 func (m *mailbox) claimable(now time.Time) int {
 	for len(m.running) > 0 && now.After(m.running[0].at) {
 		e := m.running.pop().owner
@@ -30,11 +30,22 @@ func (m *mailbox) claimable(now time.Time) int {
 
 // admits says why a new request is refused.
 func (m *mailbox) admits(t backends.Terms, now time.Time) error {
-	if t.Exclusive && m.latest != nil && !m.latest.rec.At(now).Ended() {
-		return &backends.BusyError{ID: m.latest.rec.ID}
+	if live := m.live(now); t.Exclusive && live != nil {
+		return &backends.BusyError{ID: live.rec.ID}
 	}
 	if t.MaxPending > 0 && m.claimable(now) >= t.MaxPending {
 		return backends.ErrFull
+	}
+	return nil
+}
+
+// live returns a request that is neither ended nor timed out, or nil.
+func (m *mailbox) live(now time.Time) *entry {
+	switch {
+	case m.claimable(now) > 0:
+		return m.queue[0].owner
+	case len(m.running) > 0:
+		return m.running[0].owner
 	}
 	return nil
 }

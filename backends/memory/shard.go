@@ -30,9 +30,6 @@ func (e *entry) view(now time.Time) backends.Record {
 func (e *entry) expire(s *shard) {
 	delete(s.records, e.key)
 	e.leave()
-	if e.in.latest == e {
-		e.in.latest = nil
-	}
 	s.release(e.in)
 }
 
@@ -109,7 +106,6 @@ func (s *shard) add(m *mailbox, c backends.Create, now time.Time) *entry {
 	}}
 	s.records[e.key] = e
 	m.entries++
-	m.latest = e
 	m.queue.push(&e.queued, deadline, e)
 	s.expiry.push(&e.expiry, deadline.Add(c.Retention), e)
 	s.claimable.Wake(c.Mailbox)
@@ -150,9 +146,9 @@ func (s *shard) run(e *entry, t backends.Terms, now time.Time) {
 	e.rec.UpdatedAt = now
 	e.rec.Deadline = now.Add(t.RunningTimeout)
 	e.rec.LastDeadline = e.rec.Deadline
+	e.in.running.push(&e.queued, e.rec.Deadline, e)
 	if e.rec.Attempt < t.MaxAttempts {
 		e.rec.LastDeadline = e.rec.Deadline.Add(t.PendingTimeout)
-		e.in.running.push(&e.queued, e.rec.Deadline, e)
 		mailbox := e.rec.Mailbox
 		e.lapse = time.AfterFunc(t.RunningTimeout+clockStep, func() { s.claimable.Wake(mailbox) })
 	}

@@ -1,0 +1,107 @@
+package backendtest
+
+import "github.com/pendingq/pendingq/backends"
+
+// exclusive are the terms of a node that has switched Exclusive on. Other nodes have not.
+func exclusive() backends.Terms {
+	t := terms("s")
+	t.Exclusive = true
+	return t
+}
+
+// ended creates a request and ends it unclaimed, so that the newest request of box is not live.
+func (w *world) ended(t backends.Terms) {
+	w.Helper()
+	w.end(completion(t, w.created(t)))
+}
+
+var exclusiveCases = []testCase{
+	{"exclusive counts a request that was pending before it was switched on",
+		"During a rollout an older request lives behind a newer one that has ended.",
+		func(w *world) {
+			older := w.created(terms("s"))
+			w.ended(terms("s"))
+			w.wantBusy(exclusive(), older.ID)
+			w.end(completion(terms("s"), older))
+			w.created(exclusive())
+		}},
+
+	{"exclusive counts each of several live requests",
+		"The end of one request must not hide the others.",
+		func(w *world) {
+			for range 3 {
+				w.created(terms("s"))
+			}
+			claimed := w.pop(terms("s"), 2)
+			w.end(completion(terms("s"), claimed[1]))
+			pending := w.popOne(terms("s"))
+			w.end(completion(terms("s"), pending))
+			w.wantBusy(exclusive(), claimed[0].ID)
+			w.end(completion(terms("s"), claimed[0]))
+			w.created(exclusive())
+		}},
+
+	{"exclusive counts a request that was claimed without it",
+		"A worker of a node with the old policy is still at work.",
+		func(w *world) {
+			w.created(terms("s"))
+			running := w.popOne(terms("s"))
+			w.ended(terms("s"))
+			w.wantBusy(exclusive(), running.ID)
+			w.extend(terms("s"), running.ID)
+			w.wantBusy(exclusive(), running.ID)
+			w.end(completion(terms("s"), running))
+			w.created(exclusive())
+		}},
+
+	{"exclusive counts an exclusive request that a node without it claimed and extended",
+		"The request stays live for as long as its lease, whoever renews the lease.",
+		func(w *world) {
+			brief := exclusive()
+			brief.PendingTimeout = short
+			var running []backends.Record
+			w.until("a request is claimed in time", func() bool {
+				w.created(brief)
+				running = w.pop(terms("s"), 1)
+				return len(running) == 1
+			})
+			w.pass(2 * short)
+			w.wantBusy(exclusive(), running[0].ID)
+			w.extend(terms("s"), running[0].ID)
+			w.wantBusy(exclusive(), running[0].ID)
+		}},
+
+	{"exclusive counts an expired lease that has attempts left",
+		"The request will run again, beside any other that is accepted.",
+		func(w *world) {
+			older := w.created(retried(2))
+			w.popOne(retried(2))
+			w.ended(terms("s"))
+			w.untilStatus("s", older.ID, backends.StatusPending)
+			w.wantBusy(exclusive(), older.ID)
+			again := w.popOne(terms("s"))
+			w.wantBusy(exclusive(), older.ID)
+			w.end(completion(terms("s"), again))
+			w.created(exclusive())
+		}},
+
+	{"exclusive counts nothing that has ended or timed out",
+		"A mailbox that stays busy for ever gets no more work.",
+		func(w *world) {
+			unclaimed, silent, expired := terms("s"), retried(1), retried(2)
+			unclaimed.PendingTimeout, expired.PendingTimeout = short, short
+			w.ended(terms("s"))
+			w.created(terms("s"))
+			w.end(completion(terms("s"), w.popOne(terms("s"))))
+			w.created(terms("s"))
+			w.popOne(silent)
+			w.created(terms("s"))
+			lost := w.popOne(expired)
+			last := w.created(unclaimed)
+			w.until("all have timed out", func() bool {
+				now := w.clock()
+				return now.After(lost.LastDeadline) && now.After(last.LastDeadline)
+			})
+			w.created(exclusive())
+		}},
+}
