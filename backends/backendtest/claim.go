@@ -133,7 +133,7 @@ var claimCases = []testCase{
 		"A queue with stale entries in front must not look empty.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
-			brief.PendingTimeout = short
+			brief.PendingTimeout = w.short
 			var last backends.Record
 			for range 150 {
 				last = w.created(brief)
@@ -152,10 +152,10 @@ var claimCases = []testCase{
 		"A queue that expires by the latest caller's policy loses what an earlier one stored.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
-			brief.PendingTimeout, brief.Retention = short, short
+			brief.PendingTimeout, brief.Retention = w.short, w.short
 			live := w.created(t)
 			w.created(brief)
-			w.pass(3 * short)
+			w.pass(3 * w.short)
 			if got := w.popOne(t); got.ID != live.ID {
 				w.Errorf("got %s, want %s", got.ID, live.ID)
 			}
@@ -183,7 +183,7 @@ var claimCases = []testCase{
 			w.end(completion(t, ended))
 			check("one ended unclaimed", false)
 			brief := t
-			brief.PendingTimeout = short
+			brief.PendingTimeout = w.short
 			lost := w.created(brief)
 			w.untilStatus("s", lost.ID, backends.StatusTimeout)
 			check("one timed out", false)

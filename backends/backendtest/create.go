@@ -89,7 +89,7 @@ var createCases = []testCase{
 		"A machine that never came back must not block its mailbox for ever.",
 		func(w *world) {
 			t := terms("s")
-			t.Exclusive, t.PendingTimeout = true, short
+			t.Exclusive, t.PendingTimeout = true, w.short
 			first := w.created(t)
 			w.untilStatus("s", first.ID, backends.StatusTimeout)
 			w.created(t)
@@ -99,21 +99,23 @@ var createCases = []testCase{
 		"A marker that expires with the first deadline lets a second update start beside the first.",
 		func(w *world) {
 			t := terms("s")
-			t.Exclusive, t.PendingTimeout, t.Retention = true, short, time.Millisecond
+			t.Exclusive, t.PendingTimeout, t.Retention = true, w.short, time.Millisecond
 			first := w.created(t)
-			running := w.popOne(t)
-			w.pass(2 * short)
+			running, inTime := w.popInTime(t, first.Deadline)
+			if !inTime {
+				return
+			}
+			w.pass(2 * w.short)
 			w.wantBusy(t, first.ID)
 
 			shorter := t
-			shorter.RunningTimeout = 4 * short
-			if err := w.b.Extend(w.Context(), backends.Extend{Terms: shorter, ID: first.ID, Attempt: 1}); err != nil {
-				w.Fatalf("Extend: %v", err)
+			shorter.RunningTimeout = w.short
+			earliest := w.clock().Add(w.short)
+			w.extend(shorter, first.ID)
+			if !w.extendInTime(t, first.ID, earliest) {
+				return
 			}
-			if err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: first.ID, Attempt: 1}); err != nil {
-				w.Fatalf("Extend: %v", err)
-			}
-			w.pass(5 * short)
+			w.pass(2 * w.short)
 			w.wantBusy(t, first.ID)
 			w.end(completion(t, running))
 		}},
@@ -142,7 +144,7 @@ var createCases = []testCase{
 			t := terms("s")
 			t.MaxPending = 2
 			brief := t
-			brief.PendingTimeout = short
+			brief.PendingTimeout = w.short
 			lost := w.created(brief)
 			w.untilStatus("s", lost.ID, backends.StatusTimeout)
 			w.created(t)

@@ -59,7 +59,7 @@ var endCases = []testCase{
 		func(w *world) {
 			t := terms("s")
 			brief := t
-			brief.RunningTimeout = short
+			brief.RunningTimeout = w.short
 			large := func(t backends.Terms) backends.Record {
 				c := request(t, box)
 				c.Payload = bytes.Repeat([]byte("large"), 20_000)
@@ -95,7 +95,7 @@ var endCases = []testCase{
 			t := terms("s")
 			t.MaxAttempts = 2
 			brief := t
-			brief.RunningTimeout = short
+			brief.RunningTimeout = w.short
 			large := func(rec backends.Record) backends.End {
 				e := completion(t, rec)
 				e.Mailbox, e.Payload = box, bytes.Repeat([]byte("large"), 20_000)
@@ -197,7 +197,7 @@ var endCases = []testCase{
 		"A reader saw the timeout; a late report must not undo it.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
-			brief.PendingTimeout, brief.RunningTimeout = short, short
+			brief.PendingTimeout, brief.RunningTimeout = w.short, w.short
 			unclaimed := w.created(brief)
 			w.untilStatus("s", unclaimed.ID, backends.StatusTimeout)
 			w.checkFinal(t, unclaimed.ID, 0)

@@ -121,7 +121,7 @@ var repeatCases = []testCase{
 	{"a repeated claim leaves out what lapsed and what another claim has since",
 		"The newer attempt is the only one that may end it.",
 		func(w *world) {
-			lapsing, lasting := retried(2), terms("lasting")
+			lapsing, lasting := w.retried(2), terms("lasting")
 			lapsed, stays := w.created(lapsing), w.created(lasting)
 			c := poll(box, lapsing, lasting)
 			w.claim(c)
@@ -193,9 +193,7 @@ var repeatCases = []testCase{
 			made := w.created(t)
 			w.popOne(t)
 			for range 3 {
-				if err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: made.ID, Attempt: 1}); err != nil {
-					w.Fatalf("Extend: %v", err)
-				}
+				w.extend(t, made.ID)
 			}
 			if got := w.get("s", made.ID); got.Attempt != 1 || got.Status != backends.StatusRunning {
 				w.Errorf("got %s at attempt %d", got.Status, got.Attempt)
@@ -208,7 +206,7 @@ var repeatCases = []testCase{
 			t := terms("s")
 			made := w.created(t)
 			e := completion(t, w.popOne(t))
-			e.Outcome, e.Error = backends.StatusFailed, "disk full\n\"/\" \x01 ü"
+			e.Outcome, e.Error = backends.StatusFailed, "disk full\n\"/\" \x00 \x01 ü"
 			at := w.end(e)
 			_, err := w.b.End(w.Context(), e)
 			var ended *backends.EndedError

@@ -13,13 +13,13 @@ var timeoutCases = []testCase{
 		"The front end learns that nobody came, at a time that every node agrees on.",
 		func(w *world) {
 			t := terms("s")
-			t.PendingTimeout = short
+			t.PendingTimeout = w.short
 			made := w.created(t)
 			got := w.untilStatus("s", made.ID, backends.StatusTimeout)
 			want := made
 			want.Status, want.UpdatedAt, want.Error = backends.StatusTimeout, made.Deadline, got.Error
 			checkSame(w, got, want)
-			w.checkReason(got, "no worker claimed", short.String())
+			w.checkReason(got, "no worker claimed", w.short.String())
 			checkSame(w, w.get("s", made.ID), got)
 		}},
 
@@ -27,27 +27,27 @@ var timeoutCases = []testCase{
 		"The front end learns that the machine died with it.",
 		func(w *world) {
 			t := terms("s")
-			t.RunningTimeout = short
+			t.RunningTimeout = w.short
 			w.created(t)
 			running := w.popOne(t)
 			got := w.untilStatus("s", running.ID, backends.StatusTimeout)
 			want := running
 			want.Status, want.UpdatedAt, want.Error = backends.StatusTimeout, running.Deadline, got.Error
 			checkSame(w, got, want)
-			w.checkReason(got, "attempt 1", short.String())
+			w.checkReason(got, "attempt 1", w.short.String())
 		}},
 
-	{"an extended request lives on",
-		"A long import must not time out under a worker that says it is still there.",
+	{"an extended request lives on, and so does its record",
+		"A long import must not time out under a worker that says it is still there, nor vanish.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
-			brief.RunningTimeout = 4 * short
+			brief.RunningTimeout, brief.Retention = w.short, time.Millisecond
 			w.created(t)
 			running := w.popOne(brief)
-			if err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: running.ID, Attempt: 1}); err != nil {
-				w.Fatalf("Extend: %v", err)
+			if !w.extendInTime(t, running.ID, running.Deadline) {
+				return
 			}
-			w.pass(5 * short)
+			w.pass(2 * w.short)
 			got := w.get("s", running.ID)
 			want := running
 			want.UpdatedAt = got.UpdatedAt
@@ -61,14 +61,12 @@ var timeoutCases = []testCase{
 		"The deadline is now plus the timeout, nothing else, so that it can be told in advance.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
-			brief.RunningTimeout = short
+			brief.RunningTimeout = w.short
 			w.created(t)
 			running := w.popOne(t)
-			if err := w.b.Extend(w.Context(), backends.Extend{Terms: brief, ID: running.ID, Attempt: 1}); err != nil {
-				w.Fatalf("Extend: %v", err)
-			}
+			w.extend(brief, running.ID)
 			got := w.untilStatus("s", running.ID, backends.StatusTimeout)
-			w.checkReason(got, "attempt 1", short.String())
+			w.checkReason(got, "attempt 1", w.short.String())
 		}},
 
 	{"extend is for the running claim alone",
@@ -91,9 +89,8 @@ var timeoutCases = []testCase{
 		"It must not vanish before it could be read as ended, nor stay for ever.",
 		func(w *world) {
 			t := terms("s")
-			t.PendingTimeout, t.Retention = short, 10*short
+			t.PendingTimeout, t.Retention = w.short, w.short
 			made := w.created(t)
-			w.untilStatus("s", made.ID, backends.StatusTimeout)
 			w.untilGone("s", made.ID, made.LastDeadline.Add(t.Retention))
 		}},
 
@@ -101,7 +98,7 @@ var timeoutCases = []testCase{
 		"Storage frees itself, but the front end gets its time to read.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
-			brief.Retention = 10 * short
+			brief.Retention = w.short
 			made := w.created(t)
 			at := w.end(completion(brief, made))
 			w.untilGone("s", made.ID, at.Add(brief.Retention))
@@ -114,10 +111,13 @@ var timeoutCases = []testCase{
 		"A record that expires by its first deadline is lost under the worker.",
 		func(w *world) {
 			t := terms("s")
-			t.PendingTimeout, t.Retention = short, time.Millisecond
-			w.created(t)
-			running := w.popOne(t)
-			w.pass(3 * short)
+			t.PendingTimeout, t.Retention = w.short, time.Millisecond
+			made := w.created(t)
+			running, inTime := w.popInTime(t, made.Deadline)
+			if !inTime {
+				return
+			}
+			w.pass(3 * w.short)
 			w.end(completion(terms("s"), w.get("s", running.ID)))
 		}},
 }
