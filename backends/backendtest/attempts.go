@@ -162,6 +162,27 @@ var attemptCases = []testCase{
 			}
 		}},
 
+	{"a policy with fewer attempts takes none away",
+		"Nodes of two versions share a store. HasPending must promise only what a claim gets.",
+		func(w *world) {
+			t, fewer := w.retried(3), terms("s")
+			made := w.created(t)
+			w.popOne(t)
+			w.untilStatus("s", made.ID, backends.StatusPending)
+			if !w.pending("s", box) {
+				w.Error("HasPending does not see the lapsed request")
+			}
+			fewer.RunningTimeout = w.short
+			got := w.popOne(fewer)
+			if got.ID != made.ID || got.Attempt != 2 || !got.LastDeadline.Equal(got.Deadline) {
+				w.Errorf("got %s, want attempt 2 of %s as its last", show(got), made.ID)
+			}
+			w.untilStatus("s", made.ID, backends.StatusTimeout)
+			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+				w.Error("after its last attempt the request can be claimed")
+			}
+		}},
+
 	{"exclusive holds through a lapse",
 		"The lapsed update will run again; a second one must not start.",
 		func(w *world) {

@@ -26,8 +26,8 @@ type config struct{ bubble bool }
 // bubble's fake clock. Without it the cases wait on the real clock, some tens of milliseconds each.
 func InBubble() Option { return func(c *config) { c.bubble = true } }
 
-// Run runs the suite. Open returns a backend that shares no requests with any that it returned before. It may
-// register clean-up with t. A case may call it several times.
+// Run runs the suite. Open returns a backend that shares no requests with any that it returned
+// before. It may register clean-up with t. A case may call it several times.
 func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option) {
 	t.Helper()
 	var conf config
@@ -35,7 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 		opt(&conf)
 	}
 	for _, c := range slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases, attemptCases,
-		exclusiveCases, isolationCases) {
+		exclusiveCases, isolationCases, wakeCases, manyCases) {
 		test := func(t *testing.T) {
 			t.Cleanup(func() {
 				if t.Failed() {
@@ -75,8 +75,8 @@ type world struct {
 	*testing.T
 	b backends.Backend
 
-	// short runs out as soon as a case waits for it. A case may also have to act before it runs out. If the
-	// machine is too slow for that, the case runs again with twice the time: see late.
+	// short runs out as soon as a case waits for it. A case may also have to act before it runs
+	// out. If the machine is too slow for that, the case runs again with twice the time: see late.
 	short   time.Duration
 	tooLate bool
 }
@@ -149,6 +149,14 @@ func (w *world) pending(store, mailbox string) bool {
 func (w *world) claim(c backends.Claim) [][]backends.Record {
 	w.Helper()
 	results, err := w.b.Claim(w.Context(), c)
+	return w.claimed(c, results, err)
+}
+
+// claimed returns the records of a claim's results.
+func (w *world) claimed(
+	c backends.Claim, results []backends.Claimed, err error,
+) [][]backends.Record {
+	w.Helper()
 	if err != nil {
 		w.Fatalf("Claim: %v", err)
 	}
@@ -183,8 +191,8 @@ func (w *world) popOne(t backends.Terms) backends.Record {
 	return got[0]
 }
 
-// popInTime is popOne for a request that is soon to time out. It reports whether it came before that. If not,
-// the case returns.
+// popInTime is popOne for a request that is soon to time out. It reports whether it came before
+// that. If not, the case returns.
 func (w *world) popInTime(t backends.Terms, deadline time.Time) (rec backends.Record, inTime bool) {
 	w.Helper()
 	got := w.pop(t, 1)
@@ -203,8 +211,8 @@ func (w *world) extend(t backends.Terms, id string) {
 	w.extendInTime(t, id, time.Time{})
 }
 
-// extendInTime is extend for a claim that runs out soon. It reports whether it came before that. If not, the case
-// returns.
+// extendInTime is extend for a claim that runs out soon. It reports whether it came before that. If
+// not, the case returns.
 func (w *world) extendInTime(t backends.Terms, id string, deadline time.Time) (inTime bool) {
 	w.Helper()
 	err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: id, Attempt: 1})
@@ -217,8 +225,8 @@ func (w *world) extendInTime(t backends.Terms, id string, deadline time.Time) (i
 	return true
 }
 
-// late reports whether a deadline has passed by the backend's clock, which excuses a refusal. The case has then
-// shown nothing and runs again with twice the time.
+// late reports whether a deadline has passed by the backend's clock, which excuses a refusal. The
+// case has then shown nothing and runs again with twice the time.
 func (w *world) late(deadline time.Time) bool {
 	w.Helper()
 	if now := w.clock(); !now.After(deadline) {

@@ -58,14 +58,14 @@ var exclusiveCases = []testCase{
 		"The request stays live for as long as its lease, whoever renews the lease.",
 		func(w *world) {
 			brief := exclusive()
-			brief.PendingTimeout = short
+			brief.PendingTimeout = w.short
 			var running []backends.Record
 			w.until("a request is claimed in time", func() bool {
 				w.created(brief)
 				running = w.pop(terms("s"), 1)
 				return len(running) == 1
 			})
-			w.pass(2 * short)
+			w.pass(2 * w.short)
 			w.wantBusy(exclusive(), running[0].ID)
 			w.extend(terms("s"), running[0].ID)
 			w.wantBusy(exclusive(), running[0].ID)
@@ -74,8 +74,8 @@ var exclusiveCases = []testCase{
 	{"exclusive counts an expired lease that has attempts left",
 		"The request will run again, beside any other that is accepted.",
 		func(w *world) {
-			older := w.created(retried(2))
-			w.popOne(retried(2))
+			older := w.created(w.retried(2))
+			w.popOne(w.retried(2))
 			w.ended(terms("s"))
 			w.untilStatus("s", older.ID, backends.StatusPending)
 			w.wantBusy(exclusive(), older.ID)
@@ -88,8 +88,8 @@ var exclusiveCases = []testCase{
 	{"exclusive counts nothing that has ended or timed out",
 		"A mailbox that stays busy for ever gets no more work.",
 		func(w *world) {
-			unclaimed, silent, expired := terms("s"), retried(1), retried(2)
-			unclaimed.PendingTimeout, expired.PendingTimeout = short, short
+			unclaimed, silent, expired := terms("s"), w.retried(1), w.retried(2)
+			unclaimed.PendingTimeout, expired.PendingTimeout = w.short, w.short
 			w.ended(terms("s"))
 			w.created(terms("s"))
 			w.end(completion(terms("s"), w.popOne(terms("s"))))

@@ -145,7 +145,7 @@ var repeatCases = []testCase{
 			c, first := request(t, box), poll(box, t)
 			w.create(c)
 			brief := t
-			brief.Retention = short
+			brief.Retention = w.short
 			w.end(completion(brief, w.claim(first)[0][0]))
 			w.until("the record has gone", func() bool {
 				_, err := w.b.Get(w.Context(), t.Store, c.ID)
@@ -159,6 +159,36 @@ var repeatCases = []testCase{
 			w.popOne(t)
 			if got := w.claim(first)[0]; len(got) != 0 {
 				w.Errorf("while the new request runs: got %v", ids(got))
+			}
+		}},
+
+	{"a claim is remembered though its first store was empty",
+		"What it took stands in any of its stores, and a repeat has to find it.",
+		func(w *world) {
+			empty, full := terms("empty"), terms("full")
+			made := w.created(full)
+			c := poll(box, empty, full)
+			w.claim(c)
+			w.created(empty)
+			w.created(full)
+			got := w.claim(c)
+			if len(got[0]) != 0 || !slices.Equal(ids(got[1]), []string{made.ID}) {
+				w.Errorf("got %v and %v, want only %s", ids(got[0]), ids(got[1]), made.ID)
+			}
+		}},
+
+	{"a claim is forgotten after its latest deadline",
+		"A worker that polls with one id must get work again. Storage must not fill up.",
+		func(w *world) {
+			t := w.retried(1)
+			w.created(t)
+			c := poll(box, t)
+			lost := w.claim(c)[0][0]
+			w.untilStatus("s", lost.ID, backends.StatusTimeout)
+			w.pass(w.short)
+			made := w.created(t)
+			if got := w.claim(c)[0]; !slices.Equal(ids(got), []string{made.ID}) {
+				w.Errorf("got %v, want %s", ids(got), made.ID)
 			}
 		}},
 

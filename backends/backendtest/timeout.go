@@ -2,7 +2,9 @@ package backendtest
 
 import (
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
@@ -69,6 +71,17 @@ var timeoutCases = []testCase{
 			w.checkReason(got, "attempt 1", w.short.String())
 		}},
 
+	{"a timeout that somebody has read is never followed by another end",
+		"An engine that reads clock and record at two instants reports a timeout that never was.",
+		func(w *world) {
+			for range 5 {
+				w.together(16, func(i int) { w.raceDeadline(i) })
+				if w.Failed() {
+					return
+				}
+			}
+		}},
+
 	{"extend is for the running claim alone",
 		"A worker that lost its claim has to learn it, not revive it.",
 		func(w *world) {
@@ -120,6 +133,40 @@ var timeoutCases = []testCase{
 			w.pass(3 * w.short)
 			w.end(completion(terms("s"), w.get("s", running.ID)))
 		}},
+}
+
+// raceDeadline ends a request just when its deadline passes, while a reader waits for its end.
+func (w *world) raceDeadline(i int) {
+	t, mailbox := w.retried(1), fmt.Sprint("runtime-", i)
+	// Timers may have steps of a millisecond, so deadlines lie at different places between them.
+	t.RunningTimeout += time.Duration(i) * 70 * time.Microsecond
+	made, err := w.b.Create(w.Context(), request(t, mailbox))
+	w.allow(err)
+	claimed, err := w.b.Claim(w.Context(), poll(mailbox, t))
+	if err != nil || len(claimed[0].Records) != 1 {
+		w.Errorf("Claim: got %v, %v, want one request", claimed, err)
+		return
+	}
+	rec := claimed[0].Records[0]
+	left := rec.Deadline.Sub(rec.ReadAt)
+	soon, nearly := time.After(left-2*time.Millisecond), time.After(left-600*time.Microsecond)
+	<-soon
+	read := rec
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for err == nil && !read.Ended() {
+			read, err = w.b.Get(w.Context(), t.Store, made.ID)
+			<-time.After(100 * time.Microsecond)
+		}
+	})
+	<-nearly
+	_, endErr := w.b.End(w.Context(), completion(t, rec))
+	reader.Wait()
+	w.allow(err)
+	w.allow(endErr, backends.ErrEnded)
+	if read.Status == backends.StatusTimeout && endErr == nil {
+		w.Errorf("read as timed out at %v, and then completed", read.ReadAt)
+	}
 }
 
 // checkReason checks that an error text tells a person what happened.

@@ -20,6 +20,7 @@ func newBackend(t *testing.T, client redis.UniversalClient, opts *goredis.Option
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { b.Close() })
 	return b
 }
 

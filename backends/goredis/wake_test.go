@@ -23,7 +23,6 @@ import (
 func newJobs(t *testing.T, client redis.UniversalClient, opts *goredis.Options) *pending.PendingStore[string] {
 	t.Helper()
 	b := newBackend(t, client, opts)
-	t.Cleanup(func() { b.Close() })
 	s, err := pending.New(b, codec.JSON[string](), pending.Policy{
 		Name: "jobs", PendingTimeout: time.Hour, RunningTimeout: time.Hour, Retention: time.Hour,
 	})
