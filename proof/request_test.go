@@ -128,6 +128,10 @@ func (h *history) tell(r *request, e effect) {
 	r.effects[e] = true
 }
 
+// toldBefore reports whether a call repeats one whose caller was told of the effect already. Within
+// a microsecond both answers read as if their call had the effect.
+func (r *request) toldBefore(c *call, e effect) bool { return c.repeat && r.effects[e] }
+
 // read adds an answer that tells a request's state and changes nothing. It reports whether it was one.
 func (h *history) read(r *request, c *call, rec backends.Record, err error) bool {
 	var ended *backends.EndedError
@@ -153,6 +157,7 @@ func (h *history) create(c *call, op backends.Create) {
 	r := h.request(op.Terms, op.ID)
 	r.question = string(op.Payload)
 	r.creates = append(r.creates, c)
+	made := effect{kind: created, at: micros(c.rec.CreatedAt)}
 	var busy *backends.BusyError
 	switch {
 	case errors.As(c.err, &busy):
@@ -161,9 +166,9 @@ func (h *history) create(c *call, op backends.Create) {
 	case errors.Is(c.err, backends.ErrFull):
 		r.add(c, step{kind: refused})
 	case c.err != nil:
-	case c.rec.ReadAt.Equal(c.rec.CreatedAt):
+	case c.rec.ReadAt.Equal(c.rec.CreatedAt) && !r.toldBefore(c, made):
 		r.saw(c.rec)
-		h.tell(r, effect{kind: created, at: r.createdAt})
+		h.tell(r, made)
 		r.add(c, step{kind: created, rec: c.rec})
 	default:
 		h.read(r, c, c.rec, nil)
@@ -180,12 +185,14 @@ func (h *history) claim(c *call, op backends.Claim) {
 			if rec.Status != backends.StatusRunning || rec.Mailbox != op.Mailbox {
 				h.fault("a claim of %q gave %s in %q as %s", op.Mailbox, rec.ID, rec.Mailbox, rec.Status)
 			}
-			if !rec.StartedAt.Equal(rec.ReadAt) { // it was claimed before, by another sending of this claim
+			taken := effect{kind: claimed, attempt: rec.Attempt, at: micros(rec.StartedAt)}
+			// Another sending of this claim may have taken it before.
+			if !rec.StartedAt.Equal(rec.ReadAt) || r.toldBefore(c, taken) {
 				h.read(r, c, rec, nil)
 				continue
 			}
 			r.saw(rec)
-			h.tell(r, effect{kind: claimed, attempt: rec.Attempt, at: micros(rec.StartedAt)})
+			h.tell(r, taken)
 			r.add(c, step{kind: claimed, attempt: rec.Attempt, at: micros(rec.StartedAt), rec: rec})
 		}
 	}
