@@ -362,17 +362,24 @@ func TestClusterFailsOverUnderLoad(t *testing.T) {
 	r := newRig(t, c.Client(t))
 	l := newLoad(r, slices.Concat(mailboxesOf(0, 4), mailboxesOf(1, 4), mailboxesOf(2, 4)))
 	var before []string
+	epoch := c.Epoch(t)
 	l.during(func() {
 		c.Masters[0].Kill()
 		killed := time.Now()
 		r.untilWritable(mailboxesOf(0, 1)[0])
-		before = l.ids()
+		before = l.begunIDs()
 		t.Logf("writable again after %v", time.Since(killed).Round(time.Millisecond))
 	})
 	all := l.ids()
-	l.checkExactlyOnce(slices.DeleteFunc(slices.Clone(all), func(id string) bool { return masterOf(slotOfID(id)) == 0 }))
-	l.checkExactlyOnce(all[len(before):])
-	l.checkOncePerMaster()
+	elections := c.Epoch(t) - epoch
+	// A machine that stalls makes nodes take other masters for dead, too. That may lose as much.
+	if elections == 1 {
+		onFailed := func(id string) bool { return masterOf(slotOfID(id)) == 0 }
+		l.checkExactlyOnce(slices.DeleteFunc(all, onFailed))
+		l.checkExactlyOnce(l.createdSince(before))
+	}
+	l.checkOncePerMaster(1 + elections)
+	t.Logf("%d elections", elections)
 	t.Logf("%+v", l.tally())
 }
 
@@ -390,12 +397,12 @@ func (r *rig) untilWritable(mailbox string) {
 	}
 }
 
-// checkOncePerMaster checks that neither the dead master nor the new one handed out a request twice or took two
-// reports on it.
-func (l *load) checkOncePerMaster() {
+// checkOncePerMaster checks that none of so many masters, one after the other, handed out a request
+// twice or took two reports on it.
+func (l *load) checkOncePerMaster(masters int) {
 	l.Helper()
 	for _, id := range l.ids() {
-		if l.claimed[id] > 2 || l.taken[id] > 2 || l.taken[id] > l.claimed[id] {
+		if l.claimed[id] > masters || l.taken[id] > masters || l.taken[id] > l.claimed[id] {
 			l.Errorf("%s was handed out %d times, and %d reports were taken", id, l.claimed[id], l.taken[id])
 		}
 	}

@@ -18,6 +18,7 @@ type load struct {
 	mailboxes []string
 
 	mu      sync.Mutex
+	begun   []string       // ids of all that creators have tried to create
 	created []string       // ids
 	claimed map[string]int // how often each was handed out
 	taken   map[string]int // how many reports on it were taken
@@ -60,9 +61,24 @@ func (l *load) ids() []string {
 	return slices.Clone(l.created)
 }
 
+// begunIDs are those of all requests that creators have tried to create so far.
+func (l *load) begunIDs() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.begun)
+}
+
+// createdSince returns the ids of the requests of which no creation had begun before.
+func (l *load) createdSince(before []string) []string {
+	return slices.DeleteFunc(l.ids(), func(id string) bool { return slices.Contains(before, id) })
+}
+
 func (l *load) createUntil(done context.Context, creator int) {
 	for i := creator; done.Err() == nil; i++ {
 		c := question(l.terms, l.mailboxes[i%len(l.mailboxes)])
+		l.mu.Lock()
+		l.begun = append(l.begun, c.ID)
+		l.mu.Unlock()
 		err := insist(l.Context(), func(ctx context.Context) error {
 			_, err := l.b.Create(ctx, c)
 			return err

@@ -167,6 +167,22 @@ func (s *Server) checkHealthy(ctx context.Context, nodes int) error {
 	return checkInSync(ctx, client, 1)
 }
 
+// Epoch returns a number that grows with every election, as its last master sees it.
+func (c *Cluster) Epoch(t testing.TB) (epoch int) {
+	t.Helper()
+	client := c.Masters[len(c.Masters)-1].plainClient()
+	defer client.Close()
+	info, err := client.ClusterInfo(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(info, "cluster_current_epoch:")
+	if _, err := fmt.Sscan(after, &epoch); err != nil {
+		t.Fatalf("reading the epoch: %v in\n%s", err, info)
+	}
+	return epoch
+}
+
 // checkInSync checks that a replica has its master's data, or that a master has so many replicas.
 func checkInSync(ctx context.Context, client *redis.Client, replicas int) error {
 	info, err := client.Info(ctx, "replication").Result()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -114,6 +115,23 @@ func (s *Server) checkWatching(ctx context.Context) error {
 		return fmt.Errorf("sees %s with %s replicas and %s other sentinels", view["flags"], view["num-slaves"], view["num-other-sentinels"])
 	}
 	return nil
+}
+
+// Epoch returns a number that grows with every fail-over, and is 0 before the first.
+func (s *Sentinel) Epoch(t testing.TB) int {
+	t.Helper()
+	opts := &redis.Options{Addr: s.Sentinels[0].Addr, ContextTimeoutEnabled: true}
+	client := redis.NewSentinelClient(opts)
+	defer client.Close()
+	view, err := client.Master(t.Context(), MasterName).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	epoch, err := strconv.Atoi(view["config-epoch"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return epoch
 }
 
 // Client returns a client that asks the sentinels for the master, closed with the test.
