@@ -24,7 +24,7 @@ import (
 func TestConformanceOnCluster(t *testing.T) {
 	client := redistest.StartCluster(t).Client(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
-		return newBackend(t, client, &goredis.Options{Prefix: backends.NewID(t.Name()) + ":"})
+		return newBackend(t, client, &goredis.Options{Prefix: newPrefix(t)})
 	})
 }
 

@@ -24,6 +24,9 @@ func newBackend(t *testing.T, client redis.UniversalClient, opts *goredis.Option
 	return b
 }
 
+// newPrefix returns a prefix that no other test has. The server may hold the keys of others, too.
+func newPrefix(t *testing.T) string { return "pendingq-test:" + backends.NewID(t.Name()) + ":" }
+
 func TestConformanceOnMiniredis(t *testing.T) {
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
 		_, client := redistest.Mini(t)
@@ -32,21 +35,21 @@ func TestConformanceOnMiniredis(t *testing.T) {
 }
 
 func TestConformanceOnRedis(t *testing.T) {
-	client := redistest.Start(t).Client(t)
+	client := redistest.Client(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
-		return newBackend(t, client, &goredis.Options{Prefix: backends.NewID(t.Name()) + ":"})
+		return newBackend(t, client, &goredis.Options{Prefix: newPrefix(t)})
 	})
 }
 
 func TestConformanceWithAutoPipeline(t *testing.T) {
-	server := redistest.Start(t)
 	for name, mode := range map[string]goredis.AutoPipeline{
 		"by load": goredis.AutoPipelineByLoad, "always": goredis.AutoPipelineAlways,
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := server.Client(t)
+			client := redistest.Client(t)
 			backendtest.Run(t, func(t *testing.T) backends.Backend {
-				return newBackend(t, client, &goredis.Options{Prefix: backends.NewID(t.Name()) + ":", AutoPipeline: mode})
+				opts := &goredis.Options{Prefix: newPrefix(t), AutoPipeline: mode}
+				return newBackend(t, client, opts)
 			})
 		})
 	}

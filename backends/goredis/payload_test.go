@@ -67,7 +67,7 @@ func large(terms backends.Terms, mailbox string) backends.Create {
 }
 
 func TestLargeQuestionsComeBackFromEveryCall(t *testing.T) {
-	r := newRig(t, redistest.Start(t).Client(t))
+	r := newRig(t, redistest.Client(t))
 	terms, other := lasting("s"), lasting("other")
 	terms.MaxAttempts = 2
 	c, small, third := large(terms, box), question(terms, box), large(other, box)
@@ -114,7 +114,7 @@ func TestLargeQuestionsComeBackFromEveryCall(t *testing.T) {
 
 // A payload lives as long as its record, however often that is given a new time to live.
 func TestLargePayloadsLiveAsLongAsTheirRecords(t *testing.T) {
-	r := newRig(t, redistest.Start(t).Client(t))
+	r := newRig(t, redistest.Client(t))
 	terms := lasting("s")
 	terms.RunningTimeout = 3 * time.Hour
 	r.large = true
@@ -155,7 +155,7 @@ func TestLargePayloadsLiveAsLongAsTheirRecords(t *testing.T) {
 }
 
 func TestLargeAnswersThatAreRefusedLeaveNothing(t *testing.T) {
-	r := newRig(t, redistest.Start(t).Client(t))
+	r := newRig(t, redistest.Client(t))
 	r.large = true
 	terms := lasting("s")
 	r.create(terms, "running")
@@ -180,7 +180,7 @@ func TestLargeAnswersThatAreRefusedLeaveNothing(t *testing.T) {
 
 // A caller may believe in another mailbox.
 func TestLargeAnswersNeedNotNameTheirMailbox(t *testing.T) {
-	r := newRig(t, redistest.Start(t).Client(t))
+	r := newRig(t, redistest.Client(t))
 	r.large = true
 	terms := lasting("s")
 	made := r.create(terms, box)

@@ -33,7 +33,7 @@ func newRig(t *testing.T, client redis.UniversalClient) *rig {
 
 func newPipeliningRig(t *testing.T, client redis.UniversalClient, mode goredis.AutoPipeline) *rig {
 	t.Helper()
-	prefix := backends.NewID(t.Name()) + ":"
+	prefix := newPrefix(t)
 	b := newBackend(t, client, &goredis.Options{Prefix: prefix, AutoPipeline: mode})
 	return &rig{T: t, b: b, client: client, prefix: prefix}
 }
@@ -179,12 +179,14 @@ func (r *rig) steps(c backends.Create) []step {
 	}
 }
 
-// dump returns the values of all keys of the server, except of payloads that nothing has accepted: these expire
-// within seconds.
+// dump returns the values of all keys of the rig, except of payloads that nothing has accepted: these expire within
+// seconds.
 func (r *rig) dump() map[string]string {
 	r.Helper()
 	values := map[string]string{}
-	for _, key := range r.client.Keys(r.Context(), "*").Val() {
+	keys := r.client.Scan(r.Context(), 0, r.prefix+"*", 1000).Iterator()
+	for keys.Next(r.Context()) {
+		key := keys.Val()
 		if strings.Contains(key, "/p/") && r.client.PTTL(r.Context(), key).Val() <= 10*time.Second {
 			continue
 		}

@@ -14,7 +14,7 @@ import (
 )
 
 func TestStorageRemembersAClaimForAsLongAsItRuns(t *testing.T) {
-	r := newRig(t, redistest.Start(t).Client(t))
+	r := newRig(t, redistest.Client(t))
 	update, ping := lasting("update"), lasting("ping")
 	update.RunningTimeout, ping.RunningTimeout = 150*time.Second, 60*time.Second
 	r.create(update, box)
@@ -40,7 +40,7 @@ func TestStorageRemembersAClaimForAsLongAsItRuns(t *testing.T) {
 }
 
 func TestStorageKeepsAnExclusiveMailboxForAsLongAsItsRequestIsExtended(t *testing.T) {
-	r := newRig(t, redistest.Start(t).Client(t))
+	r := newRig(t, redistest.Client(t))
 	terms := lasting("update")
 	terms.Exclusive, terms.PendingTimeout, terms.RunningTimeout = true, 150*time.Millisecond, 300*time.Millisecond
 	made := r.create(terms, box)
@@ -76,7 +76,7 @@ func TestStorageRefusesPrefixesThatCannotWork(t *testing.T) {
 }
 
 func TestStorageKeepsPrefixesApart(t *testing.T) {
-	client := redistest.Start(t).Client(t)
+	client := redistest.Client(t)
 	one, two := newRig(t, client), newRig(t, client)
 	made := one.create(lasting("s"), box)
 	if two.has(lasting("s"), box) {

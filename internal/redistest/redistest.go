@@ -16,6 +16,10 @@ import (
 // fail where they would skip because no redis-server is installed.
 const RequireEnv = "PENDINGQ_REQUIRE_REDIS"
 
+// URLEnv names the environment variable that holds the URL of a server of the user. [Client] then
+// returns a client of that server instead of starting one.
+const URLEnv = "REDIS_TEST_URL"
+
 // attempts is how often a server is started anew: another process may take a free port before the server does,
 // but hardly three times.
 const attempts = 3
@@ -35,6 +39,29 @@ func Start(t testing.TB, config ...string) *Server {
 		}
 	}
 }
+
+// Client returns a client of a server that is not the test's own: the user's, see [URLEnv], or a
+// new one that persists nothing. It is closed with the test. A test may use no keys and channels
+// but those of a prefix that no other has. It must not change the server in any other way, nor
+// depend on who else uses it.
+func Client(t testing.TB) *redis.Client {
+	t.Helper()
+	url := os.Getenv(URLEnv)
+	if url == "" {
+		return Start(t).Client(t)
+	}
+	opts, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatalf("%s does not parse as a Redis URL", URLEnv) // the error may hold its password
+	}
+	opts.ContextTimeoutEnabled, opts.PoolSize = true, poolSize
+	client := redis.NewClient(opts)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// poolSize lets the goroutines of a test call at once.
+const poolSize = 64
 
 // Need skips the test, or fails it, where Start would because no redis-server is installed.
 func Need(t testing.TB) {
@@ -73,7 +100,7 @@ func executable(t testing.TB) string {
 
 // Client returns a client of the server, closed with the test.
 func (s *Server) Client(t testing.TB) *redis.Client {
-	return s.ClientWith(t, redis.Options{PoolSize: 64})
+	return s.ClientWith(t, redis.Options{PoolSize: poolSize})
 }
 
 // ClientWith returns a client of the server with further options, closed with the test.
