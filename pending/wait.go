@@ -36,8 +36,8 @@ func (s *PendingStore[T]) Await(ctx context.Context, id string, opts ...GetOptio
 	for {
 		r, left, err := s.get(ctx, id, opts)
 		switch {
-		case err != nil && ctx.Err() != nil:
-			return last, s.failed("await", id, ctx.Err())
+		case err != nil && ended(ctx) != nil:
+			return last, s.failed("await", id, ended(ctx))
 		case err != nil:
 			return nil, err
 		case r.Status.Ended():
@@ -64,8 +64,8 @@ func (s *PendingStore[T]) AwaitPending(ctx context.Context, mailbox string, opts
 		}
 		return true, err
 	})
-	if err != nil && ctx.Err() != nil {
-		err = s.failed("await", "for "+strconv.Quote(cut(mailbox, maxMailbox)), ctx.Err())
+	if err != nil && ended(ctx) != nil {
+		err = s.failed("await", "for "+strconv.Quote(cut(mailbox, maxMailbox)), ended(ctx))
 	}
 	return r, err
 }
@@ -84,8 +84,8 @@ func (in *Inbox) Await(ctx context.Context, mailbox string, opts ...PopOption) (
 	switch {
 	case err == nil:
 		return d, problems
-	case ctx.Err() != nil:
-		err = fmt.Errorf("pending: await work: %w", errors.Join(ctx.Err(), problems))
+	case ended(ctx) != nil:
+		err = fmt.Errorf("pending: await work: %w", errors.Join(ended(ctx), problems))
 	}
 	return nil, err
 }
@@ -110,6 +110,15 @@ func awaitClaim(ctx context.Context, b backends.Backend, mailbox string, claim f
 			return err
 		}
 	}
+}
+
+// ended returns ctx's error. A network client also keeps ctx's deadline, and may do so a moment before ctx's
+// own timer fires.
+func ended(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // outliving returns a context that ends grace later than ctx. It has a deadline if ctx has one,
