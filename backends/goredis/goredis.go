@@ -242,7 +242,11 @@ func (b *Backend) claimed(ctx context.Context, c backends.Claim, reply any, err 
 	if err != nil {
 		return nil, err
 	}
-	all, err := decodeClaimed(reply, c.From)
+	prefixes := make([]string, len(c.From))
+	for i, from := range c.From {
+		prefixes[i] = b.keys(backends.Partition(c.Mailbox), from.Store).start + "/"
+	}
+	all, err := decodeClaimed(reply, c.From, prefixes)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import "strings"
 //	<prefix>{<partition>}:<store>/q/<mailbox>  the queue: a sorted set of the ids of all live requests
 //	<prefix>{<partition>}:<store>/p/<random>   a large payload: a string, see payload.go
 //	<prefix>{<partition>}:/c/<claim id>        the memo of a claim: for each request a line with the claim
-//	                                           (started and attempt, 20 digits) and its record's key
+//	                                           (started and attempt, 20 digits) and the record's key
 //
 //	<prefix>{<partition>}                      the channel of wake-ups, which is no key. A message is the
 //	                                           key of a queue that got a request, or of a record that ended

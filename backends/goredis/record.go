@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,15 +23,11 @@ import (
 //	35-37   length of the mailbox
 //	38      0: the payload is in the record; 1: it has a key of its own
 //
-//	39-54   last deadline; before the first claim, how long that claim may take by the creator's terms:
-//	        the queue lives for so long, and no claim needs to look after that
-//
-//	        only of a request that was claimed or has ended:
-//	55-70   updated
-//	71-86   started, or zeros
+//	39-54   last deadline; of a pending request, the time from a first claim to its last deadline by the
+//	        creator's terms: the queue lives long enough for such a claim
+//	55-70   updated; of a pending request zeros, as the next two
+//	71-86   started; zeros also if the request has ended before any claim
 //	87-90   attempt
-//
-//	        then, in every state:
 //	        mailbox
 //	2, 5    only of a request that has ended: lengths of the outcome and of the error
 //	        outcome, error
@@ -63,8 +60,8 @@ func encodeNew(c backends.Create, b body) []byte {
 	if b.name != "" {
 		place = 1
 	}
-	to := make([]byte, 0, 20+len(c.Mailbox)+2+len(c.Codec)+len(c.Payload))
-	to = fmt.Appendf(to, "%03d%d%s%s", len(c.Mailbox), place, span(c.Terms), c.Mailbox)
+	to := make([]byte, 0, 56+len(c.Mailbox)+2+len(c.Codec)+len(c.Payload))
+	to = fmt.Appendf(to, "%03d%d%s%036d%s", len(c.Mailbox), place, span(c.Terms), 0, c.Mailbox)
 	return b.append(to)
 }
 
@@ -131,12 +128,11 @@ func decodeRecord(id, text string) (stored, error) {
 	}
 	state := r.bytes(1)
 	rec.Deadline, rec.CreatedAt = r.time(), r.time()
-	rec.LastDeadline, rec.UpdatedAt = rec.Deadline, rec.CreatedAt
 	mailboxLen, place := r.number(3), r.bytes(1)
-	last := r.time() // or a span
-	if state != "p" {
-		rec.LastDeadline, rec.UpdatedAt, rec.StartedAt = last, r.time(), r.time()
-		rec.Attempt = r.number(4)
+	rec.LastDeadline, rec.UpdatedAt, rec.StartedAt = r.time(), r.time(), r.time()
+	rec.Attempt = r.number(4)
+	if state == "p" {
+		rec.LastDeadline, rec.UpdatedAt = rec.Deadline, rec.CreatedAt
 	}
 	rec.Mailbox = strings.Clone(r.bytes(mailboxLen))
 	var outcome string
@@ -265,10 +261,10 @@ type claimed struct {
 	errs    []error
 }
 
-// decodeClaimed reads the reply of claim.lua.
-func decodeClaimed(reply any, stores []backends.From) ([]claimed, error) {
+// decodeClaimed reads the reply of claim.lua. The records of a store have keys that begin with its prefix.
+func decodeClaimed(reply any, stores []backends.From, prefixes []string) ([]claimed, error) {
 	words, _ := reply.([]any)
-	if len(words)%3 != 1 {
+	if len(words) == 0 {
 		return nil, unexpected(reply)
 	}
 	now, isTime := decodeTime(words[0])
@@ -276,26 +272,27 @@ func decodeClaimed(reply any, stores []backends.From) ([]claimed, error) {
 		return nil, unexpected(reply)
 	}
 	all := make([]claimed, len(stores))
-	for i := 1; i < len(words); i += 3 {
-		number, isNumber := words[i].(int64)
-		id, isID := words[i+1].(string)
-		detail, isDetail := words[i+2].(string)
-		if !isNumber || !isID || !isDetail || number == 0 || max(number, -number) > int64(len(stores)) {
+	for pair := range slices.Chunk(words[1:], 2) {
+		key, isKey := pair[0].(string)
+		detail, isDetail := pair[len(pair)-1].(string)
+		problem := strings.HasPrefix(key, "-")
+		key = strings.TrimPrefix(key, "-")
+		place := slices.IndexFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
+		if !isKey || !isDetail || len(pair) != 2 || place < 0 {
 			return nil, unexpected(reply)
 		}
-		place := max(number, -number) - 1
-		from := &all[place]
-		if number < 0 {
-			from.errs = append(from.errs, passedOver(id, detail))
+		id := strings.TrimPrefix(key, prefixes[place]+"r/")
+		if problem {
+			all[place].errs = append(all[place].errs, passedOver(id, detail))
 			continue
 		}
 		rec, err := decodeRecord(id, detail)
 		if err != nil {
-			from.errs = append(from.errs, err)
+			all[place].errs = append(all[place].errs, err)
 			continue
 		}
 		rec.Record = started(rec.At(now), stores[place].Terms)
-		from.records = append(from.records, rec)
+		all[place].records = append(all[place].records, rec)
 	}
 	return all, nil
 }
@@ -316,9 +313,9 @@ func started(rec backends.Record, t backends.Terms) backends.Record {
 	return rec
 }
 
-// passedOver is the error for a record, or without an id a queue, that could not be read.
+// passedOver is the error for a record, or a whole queue, that could not be read.
 func passedOver(id, problem string) error {
-	if id == "" {
+	if backends.CheckID(id) != nil {
 		return fmt.Errorf("queue: %s", problem)
 	}
 	return &backends.CorruptError{ID: id, Err: errors.New(problem)}

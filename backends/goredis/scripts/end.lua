@@ -16,10 +16,7 @@ local time = redis.call('TIME')
 local now = time[1] .. string.sub('00000' .. time[2], -6)
 if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
 local record = redis.call('GET', record_key)
-local state, problem, mailbox_end = state_of(record, now)
-local claim, mailbox_at = '00000000000000000000', 55 -- of a request that has never been claimed
-if record and state ~= 'waiting' then claim, mailbox_at = sub(record, 71, 90), 91 end
-
+local state, problem, mailbox_end, place = state_of(record, now)
 local refusal
 if not record then
   refusal = { now, 'notfound' }
@@ -27,7 +24,7 @@ elseif problem then
   refusal = { now, 'corrupt', problem }
 elseif state == 'ended' then
   refusal = { now, 'ended', record }
-elseif attempt ~= '' and attempt ~= sub(claim, 17) then
+elseif attempt ~= '' and attempt ~= sub(record, 87, 90) then
   refusal = { now, 'stale' }
 elseif staged and redis.call('EXISTS', staged) == 0 then
   refusal = { now, 'unstaged' }
@@ -39,13 +36,11 @@ if refusal then
 end
 
 -- join wake
-local mailbox, place, body = sub(record, mailbox_at, mailbox_end), staged and '1' or '0', ARGV[3]
-local last = state == 'waiting' and sub(record, 3, 18) or sub(record, 39, 54)
+local body = ARGV[3]
 -- The first write is one that a server without memory allows. Then it allows those that follow.
-redis.call('ZREM', sub(record_key, 1, -33) .. 'q/' .. mailbox, sub(record_key, -30))
+redis.call('ZREM', sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end), sub(record_key, -30))
 if staged then redis.call('PEXPIRE', staged, ttl) end
-if attempt == '' then place, body = sub(record, 38, 38), body .. sub(record, mailbox_end + 1) end
-if sub(record, 38, 38) == '1' then
+if place == '1' then
   -- join payload_key
   local old = payload_key(record_key, record)
   if attempt == '' then
@@ -54,7 +49,13 @@ if sub(record, 38, 38) == '1' then
     redis.pcall('UNLINK', old)
   end
 end
+if attempt == '' then
+  body = body .. sub(record, mailbox_end + 1)
+else
+  place = staged and '1' or '0'
+end
+local last = state == 'waiting' and sub(record, 3, 18) or sub(record, 39, 54)
 redis.call('SET', record_key, '1e' .. sub(record, 3, 37) .. place .. last .. now ..
-  claim .. mailbox .. body, 'PX', ttl)
+  sub(record, 71, mailbox_end) .. body, 'PX', ttl)
 wake(record_key)
 return now

@@ -15,7 +15,7 @@ local us = time[1] * 1000000 + time[2]
 local now = time[1] .. string.sub('00000' .. time[2], -6)
 if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
 local record = redis.call('GET', record_key)
-local state, problem, mailbox_end = state_of(record, now)
+local state, problem, mailbox_end, place = state_of(record, now)
 if not record then return { now, 'notfound' } end
 if problem then return { now, 'corrupt', problem } end
 if state == 'ended' then return { now, 'ended', record } end
@@ -26,7 +26,7 @@ local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
 local deadline, last = string.format('%016d', us + running), string.format('%016d', us + until_last)
 -- The first write is one that a server without memory allows. Then it allows those that follow.
 redis.call('PEXPIRE', record_key, record_ttl)
-if sub(record, 38, 38) == '1' then
+if place == '1' then
   -- join payload_key
   redis.call('PEXPIRE', payload_key(record_key, record), record_ttl)
 end

@@ -1,6 +1,6 @@
 -- Tidies the part of a queue whose deadlines have passed. Requests that may be claimed again move to
 -- those that wait: up to limit, the longest expired first. Requests that timed out are removed. One call
--- examines at most 1,000 requests. Returns the ids of what cannot be read, each with its problem.
+-- examines at most 1,000 requests. Returns the record keys of what cannot be read, each with its problem.
 local function settle(queue, records, now, limit)
   local problems, skipped, moved, examined = {}, 0, 0, 0
   redis.call('ZREM', queue, '') -- a server without memory allows this, and then what follows
@@ -10,7 +10,7 @@ local function settle(queue, records, now, limit)
       local record = redis.pcall('GET', records .. id)
       local state, problem = state_of(record, now)
       if problem then
-        problems[id] = problem
+        problems[records .. id] = problem
         skipped = skipped + 1
       elseif state == 'expired' then
         redis.call('ZADD', queue, string.sub(record, 39, 54), id)
