@@ -56,7 +56,7 @@ func (b *Backend) claimPipeline(ctx context.Context, claims []backends.Claim, to
 	}
 	_, sent := pipe.Exec(ctx)
 	for i, at := range todo {
-		reply, err := resultOf(cmds[i], sent)
+		reply, err := resultOf(ctx, cmds[i], sent)
 		if unknownScript(err) {
 			unknown = append(unknown, at)
 		}

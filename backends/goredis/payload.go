@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -78,9 +80,9 @@ func (b *Backend) runBehind(ctx context.Context, first redis.Cmder, s script, ke
 	_, _ = pipe.Process(ctx, first), pipe.Process(ctx, cmd) // queues them
 	_, sent := pipe.Exec(ctx)
 	if err := first.Err(); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, err // the payload is not there; the script has found that out, too
+		return nil, inTime(ctx, err) // the payload is not there; the script has found that out, too
 	}
-	reply, err := resultOf(cmd, sent)
+	reply, err := resultOf(ctx, cmd, sent)
 	b.noteLoss(ctx, err)
 	if unknownScript(err) {
 		reply, err = b.process(ctx, s.inFull(ctx, keys, args))
@@ -90,12 +92,23 @@ func (b *Backend) runBehind(ctx context.Context, first redis.Cmder, s script, ke
 
 // resultOf is the result of a command of a pipeline. A hook that refuses the whole pipeline leaves its
 // commands without a result. Then the error of the pipeline is the hook's.
-func resultOf(cmd *redis.Cmd, sent error) (any, error) {
+func resultOf(ctx context.Context, cmd *redis.Cmd, sent error) (any, error) {
 	reply, err := cmd.Result()
 	if err == nil && reply == nil {
 		err = sent
 	}
-	return reply, err
+	return reply, inTime(ctx, err)
+}
+
+// inTime returns the context's error with a timeout of the network that keeps the context's deadline: a pipeline
+// of go-redis does not say so.
+func inTime(ctx context.Context, err error) error {
+	var network net.Error
+	deadline, ok := ctx.Deadline()
+	if ok && !time.Now().Before(deadline) && errors.As(err, &network) && network.Timeout() {
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
+	return err
 }
 
 // whole returns a record with its payload, which may take further round trips.

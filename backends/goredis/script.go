@@ -102,10 +102,14 @@ func (s script) explain(err error) error {
 	return fmt.Errorf("goredis: the Redis user may not run %s: %w", command[1], err)
 }
 
+// crowded reports whether enough commands are in flight for the next one to be gathered with others.
+func (b *Backend) crowded() bool { return b.pipeliner != nil && b.inFlight.Load() >= b.alone }
+
 func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
-	inFlight := b.inFlight.Add(1)
+	crowded := b.crowded()
+	b.inFlight.Add(1)
 	defer b.inFlight.Add(-1)
-	if b.pipeliner != nil && inFlight > b.alone {
+	if crowded {
 		if err := b.pipeliner.Submit(ctx, cmd).WaitContext(ctx); err != nil {
 			b.noteLoss(ctx, err)
 			return nil, err // cmd may still be under way
