@@ -274,6 +274,9 @@ func (l *lab) try(sc scenario, p position, cuts int) string {
 func (l *lab) perform(c *call, b *goredis.Backend, p position, cuts int) {
 	l.Helper()
 	already := l.proxy.Cuts()
+	if _, reads := c.op.(get); reads && l.plainGet() {
+		p.rule = about("GET", "", executed)
+	}
 	if l.pipeliner == nil {
 		l.proxy.Cut(cuts, p.rule)
 		c.perform(l.Context(), b)
@@ -284,6 +287,12 @@ func (l *lab) perform(c *call, b *goredis.Backend, p position, cuts int) {
 		l.Errorf("%s: %d replies were lost, want %d", p.name, lost, cuts)
 	}
 	l.proxy.Cut(0, p.rule)
+}
+
+// plainGet reports whether Get needs no script here.
+func (l *lab) plainGet() bool {
+	_, single := l.cutOff.(*redis.Client)
+	return single && l.pipeliner == nil
 }
 
 func (l *lab) performAmongOthers(c *call, b *goredis.Backend, p position, cuts int) {

@@ -328,7 +328,10 @@ func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 	ttl := strconv.FormatInt(millis(e.Retention), 10)
 	v, err := b.store(ctx, b.scripts.end, e.ID, k, keys, in,
 		func(in body) []any { return []any{speaker, ttl, encodeEnding(e, in)} })
-	return v.now, b.ended(ctx, e.Store, e.ID, v, err)
+	if err := b.ended(ctx, e.Store, e.ID, v, err); err != nil {
+		return time.Time{}, err
+	}
+	return v.now, nil
 }
 
 // ended turns a verdict that a request has ended into its error.
