@@ -15,15 +15,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// Pipelines are the ways that commands may be gathered.
-var Pipelines = map[string]goredis.AutoPipeline{
-	"never": goredis.AutoPipelineNever, "load": goredis.AutoPipelineByLoad, "always": goredis.AutoPipelineAlways,
-}
-
-// PipelineModes are their names, from the plainest on.
-var PipelineModes = []string{"off", "half", "full"}
-
-// Fill leaves so many requests pending in so many mailboxes.
+// Fill creates so many requests in so many mailboxes.
 func Fill(ctx context.Context, s Stack, live, mailboxes int) error {
 	const fillers = 64
 	errs := make([]error, fillers)
@@ -39,32 +31,42 @@ func Fill(ctx context.Context, s Stack, live, mailboxes int) error {
 	return errors.Join(errs...)
 }
 
-// HeapPerPending is how many bytes of heap one pending request costs in a stack in memory.
-func HeapPerPending(ctx context.Context, s Stack, live int) (float64, error) {
-	before := heap()
-	if err := Fill(ctx, s, live, live/10); err != nil {
+// FillMemory fills a stack as Fill does, and returns how many bytes of memory a request takes: in
+// Redis, or in this process if client is nil.
+func FillMemory(ctx context.Context, s Stack, client redis.UniversalClient, live, mailboxes int) (
+	float64, error) {
+	used := func() (float64, error) { return heap(), nil }
+	if client != nil {
+		used = func() (float64, error) { return Memory(ctx, client) }
+	}
+	before, err := used() // what ended requests left is no part of it
+	if err != nil {
 		return 0, err
 	}
-	used := heap() - before
+	if err := Fill(ctx, s, live, mailboxes); err != nil {
+		return 0, err
+	}
+	after, err := used()
 	runtime.KeepAlive(s)
-	return used / float64(live), nil
+	return (after - before) / float64(live), err
 }
 
 func heap() float64 {
 	runtime.GC()
-	runtime.GC() // what the first one's finalisers let go
+	runtime.GC() // frees what finalisers of the first one let go
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return float64(m.HeapAlloc + m.StackInuse)
 }
 
-// Latencies are how long a waiting worker and a waiting front end took to notice.
+// Latencies are how long a waiting worker and a waiting requester took to notice.
 type Latencies struct{ PickupP50, PickupP99, AnswerP50, AnswerP99 time.Duration }
 
-// Pickup measures n requests one after the other in an idle system: from their creation to the claim by one who waits,
-// and from the report to the answer of one who waits. A poll could not help: its interval is an hour.
+// Pickup measures n requests one after the other in an idle system. A pick-up lasts from the
+// creation to the claim of a waiting worker. An answer lasts from the report until a waiting
+// requester has it. Polls cannot help: their interval is an hour.
 func Pickup(ctx context.Context, client redis.UniversalClient, n int) (l Latencies, err error) {
-	b, err := goredis.New(client, &goredis.Options{Prefix: "bench:", PollInterval: time.Hour})
+	b, err := goredis.New(client, &goredis.Options{PollInterval: time.Hour})
 	if err != nil {
 		return l, err
 	}
@@ -75,7 +77,8 @@ func Pickup(ctx context.Context, client redis.UniversalClient, n int) (l Latenci
 	}
 	pickups, answers := make([]time.Duration, n), make([]time.Duration, n)
 	for i := range n {
-		if pickups[i], answers[i], err = pickupOnce(ctx, store, fmt.Sprint("idle-", i%8)); err != nil {
+		pickups[i], answers[i], err = pickupOnce(ctx, store, fmt.Sprint("idle-", i%8))
+		if err != nil {
 			return l, err
 		}
 	}
@@ -84,7 +87,8 @@ func Pickup(ctx context.Context, client redis.UniversalClient, n int) (l Latenci
 	return Latencies{pickups[n/2], pickups[n*99/100], answers[n/2], answers[n*99/100]}, nil
 }
 
-func pickupOnce(ctx context.Context, store *pending.PendingStore[Job], mailbox string) (pickup, answered time.Duration, err error) {
+func pickupOnce(ctx context.Context, store *pending.PendingStore[Job], mailbox string) (
+	pickup, answered time.Duration, err error) {
 	type event struct {
 		r   *pending.Request[Job]
 		at  time.Time
@@ -123,7 +127,7 @@ func pickupOnce(ctx context.Context, store *pending.PendingStore[Job], mailbox s
 	return work.at.Sub(created), end.at.Sub(reported), end.err
 }
 
-// settle lets a waiter come to rest: what is measured is how long it takes to wake.
+// settle lets a waiter come to rest before it is woken.
 func settle(ctx context.Context) error {
 	select {
 	case <-time.After(5 * time.Millisecond):
@@ -133,9 +137,10 @@ func settle(ctx context.Context) error {
 	}
 }
 
-// ParkedMemory is how many bytes of memory one who waits costs, with so many of them, each on a mailbox of its own.
+// ParkedMemory returns how many bytes a waiter takes, with so many of them, each on a mailbox of
+// its own.
 func ParkedMemory(ctx context.Context, client redis.UniversalClient, waiters int) (float64, error) {
-	b, err := goredis.New(client, &goredis.Options{Prefix: "bench:", PollInterval: time.Hour})
+	b, err := goredis.New(client, &goredis.Options{PollInterval: time.Hour})
 	if err != nil {
 		return 0, err
 	}
@@ -149,10 +154,12 @@ func ParkedMemory(ctx context.Context, client redis.UniversalClient, waiters int
 	defer cancel()
 	var parked sync.WaitGroup
 	for i := range waiters {
-		parked.Go(func() { _, _ = store.AwaitPending(ctx, fmt.Sprint("parked-", i)) }) // ends with ctx
+		parked.Go(func() {
+			_, _ = store.AwaitPending(ctx, fmt.Sprint("parked-", i)) // ends with ctx
+		})
 	}
-	for { // until all are subscribed: the partitions of their mailboxes have channels
-		channels, err := client.PubSubChannels(ctx, "bench:*").Result()
+	for { // until all are subscribed
+		channels, err := client.PubSubChannels(ctx, "pendingq:*").Result()
 		if err != nil {
 			return 0, err
 		}

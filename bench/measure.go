@@ -14,23 +14,30 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Result is what one run of lifecycles measured.
+// Result is what a run of one operation measured.
 type Result struct {
-	Lifecycles int
-	Elapsed    time.Duration
-	P50, P99   time.Duration // of one lifecycle
-	ServerCPU  time.Duration // of one lifecycle; 0 where there is no server
+	N         int // how often it ran
+	Elapsed   time.Duration
+	P50, P99  time.Duration // of one operation
+	ServerCPU time.Duration // of one operation; 0 where there is no server
 }
 
-// PerSecond is how many lifecycles were done a second.
-func (r Result) PerSecond() float64 { return float64(r.Lifecycles) / r.Elapsed.Seconds() }
+// PerSecond returns how many operations were done a second.
+func (r Result) PerSecond() float64 { return float64(r.N) / r.Elapsed.Seconds() }
 
-// PerLifecycle is how long one took, all callers together.
-func (r Result) PerLifecycle() time.Duration { return r.Elapsed / time.Duration(max(r.Lifecycles, 1)) }
+// Figures of a Result.
+var (
+	PerSecond = Result.PerSecond
+	P50       = func(r Result) float64 { return micros(r.P50) }
+	P99       = func(r Result) float64 { return micros(r.P99) }
+	ServerCPU = func(r Result) float64 { return micros(r.ServerCPU) }
+)
 
-// Run does something n times, such as the lifecycles of a stack, with so many callers at a time, each in a mailbox of its
-// own. Server is asked for its CPU time; nil where there is none.
-func Run(ctx context.Context, do func(ctx context.Context, mailbox string) error, callers, n int, server redis.UniversalClient) (Result, error) {
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
+
+// Run does something n times, with so many callers at a time, each in a mailbox of its own. Server
+// is asked for its CPU time; nil where there is none.
+func Run(ctx context.Context, do Do, callers, n int, server redis.UniversalClient) (Result, error) {
 	before, err := cpu(ctx, server)
 	if err != nil {
 		return Result{}, err
@@ -60,11 +67,11 @@ func Run(ctx context.Context, do func(ctx context.Context, mailbox string) error
 		return Result{}, err
 	}
 	slices.Sort(latencies)
-	return Result{Lifecycles: n, Elapsed: elapsed, P50: latencies[n/2], P99: latencies[n*99/100],
+	return Result{N: n, Elapsed: elapsed, P50: latencies[n/2], P99: latencies[n*99/100],
 		ServerCPU: (after - before) / time.Duration(n)}, nil
 }
 
-// cpu is the CPU time that a server has used.
+// cpu returns the CPU time that a server has used.
 func cpu(ctx context.Context, server redis.UniversalClient) (time.Duration, error) {
 	if server == nil {
 		return 0, nil
@@ -77,7 +84,7 @@ func cpu(ctx context.Context, server redis.UniversalClient) (time.Duration, erro
 	return time.Duration(seconds * float64(time.Second)), nil
 }
 
-// field reads a number of an INFO text, 0 if it is not there.
+// field reads a number of an INFO text. It is 0 if the text lacks it.
 func field(info, name string) float64 {
 	for line := range strings.Lines(info) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
@@ -88,8 +95,16 @@ func field(info, name string) float64 {
 	return 0
 }
 
-// Memory is how many bytes a server uses for data.
+// Memory returns how many bytes a server uses for data.
 func Memory(ctx context.Context, server redis.UniversalClient) (float64, error) {
 	info, err := server.Info(ctx, "memory").Result()
 	return field(info, "used_memory"), err
+}
+
+// among makes each call for the next of so many mailboxes.
+func among(prefix string, mailboxes int, do Do) Do {
+	var next atomic.Int64
+	return func(ctx context.Context, _ string) error {
+		return do(ctx, fmt.Sprint(prefix, next.Add(1)%int64(mailboxes)))
+	}
 }

@@ -90,7 +90,8 @@ func payload[T any](name string, value T) Payload {
 func Payloads() []Payload {
 	return []Payload{
 		payload("ping", skills.Ping{Output: "up 12 days, load 0.42", DurationMS: 12}),
-		payload("update", skills.Update{TargetVersion: "1.42.0", Output: strings.Repeat("downloading... done\n", 20), InitiatorID: userID}),
+		payload("update", skills.Update{TargetVersion: "1.42.0",
+			Output: strings.Repeat("downloading... done\n", 20), InitiatorID: userID}),
 		payload("list-10", list(10)),
 		payload("list-100", list(100)),
 		payload("list-1000", list(1000)),
@@ -107,9 +108,16 @@ const userID = "5f0c7a86-4c1c-4f57-a1f5-0d5a9c3a5a11"
 func list(n int) skills.List {
 	l := skills.NewList()
 	for i := range n {
-		l.Skills = append(l.Skills, skills.LocalSkill{Key: fmt.Sprintf("team/skill-%d", i), Name: fmt.Sprintf("Skill number %d", i),
-			Description: "Does what its name says, and explains what it did in two sentences that a person can read.",
-			SourcePath:  fmt.Sprintf("~/.claude/skills/team/skill-%d", i), Provider: "claude", Root: "provider", FileCount: i % 20})
+		l.Skills = append(l.Skills, skills.LocalSkill{
+			Key:  fmt.Sprintf("team/skill-%d", i),
+			Name: fmt.Sprintf("Skill number %d", i),
+			Description: "Does what its name says, and explains what it did in two sentences " +
+				"that a person can read.",
+			SourcePath: fmt.Sprintf("~/.claude/skills/team/skill-%d", i),
+			Provider:   "claude",
+			Root:       "provider",
+			FileCount:  i % 20,
+		})
 	}
 	return l
 }
@@ -117,9 +125,14 @@ func list(n int) skills.List {
 func models(n int) skills.ModelList {
 	l := skills.NewModelList()
 	for i := range n {
-		l.Models = append(l.Models, skills.Model{ID: fmt.Sprintf("vendor/model-%d-large", i), Label: fmt.Sprintf("Model %d Large", i),
-			Provider: "vendor", Thinking: &skills.Thinking{DefaultLevel: "medium", SupportedLevels: []skills.ThinkingLevel{
-				{Value: "low", Label: "Low"}, {Value: "medium", Label: "Medium"}, {Value: "high", Label: "High", Description: "slow"}}}})
+		levels := []skills.ThinkingLevel{{Value: "low", Label: "Low"},
+			{Value: "medium", Label: "Medium"}, {Value: "high", Label: "High", Description: "slow"}}
+		l.Models = append(l.Models, skills.Model{
+			ID:       fmt.Sprintf("vendor/model-%d-large", i),
+			Label:    fmt.Sprintf("Model %d Large", i),
+			Provider: "vendor",
+			Thinking: &skills.Thinking{DefaultLevel: "medium", SupportedLevels: levels},
+		})
 	}
 	return l
 }
@@ -127,12 +140,15 @@ func models(n int) skills.ModelList {
 // imported is a bundle of about so many bytes, in files of 16 KiB of Markdown.
 func imported(size int) skills.Import {
 	const fileSize = 16 << 10
-	text := strings.Repeat("- Say \"what\" to do & why; see <docs/index.md> for more.\n", fileSize/56+1)[:fileSize]
+	const line = "- Say \"what\" to do & why; see <docs/index.md> for more.\n"
+	text := strings.Repeat(line, fileSize/len(line)+1)[:fileSize]
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	s := &skills.Skill{ID: userID, WorkspaceID: userID, Name: "Release notes", Description: "Turns commits into notes.",
-		Content: text[:fileSize/4], CreatedBy: userID, CreatedAt: now, UpdatedAt: now}
+	s := &skills.Skill{ID: userID, WorkspaceID: userID, Name: "Release notes",
+		Description: "Turns commits into notes.", Content: text[:fileSize/4],
+		CreatedBy: userID, CreatedAt: now, UpdatedAt: now}
 	for i := 0; (i+1)*fileSize <= size; i++ {
-		s.Files = append(s.Files, skills.SkillFile{ID: userID, Path: fmt.Sprintf("references/part-%d.md", i), Content: text})
+		path := fmt.Sprintf("references/part-%d.md", i)
+		s.Files = append(s.Files, skills.SkillFile{ID: userID, Path: path, Content: text})
 	}
 	return skills.Import{SkillKey: "team/release-notes", CreatorID: userID, Skill: s}
 }

@@ -12,55 +12,83 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// StartServer starts a redis-server of its own on a free loopback port, in a temporary folder and without persistence.
-// Stop ends it.
-func StartServer(ctx context.Context) (addr string, stop func(), err error) {
-	dir, err := os.MkdirTemp("", "pendingq-bench-")
-	if err != nil {
-		return "", nil, err
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, err
-	}
-	addr = l.Addr().String()
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
-	cmd := exec.Command("redis-server", "--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no")
-	if err := cmd.Start(); err != nil {
-		return "", nil, errors.Join(fmt.Errorf("start redis-server (is it installed?): %w", err), os.RemoveAll(dir))
-	}
-	stop = func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = os.RemoveAll(dir)
-	}
-	if err := awaitServer(ctx, addr); err != nil {
-		stop()
-		return "", nil, err
-	}
-	return addr, stop, nil
+// Server is a redis-server on a free loopback port, without persistence.
+type Server struct {
+	Addr string
+	Dir  string // a temporary folder, which it runs in
+	Pid  int
+
+	cmd  *exec.Cmd
+	kill context.CancelFunc
 }
 
+// StartServer starts a redis-server and waits until it answers. The server dies when ctx ends.
+// Under is a command that runs it, such as valgrind with its flags; usually there is none.
+func StartServer(ctx context.Context, under ...string) (*Server, error) {
+	dir, err := os.MkdirTemp("", "pendingq-bench-")
+	if err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	line := append(under, "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir,
+		"--save", "", "--appendonly", "no")
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", port), Dir: dir}
+	ctx, s.kill = context.WithCancel(ctx)
+	s.cmd = exec.CommandContext(ctx, line[0], line[1:]...)
+	s.cmd.Dir = dir
+	if err := s.cmd.Start(); err != nil {
+		s.kill()
+		err = fmt.Errorf("start %s (is it installed?): %w", line[0], err)
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	s.Pid = s.cmd.Process.Pid
+	if err := awaitServer(ctx, s.Addr); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Stop kills the server and removes its folder.
+func (s *Server) Stop() {
+	s.kill()
+	_ = s.cmd.Wait()
+	_ = os.RemoveAll(s.Dir)
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}
+
+// awaitServer waits until a server listens.
 func awaitServer(ctx context.Context, addr string) error {
-	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
-	defer client.Close()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	var dialer net.Dialer
 	for {
-		err := client.Ping(ctx).Err()
+		conn, err := dialer.DialContext(ctx, "tcp", addr)
 		if err == nil {
-			return nil
+			return conn.Close()
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("redis-server does not answer: %w", err)
+			return fmt.Errorf("redis-server does not listen: %w", err)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
 
-// NewClient is a client with a connection for each caller.
+// NewClient returns a client with a connection for each caller.
 func NewClient(addr string, callers int) *redis.Client {
-	return redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, PoolSize: max(16, callers)})
+	return redis.NewClient(&redis.Options{
+		Addr: addr, ContextTimeoutEnabled: true, PoolSize: max(16, callers)})
 }

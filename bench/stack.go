@@ -13,15 +13,15 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// Stack is a way to keep pending requests: this library's, or a baseline.
+// Stack is a way to keep pending requests: pendingq or a baseline.
 type Stack interface {
 	// Lifecycle creates a request, pops it, completes it and reads the answer.
 	Lifecycle(ctx context.Context, mailbox string) error
-	// Create makes a request that is left pending.
+	// Create creates a request that stays pending.
 	Create(ctx context.Context, mailbox string) error
 }
 
-// Job is the payload of lifecycles: a question and an answer of some hundred bytes together.
+// Job is the payload of lifecycles: a question and an answer, some hundred bytes together.
 type Job struct {
 	Command string `json:"command"`
 	Output  string `json:"output,omitempty"`
@@ -33,45 +33,48 @@ var (
 	answer   = strings.Repeat("indexed ok. ", 16)
 )
 
-// Policy is that of the store of lifecycles.
+// Policy returns the policy of the store of lifecycles.
 func Policy() pending.Policy {
-	return pending.Policy{Name: "job", PendingTimeout: 3 * time.Minute, RunningTimeout: time.Minute, Retention: 2 * time.Minute, MaxPending: 2_000_000}
+	return pending.Policy{Name: "job", PendingTimeout: 3 * time.Minute, RunningTimeout: time.Minute,
+		Retention: 2 * time.Minute, MaxPending: 2_000_000}
 }
 
-// library is pendingq itself.
+// library is pendingq.
 type library struct {
 	store  *pending.PendingStore[Job]
 	answer string
 }
 
-// NewLibrary is pendingq over a backend.
-func NewLibrary(b backends.Backend, codecName string) (Stack, error) {
-	store, err := pending.New(b, codecOf[Job](codecName), Policy())
+// NewLibrary returns pendingq over a backend.
+func NewLibrary(b backends.Backend) (Stack, error) {
+	store, err := pending.New(b, codecOf[Job]("msgpack"), Policy())
 	return library{store, answer}, err
 }
 
-// Answering is the same stack over Redis with answers of so many bytes.
+// NewMemory returns pendingq in memory.
+func NewMemory() (Stack, error) { return NewLibrary(memory.New()) }
+
+// NewRedis returns pendingq over Redis. Opts may be nil.
+func NewRedis(client redis.UniversalClient, opts *goredis.Options) (Stack, error) {
+	b, err := goredis.New(client, opts)
+	if err != nil {
+		return nil, err
+	}
+	return NewLibrary(b)
+}
+
+// Answering returns the same stack over Redis with answers of so many bytes.
 func Answering(s Stack, bytes int) Stack {
 	sized := strings.Repeat(answer, bytes/len(answer)+1)[:bytes]
 	switch s := s.(type) {
 	case library:
-		return library{s.store, sized}
+		s.answer = sized
+		return s
 	case original:
-		return original{s.client, sized}
+		s.answer = sized
+		return s
 	}
 	return s
-}
-
-// NewMemory is pendingq in memory.
-func NewMemory(codecName string) (Stack, error) { return NewLibrary(memory.New(), codecName) }
-
-// NewRedis is pendingq over Redis.
-func NewRedis(client redis.UniversalClient, codecName string, pipeline goredis.AutoPipeline) (Stack, error) {
-	b, err := goredis.New(client, &goredis.Options{AutoPipeline: pipeline, Prefix: "bench:"})
-	if err != nil {
-		return nil, err
-	}
-	return NewLibrary(b, codecName)
 }
 
 func (l library) Create(ctx context.Context, mailbox string) error {

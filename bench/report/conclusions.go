@@ -1,49 +1,40 @@
 package main
 
-// conclusions are what people made of the figures; read them with the machine above in mind.
+// conclusions are what people made of the figures. Read them with the machine above in mind.
 const conclusions = `## What follows
 
-**Which codec.** msgpack is the default of the five stores: it is a little smaller, decodes faster than JSON on every
-payload here, many times so on imports, and encodes faster but for long lists of small structs. JSON is there for whoever wants to read payloads with redis-cli; a
-store reads both, so the choice can be changed while requests are live.
+**Which codec.** msgpack is the default of the five stores. It is a little smaller than JSON,
+decodes faster on every payload here, and encodes faster except for long lists of small structs.
+JSON is for people who read payloads with redis-cli. A store reads both, so the choice can change
+while requests are live.
 
-**What compression and sealing cost.** Sealing takes some 8 to 10 µs an operation to derive the keys.
-On large payloads it then takes about as much time as msgpack. Zstd shrinks these payloads far more
-than real ones, because their texts repeat. It pays off where Redis or the network is the limit.
+**What compression and sealing cost.** Sealing takes some 8 to 10 µs an operation to derive the
+keys. On large payloads it then takes about as much time as msgpack. Zstd shrinks these payloads
+far more than real ones, because their texts repeat. It pays off where Redis or the network is the
+limit.
 
-**What it costs.** A lifecycle is four round trips instead of seven, and an idle heartbeat over five stores one instead of
-five, for two fifths of the server's time; heartbeats are most of the traffic. With commands gathered (AutoPipeline) and many
-callers, pendingq does more lifecycles a second than the same server does bare SETs and GETs one by one.
+**Round trips.** A lifecycle takes four round trips instead of seven. An idle heartbeat over five
+stores takes one instead of five. Over a network the round trips decide.
 
-**What limits it.** One by one, the server's time is what it cannot win: each operation pays for a script. How little that
-can be, *bare* tells, which was measured in the same rounds: four scripts of the fewest commands that make each operation
-one step by the server's clock. Even they need more of the server's time than 0.70 of the original's, so no design with
-a script for each operation gets there on this server. What *bare* reaches and pendingq does not is the price of its further
-promises. Counted with callgrind, in instructions that Redis 7.0.15 itself spends on a lifecycle, without the kernel's:
+**Gathering.** A script costs the server more than a plain command. A packet costs the server
+more than either: that is the kernel's work, which the instructions above leave out. With many
+callers gathered commands share packets. This is why pendingq needs less of the server than
+original, although its scripts do more. A single caller gains nothing, so its commands go by
+themselves. Gathering speeds up plain commands even more: compare *floor-gathered*.
 
-| | instructions |
-|---|---:|
-| original: nine commands, one of them a script | 101,000 |
-| bare: four scripts | 200,000 |
-| pendingq: four scripts | 311,000 |
-| of these: four scripts with a key and an argument that only return 1 | 52,000 |
-| 18 commands called from Lua: an EXISTS 3,200, TIME 6,500, a SET with a time to live 10,800 | 122,000 |
-| what is left: strings, each of whose bytes Lua hashes, further keys and arguments, digits, checks, garbage | 137,000 |
+**What the scripts pay for.** original keeps none of these promises:
 
-The 111,000 above *bare* pay for these promises: a repeat finds what it did (the claim's memo, 14,000); those who wait are told
-(9,000); what has lapsed or timed out is found without a search (EXISTS and its keys, 11,000); deadlines are exact, in absolute
-microseconds (16,000); each record is checked before it is believed (12,000 in a claim alone); and so on, for caps, attempts
-and limits that each call brings along. The original makes none of them. The three round trips that are saved win little of it back, since
-over loopback a packet is cheap, and AutoPipeline saves the packets anyway. Over a network with a round-trip time the seven to
-four decides.
+- Each operation is one atomic step by the server's clock.
+- Deadlines are exact, and nothing searches for what has timed out.
+- A repeat of an operation finds what the operation did.
+- Waiters are woken.
 
-A plain GET beside a TIME instead of Get's script would save 18,000 instructions (5 to 7 % of the server's time, nothing in
-throughput one by one). It was tried and dropped: the recorded histories found answers that no single moment explains.
+**Idle polls.** They are most of all traffic. In a mailbox without live requests one EXISTS over
+the keys of all stores answers them. A running request adds a few commands.
 
-**Large answers.** Lua hashes every byte of every string, so what passes through a script holds the server up ten times as
-long as what a plain command stores. From 4 KiB on an answer is therefore staged with a plain SET, right before the
-script that moves it into place, and from 16 KiB on read with a plain GET. Before that an answer of 8 MB took the server 100 ms,
-and nobody else was served meanwhile.
+**Large answers.** Lua hashes every byte of every string. A large payload therefore bypasses the
+scripts: it has a key of its own, and plain commands write and read it.
 
-**How it grows.** Nothing scans: a lifecycle costs much the same with a thousand and with a million live requests.
+**How it grows.** Nothing scans. The cost of a lifecycle hardly depends on how many requests are
+live.
 `

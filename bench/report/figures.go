@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -17,18 +18,19 @@ import (
 
 // figures are what a report is made of.
 type figures struct {
-	machine    string
-	ratios     []bench.Ratio
-	at64       bench.Runs
-	at512      bench.Runs
-	codecs     []codecFigure
-	beats      []bench.Point
-	growth     []bench.Point
-	answers    []bench.Point
-	heap       float64 // bytes a pending request in memory
-	perWaiter  float64 // bytes one who waits
-	waiters    int
-	redisBytes bench.Ratio
+	machine      string
+	ratios       []bench.Ratio
+	lifecycles   map[int]bench.Runs // by callers
+	network      map[int]bench.Runs // by callers
+	heartbeats   bench.Runs
+	crowd        bench.Runs
+	codecs       []codecFigure
+	growth       []bench.Point
+	answers      []bench.Point
+	heap         float64 // bytes of a pending request in memory
+	perWaiter    float64 // bytes of a waiter
+	waiters      int
+	instructions string // a table that another program wrote; empty without it
 }
 
 // codecFigure is one operation of one codec on one payload.
@@ -38,9 +40,12 @@ type codecFigure struct {
 	result             testing.BenchmarkResult
 }
 
-func collect(ctx context.Context, addr string, how size, progress func(string, ...any)) (*figures, error) {
-	s := &bench.Suite{Addr: addr, Rounds: how.rounds, Lifecycles: how.lifecycles, Swept: how.swept, Progress: progress}
-	f := &figures{waiters: min(10_000, how.live)}
+type progress = func(format string, args ...any)
+
+func collect(ctx context.Context, addr string, how size, tell progress) (*figures, error) {
+	s := &bench.Suite{
+		Addr: addr, Rounds: how.rounds, Each: how.each, Swept: how.swept, Progress: tell}
+	f := &figures{lifecycles: map[int]bench.Runs{}, network: map[int]bench.Runs{}}
 	var err error
 	if f.machine, err = machine(ctx, addr); err != nil {
 		return nil, err
@@ -48,37 +53,14 @@ func collect(ctx context.Context, addr string, how size, progress func(string, .
 	if f.ratios, err = s.Trips(ctx); err != nil {
 		return nil, err
 	}
-	if f.at64, err = s.Redis(ctx, 64); err != nil {
+	if err := f.compare(ctx, s); err != nil {
 		return nil, err
 	}
-	if f.at512, err = s.Redis(ctx, 512); err != nil {
+	f.ratios = append(f.ratios, bench.Targets(f.lifecycles, f.network, f.heartbeats, f.crowd)...)
+	if err := f.further(ctx, s, how); err != nil {
 		return nil, err
 	}
-	f.ratios = append(f.ratios, bench.RedisRatios(f.at64, f.at512)...)
-	for _, one := range []func() (bench.Ratio, error){
-		func() (r bench.Ratio, err error) {
-			f.redisBytes, err = s.Bytes(ctx, how.live)
-			return f.redisBytes, err
-		},
-		func() (bench.Ratio, error) { return s.MemoryGrowth(ctx, 1000, how.many) },
-		func() (bench.Ratio, error) { return s.MemoryAgainstOriginal(ctx, min(10_000, how.many)) },
-		func() (bench.Ratio, error) { return s.Allocations(ctx) },
-	} {
-		r, err := one()
-		if err != nil {
-			return nil, err
-		}
-		f.ratios = append(f.ratios, r)
-	}
-	latencies, err := s.PickupRatios(ctx, how.pickups)
-	if err != nil {
-		return nil, err
-	}
-	f.ratios = append(f.ratios, latencies...)
-	if err := f.sizes(ctx, addr, how, progress); err != nil {
-		return nil, err
-	}
-	if f.beats, err = s.Heartbeats(ctx, how.runtimes); err != nil {
+	if err := f.sizes(ctx, addr, how, tell); err != nil {
 		return nil, err
 	}
 	if f.growth, err = s.Growth(ctx, how.grown); err != nil {
@@ -87,32 +69,71 @@ func collect(ctx context.Context, addr string, how size, progress func(string, .
 	if f.answers, err = s.Answers(ctx, how.answers); err != nil {
 		return nil, err
 	}
-	return f, f.runCodecs(ctx, how, progress)
+	return f, f.runCodecs(ctx, how, tell)
 }
 
-// sizes measures what one pending request and one who waits take in memory.
-func (f *figures) sizes(ctx context.Context, addr string, how size, progress func(string, ...any)) error {
-	stack, err := bench.NewMemory("msgpack")
-	if err != nil {
+// compare runs the comparisons with rounds over Redis.
+func (f *figures) compare(ctx context.Context, s *bench.Suite) (err error) {
+	for _, callers := range bench.Callers {
+		if f.lifecycles[callers], err = s.Lifecycles(ctx, callers); err != nil {
+			return err
+		}
+	}
+	for _, callers := range bench.NetworkCallers {
+		if f.network[callers], err = s.Network(ctx, callers); err != nil {
+			return err
+		}
+	}
+	if f.heartbeats, err = s.Heartbeats(ctx); err != nil {
 		return err
 	}
-	if f.heap, err = bench.HeapPerPending(ctx, stack, how.live); err != nil {
-		return err
-	}
-	progress("memory backend: %.0f bytes a pending request", f.heap)
-	client := bench.NewClient(addr, 64)
-	defer client.Close()
-	f.perWaiter, err = bench.ParkedMemory(ctx, client, f.waiters)
-	progress("%d who wait: %.0f bytes each", f.waiters, f.perWaiter)
+	f.crowd, err = s.Crowd(ctx)
 	return err
 }
 
-func (f *figures) runCodecs(ctx context.Context, how size, progress func(string, ...any)) error {
+// further measures the targets that need no comparison over Redis.
+func (f *figures) further(ctx context.Context, s *bench.Suite, how size) error {
+	for _, measure := range []func() (bench.Ratio, error){
+		func() (bench.Ratio, error) { return s.Bytes(ctx, how.live) },
+		func() (bench.Ratio, error) { return s.MemoryGrowth(ctx, 1000, how.many) },
+		func() (bench.Ratio, error) { return s.MemoryAgainstOriginal(ctx, min(10_000, how.live)) },
+		func() (bench.Ratio, error) { return s.Allocations(ctx) },
+	} {
+		r, err := measure()
+		if err != nil {
+			return err
+		}
+		f.ratios = append(f.ratios, r)
+	}
+	latencies, err := s.PickupRatios(ctx, how.pickups)
+	f.ratios = append(f.ratios, latencies...)
+	return err
+}
+
+// sizes measures what a pending request and a waiter take in memory.
+func (f *figures) sizes(ctx context.Context, addr string, how size, tell progress) error {
+	stack, err := bench.NewMemory()
+	if err != nil {
+		return err
+	}
+	if f.heap, err = bench.FillMemory(ctx, stack, nil, how.live, how.live/10); err != nil {
+		return err
+	}
+	tell("memory backend: %.0f bytes a pending request", f.heap)
+	client := bench.NewClient(addr, 64)
+	defer client.Close()
+	f.waiters = min(10_000, how.live)
+	f.perWaiter, err = bench.ParkedMemory(ctx, client, f.waiters)
+	tell("%d waiters: %.0f bytes each", f.waiters, f.perWaiter)
+	return err
+}
+
+func (f *figures) runCodecs(ctx context.Context, how size, tell progress) error {
 	if err := flag.Set("test.benchtime", how.benchtime.String()); err != nil {
 		return err
 	}
 	for _, p := range bench.Payloads() {
-		progress("codecs on %s", p.Name)
+		tell("codecs on %s", p.Name)
 		for _, codec := range slices.Concat(bench.CodecNames, bench.WrappedNames) {
 			for _, op := range []string{"marshal", "unmarshal"} {
 				if err := ctx.Err(); err != nil {
@@ -126,7 +147,7 @@ func (f *figures) runCodecs(ctx context.Context, how size, progress func(string,
 	return nil
 }
 
-// machine says what everything ran on.
+// machine describes the machine and the server.
 func machine(ctx context.Context, addr string) (string, error) {
 	client := bench.NewClient(addr, 1)
 	defer client.Close()
@@ -140,8 +161,9 @@ func machine(ctx context.Context, addr string) (string, error) {
 			version = v
 		}
 	}
-	return fmt.Sprintf("%s, %d cores shared by client and server; %s %s/%s; Redis %s; %s", cpuModel(), runtime.NumCPU(),
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, version, time.Now().UTC().Format(time.DateOnly)), nil
+	return fmt.Sprintf("%s, %d cores shared by client and server; %s %s/%s; Redis %s; %s",
+		cpuModel(), runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, version,
+		time.Now().UTC().Format(time.DateOnly)), nil
 }
 
 func cpuModel() string {
@@ -151,33 +173,51 @@ func cpuModel() string {
 	}
 	defer file.Close()
 	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if name, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+		name, value, _ := strings.Cut(lines.Text(), ":")
+		if strings.TrimSpace(name) == "model name" {
 			return strings.TrimSpace(value)
 		}
 	}
 	return "an unnamed CPU"
 }
 
-// raw is the output as go test would have written it, for benchstat.
+// raw returns the figures in the format of go test, for benchstat.
 func (f *figures) raw() string {
 	var b strings.Builder
 	for _, c := range f.codecs {
-		fmt.Fprintf(&b, "BenchmarkCodec/payload=%s/codec=%s/op=%s %s\t%d encoded-bytes\t%s\n", c.payload, c.codec, c.op, c.result, c.bytes, c.result.MemString())
+		fmt.Fprintf(&b, "BenchmarkCodec/payload=%s/codec=%s/op=%s %s\t%d encoded-bytes\t%s\n",
+			c.payload, c.codec, c.op, c.result, c.bytes, c.result.MemString())
 	}
-	for name, points := range map[string][]bench.Point{"Heartbeat": f.beats, "Growth": f.growth, "Answer": f.answers} {
-		for _, p := range points {
-			fmt.Fprintf(&b, "Benchmark%s/side=%s/size=%d %d\t%d ns/op\t%d server-cpu-ns/op\n", name, strings.ReplaceAll(p.Side, " ", "_"),
-				p.Size, p.Result.Lifecycles, p.Result.PerLifecycle().Nanoseconds(), p.Result.ServerCPU.Nanoseconds())
-		}
+	for _, callers := range bench.Callers {
+		rawRuns(&b, fmt.Sprintf("Lifecycle/over=redis/callers=%d", callers), f.lifecycles[callers])
 	}
-	for callers, runs := range map[int]bench.Runs{64: f.at64, 512: f.at512} {
-		for side, results := range runs {
-			for _, r := range results {
-				fmt.Fprintf(&b, "BenchmarkLifecycle/side=%s/callers=%d %d\t%d ns/op\t%.1f lifecycles/s\t%d p50-ns\t%d p99-ns\t%d server-cpu-ns/op\n",
-					side, callers, r.Lifecycles, r.PerLifecycle().Nanoseconds(), r.PerSecond(), r.P50.Nanoseconds(), r.P99.Nanoseconds(),
-					r.ServerCPU.Nanoseconds())
-			}
-		}
+	for _, callers := range bench.NetworkCallers {
+		rawRuns(&b, fmt.Sprintf("Lifecycle/over=network/callers=%d", callers), f.network[callers])
+	}
+	rawRuns(&b, "Heartbeat", f.heartbeats)
+	rawRuns(&b, "Crowd", f.crowd)
+	for _, p := range f.growth {
+		rawResult(&b, fmt.Sprintf("Growth/live=%d", p.Size), p.Side, p.Result)
+	}
+	for _, p := range f.answers {
+		rawResult(&b, fmt.Sprintf("Answer/bytes=%d", p.Size), p.Side, p.Result)
 	}
 	return b.String()
+}
+
+func rawRuns(b *strings.Builder, name string, runs bench.Runs) {
+	for _, side := range slices.Sorted(maps.Keys(runs)) {
+		for _, r := range runs[side] {
+			rawResult(b, name, side, r)
+		}
+	}
+}
+
+var dashes = strings.NewReplacer(", ", "-", " ", "-")
+
+func rawResult(b *strings.Builder, name, side string, r bench.Result) {
+	fmt.Fprintf(b, "Benchmark%s/side=%s %d\t%d ns/op\t%.1f op/s\t"+
+		"%d p50-ns\t%d p99-ns\t%d server-cpu-ns/op\n",
+		name, dashes.Replace(side), r.N, r.Elapsed.Nanoseconds()/int64(r.N), r.PerSecond(),
+		r.P50.Nanoseconds(), r.P99.Nanoseconds(), r.ServerCPU.Nanoseconds())
 }

@@ -1,8 +1,10 @@
-// Report runs the comparisons of package bench and writes what they found as Markdown: a table of every ratio with its
-// target, tables and charts of the figures behind them, and the raw output for benchstat.
+// Report measures pendingq beside its baselines, and writes a Markdown report: a table of targets,
+// tables and charts of the figures. The raw figures are for benchstat.
 //
-//	go run ./report                    # from the folder bench; about six minutes
-//	go run ./report -set quick -out -  # a first look, on standard output
+// The full set takes ten minutes. In the folder bench:
+//
+//	go run ./report -raw RAW.txt -instructions INSTRUCTIONS.md
+//	go run ./report -set quick -out -   # a first look, on standard output
 package main
 
 import (
@@ -31,23 +33,23 @@ func main() {
 
 const usage = `Usage: report [flags]
 
-Measures pendingq beside its baselines, and writes a report with every ratio and its target. Starts a redis-server of its
-own unless -redis names one, which it then FLUSHES.
+Measures pendingq beside its baselines, and writes a report with every figure and every target.
+It starts a redis-server of its own. With -redis it uses yours and EMPTIES it.
 
 `
 
-// size is how much of each thing a set measures.
+// size is how much a set measures.
 type size struct {
-	rounds, lifecycles, swept, live, many, pickups int
-	benchtime                                      time.Duration
-	runtimes, grown, answers                       []int
+	rounds, each, swept, live, many, pickups int
+	benchtime                                time.Duration
+	grown, answers                           []int
 }
 
 var sets = map[string]size{
-	"quick": {rounds: 1, lifecycles: 2000, swept: 2000, live: 5000, many: 50_000, pickups: 50, benchtime: 20 * time.Millisecond,
-		runtimes: []int{1, 100}, grown: []int{1000, 10_000}, answers: []int{200, 256_000}},
-	"full": {rounds: 20, lifecycles: 5000, swept: 20_000, live: 50_000, many: 1_000_000, pickups: 1000, benchtime: 500 * time.Millisecond,
-		runtimes: []int{1, 100, 1000, 10_000}, grown: []int{1000, 10_000, 100_000, 1_000_000},
+	"quick": {rounds: 1, each: 400, swept: 300, live: 1000, many: 50_000, pickups: 50,
+		benchtime: time.Millisecond, grown: []int{1000, 10_000}, answers: []int{200, 256_000}},
+	"full": {rounds: 11, each: 5000, swept: 20_000, live: 50_000, many: 1_000_000, pickups: 1000,
+		benchtime: 300 * time.Millisecond, grown: []int{1000, 10_000, 100_000, 1_000_000},
 		answers: []int{200, 2500, 25_000, 100_000, 250_000, 1_000_000, 8_000_000}},
 }
 
@@ -58,10 +60,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
-	url := flags.String("redis", "", "URL of a Redis server of your own, which is FLUSHED; without it one is started")
+	url := flags.String("redis", "", "URL of a Redis server, which is EMPTIED; default: start one")
 	set := flags.String("set", "full", "how much to measure: quick or full")
 	out := flags.String("out", "REPORT.md", "file to write; - for standard output")
-	raw := flags.String("raw", "", "file for the raw output, as benchstat reads it; none without it")
+	raw := flags.String("raw", "", "file for the raw figures, as benchstat reads them")
+	counted := flags.String("instructions", "", "file with the output of go run ./instructions")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -74,49 +77,64 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	start := time.Now()
-	progress := func(format string, args ...any) {
-		fmt.Fprintf(stderr, "%6.1fs  %s\n", time.Since(start).Seconds(), fmt.Sprintf(format, args...))
+	tell := func(format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		fmt.Fprintf(stderr, "%6.1fs  %s\n", time.Since(start).Seconds(), text)
 	}
-	text, lines, err := measure(ctx, *url, how, progress)
+	instructions, err := read(*counted)
+	var f *figures
 	if err == nil {
-		err = write(*out, text, stdout)
+		f, err = measure(ctx, *url, how, tell)
 	}
-	if err == nil && *raw != "" {
-		err = os.WriteFile(*raw, []byte(lines), 0o644)
+	if err == nil {
+		f.instructions = instructions
+		err = errors.Join(write(*out, f.report(), stdout), write(*raw, f.raw(), stdout))
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "report:", err)
 		return 1
 	}
-	progress("done")
+	tell("done")
 	return 0
 }
 
+// read returns the text of a file, "" if there is no path.
+func read(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(path)
+	return string(text), err
+}
+
+// write writes a file: none if there is no path, standard output for "-".
 func write(path, text string, stdout io.Writer) error {
-	if path == "-" {
+	switch path {
+	case "":
+		return nil
+	case "-":
 		_, err := io.WriteString(stdout, text)
 		return err
 	}
 	return os.WriteFile(path, []byte(text), 0o644)
 }
 
-// measure measures everything and returns the report and the raw output.
-func measure(ctx context.Context, url string, how size, progress func(string, ...any)) (report, raw string, err error) {
+func measure(ctx context.Context, url string, how size, tell progress) (*figures, error) {
 	addr, stop, err := server(ctx, url)
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
 	defer stop()
-	f, err := collect(ctx, addr, how, progress)
-	if err != nil {
-		return "", "", err
-	}
-	return f.report(), f.raw(), nil
+	return collect(ctx, addr, how, tell)
 }
 
 func server(ctx context.Context, url string) (addr string, stop func(), err error) {
 	if url == "" {
-		return bench.StartServer(ctx)
+		s, err := bench.StartServer(ctx)
+		if err != nil {
+			return "", nil, err
+		}
+		return s.Addr, s.Stop, nil
 	}
 	opts, err := redisurl.Parse(url)
 	if err != nil {
@@ -125,7 +143,7 @@ func server(ctx context.Context, url string) (addr string, stop func(), err erro
 	return opts.Addr, func() {}, nil
 }
 
-// cell puts a number as a person reads it.
+// cell formats a number with three significant digits or all of its integer part.
 func cell(v float64) string {
 	switch {
 	case v >= 100:
@@ -153,12 +171,14 @@ func table(head []string, rows [][]string) string {
 	return b.String()
 }
 
-// chart draws bars as Mermaid, which GitHub shows as a picture.
+// chart draws bars as Mermaid.
 func chart(title, unit string, names []string, values []float64) string {
 	quoted, numbers := make([]string, len(names)), make([]string, len(values))
 	for i, name := range names {
 		quoted[i], numbers[i] = fmt.Sprintf("%q", name), fmt.Sprintf("%.1f", values[i])
 	}
-	return fmt.Sprintf("```mermaid\nxychart-beta\n  title %q\n  x-axis [%s]\n  y-axis %q\n  bar [%s]\n```\n", title,
-		strings.Join(quoted, ", "), unit, strings.Join(numbers, ", "))
+	const picture = "```mermaid\nxychart-beta\n  title %q\n" +
+		"  x-axis [%s]\n  y-axis %q\n  bar [%s]\n```\n"
+	return fmt.Sprintf(picture,
+		title, strings.Join(quoted, ", "), unit, strings.Join(numbers, ", "))
 }

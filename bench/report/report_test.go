@@ -13,21 +13,33 @@ import (
 func TestTheReportIsWhole(t *testing.T) {
 	redistest.Need(t)
 	out, raw := filepath.Join(t.TempDir(), "report.md"), filepath.Join(t.TempDir(), "raw.txt")
+	counted := filepath.Join(t.TempDir(), "instructions.md")
+	if err := os.WriteFile(counted, []byte("| claim | 139.3k |\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"-set", "quick", "-out", out, "-raw", raw}, &stdout, &stderr); code != 0 {
+	args := []string{"-set", "quick", "-out", out, "-raw", raw, "-instructions", counted}
+	if code := run(t.Context(), args, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit %d\n%s", code, stderr.String())
 	}
 	report, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"## Targets", "bare-full, 512 callers", "sealed.zstd.msgpack", "round trips of a lifecycle", "bytes in Redis", "allocations", "pick-up latency", "```mermaid", "## Large answers", "import-8MB", "## What follows"} {
+	for _, want := range []string{
+		"## Targets", "round trips of a lifecycle", "1 caller: p99", "512 callers: server CPU",
+		"1 ms of network", "idle heartbeat over five stores", "claim among 10,000 running",
+		"bytes in Redis", "allocations", "pick-up latency", "### 8 callers", "pendingq-gathered",
+		"floor-gathered", "```mermaid", "## Over a network", "pendingq, with a ping", "idle poll",
+		"| claim | 139.3k |", "## Large answers", "sealed.zstd.msgpack", "import-8MB",
+		"## What follows"} {
 		if !strings.Contains(string(report), want) {
 			t.Errorf("the report lacks %q", want)
 		}
 	}
 	lines, err := os.ReadFile(raw)
-	if err != nil || !strings.Contains(string(lines), "BenchmarkLifecycle/side=original/callers=64") {
+	line := "BenchmarkLifecycle/over=redis/callers=64/side=original "
+	if err != nil || !strings.Contains(string(lines), line) {
 		t.Errorf("the raw output: %v\n%s", err, lines)
 	}
 }
@@ -36,7 +48,14 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 	for _, tc := range []struct {
 		args []string
 		code int
-	}{{[]string{"--help"}, 0}, {[]string{"-nonsense"}, 2}, {[]string{"-set", "huge"}, 2}, {[]string{"extra"}, 2}, {[]string{"-redis", "nonsense://"}, 1}} {
+	}{
+		{[]string{"--help"}, 0},
+		{[]string{"-nonsense"}, 2},
+		{[]string{"-set", "huge"}, 2},
+		{[]string{"extra"}, 2},
+		{[]string{"-instructions", "missing.md"}, 1},
+		{[]string{"-redis", "nonsense://"}, 1},
+	} {
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), tc.args, &stdout, &stderr); code != tc.code {
 			t.Errorf("%v: exit %d, want %d\n%s", tc.args, code, tc.code, stderr.String())

@@ -7,18 +7,34 @@ import (
 	"github.com/pendingq/pendingq/bench"
 )
 
+const heading = "# What it costs\n\nMeasured on %s.\n" +
+	"Regenerate with `go run ./report` in the folder `bench`.\n\n"
+
+const introduction = `A lifecycle creates a request, claims it, completes it and reads the answer.
+
+- *pendingq* is the library with its default options. It gathers commands while many are in flight.
+  *pendingq-plain* gathers no commands, *pendingq-gathered* all of them.
+- *original* is the layout of hand-written stores: a JSON record and a sorted set. A lifecycle takes
+  seven round trips.
+- *floor* is four plain commands (SET GET SET GET) with values of the same sizes.
+  *floor-gathered* sends them through the full-duplex autopipeliner of go-redis.
+
+The sides of a table ran in turn, round after round. A figure is the median of the rounds. A ratio
+is the median of the rounds' ratios. It may differ from the ratio of two figures.
+
+`
+
 // report writes everything as Markdown.
 func (f *figures) report() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# What it costs\n\nMeasured on %s. Regenerate with `go run ./report` in the folder `bench`.\n\n", f.machine)
-	b.WriteString("Sides that are compared ran in turn, round after round. Of figures the median counts, of ratios that of the rounds'\n" +
-		"ratios, which may differ from the ratio of the medians on a machine that is not always as fast. *floor* is four plain\n" +
-		"commands (SET GET SET GET) with values of the same sizes; *original* is the layout of the hand-written stores: a JSON\n" +
-		"record and a sorted set, seven round trips a lifecycle (create, pop, complete, get); *bare* is four scripts of the fewest\n" +
-		"commands that make each operation one step, by the server's clock, and keep no other promise: how far one can go here.\n\n")
+	fmt.Fprintf(&b, heading, f.machine)
+	b.WriteString(introduction)
 	f.writeRatios(&b)
 	f.writeLifecycles(&b)
+	f.writeNetwork(&b)
 	f.writeHeartbeats(&b)
+	f.writeCrowd(&b)
+	f.writeInstructions(&b)
 	f.writeAnswers(&b)
 	f.writeGrowth(&b)
 	f.writeCodecs(&b)
@@ -38,80 +54,124 @@ func (f *figures) writeRatios(b *strings.Builder) {
 		if !r.Reached() {
 			verdict = "**not reached**"
 		}
-		bare := ""
-		if r.Bare != 0 {
-			bare = cell(r.Bare) + r.Unit
-		}
-		rows = append(rows, []string{r.Name, cell(r.Got) + r.Unit, bound + cell(r.Target) + r.Unit, verdict, bare})
+		got, target := cell(r.Got)+r.Unit, bound+cell(r.Target)+r.Unit
+		rows = append(rows, []string{r.Name, got, target, verdict})
 	}
-	b.WriteString(table([]string{"what", "measured", "target", "", "bare"}, rows) + "\n")
+	b.WriteString(table([]string{"what", "measured", "target", ""}, rows) + "\n")
+}
+
+// runsTable is a table with a row for each side.
+func runsTable(what string, sides []string, runs bench.Runs) string {
+	var rows [][]string
+	for _, side := range sides {
+		rows = append(rows, []string{side, cell(runs.Median(side, bench.PerSecond)),
+			cell(runs.Median(side, bench.P50) / 1000), cell(runs.Median(side, bench.P99) / 1000),
+			cell(runs.Median(side, bench.ServerCPU))})
+	}
+	return table([]string{"side", what + "/s", "p50 ms", "p99 ms", "server CPU µs"}, rows) + "\n"
 }
 
 func (f *figures) writeLifecycles(b *strings.Builder) {
 	b.WriteString("## Lifecycles over Redis\n\n")
-	sides := bench.RedisSides()
-	var rows [][]string
-	for _, at := range []struct {
-		callers int
-		runs    bench.Runs
-	}{{64, f.at64}, {512, f.at512}} {
-		var drawn []string
-		var perSecond []float64
-		for _, side := range sides {
-			second := at.runs.Median(side, bench.Result.PerSecond)
-			if !strings.HasPrefix(side, "bare-") { // a person can read five bars at a glance
-				drawn, perSecond = append(drawn, side), append(perSecond, second)
-			}
-			rows = append(rows, []string{fmt.Sprintf("%s, %d callers", side, at.callers), cell(second),
-				cell(at.runs.Median(side, func(r bench.Result) float64 { return float64(r.P50.Microseconds()) / 1000 })),
-				cell(at.runs.Median(side, func(r bench.Result) float64 { return float64(r.P99.Microseconds()) / 1000 })),
-				cell(at.runs.Median(side, func(r bench.Result) float64 { return float64(r.ServerCPU.Nanoseconds()) / 1000 }))})
+	for _, callers := range bench.Callers {
+		runs := f.lifecycles[callers]
+		title := "1 caller"
+		if callers > 1 {
+			title = fmt.Sprint(callers, " callers")
 		}
-		b.WriteString(chart(fmt.Sprintf("Lifecycles a second, %d callers", at.callers), "lifecycles/s", drawn, perSecond) + "\n")
+		fmt.Fprintf(b, "### %s\n\n%s", title, runsTable("lifecycles", bench.LifecycleSides, runs))
+		var perSecond []float64
+		for _, side := range bench.LifecycleSides {
+			perSecond = append(perSecond, runs.Median(side, bench.PerSecond))
+		}
+		title = "Lifecycles a second, " + title
+		b.WriteString(chart(title, "lifecycles/s", bench.LifecycleSides, perSecond) + "\n")
 	}
-	b.WriteString(table([]string{"side", "lifecycles/s", "p50 ms", "p99 ms", "server CPU µs"}, rows) + "\n")
-	b.WriteString("The suffix is go-redis's autopipeliner: off, half-duplex or full-duplex.\n\n")
+}
+
+func (f *figures) writeNetwork(b *strings.Builder) {
+	b.WriteString("## Over a network\n\n" +
+		"The client reaches the server through a proxy on loopback.\n" +
+		"A round trip takes 1 ms, plus the time that the proxy's timers are late.\n\n")
+	for _, callers := range bench.NetworkCallers {
+		runs := f.network[callers]
+		fmt.Fprintf(b, "Callers: %d. The p50 of pendingq is %s× that of original.\n\n%s", callers,
+			cell(runs.Ratio("pendingq", "original", bench.P50)),
+			runsTable("lifecycles", bench.NetworkSides, runs))
+	}
 }
 
 func (f *figures) writeHeartbeats(b *strings.Builder) {
-	b.WriteString("## Heartbeats\n\nOver five stores, with 16 callers, for so many runtimes in turn. *With a ping* includes asking for it.\n\n")
-	b.WriteString(sweep("runtimes", bench.HeartbeatSides, f.beats, func(p bench.Point) string {
-		return cell(p.Result.PerSecond()) + "/s" + serverTime(p)
-	}) + "\n")
+	b.WriteString("## Heartbeats over five stores\n\n" +
+		"With 16 callers, for 10,000 runtimes in turn.\n" +
+		"*With a ping* creates a ping, which the heartbeat brings.\n\n")
+	b.WriteString(runsTable("heartbeats", bench.HeartbeatSides, f.heartbeats))
+}
+
+func (f *figures) writeCrowd(b *strings.Builder) {
+	fmt.Fprintf(b, "## A mailbox with %d running requests\n\n", bench.Crowded)
+	b.WriteString("One caller, in the crowded mailbox and in empty ones.\n\n")
+	var rows [][]string
+	for _, step := range bench.CrowdSteps {
+		empty, crowded := step+", empty", step+", crowded"
+		row := []string{step}
+		for _, figure := range []func(bench.Result) float64{bench.P50, bench.ServerCPU} {
+			row = append(row, cell(f.crowd.Median(empty, figure)),
+				cell(f.crowd.Median(crowded, figure)),
+				cell(f.crowd.Ratio(crowded, empty, figure))+"×")
+		}
+		rows = append(rows, row)
+	}
+	b.WriteString(table([]string{"operation", "p50 µs, empty", "crowded", "ratio",
+		"server CPU µs, empty", "crowded", "ratio"}, rows) + "\n")
+}
+
+func (f *figures) writeInstructions(b *strings.Builder) {
+	if f.instructions != "" {
+		b.WriteString("## Instructions of the server\n\n" +
+			"Counted by callgrind, without the kernel's, for one client that gathers\n" +
+			"no commands (`go run ./instructions`).\n\n" + f.instructions + "\n")
+	}
 }
 
 func (f *figures) writeAnswers(b *strings.Builder) {
-	b.WriteString("## Large answers\n\nLifecycles with 16 callers and answers of so many bytes: a list of 1000 skills has 250000, an import up to 8 million.\n\n")
+	b.WriteString("## Large answers\n\nLifecycles with 16 callers and answers of so many bytes. " +
+		"A list of 1000 skills has\n250000, an import up to 8 million.\n\n")
 	b.WriteString(sweep("bytes", bench.AnswerSides, f.answers, func(p bench.Point) string {
 		return cell(p.Result.PerSecond()) + "/s" + serverTime(p)
 	}) + "\n")
 }
 
 func (f *figures) writeGrowth(b *strings.Builder) {
-	b.WriteString("## Growth\n\nLifecycles with 16 callers among so many live requests, in the mailboxes that have them: one, or one for ten requests.\n\n")
+	b.WriteString("## Growth\n\nLifecycles with 16 callers among so many live requests, " +
+		"in the mailboxes that hold them:\none mailbox, or a mailbox for ten requests.\n\n")
 	b.WriteString(sweep("live requests", bench.GrowthSides, f.growth, func(p bench.Point) string {
-		return cell(p.Result.PerSecond()) + "/s" + serverTime(p) + ", " + cell(p.Bytes) + " B a request"
+		return fmt.Sprintf("%s/s%s, %s B a request",
+			cell(p.Result.PerSecond()), serverTime(p), cell(p.Bytes))
 	}) + "\n")
 	var sizes []string
 	var perSecond []float64
 	for _, p := range f.growth {
 		if p.Side == "redis, many" {
-			sizes, perSecond = append(sizes, fmt.Sprint(p.Size)), append(perSecond, p.Result.PerSecond())
+			sizes = append(sizes, fmt.Sprint(p.Size))
+			perSecond = append(perSecond, p.Result.PerSecond())
 		}
 	}
-	b.WriteString(chart("Lifecycles a second over Redis, by live requests in many mailboxes", "lifecycles/s", sizes, perSecond) + "\n")
+	title := "Lifecycles a second over Redis, by live requests in many mailboxes"
+	b.WriteString(chart(title, "lifecycles/s", sizes, perSecond) + "\n")
 }
 
-// serverTime tells the CPU time of the server, if a point has one.
+// serverTime returns the CPU time of the server, if a point has one.
 func serverTime(p bench.Point) string {
 	if strings.HasPrefix(p.Side, "memory") {
 		return ""
 	}
-	return ", " + cell(float64(p.Result.ServerCPU.Nanoseconds())/1000) + " µs of the server"
+	return ", " + cell(bench.ServerCPU(p.Result)) + " µs of the server"
 }
 
 // sweep is a table with a row for each side and a column for each size.
-func sweep(what string, sides []string, points []bench.Point, show func(bench.Point) string) string {
+func sweep(
+	what string, sides []string, points []bench.Point, show func(bench.Point) string) string {
 	head, rows := []string{what}, make([][]string, len(sides))
 	for i, side := range sides {
 		rows[i] = []string{side}
@@ -159,6 +219,7 @@ func (f *figures) writeSizes(b *strings.Builder) {
 	b.WriteString("## Sizes\n\n")
 	b.WriteString(table([]string{"what", "bytes"}, [][]string{
 		{"a pending request in memory", cell(f.heap)},
-		{fmt.Sprintf("one of %d who wait over Redis, goroutine included", f.waiters), cell(f.perWaiter)},
+		{fmt.Sprintf("each of %d waiters over Redis, with its goroutine", f.waiters),
+			cell(f.perWaiter)},
 	}) + "\n")
 }
