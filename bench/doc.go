@@ -1,7 +1,15 @@
-// Package bench answers three questions about pendingq: which codec, what does it cost me, and how does it grow. Its
-// benchmarks run with go test, and beside them stand baselines in the same run: what four plain commands cost, which
-// no design can beat without batching, the layout that the hand-written stores used, and the least that scripts cost.
+// Package bench measures what pendingq costs, beside baselines in the same run.
 //
-//	go test -bench . -benchtime 1x ./...   # each once
-//	go run ./report                        # the report, REPORT.md, with every ratio and its target
+// # Sides
+//
+//   - pendingq is the library with its default options. Each command of pendingq-plain goes by
+//     itself. Each command of pendingq-gathered goes through the autopipeliner of go-redis.
+//   - original is the layout of hand-written stores. A lifecycle takes seven round trips.
+//   - floor is four plain commands. floor-gathered sends them through the autopipeliner.
+//
+// # Running
+//
+//	go test -bench . -benchtime 1x ./...   # each benchmark once
+//	go run ./report                        # REPORT.md: every figure, every target
+//	go run ./instructions                  # the server's instructions, counted by callgrind
 package bench
