@@ -22,6 +22,7 @@ type step struct {
 	end     backends.End    // end: its words
 	rec     backends.Record // create, read and claim: what was answered, if it was
 	at      int64           // when the server did it, 0 where nobody can know; extend: it was by then; fail-over: all until then is safe
+	again   bool            // extend: it may have been repeated, and each time may have taken effect
 }
 
 type kind int
@@ -172,6 +173,9 @@ func (s state) extend(op step) (bool, state) {
 	latest := min(s.deadline+s.slack, op.at)
 	if s.status != backends.StatusRunning || s.attempt != op.attempt || s.now > latest {
 		return false, s
+	}
+	if op.again { // each repetition may come as late as the one before it allows
+		latest = min(s.deadline+s.slack+maxTries*op.terms.RunningTimeout.Microseconds(), op.at)
 	}
 	s.run(op.terms, s.now)
 	s.slack = latest - s.now

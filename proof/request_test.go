@@ -203,7 +203,7 @@ func (h *history) extend(c *call, op backends.Extend) {
 	decided := true
 	switch {
 	case c.err == nil:
-		r.add(c, step{kind: extended, attempt: op.Attempt, at: c.was})
+		r.add(c, step{kind: extended, attempt: op.Attempt, at: c.was, again: c.lossy})
 		r.extends[op.Attempt] = true
 	case errors.Is(c.err, backends.ErrStaleClaim):
 		r.add(c, step{kind: notExtend, attempt: op.Attempt})
@@ -211,7 +211,7 @@ func (h *history) extend(c *call, op backends.Extend) {
 		decided = h.read(r, c, backends.Record{}, c.err)
 	}
 	if c.lossy || !decided {
-		r.addBetween(c.began, never, step{kind: mayExtend, attempt: op.Attempt, at: c.latest()})
+		r.addBetween(c.began, never, step{kind: mayExtend, attempt: op.Attempt, at: c.latest(), again: true})
 		r.extends[op.Attempt] = true
 	}
 }
