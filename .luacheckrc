@@ -1,6 +1,6 @@
 -- Scripts run inside Redis. They use the functions of shared, which script.go joins to them.
 std = "lua51"
-max_line_length = 110
+max_line_length = 100
 read_globals = { "redis", "KEYS", "ARGV" }
 files["backends/goredis/scripts/*.lua"] = {
   read_globals = { "discard", "find_expired", "keep", "payload_key", "settle", "state_of", "wake" },

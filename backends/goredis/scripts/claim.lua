@@ -3,14 +3,14 @@
 -- KEYS[1]  the memo of this claim: see keys.go
 -- KEYS[2]  the queue of the first store; KEYS[3] that of the second, and so on
 -- ARGV[1]  the terms of each store, each followed by ';'. Terms are numbers, separated by spaces:
---          the length of the queue's key before 'q/'; the most requests to claim; the running timeout
---          in microseconds; the time to live of the memo in milliseconds; the time from a first claim
---          to its last deadline in microseconds, as 16 digits; the time to live of a record on its last
---          attempt in milliseconds; and, for more than one attempt: how many, and the time to live of a
---          record with attempts left in milliseconds
--- Returns  nil if there is nothing to claim; else a list: the time, and for each request the key of its
---          record, and the record as it was before this claim. For what was passed over: '-' and the key
---          of the record or of the whole queue, and the problem.
+--          the length of the queue's key before 'q/'; the most requests to claim; the running
+--          timeout in microseconds; the time to live of the memo in milliseconds; the time from a
+--          first claim to its last deadline in microseconds, as 16 digits; the time to live of a
+--          record on its last attempt in milliseconds; and, for more than one attempt: how many,
+--          and the time to live of a record with attempts left in milliseconds
+-- Returns  nil if there is nothing to claim; else a list: the time, and for each request the key of
+--          its record, and the record as it was before this claim. For what was passed over: '-'
+--          and the key of the record or of the whole queue, and the problem.
 local present, stores, sub = redis.call('EXISTS', unpack(KEYS)), #KEYS - 1, string.sub
 if present == 0 then return nil end
 
@@ -20,7 +20,8 @@ if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake
 local memo = present > 1 and redis.call('GET', KEYS[1]) -- a memo alone is of no use
 if memo then
   -- join state_of
-  -- This claim was made before. Answer with the requests that still run at the attempt it gave them.
+  -- This claim was made before. Answer with the requests that still run at the attempt it gave
+  -- them.
   local reply = { now }
   for claim, record_key in string.gmatch(memo, '(%d+) ([^\n]+)\n') do
     local record = redis.pcall('GET', record_key)
@@ -35,7 +36,8 @@ end
 local not_running, unseen, reply, taken, latest, memo_ttl = '(-' .. now, present, nil, '', '', nil
 for number = 1, stores do
   local queue = KEYS[1 + number]
-  -- If only some of the queues exist, find out which, and whether they hold more than running requests.
+  -- If only some of the queues exist, find out which, and whether they hold more than running
+  -- requests.
   local found = stores == 1 or unseen > stores - number or redis.call('EXISTS', queue) == 1
   if found then
     unseen = unseen - 1
@@ -47,7 +49,8 @@ for number = 1, stores do
     for _ = 2, number do terms_at = string.find(ARGV[1], ';', terms_at, true) + 1 end
     local store_end, limit, running, hold, span, record_ttl, more =
       string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)([^;]*)', terms_at)
-    local records, deadline = sub(queue, 1, store_end + 0) .. 'r/', string.format('%016d', us + running)
+    local records = sub(queue, 1, store_end + 0) .. 'r/'
+    local deadline = string.format('%016d', us + running)
     local from, wanted, skipped, examined, ids, problems = not_running, limit, '0', 0
     repeat
       ids = redis.pcall('ZRANGEBYSCORE', queue, from, '+inf', 'LIMIT', skipped, wanted)
@@ -58,7 +61,9 @@ for number = 1, stores do
         local state, problem, _, place = state_of(record, now)
         if state == 'waiting' or state == 'expired' and from == now then
           local attempt, last, ttl = '0001', deadline, record_ttl
-          if state == 'expired' then attempt = string.format('%04d', tonumber(sub(record, 87, 90), 10) + 1) end
+          if state == 'expired' then
+            attempt = string.format('%04d', tonumber(sub(record, 87, 90), 10) + 1)
+          end
           if more ~= '' then
             local attempts, longer_ttl = string.match(more, '(%d+) (%d+)')
             if tonumber(attempt, 10) < tonumber(attempts) then
@@ -66,15 +71,16 @@ for number = 1, stores do
             end
           end
           if redis.pcall('ZADD', queue, '-' .. deadline, id) ~= 0 then
-            redis.call('ZREM', queue, '') -- a server without memory allows this, and then what follows
+            redis.call('ZREM', queue, '') -- allowed without memory, and then so is what follows
             redis.call('ZADD', queue, '-' .. deadline, id)
           end
-          if state == 'expired' or span > sub(record, 39, 54) then -- else the queue lives long enough
+          if state == 'expired' or span > sub(record, 39, 54) then -- else it lives long enough
             -- join keep
             keep(queue, tonumber(span, 10))
           end
           local claim = now .. attempt
-          redis.call('SETRANGE', record_key, '1', 'r' .. deadline .. sub(record, 19, 38) .. last .. now .. claim)
+          local head = 'r' .. deadline .. sub(record, 19, 38) .. last .. now .. claim
+          redis.call('SETRANGE', record_key, '1', head)
           redis.call('PEXPIRE', record_key, ttl)
           if place == '1' then
             -- join payload_key
@@ -84,7 +90,7 @@ for number = 1, stores do
           taken = taken .. claim .. ' ' .. record_key .. '\n'
           reply = reply or { now }
           reply[#reply + 1] = record_key
-      reply[#reply + 1] = record
+          reply[#reply + 1] = record
           wanted = wanted - 1
         elseif from ~= now then
           -- The queue has requests whose deadline has passed. They come first.

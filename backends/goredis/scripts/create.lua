@@ -3,11 +3,11 @@
 -- KEYS[1]  the record
 -- KEYS[2]  the queue
 -- KEYS[3]  the payload, if it has a key of its own
--- ARGV[1]  numbers, separated by spaces: the pending timeout in microseconds; the times to live of the
---          record and of the queue in milliseconds; MaxPending; 1 for Exclusive, else 0
+-- ARGV[1]  numbers, separated by spaces: the pending timeout in microseconds; the times to live of
+--          the record and of the queue in milliseconds; MaxPending; 1 for Exclusive, else 0
 -- ARGV[2]  the record from the length of its mailbox on
--- Returns  the time; or {time, 'exists', record}, {time, 'busy', id}, {time, 'full'} or
---          {time, 'unstaged'} if the payload has not arrived
+-- Returns  the time; or {time, 'exists', record}, {time, 'busy', id}, {time, 'full'} or {time,
+--          'unstaged'} if the payload has not arrived
 local record_key, queue, staged = KEYS[1], KEYS[2], KEYS[3]
 local timeout, record_ttl, queue_ttl, most, exclusive =
   string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) (%d)')
@@ -26,13 +26,16 @@ if queue_left ~= -2 then
     return redis.call('ZRANGEBYSCORE', queue, from, to, 'LIMIT', '0', '1')[1]
   end
   if exclusive == '1' then
-    detail = first('-inf', '-' .. now) or first(now, '+inf') or find_expired(queue, records, now, 1)[1]
+    detail = first('-inf', '-' .. now) or first(now, '+inf')
+      or find_expired(queue, records, now, 1)[1]
     if detail then refusal = 'busy' end
   end
   most = tonumber(most)
   if most > 0 and redis.call('ZCOUNT', queue, '(-' .. now, '+inf') >= most then
     local claimable = redis.call('ZCOUNT', queue, now, '+inf')
-    if claimable < most then claimable = claimable + #find_expired(queue, records, now, most - claimable) end
+    if claimable < most then
+      claimable = claimable + #find_expired(queue, records, now, most - claimable)
+    end
     if claimable >= most then refusal = refusal or 'full' end
   end
   -- A create removes up to ten requests that timed out, which is more than it adds.
@@ -55,7 +58,9 @@ end
 if staged then redis.call('PEXPIRE', staged, record_ttl) end
 if stale and #stale > 0 then redis.call('ZREM', queue, unpack(stale)) end
 redis.call('ZADD', queue, deadline, id)
-if queue_left < 0 or queue_left < tonumber(queue_ttl) then redis.call('PEXPIRE', queue, queue_ttl) end
+if queue_left < 0 or queue_left < tonumber(queue_ttl) then
+  redis.call('PEXPIRE', queue, queue_ttl)
+end
 -- join wake
 wake(queue)
 return now

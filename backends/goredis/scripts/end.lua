@@ -1,14 +1,15 @@
 --!df flags=allow-undeclared-keys
 -- Ends a live request.
 -- KEYS[1]  the record
--- KEYS[2]  the queue, on a Cluster or with a payload. The script finds it by itself; but a Cluster that moves
---          the keys refuses the call (TRYAGAIN) while only some have arrived.
+-- KEYS[2]  the queue, on a Cluster or with a payload. The script finds it by itself; but a Cluster
+--          that moves the keys refuses the call (TRYAGAIN) while only some have arrived.
 -- KEYS[3]  the payload, if it has a key of its own
--- ARGV[1]  the attempt in 4 digits, or '' to end the request whatever its attempt and keep its payload
+-- ARGV[1]  the attempt in 4 digits, or '' to end the request whatever its attempt and keep its
+--          payload
 -- ARGV[2]  the time to live of the record, in milliseconds
 -- ARGV[3]  the record from behind the mailbox on; without a body if the record keeps its own
--- Returns  the time; or {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'},
---          {time, 'corrupt', problem} or {time, 'unstaged'} if the payload has not arrived
+-- Returns  the time; or {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'}, {time,
+--          'corrupt', problem} or {time, 'unstaged'} if the payload has not arrived
 local sub, record_key, staged, attempt, ttl = string.sub, KEYS[1], KEYS[3], ARGV[1], ARGV[2]
 
 -- join state_of
@@ -38,7 +39,8 @@ end
 -- join wake
 local body = ARGV[3]
 -- The first write is one that a server without memory allows. Then it allows those that follow.
-redis.call('ZREM', sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end), sub(record_key, -30))
+local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
+redis.call('ZREM', queue, sub(record_key, -30))
 if staged then redis.call('PEXPIRE', staged, ttl) end
 if place == '1' then
   -- join payload_key

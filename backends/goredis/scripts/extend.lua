@@ -2,10 +2,10 @@
 -- Gives a running request a new deadline.
 -- KEYS[1]  the record
 -- KEYS[2]  the queue, on a Cluster: see end.lua
--- ARGV[1]  numbers, separated by spaces: the attempt in 4 digits; the running timeout and the time until
---          the last deadline in microseconds; the time to live of the record in milliseconds
--- Returns  the time; or {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'} or
---          {time, 'corrupt', problem}
+-- ARGV[1]  numbers, separated by spaces: the attempt in 4 digits; the running timeout and the time
+--          until the last deadline in microseconds; the time to live of the record in milliseconds
+-- Returns  the time; or {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'} or {time,
+--          'corrupt', problem}
 local sub, record_key = string.sub, KEYS[1]
 local attempt, running, until_last, record_ttl = string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+)')
 

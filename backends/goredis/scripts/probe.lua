@@ -1,4 +1,5 @@
--- Tries every command that the other scripts use, on two keys of its own that are gone a second later.
+-- Tries every command that the other scripts use, on two keys of its own that are gone a second
+-- later.
 -- KEYS[1]  a string
 -- KEYS[2]  a sorted set
 -- Returns  for each command that failed its name and its error
@@ -14,7 +15,9 @@ local function try(...) return note(select(1, ...), redis.pcall(...)) end
 try('EXISTS', key)
 try('TIME')
 if try('SET', key, 'probe', 'PX', '1000') then try('SETRANGE', key, '0', 'probe') end
-if try('PEXPIRE', key, '1000') and try('ZADD', set, '1', 'probe') then redis.call('PEXPIRE', set, '1000') end
+if try('PEXPIRE', key, '1000') and try('ZADD', set, '1', 'probe') then
+  redis.call('PEXPIRE', set, '1000')
+end
 try('GET', key)
 try('PTTL', key)
 try('ZCOUNT', set, '-inf', '+inf')

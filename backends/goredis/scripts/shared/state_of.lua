@@ -1,8 +1,8 @@
--- Returns the state of a record at a time: 'waiting' for its first claim, 'running', 'expired' if its
--- lease is over and it may be claimed again, or 'ended'. A missing record has ended. For the error
--- of a GET, or a string that is no record, it returns nil and the problem. For a live record, the
--- third result is where its mailbox ends, and the fourth is '1' if its payload has a key of its own. See
--- record.go for the bytes of a record.
+-- Returns the state of a record at a time: 'waiting' for its first claim, 'running', 'expired' if
+-- its lease is over and it may be claimed again, or 'ended'. A missing record has ended. For the
+-- error of a GET, or a string that is no record, it returns nil and the problem. For a live record,
+-- the third result is where its mailbox ends, and the fourth is '1' if its payload has a key of its
+-- own. See record.go for the bytes of a record.
 local function state_of(record, now)
   if not record then return 'ended' end
   if record.err then return nil, 'GET: ' .. record.err end
@@ -11,9 +11,12 @@ local function state_of(record, now)
   if state == 'e' then return 'ended' end
   local mailbox_end = state and 90 + tonumber(length, 10)
   if not state or #record < mailbox_end + 2 then return nil, 'not a record of version 1' end
-  if now <= deadline then return state == 'p' and 'waiting' or 'running', nil, mailbox_end, place end
-  if state == 'r' and now <= string.sub(record, 39, 54) and tonumber(string.sub(record, 87, 90), 10) then
-    return 'expired', nil, mailbox_end, place
+  if now <= deadline then
+    state = state == 'p' and 'waiting' or 'running'
+  elseif state == 'r' and now <= string.sub(record, 39, 54) then
+    state = 'expired'
+  else
+    return 'ended'
   end
-  return 'ended'
+  return state, nil, mailbox_end, place
 end
