@@ -71,7 +71,7 @@ type Options struct {
 type AutoPipeline int
 
 const (
-	// AutoPipelineByLoad gathers a command while more than four others of this Backend are in flight.
+	// AutoPipelineByLoad gathers a command while four or more others of this Backend are in flight.
 	// Otherwise the command goes by itself, over a connection of the pool. On a Cluster no command is
 	// gathered: go-redis 9.23 may have two goroutines write one command when a pipeline is redirected.
 	AutoPipelineByLoad AutoPipeline = iota

@@ -166,6 +166,9 @@ func (b *Backend) fetchClaimed(ctx context.Context, store string, c *claimed) er
 	missing, err := b.fetch(ctx, store, records...)
 	for _, s := range missing {
 		now, err := b.read(ctx, store, s.ID)
+		if err != nil && !errors.Is(err, backends.ErrNotFound) {
+			return err
+		}
 		if err == nil && now.Status == backends.StatusRunning && now.Attempt == s.Attempt {
 			c.errs = append(c.errs, &backends.CorruptError{ID: s.ID, Err: errors.New("its payload is missing")})
 		}

@@ -275,8 +275,7 @@ func decodeClaimed(reply any, stores []backends.From, prefixes []string) ([]clai
 	for pair := range slices.Chunk(words[1:], 2) {
 		key, isKey := pair[0].(string)
 		detail, isDetail := pair[len(pair)-1].(string)
-		problem := strings.HasPrefix(key, "-")
-		key = strings.TrimPrefix(key, "-")
+		key, problem := strings.CutPrefix(key, "\n")
 		place := slices.IndexFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 		if !isKey || !isDetail || len(pair) != 2 || place < 0 {
 			return nil, unexpected(reply)

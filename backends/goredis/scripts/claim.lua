@@ -9,8 +9,8 @@
 --          record on its last attempt in milliseconds; and, for more than one attempt: how many,
 --          and the time to live of a record with attempts left in milliseconds
 -- Returns  nil if there is nothing to claim; else a list: the time, and for each request the key of
---          its record, and the record as it was before this claim. For what was passed over: '-'
---          and the key of the record or of the whole queue, and the problem.
+--          its record, and the record as it was before this claim. For what was passed over: a
+--          newline and the key of the record or of the whole queue, and the problem.
 local present, stores, sub = redis.call('EXISTS', unpack(KEYS)), #KEYS - 1, string.sub
 if present == 0 then return nil end
 
@@ -25,9 +25,19 @@ if memo then
   local reply = { now }
   for claim, record_key in string.gmatch(memo, '(%d+) ([^\n]+)\n') do
     local record = redis.pcall('GET', record_key)
-    if state_of(record, now) == 'running' and sub(record, 71, 90) == claim then
+    local state, problem = state_of(record, now)
+    if state == 'running' and sub(record, 71, 90) == claim then
       reply[#reply + 1] = record_key
       reply[#reply + 1] = record
+    elseif problem then
+      reply[#reply + 1] = '\n' .. record_key
+      reply[#reply + 1] = problem
+    elseif not record then -- it has expired, or a Cluster is moving it
+      for number = 2, #KEYS do
+        if redis.call('ZSCORE', KEYS[number], sub(record_key, -30)) then
+          return redis.error_reply('TRYAGAIN a claimed record is missing')
+        end
+      end
     end
   end
   return reply
@@ -83,8 +93,8 @@ for number = 1, stores do
           redis.call('SETRANGE', record_key, '1', head)
           redis.call('PEXPIRE', record_key, ttl)
           if place == '1' then
-            -- join payload_key
-            redis.call('PEXPIRE', payload_key(record_key, record), ttl)
+            -- join keep_payload
+            keep_payload(record_key, record, ttl)
           end
           if deadline > latest then latest, memo_ttl = deadline, hold end
           taken = taken .. claim .. ' ' .. record_key .. '\n'
@@ -93,15 +103,15 @@ for number = 1, stores do
           reply[#reply + 1] = record
           wanted = wanted - 1
         elseif from ~= now then
-          -- The queue has requests whose deadline has passed. They come first.
+          -- The queue may have requests whose deadline has passed. They come first.
           -- join settle
-          from, problems = now, settle(queue, records, now, tonumber(limit))
+          from, problems = now, settle(queue, records, now)
           break
-        elseif problem then
-          problems[record_key] = problem
+        elseif problem or not record then -- a missing record may be one that a Cluster is moving
+          problems[record_key] = problem or 'it is missing'
           skipped = skipped + 1
         elseif state == 'running' then -- its lease had expired by a clock that was set back since
-          redis.call('ZREM', queue, id)
+          redis.call('ZREM', queue, '')
           redis.call('ZADD', queue, '-' .. sub(record, 3, 18), id)
         else
           redis.call('ZREM', queue, id)
@@ -111,7 +121,7 @@ for number = 1, stores do
     until #ids == 0 or wanted == 0 or examined >= 1000
     for key, problem in pairs(problems or {}) do
       reply = reply or { now }
-      reply[#reply + 1] = '-' .. key
+      reply[#reply + 1] = '\n' .. key
       reply[#reply + 1] = problem
     end
   end

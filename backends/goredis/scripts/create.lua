@@ -45,18 +45,21 @@ if staged and redis.call('EXISTS', staged) == 0 then refusal = refusal or 'unsta
 
 local deadline = string.format('%016d', us + timeout)
 local record = '1p' .. deadline .. now .. ARGV[2]
-if not refusal and not redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) then
-  refusal = 'exists'
-end
+local set = refusal or redis.pcall('SET', record_key, record, 'NX', 'PX', record_ttl)
+if not set or set.err then refusal = 'exists' end -- or the server refuses
 if refusal then
   -- join payload_key discard
   local made = redis.call('GET', record_key) -- this may be the repeat of a create that worked
   if staged then discard(staged, record_key, made) end
   if made then return { now, 'exists', made } end
+  if refusal == 'exists' then redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) end
   return { now, refusal, detail }
 end
 if staged then redis.call('PEXPIRE', staged, record_ttl) end
-if stale and #stale > 0 then redis.call('ZREM', queue, unpack(stale)) end
+if stale and #stale > 0 then
+  redis.call('ZREM', queue, unpack(stale))
+  queue_left = redis.call('PTTL', queue) -- there may be no queue left
+end
 redis.call('ZADD', queue, deadline, id)
 if queue_left < 0 or queue_left < tonumber(queue_ttl) then
   redis.call('PEXPIRE', queue, queue_ttl)

@@ -36,28 +36,24 @@ if refusal then
   return refusal
 end
 
--- join wake
-local body = ARGV[3]
+local queue, body = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end), ARGV[3]
 -- The first write is one that a server without memory allows. Then it allows those that follow.
-local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
-redis.call('ZREM', queue, sub(record_key, -30))
-if staged then redis.call('PEXPIRE', staged, ttl) end
-if place == '1' then
-  -- join payload_key
-  local old = payload_key(record_key, record)
-  if attempt == '' then
-    redis.call('PEXPIRE', old, ttl)
-  else
-    redis.pcall('UNLINK', old)
-  end
-end
 if attempt == '' then
+  -- join keep_payload
+  if place == '1' and not keep_payload(record_key, record, ttl) then
+    return redis.error_reply('TRYAGAIN a payload is missing')
+  end
   body = body .. sub(record, mailbox_end + 1)
-else
-  place = staged and '1' or '0'
+elseif place == '1' then
+  -- join payload_key
+  redis.pcall('UNLINK', payload_key(record_key, record))
 end
+redis.call('ZREM', queue, sub(record_key, -30))
+if attempt ~= '' then place = staged and '1' or '0' end
+if staged then redis.call('PEXPIRE', staged, ttl) end
 local last = state == 'waiting' and sub(record, 3, 18) or sub(record, 39, 54)
 redis.call('SET', record_key, '1e' .. sub(record, 3, 37) .. place .. last .. now ..
   sub(record, 71, mailbox_end) .. body, 'PX', ttl)
+-- join wake
 wake(record_key)
 return now

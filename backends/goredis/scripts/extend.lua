@@ -25,11 +25,13 @@ if state ~= 'running' or sub(record, 87, 90) ~= attempt then return { now, 'stal
 local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
 local deadline, last = string.format('%016d', us + running), string.format('%016d', us + until_last)
 -- The first write is one that a server without memory allows. Then it allows those that follow.
-redis.call('PEXPIRE', record_key, record_ttl)
 if place == '1' then
-  -- join payload_key
-  redis.call('PEXPIRE', payload_key(record_key, record), record_ttl)
+  -- join keep_payload
+  if not keep_payload(record_key, record, record_ttl) then
+    return redis.error_reply('TRYAGAIN a payload is missing')
+  end
 end
+redis.call('PEXPIRE', record_key, record_ttl)
 redis.call('ZADD', queue, '-' .. deadline, sub(record_key, -30))
 keep(queue, until_last)
 redis.call('SETRANGE', record_key, '2', deadline .. sub(record, 19, 38) .. last .. now)

@@ -1,12 +1,12 @@
--- Tidies the part of a queue whose deadlines have passed. Requests that may be claimed again move
--- to those that wait: up to limit, the longest expired first. Requests that timed out are removed.
--- One call examines at most 1,000 requests. Returns the record keys of what cannot be read, each
--- with its problem.
-local function settle(queue, records, now, limit)
+-- Tidies the part of a queue whose deadlines have passed. Requests that may be claimed again move to
+-- those that wait, 100 at a time, the longest expired first. Requests that timed out are removed. One
+-- call examines at most 1,000 requests. Returns the record keys of what cannot be read, each with its
+-- problem.
+local function settle(queue, records, now)
   local problems, skipped, moved, examined = {}, 0, 0, 0
   redis.call('ZREM', queue, '') -- allowed without memory, and then so is what follows
   repeat
-    local ids = redis.call('ZREVRANGEBYSCORE', queue, '0', '(-' .. now, 'LIMIT', skipped, limit)
+    local ids = redis.call('ZREVRANGEBYSCORE', queue, '0', '(-' .. now, 'LIMIT', skipped, '100')
     for _, id in ipairs(ids) do
       local record = redis.pcall('GET', records .. id)
       local state, problem = state_of(record, now)
@@ -21,7 +21,7 @@ local function settle(queue, records, now, limit)
       end
     end
     examined = examined + #ids
-  until #ids < limit or moved >= limit or examined >= 1000
+  until #ids < 100 or moved >= 100 or examined >= 1000
   local stale = redis.call('ZRANGEBYSCORE', queue, '0', '(' .. now, 'LIMIT', '0', '100')
   if #stale > 0 then redis.call('ZREM', queue, unpack(stale)) end
   return problems

@@ -13,7 +13,11 @@ local function state_of(record, now)
   if not state or #record < mailbox_end + 2 then return nil, 'not a record of version 1' end
   if now <= deadline then
     state = state == 'p' and 'waiting' or 'running'
-  elseif state == 'r' and now <= string.sub(record, 39, 54) then
+  elseif state == 'p' then
+    return 'ended'
+  elseif not string.find(record, '^' .. string.rep('%d', 52), 39) then
+    return nil, 'not a record of version 1'
+  elseif now <= string.sub(record, 39, 54) then
     state = 'expired'
   else
     return 'ended'
