@@ -1,0 +1,319 @@
+package goredis_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/redistest"
+)
+
+// The queue of a mailbox holds every live request. These tests say what follows from that.
+
+// Nodes whose policies differ share a mailbox, as while a new policy is rolled out.
+func TestExclusiveSeesWhatOthersCreatedAndClaimed(t *testing.T) {
+	client := redistest.Client(t)
+	for name, attempts := range map[string]int{"last attempt": 1, "attempts left": 3} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, client)
+			plain := lasting("s")
+			plain.MaxAttempts = attempts
+			exclusive := plain
+			exclusive.Exclusive = true
+			made := r.create(plain, box)
+			r.busy(exclusive, box, made.ID)
+			running := r.claim(plain, box, 1)[0]
+			r.busy(exclusive, box, made.ID)
+			r.extend(plain, running)
+			r.busy(exclusive, box, made.ID)
+			r.end(plain, running)
+			made = r.create(exclusive, box)
+			r.busy(exclusive, box, made.ID)
+			r.create(plain, box)
+		})
+	}
+}
+
+// busy checks that a mailbox takes no further request beside that with this id.
+func (r *rig) busy(terms backends.Terms, mailbox, id string) {
+	r.Helper()
+	_, err := r.b.Create(r.Context(), question(terms, mailbox))
+	var busy *backends.BusyError
+	if !errors.As(err, &busy) || busy.ID != id {
+		r.Fatalf("Create: got %v, want a BusyError with %s", err, id)
+	}
+}
+
+// onFakeTime runs a test with a miniredis in a bubble.
+func onFakeTime(t *testing.T, test func(t *testing.T, r *rig, mini *miniredis.Miniredis)) {
+	synctest.Test(t, func(t *testing.T) {
+		mini, client := redistest.Mini(t)
+		test(t, newRig(t, client), mini)
+	})
+}
+
+func TestExclusiveSeesAnExpiredLeaseAndNoTimedOutOne(t *testing.T) {
+	onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {
+		exclusive := lasting("s")
+		exclusive.Exclusive, exclusive.MaxAttempts, exclusive.RunningTimeout = true, 2, time.Minute
+		made := r.create(exclusive, box)
+		r.claim(exclusive, box, 1)
+		time.Sleep(time.Minute + time.Microsecond)
+		if !r.has(exclusive, box) {
+			t.Error("an expired lease with attempts left cannot be claimed")
+		}
+		r.busy(exclusive, box, made.ID)
+		r.claim(exclusive, box, 1) // the last attempt
+		time.Sleep(time.Minute)
+		r.busy(exclusive, box, made.ID)
+		time.Sleep(time.Microsecond)
+		r.create(exclusive, box)
+	})
+}
+
+// A clock that is put back makes an expired lease valid again. The lease can then expire again.
+func TestClockIsPutBackBehindAnExpiredLease(t *testing.T) {
+	m, client := redistest.Mini(t)
+	now := time.Now()
+	m.SetTime(now)
+	r := newRig(t, client)
+	terms, short := lasting("s"), lasting("s")
+	terms.MaxAttempts, short.PendingTimeout = 3, time.Minute
+	expiring := r.create(terms, box)
+	r.claim(terms, box, 1)
+	m.SetTime(now.Add(90 * time.Minute))
+	first := r.create(short, box)
+	if got := r.claim(terms, box, 1); len(got) != 1 || got[0].ID != first.ID {
+		t.Fatalf("claimed %v, want the request whose deadline comes first", got)
+	}
+	for range 2 {
+		m.SetTime(now)
+		if got := r.claim(terms, box, 10); len(got) != 0 {
+			t.Fatalf("claimed %v, whose lease is valid", got)
+		}
+		if r.has(terms, box) {
+			t.Error("HasPending reports a request that runs")
+		}
+	}
+	m.SetTime(now.Add(90 * time.Minute))
+	got := r.claim(terms, box, 10)
+	if len(got) != 1 || got[0].ID != expiring.ID || got[0].Attempt != 2 {
+		t.Fatalf("got %v, want the request whose lease has expired", got)
+	}
+}
+
+// queue is the key of the only queue of the rig.
+func (r *rig) queue() string {
+	r.Helper()
+	queues := r.client.Keys(r.Context(), r.prefix+"*/q/*").Val()
+	if len(queues) != 1 {
+		r.Fatalf("there are the queues %q, want one", queues)
+	}
+	return queues[0]
+}
+
+func TestNoQueueKeepsWhatHasTimedOut(t *testing.T) {
+	onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {
+		const many = 1500
+		terms := lasting("s")
+		terms.PendingTimeout = 10 * time.Minute
+		for range many {
+			r.create(terms, box)
+		}
+		for range many / 100 / 2 {
+			if got := r.claim(terms, box, 100); len(got) != 100 {
+				t.Fatalf("claimed %d, want 100", len(got))
+			}
+		}
+		queue := r.queue()
+		holds := func(want int64) {
+			t.Helper()
+			if n := r.client.ZCard(t.Context(), queue).Val(); n != want {
+				t.Errorf("%d requests are in the queue, want the %d that live", n, want)
+			}
+		}
+		holds(many)
+		time.Sleep(time.Hour + time.Microsecond)
+		last := r.create(terms, box)
+		if got := r.claim(terms, box, 1); len(got) != 1 || got[0].ID != last.ID {
+			t.Fatalf("claimed %v, want the request that waits behind those that timed out", got)
+		}
+		for range many / 100 {
+			r.create(terms, box)
+			r.claim(terms, box, 1)
+		}
+		holds(1 + many/100)
+	})
+}
+
+func TestAQueueLivesAsLongAsItsRequestsRun(t *testing.T) {
+	r := newRig(t, redistest.Client(t))
+	terms := lasting("s")
+	made := r.create(terms, box)
+	queue := r.queue()
+	lives := func(when string, least time.Duration) {
+		t.Helper()
+		ttl := r.client.PTTL(t.Context(), queue).Val()
+		if ttl < least-time.Minute || ttl > least+2*time.Second {
+			t.Errorf("%s: the queue lives for %v, want %v and a second", when, ttl, least)
+		}
+	}
+	lives("created, with an hour to wait and one to run", 2*time.Hour)
+	terms.RunningTimeout = 4 * time.Hour
+	running := r.claim(terms, box, 1)[0]
+	if running.ID != made.ID {
+		t.Fatalf("claimed %v, want %s", running, made.ID)
+	}
+	lives("claimed by a node that lets it run longer", 4*time.Hour)
+	terms.RunningTimeout = 8 * time.Hour
+	r.extend(terms, running)
+	lives("extended by a node that lets it run longer", 8*time.Hour)
+	terms.RunningTimeout = time.Hour
+	r.extend(terms, running)
+	lives("extended by a node that lets it run shorter", 8*time.Hour)
+	r.create(terms, box)
+	lives("beside a new request", 8*time.Hour)
+}
+
+// Nodes with longer terms claim and extend it. Its lease then expires to the microsecond.
+func TestALongerClaimKeepsItsPlaceInTheQueue(t *testing.T) {
+	onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {
+		short, long := lasting("s"), lasting("s")
+		short.PendingTimeout, short.RunningTimeout, short.MaxAttempts = time.Second, time.Second, 2
+		long.RunningTimeout, long.MaxAttempts, long.Exclusive = 5*time.Hour, 2, true
+		made := r.create(short, box)
+		running := r.claim(long, box, 1)[0]
+		for range 3 {
+			time.Sleep(5 * time.Hour)
+			r.extend(long, running)
+		}
+		time.Sleep(5 * time.Hour)
+		r.busy(long, box, made.ID)
+		time.Sleep(time.Microsecond)
+		if got := r.claim(long, box, 1); len(got) != 1 || got[0].ID != made.ID || got[0].Attempt != 2 {
+			t.Fatalf("claimed %v, want %s again", got, made.ID)
+		}
+	})
+}
+
+// expired leaves so many requests in the mailbox whose leases have expired, the oldest first.
+func (r *rig) expired(terms backends.Terms, n int) []string {
+	r.Helper()
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = r.create(terms, box).ID
+		time.Sleep(time.Microsecond)
+	}
+	for claimed := 0; claimed < n; claimed += 100 {
+		if got := r.claim(terms, box, 100); len(got) != min(100, n-claimed) {
+			r.Fatalf("claimed %d, want 100 or the rest", len(got))
+		}
+		time.Sleep(time.Microsecond)
+	}
+	time.Sleep(terms.RunningTimeout)
+	return ids
+}
+
+func TestAllExpiredLeasesAreHandedOutAgainOldestFirst(t *testing.T) {
+	for limit, many := range map[int]int{7: 300, 100: 1500} {
+		t.Run(fmt.Sprint(limit, " at a time"), func(t *testing.T) {
+			onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {
+				terms := lasting("s")
+				terms.MaxAttempts = 2
+				want := r.expired(terms, many)
+				var got []string
+				for range many/limit + 1 {
+					for _, rec := range r.claim(terms, box, limit) {
+						got = append(got, rec.ID)
+					}
+				}
+				checkBatches(t, got, want)
+			})
+		})
+	}
+}
+
+// checkBatches compares ids. A hundred of them were claimed at once and are equally old.
+func checkBatches(t *testing.T, got, want []string) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("got %d requests, want %d", len(got), len(want))
+	}
+	for i := 0; i < len(want); i += 100 {
+		one := slices.Sorted(slices.Values(got[i : i+100]))
+		if !slices.Equal(one, slices.Sorted(slices.Values(want[i:i+100]))) {
+			t.Fatalf("requests %d to %d are not those that expired then", i, i+99)
+		}
+	}
+}
+
+// fill puts requests into the mailbox of the only request, without a call for each. Change makes a
+// record and its score from the record of that request.
+func (r *rig) fill(mini *miniredis.Miniredis, n int, change func(record string) (string, float64)) {
+	r.Helper()
+	queue := r.queue()
+	id := r.client.ZRange(r.Context(), queue, 0, 0).Val()[0]
+	record, err := mini.Get(records(queue) + id)
+	if err != nil {
+		r.Fatal(err)
+	}
+	for range n {
+		id := backends.NewID(box)
+		text, score := change(record)
+		_ = mini.Set(records(queue)+id, text)
+		_, _ = mini.ZAdd(queue, score, id)
+	}
+}
+
+func TestAClaimGetsWhatWaitsBehindThousandsThatTimedOut(t *testing.T) {
+	for name, negative := range map[string]float64{"while they waited": 1, "while they ran": -1} {
+		t.Run(name, func(t *testing.T) {
+			onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
+				terms := lasting("s")
+				waiting := r.create(terms, box)
+				past := time.Now().Add(-time.Minute).UnixMicro()
+				r.fill(mini, 5000, func(record string) (string, float64) {
+					record = fmt.Sprintf("1p%016d%s", past, record[18:])
+					if negative < 0 {
+						record = fmt.Sprintf("1r%s%016d%s", record[2:38], past, strings.Repeat("0", 36)+record[54:])
+					}
+					return record, negative * float64(past)
+				})
+				if !r.has(terms, box) {
+					t.Error("HasPending does not see it")
+				}
+				if got := r.claim(terms, box, 1); len(got) != 1 || got[0].ID != waiting.ID {
+					t.Errorf("got %v, want the request that waits", got)
+				}
+			})
+		})
+	}
+}
+
+func TestRecordsThatCannotBeReadHideNoOthers(t *testing.T) {
+	onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
+		terms := lasting("s")
+		first := r.create(terms, box)
+		r.fill(mini, 900, func(string) (string, float64) {
+			return "garbage", float64(first.Deadline.UnixMicro() - 1)
+		})
+		claimed, err := r.b.Claim(t.Context(), heartbeat(box, 1, terms))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := claimed[0]
+		if len(got.Records) != 1 || got.Records[0].ID != first.ID || len(got.Errs) != 900 {
+			t.Errorf("got %v and %d errors, want %s and 900", got.Records, len(got.Errs), first.ID)
+		}
+	})
+}
+
+// records is how the keys of the records begin whose ids are in a queue of box.
+func records(queue string) string { return strings.TrimSuffix(queue, "q/"+box) + "r/" }
