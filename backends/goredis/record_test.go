@@ -1,0 +1,294 @@
+package goredis_test
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// place is where a field of a record's head stands: from, counted from 0, up to and without to.
+type place struct{ from, to int }
+
+// headTable reads the table of a record's head in the comment of record.go. It checks that the
+// fields stand one behind the other.
+func headTable(t *testing.T) map[string]place {
+	t.Helper()
+	source, err := os.ReadFile("record.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	comment, _, _ := strings.Cut(string(source), "//\t        mailbox\n")
+	table, end := map[string]place{}, 0
+	line := regexp.MustCompile(`(?m)^//\t(\d+)(?:-(\d+))? +(\w+(?: of the mailbox)?)`)
+	for _, match := range line.FindAllStringSubmatch(comment, -1) {
+		first, _ := strconv.Atoi(match[1])
+		last := first
+		if match[2] != "" {
+			last, _ = strconv.Atoi(match[2])
+		}
+		if first != end+1 {
+			t.Errorf("byte %d of a record is followed by byte %d", end, first)
+		}
+		table[match[3]], end = place{first - 1, last}, last
+	}
+	names := []string{"0", "attempt", "created", "deadline", "last", "length of the mailbox",
+		"started", "state", "updated", "version"}
+	if got := slices.Sorted(maps.Keys(table)); !slices.Equal(got, names) {
+		t.Fatalf("the table has the fields %q, want %q", got, names)
+	}
+	return table
+}
+
+// fields are the head of a record by the names of the table, and what stands behind it by names of
+// its own.
+type fields map[string]string
+
+// parts takes a record apart by the table alone.
+func parts(table map[string]place, text string) fields {
+	f, rest := fields{}, 0
+	for name, at := range table {
+		f[name] = text[at.from:at.to]
+		rest = max(rest, at.to)
+	}
+	take := func(name, digits string) {
+		n, _ := strconv.Atoi(digits)
+		f[name] = text[rest : rest+n]
+		rest += n
+	}
+	take("mailbox", f["length of the mailbox"])
+	if text[1] == 'e' {
+		outcome, reason := text[rest:rest+2], text[rest+2:rest+7]
+		rest += 7
+		take("outcome", outcome)
+		take("error", reason)
+	}
+	take("codec length", "2")
+	take("codec", f["codec length"])
+	f["body"] = text[rest:]
+	return f
+}
+
+// text puts a record together by the table alone.
+func (f fields) text(table map[string]place) string {
+	head := bytes.Repeat([]byte("?"), table["attempt"].to)
+	for name, at := range table {
+		copy(head[at.from:at.to], f[name])
+	}
+	text := string(head) + f["mailbox"]
+	if f["state"] == "e" {
+		text += fmt.Sprintf("%02d%05d%s%s", len(f["outcome"]), len(f["error"]), f["outcome"], f["error"])
+	}
+	return text + fmt.Sprintf("%02d%s%s", len(f["codec"]), f["codec"], f["body"])
+}
+
+func micros(at time.Time) string {
+	if at.IsZero() {
+		return strings.Repeat("0", 16)
+	}
+	return fmt.Sprintf("%016d", at.UnixMicro())
+}
+
+// story drives one request through its life, and writes down what its record has to be then.
+type story struct {
+	*rig
+	terms backends.Terms
+	large bool
+	want  backends.Record // as stored, not as it reads
+	span  time.Duration   // before the first claim
+}
+
+func (s *story) payload(text string) []byte {
+	if s.large {
+		return bytes.Repeat([]byte(text), 1000)
+	}
+	return []byte(text)
+}
+
+func (s *story) create() {
+	s.Helper()
+	c := question(s.terms, "a mailbox/q/{x}\n")
+	c.Codec, c.Payload = "codec", s.payload("question")
+	rec, err := s.b.Create(s.Context(), c)
+	if err != nil {
+		s.Fatalf("Create: %v", err)
+	}
+	now := time.Now().UTC()
+	s.span = s.terms.RunningTimeout
+	if s.terms.MaxAttempts > 1 {
+		s.span += s.terms.PendingTimeout
+	}
+	deadline := now.Add(s.terms.PendingTimeout)
+	s.want = backends.Record{ID: rec.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
+		Codec: c.Codec, Payload: c.Payload, CreatedAt: now, UpdatedAt: now,
+		Deadline: deadline, LastDeadline: deadline}
+	time.Sleep(time.Second + time.Microsecond)
+}
+
+// leased notes a lease from now on.
+func (s *story) leased() {
+	now := time.Now().UTC()
+	s.want.UpdatedAt, s.want.Deadline = now, now.Add(s.terms.RunningTimeout)
+	s.want.LastDeadline = s.want.Deadline
+	if s.want.Attempt < s.terms.MaxAttempts {
+		s.want.LastDeadline = s.want.Deadline.Add(s.terms.PendingTimeout)
+	}
+	time.Sleep(time.Second + time.Microsecond)
+}
+
+func (s *story) claimIt() {
+	s.Helper()
+	if got := s.claim(s.terms, s.want.Mailbox, 10); len(got) != 1 || got[0].ID != s.want.ID {
+		s.Fatalf("claimed %v, want %s", got, s.want.ID)
+	}
+	s.want.Status, s.want.StartedAt = backends.StatusRunning, time.Now().UTC()
+	s.want.Attempt++
+	s.leased()
+}
+
+func (s *story) extendIt() {
+	s.Helper()
+	s.extend(s.terms, s.want)
+	s.leased()
+}
+
+func (s *story) expire() { time.Sleep(time.Until(s.want.Deadline) + 3*time.Microsecond) }
+
+func (s *story) endIt(outcome, reason string, giveUp bool) {
+	s.Helper()
+	e := backends.End{Terms: s.terms, ID: s.want.ID, Outcome: outcome, Error: reason,
+		Attempt: s.want.Attempt, Codec: "another", Payload: s.payload("the answer"),
+		Mailbox: s.want.Mailbox, GiveUp: giveUp}
+	at, err := s.b.End(s.Context(), e)
+	if err != nil {
+		s.Fatalf("End: %v", err)
+	}
+	s.want.Status, s.want.Error, s.want.UpdatedAt = outcome, reason, at
+	if now := time.Now().UTC(); !at.Equal(now) {
+		s.Errorf("it ended at %v, want now, %v", at, now)
+	}
+	if !giveUp {
+		s.want.Codec, s.want.Payload = e.Codec, e.Payload
+	}
+	time.Sleep(time.Second + time.Microsecond)
+}
+
+func stories() map[string]func(*story) {
+	return map[string]func(*story){
+		"pending":             func(s *story) { s.create() },
+		"claimed":             func(s *story) { s.create(); s.claimIt() },
+		"extended":            func(s *story) { s.create(); s.claimIt(); s.extendIt() },
+		"ended":               func(s *story) { s.create(); s.claimIt(); s.endIt("done", "", false) },
+		"ended with an error": func(s *story) { s.create(); s.claimIt(); s.endIt("x", "y\x00", false) },
+		"extended and ended": func(s *story) {
+			s.create()
+			s.claimIt()
+			s.extendIt()
+			s.endIt("x", "", false)
+		},
+		"ended unclaimed":     func(s *story) { s.create(); s.endIt("done", "", false) },
+		"given up":            func(s *story) { s.create(); s.claimIt(); s.endIt("x", "y", true) },
+		"given up unclaimed":  func(s *story) { s.create(); s.endIt("x", "y", true) },
+		"expired":             func(s *story) { s.create(); s.claimIt(); s.expire() },
+		"timed out unclaimed": func(s *story) { s.create(); s.expire() },
+		"claimed again":       (*story).again,
+	}
+}
+
+// again claims a request once more if it has attempts left, and ends it so.
+func (s *story) again() {
+	s.create()
+	s.claimIt()
+	if s.terms.MaxAttempts == 1 {
+		return
+	}
+	s.expire()
+	s.claimIt()
+	s.expire()
+	s.claimIt()
+	s.endIt("completed", "", false)
+}
+
+// The scripts write records, and Go reads them. Both have to agree with the table in record.go.
+func TestScriptsAndGoAgreeOnRecords(t *testing.T) {
+	table := headTable(t)
+	for name, live := range stories() {
+		for _, attempts := range []int{1, 3} {
+			for _, large := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, attempts %d, large %v", name, attempts, large), func(t *testing.T) {
+					onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
+						s := &story{rig: r, terms: lasting("s"), large: large}
+						s.terms.RunningTimeout, s.terms.MaxAttempts = 5*time.Hour, attempts
+						live(s)
+						s.checkStored(table, mini)
+						s.checkRead()
+					})
+				})
+			}
+		}
+	}
+}
+
+// checkStored compares what is stored with the story, field by field.
+func (s *story) checkStored(table map[string]place, mini *miniredis.Miniredis) {
+	s.Helper()
+	partition := s.prefix + "{" + backends.Partition(s.want.Mailbox) + "}:s"
+	text, err := mini.Get(partition + "/r/" + s.want.ID)
+	if err != nil {
+		s.Fatal(err)
+	}
+	got, w := parts(table, text), s.want
+	want := fields{"version": "1", "state": "p", "deadline": micros(w.Deadline),
+		"created": micros(w.CreatedAt), "length of the mailbox": fmt.Sprintf("%03d", len(w.Mailbox)),
+		"0": "0", "last": micros(w.LastDeadline), "mailbox": w.Mailbox,
+		"updated": micros(w.UpdatedAt), "started": micros(w.StartedAt),
+		"attempt":      fmt.Sprintf("%04d", w.Attempt),
+		"codec length": fmt.Sprintf("%02d", len(w.Codec)), "codec": w.Codec}
+	switch {
+	case w.Status == backends.StatusPending:
+		want["last"] = fmt.Sprintf("%016d", s.span.Microseconds())
+		want["updated"] = micros(time.Time{})
+	case w.Status == backends.StatusRunning:
+		want["state"] = "r"
+	default:
+		want["state"], want["outcome"], want["error"] = "e", w.Status, w.Error
+	}
+	want["body"] = string(w.Payload)
+	if s.large {
+		want["0"], want["body"] = "1", got["body"]
+		if payload, _ := mini.Get(partition + "/p/" + got["body"]); payload != string(w.Payload) {
+			s.Errorf("its payload %q has %d bytes, want %d", got["body"], len(payload), len(w.Payload))
+		}
+	}
+	for name := range want {
+		if got[name] != want[name] {
+			s.Errorf("%s: the record has %q, want %q", name, got[name], want[name])
+		}
+	}
+	if got.text(table) != text {
+		s.Errorf("the record is\n%q, which put together again is\n%q", text, got.text(table))
+	}
+}
+
+// checkRead compares what Get reads with the story.
+func (s *story) checkRead() {
+	s.Helper()
+	got, want := s.get("s", s.want.ID), s.want.At(time.Now().UTC())
+	if !bytes.Equal(got.Payload, want.Payload) {
+		s.Errorf("Get: got a payload of %d bytes, want %d", len(got.Payload), len(want.Payload))
+	}
+	got.Payload, want.Payload = nil, nil
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		s.Errorf("Get: got\n%v, want\n%v", got, want)
+	}
+}
