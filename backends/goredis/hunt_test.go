@@ -1,0 +1,127 @@
+package goredis_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/redistest"
+)
+
+func TestAPrefixMayBeginWithAMinus(t *testing.T) {
+	_, client := redistest.Mini(t)
+	r := &rig{T: t, b: newBackend(t, client, &goredis.Options{Prefix: "-1:"}), client: client}
+	r.lifecycle(lasting("s"), box)
+}
+
+// A create removes all of a queue, which had to live longer than the new request has to.
+func TestAQueueExpiresThoughACreateEmptiedIt(t *testing.T) {
+	onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
+		long, short := lasting("s"), lasting("s")
+		long.PendingTimeout, short.RunningTimeout = time.Second, time.Second
+		long.RunningTimeout = 5 * time.Hour
+		r.create(long, box)
+		time.Sleep(2 * time.Second)
+		r.create(short, box)
+		if r.client.PTTL(t.Context(), r.queue()).Val() < 0 {
+			t.Error("the queue never expires")
+		}
+	})
+}
+
+// An only request goes back to those that run when the clock is put back. Its queue still expires.
+func TestAQueueExpiresThoughTheClockWasPutBack(t *testing.T) {
+	m, client := redistest.Mini(t)
+	now := time.Now()
+	m.SetTime(now)
+	r := newRig(t, client)
+	terms := lasting("s")
+	terms.MaxAttempts = 3
+	r.create(terms, box)
+	r.claim(terms, box, 1)
+	m.SetTime(now.Add(90 * time.Minute))
+	first := lasting("s")
+	first.PendingTimeout = time.Minute
+	r.create(first, box)
+	r.end(terms, r.claim(terms, box, 1)[0])
+	m.SetTime(now)
+	if got := r.claim(terms, box, 1); len(got) != 0 {
+		t.Fatalf("claimed %v, which runs", got)
+	}
+	if ttl := r.client.PTTL(t.Context(), r.queue()).Val(); ttl < 0 {
+		t.Error("the queue never expires")
+	}
+}
+
+// missing is a hook that loses payloads, and then fails further scripts.
+type missing struct{ claimed bool }
+
+func (h *missing) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *missing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if mget, ok := cmd.(*redis.SliceCmd); ok {
+			mget.SetVal(make([]any, len(cmd.Args())-1))
+			h.claimed = true
+			return nil
+		}
+		if !h.claimed {
+			return next(ctx, cmd)
+		}
+		if strings.Contains(fmt.Sprint(cmd.Args()...), "/p/") {
+			cmd.SetErr(redis.Nil)
+			return redis.Nil
+		}
+		return errRefused
+	}
+}
+
+func (h *missing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if h.claimed {
+			return errRefused
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// A claim finds no payload, and cannot tell why. It does not just drop the request.
+func TestAClaimThatCannotReadAPayloadSaysSo(t *testing.T) {
+	server := redistest.Start(t)
+	r := newRig(t, server.Client(t))
+	terms := lasting("s")
+	if _, err := r.b.Create(t.Context(), large(terms, box)); err != nil {
+		t.Fatal(err)
+	}
+	client := server.Client(t)
+	client.AddHook(&missing{})
+	b := newBackend(t, client, &goredis.Options{Prefix: r.prefix})
+	claimed, err := b.Claim(t.Context(), heartbeat(box, 1, terms))
+	if err == nil && len(claimed[0].Errs) == 0 {
+		t.Errorf("got %v and no error, though a request was claimed", claimed)
+	}
+}
+
+// The repeat of a create whose reply was lost finds the request, though the server has no memory.
+func TestACreateIsRepeatedThoughMemoryIsFull(t *testing.T) {
+	terms := lasting("s")
+	creates := map[string]backends.Create{"small": question(terms, box), "large": large(terms, box)}
+	for name, c := range creates {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, redistest.Start(t).Client(t))
+			for range 2 {
+				if _, err := r.b.Create(t.Context(), c); err != nil {
+					t.Fatal(err)
+				}
+				r.do(r.client, "config", "set", "maxmemory-policy", "noeviction", "maxmemory", "1")
+			}
+		})
+	}
+}
