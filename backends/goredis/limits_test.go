@@ -1,14 +1,10 @@
 package goredis_test
 
 import (
-	"errors"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-
-	"github.com/pendingq/pendingq/backends"
-	"github.com/pendingq/pendingq/internal/redistest"
 )
 
 // Two expired leases: the one that expired first has its last deadline last.
@@ -27,35 +23,4 @@ func TestExpiredLeasesOfMixedTermsAreClaimedByTheirDeadlines(t *testing.T) {
 			t.Errorf("claimed %v, want %s, whose deadline comes first", got, want.ID)
 		}
 	})
-}
-
-func TestAThousandRecordsThatCannotBeReadHideNoOthers(t *testing.T) {
-	onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
-		first := r.create(lasting("s"), box)
-		r.fill(mini, 1200, func(string) (string, float64) {
-			return "garbage", float64(first.Deadline.UnixMicro() - 1)
-		})
-		for range 2 {
-			claimed, err := r.b.Claim(t.Context(), heartbeat(box, 1, lasting("s")))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(claimed[0].Records) == 1 {
-				return
-			}
-		}
-		t.Error("two claims did not get the request behind them")
-	})
-}
-
-func TestMaxPendingCountsAllExpiredLeases(t *testing.T) {
-	r := newRig(t, redistest.Start(t).Client(t))
-	terms := lasting("s")
-	terms.MaxAttempts = 3
-	r.crowd(terms, 3000, time.Hour)
-	terms.MaxPending = 2000
-	_, err := r.b.Create(t.Context(), question(terms, box))
-	if !errors.Is(err, backends.ErrFull) {
-		t.Errorf("with 3,000 claimable requests: got %v, want ErrFull", err)
-	}
 }

@@ -19,11 +19,11 @@ import (
 // channels of its prefix, wake-ups are pushed; without, those who wait poll. The clients of a Cluster need clusterACL
 // as well, on every node. Without its +command all works, but go-redis tries it three times before each call.
 const (
-	smallestACL = "+eval +evalsha +exists +time +get +mget +set +setrange +pttl +pexpire +zadd +zrem +zscore " +
+	smallestACL = "+eval +evalsha +exists +time +get +mget +set +setrange +pttl +pexpire +zadd +zrem " +
 		"+zcount +zrangebyscore +zrevrangebyscore"
 	tidyACL        = "+unlink" // without it a large payload that is no longer needed expires
 	pushACL        = "+publish +subscribe +unsubscribe +ping"
-	clusterACL     = "+cluster|slots +command"
+	clusterACL     = "+cluster|slots +command +zscore"
 	clusterPushACL = "+spublish +ssubscribe +sunsubscribe +ping"
 )
 

@@ -29,16 +29,19 @@ type script struct {
 // scripts are all operations.
 type scripts struct{ create, get, payload, pending, claim, extend, end, probe script }
 
-// newScripts reads the embedded scripts. Sharded is for a Cluster: wake-ups are sent with SPUBLISH.
+// onCluster names the functions that have another form for a Cluster.
+var onCluster = map[string]bool{"wake": true, "is_moving": true}
+
+// newScripts reads the embedded scripts. Sharded is for a Cluster.
 func newScripts(sharded bool) scripts {
 	load := func(name string) script {
-		source := join.ReplaceAllStringFunc(read(name+".lua"), func(line string) string {
+		source := join.ReplaceAllStringFunc(read(name), func(line string) string {
 			var functions strings.Builder
 			for _, name := range strings.Fields(line)[2:] {
-				if name == "wake" && sharded {
-					name = "wake_cluster"
+				if sharded && onCluster[name] {
+					name += "_cluster"
 				}
-				functions.WriteString(read("shared/" + name + ".lua"))
+				functions.WriteString(read("shared/" + name))
 			}
 			return functions.String()
 		})
@@ -54,7 +57,7 @@ func newScripts(sharded bool) scripts {
 var join = regexp.MustCompile(`(?m)^ *-- join .*\n`)
 
 func read(name string) string {
-	source, err := sources.ReadFile("scripts/" + name)
+	source, err := sources.ReadFile("scripts/" + name + ".lua")
 	if err != nil {
 		panic(err) // a script or this file names what is not there
 	}

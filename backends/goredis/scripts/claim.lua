@@ -32,11 +32,10 @@ if memo then
     elseif problem then
       reply[#reply + 1] = '\n' .. record_key
       reply[#reply + 1] = problem
-    elseif not record then -- it has expired, or a Cluster is moving it
-      for number = 2, #KEYS do
-        if redis.call('ZSCORE', KEYS[number], sub(record_key, -30)) then
-          return redis.error_reply('TRYAGAIN a claimed record is missing')
-        end
+    elseif not record then
+      -- join is_moving
+      if is_moving(sub(record_key, -30)) then
+        return redis.error_reply('TRYAGAIN a claimed record is missing')
       end
     end
   end
@@ -107,14 +106,20 @@ for number = 1, stores do
           -- join settle
           from, problems = now, settle(queue, records, now)
           break
-        elseif problem or not record then -- a missing record may be one that a Cluster is moving
-          problems[record_key] = problem or 'it is missing'
+        elseif problem then
+          problems[record_key] = problem
           skipped = skipped + 1
         elseif state == 'running' then -- its lease had expired by a clock that was set back since
           redis.call('ZREM', queue, '')
           redis.call('ZADD', queue, '-' .. sub(record, 3, 18), id)
         else
-          redis.call('ZREM', queue, id)
+          -- join is_moving
+          if not record and is_moving(id) then
+            problems[record_key] = 'it is missing: the Cluster may be moving it'
+            skipped = skipped + 1
+          else
+            redis.call('ZREM', queue, id)
+          end
         end
       end
       examined = examined + #ids

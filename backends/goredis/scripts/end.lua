@@ -44,13 +44,14 @@ if attempt == '' then
     return redis.error_reply('TRYAGAIN a payload is missing')
   end
   body = body .. sub(record, mailbox_end + 1)
-elseif place == '1' then
-  -- join payload_key
-  redis.pcall('UNLINK', payload_key(record_key, record))
 end
 redis.call('ZREM', queue, sub(record_key, -30))
-if attempt ~= '' then place = staged and '1' or '0' end
 if staged then redis.call('PEXPIRE', staged, ttl) end
+if attempt ~= '' then
+  -- join payload_key
+  if place == '1' then redis.pcall('UNLINK', payload_key(record_key, record)) end
+  place = staged and '1' or '0'
+end
 local last = state == 'waiting' and sub(record, 3, 18) or sub(record, 39, 54)
 redis.call('SET', record_key, '1e' .. sub(record, 3, 37) .. place .. last .. now ..
   sub(record, 71, mailbox_end) .. body, 'PX', ttl)

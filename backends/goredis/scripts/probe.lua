@@ -23,7 +23,6 @@ try('PTTL', key)
 try('ZCOUNT', set, '-inf', '+inf')
 try('ZRANGEBYSCORE', set, '-inf', '+inf')
 try('ZREVRANGEBYSCORE', set, '+inf', '-inf')
-try('ZSCORE', set, 'probe')
 try('ZREM', set, 'probe')
 -- join wake
 note('PUBLISH', wake(key))
