@@ -73,18 +73,20 @@ type position struct {
 	name    string
 	unknown bool // the server has forgotten its scripts
 	rule    cutproxy.Rule
+
+	neighbour bool // the reply is another call's
 }
 
 var (
 	alone = []position{
-		{"script by hash", false, about("EVALSHA", "", executed)},
-		{"unknown hash", true, about("EVALSHA", "", "-NOSCRIPT")},
-		{"script in full", true, about("EVAL", "", executed)},
+		{name: "script by hash", rule: about("EVALSHA", "", executed)},
+		{name: "unknown hash", unknown: true, rule: about("EVALSHA", "", "-NOSCRIPT")},
+		{name: "script in full", unknown: true, rule: about("EVAL", "", executed)},
 	}
-	redirected  = append(alone[:len(alone):len(alone)], position{"redirection", false, about("EVALSHA", "", "-MOVED")})
+	redirected  = append(alone[:len(alone):len(alone)], position{name: "redirection", rule: about("EVALSHA", "", "-MOVED")})
 	amongOthers = append(alone[:len(alone):len(alone)],
-		position{"the one before in the pipeline", false, about("EVALSHA", before, executed)},
-		position{"the one after in the pipeline", false, about("EVALSHA", after, executed)})
+		position{name: "the one before in the pipeline", rule: about("EVALSHA", before, executed), neighbour: true},
+		position{name: "the one after in the pipeline", rule: about("EVALSHA", after, executed), neighbour: true})
 
 	alike = []setup{
 		{name: "each by itself", pipeline: goredis.AutoPipelineNever, positions: alone},
@@ -274,7 +276,8 @@ func (l *lab) try(sc scenario, p position, cuts int) string {
 func (l *lab) perform(c *call, b *goredis.Backend, p position, cuts int) {
 	l.Helper()
 	already := l.proxy.Cuts()
-	if _, reads := c.op.(get); reads && l.plainGet() {
+	_, single := l.cutOff.(*redis.Client)
+	if _, reads := c.op.(get); reads && single && !p.neighbour { // Get needs no script there
 		p.rule = about("GET", "", executed)
 	}
 	if l.pipeliner == nil {
@@ -287,12 +290,6 @@ func (l *lab) perform(c *call, b *goredis.Backend, p position, cuts int) {
 		l.Errorf("%s: %d replies were lost, want %d", p.name, lost, cuts)
 	}
 	l.proxy.Cut(0, p.rule)
-}
-
-// plainGet reports whether Get needs no script here.
-func (l *lab) plainGet() bool {
-	_, single := l.cutOff.(*redis.Client)
-	return single && l.pipeliner == nil
 }
 
 func (l *lab) performAmongOthers(c *call, b *goredis.Backend, p position, cuts int) {
@@ -319,7 +316,7 @@ func (l *lab) performAmongOthers(c *call, b *goredis.Backend, p position, cuts i
 // neighbour is a call of another script than c's.
 func neighbour(c *call, store string) *call {
 	if _, looks := c.op.(look); looks {
-		return &call{op: get{lasting(store), backends.NewID(box)}}
+		return &call{op: backends.Extend{Terms: lasting(store), ID: backends.NewID(box), Attempt: 1}}
 	}
 	return &call{op: look{lasting(store), box}}
 }

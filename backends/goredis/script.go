@@ -124,6 +124,31 @@ func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
 	return cmd.Result()
 }
 
+// processBoth runs two commands one after the other in one round trip. Its error is that of the first.
+func (b *Backend) processBoth(ctx context.Context, first, second redis.Cmder) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	crowded := b.crowded()
+	b.inFlight.Add(1)
+	defer b.inFlight.Add(-1)
+	if crowded {
+		before, after := b.pipeliner.Submit(ctx, first), b.pipeliner.Submit(ctx, second)
+		if err := before.WaitContext(ctx); err != nil {
+			return err
+		}
+		_ = after.WaitContext(ctx) // second has its error, unless ctx has ended
+		return ctx.Err()
+	}
+	pipe := b.client.Pipeline()
+	_, _ = pipe.Process(ctx, first), pipe.Process(ctx, second) // queues them
+	_, sent := pipe.Exec(ctx)
+	if first.Err() == nil && second.Err() == nil {
+		return sent // by a hook that refused both
+	}
+	return inTime(ctx, first.Err())
+}
+
 // noteLoss has a ClusterClient look for a new master when one could not be reached, which it does once a minute
 // by itself.
 func (b *Backend) noteLoss(ctx context.Context, err error) {

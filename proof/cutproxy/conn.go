@@ -55,7 +55,7 @@ func (c *conn) expect(command [][]byte) bool {
 	if !strings.HasSuffix(Name(command), "SUBSCRIBE") { // these are answered by pushes
 		c.pending = append(c.pending, command)
 	}
-	if Scripts(command, nil) {
+	if Scripts(command, nil) || Name(command) == "GET" {
 		c.proxy.forwarded.Add(1)
 	}
 	return true

@@ -63,7 +63,7 @@ func (p *Proxy) Left() int {
 // Cuts returns how many replies have been lost so far.
 func (p *Proxy) Cuts() int64 { return p.cuts.Load() }
 
-// Forwarded returns how many scripts the server has been sent so far, whatever becomes of their replies.
+// Forwarded returns how many scripts and GETs the server has been sent so far, whatever becomes of their replies.
 func (p *Proxy) Forwarded() int64 { return p.forwarded.Load() }
 
 // Hold keeps back all replies to scripts, and what comes after them, until the function that it returns is called.
