@@ -32,12 +32,11 @@ type twins struct {
 	redis  *goredis.Backend
 	limit  int // of every claim: 1 or all, since equally old requests come in any order
 
-	start  time.Time
-	now    int // in eights of milliseconds since start
-	calls  int
-	ids    []backends.Create
-	claims []backends.Claim
-	old    []repeat
+	start time.Time
+	now   int // in eights of milliseconds since start
+	calls int
+	ids   []backends.Create
+	old   []repeat
 }
 
 // repeat is a call that may come once more: to memory as a call, to the server as the commands that
