@@ -1,31 +1,42 @@
-// Package goredis keeps pending requests in Redis 6.2 or later, or in Valkey: standalone, behind Sentinel or as
-// a Cluster, through go-redis v9. All nodes that use the same server and prefix see the same requests:
+// Package goredis keeps pending requests in Redis 6.2 or later, or in Valkey: standalone, behind Sentinel
+// or as a Cluster, through go-redis v9. All nodes that use the same server and prefix see the same requests:
 //
 //	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
 //	backend, err := goredis.New(client, nil)
 //	...
 //	store, err := pending.New(backend, codec.JSON[Job](), policy)
 //
-// Set ContextTimeoutEnabled on the client: go-redis otherwise waits for its own ReadTimeout, DialTimeout and
-// retries, five seconds and more, whatever the deadline of the context that a call gets.
-// While a server does not answer, go-redis keeps deadlines but does not notice cancellations, so
-// give each context a deadline.
+// # Deadlines
 //
-// Every operation is one script and one round trip, decided by the server's clock. A command that go-redis sends
-// again because its reply was lost has no second effect, so leave its retries on. Scripts are sent in full when
-// the server does not know them, as after a restart or SCRIPT FLUSH.
+// Set ContextTimeoutEnabled on the client. Without it go-redis waits for its own timeouts and retries, five
+// seconds and more, whatever the deadline of the context. While a server does not answer, go-redis keeps
+// deadlines but does not notice cancellations. So give each context a deadline.
 //
-// Large answers pass by the scripts, which would hold up the server ten times as long as storing them does: over 4 KiB, End
-// sends one beside its script, in the same round trip but on a Cluster; over 16 KiB, Get fetches it in a second one.
+// # Atomic operations
 //
-// Give all nodes the same kind of client. A ClusterClient wakes waiters with SPUBLISH, any other
-// client with PUBLISH, and neither hears the other. Nodes with both kinds see the same requests,
-// but learn of each other's only by polling: see Options.PollInterval.
+// Every operation is one round trip, decided by the server's clock. An operation that writes is one script.
+// A command that go-redis sends again because its reply was lost has no second effect, so leave its retries
+// on. If the server does not know a script, as after a restart or SCRIPT FLUSH, the script is sent in full.
 //
-// All keys of a mailbox share a hash tag, one of 65,536, that is a hash of the mailbox, so a Cluster keeps each
-// mailbox on one node and spreads mailboxes over all. Scripts build the keys of single records from the ids that
-// they find in a queue. These share the hash tag of the keys that are declared, as Redis, Valkey and their
-// clusters want; an engine that insists that every key is declared does not fit.
+// # Many callers
+//
+// With many concurrent callers, commands are gathered into pipelines: see [Options.AutoPipeline].
+//
+// # Large payloads
+//
+// A payload of more than 4 KiB has a key of its own and bypasses the scripts, which would hold up the server
+// ten times as long as storing the payload does. Storing it takes no further round trip, except on a
+// Cluster. Reading it takes a second one.
+//
+// # Clusters
+//
+// All keys of a mailbox share a hash tag, one of 65,536, that is a hash of the mailbox. So a Cluster keeps
+// each mailbox on one node and spreads mailboxes over all. Scripts build the keys of records from the ids in
+// a queue. These keys share the hash tag of the declared keys, as Redis and Valkey require.
+//
+// Give all nodes the same kind of client. A ClusterClient wakes waiters with SPUBLISH, any other client with
+// PUBLISH, and neither hears the other. Nodes with both kinds see the same requests, but learn of each
+// other's only by polling: see [Options.PollInterval].
 package goredis
 
 import (
