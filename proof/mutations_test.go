@@ -109,7 +109,7 @@ var mutations = []mutation{
 		"redis.call('PEXPIRE', record_key, record_ttl)", "", byMachine, false},
 
 	{"get: what is past its deadline", "goredis/goredis.go",
-		"if err != nil || rec.Ended() || !rec.ReadAt.After(rec.Deadline) {", "if true {", byMachine, false},
+		"return rec.at(now), ordered", "return rec, ordered", byMachine, false},
 	{"NOSCRIPT", "goredis/script.go",
 		"return err != nil && (errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, \"NOSCRIPT\"))", "return false", byMatrix, false},
 	{"a record of another version", "goredis/scripts/shared/state_of.lua",

@@ -295,8 +295,8 @@ func TestOnlyToReadALargeAnswerTakesASecondRoundTrip(t *testing.T) {
 		}
 		ask()
 		takes(1, "Complete", complete)
-		takes(1, "Complete, repeated", complete)
-		takes(2, "Get", get) // one to find it, and one to read it past the scripts
+		takes(2, "Complete, repeated", complete) // reads what is stored, to compare
+		takes(2, "Get", get)                     // one to find it, and one to read it past the scripts
 	})
 }
 

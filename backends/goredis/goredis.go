@@ -209,8 +209,8 @@ func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, e
 func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 	key := b.keys(backends.PartitionOf(id), store).record(id)
 	if _, single := b.client.(*redis.Client); single {
-		rec, err := b.readPlain(ctx, id, key)
-		if err != nil || rec.Ended() || !rec.ReadAt.After(rec.Deadline) {
+		rec, sure, err := b.readPlain(ctx, id, key)
+		if err != nil || sure {
 			return rec, err
 		}
 	}
@@ -224,27 +224,31 @@ func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 	return decodeGet(id, reply)
 }
 
-// readPlain reads a record as it is stored with two plain commands in one round trip: TIME, and then GET. They
-// cost the server less than half of what a script does. They are two moments, but what they tell is true at one:
-// the time, or the later moment at which the record was updated in between. A script has to decide what is past
-// its deadline, as go-redis may repeat gathered commands in another order. On a Cluster TIME has no slot.
-func (b *Backend) readPlain(ctx context.Context, id, key string) (stored, error) {
+// readPlain reads a record with two plain commands in one round trip: TIME, and then GET. They cost the server less
+// than half of what a script does. They are two moments, but what they tell is true at one: the time, or the later
+// moment at which the record was updated in between. On a Cluster TIME has no slot. Go-redis may repeat gathered
+// commands in another order; then readPlain is not sure of what is past its deadline.
+func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, sure bool, err error) {
 	clock, get := redis.NewTimeCmd(ctx, "time"), redis.NewStringCmd(ctx, "get", key)
-	if err := b.processBoth(ctx, clock, get); err != nil {
-		return stored{}, err
+	ordered, err := b.processBoth(ctx, clock, get)
+	if err != nil {
+		return stored{}, false, err
 	}
 	text, err := get.Result()
 	if errors.Is(err, redis.Nil) {
-		return stored{}, backends.ErrNotFound
+		return stored{}, false, backends.ErrNotFound
 	}
 	if err != nil {
-		return stored{}, inTime(ctx, err)
+		return stored{}, false, inTime(ctx, err)
 	}
-	rec, err := decodeRecord(id, text)
-	if rec.ReadAt = clock.Val().UTC(); rec.Ended() || rec.ReadAt.Before(rec.UpdatedAt) {
-		rec.ReadAt = rec.UpdatedAt
+	if rec, err = decodeRecord(id, text); err != nil {
+		return stored{}, false, err
 	}
-	return rec, err
+	now := clock.Val().UTC()
+	if now.Before(rec.UpdatedAt) {
+		now = rec.UpdatedAt
+	}
+	return rec.at(now), ordered || rec.Ended() || !now.After(rec.Deadline), nil
 }
 
 // HasPending implements [backends.Backend].

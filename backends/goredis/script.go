@@ -126,10 +126,11 @@ func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
 	return cmd.Result()
 }
 
-// processBoth runs two commands one after the other in one round trip. Its error is that of the first.
-func (b *Backend) processBoth(ctx context.Context, first, second redis.Cmder) error {
+// processBoth runs two commands in one round trip, and reports whether they ran in this order for sure. Its error
+// is that of the first.
+func (b *Backend) processBoth(ctx context.Context, first, second redis.Cmder) (ordered bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
 	crowded := b.crowded()
 	b.inFlight.Add(1)
@@ -138,18 +139,18 @@ func (b *Backend) processBoth(ctx context.Context, first, second redis.Cmder) er
 		letOthersSubmit()
 		before, after := b.pipeliner.Submit(ctx, first), b.pipeliner.Submit(ctx, second)
 		if err := before.WaitContext(ctx); err != nil {
-			return err
+			return false, err
 		}
 		_ = after.WaitContext(ctx) // second has its error, unless ctx has ended
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 	pipe := b.client.Pipeline()
 	_, _ = pipe.Process(ctx, first), pipe.Process(ctx, second) // queues them
 	_, sent := pipe.Exec(ctx)
 	if first.Err() == nil && second.Err() == nil {
-		return sent // by a hook that refused both
+		return true, sent // by a hook that refused both
 	}
-	return inTime(ctx, first.Err())
+	return true, inTime(ctx, first.Err())
 }
 
 // letOthersSubmit lets the other callers that can run do so before the caller submits its command. They are
