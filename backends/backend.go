@@ -1,6 +1,6 @@
-// Package backends is the border between package pending, which knows payload types, codecs and policies,
-// and a storage engine, which keeps untyped records. Whoever uses pendingq only picks a backend and hands it
-// to pending.New; this package is for those who write one.
+// Package backends is the border between package pending, which knows payload types, codecs and
+// policies, and a storage engine, which keeps untyped records. Whoever uses pendingq only picks a
+// backend and hands it to pending.New; this package is for those who write one.
 //
 // A backend fills [Backend] and passes the suite of package backendtest with one line:
 //
@@ -24,9 +24,9 @@
 //
 // Arguments arrive checked: a backend need not validate names, ids, sizes, limits or durations.
 //
-// Errors are the ones declared here, possibly wrapped, and the engine's own, also wrapped, for anything else.
-// An error never carries a payload. After an engine's own error the caller cannot know whether the operation
-// happened, and repeats it.
+// Errors are the ones declared here, possibly wrapped, and the engine's own, also wrapped, for
+// anything else. An error never carries a payload. After an engine's own error the caller cannot
+// know whether the operation happened, and repeats it.
 package backends
 
 import (
@@ -34,82 +34,93 @@ import (
 	"time"
 )
 
-// Backend is what a storage engine provides. All methods may be called concurrently. Each costs one round
-// trip where the engine is remote, or a second one for a large answer. They return ctx's error when ctx has ended
-// before they began.
+// Backend is what a storage engine provides. All methods may be called concurrently. Each costs one
+// round trip where the engine is remote, or a second one for a large answer. They return ctx's
+// error when ctx has ended before they began.
 type Backend interface {
-	// Create stores a new pending record and puts it in its mailbox's queue. Its deadline is now plus
-	// PendingTimeout.
+	// Create stores a new pending record and puts it in its mailbox's queue. Its deadline is now
+	// plus PendingTimeout.
 	//
-	// When the id is there already, Create changes nothing and returns that record as [Record.At] shows it,
-	// whatever has become of it. Only for a new id does it refuse, in this order: with a [BusyError] when the
-	// store is Exclusive and the mailbox has a live request, claimed, lapsed or pending; with [ErrFull] when
-	// MaxPending requests, if it is not 0, could be claimed from the mailbox now.
+	// When the id is there already, Create changes nothing and returns that record as [Record.At]
+	// shows it, whatever has become of it. Only for a new id does it refuse, in this order: with a
+	// [BusyError] when the store is Exclusive and the mailbox has a live request, claimed, lapsed
+	// or pending; with [ErrFull] when MaxPending requests, if it is not 0, could be claimed from
+	// the mailbox now.
 	//
-	// Exclusive counts all live requests of the store's mailbox, also those that were created, claimed
-	// or extended by terms that are not Exclusive. The BusyError names one of them.
+	// Exclusive counts all live requests of the store's mailbox, also those that were created,
+	// claimed or extended by terms that are not Exclusive. The BusyError names one of them.
 	Create(ctx context.Context, c Create) (Record, error)
 
-	// Get returns the record as [Record.At] shows it, or [ErrNotFound]. The clock and the record are read at
-	// one instant, so that a timeout it reports can never be followed by another end.
+	// Get returns the record as [Record.At] shows it, or [ErrNotFound]. The clock and the record
+	// are read at one instant, so that a timeout it reports can never be followed by another end.
 	Get(ctx context.Context, store, id string) (Record, error)
 
-	// HasPending reports whether a Claim could get a request from the mailbox now. It changes nothing.
+	// HasPending reports whether a Claim could get a request from the mailbox now. It changes
+	// nothing.
 	HasPending(ctx context.Context, store, mailbox string) (bool, error)
 
-	// Claim hands out up to Limit requests of each store in c.From, those that have been claimable longest
-	// first: the one whose deadline comes first. Each becomes running, with the next attempt, a deadline of
-	// now plus its RunningTimeout and UpdatedAt and StartedAt now. What timed out is passed over in the same
-	// call. It returns one result for each element of c.From, in that order.
+	// Claim hands out up to Limit requests of each store in c.From, those that have been claimable
+	// longest first: the one whose deadline comes first. Each becomes running, with the next
+	// attempt, a deadline of now plus its RunningTimeout and UpdatedAt and StartedAt now. What
+	// timed out is passed over in the same call. It returns one result for each element of c.From,
+	// in that order.
 	//
-	// While a running request has attempts left its last deadline is its deadline plus PendingTimeout: from
-	// its deadline on it can be claimed again. Otherwise its last deadline is its deadline.
+	// While a running request has attempts left its last deadline is its deadline plus
+	// PendingTimeout: from its deadline on it can be claimed again. Otherwise its last deadline is
+	// its deadline.
 	//
-	// A Claim that found something is remembered under c.ID until the latest deadline that it set. The same
-	// ID again claims nothing more: it returns, whatever its limits, those of the remembered requests that
-	// are still running at the attempt that it gave them. A Claim that found nothing is not remembered.
+	// A Claim that found something is remembered under c.ID until the latest deadline that it set.
+	// The same ID again claims nothing more: it returns, whatever its limits, those of the
+	// remembered requests that are still running at the attempt that it gave them. A Claim that
+	// found nothing is not remembered.
 	//
-	// What one store holds never hinders the others: a queue that cannot be read, or a record in it that
-	// cannot ([CorruptError]), is reported in that store's Claimed.Errs and passed over, not removed.
+	// What one store holds never hinders the others: a queue that cannot be read, or a record in it
+	// that cannot ([CorruptError]), is reported in that store's Claimed.Errs and passed over, not
+	// removed.
 	Claim(ctx context.Context, c Claim) ([]Claimed, error)
 
-	// Extend moves the deadline of a request that is running at e.Attempt to now plus RunningTimeout, its
-	// last deadline and its Exclusive hold along with it, and sets UpdatedAt. It refuses with [ErrNotFound];
-	// an [EndedError] when the request has ended or is past its last deadline; [ErrStaleClaim] when it is
-	// pending, has lapsed, or runs at another attempt.
+	// Extend moves the deadline of a request that is running at e.Attempt to now plus
+	// RunningTimeout, its last deadline and its Exclusive hold along with it, and sets UpdatedAt.
+	// It refuses with [ErrNotFound]; an [EndedError] when the request has ended or is past its last
+	// deadline; [ErrStaleClaim] when it is pending, has lapsed, or runs at another attempt.
 	Extend(ctx context.Context, e Extend) error
 
-	// End ends a live request, takes it out of its queue and returns the time of its end, its new UpdatedAt.
-	// It stores Outcome as the status, Error, and, but for GiveUp, Codec and Payload. It refuses with
-	// [ErrNotFound]; an [EndedError] with the whole record when the request has ended or timed out, from
-	// which the caller tells its own repeat; [ErrStaleClaim] when, but for GiveUp, the stored attempt is
-	// not e.Attempt. A lapsed request that nobody has claimed again still has its attempt and may be ended.
+	// End ends a live request, takes it out of its queue and returns the time of its end, its new
+	// UpdatedAt. It stores Outcome as the status, Error, and, but for GiveUp, Codec and Payload. It
+	// refuses with [ErrNotFound]; an [EndedError] with the whole record when the request has ended
+	// or timed out, from which the caller tells its own repeat; [ErrStaleClaim] when, but for
+	// GiveUp, the stored attempt is not e.Attempt. A lapsed request that nobody has claimed again
+	// still has its attempt and may be ended.
 	//
 	// An engine that is out of memory refuses Create but should still be able to Claim and End.
 	End(ctx context.Context, e End) (time.Time, error)
 }
 
-// Waker is what a Backend also implements if it can say when to look again. Without it waiters poll.
+// Waker is what a Backend also implements if it can say when to look again. Without it waiters
+// poll.
 //
-// A signal only means that looking may be worth it: it may come for nothing, several may be one, and one that is
-// lost costs no more than the time until the next poll.
+// A signal only means that looking may be worth it: it may come for nothing, several may be one,
+// and one that is lost costs no more than the time until the next poll.
 type Waker interface {
-	// WatchMailbox signals when a request to the mailbox may have become claimable, in any store. It returns once
-	// nothing that happens from then on goes unnoticed. Where that cannot be had at once, as when a server is
-	// away, it may return earlier, and signals when it can be had again. Stop is called once, to end it.
+	// WatchMailbox signals when a request to the mailbox may have become claimable, in any store.
+	// It returns once nothing that happens from then on goes unnoticed. Where that cannot be had at
+	// once, as when a server is away, it may return earlier, and signals when it can be had again.
+	// Stop is called once, to end it.
 	WatchMailbox(ctx context.Context, mailbox string) (signal <-chan struct{}, stop func())
 
-	// WatchRequest does the same for the end of a request. Its timeout is nothing that happens: it gives no signal.
+	// WatchRequest does the same for the end of a request. Its timeout is nothing that happens: it
+	// gives no signal.
 	WatchRequest(ctx context.Context, id string) (signal <-chan struct{}, stop func())
 
 	// PollInterval is how long a waiter may trust silence before it looks again. 0 means for ever.
 	PollInterval() time.Duration
 }
 
-// ManyClaimer is what a Backend also implements if it can make many claims in fewer round trips than one each.
+// ManyClaimer is what a Backend also implements if it can make many claims in fewer round trips
+// than one each.
 type ManyClaimer interface {
-	// ClaimMany makes each claim as Claim does, every one atomic by itself. It returns one result for each, in
-	// their order. That one of them fails does not keep the others from being made.
+	// ClaimMany makes each claim as Claim does, every one atomic by itself. It returns one result
+	// for each, in their order. That one of them fails does not keep the others from being made.
 	ClaimMany(ctx context.Context, claims []Claim) []ClaimResult
 }
 
@@ -119,9 +130,9 @@ type ClaimResult struct {
 	Err     error
 }
 
-// Terms is what a store's policy asks of the backend. Durations are whole microseconds. Callers with
-// different terms may share a store, as while a new policy is rolled out: terms act on the operation that
-// carries them, and deadlines once set stand.
+// Terms is what a store's policy asks of the backend. Durations are whole microseconds. Callers
+// with different terms may share a store, as while a new policy is rolled out: terms act on the
+// operation that carries them, and deadlines once set stand.
 type Terms struct {
 	Store          string        // 1 to 64 of [a-z0-9_:.-]
 	PendingTimeout time.Duration // how long a request may stay unclaimed
@@ -166,8 +177,8 @@ type Extend struct {
 	ID      string
 	Attempt int
 
-	// Mailbox is the request's, or "" if the caller does not know it. It helps an engine that wants to know all that
-	// an operation touches before it begins; no result depends on it.
+	// Mailbox is the request's, or "" if the caller does not know it. It helps an engine that wants
+	// to know all that an operation touches before it begins; no result depends on it.
 	Mailbox string
 }
 
@@ -181,11 +192,11 @@ type End struct {
 	Codec   string
 	Payload []byte
 
-	// Mailbox is the request's, or "" if the caller does not know it. It helps an engine that stores large answers in
-	// another way; no result depends on it.
+	// Mailbox is the request's, or "" if the caller does not know it. It helps an engine that
+	// stores large answers in another way; no result depends on it.
 	Mailbox string
 
-	// GiveUp ends the request whatever its attempt, and keeps the stored payload: Attempt, Codec and Payload
-	// are ignored.
+	// GiveUp ends the request whatever its attempt, and keeps the stored payload: Attempt, Codec
+	// and Payload are ignored.
 	GiveUp bool
 }

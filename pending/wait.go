@@ -15,17 +15,20 @@ const (
 	// blindPollInterval is how often waiters look at a backend that cannot signal.
 	blindPollInterval = 500 * time.Millisecond
 
-	// deadlineSlack is added to a deadline before a waiter looks again, for the backend's clock to have passed it.
+	// deadlineSlack is added to a deadline before a waiter looks again, for the backend's clock to
+	// have passed it.
 	deadlineSlack = time.Millisecond
 
-	// claimGrace is how much longer than its context a claim may take that was under way when the context ended.
+	// claimGrace is how much longer than its context a claim may take that was under way when the
+	// context ended.
 	claimGrace = 2 * time.Second
 )
 
-// Await waits until a request has ended and returns it as Get does, with the same refusals. It is woken by the
-// ending where the backend can signal it, and by the request's deadline; it also looks again at the backend's
-// poll interval, so a signal that is lost costs no more than that. When ctx ends first it returns the request as
-// last read, nil if there was no time to, and an error that is ctx's.
+// Await waits until a request has ended and returns it as Get does, with the same refusals. It is
+// woken by the ending where the backend can signal it, and by the request's deadline; it also looks
+// again at the backend's poll interval, so a signal that is lost costs no more than that. When ctx
+// ends first it returns the request as last read, nil if there was no time to, and an error that is
+// ctx's.
 func (s *PendingStore[T]) Await(ctx context.Context, id string, opts ...GetOption) (*Request[T], error) {
 	if err := checkID(id); err != nil {
 		return nil, s.failed("await", "", err)
@@ -50,9 +53,10 @@ func (s *PendingStore[T]) Await(ctx context.Context, id string, opts ...GetOptio
 	}
 }
 
-// AwaitPending waits until it has claimed a request, as PopPending does. It is woken where the backend can signal
-// that there is one, and looks again at the backend's poll interval. When ctx ends first its error is ctx's. A
-// claim that was under way then gets two seconds more, so that what it takes is not lost.
+// AwaitPending waits until it has claimed a request, as PopPending does. It is woken where the
+// backend can signal that there is one, and looks again at the backend's poll interval. When ctx
+// ends first its error is ctx's. A claim that was under way then gets two seconds more, so that
+// what it takes is not lost.
 //
 // Give ctx a deadline. If its server does not answer, a backend may notice a cancellation only
 // after its own timeouts.
@@ -70,8 +74,9 @@ func (s *PendingStore[T]) AwaitPending(ctx context.Context, mailbox string, opts
 	return r, err
 }
 
-// Await waits until Pop claims something, as [PendingStore.AwaitPending] does. What fails in part while it waits is
-// reported beside the delivery, or with ctx's error, in which case there is no delivery.
+// Await waits until Pop claims something, as [PendingStore.AwaitPending] does. What fails in part
+// while it waits is reported beside the delivery, or with ctx's error, in which case there is no
+// delivery.
 func (in *Inbox) Await(ctx context.Context, mailbox string, opts ...PopOption) (d *Delivery, err error) {
 	var problems error
 	err = awaitClaim(ctx, in.cores[0].backend, mailbox, func(ctx context.Context) (bool, error) {
@@ -112,8 +117,8 @@ func awaitClaim(ctx context.Context, b backends.Backend, mailbox string, claim f
 	}
 }
 
-// ended returns ctx's error. A network client also keeps ctx's deadline, and may do so a moment before ctx's
-// own timer fires.
+// ended returns ctx's error. A network client also keeps ctx's deadline, and may do so a moment
+// before ctx's own timer fires.
 func ended(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded
@@ -153,8 +158,8 @@ func watch(b backends.Backend, start func(backends.Waker) (<-chan struct{}, func
 	return watcher{signal: signal, poll: waker.PollInterval(), stop: stop}
 }
 
-// wait returns when it is time to look again: at a signal, when the poll interval is over, give or take a quarter,
-// or after atMost, if that is not 0.
+// wait returns when it is time to look again: at a signal, when the poll interval is over, give or
+// take a quarter, or after atMost, if that is not 0.
 func (w watcher) wait(ctx context.Context, atMost time.Duration) error {
 	pause := w.poll * time.Duration(rand.IntN(513)+768) / 1024
 	if atMost > 0 && (pause == 0 || atMost < pause) {

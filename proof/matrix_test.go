@@ -19,14 +19,15 @@ import (
 	"github.com/pendingq/pendingq/proof/cutproxy"
 )
 
-// The lost-reply matrix: each scenario, on each ground and setup, with each of its replies lost 0 to 4 times. In each
-// cell the operation is to have one effect, and the answer that it has undisturbed; or an error after which it is
-// repeated and has it then.
+// The lost-reply matrix: each scenario, on each ground and setup, with each of its replies lost 0
+// to 4 times. In each cell the operation is to have one effect, and the answer that it has
+// undisturbed; or an error after which it is repeated and has it then.
 
 // maxCuts is one more than go-redis repeats a command by default, so that the caller has to.
 const maxCuts = 4
 
-// ground is what labs stand on. Its setups are tried one after another, since they make it forget its scripts.
+// ground is what labs stand on. Its setups are tried one after another, since they make it forget
+// its scripts.
 type ground struct {
 	name    string
 	start   func(*testing.T) dialler
@@ -47,7 +48,8 @@ func (g ground) trials() trials {
 	return trials{scenarios, []int{0, 1, 2, 3, maxCuts}}
 }
 
-// sample is quick: a third of the scenarios, another one in each run, so that in time all are tried.
+// sample is quick: a third of the scenarios, another one in each run, so that in time all are
+// tried.
 var sample = trials{everyThird(scenarios, rand.IntN(3)), []int{1, maxCuts}}
 
 func everyThird(all []scenario, from int) (some []scenario) {
@@ -99,7 +101,8 @@ var (
 	}
 )
 
-// The stores whose mailboxes are looked into right before and after an operation in the same pipeline.
+// The stores whose mailboxes are looked into right before and after an operation in the same
+// pipeline.
 const (
 	before = "neighbour-1"
 	after  = "neighbour-2"
@@ -121,7 +124,8 @@ func about(name, neighbour, beginning string) cutproxy.Rule {
 	}
 }
 
-// notExecuted returns how a reply begins that says that a server does not know the script, or has not got its keys.
+// notExecuted returns how a reply begins that says that a server does not know the script, or has
+// not got its keys.
 func notExecuted(reply []byte) string {
 	for _, beginning := range []string{"-NOSCRIPT", "-MOVED"} {
 		if bytes.HasPrefix(reply, []byte(beginning)) {
@@ -271,8 +275,8 @@ func (l *lab) try(sc scenario, p position, cuts int) string {
 	return outcome
 }
 
-// perform makes the call while replies are lost, and checks that they were. Where calls are pipelined, it is the
-// second of three.
+// perform makes the call while replies are lost, and checks that they were. Where calls are
+// pipelined, it is the second of three.
 func (l *lab) perform(c *call, b *goredis.Backend, p position, cuts int) {
 	l.Helper()
 	already := l.proxy.Cuts()

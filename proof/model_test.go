@@ -9,10 +9,12 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// What a single, never failing store would do with one request. Histories are checked against it request by
-// request. It knows the rules of package backends and shares no code with any backend, nor with Record.At.
+// What a single, never failing store would do with one request. Histories are checked against it
+// request by request. It knows the rules of package backends and shares no code with any backend,
+// nor with Record.At.
 
-// step is one operation on one request: what was asked, and what was answered at which time of the server.
+// step is one operation on one request: what was asked, and what was answered at which time of the
+// server.
 type step struct {
 	kind  kind
 	terms backends.Terms
@@ -57,8 +59,8 @@ type state struct {
 	deadline, last            int64
 	now                       int64 // the server's clock is not behind this
 
-	// An Extend does not tell when it happened. Until a read tells, updated is the earliest, deadline and last
-	// belong to it, and all three may be later by up to slack.
+	// An Extend does not tell when it happened. Until a read tells, updated is the earliest,
+	// deadline and last belong to it, and all three may be later by up to slack.
 	slack int64
 	vague bool // nor is it known when the claim was made: started is the earliest
 }

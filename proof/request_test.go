@@ -12,7 +12,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// request is what the calls of a session did to one request: the steps, and what its records have shown.
+// request is what the calls of a session did to one request: the steps, and what its records have
+// shown.
 type request struct {
 	id    string
 	terms backends.Terms
@@ -132,7 +133,8 @@ func (h *history) tell(r *request, e effect) {
 // a microsecond both answers read as if their call had the effect.
 func (r *request) toldBefore(c *call, e effect) bool { return c.repeat && r.effects[e] }
 
-// read adds an answer that tells a request's state and changes nothing. It reports whether it was one.
+// read adds an answer that tells a request's state and changes nothing. It reports whether it was
+// one.
 func (h *history) read(r *request, c *call, rec backends.Record, err error) bool {
 	var ended *backends.EndedError
 	switch {
@@ -230,7 +232,8 @@ func (h *history) end(c *call, op backends.End) {
 	r.ends = append(r.ends, c)
 }
 
-// fillIn adds the steps of which no caller was told that they had happened, but that a record has shown.
+// fillIn adds the steps of which no caller was told that they had happened, but that a record has
+// shown.
 func (h *history) fillIn(r *request) {
 	for e, told := range r.effects {
 		switch {
@@ -282,7 +285,8 @@ func newlyCreated(c backends.Create, createdAt, readAt int64) backends.Record {
 		CreatedAt: at, UpdatedAt: at, Deadline: deadline, LastDeadline: deadline, ReadAt: time.UnixMicro(readAt).UTC()}
 }
 
-// fillInClaim finds the claim of which nobody knows whether it happened and that must have started the attempt.
+// fillInClaim finds the claim of which nobody knows whether it happened and that must have started
+// the attempt.
 func (h *history) fillInClaim(r *request, attempt int, at int64) {
 	began, was := int64(never), int64(0)
 	for _, c := range h.calls {

@@ -15,7 +15,8 @@ type scenario struct {
 	arrange func(s *stage) any
 }
 
-// stage is where a scenario is arranged, past all faults. Its methods end the test when they do not work.
+// stage is where a scenario is arranged, past all faults. Its methods end the test when they do not
+// work.
 type stage struct {
 	*testing.T
 	b backends.Backend

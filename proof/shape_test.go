@@ -17,8 +17,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// shape is what an answer says but for the times at which things happened: these are told by how far deadlines
-// are from them.
+// shape is what an answer says but for the times at which things happened: these are told by how
+// far deadlines are from them.
 func (c *call) shape() string {
 	switch op := c.op.(type) {
 	case backends.End:
@@ -102,9 +102,9 @@ func recordShape(r backends.Record) string {
 		r.Attempt, live, r.Error, r.Codec, r.Payload, !r.StartedAt.IsZero())
 }
 
-// storageShape is all that is stored under a prefix, on whatever master: each key with what it holds and how long it
-// will live, to the minute. What is stored by no known request, or for ever, shows as a difference to a storage that
-// has only what should be there.
+// storageShape is all that is stored under a prefix, on whatever master: each key with what it
+// holds and how long it will live, to the minute. What is stored by no known request, or for ever,
+// shows as a difference to a storage that has only what should be there.
 func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend, prefix string) string {
 	t.Helper()
 	var lines []string

@@ -1,6 +1,6 @@
-// Package backendtest is the conformance suite for storage engines: every rule that [backends.Backend] states,
-// as named cases, each with the reason why it matters. A backend passes all of them; no case asks which
-// backend it runs on.
+// Package backendtest is the conformance suite for storage engines: every rule that
+// [backends.Backend] states, as named cases, each with the reason why it matters. A backend passes
+// all of them; no case asks which backend it runs on.
 //
 //	func TestConformance(t *testing.T) {
 //		backendtest.Run(t, func(t *testing.T) backends.Backend { return memory.New() })
@@ -22,8 +22,9 @@ type Option func(*config)
 
 type config struct{ bubble bool }
 
-// InBubble runs each case in a [synctest] bubble of its own, open included, for a backend that runs on the
-// bubble's fake clock. Without it the cases wait on the real clock, some tens of milliseconds each.
+// InBubble runs each case in a [synctest] bubble of its own, open included, for a backend that runs
+// on the bubble's fake clock. Without it the cases wait on the real clock, some tens of
+// milliseconds each.
 func InBubble() Option { return func(c *config) { c.bubble = true } }
 
 // Run runs the suite. Open returns a backend that shares no requests with any that it returned

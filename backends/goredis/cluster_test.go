@@ -28,7 +28,8 @@ func TestConformanceOnCluster(t *testing.T) {
 	})
 }
 
-// keyRecorder stands in for a connection: it keeps the keys of the commands that it is handed, and sends nothing.
+// keyRecorder stands in for a connection: it keeps the keys of the commands that it is handed, and
+// sends nothing.
 type keyRecorder struct{ keys []string }
 
 func (k *keyRecorder) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -75,7 +76,8 @@ func recordKeys(t testing.TB) (*goredis.Backend, *keyRecorder) {
 	return b, recorder
 }
 
-// keySlot is the hash slot of a key: CRC-16/XMODEM of its hash tag, as the cluster specification has it.
+// keySlot is the hash slot of a key: CRC-16/XMODEM of its hash tag, as the cluster specification
+// has it.
 func keySlot(key string) int {
 	if open := strings.IndexByte(key, '{'); open >= 0 {
 		if length := strings.IndexByte(key[open+1:], '}'); length > 0 {
@@ -102,7 +104,8 @@ func slotOf(mailbox string) int { return keySlot("{" + backends.Partition(mailbo
 // masterOf is which of a fresh cluster's masters has a slot.
 func masterOf(slot int) int { return (slot*3 + 2) / redistest.Slots }
 
-// mailboxesOf returns n mailboxes that lie on one of a fresh cluster's masters, each in a slot of its own.
+// mailboxesOf returns n mailboxes that lie on one of a fresh cluster's masters, each in a slot of
+// its own.
 func mailboxesOf(master, n int) []string {
 	var mailboxes []string
 	taken := map[int]bool{}
@@ -164,15 +167,16 @@ func TestClusterAgreesOnSlots(t *testing.T) {
 	}
 }
 
-// hostileMailboxes are names that would move a key's hash tag if they stood in front of it or inside.
+// hostileMailboxes are names that would move a key's hash tag if they stood in front of it or
+// inside.
 var hostileMailboxes = []string{
 	"runtime-1", "}", "{", "{}", "{x}", "x}:{y", "x}", "}{", "{{x}}", ":", "/", "/r/", "a/q/b", "\x00", "a\x00b", " ",
 	"  ", "\n", "ü", "\U0001F600", "*", "[a]", "\\", "'", "\"", "%s", strings.Repeat("x", 512),
 	strings.Repeat("}", 512), strings.Repeat("{", 512), "\xff\xfe", strings.Repeat("x", 1<<20),
 }
 
-// keysOf returns the keys of every operation on a mailbox: a heartbeat over five stores, and the life of a request
-// that is exclusive and has several attempts.
+// keysOf returns the keys of every operation on a mailbox: a heartbeat over five stores, and the
+// life of a request that is exclusive and has several attempts.
 func keysOf(t testing.TB, mailbox string) []string {
 	b, recorder := recordKeys(t)
 	terms := lasting("update")
@@ -253,7 +257,8 @@ func (r *rig) migrate(c *redistest.Cluster, slot int, from, to *redistest.Server
 	r.do(source, "cluster", "setslot", slot, "node", targetID)
 }
 
-// startMoving has two nodes expect that a slot moves from one to the other, and returns their clients.
+// startMoving has two nodes expect that a slot moves from one to the other, and returns their
+// clients.
 func (r *rig) startMoving(slot int, from, to *redistest.Server) (source, target *redis.Client) {
 	r.Helper()
 	source, target = from.Client(r.T), to.Client(r.T)
@@ -308,7 +313,8 @@ func TestClusterExtendWaitsForAllOfAMailbox(t *testing.T) {
 	}
 }
 
-// While a slot moves, what is staged comes to its new node, though the record may still be at the old one.
+// While a slot moves, what is staged comes to its new node, though the record may still be at the
+// old one.
 func TestClusterTakesLargeAnswersWhileTheirSlotMoves(t *testing.T) {
 	// The payload gets a key of its own if the record has moved. Else it goes through the script.
 	for name, moved := range map[string]bool{"before the record": false, "behind the record": true} {
@@ -448,8 +454,8 @@ func TestClusterHandsOutAgainWhatItsReplicaNeverHeardOf(t *testing.T) {
 	}
 }
 
-// cutOff waits until the first master's replica has all its data, and takes the replica from it, frozen. It
-// returns a client of the master.
+// cutOff waits until the first master's replica has all its data, and takes the replica from it,
+// frozen. It returns a client of the master.
 func (r *rig) cutOff(c *redistest.Cluster) *redis.Client {
 	r.Helper()
 	master, replica := c.Masters[0].Client(r.T), c.Replicas[0].Client(r.T)
@@ -460,7 +466,8 @@ func (r *rig) cutOff(c *redistest.Cluster) *redis.Client {
 	return master
 }
 
-// reportTwice reports one request from two workers at once, and returns how many reports were taken.
+// reportTwice reports one request from two workers at once, and returns how many reports were
+// taken.
 func (r *rig) reportTwice(terms backends.Terms, one, two backends.Record) int {
 	var taken atomic.Int32
 	var workers sync.WaitGroup

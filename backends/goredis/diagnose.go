@@ -39,12 +39,14 @@ type Finding struct {
 	Advice   string   `json:"advice,omitempty"` // what to do about it
 }
 
-// Diagnose looks at a client and its servers for what keeps pending requests from being safe there: the version,
-// eviction, persistence, memory, permissions, replicas, the state of a cluster, the clock, and the client's own
-// settings. It needs no right beyond those that a Backend needs, though without INFO it finds less and says so. Opts
-// are those that New gets; nil works. The gravest findings come first. Its error is that of opts.
+// Diagnose looks at a client and its servers for what keeps pending requests from being safe there:
+// the version, eviction, persistence, memory, permissions, replicas, the state of a cluster, the
+// clock, and the client's own settings. It needs no right beyond those that a Backend needs, though
+// without INFO it finds less and says so. Opts are those that New gets; nil works. The gravest
+// findings come first. Its error is that of opts.
 //
-// It writes two keys that are gone a second later. Call it at start-up and from a health check, not for each request.
+// It writes two keys that are gone a second later. Call it at start-up and from a health check, not
+// for each request.
 func Diagnose(ctx context.Context, client redis.UniversalClient, opts *Options) ([]Finding, error) {
 	b, err := New(client, opts)
 	if err != nil {
@@ -62,9 +64,9 @@ func Diagnose(ctx context.Context, client redis.UniversalClient, opts *Options) 
 	return d.findings, nil
 }
 
-// Check returns an error that names each command that the Backend needs and may not use or cannot, joined, and nil
-// when all is well. It is for the start of a program, so that a missing permission does not show in the middle of a
-// request. It writes as Diagnose does.
+// Check returns an error that names each command that the Backend needs and may not use or cannot,
+// joined, and nil when all is well. It is for the start of a program, so that a missing permission
+// does not show in the middle of a request. It writes as Diagnose does.
 func (b *Backend) Check(ctx context.Context) error {
 	cluster, ok := b.client.(*redis.ClusterClient)
 	if !ok {
@@ -256,7 +258,8 @@ func (d *diagnosis) version(addr string, info map[string]string) {
 	}
 }
 
-// before reports whether a version such as 6.0.16 is older than major.minor. One that cannot be read is not.
+// before reports whether a version such as 6.0.16 is older than major.minor. One that cannot be
+// read is not.
 func before(version string, major, minor int) bool {
 	parts := strings.SplitN(version, ".", 3)
 	if len(parts) < 2 {

@@ -228,7 +228,8 @@ func TestFaultServerCannotWriteToItsDisk(t *testing.T) {
 	r.end(terms, r.claim(terms, waiting.Mailbox, 1)[0])
 }
 
-// writes are the calls that store something: for a running request, and for a mailbox where one waits.
+// writes are the calls that store something: for a running request, and for a mailbox where one
+// waits.
 func (r *rig) writes(terms backends.Terms, running backends.Record, waiting string) []step {
 	create, end := question(terms, "new"), r.report(terms, running.ID, running.Mailbox, running.Attempt)
 	extend := backends.Extend{Terms: terms, ID: running.ID, Attempt: running.Attempt}
@@ -282,8 +283,8 @@ func runForeign(t *testing.T, server *redistest.Server, script string) *sync.Wai
 	return &running
 }
 
-// checkInTime makes a call with a context of 100 ms and checks that it ends by then, with some air for a machine
-// that is busy: less than go-redis takes that does not look at contexts.
+// checkInTime makes a call with a context of 100 ms and checks that it ends by then, with some air
+// for a machine that is busy: less than go-redis takes that does not look at contexts.
 func (r *rig) checkInTime(s step) error {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(r.Context(), 100*time.Millisecond)
@@ -318,7 +319,8 @@ func TestFaultPoolIsExhausted(t *testing.T) {
 	}
 }
 
-// checkStall freezes the server, checks that calls end in time, and that others work when it goes on.
+// checkStall freezes the server, checks that calls end in time, and that others work when it goes
+// on.
 func (r *rig) checkStall(server *redistest.Server) {
 	r.Helper()
 	r.lifecycle(lasting("s"), "before")

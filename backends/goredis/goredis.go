@@ -1,5 +1,6 @@
-// Package goredis keeps pending requests in Redis 6.2 or later, or in Valkey: standalone, behind Sentinel
-// or as a Cluster, through go-redis v9. All nodes that use the same server and prefix see the same requests:
+// Package goredis keeps pending requests in Redis 6.2 or later, or in Valkey: standalone, behind
+// Sentinel or as a Cluster, through go-redis v9. All nodes that use the same server and prefix see
+// the same requests:
 //
 //	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
 //	backend, err := goredis.New(client, nil)
@@ -8,15 +9,17 @@
 //
 // # Deadlines
 //
-// Set ContextTimeoutEnabled on the client. Without it go-redis waits for its own timeouts and retries, five
-// seconds and more, whatever the deadline of the context. While a server does not answer, go-redis keeps
-// deadlines but does not notice cancellations. So give each context a deadline.
+// Set ContextTimeoutEnabled on the client. Without it go-redis waits for its own timeouts and
+// retries, five seconds and more, whatever the deadline of the context. While a server does not
+// answer, go-redis keeps deadlines but does not notice cancellations. So give each context a
+// deadline.
 //
 // # Atomic operations
 //
-// Every operation is one round trip, decided by the server's clock. An operation that writes is one script.
-// A command that go-redis sends again because its reply was lost has no second effect, so leave its retries
-// on. If the server does not know a script, as after a restart or SCRIPT FLUSH, the script is sent in full.
+// Every operation is one round trip, decided by the server's clock. An operation that writes is one
+// script. A command that go-redis sends again because its reply was lost has no second effect, so
+// leave its retries on. If the server does not know a script, as after a restart or SCRIPT FLUSH,
+// the script is sent in full.
 //
 // # Many callers
 //
@@ -24,19 +27,20 @@
 //
 // # Large payloads
 //
-// A payload of more than 4 KiB has a key of its own and bypasses the scripts, which would hold up the server
-// ten times as long as storing the payload does. Storing it takes no further round trip, except on a
-// Cluster. Reading it takes a second one.
+// A payload of more than 4 KiB has a key of its own and bypasses the scripts, which would hold up
+// the server ten times as long as storing the payload does. Storing it takes no further round trip,
+// except on a Cluster. Reading it takes a second one.
 //
 // # Clusters
 //
-// All keys of a mailbox share a hash tag, one of 65,536, that is a hash of the mailbox. So a Cluster keeps
-// each mailbox on one node and spreads mailboxes over all. Scripts build the keys of records from the ids in
-// a queue. These keys share the hash tag of the declared keys, as Redis and Valkey require.
+// All keys of a mailbox share a hash tag, one of 65,536, that is a hash of the mailbox. So a
+// Cluster keeps each mailbox on one node and spreads mailboxes over all. Scripts build the keys of
+// records from the ids in a queue. These keys share the hash tag of the declared keys, as Redis and
+// Valkey require.
 //
-// Give all nodes the same kind of client. A ClusterClient wakes waiters with SPUBLISH, any other client with
-// PUBLISH, and neither hears the other. Nodes with both kinds see the same requests, but learn of each
-// other's only by polling: see [Options.PollInterval].
+// Give all nodes the same kind of client. A ClusterClient wakes waiters with SPUBLISH, any other
+// client with PUBLISH, and neither hears the other. Nodes with both kinds see the same requests,
+// but learn of each other's only by polling: see [Options.PollInterval].
 package goredis
 
 import (
@@ -55,36 +59,41 @@ import (
 
 // Options changes how a Backend uses the server. The zero value is right for most.
 type Options struct {
-	// Prefix stands in front of every key, to keep installations that share a server apart. It has at most 64
-	// printable ASCII characters and no braces, which would move the hash tag. Default: "pendingq:".
+	// Prefix stands in front of every key, to keep installations that share a server apart. It has
+	// at most 64 printable ASCII characters and no braces, which would move the hash tag. Default:
+	// "pendingq:".
 	Prefix string
 
-	// PollInterval is how often those who wait for something look again although no wake-up came, give or take a
-	// quarter. Wake-ups are pushed within a millisecond or so; this bounds what one that is lost can cost, and how
-	// late a lapsed claim is found that may be claimed again. At least 10 ms. Default: 15 s.
+	// PollInterval is how often those who wait for something look again although no wake-up came,
+	// give or take a quarter. Wake-ups are pushed within a millisecond or so; this bounds what one
+	// that is lost can cost, and how late a lapsed claim is found that may be claimed again. At
+	// least 10 ms. Default: 15 s.
 	PollInterval time.Duration
 
-	// AutoPipeline says when the commands of concurrent callers are gathered into pipelines. Default: by
-	// load. On a Cluster commands are never gathered: see AutoPipelineByLoad.
+	// AutoPipeline says when the commands of concurrent callers are gathered into pipelines.
+	// Default: by load. On a Cluster commands are never gathered: see AutoPipelineByLoad.
 	AutoPipeline AutoPipeline
 }
 
-// AutoPipeline says when the commands of concurrent callers are gathered into pipelines, by the full-duplex
-// autopipeliner of go-redis. It keeps sending while replies arrive, over one connection. With many callers
-// this means fewer packets and less work for the server. A single caller gains nothing. The guarantees of
-// an operation are the same either way.
+// AutoPipeline says when the commands of concurrent callers are gathered into pipelines, by the
+// full-duplex autopipeliner of go-redis. It keeps sending while replies arrive, over one
+// connection. With many callers this means fewer packets and less work for the server. A single
+// caller gains nothing. The guarantees of an operation are the same either way.
 //
-// A process hook of the client sees each command, and its error reaches the caller. But go-redis sends a
-// gathered command without waiting for its hooks. So a hook that refuses a command cannot prevent it: as
-// with a lost reply, the operation may have happened. Use AutoPipelineNever with such hooks.
+// A process hook of the client sees each command, and its error reaches the caller. But go-redis
+// sends a gathered command without waiting for its hooks. So a hook that refuses a command cannot
+// prevent it: as with a lost reply, the operation may have happened. Use AutoPipelineNever with
+// such hooks.
 //
-// The client keeps one autopipeliner, made with the options of its first user, and closes it with itself.
+// The client keeps one autopipeliner, made with the options of its first user, and closes it with
+// itself.
 type AutoPipeline int
 
 const (
 	// AutoPipelineByLoad gathers a command while four or more others of this Backend are in flight.
-	// Otherwise the command goes by itself, over a connection of the pool. On a Cluster no command is
-	// gathered: go-redis 9.23 may have two goroutines write one command when a pipeline is redirected.
+	// Otherwise the command goes by itself, over a connection of the pool. On a Cluster no command
+	// is gathered: go-redis 9.23 may have two goroutines write one command when a pipeline is
+	// redirected.
 	AutoPipelineByLoad AutoPipeline = iota
 	// AutoPipelineNever sends each command by itself.
 	AutoPipelineNever
@@ -98,12 +107,13 @@ const (
 	defaultPollInterval = 15 * time.Second
 	minPollInterval     = 10 * time.Millisecond
 
-	// aloneByLoad is how many commands may be in flight before further ones are gathered. With one caller
-	// a command by itself is faster; from eight callers on, gathered ones are.
+	// aloneByLoad is how many commands may be in flight before further ones are gathered. With one
+	// caller a command by itself is faster; from eight callers on, gathered ones are.
 	aloneByLoad = 4
 
-	// gatherFor is how long the full-duplex autopipeliner gathers commands before it writes, once more than a hundred are
-	// under way; with fewer it never waits. Of 0 to 300 µs it gave the most lifecycles a second with 512 callers.
+	// gatherFor is how long the full-duplex autopipeliner gathers commands before it writes, once
+	// more than a hundred are under way; with fewer it never waits. Of 0 to 300 µs it gave the most
+	// lifecycles a second with 512 callers.
 	gatherFor = 50 * time.Microsecond
 )
 
@@ -142,9 +152,9 @@ type Backend struct {
 	wakes     *wakes
 }
 
-// New returns a Backend that uses the client, which stays the caller's to close. It sends nothing yet. Opts may
-// be nil. New refuses a client that cannot work: nil, a nil pointer, and a redis.Ring, whose shards
-// would part the keys of one script.
+// New returns a Backend that uses the client, which stays the caller's to close. It sends nothing
+// yet. Opts may be nil. New refuses a client that cannot work: nil, a nil pointer, and a
+// redis.Ring, whose shards would part the keys of one script.
 func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	if err := checkClient(client); err != nil {
 		return nil, err
@@ -172,9 +182,9 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	return b, nil
 }
 
-// Close ends the subscription that wake-ups come through, if there is one, and with it what this Backend runs in
-// the background. It leaves the client open. Those who still wait then poll. A Backend on which nobody waits has
-// nothing to close.
+// Close ends the subscription that wake-ups come through, if there is one, and with it what this
+// Backend runs in the background. It leaves the client open. Those who still wait then poll. A
+// Backend on which nobody waits has nothing to close.
 func (b *Backend) Close() error {
 	b.wakes.close()
 	return nil
@@ -224,10 +234,11 @@ func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 	return decodeGet(id, reply)
 }
 
-// readPlain reads a record with two plain commands in one round trip: TIME, and then GET. They cost the server less
-// than half of what a script does. They are two moments, but what they tell is true at one: the time, or the later
-// moment at which the record was updated in between. On a Cluster TIME has no slot. Go-redis may repeat gathered
-// commands in another order; then readPlain is not sure of what is past its deadline.
+// readPlain reads a record with two plain commands in one round trip: TIME, and then GET. They cost
+// the server less than half of what a script does. They are two moments, but what they tell is true
+// at one: the time, or the later moment at which the record was updated in between. On a Cluster
+// TIME has no slot. Go-redis may repeat gathered commands in another order; then readPlain is not
+// sure of what is past its deadline.
 func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, sure bool, err error) {
 	clock, get := redis.NewTimeCmd(ctx, "time"), redis.NewStringCmd(ctx, "get", key)
 	ordered, err := b.processBoth(ctx, clock, get)
@@ -369,8 +380,8 @@ func untilLast(t backends.Terms, attempt int) time.Duration {
 	return t.RunningTimeout
 }
 
-// queueSlack is how much longer than its last member a queue lives, since a time to live counts from
-// another reading of the clock.
+// queueSlack is how much longer than its last member a queue lives, since a time to live counts
+// from another reading of the clock.
 const queueSlack = time.Second
 
 // millis is a time to live that covers d.

@@ -115,8 +115,8 @@ func (r *rig) work(terms backends.Terms, mailbox string, dies bool) {
 	}
 }
 
-// checkKeysExpire looks at all keys of the server over and over, until done: each has to have a time to live, and
-// none a longer one than its request can need.
+// checkKeysExpire looks at all keys of the server over and over, until done: each has to have a
+// time to live, and none a longer one than its request can need.
 func (r *rig) checkKeysExpire(done context.Context) {
 	const longest = 1500 * time.Millisecond // pending, running, pending again, retention; a queue a second more
 	seen := 0

@@ -13,19 +13,19 @@ import "strings"
 //	<prefix>{<partition>}                      the channel of wake-ups, which is no key. A message is the
 //	                                           key of a queue that got a request, or of a record that ended
 //
-// The score of a request that waits for its first claim, or for its next one, is its last deadline. The
-// score of a claimed request is its deadline, negated. So at any time now, a queue holds from its lowest
-// score to its highest:
+// The score of a request that waits for its first claim, or for its next one, is its last deadline.
+// The score of a claimed request is its deadline, negated. So at any time now, a queue holds from
+// its lowest score to its highest:
 //
 //	up to -now      running requests
 //	-now to 0       claimed requests whose lease expired: claimable again, or timed out
 //	0 to now        requests that timed out while they waited
 //	from now        requests that wait, the longest claimable first
 //
-// A claim tidies the two parts in the middle. No store's name has a slash, and the mailbox comes last, so
-// no two things share a key. Everything has a time to live: a record and its payload live Retention longer
-// than the last deadline, a queue a second longer than the last of its deadlines, and a memo until the
-// latest deadline that its claim set.
+// A claim tidies the two parts in the middle. No store's name has a slash, and the mailbox comes
+// last, so no two things share a key. Everything has a time to live: a record and its payload live
+// Retention longer than the last deadline, a queue a second longer than the last of its deadlines,
+// and a memo until the latest deadline that its claim set.
 type keys struct{ start string }
 
 func (b *Backend) keys(partition, store string) keys {

@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// heartbeat is how often a link is pinged. One that was silent for as long after a ping is lost.
+	// heartbeat is how often a link is pinged. One that was silent for as long after a ping is
+	// lost.
 	heartbeat = 3 * time.Second
 
 	minBackoff = 50 * time.Millisecond
@@ -139,7 +140,8 @@ func (l *link) tidy() bool {
 	return empty
 }
 
-// backoff is the pause before the next attempt after so many that failed in a row, half of it by chance.
+// backoff is the pause before the next attempt after so many that failed in a row, half of it by
+// chance.
 func backoff(failures int) time.Duration {
 	pause := min(maxBackoff, minBackoff<<min(failures-1, 10))
 	return pause/2 + rand.N(pause/2)

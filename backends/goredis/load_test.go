@@ -10,8 +10,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// load is front ends that create requests and workers that claim and report them, while something happens to the
-// servers. It counts what was acknowledged.
+// load is front ends that create requests and workers that claim and report them, while something
+// happens to the servers. It counts what was acknowledged.
 type load struct {
 	*rig
 	terms     backends.Terms
@@ -28,7 +28,8 @@ func newLoad(r *rig, mailboxes []string) *load {
 	return &load{rig: r, terms: lasting("load"), mailboxes: mailboxes, claimed: map[string]int{}, taken: map[string]int{}}
 }
 
-// during lets something happen under load, and returns when the last request has its answer or is lost.
+// during lets something happen under load, and returns when the last request has its answer or is
+// lost.
 func (l *load) during(happens func()) {
 	l.Helper()
 	creating, stopCreating := context.WithCancel(l.Context())
@@ -178,7 +179,8 @@ func (l *load) status(id string) string {
 	return rec.Status
 }
 
-// checkExactlyOnce checks that each of these was handed out once, and its one report was taken and stands.
+// checkExactlyOnce checks that each of these was handed out once, and its one report was taken and
+// stands.
 func (l *load) checkExactlyOnce(ids []string) {
 	l.Helper()
 	for _, id := range ids {

@@ -14,8 +14,8 @@ var _ backends.ManyClaimer = (*Backend)(nil)
 // manyAtOnce is how many claims go into one pipeline.
 const manyAtOnce = 500
 
-// ClaimMany implements [backends.ManyClaimer]: one pipeline of a script a claim, which go-redis sends in one round
-// trip, or on a Cluster in one a node, all at the same time.
+// ClaimMany implements [backends.ManyClaimer]: one pipeline of a script a claim, which go-redis
+// sends in one round trip, or on a Cluster in one a node, all at the same time.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, 0, len(claims))
 	for chunk := range slices.Chunk(claims, manyAtOnce) {
@@ -41,8 +41,8 @@ func (b *Backend) claimChunk(ctx context.Context, claims []backends.Claim) []bac
 	}
 }
 
-// claimPipeline makes those of the claims whose places are in todo, and returns the places of those whose server
-// does not know the script.
+// claimPipeline makes those of the claims whose places are in todo, and returns the places of those
+// whose server does not know the script.
 func (b *Backend) claimPipeline(ctx context.Context, claims []backends.Claim, todo []int, results []backends.ClaimResult) (unknown []int) {
 	if len(todo) == 0 {
 		return nil

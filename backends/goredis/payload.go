@@ -15,12 +15,12 @@ import (
 )
 
 // Redis makes a Lua string of everything that passes through a script, and hashes each byte of it.
-// For large payloads this takes ten times as long as to store them, and all other callers wait. So a
-// large payload has a key of its own, and never passes through a script. Its record refers to it.
+// For large payloads this takes ten times as long as to store them, and all other callers wait. So
+// a large payload has a key of its own, and never passes through a script. Its record refers to it.
 //
-// A call first stores the payload under a new random name that expires soon, and its script comes right
-// behind. The script lets the payload live as long as the record, or removes it if it refuses the call.
-// A stored payload never changes, so it can be read after its record.
+// A call first stores the payload under a new random name that expires soon, and its script comes
+// right behind. The script lets the payload live as long as the record, or removes it if it refuses
+// the call. A stored payload never changes, so it can be read after its record.
 
 const (
 	// largePayload is how many bytes a payload needs to exceed to get a key of its own.
@@ -39,8 +39,8 @@ func (b *Backend) store(ctx context.Context, s script, id string, k keys, keys [
 	args func(body) []any) (verdict, error) {
 	if len(in.payload) > largePayload {
 		v, err := b.storeLarge(ctx, s, id, k, keys, in, args)
-		// If the server refuses, the payload goes through the script after all. The server may lack memory for
-		// the payload alone, or be moving the slot and have only some of the keys.
+		// If the server refuses, the payload goes through the script after all. The server may lack
+		// memory for the payload alone, or be moving the slot and have only some of the keys.
 		var answer redis.Error
 		if v.code != "unstaged" && !errors.As(err, &answer) {
 			return v, err
@@ -65,9 +65,9 @@ func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, k
 	return judge(reply, id)
 }
 
-// runBehind runs a script right behind another command, in one round trip. On a Cluster it takes two:
-// go-redis 9.23 may have two goroutines write one command when part of a pipeline is redirected and the
-// rest is sent again.
+// runBehind runs a script right behind another command, in one round trip. On a Cluster it takes
+// two: go-redis 9.23 may have two goroutines write one command when part of a pipeline is
+// redirected and the rest is sent again.
 func (b *Backend) runBehind(ctx context.Context, first redis.Cmder, s script, keys []string, args []any) (any, error) {
 	if _, single := b.client.(*redis.Client); !single {
 		if err := b.client.Process(ctx, first); err != nil && !errors.Is(err, redis.Nil) {
@@ -90,8 +90,8 @@ func (b *Backend) runBehind(ctx context.Context, first redis.Cmder, s script, ke
 	return reply, s.explain(err)
 }
 
-// resultOf is the result of a command of a pipeline. A hook that refuses the whole pipeline leaves its
-// commands without a result. Then the error of the pipeline is the hook's.
+// resultOf is the result of a command of a pipeline. A hook that refuses the whole pipeline leaves
+// its commands without a result. Then the error of the pipeline is the hook's.
 func resultOf(ctx context.Context, cmd *redis.Cmd, sent error) (any, error) {
 	reply, err := cmd.Result()
 	if err == nil && reply == nil {
@@ -100,8 +100,8 @@ func resultOf(ctx context.Context, cmd *redis.Cmd, sent error) (any, error) {
 	return reply, inTime(ctx, err)
 }
 
-// inTime returns the context's error with a timeout of the network that keeps the context's deadline: a pipeline
-// of go-redis does not say so.
+// inTime returns the context's error with a timeout of the network that keeps the context's
+// deadline: a pipeline of go-redis does not say so.
 func inTime(ctx context.Context, err error) error {
 	var network net.Error
 	deadline, ok := ctx.Deadline()
@@ -126,7 +126,8 @@ func (b *Backend) whole(ctx context.Context, store string, s stored) (backends.R
 	return backends.Record{}, &backends.CorruptError{ID: s.ID, Err: errors.New("its payload is missing")}
 }
 
-// fetch reads the payloads of records of one store, and returns the records whose payload is missing.
+// fetch reads the payloads of records of one store, and returns the records whose payload is
+// missing.
 func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (missing []*stored, err error) {
 	records = slices.DeleteFunc(records, func(s *stored) bool { return s.payload == "" })
 	if len(records) == 0 {
@@ -156,8 +157,8 @@ func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (
 	return missing, nil
 }
 
-// fetchClaimed reads the payloads of the records that a claim got from one store. It drops requests that
-// have ended since.
+// fetchClaimed reads the payloads of the records that a claim got from one store. It drops requests
+// that have ended since.
 func (b *Backend) fetchClaimed(ctx context.Context, store string, c *claimed) error {
 	records := make([]*stored, len(c.records))
 	for i := range c.records {

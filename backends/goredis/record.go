@@ -12,8 +12,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// A record is one string. Its head has fixed widths, so that scripts find a field by its place. All but
-// the payload is printable, so that a person can read a record in redis-cli:
+// A record is one string. Its head has fixed widths, so that scripts find a field by its place. All
+// but the payload is printable, so that a person can read a record in redis-cli:
 //
 //	bytes   what
 //	1       version of this layout, "1"
@@ -35,8 +35,9 @@ import (
 //	        codec
 //	        payload, or 26 characters that name it
 //
-// Times are microseconds since the epoch. Digits are padded with zeros, so equal widths compare as the
-// numbers do. Lengths are in bytes. TestScriptsAndGoAgreeOnRecords fails if the scripts disagree.
+// Times are microseconds since the epoch. Digits are padded with zeros, so equal widths compare as
+// the numbers do. Lengths are in bytes. TestScriptsAndGoAgreeOnRecords fails if the scripts
+// disagree.
 const recordVersion = "1"
 
 // body is the end of a record.
@@ -68,8 +69,8 @@ func encodeNew(c backends.Create, b body) []byte {
 // span is how long a first claim lives until its last deadline, in microseconds.
 func span(t backends.Terms) string { return fmt.Sprintf("%016d", untilLast(t, 1).Microseconds()) }
 
-// encodeEnding writes what follows the mailbox in a record that ends, without a body if the record keeps
-// its own.
+// encodeEnding writes what follows the mailbox in a record that ends, without a body if the record
+// keeps its own.
 func encodeEnding(e backends.End, b body) []byte {
 	to := make([]byte, 0, 7+len(e.Outcome)+len(e.Error)+2+len(e.Codec)+len(e.Payload))
 	to = appendDigits(appendDigits(to, len(e.Outcome), 2), len(e.Error), 5)
@@ -86,7 +87,8 @@ func appendDigits(to []byte, number, width int) []byte {
 	return append(append(to, "00000"[:max(0, width-len(digits))]...), digits...)
 }
 
-// encodeFrom writes the terms of a store for claim.lua. The key of its queue has storeEnd bytes before "q/".
+// encodeFrom writes the terms of a store for claim.lua. The key of its queue has storeEnd bytes
+// before "q/".
 func encodeFrom(storeEnd int, from backends.From) string {
 	terms := spaced(int64(storeEnd), int64(from.Limit), from.RunningTimeout.Microseconds(), millis(from.RunningTimeout)) +
 		" " + span(from.Terms) + " " + spaced(millis(from.RunningTimeout+from.Retention))
@@ -227,8 +229,8 @@ func decodeTime(word any) (time.Time, bool) {
 	return time.UnixMicro(us).UTC(), err == nil
 }
 
-// decodeGet reads get.lua's reply: a record that has ended, or the time as seconds and microseconds and then the record,
-// which is as of then.
+// decodeGet reads get.lua's reply: a record that has ended, or the time as seconds and microseconds
+// and then the record, which is as of then.
 func decodeGet(id string, reply any) (stored, error) {
 	if text, ok := reply.(string); ok {
 		rec, err := decodeRecord(id, text)
@@ -261,7 +263,8 @@ type claimed struct {
 	errs    []error
 }
 
-// decodeClaimed reads the reply of claim.lua. The records of a store have keys that begin with its prefix.
+// decodeClaimed reads the reply of claim.lua. The records of a store have keys that begin with its
+// prefix.
 func decodeClaimed(reply any, stores []backends.From, prefixes []string) ([]claimed, error) {
 	words, _ := reply.([]any)
 	if len(words) == 0 {
@@ -296,8 +299,8 @@ func decodeClaimed(reply any, stores []backends.From, prefixes []string) ([]clai
 	return all, nil
 }
 
-// started is a record after claim.lua has claimed it at the time that it was read. A record that was
-// running already stays as it is.
+// started is a record after claim.lua has claimed it at the time that it was read. A record that
+// was running already stays as it is.
 func started(rec backends.Record, t backends.Terms) backends.Record {
 	if rec.Status != backends.StatusPending {
 		return rec

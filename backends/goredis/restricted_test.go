@@ -15,9 +15,10 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// smallestACL is all that a user of goredis has to be allowed, on the keys of its prefix. With pushACL and the
-// channels of its prefix, wake-ups are pushed; without, those who wait poll. The clients of a Cluster need clusterACL
-// as well, on every node. Without its +command all works, but go-redis tries it three times before each call.
+// smallestACL is all that a user of goredis has to be allowed, on the keys of its prefix. With
+// pushACL and the channels of its prefix, wake-ups are pushed; without, those who wait poll. The
+// clients of a Cluster need clusterACL as well, on every node. Without its +command all works, but
+// go-redis tries it three times before each call.
 const (
 	smallestACL = "+eval +evalsha +exists +time +get +mget +set +setrange +pttl +pexpire +zadd +zrem " +
 		"+zcount +zrangebyscore +zrevrangebyscore"
@@ -32,7 +33,8 @@ const (
 	restrictedPassword = "secret"
 )
 
-// restrict gives a server the restricted user with these rights alone, on the keys and no channel of one prefix.
+// restrict gives a server the restricted user with these rights alone, on the keys and no channel
+// of one prefix.
 func restrict(t testing.TB, server *redistest.Server, prefix, rights string) {
 	t.Helper()
 	words := []any{"acl", "setuser", restrictedUser, "reset", "on", ">" + restrictedPassword, "~" + prefix + "*"}
@@ -133,13 +135,15 @@ func TestRestrictedUserIsToldOfEachMissingRight(t *testing.T) {
 	}
 }
 
-// halfDone are the rights whose loss a script notices only after its first write, so that they have to be checked
-// before work begins: a claim that fails then has taken its request out of the queue, which times out; a large answer
-// that fails stays staged for as long as it would have been kept, and what could have been claimed again times out.
+// halfDone are the rights whose loss a script notices only after its first write, so that they have
+// to be checked before work begins: a claim that fails then has taken its request out of the queue,
+// which times out; a large answer that fails stays staged for as long as it would have been kept,
+// and what could have been claimed again times out.
 var halfDone = []string{"+set", "+setrange", "+pttl", "+pexpire", "+zadd"}
 
-// checkRefused leads a request through its life. At each step the restricted user tries first: it is either able to,
-// or told that it may not, and then nothing is stored but what was before. It returns how often it was told.
+// checkRefused leads a request through its life. At each step the restricted user tries first: it
+// is either able to, or told that it may not, and then nothing is stored but what was before. It
+// returns how often it was told.
 func checkRefused(t *testing.T, full, restricted *rig, right string) (refused int) {
 	t.Helper()
 	terms := lasting("s")

@@ -15,8 +15,8 @@ import (
 	"github.com/pendingq/pendingq/backends/goredis"
 )
 
-// rig is a backend on servers that things happen to. Its methods end the test when something that should work
-// does not.
+// rig is a backend on servers that things happen to. Its methods end the test when something that
+// should work does not.
 type rig struct {
 	*testing.T
 	b      *goredis.Backend
@@ -179,8 +179,8 @@ func (r *rig) steps(c backends.Create) []step {
 	}
 }
 
-// dump returns the values of all keys of the rig, except of payloads that nothing has accepted: these expire within
-// seconds.
+// dump returns the values of all keys of the rig, except of payloads that nothing has accepted:
+// these expire within seconds.
 func (r *rig) dump() map[string]string {
 	r.Helper()
 	values := map[string]string{}
@@ -218,7 +218,8 @@ func (r *rig) until(what string, condition func() bool) {
 	}
 }
 
-// insist repeats a call, as a caller may, until a server has decided it, and returns what it decided.
+// insist repeats a call, as a caller may, until a server has decided it, and returns what it
+// decided.
 func insist(ctx context.Context, call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

@@ -53,8 +53,9 @@ func newScripts(sharded bool) scripts {
 		load("end"), load("probe")}
 }
 
-// join is a line of a script that names functions of scripts/shared. They take the place of the line. A
-// function costs the server time in each call, used or not, so scripts join it no earlier than needed.
+// join is a line of a script that names functions of scripts/shared. They take the place of the
+// line. A function costs the server time in each call, used or not, so scripts join it no earlier
+// than needed.
 var join = regexp.MustCompile(`(?m)^ *-- join .*\n`)
 
 func read(name string) string {
@@ -65,8 +66,8 @@ func read(name string) string {
 	return string(source)
 }
 
-// run runs a script by its hash, and in full when the server does not have it. Both are single commands, so
-// this also holds where the client gathers commands into pipelines.
+// run runs a script by its hash, and in full when the server does not have it. Both are single
+// commands, so this also holds where the client gathers commands into pipelines.
 func (b *Backend) run(ctx context.Context, s script, keys []string, args ...any) (any, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -78,8 +79,8 @@ func (b *Backend) run(ctx context.Context, s script, keys []string, args ...any)
 	return reply, s.explain(err)
 }
 
-// Where a script was when its user lacked a right, which Redis 7 tells instead of which right it was, and what
-// stands there.
+// Where a script was when its user lacked a right, which Redis 7 tells instead of which right it
+// was, and what stands there.
 var (
 	deniedLine    = regexp.MustCompile(`can't run this command.*@user_script:(\d+)`)
 	calledCommand = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
@@ -106,7 +107,8 @@ func (s script) explain(err error) error {
 	return fmt.Errorf("goredis: the Redis user may not run %s: %w", command[1], err)
 }
 
-// crowded reports whether enough commands are in flight for the next one to be gathered with others.
+// crowded reports whether enough commands are in flight for the next one to be gathered with
+// others.
 func (b *Backend) crowded() bool { return b.pipeliner != nil && b.inFlight.Load() >= b.alone }
 
 func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
@@ -126,8 +128,8 @@ func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
 	return cmd.Result()
 }
 
-// processBoth runs two commands in one round trip, and reports whether they ran in this order for sure. Its error
-// is that of the first.
+// processBoth runs two commands in one round trip, and reports whether they ran in this order for
+// sure. Its error is that of the first.
 func (b *Backend) processBoth(ctx context.Context, first, second redis.Cmder) (ordered bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
@@ -153,13 +155,14 @@ func (b *Backend) processBoth(ctx context.Context, first, second redis.Cmder) (o
 	return true, inTime(ctx, first.Err())
 }
 
-// letOthersSubmit lets the other callers that can run do so before the caller submits its command. They are
-// many when the replies of a batch arrive. So the next batch holds several times as many commands, which saves
-// the server up to a quarter of its time. A caller that is alone loses nothing.
+// letOthersSubmit lets the other callers that can run do so before the caller submits its command.
+// They are many when the replies of a batch arrive. So the next batch holds several times as many
+// commands, which saves the server up to a quarter of its time. A caller that is alone loses
+// nothing.
 func letOthersSubmit() { runtime.Gosched() }
 
-// noteLoss has a ClusterClient look for a new master when one could not be reached, which it does once a minute
-// by itself.
+// noteLoss has a ClusterClient look for a new master when one could not be reached, which it does
+// once a minute by itself.
 func (b *Backend) noteLoss(ctx context.Context, err error) {
 	var answer redis.Error
 	if err == nil || errors.As(err, &answer) {
@@ -191,8 +194,8 @@ func unknownScript(err error) bool {
 	return err != nil && (errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT"))
 }
 
-// verdict is the reply of a script that acts on one request: the server's time, which is all if the script did what it
-// was asked to, else what it found, and a detail.
+// verdict is the reply of a script that acts on one request: the server's time, which is all if the
+// script did what it was asked to, else what it found, and a detail.
 type verdict struct {
 	now    time.Time
 	code   string
@@ -208,7 +211,8 @@ func (b *Backend) decide(ctx context.Context, s script, id string, keys []string
 	return judge(reply, id)
 }
 
-// judge turns what such a script answered into a verdict, and a refusal without a record into its error.
+// judge turns what such a script answered into a verdict, and a refusal without a record into its
+// error.
 func judge(reply any, id string) (verdict, error) {
 	v, err := unpack(reply)
 	if err != nil {

@@ -88,7 +88,8 @@ func TestStorageKeepsPrefixesApart(t *testing.T) {
 	}
 }
 
-// The store s with the mailbox q:X, and s:q with X, in one partition: only the rest of a key tells them apart.
+// The store s with the mailbox q:X, and s:q with X, in one partition: only the rest of a key tells
+// them apart.
 func TestStorageGivesEachThingAKeyOfItsOwn(t *testing.T) {
 	owners := map[string]string{}
 	client, recorder := recordingClient(t)

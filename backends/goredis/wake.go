@@ -17,13 +17,16 @@ import (
 var _ backends.Waker = (*Backend)(nil)
 
 const (
-	// subscribeWait is how long a waiter lets its subscription take before it looks for the first time.
+	// subscribeWait is how long a waiter lets its subscription take before it looks for the first
+	// time.
 	subscribeWait = time.Second
 
-	// linger is how long a channel stays subscribed when nobody waits on it, since most polls come again soon.
+	// linger is how long a channel stays subscribed when nobody waits on it, since most polls come
+	// again soon.
 	linger = 30 * time.Second
 
-	// wakePause parts the wake-ups of those who may have missed something, who would otherwise ask all at once.
+	// wakePause parts the wake-ups of those who may have missed something, who would otherwise ask
+	// all at once.
 	wakePause = 50 * time.Microsecond
 )
 
@@ -40,8 +43,9 @@ func (b *Backend) WatchRequest(ctx context.Context, id string) (<-chan struct{},
 // PollInterval implements [backends.Waker]: see Options.PollInterval.
 func (b *Backend) PollInterval() time.Duration { return b.poll }
 
-// wakes are this process's subscriptions: one connection, or on a Cluster one for each master in use, however many
-// wait. A channel is subscribed to while somebody waits on it, and a little longer.
+// wakes are this process's subscriptions: one connection, or on a Cluster one for each master in
+// use, however many wait. A channel is subscribed to while somebody waits on it, and a little
+// longer.
 type wakes struct {
 	sharded bool // wake-ups are sent with SPUBLISH
 	locate  func(ctx context.Context, channel string) (node, error)
@@ -140,7 +144,8 @@ func (w *wakes) place(ch *channel) {
 	}
 }
 
-// wanted reports whether there is still a reason to place a channel. If there is none, it forgets the channel.
+// wanted reports whether there is still a reason to place a channel. If there is none, it forgets
+// the channel.
 func (w *wakes) wanted(ch *channel) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -237,8 +242,8 @@ func (w *wakes) confirm(l *link, name string) {
 	}
 }
 
-// unsubscribed reports whether a channel that the server has unsubscribed a link from was still wanted, as when
-// its slot has moved to another node.
+// unsubscribed reports whether a channel that the server has unsubscribed a link from was still
+// wanted, as when its slot has moved to another node.
 func (w *wakes) unsubscribed(l *link, name string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -248,8 +253,8 @@ func (w *wakes) unsubscribed(l *link, name string) error {
 	return nil
 }
 
-// sweep forgets the link's channels that nobody has waited on for long. It returns their names, and whether none
-// remain.
+// sweep forgets the link's channels that nobody has waited on for long. It returns their names, and
+// whether none remain.
 func (w *wakes) sweep(l *link) (unused []string, empty bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

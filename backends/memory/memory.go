@@ -1,12 +1,13 @@
-// Package memory keeps pending requests in this process. It is the embedded default: nothing to install,
-// every rule of the other backends, and gone when the process ends. All nodes that are to see the same
-// requests must share one Backend, which makes it right for a single node, for tests and for trying things:
+// Package memory keeps pending requests in this process. It is the embedded default: nothing to
+// install, every rule of the other backends, and gone when the process ends. All nodes that are to
+// see the same requests must share one Backend, which makes it right for a single node, for tests
+// and for trying things:
 //
 //	store, err := pending.New(memory.New(), codec.JSON[Job](), policy)
 //
-// An operation costs O(log n) in the number of requests of its mailbox and of its partition; what has timed
-// out or expired is dropped by the operations that come after it, each paying for one or a few, so nothing
-// scans and no goroutine has to be stopped.
+// An operation costs O(log n) in the number of requests of its mailbox and of its partition; what
+// has timed out or expired is dropped by the operations that come after it, each paying for one or
+// a few, so nothing scans and no goroutine has to be stopped.
 package memory
 
 import (
@@ -55,7 +56,8 @@ func (b *Backend) shard(partition string) *shard {
 	return &b.shards[maphash.String(b.seed, partition)%uint64(len(b.shards))]
 }
 
-// lock locks the partition's shard and drops a little of what has expired there. The caller unlocks it.
+// lock locks the partition's shard and drops a little of what has expired there. The caller unlocks
+// it.
 func (b *Backend) lock(partition string) (*shard, time.Time) {
 	s := b.shard(partition)
 	s.mu.Lock()

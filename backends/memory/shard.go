@@ -41,8 +41,8 @@ func (e *entry) leave() {
 	}
 }
 
-// expiredBite is how many expired things an operation forgets at most. An operation adds at most one of them
-// a request and one a claim, so the bites keep up.
+// expiredBite is how many expired things an operation forgets at most. An operation adds at most
+// one of them a request and one a claim, so the bites keep up.
 const expiredBite = 8
 
 func (s *shard) dropExpired(now time.Time) {

@@ -1,4 +1,5 @@
-// Diagnose looks at a Redis server, or a cluster, for what keeps pending requests from being safe there.
+// Diagnose looks at a Redis server, or a cluster, for what keeps pending requests from being safe
+// there.
 //
 //	go run ./examples/diagnose -redis redis://localhost:6379
 package main

@@ -121,7 +121,8 @@ func overRedis(ctx context.Context, url string) (backends.Backend, func(), error
 	return b, closer, err
 }
 
-// saveImport is what a node does with the report of an import: it keeps the skill and completes the request.
+// saveImport is what a node does with the report of an import: it keeps the skill and completes the
+// request.
 func (n *node) saveImport(ctx context.Context, id string, b skills.Bundle) error {
 	r, err := n.Imports.Get(ctx, id)
 	if err != nil {

@@ -18,15 +18,16 @@ const Slots = 16384
 // NodeTimeout is for how long a Cluster's node must not answer before the others take it for dead.
 const NodeTimeout = time.Second
 
-// Cluster is three masters with a replica each. Which of them are masters changes when one is killed.
+// Cluster is three masters with a replica each. Which of them are masters changes when one is
+// killed.
 type Cluster struct {
 	Masters  []*Server // as they were at the start; the slots in three equal parts, in this order
 	Replicas []*Server // Replicas[i] follows Masters[i]
 }
 
-// StartCluster starts a Cluster that persists nothing and fails over within some two seconds, with further
-// configuration of its nodes as words of their command lines. It ends with the test. Without a redis-server on
-// PATH it skips the test, or fails it: see [RequireEnv].
+// StartCluster starts a Cluster that persists nothing and fails over within some two seconds, with
+// further configuration of its nodes as words of their command lines. It ends with the test.
+// Without a redis-server on PATH it skips the test, or fails it: see [RequireEnv].
 func StartCluster(t testing.TB, config ...string) *Cluster {
 	t.Helper()
 	path := executable(t)
@@ -95,7 +96,8 @@ func (c *Cluster) form(ctx context.Context) error {
 	return c.AwaitHealthy(ctx, len(c.Nodes()))
 }
 
-// introduce lets a node meet another. Its first epoch is its own, since equal ones would take time to settle.
+// introduce lets a node meet another. Its first epoch is its own, since equal ones would take time
+// to settle.
 func (s *Server) introduce(ctx context.Context, other *Server, epoch int) error {
 	client := s.plainClient()
 	defer client.Close()
@@ -134,8 +136,8 @@ func (s *Server) ID(ctx context.Context) (string, error) {
 	return client.ClusterMyID(ctx).Result()
 }
 
-// AwaitHealthy waits until every running node sees this many nodes, all slots served, three masters and a
-// replica in sync with each.
+// AwaitHealthy waits until every running node sees this many nodes, all slots served, three masters
+// and a replica in sync with each.
 func (c *Cluster) AwaitHealthy(ctx context.Context, nodes int) error {
 	for _, s := range c.Nodes() {
 		if err := poll(ctx, func() error { return s.checkHealthy(ctx, nodes) }); err != nil {

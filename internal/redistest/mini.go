@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Mini starts a miniredis and a client of it. It uses no network and lives on the test's clock, so in a
-// testing/synctest bubble its TIME and the expiry of its keys run on fake time.
+// Mini starts a miniredis and a client of it. It uses no network and lives on the test's clock, so
+// in a testing/synctest bubble its TIME and the expiry of its keys run on fake time.
 func Mini(t testing.TB) (*miniredis.Miniredis, *redis.Client) {
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true)
@@ -35,8 +35,9 @@ func Mini(t testing.TB) (*miniredis.Miniredis, *redis.Client) {
 	return m, client
 }
 
-// buffered is a connection in memory that takes what is written at once, as TCP does. Without a buffer, a
-// client that writes many commands before it reads and a server that answers the first wait for each other.
+// buffered is a connection in memory that takes what is written at once, as TCP does. Without a
+// buffer, a client that writes many commands before it reads and a server that answers the first
+// wait for each other.
 type buffered struct {
 	net.Conn
 	mu      sync.Mutex

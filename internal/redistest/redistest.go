@@ -1,6 +1,6 @@
-// Package redistest starts real redis-server processes for tests: alone, as a Cluster or behind Sentinel, on
-// loopback, in temporary folders, ended by their own pid. What they need to survive faults, it does to them: see
-// [Server].
+// Package redistest starts real redis-server processes for tests: alone, as a Cluster or behind
+// Sentinel, on loopback, in temporary folders, ended by their own pid. What they need to survive
+// faults, it does to them: see [Server].
 package redistest
 
 import (
@@ -12,20 +12,21 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// RequireEnv names the environment variable that, set to anything, makes Start, StartCluster and StartSentinel
-// fail where they would skip because no redis-server is installed.
+// RequireEnv names the environment variable that, set to anything, makes Start, StartCluster and
+// StartSentinel fail where they would skip because no redis-server is installed.
 const RequireEnv = "PENDINGQ_REQUIRE_REDIS"
 
 // URLEnv names the environment variable that holds the URL of a server of the user. [Client] then
 // returns a client of that server instead of starting one.
 const URLEnv = "REDIS_TEST_URL"
 
-// attempts is how often a server is started anew: another process may take a free port before the server does,
-// but hardly three times.
+// attempts is how often a server is started anew: another process may take a free port before the
+// server does, but hardly three times.
 const attempts = 3
 
-// Start starts a server that persists nothing, with further configuration as words of its command line, and
-// ends it with the test. Without a redis-server on PATH it skips the test, or fails it: see [RequireEnv].
+// Start starts a server that persists nothing, with further configuration as words of its command
+// line, and ends it with the test. Without a redis-server on PATH it skips the test, or fails it:
+// see [RequireEnv].
 func Start(t testing.TB, config ...string) *Server {
 	t.Helper()
 	path := executable(t)

@@ -16,15 +16,16 @@ import (
 // MasterName is what the sentinels call the master.
 const MasterName = "pendingq-test"
 
-// Sentinel is a master with two replicas, watched by three sentinels. Which of the three servers is the master
-// changes when it is killed.
+// Sentinel is a master with two replicas, watched by three sentinels. Which of the three servers is
+// the master changes when it is killed.
 type Sentinel struct {
 	Servers   []*Server // the first is the master at the start
 	Sentinels []*Server
 }
 
-// StartSentinel starts a master, replicas and sentinels that persist nothing and fail over within some seconds.
-// All end with the test. Without a redis-server on PATH it skips the test, or fails it: see [RequireEnv].
+// StartSentinel starts a master, replicas and sentinels that persist nothing and fail over within
+// some seconds. All end with the test. Without a redis-server on PATH it skips the test, or fails
+// it: see [RequireEnv].
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	path := executable(t)

@@ -20,8 +20,8 @@ type waiter struct {
 	places []*list.Element // in the list of each topic
 }
 
-// Watch returns a channel that gets a signal after each Wake of one of the topics, several in one if nobody took
-// the first. It never closes. Stop ends it, and may be called once.
+// Watch returns a channel that gets a signal after each Wake of one of the topics, several in one
+// if nobody took the first. It never closes. Stop ends it, and may be called once.
 func (h *Hub) Watch(topics ...string) (signal <-chan struct{}, stop func()) {
 	w := &waiter{signal: make(chan struct{}, 1), topics: topics}
 	h.mu.Lock()
@@ -55,7 +55,8 @@ func (h *Hub) Wake(topic string) {
 	h.each(topic, func(_ int, w *waiter) { w.wake() })
 }
 
-// WakeSlowly signals everyone who waits for the topic, pause after pause, so that they do not all act at once.
+// WakeSlowly signals everyone who waits for the topic, pause after pause, so that they do not all
+// act at once.
 func (h *Hub) WakeSlowly(topic string, pause time.Duration) {
 	h.each(topic, func(i int, w *waiter) {
 		if i == 0 {

@@ -104,7 +104,8 @@ func (c *conn) forwardReplies() {
 	}
 }
 
-// loses matches a reply with its command, waits while replies are held back, and reports whether to lose it.
+// loses matches a reply with its command, waits while replies are held back, and reports whether to
+// lose it.
 func (c *conn) loses(reply []byte) bool {
 	command := c.answered()
 	if Scripts(command, reply) {
@@ -114,8 +115,8 @@ func (c *conn) loses(reply []byte) bool {
 	return c.proxy.cut(command, reply)
 }
 
-// drain waits until the server has executed all that was forwarded, so that a command that is sent again never
-// overtakes itself.
+// drain waits until the server has executed all that was forwarded, so that a command that is sent
+// again never overtakes itself.
 func (c *conn) drain(in *bufio.Reader) {
 	c.mu.Lock()
 	c.cut = true

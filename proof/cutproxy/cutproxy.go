@@ -1,13 +1,14 @@
-// Package cutproxy stands between a client and its Redis, lets commands be executed, and loses their replies: it
-// reads a command, forwards it, takes the reply and closes the connection instead of passing it on. To the client
-// that is a command of which it cannot know whether it happened.
+// Package cutproxy stands between a client and its Redis, lets commands be executed, and loses
+// their replies: it reads a command, forwards it, takes the reply and closes the connection instead
+// of passing it on. To the client that is a command of which it cannot know whether it happened.
 //
 //	proxy := cutproxy.New()
 //	client := redis.NewClient(&redis.Options{Addr: addr, Dialer: proxy.Dial})
 //	proxy.Cut(2, cutproxy.Scripts) // the next two replies to scripts are lost
 //
-// It understands the protocol as far as it has to tell commands and replies apart, version 3 for connections that
-// subscribe. One proxy serves any number of servers, so a Cluster's client works through it, too.
+// It understands the protocol as far as it has to tell commands and replies apart, version 3 for
+// connections that subscribe. One proxy serves any number of servers, so a Cluster's client works
+// through it, too.
 package cutproxy
 
 import (
@@ -46,7 +47,8 @@ type Proxy struct {
 // New returns a Proxy that passes everything on.
 func New() *Proxy { return &Proxy{conns: map[*conn]struct{}{}} }
 
-// Cut loses the next n replies that the rule is about. It replaces what an earlier Cut has left to do.
+// Cut loses the next n replies that the rule is about. It replaces what an earlier Cut has left to
+// do.
 func (p *Proxy) Cut(n int, rule Rule) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,10 +65,12 @@ func (p *Proxy) Left() int {
 // Cuts returns how many replies have been lost so far.
 func (p *Proxy) Cuts() int64 { return p.cuts.Load() }
 
-// Forwarded returns how many scripts and GETs the server has been sent so far, whatever becomes of their replies.
+// Forwarded returns how many scripts and GETs the server has been sent so far, whatever becomes of
+// their replies.
 func (p *Proxy) Forwarded() int64 { return p.forwarded.Load() }
 
-// Hold keeps back all replies to scripts, and what comes after them, until the function that it returns is called.
+// Hold keeps back all replies to scripts, and what comes after them, until the function that it
+// returns is called.
 func (p *Proxy) Hold() (release func()) {
 	p.gate.Lock()
 	return sync.OnceFunc(p.gate.Unlock)
@@ -131,8 +135,8 @@ func (p *Proxy) serve(c *conn) {
 	})
 }
 
-// Close closes all connections and waits until the proxy has nothing left to do. It lets no new ones in by itself:
-// close its clients first.
+// Close closes all connections and waits until the proxy has nothing left to do. It lets no new
+// ones in by itself: close its clients first.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	for c := range p.conns {
