@@ -152,9 +152,10 @@ func (s state) claim(op step) (bool, state) {
 	if op.at == 0 && lapsed {
 		at = s.deadline + 1
 	}
+	latest := s.last + s.slack // of a claim of unknown time
 	s.slack, s.vague = 0, op.at == 0
 	if s.vague {
-		s.slack = s.last - at
+		s.slack = latest - at
 	}
 	s.status, s.attempt, s.started, s.now = backends.StatusRunning, op.attempt, at, at
 	s.run(op.terms, at)
