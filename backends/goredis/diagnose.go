@@ -99,7 +99,7 @@ func (b *Backend) checkPartition(ctx context.Context, partition string) error {
 	return problems
 }
 
-// probe tries every command in one partition. It returns those that failed, each with its error. A
+// probe tries every command in one partition. It returns each failed command with its error. A
 // master without a partition has nothing to try: partition is then "".
 func (b *Backend) probe(ctx context.Context, partition string) (failed []string, err error) {
 	if partition == "" {

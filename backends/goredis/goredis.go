@@ -64,10 +64,10 @@ type Options struct {
 	// "pendingq:".
 	Prefix string
 
-	// PollInterval is how often those who wait for something look again although no wake-up came,
-	// give or take a quarter. Wake-ups are pushed within a millisecond or so; this bounds what one
-	// that is lost can cost, and how late a lapsed claim is found that may be claimed again. At
-	// least 10 ms. Default: 15 s.
+	// PollInterval is how often a waiter looks again without a wake-up, give or take a quarter.
+	// Wake-ups are pushed within a millisecond or so. This interval bounds how long a lost wake-up
+	// can delay a waiter, and how late an expired lease is claimed again. At least 10 ms. Default:
+	// 15 s.
 	PollInterval time.Duration
 
 	// AutoPipeline says when the commands of concurrent callers are gathered into pipelines.
@@ -129,7 +129,7 @@ func (o Options) check() (Options, error) {
 		return o, fmt.Errorf("goredis: Options.Prefix has %d bytes, want at most %d", len(o.Prefix), maxPrefix)
 	}
 	if i := strings.IndexFunc(o.Prefix, func(r rune) bool { return r <= ' ' || r > '~' || r == '{' || r == '}' }); i >= 0 {
-		return o, fmt.Errorf("goredis: Options.Prefix %q has a character at %d that is no printable ASCII or a brace", o.Prefix, i)
+		return o, fmt.Errorf("goredis: Options.Prefix %q has a character at %d that is a brace or not printable ASCII", o.Prefix, i)
 	}
 	if o.PollInterval < minPollInterval {
 		return o, fmt.Errorf("goredis: Options.PollInterval is %v, want at least %v", o.PollInterval, minPollInterval)
@@ -182,9 +182,9 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	return b, nil
 }
 
-// Close ends the subscription that wake-ups come through, if there is one, and with it what this
-// Backend runs in the background. It leaves the client open. Those who still wait then poll. A
-// Backend on which nobody waits has nothing to close.
+// Close ends the subscription for wake-ups, if there is one, and the background work of this
+// Backend. It leaves the client open. Remaining waiters poll from then on. A Backend without
+// waiters has nothing to close.
 func (b *Backend) Close() error {
 	b.wakes.close()
 	return nil

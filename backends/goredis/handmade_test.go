@@ -41,7 +41,7 @@ var handmadeRecords = map[string]handmade{
 		"completed"},
 }
 
-// fields are those of the record now.
+// fields are the fields of the record as it stands.
 func (h handmade) fields(now time.Time) fields {
 	at := func(from time.Duration) string { return micros(now.Add(from)) }
 	if h.deadline == -1 {

@@ -36,7 +36,7 @@ func TestAQueueExpiresThoughACreateEmptiedIt(t *testing.T) {
 	})
 }
 
-// An only request goes back to those that run when the clock is put back. Its queue still expires.
+// The clock is put back, so the only request of a queue runs again. The queue still expires.
 func TestAQueueExpiresThoughTheClockWasPutBack(t *testing.T) {
 	m, client := redistest.Mini(t)
 	now := time.Now()

@@ -62,14 +62,14 @@ func (l *load) ids() []string {
 	return slices.Clone(l.created)
 }
 
-// begunIDs are those of all requests that creators have tried to create so far.
+// begunIDs are the ids of all requests that creators have tried to create so far.
 func (l *load) begunIDs() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.begun)
 }
 
-// createdSince returns the ids of the requests of which no creation had begun before.
+// createdSince returns the ids of the requests whose creation began later.
 func (l *load) createdSince(before []string) []string {
 	return slices.DeleteFunc(l.ids(), func(id string) bool { return slices.Contains(before, id) })
 }

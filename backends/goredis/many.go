@@ -41,7 +41,7 @@ func (b *Backend) claimChunk(ctx context.Context, claims []backends.Claim) []bac
 	}
 }
 
-// claimPipeline makes those of the claims whose places are in todo, and returns the places of those
+// claimPipeline makes the claims whose places are in todo, and returns the places of the claims
 // whose server does not know the script.
 func (b *Backend) claimPipeline(ctx context.Context, claims []backends.Claim, todo []int, results []backends.ClaimResult) (unknown []int) {
 	if len(todo) == 0 {

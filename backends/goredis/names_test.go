@@ -59,7 +59,7 @@ func TestClaimsOfManyStoresWithHostileNamesAgreeWithMemory(t *testing.T) {
 	})
 }
 
-// manyStores is a claim of stores some of whose names begin with those of others.
+// manyStores is a claim of stores. Some of their names begin with another store's name.
 func manyStores(rt *rapid.T, mailbox string) backends.Claim {
 	c := heartbeat(mailbox, 1)
 	c.ID = rapid.SampledFrom(hostileNames).Draw(rt, "claim")

@@ -16,7 +16,8 @@ import (
 
 // Redis makes a Lua string of everything that passes through a script, and hashes each byte of it.
 // For large payloads this takes ten times as long as to store them, and all other callers wait. So
-// a large payload has a key of its own, and never passes through a script. Its record refers to it.
+// a large payload has a key of its own and bypasses the scripts. Its record refers to it. Only if
+// the server refuses that key does the payload go through the script.
 //
 // A call first stores the payload under a new random name that expires soon, and its script comes
 // right behind. The script lets the payload live as long as the record, or removes it if it refuses
@@ -60,7 +61,8 @@ func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, k
 	stage := redis.NewStatusCmd(ctx, "set", key, in.payload, "nx", "px", stagedFor.Milliseconds())
 	reply, err := b.runBehind(ctx, stage, s, slices.Concat(keys, []string{key}), args(in))
 	if err != nil {
-		return verdict{}, err // the payload expires, unless an earlier try of the script has accepted it
+		// The payload expires, unless an earlier try of the script has accepted it.
+		return verdict{}, err
 	}
 	return judge(reply, id)
 }

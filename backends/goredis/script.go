@@ -61,7 +61,7 @@ var join = regexp.MustCompile(`(?m)^ *-- join .*\n`)
 func read(name string) string {
 	source, err := sources.ReadFile("scripts/" + name + ".lua")
 	if err != nil {
-		panic(err) // a script or this file names what is not there
+		panic(err) // a script or this file names a missing file
 	}
 	return string(source)
 }

@@ -37,7 +37,7 @@ if refusal then
 end
 
 local queue, body = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end), ARGV[3]
--- The first write is one that a server without memory allows. Then it allows those that follow.
+-- A server without memory allows the first write, and then all others of the script.
 if attempt == '' then
   -- join keep_payload
   if place == '1' and not keep_payload(record_key, record, ttl) then

@@ -24,7 +24,7 @@ if state ~= 'running' or sub(record, 87, 90) ~= attempt then return { now, 'stal
 -- join keep
 local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
 local deadline, last = string.format('%016d', us + running), string.format('%016d', us + until_last)
--- The first write is one that a server without memory allows. Then it allows those that follow.
+-- A server without memory allows the first write, and then all others of the script.
 if place == '1' then
   -- join keep_payload
   if not keep_payload(record_key, record, record_ttl) then
