@@ -11,10 +11,10 @@ import (
 	"github.com/pendingq/pendingq/codec"
 )
 
-// These operations change the request with r's ID and Attempt. Complete, Fail and Finish also store
-// r's Payload. All but Timeout pass r's Mailbox to the backend, as a hint. A codec such as
-// [codec.Sealed] requires it. If several errors apply, the order is [ErrNotFound], [ErrEnded],
-// [ErrStaleClaim].
+// These operations change the request with the claim's ID, if its latest attempt is the claim's.
+// Complete, Fail and Finish also store the claim's Payload. They pass the claim's Mailbox to the
+// backend, as a hint. A codec such as [codec.Sealed] requires it. If several errors apply, the order
+// is [ErrNotFound], [ErrEnded], [ErrStaleClaim].
 //
 // An ending may be retried from any node. The same attempt, outcome and payload again succeeds.
 
@@ -24,43 +24,44 @@ const (
 )
 
 // Extend keeps a running request alive: its deadline becomes now plus the policy's RunningTimeout.
-// It returns [ErrStaleClaim] if the claim expired or another worker has claimed the request. It
-// returns [ErrEnded] after the last deadline. It does not change r.
-func (s *PendingStore[T]) Extend(ctx context.Context, r *Request[T]) error {
-	if err := checkRequest(r); err != nil {
+// It returns [ErrStaleClaim] if the lease has expired or another worker has claimed the request. It
+// returns [ErrEnded] after the last deadline. It does not change c.
+func (s *PendingStore[T]) Extend(ctx context.Context, c *Claim[T]) error {
+	if err := checkClaim(c); err != nil {
 		return s.failed("extend", "", err)
 	}
-	if err := s.backend.Extend(ctx, backends.Extend{Terms: s.terms, ID: r.ID, Attempt: r.Attempt,
-		Mailbox: r.Mailbox}); err != nil {
-		return s.failed("extend", r.ID, err)
+	if err := s.backend.Extend(ctx, backends.Extend{Terms: s.terms, ID: c.ID, Attempt: c.Attempt,
+		Mailbox: c.Mailbox}); err != nil {
+		return s.failed("extend", c.ID, err)
 	}
 	return nil
 }
 
-// Complete marks a request as completed and stores r.Payload as its answer. A request that was
-// never claimed, at attempt 0, may be completed too, and leaves the queue. On success Complete sets
-// r's Status, Error and UpdatedAt, as Fail, Finish and Timeout do.
-func (s *PendingStore[T]) Complete(ctx context.Context, r *Request[T]) error {
-	return s.end(ctx, "complete", r, StatusCompleted, "")
+// Complete marks a request as completed and stores c.Payload as its answer. A request that was
+// never claimed may be completed too, at attempt 0: see Held. It leaves the queue. On success
+// Complete sets c's Status, Error and UpdatedAt, as Fail and Finish do.
+func (s *PendingStore[T]) Complete(ctx context.Context, c *Claim[T]) error {
+	return s.end(ctx, "complete", c, StatusCompleted, "")
 }
 
-// Fail marks a request as failed. It stores r.Payload and the reason, which is for people. A reason
+// Fail marks a request as failed. It stores c.Payload and the reason, which is for people. A reason
 // is cut after 16 KiB, and its bytes that are not UTF-8 are replaced.
-func (s *PendingStore[T]) Fail(ctx context.Context, r *Request[T], reason string) error {
-	return s.end(ctx, "fail", r, StatusFailed, cut(reason, maxReason))
+func (s *PendingStore[T]) Fail(ctx context.Context, c *Claim[T], reason string) error {
+	return s.end(ctx, "fail", c, StatusFailed, cut(reason, maxReason))
 }
 
-// Finish ends a request in a way that the policy declares in Outcomes, and stores r.Payload. Any
+// Finish ends a request in a way that the policy declares in Outcomes, and stores c.Payload. Any
 // other outcome is [ErrInvalid].
-func (s *PendingStore[T]) Finish(ctx context.Context, r *Request[T], outcome Status) error {
+func (s *PendingStore[T]) Finish(ctx context.Context, c *Claim[T], outcome Status) error {
 	if !slices.Contains(s.policy.Outcomes, outcome) {
-		return s.failed("finish", "", fmt.Errorf("%w: outcome %.40q is not among Policy.Outcomes", ErrInvalid, outcome))
+		return s.failed("finish", "",
+			fmt.Errorf("%w: outcome %.40q is not among Policy.Outcomes", ErrInvalid, outcome))
 	}
-	return s.end(ctx, "finish", r, outcome, "")
+	return s.end(ctx, "finish", c, outcome, "")
 }
 
-// Timeout ends a request because its requester gives up, whatever its attempt, and stores no
-// payload.
+// Timeout ends a request because its requester gives up, whatever its attempt. It keeps the stored
+// payload. On success it sets r's Status, Error and UpdatedAt.
 func (s *PendingStore[T]) Timeout(ctx context.Context, r *Request[T]) error {
 	if err := checkRequest(r); err != nil {
 		return s.failed("time out", "", err)
@@ -69,17 +70,19 @@ func (s *PendingStore[T]) Timeout(ctx context.Context, r *Request[T]) error {
 		Error: gaveUpReason, GiveUp: true})
 }
 
-// end ends a request at r's attempt with r's payload.
-func (s *PendingStore[T]) end(ctx context.Context, operation string, r *Request[T], outcome Status, reason string) error {
-	if err := checkRequest(r); err != nil {
+// end ends a request at the claim's attempt with the claim's payload.
+func (s *PendingStore[T]) end(
+	ctx context.Context, operation string, c *Claim[T], outcome Status, reason string) error {
+	if err := checkClaim(c); err != nil {
 		return s.failed(operation, "", err)
 	}
-	encoded, err := s.encode(r.Payload, r.ID, r.Mailbox, codec.Answer)
+	encoded, err := s.encode(c.Payload, c.ID, c.Mailbox, codec.Answer)
 	if err != nil {
-		return s.failed(operation, r.ID, err)
+		return s.failed(operation, c.ID, err)
 	}
-	return s.conclude(ctx, operation, r, backends.End{Terms: s.terms, ID: r.ID, Mailbox: r.Mailbox, Outcome: string(outcome),
-		Error: reason, Attempt: r.Attempt, Codec: s.codec.Name(), Payload: encoded})
+	return s.conclude(ctx, operation, &c.Request, backends.End{Terms: s.terms, ID: c.ID,
+		Mailbox: c.Mailbox, Outcome: string(outcome), Error: reason, Attempt: c.Attempt,
+		Codec: s.codec.Name(), Payload: encoded})
 }
 
 // conclude ends a request at the backend and updates r.
@@ -124,8 +127,17 @@ func checkRequest[T any](r *Request[T]) error {
 	if r == nil {
 		return fmt.Errorf("%w: the request is nil", ErrInvalid)
 	}
-	if r.Attempt < 0 || r.Attempt > maxAttempts {
-		return fmt.Errorf("%w: the request's attempt is %d", ErrInvalid, r.Attempt)
-	}
 	return checkID(r.ID)
+}
+
+func checkClaim[T any](c *Claim[T]) error {
+	switch {
+	case c == nil:
+		return fmt.Errorf("%w: the claim is nil", ErrInvalid)
+	case !c.held:
+		return fmt.Errorf("%w: the claim was not made by a pop or by Held", ErrInvalid)
+	case c.Attempt < 0 || c.Attempt > maxAttempts:
+		return fmt.Errorf("%w: the claim's attempt is %d", ErrInvalid, c.Attempt)
+	}
+	return checkID(c.ID)
 }

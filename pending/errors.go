@@ -18,8 +18,8 @@ var (
 	ErrNoPending = errors.New("nothing is pending")
 	// ErrEnded: the request has ended, and its outcome stands.
 	ErrEnded = backends.ErrEnded
-	// ErrStaleClaim: the request is not at the attempt that r says; it was never claimed, or has
-	// been claimed again.
+	// ErrStaleClaim: the claim is over, because another claim has followed it, or because its lease
+	// has expired and the operation needs the lease.
 	ErrStaleClaim = backends.ErrStaleClaim
 	// ErrBusy: the store is Exclusive and the mailbox has a live request; the error is a
 	// [BusyError].
@@ -40,8 +40,8 @@ type BusyError = backends.BusyError
 // another version, or its payload cannot be decoded. Common causes are a codec that the store does
 // not read (see [AlsoReads]) and an unknown key.
 //
-// If a claim returns a DecodeError, the request stays claimed until its deadline. To end it
-// earlier, call Fail with the ID, Mailbox and Attempt of the error.
+// If a pop returns a DecodeError, the request stays claimed until its deadline. To end it earlier,
+// call Held with the ID and the Attempt of the error, and then Fail.
 type DecodeError struct {
 	Store   string
 	ID      string

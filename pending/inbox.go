@@ -9,8 +9,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// Inbox claims from several stores of one mailbox in one round trip, as a runtime's heartbeat wants it. Make
-// one with [NewInbox]. It may be used concurrently.
+// Inbox claims from several stores of one mailbox in one round trip, as for the heartbeat of a
+// runtime. Make one with [NewInbox]. It may be used concurrently.
 type Inbox struct {
 	sources []Source
 	cores   []*core
@@ -19,7 +19,8 @@ type Inbox struct {
 // Source is a store that an [Inbox] claims from: a *[PendingStore] of any payload.
 type Source interface {
 	source() *core
-	// take turns records into a []*Request[T], which may be empty; those that cannot be read are in its error.
+	// take converts records into a []*Claim[T], which may be empty. Its error joins a DecodeError
+	// for each record that cannot be read.
 	take(records []backends.Record) (any, error)
 }
 
@@ -30,9 +31,10 @@ func (s *PendingStore[T]) source() *core {
 	return &s.core
 }
 
-func (s *PendingStore[T]) take(records []backends.Record) (any, error) { return s.requests(records) }
+func (s *PendingStore[T]) take(records []backends.Record) (any, error) { return s.claims(records) }
 
-// NewInbox makes an Inbox of stores that share one backend, each store once. Otherwise it is [ErrInvalid].
+// NewInbox makes an Inbox of stores that share one backend, each store once. Otherwise it returns
+// [ErrInvalid].
 func NewInbox(stores ...Source) (*Inbox, error) {
 	in := &Inbox{sources: stores}
 	for _, s := range stores {
@@ -56,7 +58,8 @@ func (in *Inbox) add(s Source) error {
 			return fmt.Errorf("store %q is in it twice", c.policy.Name)
 		}
 		if other.backend != c.backend {
-			return fmt.Errorf("store %q has another backend than store %q", c.policy.Name, other.policy.Name)
+			return fmt.Errorf("store %q has another backend than store %q",
+				c.policy.Name, other.policy.Name)
 		}
 	}
 	in.cores = append(in.cores, c)
@@ -65,39 +68,65 @@ func (in *Inbox) add(s Source) error {
 
 // Delivery is what an [Inbox] claimed. Read it store by store with [Claimed].
 type Delivery struct {
-	requests map[*core]any // a []*Request[T] for each store that gave something
+	claims map[string]any // a []*Claim[T] for each store of the inbox, by its name
 }
 
-// Claimed returns what a delivery has of one store, the longest claimable first.
-func Claimed[T any](d *Delivery, s *PendingStore[T]) []*Request[T] {
+// Claimed returns what a delivery has of one store, the longest claimable first. It looks the store
+// up by its name. It returns [ErrInvalid] if the inbox has no such store, or one with another type
+// of payload. A nil delivery holds nothing.
+func Claimed[T any](d *Delivery, s *PendingStore[T]) ([]*Claim[T], error) {
 	if d == nil {
-		return nil
+		return nil, nil
 	}
-	requests, _ := d.requests[&s.core].([]*Request[T])
-	return requests
+	claims, ok := d.claims[s.policy.Name].([]*Claim[T])
+	if !ok {
+		return nil, fmt.Errorf("pending: read delivery: %w: the inbox has no store %q of this type",
+			ErrInvalid, s.policy.Name)
+	}
+	return claims, nil
 }
 
-// Pop claims one request of each store, or up to [WithLimit] of it, the longest claimable first. A delivery with
-// nothing in it is no error.
+// Pop claims one request of each store, or up to [WithLimit] of it, the longest claimable first. It
+// returns [ErrNoPending] if there is nothing to claim.
 //
-// What fails in part is reported beside the rest: requests that cannot be read as a joined [DecodeError], and
-// stores whose keys are broken. Without a delivery the error is about the whole.
+// A delivery may come together with an error, about what the pop had to pass over: a joined
+// [DecodeError] for each request that cannot be read, and the error of each store whose keys are
+// damaged. So look at the delivery first.
 func (in *Inbox) Pop(ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
+	d, problems, err := in.pop(ctx, mailbox, opts)
+	if d == nil && problems == nil && err == nil {
+		err = fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
+	}
+	return d, errors.Join(problems, err)
+}
+
+// pop returns no delivery if there is nothing to claim. Problems are about parts, err is about the
+// whole.
+func (in *Inbox) pop(ctx context.Context, mailbox string, opts []PopOption) (
+	d *Delivery, problems, err error) {
 	c, err := in.newClaim(mailbox, opts)
 	if err != nil {
-		return nil, fmt.Errorf("pending: pop from inbox: %w", err)
+		return nil, nil, fmt.Errorf("pending: pop from inbox: %w", err)
 	}
 	claimed, err := in.cores[0].backend.Claim(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("pending: pop from inbox for %s: %w", strconv.Quote(mailbox), err)
+		return nil, nil, popFailed(mailbox, err)
 	}
-	return in.deliver(claimed)
+	d, problems = in.deliver(claimed)
+	return d, problems, nil
 }
 
-// PopMany pops for many mailboxes at once, as a machine that hosts many runtimes wants it: in one round trip, or one a
-// node of a cluster, where the backend can. It returns a delivery for each mailbox, in their order, and nil for one
-// that failed as a whole. Its error joins what Pop would have returned for each.
-func (in *Inbox) PopMany(ctx context.Context, mailboxes []string, opts ...PopOption) ([]*Delivery, error) {
+func popFailed(mailbox string, err error) error {
+	return fmt.Errorf("pending: pop from inbox for %s: %w", strconv.Quote(mailbox), err)
+}
+
+// PopMany pops for many mailboxes at once, as for a machine that hosts many runtimes. It takes one
+// round trip, or one for each node of a cluster, if the backend can do that. It returns a delivery
+// for each mailbox, in their order. A delivery is nil if its mailbox has nothing or if its pop
+// failed. The error joins what Pop would have returned for each, except [ErrNoPending], which
+// PopMany returns only if no mailbox has anything and no pop failed.
+func (in *Inbox) PopMany(
+	ctx context.Context, mailboxes []string, opts ...PopOption) ([]*Delivery, error) {
 	claims := make([]backends.Claim, len(mailboxes))
 	for i, mailbox := range mailboxes {
 		c, err := in.newClaim(mailbox, opts)
@@ -106,22 +135,27 @@ func (in *Inbox) PopMany(ctx context.Context, mailboxes []string, opts ...PopOpt
 		}
 		claims[i] = c
 	}
-	deliveries := make([]*Delivery, len(mailboxes))
+	deliveries, found := make([]*Delivery, len(mailboxes)), false
 	var problems error
 	for i, result := range claimMany(ctx, in.cores[0].backend, claims) {
 		err := result.Err
 		if err == nil {
 			deliveries[i], err = in.deliver(result.Claimed)
+			found = found || deliveries[i] != nil
 		}
 		if err != nil {
-			problems = errors.Join(problems, fmt.Errorf("pending: pop from inbox for %s: %w", strconv.Quote(mailboxes[i]), err))
+			problems = errors.Join(problems, popFailed(mailboxes[i], err))
 		}
+	}
+	if !found && problems == nil {
+		problems = fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
 	}
 	return deliveries, problems
 }
 
-// claimMany makes the claims one by one where the backend knows no better.
-func claimMany(ctx context.Context, b backends.Backend, claims []backends.Claim) []backends.ClaimResult {
+// claimMany makes the claims one by one if the backend has no better way.
+func claimMany(
+	ctx context.Context, b backends.Backend, claims []backends.Claim) []backends.ClaimResult {
 	if many, ok := b.(backends.ManyClaimer); ok {
 		return many.ClaimMany(ctx, claims)
 	}
@@ -138,7 +172,7 @@ func (in *Inbox) newClaim(mailbox string, opts []PopOption) (backends.Claim, err
 		return c, err
 	}
 	for i, store := range in.cores {
-		limit, limited := o.limits[store]
+		limit, limited := o.limits[store.policy.Name]
 		if !limited {
 			continue
 		}
@@ -146,28 +180,39 @@ func (in *Inbox) newClaim(mailbox string, opts []PopOption) (backends.Claim, err
 			return c, fmt.Errorf("%s: %w", store.policy.Name, err)
 		}
 		c.From[i].Limit = limit
-		delete(o.limits, store)
+		delete(o.limits, store.policy.Name)
 	}
-	for store := range o.limits {
-		return c, fmt.Errorf("%w: WithLimit names store %q, which is not in the inbox", ErrInvalid, store.policy.Name)
+	for name := range o.limits {
+		return c, fmt.Errorf("%w: WithLimit names store %q, which is not in the inbox",
+			ErrInvalid, name)
 	}
 	return c, nil
 }
 
+// deliver converts what a claim got. It returns no delivery if that is nothing.
 func (in *Inbox) deliver(claimed []backends.Claimed) (*Delivery, error) {
-	d := &Delivery{}
+	var d *Delivery
 	var problems error
 	for i, from := range claimed {
 		problems = errors.Join(problems, in.cores[i].passedOver(from))
 		if len(from.Records) == 0 {
 			continue
 		}
-		requests, err := in.sources[i].take(from.Records)
+		claims, err := in.sources[i].take(from.Records)
 		problems = errors.Join(problems, err)
-		if d.requests == nil {
-			d.requests = map[*core]any{}
+		if d == nil {
+			d = in.newDelivery()
 		}
-		d.requests[in.cores[i]] = requests
+		d.claims[in.cores[i].policy.Name] = claims
 	}
 	return d, problems
+}
+
+// newDelivery returns a delivery that has nothing of any store.
+func (in *Inbox) newDelivery() *Delivery {
+	d := &Delivery{claims: make(map[string]any, len(in.cores))}
+	for i, source := range in.sources {
+		d.claims[in.cores[i].policy.Name], _ = source.take(nil)
+	}
+	return d
 }

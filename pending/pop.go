@@ -17,52 +17,51 @@ type PopOption func(*popOptions)
 type popOptions struct {
 	claimID    string
 	hasClaimID bool
-	limits     map[*core]int
+	limits     map[string]int // by store name
 }
 
-// WithClaimID makes a pop repeatable by the caller: the same id, of 1 to 512 bytes, again for the same mailbox
-// and the same stores claims nothing new. It returns, whatever its limits, what the first pop claimed and is
-// still running at that attempt. It holds until the latest deadline that the first pop set; a pop that found
-// nothing is not remembered. Without it a pop is still safe from the client library's own repeats.
+// WithClaimID lets the caller retry a pop. A retry has the same id, of 1 to 512 bytes, the same
+// mailbox and the same stores. It claims nothing new. Whatever its limits, it returns the requests
+// that the first pop claimed and that still run at that attempt. The id is remembered until the
+// latest deadline that the first pop set. A pop that found nothing is not remembered. Retries by
+// the client library itself are safe without an id.
 func WithClaimID(id string) PopOption {
 	return func(o *popOptions) { o.claimID, o.hasClaimID = id, true }
 }
 
-// WithLimit lets a pop of an [Inbox] claim up to n requests of s, 1 to 100. Without it a pop claims one of each
-// store.
+// WithLimit lets a pop of an [Inbox] claim up to n requests of s, 1 to 100. The default is one of
+// each store.
 func WithLimit[T any](s *PendingStore[T], n int) PopOption {
 	return func(o *popOptions) {
 		if o.limits == nil {
-			o.limits = map[*core]int{}
+			o.limits = map[string]int{}
 		}
-		o.limits[&s.core] = n
+		o.limits[s.policy.Name] = n
 	}
 }
 
 const maxLimit = 100
 
-// PopPending claims the request that has been claimable longest: exactly one caller gets it. It refuses with
-// [ErrNoPending] when there is none. A request that cannot be read is a [DecodeError].
+// PopPending claims the request that has been claimable longest. Exactly one caller gets it. The
+// worker then has the policy's RunningTimeout to end the request or to call Extend.
 //
-// The worker has the policy's RunningTimeout to end the request or Extend it.
-func (s *PendingStore[T]) PopPending(ctx context.Context, mailbox string, opts ...PopOption) (*Request[T], error) {
-	requests, err := s.pop(ctx, mailbox, 1, opts)
-	switch {
-	case len(requests) > 0:
-		return requests[0], nil // what else there is to report stays where it is, for the next pop
-	case err != nil:
+// It returns [ErrNoPending] if there is nothing to claim. A claimed request that cannot be read is a
+// [DecodeError]. A claim may come together with an error, about other requests that the pop had to
+// pass over. So look at the claim first.
+func (s *PendingStore[T]) PopPending(
+	ctx context.Context, mailbox string, opts ...PopOption) (*Claim[T], error) {
+	claims, err := s.PopPendingBatch(ctx, mailbox, 1, opts...)
+	if len(claims) == 0 {
 		return nil, err
 	}
-	return nil, s.noPending
+	return claims[0], err
 }
 
-// PopPendingBatch claims up to limit requests, 1 to 100, the longest claimable first. None is no error. Those
-// that cannot be read come as a joined [DecodeError] beside the others.
-func (s *PendingStore[T]) PopPendingBatch(ctx context.Context, mailbox string, limit int, opts ...PopOption) ([]*Request[T], error) {
-	return s.pop(ctx, mailbox, limit, opts)
-}
-
-func (s *PendingStore[T]) pop(ctx context.Context, mailbox string, limit int, opts []PopOption) ([]*Request[T], error) {
+// PopPendingBatch claims up to limit requests, 1 to 100, the longest claimable first. It returns
+// [ErrNoPending] if there is nothing to claim. Claims may come together with an error: a joined
+// [DecodeError] for each request that cannot be read.
+func (s *PendingStore[T]) PopPendingBatch(
+	ctx context.Context, mailbox string, limit int, opts ...PopOption) ([]*Claim[T], error) {
 	stores := []*core{&s.core}
 	c, o, err := newClaim(mailbox, stores, opts)
 	if err == nil && o.limits != nil {
@@ -79,8 +78,12 @@ func (s *PendingStore[T]) pop(ctx context.Context, mailbox string, limit int, op
 	if err != nil {
 		return nil, s.failed("pop", "for "+strconv.Quote(mailbox), err)
 	}
-	requests, err := s.requests(claimed[0].Records)
-	return requests, errors.Join(err, s.passedOver(claimed[0]))
+	claims, err := s.claims(claimed[0].Records)
+	err = errors.Join(err, s.passedOver(claimed[0]))
+	if len(claims) == 0 && err == nil {
+		return nil, s.noPending
+	}
+	return claims, err
 }
 
 // newClaim makes a claim of one request of each store.
@@ -104,7 +107,7 @@ func newClaim(mailbox string, stores []*core, opts []PopOption) (c backends.Clai
 	return c, o, nil
 }
 
-// boundClaimID makes of the caller's claim id one that stands for this mailbox and this set of stores alone.
+// boundClaimID binds the caller's claim id to this mailbox and this set of stores.
 func boundClaimID(claimID, mailbox string, stores []*core) string {
 	names := make([]string, len(stores))
 	for i, s := range stores {
@@ -121,7 +124,7 @@ func checkLimit(limit int) error {
 	return nil
 }
 
-// passedOver joins what a claim had to pass over in this store.
+// passedOver joins the errors about what a claim had to pass over in this store.
 func (c *core) passedOver(claimed backends.Claimed) (err error) {
 	for _, problem := range claimed.Errs {
 		err = errors.Join(err, c.failed("pop", "", problem))

@@ -12,7 +12,7 @@ type Status string
 
 // The statuses of every store. A policy may declare further ones for requests that have ended.
 const (
-	StatusPending   Status = backends.StatusPending   // waits for a claim, its first or, after a lapse, its next
+	StatusPending   Status = backends.StatusPending   // waits for a claim: the first, or the next after a lease expired
 	StatusRunning   Status = backends.StatusRunning   // a worker has it
 	StatusCompleted Status = backends.StatusCompleted // answered: see Complete
 	StatusFailed    Status = backends.StatusFailed    // the worker could not: see Fail
@@ -22,23 +22,33 @@ const (
 // Ended reports whether a request with this status never changes again.
 func (s Status) Ended() bool { return s != StatusPending && s != StatusRunning && s != "" }
 
-// Request is one request as it stood when it was read. Changing it changes nothing that is stored: set
-// Payload's answer, then Complete it.
-//
-// Its times are those of the backend's clock, in UTC and whole microseconds.
+// Request is one request as it stood when it was read. It is the requester's view: nothing that
+// Get returns can end a request as its worker. Its times are those of the backend's clock, in UTC
+// and whole microseconds.
 type Request[T any] struct {
 	ID      string // 30 letters and digits, safe in a URL
 	Mailbox string // whom it is for
 	Status  Status
-	Attempt int    // which claim this is, 1 for the first; 0 while never claimed
+	Attempt int    // the number of the latest claim, 1 for the first; 0 while never claimed
 	Payload T      // the question, and once it has ended the answer
 	Error   string // why it failed or timed out, for people
 
 	CreatedAt time.Time
-	UpdatedAt time.Time // when Status came to be; for a running one also the last Extend
+	UpdatedAt time.Time // when Status last changed; of a running request also the last Extend
 	StartedAt time.Time // the latest claim; zero before any
-	Deadline  time.Time // when a live request times out, or, running with attempts left, can be claimed again
+	Deadline  time.Time // when a live request times out, or when a lease with attempts left expires
 }
+
+// Claim is a request that a worker holds. Only the pops and [PendingStore.Held] make one. A worker
+// sets Payload's answer and then calls Complete with it. All operations on a Claim act at its
+// Attempt. So a worker whose lease has expired cannot end the claim of another worker.
+type Claim[T any] struct {
+	Request[T]
+	held bool // made by a pop or by Held
+}
+
+// claim makes the Claim of a request that its caller may hold.
+func claim[T any](r *Request[T]) *Claim[T] { return &Claim[T]{Request: *r, held: true} }
 
 // LogValue implements [slog.LogValuer]: ids, status and attempt, never the payload.
 func (r Request[T]) LogValue() slog.Value {

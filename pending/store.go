@@ -148,29 +148,37 @@ func partOf(rec backends.Record) codec.Part {
 
 // request converts a record for the caller. Its error is a DecodeError.
 func (s *PendingStore[T]) request(rec backends.Record) (*Request[T], error) {
+	r := head[T](rec)
 	payload, err := s.decode(rec)
 	if err != nil {
 		return nil, &DecodeError{Store: s.policy.Name, ID: rec.ID, Mailbox: rec.Mailbox,
 			Attempt: rec.Attempt, Err: err}
 	}
-	return &Request[T]{
-		ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status), Attempt: rec.Attempt,
-		Payload: payload, Error: rec.Error,
-		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, StartedAt: rec.StartedAt, Deadline: rec.Deadline,
-	}, nil
+	r.Payload = payload
+	return r, nil
 }
 
-// requests converts records for the caller. Records that cannot be read are joined into the error.
-func (s *PendingStore[T]) requests(records []backends.Record) (requests []*Request[T], err error) {
+// head converts all of a record but its payload.
+func head[T any](rec backends.Record) *Request[T] {
+	return &Request[T]{
+		ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status), Attempt: rec.Attempt,
+		Error: rec.Error, CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
+		StartedAt: rec.StartedAt, Deadline: rec.Deadline,
+	}
+}
+
+// claims converts claimed records for the caller. Its error joins a DecodeError for each record that
+// cannot be read.
+func (s *PendingStore[T]) claims(records []backends.Record) (claims []*Claim[T], err error) {
 	for _, rec := range records {
 		r, decodeErr := s.request(rec)
 		if decodeErr != nil {
 			err = errors.Join(err, decodeErr)
 			continue
 		}
-		requests = append(requests, r)
+		claims = append(claims, claim(r))
 	}
-	return requests, err
+	return claims, err
 }
 
 const (

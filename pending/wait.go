@@ -24,11 +24,10 @@ const (
 	claimGrace = 2 * time.Second
 )
 
-// Await waits until a request has ended and returns it as Get does, with the same refusals. It is
-// woken by the ending where the backend can signal it, and by the request's deadline; it also looks
-// again at the backend's poll interval, so a signal that is lost costs no more than that. When ctx
-// ends first it returns the request as last read, nil if there was no time to, and an error that is
-// ctx's.
+// Await waits until a request has ended and returns it as Get does, with the same errors. The ending
+// wakes it, if the backend can signal, and so does the request's deadline. It also looks again at
+// the backend's poll interval, in case a signal was lost. If ctx ends first, Await returns ctx's
+// error and the request as last read, or nil if it was never read.
 func (s *PendingStore[T]) Await(ctx context.Context, id string, opts ...GetOption) (*Request[T], error) {
 	if err := checkID(id); err != nil {
 		return nil, s.failed("await", "", err)
@@ -53,38 +52,45 @@ func (s *PendingStore[T]) Await(ctx context.Context, id string, opts ...GetOptio
 	}
 }
 
-// AwaitPending waits until it has claimed a request, as PopPending does. It is woken where the
-// backend can signal that there is one, and looks again at the backend's poll interval. When ctx
-// ends first its error is ctx's. A claim that was under way then gets two seconds more, so that
-// what it takes is not lost.
+// AwaitPending waits until it has claimed a request, as PopPending does. A new request wakes it, if
+// the backend can signal. It also looks again at the backend's poll interval. If ctx ends first,
+// AwaitPending returns ctx's error. A claim that is under way then gets two seconds more, so that
+// the request it takes is not lost.
 //
 // Give ctx a deadline. If its server does not answer, a backend may notice a cancellation only
 // after its own timeouts.
-func (s *PendingStore[T]) AwaitPending(ctx context.Context, mailbox string, opts ...PopOption) (r *Request[T], err error) {
+func (s *PendingStore[T]) AwaitPending(
+	ctx context.Context, mailbox string, opts ...PopOption) (c *Claim[T], err error) {
+	var problems error
 	err = awaitClaim(ctx, s.backend, mailbox, func(ctx context.Context) (bool, error) {
-		r, err = s.PopPending(ctx, mailbox, opts...)
-		if errors.Is(err, ErrNoPending) {
+		c, problems = s.PopPending(ctx, mailbox, opts...)
+		switch {
+		case c != nil:
+			return true, nil
+		case errors.Is(problems, ErrNoPending):
 			return false, nil
 		}
-		return true, err
+		return true, problems
 	})
-	if err != nil && ended(ctx) != nil {
+	switch {
+	case err == nil:
+		return c, problems
+	case ended(ctx) != nil:
 		err = s.failed("await", "for "+strconv.Quote(cut(mailbox, maxMailbox)), ended(ctx))
 	}
-	return r, err
+	return nil, err
 }
 
-// Await waits until Pop claims something, as [PendingStore.AwaitPending] does. What fails in part
-// while it waits is reported beside the delivery, or with ctx's error, in which case there is no
-// delivery.
-func (in *Inbox) Await(ctx context.Context, mailbox string, opts ...PopOption) (d *Delivery, err error) {
+// Await waits until Pop claims something, as [PendingStore.AwaitPending] does. A store that fails
+// while the others have nothing does not end the wait. Its error comes with the delivery, or with
+// ctx's error if there is no delivery.
+func (in *Inbox) Await(
+	ctx context.Context, mailbox string, opts ...PopOption) (d *Delivery, err error) {
 	var problems error
 	err = awaitClaim(ctx, in.cores[0].backend, mailbox, func(ctx context.Context) (bool, error) {
-		d, problems = in.Pop(ctx, mailbox, opts...)
-		if d == nil {
-			return true, problems
-		}
-		return len(d.requests) > 0, nil
+		var whole error
+		d, problems, whole = in.pop(ctx, mailbox, opts)
+		return d != nil, whole
 	})
 	switch {
 	case err == nil:
@@ -96,7 +102,8 @@ func (in *Inbox) Await(ctx context.Context, mailbox string, opts ...PopOption) (
 }
 
 // awaitClaim calls claim until it is done, or ctx has ended.
-func awaitClaim(ctx context.Context, b backends.Backend, mailbox string, claim func(context.Context) (done bool, err error)) error {
+func awaitClaim(
+	ctx context.Context, b backends.Backend, mailbox string, claim func(context.Context) (done bool, err error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
