@@ -1,7 +1,8 @@
-// Package pending asks machines that cannot be called for something: agents, daemons and devices behind NAT that
-// only poll. An API node stores a request; the machine's next poll, at any node, claims it; the machine does the
-// work and reports to any node; the front end reads the answer from any node. Nodes hold no state: all of it is
-// in a backend, such as those of packages memory and goredis, and lives by the backend's clock.
+// Package pending asks machines that cannot be called for something: agents, daemons and devices
+// behind NAT that only poll. An API node stores a request. The machine's next poll, at any node,
+// claims it. The machine does the work and reports to any node. The front end reads the answer from
+// any node. Nodes hold no state. All state is in a backend, such as those of packages memory and
+// goredis, and lives by the backend's clock.
 //
 // A store is typed by its payload, which holds the question and the answer:
 //
@@ -16,24 +17,40 @@
 //		RunningTimeout: 5 * time.Minute,
 //		Retention:      10 * time.Minute,
 //	})
+//
+// # Requesters and workers
+//
+// A requester creates a [Request] and reads it. A worker claims it, and gets a [Claim]:
+//
+//	asked, err := reboots.Create(ctx, "device-7", Reboot{Reason: "update"}) // node 1: the front end
 //	...
-//	asked, err := reboots.Create(ctx, "device-7", Reboot{Reason: "update"}) // node 1, for the front end
+//	c, err := reboots.PopPending(ctx, "device-7") // node 2: the device's poll
 //	...
-//	r, err := reboots.PopPending(ctx, "device-7") // node 2, for the device's poll
-//	...
-//	r.Payload.Uptime = 3 * time.Second
-//	err = reboots.Complete(ctx, r) // node 3, for its report
+//	c.Payload.Uptime = 3 * time.Second
+//	err = reboots.Complete(ctx, c)
 //	...
 //	answer, err := reboots.Get(ctx, asked.ID) // node 1 or any other
 //
-// What callers may rely on:
+// Only a Claim can end a request as its worker. A Request that Get returns cannot: its attempt is
+// the latest one, so a worker whose lease has expired could end the claim of another worker.
 //
-//   - A claim has exactly one winner, the longest claimable request first.
-//   - Ended is final: no late report and no other ending rewrites it.
-//   - Deadlines need nobody who enforces them: a request past its deadline reads as timed out, everywhere.
-//   - Whatever failed without a clear refusal can be repeated, and has one effect.
-//   - Nothing piles up: what nobody claims or reads disappears by itself.
+// # Reports over a network
 //
-// Create, Get and the pops return a [Request]; what changes a request takes one that was loaded. So a handler
-// reads: Get, check who may, set the payload's answer, Complete.
+// A device that polls over a network sends the ID and the Attempt of its claim with its report. The
+// API node gets the claim back with Held:
+//
+//	c, err := reboots.Held(ctx, id, attempt) // node 3: the device's report
+//	if err != nil {
+//		return err // ErrStaleClaim if another worker has claimed the request since
+//	}
+//	c.Payload.Uptime = uptime
+//	return reboots.Complete(ctx, c)
+//
+// # Promises
+//
+//   - A claim has exactly one winner, and the longest claimable request comes first.
+//   - Ended is final: no late report and no other ending changes it.
+//   - Nobody has to enforce deadlines: a request past its deadline reads as timed out, everywhere.
+//   - Every operation can be retried, and has one effect.
+//   - Storage frees itself: requests that nobody claims or reads disappear.
 package pending

@@ -17,20 +17,23 @@ func TestEachEndingSaysWhatItStored(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		for _, tc := range []struct {
-			end           func(r *pending.Request[job]) error
+			end           func(c *pending.Claim[job]) error
 			status        pending.Status
 			reason        string
 			storesPayload bool
 		}{
-			{func(r *pending.Request[job]) error { return s.Complete(t.Context(), r) }, pending.StatusCompleted, "", true},
-			{func(r *pending.Request[job]) error { return s.Fail(t.Context(), r, "no disk") }, pending.StatusFailed, "no disk", true},
-			{func(r *pending.Request[job]) error { return s.Finish(t.Context(), r, "conflict") }, "conflict", "", true},
-			{func(r *pending.Request[job]) error { return s.Timeout(t.Context(), r) }, pending.StatusTimeout,
-				"timed out: the requester gave up waiting", false},
+			{func(c *pending.Claim[job]) error { return s.Complete(t.Context(), c) },
+				pending.StatusCompleted, "", true},
+			{func(c *pending.Claim[job]) error { return s.Fail(t.Context(), c, "no disk") },
+				pending.StatusFailed, "no disk", true},
+			{func(c *pending.Claim[job]) error { return s.Finish(t.Context(), c, "conflict") },
+				"conflict", "", true},
+			{func(c *pending.Claim[job]) error { return s.Timeout(t.Context(), &c.Request) },
+				pending.StatusTimeout, "timed out: the requester gave up waiting", false},
 		} {
 			create(t, s)
 			r := pop(t, s)
-			want := *r
+			want := r.Request
 			r.Payload.Output = "the answer"
 			if tc.storesPayload {
 				want.Payload.Output = "the answer"
@@ -51,15 +54,19 @@ func TestAnEndingMayBeRepeatedFromAnyNode(t *testing.T) {
 		node1 := newStore(t, b, policy())
 		node2, err := pending.New(b, codec.Msgpack[job](), policy(), pending.AlsoReads(codec.JSON[job]()))
 		mustDo(t, err)
-		end := map[string]func(*pending.PendingStore[job], *pending.Request[job]) error{
-			"complete": func(s *pending.PendingStore[job], r *pending.Request[job]) error { return s.Complete(t.Context(), r) },
-			"fail": func(s *pending.PendingStore[job], r *pending.Request[job]) error {
-				return s.Fail(t.Context(), r, "why")
+		end := map[string]func(*pending.PendingStore[job], *pending.Claim[job]) error{
+			"complete": func(s *pending.PendingStore[job], c *pending.Claim[job]) error {
+				return s.Complete(t.Context(), c)
 			},
-			"finish": func(s *pending.PendingStore[job], r *pending.Request[job]) error {
-				return s.Finish(t.Context(), r, "conflict")
+			"fail": func(s *pending.PendingStore[job], c *pending.Claim[job]) error {
+				return s.Fail(t.Context(), c, "why")
 			},
-			"timeout": func(s *pending.PendingStore[job], r *pending.Request[job]) error { return s.Timeout(t.Context(), r) },
+			"finish": func(s *pending.PendingStore[job], c *pending.Claim[job]) error {
+				return s.Finish(t.Context(), c, "conflict")
+			},
+			"timeout": func(s *pending.PendingStore[job], c *pending.Claim[job]) error {
+				return s.Timeout(t.Context(), &c.Request)
+			},
 		}
 		for name, finish := range end {
 			create(t, node1)
@@ -68,7 +75,8 @@ func TestAnEndingMayBeRepeatedFromAnyNode(t *testing.T) {
 			first, again, elsewhere := *r, *r, *r
 			mustDo(t, finish(node1, &first))
 			pass(time.Second)
-			for node, repeat := range map[*pending.PendingStore[job]]*pending.Request[job]{node1: &again, node2: &elsewhere} {
+			for node, repeat := range map[*pending.PendingStore[job]]*pending.Claim[job]{
+				node1: &again, node2: &elsewhere} {
 				if err := finish(node, repeat); err != nil {
 					t.Errorf("%s, repeated: %v", name, err)
 				}
@@ -81,9 +89,9 @@ func TestAnEndingMayBeRepeatedFromAnyNode(t *testing.T) {
 					t.Errorf("%s after %s was not refused with ErrEnded", other, name)
 				}
 			}
-			for what, change := range map[string]func(*pending.Request[job]){
-				"content": func(r *pending.Request[job]) { r.Payload.Output = "another answer" },
-				"attempt": func(r *pending.Request[job]) { r.Attempt = 2 },
+			for what, change := range map[string]func(*pending.Claim[job]){
+				"content": func(c *pending.Claim[job]) { c.Payload.Output = "another answer" },
+				"attempt": func(c *pending.Claim[job]) { c.Attempt = 2 },
 			} {
 				late := *r
 				change(&late)
@@ -120,7 +128,9 @@ func TestAnEndingMayBeRepeatedWithAnotherCodec(t *testing.T) {
 			mustDo(t, err)
 			second, err := pending.New(b, codecs[1], policy(), pending.AlsoReads(codecs[0]))
 			mustDo(t, err)
-			r, err := first.Create(t.Context(), box, visit{})
+			made, err := first.Create(t.Context(), box, visit{})
+			mustDo(t, err)
+			r, err := first.Held(t.Context(), made.ID, 0)
 			mustDo(t, err)
 			r.Payload.At = time.Unix(1e9, 0).UTC()
 			mustDo(t, first.Complete(t.Context(), r))
@@ -146,13 +156,13 @@ func TestAnEndingMayBeRepeatedWithAnotherCodec(t *testing.T) {
 func TestRefusalsComeInOrder(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
-		gone := create(t, s)
+		gone := held(t, s, create(t, s).ID, 0)
 		gone.ID = backends.NewID(box)
 		if err := s.Complete(t.Context(), gone); !errors.Is(err, pending.ErrNotFound) {
 			t.Errorf("not there: got %v, want ErrNotFound", err)
 		}
 		pop(t, s)
-		unclaimed := create(t, s)
+		unclaimed := held(t, s, create(t, s).ID, 0)
 		unclaimed.Attempt = 1
 		if err := s.Complete(t.Context(), unclaimed); !errors.Is(err, pending.ErrStaleClaim) {
 			t.Errorf("never claimed: got %v, want ErrStaleClaim", err)
@@ -164,7 +174,7 @@ func TestRefusalsComeInOrder(t *testing.T) {
 		if err := s.Complete(t.Context(), unclaimed); !errors.Is(err, pending.ErrEnded) {
 			t.Errorf("timed out, with a wrong attempt: got %v, want ErrEnded", err)
 		}
-		if err := s.Timeout(t.Context(), unclaimed); !errors.Is(err, pending.ErrEnded) {
+		if err := s.Timeout(t.Context(), &unclaimed.Request); !errors.Is(err, pending.ErrEnded) {
 			t.Errorf("giving up after it timed out by itself: got %v, want ErrEnded", err)
 		}
 	})
@@ -194,17 +204,17 @@ func TestExtendKeepsALongJobAliveAndLeavesTheRequest(t *testing.T) {
 		s := newStore(t, b, policy())
 		create(t, s)
 		r := pop(t, s)
-		before := *r
+		before := r.Request
 		for range 5 {
 			pass(110 * time.Second)
 			mustDo(t, s.Extend(t.Context(), r))
 		}
-		checkRequest(t, r, before)
+		checkRequest(t, &r.Request, before)
 		mustDo(t, s.Complete(t.Context(), r))
 	})
 }
 
-func TestALapsedJobIsHandedOutAgain(t *testing.T) {
+func TestAnExpiredLeaseIsClaimedAgain(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		p := policy()
 		p.MaxAttempts = 2
@@ -212,11 +222,12 @@ func TestALapsedJobIsHandedOutAgain(t *testing.T) {
 		create(t, s)
 		old := pop(t, s)
 		pass(2*time.Minute + time.Second)
-		if lapsed := get(t, s, old.ID); lapsed.Status != pending.StatusPending || lapsed.Attempt != 1 {
-			t.Errorf("lapsed: %s at attempt %d, want pending at 1", lapsed.Status, lapsed.Attempt)
+		got := get(t, s, old.ID)
+		if got.Status != pending.StatusPending || got.Attempt != 1 {
+			t.Errorf("expired: %s at attempt %d, want pending at 1", got.Status, got.Attempt)
 		}
 		if err := s.Extend(t.Context(), old); !errors.Is(err, pending.ErrStaleClaim) {
-			t.Errorf("extend a lapsed claim: got %v, want ErrStaleClaim", err)
+			t.Errorf("extend an expired lease: got %v, want ErrStaleClaim", err)
 		}
 		renewed := pop(t, s)
 		if renewed.ID != old.ID || renewed.Attempt != 2 {

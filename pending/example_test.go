@@ -44,13 +44,13 @@ func Example() {
 	}
 	fmt.Println("asked:", asked.Status)
 
-	r, err := reboots.PopPending(ctx, "device-7")
+	c, err := reboots.PopPending(ctx, "device-7")
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("device-7 is to reboot for an", r.Payload.Reason)
-	r.Payload.Uptime = 3 * time.Second
-	if err := reboots.Complete(ctx, r); err != nil {
+	fmt.Println("device-7 is to reboot for an", c.Payload.Reason)
+	c.Payload.Uptime = 3 * time.Second
+	if err := reboots.Complete(ctx, c); err != nil {
 		log.Fatal(err)
 	}
 
@@ -149,7 +149,55 @@ func ExampleInbox() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(len(pending.Claimed(d, names)), len(pending.Claimed(d, numbers)))
+	none, err := pending.Claimed(d, names)
+	if err != nil {
+		log.Fatal(err)
+	}
+	three, err := pending.Claimed(d, numbers)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(none), len(three))
 	// Output:
 	// 0 3
+}
+
+// An API node takes the report of a device. The device has sent the id and the attempt of its
+// claim. If another device has claimed the request since, Held refuses the report.
+func ExamplePendingStore_Held() {
+	ctx := context.Background()
+	reboots := newReboots()
+	report := func(id string, attempt int, uptime time.Duration) error {
+		c, err := reboots.Held(ctx, id, attempt)
+		if err != nil {
+			return err
+		}
+		c.Payload.Uptime = uptime
+		return reboots.Complete(ctx, c)
+	}
+
+	asked, err := reboots.Create(ctx, "device-7", Reboot{Reason: "update"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := reboots.PopPending(ctx, "device-7")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("another attempt:", errors.Is(report(c.ID, 7, time.Hour), pending.ErrStaleClaim))
+	fmt.Println("the report:", report(c.ID, c.Attempt, time.Second))
+	fmt.Println("its retry:", report(c.ID, c.Attempt, time.Second))
+	fmt.Println("another answer:", errors.Is(report(c.ID, c.Attempt, time.Hour), pending.ErrEnded))
+
+	answer, err := reboots.Get(ctx, asked.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(answer.Status, answer.Payload.Uptime)
+	// Output:
+	// another attempt: true
+	// the report: <nil>
+	// its retry: <nil>
+	// another answer: true
+	// completed 1s
 }

@@ -68,13 +68,25 @@ func create(t *testing.T, s *pending.PendingStore[job], opts ...pending.CreateOp
 	return r
 }
 
-func pop(t *testing.T, s *pending.PendingStore[job], opts ...pending.PopOption) *pending.Request[job] {
+func pop(
+	t *testing.T, s *pending.PendingStore[job], opts ...pending.PopOption) *pending.Claim[job] {
 	t.Helper()
-	r, err := s.PopPending(t.Context(), box, opts...)
+	c, err := s.PopPending(t.Context(), box, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return c
+}
+
+// held returns the claim of a request at an attempt, as an API node gets it for a report.
+func held(
+	t *testing.T, s *pending.PendingStore[job], id string, attempt int) *pending.Claim[job] {
+	t.Helper()
+	c, err := s.Held(t.Context(), id, attempt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func get(t *testing.T, s *pending.PendingStore[job], id string) *pending.Request[job] {

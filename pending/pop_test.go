@@ -30,12 +30,23 @@ func newNotes(t *testing.T, b backends.Backend) *pending.PendingStore[note] {
 	return s
 }
 
-func ids[T any](requests []*pending.Request[T]) string {
+func ids[T any](claims []*pending.Claim[T]) string {
 	var ids []string
-	for _, r := range requests {
-		ids = append(ids, r.ID)
+	for _, c := range claims {
+		ids = append(ids, c.ID)
 	}
 	return strings.Join(ids, " ")
+}
+
+// claimed returns what a delivery has of a store of its inbox.
+func claimed[T any](
+	t *testing.T, d *pending.Delivery, s *pending.PendingStore[T]) []*pending.Claim[T] {
+	t.Helper()
+	claims, err := pending.Claimed(d, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claims
 }
 
 func TestAPopBelongsToItsClaimIDMailboxAndStores(t *testing.T) {
@@ -48,7 +59,7 @@ func TestAPopBelongsToItsClaimIDMailboxAndStores(t *testing.T) {
 		mustDo(t, err)
 		claim := pending.WithClaimID("c")
 		first := pop(t, s, claim)
-		checkRequest(t, pop(t, s, claim), *first)
+		checkRequest(t, &pop(t, s, claim).Request, first.Request)
 		if other := pop(t, s, pending.WithClaimID("d")); other.ID == first.ID {
 			t.Error("another claim id got the same request")
 		}
@@ -59,7 +70,7 @@ func TestAPopBelongsToItsClaimIDMailboxAndStores(t *testing.T) {
 		mustDo(t, err)
 		d, err := inbox.Pop(t.Context(), box, claim)
 		mustDo(t, err)
-		if got := pending.Claimed(d, s); len(got) != 1 || got[0].ID == first.ID {
+		if got := claimed(t, d, s); len(got) != 1 || got[0].ID == first.ID {
 			t.Errorf("of another set of stores the claim id got %v", ids(got))
 		}
 		again, err := s.PopPendingBatch(t.Context(), box, 100, claim)
@@ -75,25 +86,66 @@ func TestAnInboxServesSeveralStoresAtOnce(t *testing.T) {
 		inbox, err := pending.NewInbox(jobs, notes)
 		mustDo(t, err)
 		d, err := inbox.Pop(t.Context(), box)
-		if err != nil || len(pending.Claimed(d, jobs)) != 0 || len(pending.Claimed(d, notes)) != 0 {
-			t.Fatalf("an empty mailbox gave %v (%v)", d, err)
+		if d != nil || !errors.Is(err, pending.ErrNoPending) {
+			t.Fatalf("an empty mailbox gave %v (%v), want ErrNoPending", d, err)
 		}
-		var want []*pending.Request[job]
+		var want string
 		for range 3 {
-			want = append(want, create(t, jobs))
+			want += create(t, jobs).ID + " "
 		}
 		made, err := notes.Create(t.Context(), box, note{"hello"})
 		mustDo(t, err)
 		d, err = inbox.Pop(t.Context(), box, pending.WithLimit(jobs, 2))
 		mustDo(t, err)
-		if got := pending.Claimed(d, jobs); len(got) != 2 || !strings.Contains(ids(want), got[0].ID) {
-			t.Errorf("got jobs %v, want two of %v", ids(got), ids(want))
+		// A node may look claims up with a store of its own of the same name.
+		if got := claimed(t, d, newStore(t, b, policy())); len(got) != 2 || !strings.Contains(want, got[0].ID) {
+			t.Errorf("got jobs %v, want two of %v", ids(got), want)
 		}
-		if got := pending.Claimed(d, notes); ids(got) != made.ID || got[0].Payload.Text != "hello" {
+		if got := claimed(t, d, notes); ids(got) != made.ID || got[0].Payload.Text != "hello" {
 			t.Errorf("got notes %v, want %s", ids(got), made.ID)
 		}
-		if pending.Claimed[job](nil, jobs) != nil {
-			t.Error("a nil delivery has something")
+		if got := claimed(t, nil, jobs); got != nil {
+			t.Errorf("a nil delivery has %v", got)
+		}
+	})
+}
+
+func TestAStoreThatIsNotInTheInboxIsAnError(t *testing.T) {
+	b := memory.New()
+	jobs, notes := newStore(t, b, policy()), newNotes(t, b)
+	inbox, err := pending.NewInbox(jobs)
+	mustDo(t, err)
+	create(t, jobs)
+	d, err := inbox.Pop(t.Context(), box)
+	mustDo(t, err)
+	if got, err := pending.Claimed(d, notes); !errors.Is(err, pending.ErrInvalid) {
+		t.Errorf("a store that is not in the inbox: got %v, %v; want ErrInvalid", got, err)
+	}
+	namesake, err := pending.New(b, codec.JSON[note](), policy())
+	mustDo(t, err)
+	if got, err := pending.Claimed(d, namesake); !errors.Is(err, pending.ErrInvalid) {
+		t.Errorf("a store of another payload: got %v, %v; want ErrInvalid", got, err)
+	}
+}
+
+func TestNothingThereIsErrNoPendingInEveryPop(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		in, err := pending.NewInbox(s, newNotes(t, b))
+		mustDo(t, err)
+		ctx := t.Context()
+		_, alone := s.PopPending(ctx, box)
+		batch, inBatch := s.PopPendingBatch(ctx, box, 10)
+		d, inInbox := in.Pop(ctx, box)
+		many, ofMany := in.PopMany(ctx, []string{box, "runtime-2"})
+		for what, err := range map[string]error{
+			"PopPending": alone, "PopPendingBatch": inBatch, "Pop": inInbox, "PopMany": ofMany} {
+			if !errors.Is(err, pending.ErrNoPending) {
+				t.Errorf("%s: got %v, want ErrNoPending", what, err)
+			}
+		}
+		if batch != nil || d != nil || many[0] != nil || many[1] != nil {
+			t.Errorf("got %v, %v, %v; want nothing", batch, d, many)
 		}
 	})
 }
@@ -136,7 +188,7 @@ func TestACodecIsChangedWithoutLosingAnything(t *testing.T) {
 			t.Errorf("got %v with payload %v", r, r.Payload)
 		}
 		mustDo(t, renewed.Complete(t.Context(), r))
-		checkRequest(t, get(t, renewed, r.ID), *r)
+		checkRequest(t, get(t, renewed, r.ID), r.Request)
 	})
 }
 
@@ -158,7 +210,9 @@ func TestWhatCannotBeReadIsNamedAndTheRestGoesOn(t *testing.T) {
 		if still := get(t, writer, bad.ID); still.Status != pending.StatusRunning {
 			t.Errorf("the unreadable request is %s, want running", still.Status)
 		}
-		mustDo(t, s.Fail(t.Context(), &pending.Request[job]{ID: bad.ID, Attempt: 1}, "unreadable"))
+		unread, err := s.Held(t.Context(), bad.ID, 1)
+		checkDecodeError(t, err, bad.ID, 1)
+		mustDo(t, s.Fail(t.Context(), unread, "unreadable"))
 
 		bad = create(t, writer)
 		_, err = s.PopPending(t.Context(), box)
@@ -191,6 +245,7 @@ func TestADamagedRecordIsNamedAndTheRestGoesOn(t *testing.T) {
 	mustDo(t, err)
 	s, notes := newStore(t, b, policy()), newNotes(t, b)
 	bad := create(t, s)
+	worker := held(t, s, bad.ID, 0)
 	create(t, s)
 	for _, key := range m.Keys() {
 		if strings.HasSuffix(key, bad.ID) {
@@ -199,10 +254,11 @@ func TestADamagedRecordIsNamedAndTheRestGoesOn(t *testing.T) {
 	}
 	_, err = s.Get(t.Context(), bad.ID)
 	checkDecodeError(t, err, bad.ID, 0)
-	checkDecodeError(t, s.Complete(t.Context(), bad), bad.ID, 0)
-	checkDecodeError(t, s.Extend(t.Context(), bad), bad.ID, 0)
-	_, err = s.PopPending(t.Context(), box)
-	if err != nil {
+	checkDecodeError(t, s.Complete(t.Context(), worker), bad.ID, 0)
+	checkDecodeError(t, s.Extend(t.Context(), worker), bad.ID, 0)
+	_, err = s.Held(t.Context(), bad.ID, 0)
+	checkDecodeError(t, err, bad.ID, 0)
+	if c, err := s.PopPending(t.Context(), box); c == nil {
 		t.Errorf("PopPending, with one good request: %v", err)
 	}
 	_, err = s.PopPending(t.Context(), box)
@@ -214,7 +270,7 @@ func TestADamagedRecordIsNamedAndTheRestGoesOn(t *testing.T) {
 	mustDo(t, err)
 	d, err := inbox.Pop(t.Context(), box)
 	checkDecodeError(t, err, bad.ID, 0)
-	if got := pending.Claimed(d, notes); ids(got) != made.ID {
+	if got := claimed(t, d, notes); ids(got) != made.ID {
 		t.Errorf("got notes %v, want %s", ids(got), made.ID)
 	}
 }
@@ -239,7 +295,7 @@ func TestManyMailboxesArePoppedAtOnce(t *testing.T) {
 			mustDo(t, err)
 			got := map[string]string{}
 			for i, d := range deliveries {
-				for _, r := range pending.Claimed(d, s) {
+				for _, r := range claimed(t, d, s) {
 					got[mailboxes[i]] = r.ID
 				}
 			}

@@ -150,13 +150,16 @@ func TestARequestWhoseKeyIsUnknownCanBeFailed(t *testing.T) {
 		if !errors.Is(err, codec.ErrUnknownKey) || !strings.Contains(err.Error(), `"old"`) {
 			t.Errorf("got %v, want ErrUnknownKey that names the key", err)
 		}
-		r := &pending.Request[job]{ID: unread.ID, Mailbox: unread.Mailbox, Attempt: unread.Attempt}
-		mustDo(t, s.Fail(t.Context(), r, "nobody can read this request"))
+		c, err := s.Held(t.Context(), unread.ID, unread.Attempt)
+		if !errors.Is(err, codec.ErrUnknownKey) {
+			t.Errorf("Held: got %v, want ErrUnknownKey beside the claim", err)
+		}
+		mustDo(t, s.Fail(t.Context(), c, "nobody can read this request"))
 		if got := get(t, s, asked.ID); got.Status != pending.StatusFailed {
 			t.Errorf("got status %s, want failed", got.Status)
 		}
-		r.Mailbox = ""
-		if err := s.Fail(t.Context(), r, "again"); !errors.Is(err, pending.ErrInvalid) {
+		c.Mailbox = ""
+		if err := s.Fail(t.Context(), c, "again"); !errors.Is(err, pending.ErrInvalid) {
 			t.Errorf("without its mailbox: got %v, want ErrInvalid", err)
 		}
 	})

@@ -32,7 +32,7 @@ func TestARequestGoesFromQuestionToAnswer(t *testing.T) {
 		want.Status, want.Attempt = pending.StatusRunning, 1
 		want.StartedAt, want.UpdatedAt = claimed.StartedAt, claimed.StartedAt
 		want.Deadline = claimed.StartedAt.Add(2 * time.Minute)
-		checkRequest(t, claimed, want)
+		checkRequest(t, &claimed.Request, want)
 		if claimed.StartedAt.Sub(start) < time.Second {
 			t.Errorf("claimed at %v, created at %v", claimed.StartedAt, start)
 		}
@@ -40,7 +40,7 @@ func TestARequestGoesFromQuestionToAnswer(t *testing.T) {
 		claimed.Payload.Output = "up 3 days"
 		mustDo(t, s.Complete(t.Context(), claimed))
 		want.Status, want.Payload, want.UpdatedAt = pending.StatusCompleted, claimed.Payload, claimed.UpdatedAt
-		checkRequest(t, claimed, want)
+		checkRequest(t, &claimed.Request, want)
 		checkRequest(t, get(t, s, made.ID), want)
 	})
 }
@@ -137,6 +137,12 @@ func TestBadArgumentsAreNamedAndStoreNothing(t *testing.T) {
 		s := newStore(t, b, policy())
 		ctx := t.Context()
 		made := create(t, s)
+		unclaimed := held(t, s, made.ID, 0)
+		with := func(change func(c *pending.Claim[job])) *pending.Claim[job] {
+			c := *unclaimed
+			change(&c)
+			return &c
+		}
 		for name, call := range map[string]func() error{
 			"mailbox is empty":    func() error { _, err := s.Create(ctx, "", job{}); return err },
 			"has 513 bytes":       func() error { _, err := s.Create(ctx, strings.Repeat("x", 513), job{}); return err },
@@ -147,18 +153,27 @@ func TestBadArgumentsAreNamedAndStoreNothing(t *testing.T) {
 				_, err := s.PopPending(ctx, box, pending.WithClaimID(strings.Repeat("x", 513)))
 				return err
 			},
-			"limit is 0":          func() error { _, err := s.PopPendingBatch(ctx, box, 0); return err },
-			"limit is 101":        func() error { _, err := s.PopPendingBatch(ctx, box, 101); return err },
-			"WithLimit is for":    func() error { _, err := s.PopPending(ctx, box, pending.WithLimit(s, 2)); return err },
-			`id "nonsense"`:       func() error { _, err := s.Get(ctx, "nonsense"); return err },
-			`'}' at position 0`:   func() error { _, err := s.Get(ctx, "}"+made.ID[1:]); return err },
-			`':' at position 29`:  func() error { _, err := s.Get(ctx, made.ID[:29]+":"); return err },
-			"request is nil":      func() error { return s.Complete(ctx, nil) },
-			`id ""`:               func() error { return s.Extend(ctx, &pending.Request[job]{}) },
-			"attempt is -1":       func() error { return s.Fail(ctx, &pending.Request[job]{ID: made.ID, Attempt: -1}, "") },
-			`outcome "nope"`:      func() error { return s.Finish(ctx, made, "nope") },
-			`outcome "completed"`: func() error { return s.Finish(ctx, made, pending.StatusCompleted) },
-			`30 characters`:       func() error { return s.Timeout(ctx, &pending.Request[job]{ID: "x"}) },
+			"limit is 0":         func() error { _, err := s.PopPendingBatch(ctx, box, 0); return err },
+			"limit is 101":       func() error { _, err := s.PopPendingBatch(ctx, box, 101); return err },
+			"WithLimit is for":   func() error { _, err := s.PopPending(ctx, box, pending.WithLimit(s, 2)); return err },
+			`id "nonsense"`:      func() error { _, err := s.Get(ctx, "nonsense"); return err },
+			`'}' at position 0`:  func() error { _, err := s.Get(ctx, "}"+made.ID[1:]); return err },
+			`':' at position 29`: func() error { _, err := s.Get(ctx, made.ID[:29]+":"); return err },
+			"request is nil":     func() error { return s.Timeout(ctx, nil) },
+			`30 characters`:      func() error { return s.Timeout(ctx, &pending.Request[job]{ID: "x"}) },
+			"claim is nil":       func() error { return s.Complete(ctx, nil) },
+			"not made by a pop":  func() error { return s.Complete(ctx, &pending.Claim[job]{Request: *made}) },
+			`id ""`: func() error {
+				return s.Extend(ctx, with(func(c *pending.Claim[job]) { c.ID = "" }))
+			},
+			"attempt is -1": func() error {
+				return s.Fail(ctx, with(func(c *pending.Claim[job]) { c.Attempt = -1 }), "")
+			},
+			`outcome "nope"`:      func() error { return s.Finish(ctx, unclaimed, "nope") },
+			`outcome "completed"`: func() error { return s.Finish(ctx, unclaimed, pending.StatusCompleted) },
+			`id "gone"`:           func() error { _, err := s.Held(ctx, "gone", 1); return err },
+			"the attempt is -2":   func() error { _, err := s.Held(ctx, made.ID, -2); return err },
+			"attempt is 10000":    func() error { _, err := s.Held(ctx, made.ID, 10_000); return err },
 		} {
 			if err := call(); !errors.Is(err, pending.ErrInvalid) || !strings.Contains(err.Error(), name) {
 				t.Errorf("got %v, want ErrInvalid that says %s", err, name)
@@ -180,7 +195,7 @@ func TestAPayloadOverTheLimitIsRefused(t *testing.T) {
 		}
 		create(t, s)
 		r := pop(t, s)
-		before := *r
+		before := r.Request
 		r.Payload.Output = strings.Repeat("x", 100)
 		if err := s.Complete(t.Context(), r); !errors.Is(err, pending.ErrTooLarge) {
 			t.Errorf("Complete: got %v, want ErrTooLarge", err)
@@ -289,8 +304,13 @@ func TestLogsAndErrorsDoNotCarryThePayload(t *testing.T) {
 	if strings.Contains(log.String(), secret) || strings.Count(log.String(), r.ID) != 2 {
 		t.Errorf("got %s, want the id twice and no payload", log.String())
 	}
+	c := held(t, s, r.ID, 0)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("claim", "byPointer", c, "byValue", *c)
+	if strings.Contains(log.String(), secret) || strings.Count(log.String(), r.ID) != 4 {
+		t.Errorf("got %s, want the id four times and no payload", log.String())
+	}
 	mustDo(t, s.Timeout(t.Context(), r))
-	for _, err := range []error{s.Complete(t.Context(), r), s.Extend(t.Context(), r)} {
+	for _, err := range []error{s.Complete(t.Context(), c), s.Extend(t.Context(), c)} {
 		if !errors.Is(err, pending.ErrEnded) || strings.Contains(err.Error(), secret) {
 			t.Errorf("got %v, want ErrEnded without the payload", err)
 		}

@@ -110,7 +110,7 @@ func TestAwaitRefusesAsGetDoes(t *testing.T) {
 func TestAwaitPendingClaimsWhatComes(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
-		waiting := later(func() (*pending.Request[job], error) { return s.AwaitPending(t.Context(), box) })
+		waiting := later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
 		pass(5 * time.Second)
 		made := create(t, s)
 		got := <-waiting
@@ -158,7 +158,7 @@ func TestAwaitPendingFindsALapsedClaim(t *testing.T) {
 		s := newStore(t, b, p)
 		made := create(t, s)
 		pop(t, s)
-		got := <-later(func() (*pending.Request[job], error) { return s.AwaitPending(t.Context(), box) })
+		got := <-later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
 		mustDo(t, got.err)
 		if got.value.ID != made.ID || got.value.Attempt != 2 || got.after > p.RunningTimeout+20*time.Second {
 			t.Errorf("got attempt %d after %v", got.value.Attempt, got.after)
@@ -175,7 +175,7 @@ func TestMemorySignalsALapseItself(t *testing.T) {
 		first := pop(t, s)
 		pass(p.RunningTimeout / 2)
 		mustDo(t, s.Extend(t.Context(), first))
-		got := <-later(func() (*pending.Request[job], error) { return s.AwaitPending(t.Context(), box) })
+		got := <-later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
 		mustDo(t, got.err)
 		if got.after > p.RunningTimeout+time.Second {
 			t.Errorf("got it after %v, want %v", got.after, p.RunningTimeout)
@@ -186,7 +186,7 @@ func TestMemorySignalsALapseItself(t *testing.T) {
 func TestABackendThatCannotSignalIsPolled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, blind{memory.New()}, policy())
-		claiming := later(func() (*pending.Request[job], error) { return s.AwaitPending(t.Context(), box) })
+		claiming := later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
 		pass(5 * time.Second)
 		made := create(t, s)
 		reading := later(func() (*pending.Request[job], error) { return s.Await(t.Context(), made.ID) })
@@ -224,7 +224,7 @@ func TestAClaimThatIsUnderWayWhenItsContextEndsIsNotLost(t *testing.T) {
 		s := newStore(t, b, policy())
 		made := create(t, s)
 		ctx, cancel := context.WithCancel(t.Context())
-		claimed := later(func() (*pending.Request[job], error) { return s.AwaitPending(ctx, box) })
+		claimed := later(func() (*pending.Claim[job], error) { return s.AwaitPending(ctx, box) })
 		<-b.claiming
 		cancel()
 		pass(time.Second)
@@ -233,7 +233,7 @@ func TestAClaimThatIsUnderWayWhenItsContextEndsIsNotLost(t *testing.T) {
 			t.Errorf("got %v, %v, want the request", got.value, got.err)
 		}
 
-		hopeless := later(func() (*pending.Request[job], error) {
+		hopeless := later(func() (*pending.Claim[job], error) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			return s.AwaitPending(ctx, box)
@@ -312,8 +312,10 @@ func TestAnInboxWaitsForAllOfItsStores(t *testing.T) {
 		made := create(t, s2)
 		got := <-waiting
 		mustDo(t, got.err)
-		claimed := pending.Claimed(got.value, s2)
-		if len(claimed) != 1 || claimed[0].ID != made.ID || len(pending.Claimed(got.value, s1)) != 0 || got.after != 5*time.Second {
+		if got := claimed(t, got.value, s2); ids(got) != made.ID {
+			t.Errorf("got %v, want %s", ids(got), made.ID)
+		}
+		if len(claimed(t, got.value, s1)) != 0 || got.after != 5*time.Second {
 			t.Errorf("got %v after %v", got.value, got.after)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
