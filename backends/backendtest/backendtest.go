@@ -36,7 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 		opt(&conf)
 	}
 	for _, c := range slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases, attemptCases,
-		exclusiveCases, isolationCases, wakeCases, manyCases) {
+		exclusiveCases, cancelCases, extendCases, isolationCases, wakeCases, manyCases) {
 		test := func(t *testing.T) {
 			t.Cleanup(func() {
 				if t.Failed() {
@@ -111,6 +111,11 @@ func poll(mailbox string, stores ...backends.Terms) backends.Claim {
 func completion(t backends.Terms, rec backends.Record) backends.End {
 	return backends.End{Terms: t, ID: rec.ID, Outcome: backends.StatusCompleted, Attempt: rec.Attempt,
 		Codec: "raw", Payload: []byte("answer " + rec.ID)}
+}
+
+// giveUp cancels a record at once.
+func giveUp(t backends.Terms, rec backends.Record) backends.Cancel {
+	return backends.Cancel{Terms: t, ID: rec.ID, Outcome: backends.StatusTimeout, Error: "gave up"}
 }
 
 func (w *world) create(c backends.Create) backends.Record {
@@ -216,7 +221,7 @@ func (w *world) extend(t backends.Terms, id string) {
 // not, the case returns.
 func (w *world) extendInTime(t backends.Terms, id string, deadline time.Time) (inTime bool) {
 	w.Helper()
-	err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: id, Attempt: 1})
+	_, err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: id, Attempt: 1})
 	if err != nil && !deadline.IsZero() && w.late(deadline) {
 		return false
 	}
@@ -240,13 +245,22 @@ func (w *world) late(deadline time.Time) bool {
 	return true
 }
 
-func (w *world) end(e backends.End) time.Time {
+func (w *world) end(e backends.End) backends.Record {
 	w.Helper()
-	at, err := w.b.End(w.Context(), e)
+	rec, err := w.b.End(w.Context(), e)
 	if err != nil {
 		w.Fatalf("End: %v", err)
 	}
-	return at
+	return rec
+}
+
+func (w *world) cancel(c backends.Cancel) backends.Record {
+	w.Helper()
+	rec, err := w.b.Cancel(w.Context(), c)
+	if err != nil {
+		w.Fatalf("Cancel: %v", err)
+	}
+	return rec
 }
 
 // until polls a condition, and fails after a minute. It is how cases wait for time to pass.

@@ -201,9 +201,11 @@ var claimCases = []testCase{
 			_, getErr := w.b.Get(ctx, "s", made.ID)
 			_, pendingErr := w.b.HasPending(ctx, "s", box)
 			_, claimErr := w.b.Claim(ctx, poll(box, t))
-			extendErr := w.b.Extend(ctx, backends.Extend{Terms: t, ID: made.ID})
+			_, extendErr := w.b.Extend(ctx, backends.Extend{Terms: t, ID: made.ID, Attempt: 1})
+			_, cancelErr := w.b.Cancel(ctx, giveUp(t, made))
 			_, endErr := w.b.End(ctx, completion(t, made))
-			for _, err := range []error{createErr, getErr, pendingErr, claimErr, extendErr, endErr} {
+			for _, err := range []error{
+				createErr, getErr, pendingErr, claimErr, extendErr, cancelErr, endErr} {
 				if !errors.Is(err, context.Canceled) {
 					w.Errorf("got %v, want context.Canceled", err)
 				}

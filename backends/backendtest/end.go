@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/pendingq/pendingq/backends"
 )
@@ -18,13 +19,15 @@ var endCases = []testCase{
 			running := w.popOne(t)
 			e := completion(t, running)
 			e.Outcome, e.Error, e.Codec = "conflict", strings.Repeat("long ü ", 1000), "other"
-			at := w.end(e)
+			ended := w.end(e)
 			want := running
 			want.Status, want.Error, want.Codec, want.Payload = e.Outcome, e.Error, e.Codec, e.Payload
-			want.UpdatedAt = at
+			want.UpdatedAt = ended.UpdatedAt
 			checkSame(w, w.get("s", made.ID), want)
-			if at.Before(running.UpdatedAt) {
-				w.Errorf("ended at %v, before it was claimed at %v", at, running.UpdatedAt)
+			checkHead(w, ended, want)
+			if want.UpdatedAt.Before(running.UpdatedAt) {
+				w.Errorf("ended at %v, before it was claimed at %v",
+					want.UpdatedAt, running.UpdatedAt)
 			}
 		}},
 
@@ -74,7 +77,7 @@ var endCases = []testCase{
 			}
 			rec := large(t)
 			check(rec, backends.StatusRunning)
-			w.end(backends.End{Terms: t, ID: rec.ID, Outcome: backends.StatusTimeout, Error: "gave up", GiveUp: true})
+			w.cancel(giveUp(t, rec))
 			check(rec, backends.StatusTimeout)
 			rec = large(brief)
 			w.untilStatus("s", rec.ID, backends.StatusTimeout)
@@ -124,30 +127,10 @@ var endCases = []testCase{
 		"A front end answers from a cache, or the requester gives up.",
 		func(w *world) {
 			t := terms("s")
-			for _, giveUp := range []bool{false, true} {
-				e := completion(t, w.created(t))
-				e.GiveUp = giveUp
-				w.end(e)
-				if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
-					w.Errorf("give up %v: the request can still be claimed", giveUp)
-				}
-			}
-		}},
-
-	{"giving up takes any attempt and keeps the payload",
-		"The requester does not know which attempt is running, and has no answer to store.",
-		func(w *world) {
-			t := terms("s")
-			made := w.created(t)
-			w.popOne(t)
-			w.end(backends.End{Terms: t, ID: made.ID, Outcome: backends.StatusTimeout, Error: "gave up",
-				Attempt: 77, Codec: "none", Payload: []byte("none"), GiveUp: true})
-			got := w.get("s", made.ID)
-			if got.Status != backends.StatusTimeout || got.Error != "gave up" {
-				w.Errorf("got %s with error %q", got.Status, got.Error)
-			}
-			if got.Codec != made.Codec || string(got.Payload) != string(made.Payload) {
-				w.Errorf("got codec %q payload %q, want them as created", got.Codec, got.Payload)
+			w.end(completion(t, w.created(t)))
+			w.cancel(giveUp(t, w.created(t)))
+			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+				w.Error("a request that has ended can still be claimed")
 			}
 		}},
 
@@ -218,9 +201,14 @@ var endCases = []testCase{
 				var outcome atomic.Value
 				w.together(64, func(i int) {
 					e := completion(t, running)
-					e.Outcome = []string{backends.StatusCompleted, backends.StatusFailed, backends.StatusTimeout}[i%3]
-					e.GiveUp = i%3 == 2
-					_, err := w.b.End(w.Context(), e)
+					e.Outcome = []string{backends.StatusCompleted, backends.StatusFailed,
+						backends.StatusTimeout}[i%3]
+					var err error
+					if i%3 == 2 {
+						_, err = w.b.Cancel(w.Context(), giveUp(t, running))
+					} else {
+						_, err = w.b.End(w.Context(), e)
+					}
 					w.allow(err, backends.ErrEnded)
 					if err == nil {
 						won.Add(1)
@@ -274,20 +262,31 @@ func (w *world) wantEndError(e backends.End, want error) {
 func (w *world) checkFinal(t backends.Terms, id string, attempt int) {
 	w.Helper()
 	final := w.get(t.Store, id)
-	for _, outcome := range []string{backends.StatusCompleted, backends.StatusFailed, backends.StatusTimeout} {
-		for _, giveUp := range []bool{false, true} {
-			for _, attempt := range []int{0, attempt, attempt + 1} {
-				_, err := w.b.End(w.Context(), backends.End{Terms: t, ID: id, Outcome: outcome, Attempt: attempt,
-					Codec: "raw", Payload: []byte("late"), GiveUp: giveUp})
-				var ended *backends.EndedError
-				if !errors.As(err, &ended) {
-					w.Fatalf("End as %s: got %v, want an EndedError", outcome, err)
-				}
-				checkSame(w, ended.Record, final)
-			}
+	check := func(what string, err error) {
+		w.Helper()
+		var ended *backends.EndedError
+		if !errors.As(err, &ended) {
+			w.Fatalf("%s: got %v, want an EndedError", what, err)
+		}
+		checkSame(w, ended.Record, final)
+	}
+	for _, outcome := range []string{
+		backends.StatusCompleted, backends.StatusFailed, backends.StatusTimeout} {
+		for _, attempt := range []int{0, attempt, attempt + 1} {
+			_, err := w.b.End(w.Context(), backends.End{Terms: t, ID: id, Outcome: outcome,
+				Attempt: attempt, Codec: "raw", Payload: []byte("late")})
+			check("End as "+outcome, err)
+		}
+		for _, grace := range []time.Duration{0, long} {
+			_, err := w.b.Cancel(w.Context(), backends.Cancel{
+				Terms: t, ID: id, Outcome: outcome, Error: "late", Grace: grace})
+			check("Cancel as "+outcome, err)
 		}
 	}
-	w.wantExtendError(backends.Extend{Terms: t, ID: id, Attempt: attempt}, backends.ErrEnded)
+	for _, release := range []bool{false, true} {
+		w.wantExtendError(backends.Extend{Terms: t, ID: id, Attempt: max(1, attempt),
+			Codec: "raw", Payload: []byte("late"), Release: release}, backends.ErrEnded)
+	}
 	if got := w.pop(t, 100); len(got) != 0 {
 		w.Errorf("the ended request can be claimed: %v", ids(got))
 	}
@@ -296,7 +295,7 @@ func (w *world) checkFinal(t backends.Terms, id string, attempt int) {
 
 func (w *world) wantExtendError(e backends.Extend, want error) {
 	w.Helper()
-	if err := w.b.Extend(w.Context(), e); !errors.Is(err, want) {
+	if _, err := w.b.Extend(w.Context(), e); !errors.Is(err, want) {
 		w.Errorf("Extend: got %v, want %v", err, want)
 	}
 }

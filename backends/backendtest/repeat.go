@@ -237,7 +237,7 @@ var repeatCases = []testCase{
 			made := w.created(t)
 			e := completion(t, w.popOne(t))
 			e.Outcome, e.Error = backends.StatusFailed, "disk full\n\"/\" \x00 \x01 ü"
-			at := w.end(e)
+			at := w.end(e).UpdatedAt
 			_, err := w.b.End(w.Context(), e)
 			var ended *backends.EndedError
 			if !errors.As(err, &ended) || !errors.Is(err, backends.ErrEnded) {

@@ -113,7 +113,7 @@ var timeoutCases = []testCase{
 			t, brief := terms("s"), terms("s")
 			brief.Retention = w.short
 			made := w.created(t)
-			at := w.end(completion(brief, made))
+			at := w.end(completion(brief, made)).UpdatedAt
 			w.untilGone("s", made.ID, at.Add(brief.Retention))
 			c := request(t, box)
 			c.ID = made.ID

@@ -40,15 +40,16 @@ var wakeCases = []testCase{
 		func(w *world) {
 			waker := w.waker()
 			t := terms("s")
-			for _, giveUp := range []bool{false, true} {
+			for _, end := range []func(backends.Record){
+				func(r backends.Record) { w.end(completion(t, r)) },
+				func(r backends.Record) { w.cancel(giveUp(t, r)) },
+			} {
 				made := w.created(t)
 				one, stopOne := waker.WatchRequest(w.Context(), made.ID)
 				defer stopOne()
 				two, stopTwo := waker.WatchRequest(w.Context(), made.ID)
 				defer stopTwo()
-				e := completion(t, made)
-				e.GiveUp = giveUp
-				w.end(e)
+				end(made)
 				w.untilWoken(one)
 				w.untilWoken(two)
 			}
@@ -84,7 +85,7 @@ var wakeCases = []testCase{
 // waker returns the backend as a Waker, or skips the case.
 func (w *world) waker() backends.Waker {
 	w.Helper()
-	waker, ok := w.b.(backends.Waker)
+	waker, ok := backends.As[backends.Waker](w.b)
 	if !ok {
 		w.Skip("the backend is no Waker")
 	}

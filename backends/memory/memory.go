@@ -1,13 +1,13 @@
-// Package memory keeps pending requests in this process. It is the embedded default: nothing to
-// install, every rule of the other backends, and gone when the process ends. All nodes that are to
-// see the same requests must share one Backend, which makes it right for a single node, for tests
-// and for trying things:
+// Package memory keeps pending requests in this process. It is the embedded default. There is
+// nothing to install, and all rules of the other backends hold. Requests are gone when the process
+// ends. All nodes that shall see the same requests must share one Backend. So it is right for a
+// single node, for tests and for trying things:
 //
 //	store, err := pending.New(memory.New(), codec.JSON[Job](), policy)
 //
-// An operation costs O(log n) in the number of requests of its mailbox and of its partition; what
-// has timed out or expired is dropped by the operations that come after it, each paying for one or
-// a few, so nothing scans and no goroutine has to be stopped.
+// An operation costs O(log n) in the number of requests of its mailbox and of its partition. Each
+// operation drops a few requests that have timed out or expired. So nothing scans, and there is no
+// goroutine to stop.
 package memory
 
 import (
@@ -35,7 +35,7 @@ type shard struct {
 	claims    map[string]*claim // by Claim.ID
 	expiry    heap[expirer]     // of records and claims
 	claimable wake.Hub          // who waits for a request, by mailbox
-	ended     wake.Hub          // who waits for an ending, by id
+	changed   wake.Hub          // who waits for a change of a request, by id
 }
 
 type recordKey struct{ store, id string }
@@ -131,37 +131,60 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 }
 
 // Extend implements [backends.Backend].
-func (b *Backend) Extend(ctx context.Context, x backends.Extend) error {
+func (b *Backend) Extend(ctx context.Context, x backends.Extend) (backends.Lease, error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return backends.Lease{}, err
 	}
 	s, now := b.lock(backends.PartitionOf(x.ID))
 	defer s.mu.Unlock()
 	e, err := s.live(x.Store, x.ID, now)
 	if err != nil {
-		return err
+		return backends.Lease{}, err
 	}
-	if e.rec.Attempt != x.Attempt || e.rec.At(now).Status != backends.StatusRunning {
-		return backends.ErrStaleClaim
+	claimed, expired := e.rec.Status == backends.StatusRunning, now.After(e.rec.Deadline)
+	if !claimed || e.rec.Attempt != x.Attempt || expired && !x.Release {
+		return backends.Lease{}, backends.ErrStaleClaim
 	}
-	s.run(e, x.Terms, now)
-	return nil
+	s.extend(e, x, now)
+	return backends.Lease{UpdatedAt: now, Deadline: e.rec.Deadline,
+		CancelledAs: e.rec.CancelledAs, CancelReason: e.rec.CancelReason}, nil
+}
+
+// Cancel implements [backends.Backend].
+func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return backends.Record{}, err
+	}
+	s, now := b.lock(backends.PartitionOf(c.ID))
+	defer s.mu.Unlock()
+	e, err := s.live(c.Store, c.ID, now)
+	if err != nil {
+		return backends.Record{}, err
+	}
+	switch running := e.rec.At(now).Status == backends.StatusRunning; {
+	case !running || c.Grace == 0:
+		s.end(e, c.Outcome, c.Error, c.Retention, now)
+	case e.rec.CancelledAs == "":
+		s.note(e, c, now)
+	}
+	return e.head(now), nil
 }
 
 // End implements [backends.Backend].
-func (b *Backend) End(ctx context.Context, end backends.End) (time.Time, error) {
+func (b *Backend) End(ctx context.Context, end backends.End) (backends.Record, error) {
 	if err := ctx.Err(); err != nil {
-		return time.Time{}, err
+		return backends.Record{}, err
 	}
 	s, now := b.lock(backends.PartitionOf(end.ID))
 	defer s.mu.Unlock()
 	e, err := s.live(end.Store, end.ID, now)
 	if err != nil {
-		return time.Time{}, err
+		return backends.Record{}, err
 	}
-	if e.rec.Attempt != end.Attempt && !end.GiveUp {
-		return time.Time{}, backends.ErrStaleClaim
+	if e.rec.Attempt != end.Attempt {
+		return backends.Record{}, backends.ErrStaleClaim
 	}
-	s.end(e, end, now)
-	return now, nil
+	e.store(end.Codec, end.Payload)
+	s.end(e, end.Outcome, end.Error, end.Retention, now)
+	return e.head(now), nil
 }

@@ -9,12 +9,24 @@ import (
 
 // entry is a stored request.
 type entry struct {
-	rec    backends.Record // as stored: At has not been applied
-	key    recordKey
-	in     *mailbox
-	queued slot[*entry]  // its place in in.queue or in.running, if it has one
-	expiry slot[expirer] // when it is forgotten
-	lapse  *time.Timer   // wakes who waits when its claim lapses; nil while no claim of it can
+	rec     backends.Record // as stored: At has not been applied
+	key     recordKey
+	in      *mailbox
+	queued  slot[*entry]  // its place in in.queue or in.running, if it has one
+	expiry  slot[expirer] // when it is forgotten
+	expired *time.Timer   // wakes waiters when its lease expires; nil if that makes it end
+}
+
+// head is the record as a caller gets it, without its payload.
+func (e *entry) head(now time.Time) backends.Record {
+	rec := e.rec.At(now)
+	rec.Codec, rec.Payload = "", nil
+	return rec
+}
+
+// store replaces the payload.
+func (e *entry) store(codec string, payload []byte) {
+	e.rec.Codec, e.rec.Payload = codec, bytes.Clone(payload)
 }
 
 // expirer is what a shard forgets by itself: an entry or a claim.
@@ -36,8 +48,8 @@ func (e *entry) expire(s *shard) {
 // leave takes the entry out of its mailbox's queue or running claims, if it is there.
 func (e *entry) leave() {
 	e.in.remove(e)
-	if e.lapse != nil {
-		e.lapse.Stop()
+	if e.expired != nil {
+		e.expired.Stop()
 	}
 }
 
@@ -135,33 +147,61 @@ func (s *shard) claim(c backends.Claim, now time.Time) *claim {
 func (s *shard) start(e *entry, t backends.Terms, now time.Time) *entry {
 	e.rec.Status = backends.StatusRunning
 	e.rec.Attempt++
-	e.rec.StartedAt = now
-	s.run(e, t, now)
+	e.rec.StartedAt, e.rec.UpdatedAt = now, now
+	s.lease(e, t, t.RunningTimeout, now)
+	s.changed.Wake(e.rec.ID)
 	return e
 }
 
-// run gives a running entry a new deadline.
-func (s *shard) run(e *entry, t backends.Terms, now time.Time) {
-	e.leave()
+// extend renews the lease of a claimed entry, or releases it.
+func (s *shard) extend(e *entry, x backends.Extend, now time.Time) {
 	e.rec.UpdatedAt = now
-	e.rec.Deadline = now.Add(t.RunningTimeout)
+	if x.Codec != "" {
+		e.store(x.Codec, x.Payload)
+		s.changed.Wake(e.rec.ID)
+	}
+	switch {
+	case e.rec.CancelledAs != "": // its deadlines stay
+	case x.Release:
+		s.lease(e, x.Terms, x.After-clockStep, now)
+	default:
+		s.lease(e, x.Terms, x.RunningTimeout, now)
+	}
+}
+
+// lease gives a claimed entry a new deadline.
+func (s *shard) lease(e *entry, t backends.Terms, lasts time.Duration, now time.Time) {
+	e.leave()
+	e.rec.Deadline = now.Add(lasts)
 	e.rec.LastDeadline = e.rec.Deadline
 	e.in.running.push(&e.queued, e.rec.Deadline, e)
 	if e.rec.Attempt < t.MaxAttempts {
 		e.rec.LastDeadline = e.rec.Deadline.Add(t.PendingTimeout)
 		mailbox := e.rec.Mailbox
-		e.lapse = time.AfterFunc(t.RunningTimeout+clockStep, func() { s.claimable.Wake(mailbox) })
+		e.expired = time.AfterFunc(lasts+clockStep, func() { s.claimable.Wake(mailbox) })
 	}
 	s.expiry.move(&e.expiry, e.rec.LastDeadline.Add(t.Retention))
 }
 
-// end writes the outcome of a live entry.
-func (s *shard) end(e *entry, end backends.End, now time.Time) {
+// note notes a cancel on a running entry.
+func (s *shard) note(e *entry, c backends.Cancel, now time.Time) {
 	e.leave()
-	e.rec.Status, e.rec.Error, e.rec.UpdatedAt = end.Outcome, end.Error, now
-	if !end.GiveUp {
-		e.rec.Codec, e.rec.Payload = end.Codec, bytes.Clone(end.Payload)
+	e.rec.CancelledAs, e.rec.CancelReason, e.rec.UpdatedAt = c.Outcome, c.Error, now
+	if grace := now.Add(c.Grace); grace.Before(e.rec.Deadline) {
+		e.rec.Deadline = grace
 	}
-	s.expiry.move(&e.expiry, now.Add(end.Retention))
-	s.ended.Wake(end.ID)
+	e.rec.LastDeadline = e.rec.Deadline
+	e.in.running.push(&e.queued, e.rec.Deadline, e)
+	s.expiry.move(&e.expiry, e.rec.LastDeadline.Add(c.Retention))
+	s.changed.Wake(e.rec.ID)
+}
+
+// end writes the outcome of a live entry.
+func (s *shard) end(
+	e *entry, outcome, reason string, retention time.Duration, now time.Time) {
+	e.leave()
+	e.rec.Status, e.rec.Error, e.rec.UpdatedAt = outcome, reason, now
+	e.rec.CancelledAs, e.rec.CancelReason = "", ""
+	s.expiry.move(&e.expiry, now.Add(retention))
+	s.changed.Wake(e.rec.ID)
 }

@@ -19,7 +19,7 @@ func (b *Backend) WatchMailbox(_ context.Context, mailbox string) (<-chan struct
 
 // WatchRequest implements [backends.Waker].
 func (b *Backend) WatchRequest(_ context.Context, id string) (<-chan struct{}, func()) {
-	return b.shard(backends.PartitionOf(id)).ended.Watch(id)
+	return b.shard(backends.PartitionOf(id)).changed.Watch(id)
 }
 
 // PollInterval implements [backends.Waker]: no change goes unnoticed here.

@@ -1,0 +1,255 @@
+package backendtest
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// cancelled is a cancel of a record that leaves a running worker so much time.
+func cancelled(t backends.Terms, rec backends.Record, grace time.Duration) backends.Cancel {
+	return backends.Cancel{Terms: t, ID: rec.ID, Mailbox: rec.Mailbox,
+		Outcome: backends.StatusCancelled, Error: "the user has closed the page \x00", Grace: grace}
+}
+
+var cancelCases = []testCase{
+	{"a cancel without a grace ends a request in every state and keeps its payload",
+		"The requester does not know which attempt is running, and has no answer to store.",
+		func(w *world) {
+			t := w.retried(2)
+			for state, prepare := range map[string]func() backends.Record{
+				"pending": func() backends.Record { return w.created(t) },
+				"running": func() backends.Record {
+					w.created(t)
+					return w.popOne(terms("s"))
+				},
+				"expired": func() backends.Record {
+					w.created(t)
+					return w.untilStatus("s", w.popOne(t).ID, backends.StatusPending)
+				},
+			} {
+				rec := prepare()
+				c := cancelled(t, rec, 0)
+				got := w.cancel(c)
+				want := rec
+				want.Status, want.Error, want.UpdatedAt = c.Outcome, c.Error, got.UpdatedAt
+				want.Deadline, want.LastDeadline = got.Deadline, got.LastDeadline
+				checkHead(w, got, want)
+				checkSame(w, w.get("s", rec.ID), want)
+				if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+					w.Errorf("%s: the cancelled request can be claimed", state)
+				}
+				w.checkFinal(t, rec.ID, rec.Attempt)
+			}
+		}},
+
+	{"a cancel with a grace ends what does not run at once",
+		"Nobody is there to use the grace.",
+		func(w *world) {
+			t := w.retried(2)
+			if got := w.cancel(cancelled(t, w.created(t), long)); got.Status != backends.StatusCancelled {
+				w.Errorf("pending: got %s", show(got))
+			}
+			w.created(t)
+			expired := w.untilStatus("s", w.popOne(t).ID, backends.StatusPending)
+			if got := w.cancel(cancelled(t, expired, long)); got.Status != backends.StatusCancelled {
+				w.Errorf("expired: got %s", show(got))
+			}
+			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+				w.Error("a cancelled request can be claimed")
+			}
+		}},
+
+	{"a cancel with a grace is noted, and the worker's word wins",
+		"A worker that is nearly done may finish. It learns of the cancel when it extends its lease.",
+		func(w *world) {
+			t := terms("s")
+			t.MaxAttempts = 2
+			for _, payload := range []string{"", "as far as it got"} {
+				w.created(t)
+				running := w.popOne(t)
+				c := cancelled(t, running, long/2)
+				noted := w.cancel(c)
+				want := running
+				want.CancelledAs, want.CancelReason = c.Outcome, c.Error
+				want.UpdatedAt = noted.UpdatedAt
+				want.Deadline = noted.UpdatedAt.Add(c.Grace)
+				want.LastDeadline = want.Deadline
+				checkHead(w, noted, want)
+				checkSame(w, w.get("s", running.ID), want)
+
+				x := backends.Extend{Terms: t, ID: running.ID, Attempt: 1, Mailbox: box}
+				if payload != "" {
+					x.Codec, x.Payload = "other", []byte(payload)
+					want.Codec, want.Payload = x.Codec, x.Payload
+				}
+				lease := w.renew(x)
+				if lease.CancelledAs != c.Outcome || lease.CancelReason != c.Error ||
+					!lease.Deadline.Equal(want.Deadline) {
+					w.Errorf("got the lease %+v, want one with the cancel, until %v",
+						lease, want.Deadline)
+				}
+				want.UpdatedAt = lease.UpdatedAt
+				checkSame(w, w.get("s", running.ID), want)
+
+				e := completion(t, running)
+				want.Status, want.Codec, want.Payload = e.Outcome, e.Codec, e.Payload
+				want.CancelledAs, want.CancelReason = "", ""
+				ended := w.end(e)
+				want.UpdatedAt = ended.UpdatedAt
+				checkHead(w, ended, want)
+				checkSame(w, w.get("s", running.ID), want)
+				w.checkFinal(t, running.ID, 1)
+			}
+		}},
+
+	{"when the grace is over the request reads as cancelled, and no attempt follows",
+		"A worker that ignores the cancel must not hold up its requester for ever.",
+		func(w *world) {
+			t := terms("s")
+			t.MaxAttempts = 3
+			w.created(t)
+			running := w.popOne(t)
+			c := cancelled(t, running, w.short)
+			noted := w.cancel(c)
+			got := w.untilStatus("s", running.ID, backends.StatusCancelled)
+			want := running
+			want.Status, want.Error = c.Outcome, c.Error
+			want.Deadline, want.LastDeadline = noted.Deadline, noted.Deadline
+			want.UpdatedAt = noted.Deadline
+			checkSame(w, got, want)
+			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+				w.Error("the cancelled request can be claimed")
+			}
+			w.checkFinal(t, running.ID, 1)
+		}},
+
+	{"a grace never makes a lease longer",
+		"A worker that is silent already loses its lease as before.",
+		func(w *world) {
+			t := terms("s")
+			w.created(t)
+			running := w.popOne(t)
+			noted := w.cancel(cancelled(t, running, 2*long))
+			if !noted.Deadline.Equal(running.Deadline) {
+				w.Errorf("got the deadline %v, want %v as before", noted.Deadline, running.Deadline)
+			}
+		}},
+
+	{"a second cancel with a grace changes nothing",
+		"A repeat must not move the deadline, and the first reason stands.",
+		func(w *world) {
+			t := terms("s")
+			w.created(t)
+			running := w.popOne(t)
+			first := w.cancel(cancelled(t, running, long/2))
+			w.pass(0)
+			second := cancelled(t, running, long/4)
+			second.Outcome, second.Error = "other", "another reason"
+			checkSame(w, w.cancel(second), first)
+		}},
+
+	{"a cancel without a grace overrules a noted one",
+		"A requester that gives up for good does not wait for the grace.",
+		func(w *world) {
+			t := terms("s")
+			w.created(t)
+			running := w.popOne(t)
+			w.cancel(cancelled(t, running, long/2))
+			got := w.cancel(giveUp(t, running))
+			if got.Status != backends.StatusTimeout || got.Error != "gave up" || got.CancelledAs != "" {
+				w.Errorf("got %s", show(got))
+			}
+			w.checkFinal(t, running.ID, 1)
+		}},
+
+	{"a cancel that was noted keeps the mailbox busy and the claim's memo",
+		"The work still runs. A worker whose reply was lost sees the cancel.",
+		func(w *world) {
+			t := terms("s")
+			t.Exclusive = true
+			w.created(t)
+			c := poll(box, t)
+			running := w.claim(c)[0][0]
+			w.cancel(cancelled(t, running, long/2))
+			w.wantBusy(t, running.ID)
+			again := w.claim(c)[0]
+			if len(again) != 1 || again[0].CancelledAs != backends.StatusCancelled {
+				w.Errorf("the repeated claim got %v", again)
+			}
+		}},
+
+	{"a large payload outlives a cancel that was noted",
+		"An engine may keep large payloads elsewhere, with a life of their own.",
+		func(w *world) {
+			t := terms("s")
+			c := request(t, box)
+			c.Payload = make([]byte, 100_000)
+			w.create(c)
+			running := w.popOne(t)
+			w.cancel(cancelled(t, running, w.short))
+			got := w.untilStatus("s", c.ID, backends.StatusCancelled)
+			if len(got.Payload) != len(c.Payload) {
+				w.Errorf("got %d bytes, want the question", len(got.Payload))
+			}
+		}},
+
+	{"cancelling what is not there is not found",
+		"A page may stay open for days.",
+		func(w *world) {
+			t := terms("s")
+			c := cancelled(t, backends.Record{ID: backends.NewID(box)}, 0)
+			if _, err := w.b.Cancel(w.Context(), c); !errors.Is(err, backends.ErrNotFound) {
+				w.Errorf("got %v, want ErrNotFound", err)
+			}
+			c.ID, c.Store = w.created(t).ID, "other"
+			if _, err := w.b.Cancel(w.Context(), c); !errors.Is(err, backends.ErrNotFound) {
+				w.Errorf("in another store: got %v, want ErrNotFound", err)
+			}
+		}},
+
+	{"a cancelled record outlives its deadline by Retention",
+		"Its requester must be able to read how it ended.",
+		func(w *world) {
+			t := terms("s")
+			t.Retention = w.short
+			made := w.created(t)
+			w.popOne(t)
+			noted := w.cancel(cancelled(t, made, w.short))
+			w.untilGone("s", made.ID, noted.Deadline.Add(t.Retention))
+		}},
+
+	{"a cancel and an end at once: one of them stands",
+		"The requester and the worker meet at the same instant on different nodes.",
+		func(w *world) {
+			t := terms("s")
+			for range 20 {
+				running := w.raceRunning(t)
+				var cancels, ends atomic.Int32
+				w.together(32, func(i int) {
+					var err error
+					if i%2 == 0 {
+						_, err = w.b.Cancel(w.Context(), cancelled(t, running, 0))
+					} else {
+						_, err = w.b.End(w.Context(), completion(t, running))
+					}
+					w.allow(err, backends.ErrEnded)
+					switch {
+					case err == nil && i%2 == 0:
+						cancels.Add(1)
+					case err == nil:
+						ends.Add(1)
+					}
+				})
+				got := w.get("s", running.ID).Status
+				won := map[bool]string{
+					true: backends.StatusCancelled, false: backends.StatusCompleted}[cancels.Load() == 1]
+				if cancels.Load()+ends.Load() != 1 || got != won {
+					w.Fatalf("%d cancels and %d ends won; the record says %s",
+						cancels.Load(), ends.Load(), got)
+				}
+			}
+		}},
+}
