@@ -3,7 +3,10 @@ std = "lua51"
 max_line_length = 100
 read_globals = { "redis", "KEYS", "ARGV" }
 files["backends/goredis/scripts/*.lua"] = {
-  read_globals = { "discard", "find_expired", "is_moving", "keep", "keep_payload", "payload_key", "settle", "state_of", "wake" },
+  read_globals = {
+    "discard", "find_expired", "headers_end", "is_moving", "keep", "keep_payload", "note_end",
+    "payload_key", "refusal", "settle", "state_of", "wake",
+  },
 }
 files["backends/goredis/scripts/shared/*.lua"] = {
   ignore = { "211" }, -- a function that only the scripts use

@@ -192,6 +192,10 @@ type Create struct {
 	Mailbox string // 1 to 512 bytes of UTF-8
 	Codec   string // names what Payload is encoded with, 1 to 32 bytes
 	Payload []byte
+
+	// Headers travel with the request, whatever becomes of it: UTF-8, at most 4 KiB together. A
+	// request without headers uses no space for them.
+	Headers map[string]string
 }
 
 // Claim is a poll of one mailbox.

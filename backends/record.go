@@ -26,6 +26,8 @@ type Record struct {
 	Codec   string // what Payload is encoded with
 	Payload []byte
 
+	Headers map[string]string // what its creator has sent along; nil if nothing
+
 	CreatedAt time.Time
 	UpdatedAt time.Time // the last create, claim, extend, cancel or end
 	StartedAt time.Time // the latest claim

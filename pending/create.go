@@ -2,7 +2,9 @@ package pending
 
 import (
 	"context"
+	"fmt"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
@@ -12,22 +14,48 @@ import (
 type CreateOption func(*createOptions)
 
 type createOptions struct {
-	key    string
-	hasKey bool
+	key     string
+	hasKey  bool
+	headers map[string]string
 }
 
-// WithIdempotencyKey makes Create repeatable by the caller: the same key, of 1 to 512 bytes, again
-// in the same store and mailbox returns the first request, whatever its payload and whatever has
-// become of it, for as long as it is kept. Without a key each Create makes a new request.
+// WithIdempotencyKey lets the caller retry a Create. The same key, of 1 to 512 bytes, again in the
+// same store and mailbox returns the first request, whatever its payload and whatever has become of
+// it, for as long as it is kept. Without a key each Create makes a new request.
 func WithIdempotencyKey(key string) CreateOption {
 	return func(o *createOptions) { o.key, o.hasKey = key, true }
 }
 
+// WithHeaders sends small strings along with a request, such as a trace context. They come with the
+// request wherever it is read or claimed, and never change. Names and values are UTF-8 and have at
+// most 4 KiB together.
+func WithHeaders(headers map[string]string) CreateOption {
+	return func(o *createOptions) { o.headers = headers }
+}
+
+const maxHeaders = 4 << 10 // bytes
+
+func checkHeaders(headers map[string]string) error {
+	size := 0
+	for name, value := range headers {
+		size += len(name) + len(value)
+		if name == "" || !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return fmt.Errorf("%w: header %.80q is empty or not UTF-8", ErrInvalid, name)
+		}
+	}
+	if size > maxHeaders {
+		return fmt.Errorf("%w: the headers have %d bytes, at most %d are allowed",
+			ErrInvalid, size, maxHeaders)
+	}
+	return nil
+}
+
 // Create stores a new pending request for a mailbox, 1 to 512 bytes of UTF-8, and returns it.
 //
-// It refuses with a [BusyError] while the mailbox has a live request and the store is Exclusive,
-// with [ErrFull], [ErrTooLarge] or [ErrInvalid].
-func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T, opts ...CreateOption) (*Request[T], error) {
+// It returns a [BusyError] if the store is Exclusive and the mailbox has a live request, and
+// [ErrFull], [ErrTooLarge] or [ErrInvalid].
+func (s *PendingStore[T]) Create(
+	ctx context.Context, mailbox string, payload T, opts ...CreateOption) (*Request[T], error) {
 	c, err := s.newCreate(mailbox, payload, opts)
 	if err != nil {
 		return nil, s.failed("create", "", err)
@@ -39,12 +67,16 @@ func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 	return s.request(rec)
 }
 
-func (s *PendingStore[T]) newCreate(mailbox string, payload T, opts []CreateOption) (c backends.Create, err error) {
+func (s *PendingStore[T]) newCreate(
+	mailbox string, payload T, opts []CreateOption) (c backends.Create, err error) {
 	o := collect[createOptions](opts)
 	if err := checkMailbox(mailbox); err != nil {
 		return c, err
 	}
-	c = backends.Create{Terms: s.terms, Mailbox: mailbox, Codec: s.codec.Name()}
+	if err := checkHeaders(o.headers); err != nil {
+		return c, err
+	}
+	c = backends.Create{Terms: s.terms, Mailbox: mailbox, Codec: s.codec.Name(), Headers: o.headers}
 	if !o.hasKey {
 		c.ID = backends.NewID(mailbox)
 	} else if err := checkKey("idempotency key", o.key); err != nil {

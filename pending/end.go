@@ -11,31 +11,14 @@ import (
 	"github.com/pendingq/pendingq/codec"
 )
 
-// These operations change the request with the claim's ID, if its latest attempt is the claim's.
-// Complete, Fail and Finish also store the claim's Payload. They pass the claim's Mailbox to the
-// backend, as a hint. A codec such as [codec.Sealed] requires it. If several errors apply, the order
-// is [ErrNotFound], [ErrEnded], [ErrStaleClaim].
+// The operations of a worker change the request with the claim's ID, if its latest attempt is the
+// claim's. Complete, Fail, Finish and Progress also store the claim's Payload. They pass the claim's
+// Mailbox to the backend, as a hint. A codec such as [codec.Sealed] requires it. If several errors
+// apply, the order is [ErrNotFound], [ErrEnded], [ErrStaleClaim].
 //
 // An ending may be retried from any node. The same attempt, outcome and payload again succeeds.
 
-const (
-	maxReason    = 16 << 10 // bytes
-	gaveUpReason = "timed out: the requester gave up waiting"
-)
-
-// Extend keeps a running request alive: its deadline becomes now plus the policy's RunningTimeout.
-// It returns [ErrStaleClaim] if the lease has expired or another worker has claimed the request. It
-// returns [ErrEnded] after the last deadline. It does not change c.
-func (s *PendingStore[T]) Extend(ctx context.Context, c *Claim[T]) error {
-	if err := checkClaim(c); err != nil {
-		return s.failed("extend", "", err)
-	}
-	if err := s.backend.Extend(ctx, backends.Extend{Terms: s.terms, ID: c.ID, Attempt: c.Attempt,
-		Mailbox: c.Mailbox}); err != nil {
-		return s.failed("extend", c.ID, err)
-	}
-	return nil
-}
+const maxReason = 16 << 10 // bytes
 
 // Complete marks a request as completed and stores c.Payload as its answer. A request that was
 // never claimed may be completed too, at attempt 0: see Held. It leaves the queue. On success
@@ -50,24 +33,18 @@ func (s *PendingStore[T]) Fail(ctx context.Context, c *Claim[T], reason string) 
 	return s.end(ctx, "fail", c, StatusFailed, cut(reason, maxReason))
 }
 
-// Finish ends a request in a way that the policy declares in Outcomes, and stores c.Payload. Any
-// other outcome is [ErrInvalid].
+// Finish ends a request in a way that the policy declares in Outcomes, and stores c.Payload. If a
+// cancel was requested, [StatusCancelled] is also allowed: the worker has stopped, and the error of
+// the request becomes the reason of the cancel. Any other outcome is [ErrInvalid].
 func (s *PendingStore[T]) Finish(ctx context.Context, c *Claim[T], outcome Status) error {
+	if outcome == StatusCancelled && c != nil && c.CancelRequested {
+		return s.end(ctx, "finish", c, outcome, c.CancelReason)
+	}
 	if !slices.Contains(s.policy.Outcomes, outcome) {
 		return s.failed("finish", "",
 			fmt.Errorf("%w: outcome %.40q is not among Policy.Outcomes", ErrInvalid, outcome))
 	}
 	return s.end(ctx, "finish", c, outcome, "")
-}
-
-// Timeout ends a request because its requester gives up, whatever its attempt. It keeps the stored
-// payload. On success it sets r's Status, Error and UpdatedAt.
-func (s *PendingStore[T]) Timeout(ctx context.Context, r *Request[T]) error {
-	if err := checkRequest(r); err != nil {
-		return s.failed("time out", "", err)
-	}
-	return s.conclude(ctx, "time out", r, backends.End{Terms: s.terms, ID: r.ID, Outcome: string(StatusTimeout),
-		Error: gaveUpReason, GiveUp: true})
 }
 
 // end ends a request at the claim's attempt with the claim's payload.
@@ -76,35 +53,28 @@ func (s *PendingStore[T]) end(
 	if err := checkClaim(c); err != nil {
 		return s.failed(operation, "", err)
 	}
-	encoded, err := s.encode(c.Payload, c.ID, c.Mailbox, codec.Answer)
+	encoded, err := s.encode(c.Payload, c.ID, c.Mailbox, partOf(outcome))
 	if err != nil {
 		return s.failed(operation, c.ID, err)
 	}
-	return s.conclude(ctx, operation, &c.Request, backends.End{Terms: s.terms, ID: c.ID,
-		Mailbox: c.Mailbox, Outcome: string(outcome), Error: reason, Attempt: c.Attempt,
-		Codec: s.codec.Name(), Payload: encoded})
-}
-
-// conclude ends a request at the backend and updates r.
-func (s *PendingStore[T]) conclude(ctx context.Context, operation string, r *Request[T], end backends.End) error {
-	at, err := s.backend.End(ctx, end)
-	if err != nil {
-		var ended *backends.EndedError
-		if !errors.As(err, &ended) || !s.repeats(end, ended.Record) {
-			return s.failed(operation, r.ID, err)
-		}
-		at = ended.Record.UpdatedAt
+	end := backends.End{Terms: s.terms, ID: c.ID, Mailbox: c.Mailbox, Outcome: string(outcome),
+		Error: reason, Attempt: c.Attempt, Codec: s.codec.Name(), Payload: encoded}
+	rec, err := s.backend.End(ctx, end)
+	var ended *backends.EndedError
+	switch {
+	case errors.As(err, &ended) && s.repeats(end, ended.Record):
+		rec = ended.Record
+	case err != nil:
+		return s.failed(operation, c.ID, err)
 	}
-	r.Status, r.Error, r.UpdatedAt = Status(end.Outcome), end.Error, at
+	c.Status, c.Error, c.UpdatedAt = outcome, reason, rec.UpdatedAt
 	return nil
 }
 
 // repeats reports whether an ending repeats the stored ending.
 func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool {
-	if stored.Status != end.Outcome || stored.Error != end.Error {
-		return false
-	}
-	return end.GiveUp || stored.Attempt == end.Attempt && s.sameContent(end, stored)
+	return stored.Status == end.Outcome && stored.Error == end.Error &&
+		stored.Attempt == end.Attempt && s.sameContent(end, stored)
 }
 
 // sameContent reports whether an ending has the stored payload. Equal payloads have different bytes
@@ -121,13 +91,6 @@ func (s *PendingStore[T]) sameContent(end backends.End, stored backends.Record) 
 	}
 	b, err := s.decode(retry)
 	return err == nil && codec.Equal(a, b)
-}
-
-func checkRequest[T any](r *Request[T]) error {
-	if r == nil {
-		return fmt.Errorf("%w: the request is nil", ErrInvalid)
-	}
-	return checkID(r.ID)
 }
 
 func checkClaim[T any](c *Claim[T]) error {

@@ -156,7 +156,7 @@ func (in *Inbox) PopMany(
 // claimMany makes the claims one by one if the backend has no better way.
 func claimMany(
 	ctx context.Context, b backends.Backend, claims []backends.Claim) []backends.ClaimResult {
-	if many, ok := b.(backends.ManyClaimer); ok {
+	if many, ok := backends.As[backends.ManyClaimer](b); ok {
 		return many.ClaimMany(ctx, claims)
 	}
 	results := make([]backends.ClaimResult, len(claims))

@@ -27,6 +27,10 @@ type Policy struct {
 	// Retention is how long a request stays readable after it has ended or timed out.
 	Retention time.Duration
 
+	// CancelGrace is how long the worker of a running request may still end it in its own way after
+	// a Cancel. 0: a Cancel ends a running request at once. At most ten years.
+	CancelGrace time.Duration
+
 	// MaxAttempts is how often a request may be handed out, at most 9,999. 0 or 1: never twice.
 	MaxAttempts int
 
@@ -72,6 +76,10 @@ func (p Policy) check() error {
 			return fmt.Errorf("%w: Policy.%s is %v, want %v to %v", ErrInvalid, d.field, d.value, minDuration, maxDuration)
 		}
 	}
+	if p.CancelGrace < 0 || p.CancelGrace > maxDuration {
+		return fmt.Errorf("%w: Policy.CancelGrace is %v, want 0 to %v",
+			ErrInvalid, p.CancelGrace, maxDuration)
+	}
 	for _, n := range []struct {
 		field      string
 		value, max int
@@ -85,7 +93,8 @@ func (p Policy) check() error {
 }
 
 func (p Policy) checkOutcomes() error {
-	taken := []Status{StatusPending, StatusRunning, StatusCompleted, StatusFailed, StatusTimeout}
+	taken := []Status{StatusPending, StatusRunning, StatusCompleted, StatusFailed, StatusTimeout,
+		StatusCancelled}
 	for _, outcome := range p.Outcomes {
 		if !validOutcome.MatchString(string(outcome)) {
 			return fmt.Errorf("%w: Policy.Outcomes has %.40q, which is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, outcome)

@@ -98,9 +98,9 @@ func (s *PendingStore[T]) Held(
 	}
 	r, err := s.request(rec)
 	if err != nil {
-		return claim(head[T](rec)), err
+		return claim(rec, head[T](rec)), err
 	}
-	return claim(r), nil
+	return claim(rec, r), nil
 }
 
 // HasPending reports whether the mailbox has a request that a pop could claim now. It only reads.

@@ -17,6 +17,7 @@ const (
 	StatusCompleted Status = backends.StatusCompleted // answered: see Complete
 	StatusFailed    Status = backends.StatusFailed    // the worker could not: see Fail
 	StatusTimeout   Status = backends.StatusTimeout   // a deadline passed, or the requester gave up: see Timeout
+	StatusCancelled Status = backends.StatusCancelled // the requester no longer wanted it: see Cancel
 )
 
 // Ended reports whether a request with this status never changes again.
@@ -31,7 +32,9 @@ type Request[T any] struct {
 	Status  Status
 	Attempt int    // the number of the latest claim, 1 for the first; 0 while never claimed
 	Payload T      // the question, and once it has ended the answer
-	Error   string // why it failed or timed out, for people
+	Error   string // why it failed, timed out or was cancelled, for people
+
+	Headers map[string]string // see WithHeaders; nil if there are none
 
 	CreatedAt time.Time
 	UpdatedAt time.Time // when Status last changed; of a running request also the last Extend
@@ -44,11 +47,20 @@ type Request[T any] struct {
 // Attempt. So a worker whose lease has expired cannot end the claim of another worker.
 type Claim[T any] struct {
 	Request[T]
+
+	// CancelRequested says that the requester wants the worker to stop, and CancelReason why. They
+	// are as of the pop or Held that made the claim, or of its last Extend or Progress.
+	CancelRequested bool
+	CancelReason    string
+
 	held bool // made by a pop or by Held
 }
 
 // claim makes the Claim of a request that its caller may hold.
-func claim[T any](r *Request[T]) *Claim[T] { return &Claim[T]{Request: *r, held: true} }
+func claim[T any](rec backends.Record, r *Request[T]) *Claim[T] {
+	return &Claim[T]{Request: *r, held: true,
+		CancelRequested: rec.CancelledAs != "", CancelReason: rec.CancelReason}
+}
 
 // LogValue implements [slog.LogValuer]: ids, status and attempt, never the payload.
 func (r Request[T]) LogValue() slog.Value {

@@ -128,7 +128,8 @@ func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
 		return payload, fmt.Errorf("the store does not read codec %q: see AlsoReads", rec.Codec)
 	}
 	if c, ok := c.(codec.ContextCodec[T]); ok {
-		return c.UnmarshalFor(s.contextOf(rec.ID, rec.Mailbox, partOf(rec)), rec.Payload)
+		part := partOf(Status(rec.Status))
+		return c.UnmarshalFor(s.contextOf(rec.ID, rec.Mailbox, part), rec.Payload)
 	}
 	return c.Unmarshal(rec.Payload)
 }
@@ -137,10 +138,10 @@ func (s *PendingStore[T]) contextOf(id, mailbox string, part codec.Part) codec.C
 	return codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
 }
 
-// partOf returns which payload a record holds. A timeout keeps the question. Any other end stores
-// an answer.
-func partOf(rec backends.Record) codec.Part {
-	if rec.Ended() && rec.Status != backends.StatusTimeout {
+// partOf returns which payload a request of this status holds. A timeout and a cancel keep what was
+// stored while the request was live.
+func partOf(status Status) codec.Part {
+	if status.Ended() && status != StatusTimeout && status != StatusCancelled {
 		return codec.Answer
 	}
 	return codec.Question
@@ -162,7 +163,7 @@ func (s *PendingStore[T]) request(rec backends.Record) (*Request[T], error) {
 func head[T any](rec backends.Record) *Request[T] {
 	return &Request[T]{
 		ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status), Attempt: rec.Attempt,
-		Error: rec.Error, CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
+		Error: rec.Error, Headers: rec.Headers, CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
 		StartedAt: rec.StartedAt, Deadline: rec.Deadline,
 	}
 }
@@ -176,7 +177,7 @@ func (s *PendingStore[T]) claims(records []backends.Record) (claims []*Claim[T],
 			err = errors.Join(err, decodeErr)
 			continue
 		}
-		claims = append(claims, claim(r))
+		claims = append(claims, claim(rec, r))
 	}
 	return claims, err
 }

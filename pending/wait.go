@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -14,6 +15,9 @@ import (
 const (
 	// blindPollInterval is how often waiters look at a backend that cannot signal.
 	blindPollInterval = 500 * time.Millisecond
+
+	// claimPollInterval is how often Watch looks for a claim, which sends no signal over Redis.
+	claimPollInterval = time.Second
 
 	// deadlineSlack is added to a deadline before a waiter looks again, for the backend's clock to
 	// have passed it.
@@ -28,26 +32,69 @@ const (
 // wakes it, if the backend can signal, and so does the request's deadline. It also looks again at
 // the backend's poll interval, in case a signal was lost. If ctx ends first, Await returns ctx's
 // error and the request as last read, or nil if it was never read.
-func (s *PendingStore[T]) Await(ctx context.Context, id string, opts ...GetOption) (*Request[T], error) {
-	if err := checkID(id); err != nil {
-		return nil, s.failed("await", "", err)
-	}
-	w := watch(s.backend, func(waker backends.Waker) (<-chan struct{}, func()) { return waker.WatchRequest(ctx, id) })
-	defer w.stop()
-	var last *Request[T]
-	for {
-		r, left, err := s.get(ctx, id, opts)
-		switch {
-		case err != nil && ended(ctx) != nil:
-			return last, s.failed("await", id, ended(ctx))
-		case err != nil:
-			return nil, err
-		case r.Status.Ended():
-			return r, nil
+func (s *PendingStore[T]) Await(
+	ctx context.Context, id string, opts ...GetOption) (last *Request[T], err error) {
+	for r, err := range s.follow(ctx, "await", id, opts, 0) {
+		if err != nil {
+			if ended(ctx) == nil {
+				last = nil
+			}
+			return last, err
 		}
 		last = r
-		if err := w.wait(ctx, left+deadlineSlack); err != nil {
-			return last, s.failed("await", id, err)
+	}
+	return last, nil
+}
+
+// Watch yields a request as it stands and then after each change, until it has ended: each status,
+// attempt and progress. Changes in quick succession may show as one. If the request cannot be read
+// any more, or ctx ends, Watch yields an error, and that is the last.
+//
+// Progress and endings wake Watch, if the backend can signal. It looks for a claim once a second.
+func (s *PendingStore[T]) Watch(
+	ctx context.Context, id string, opts ...GetOption) iter.Seq2[*Request[T], error] {
+	return func(yield func(*Request[T], error) bool) {
+		var last *Request[T]
+		for r, err := range s.follow(ctx, "watch", id, opts, claimPollInterval) {
+			changed := err != nil || last == nil || r.Status != last.Status ||
+				!r.UpdatedAt.Equal(last.UpdatedAt)
+			if changed && !yield(r, err) {
+				return
+			}
+			last = r
+		}
+	}
+}
+
+// follow yields a request each time that there is a reason to look, until it has ended. PollClaim is
+// how often it looks for a claim of a request that waits; 0: not especially.
+func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts []GetOption,
+	pollClaim time.Duration) iter.Seq2[*Request[T], error] {
+	return func(yield func(*Request[T], error) bool) {
+		if err := checkID(id); err != nil {
+			yield(nil, s.failed(operation, "", err))
+			return
+		}
+		w := watch(s.backend, func(waker backends.Waker) (<-chan struct{}, func()) {
+			return waker.WatchRequest(ctx, id)
+		})
+		defer w.stop()
+		for {
+			r, left, err := s.get(ctx, id, opts)
+			if err != nil && ended(ctx) != nil {
+				err = s.failed(operation, id, ended(ctx))
+			}
+			if !yield(r, err) || err != nil || r.Status.Ended() {
+				return
+			}
+			pause := left + deadlineSlack
+			if r.Status == StatusPending && pollClaim > 0 && w.poll > 0 {
+				pause = min(pause, pollClaim)
+			}
+			if err := w.wait(ctx, pause); err != nil {
+				yield(nil, s.failed(operation, id, err))
+				return
+			}
 		}
 	}
 }
@@ -157,7 +204,7 @@ type watcher struct {
 }
 
 func watch(b backends.Backend, start func(backends.Waker) (<-chan struct{}, func())) watcher {
-	waker, ok := b.(backends.Waker)
+	waker, ok := backends.As[backends.Waker](b)
 	if !ok {
 		return watcher{poll: blindPollInterval, stop: func() {}}
 	}

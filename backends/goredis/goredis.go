@@ -47,6 +47,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -319,36 +320,71 @@ func (b *Backend) claimed(ctx context.Context, c backends.Claim, reply any, err 
 }
 
 // Extend implements [backends.Backend].
-func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
+func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease, error) {
 	k := b.keys(backends.PartitionOf(e.ID), e.Store)
-	last := untilLast(e.Terms, e.Attempt)
-	keys := []string{k.record(e.ID)}
-	if b.wakes.sharded {
-		keys = append(keys, k.queue(e.Mailbox))
+	t := e.Terms
+	if e.Release {
+		t.RunningTimeout = e.After
 	}
-	v, err := b.decide(ctx, b.scripts.extend, e.ID, keys, attempt(e.Attempt)+" "+
-		spaced(e.RunningTimeout.Microseconds(), last.Microseconds(), millis(last+e.Retention)))
-	return b.ended(ctx, e.Store, e.ID, v, err)
+	last := untilLast(t, e.Attempt)
+	terms := attempt(e.Attempt) + " " + spaced(t.RunningTimeout.Microseconds(),
+		last.Microseconds(), millis(last+e.Retention), flag(e.Release))
+	in := body{codec: e.Codec, payload: e.Payload}
+	v, err := b.store(ctx, b.scripts.extend, e.ID, k, b.changed(k, e.ID, e.Mailbox, in), in,
+		func(in body) []any {
+			if in.codec == "" {
+				return []any{terms}
+			}
+			return []any{terms, in.append(nil)}
+		})
+	if err := b.ended(ctx, e.Store, e.ID, v, err); err != nil {
+		return backends.Lease{}, err
+	}
+	if v.code == "is" {
+		rec, err := decodeHead(e.ID, v.detail)
+		return backends.Lease{UpdatedAt: v.now, Deadline: rec.Deadline,
+			CancelledAs: rec.CancelledAs, CancelReason: rec.CancelReason}, err
+	}
+	lease := backends.Lease{UpdatedAt: v.now, Deadline: v.now.Add(t.RunningTimeout)}
+	if e.Release {
+		lease.Deadline = lease.Deadline.Add(-time.Microsecond)
+	}
+	return lease, nil
+}
+
+// Cancel implements [backends.Backend].
+func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
+	k := b.keys(backends.PartitionOf(c.ID), c.Store)
+	v, err := b.decide(ctx, b.scripts.cancel, c.ID, b.changed(k, c.ID, c.Mailbox, body{}),
+		spaced(c.Grace.Microseconds(), millis(c.Retention)), encodeEnding(c.Outcome, c.Error))
+	if err := b.ended(ctx, c.Store, c.ID, v, err); err != nil {
+		return backends.Record{}, err
+	}
+	rec, err := decodeHead(c.ID, v.detail)
+	return rec.At(v.now), err
 }
 
 // End implements [backends.Backend].
-func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
+func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, error) {
 	k := b.keys(backends.PartitionOf(e.ID), e.Store)
-	speaker, in := attempt(e.Attempt), body{codec: e.Codec, payload: e.Payload}
-	if e.GiveUp {
-		speaker, in = "", body{}
-	}
-	keys := []string{k.record(e.ID)}
-	if b.wakes.sharded || len(in.payload) > largePayload {
-		keys = append(keys, k.queue(e.Mailbox))
-	}
-	ttl := strconv.FormatInt(millis(e.Retention), 10)
-	v, err := b.store(ctx, b.scripts.end, e.ID, k, keys, in,
-		func(in body) []any { return []any{speaker, ttl, encodeEnding(e, in)} })
+	in := body{codec: e.Codec, payload: e.Payload}
+	ending := encodeEnding(e.Outcome, e.Error)
+	speaker, ttl := attempt(e.Attempt), strconv.FormatInt(millis(e.Retention), 10)
+	v, err := b.store(ctx, b.scripts.end, e.ID, k, b.changed(k, e.ID, e.Mailbox, in), in,
+		func(in body) []any { return []any{speaker, ttl, in.append(slices.Clip(ending))} })
 	if err := b.ended(ctx, e.Store, e.ID, v, err); err != nil {
-		return time.Time{}, err
+		return backends.Record{}, err
 	}
-	return v.now, nil
+	rec, err := decodeHead(e.ID, v.detail+string(ending))
+	return rec.At(v.now), err
+}
+
+// changed are the keys of a script that changes a request.
+func (b *Backend) changed(k keys, id, mailbox string, in body) []string {
+	if b.wakes.sharded || len(in.payload) > largePayload {
+		return []string{k.record(id), k.queue(mailbox)}
+	}
+	return []string{k.record(id)}
 }
 
 // ended turns a verdict that a request has ended into its error.

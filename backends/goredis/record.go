@@ -2,8 +2,10 @@ package goredis
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,11 +19,11 @@ import (
 //
 //	bytes   what
 //	1       version of this layout, "1"
-//	2       state: p pending, r claimed, e ended
+//	2       state: p pending, r claimed, c claimed and to be cancelled, e ended
 //	3-18    deadline
 //	19-34   created
 //	35-37   length of the mailbox
-//	38      0: the payload is in the record; 1: it has a key of its own
+//	38      1 if the payload has a key of its own, plus 2 if there are headers; else 0
 //
 //	39-54   last deadline; of a pending request, the time from a first claim to its last deadline by the
 //	        creator's terms: the queue lives long enough for such a claim
@@ -29,7 +31,9 @@ import (
 //	71-86   started; zeros also if the request has ended before any claim
 //	87-90   attempt
 //	        mailbox
-//	2, 5    only of a request that has ended: lengths of the outcome and of the error
+//	5       only if there are headers: their length
+//	        headers, as JSON
+//	2, 5    only in states c and e: lengths of the outcome and of the error
 //	        outcome, error
 //	2       length of the codec's name
 //	        codec
@@ -39,6 +43,9 @@ import (
 // the numbers do. Lengths are in bytes. TestScriptsAndGoAgreeOnRecords fails if the scripts
 // disagree.
 const recordVersion = "1"
+
+// updatedEnd is where the time of the last update ends in a record that is not pending.
+const updatedEnd = 70
 
 // body is the end of a record.
 type body struct {
@@ -61,24 +68,27 @@ func encodeNew(c backends.Create, b body) []byte {
 	if b.name != "" {
 		place = 1
 	}
-	to := make([]byte, 0, 56+len(c.Mailbox)+2+len(c.Codec)+len(c.Payload))
+	var headers []byte
+	if len(c.Headers) > 0 {
+		headers, _ = json.Marshal(c.Headers) // strings always can be encoded
+		place += 2
+	}
+	to := make([]byte, 0, 61+len(c.Mailbox)+len(headers)+2+len(c.Codec)+len(c.Payload))
 	to = fmt.Appendf(to, "%03d%d%s%036d%s", len(c.Mailbox), place, span(c.Terms), 0, c.Mailbox)
+	if headers != nil {
+		to = append(appendDigits(to, len(headers), 5), headers...)
+	}
 	return b.append(to)
 }
 
 // span is how long a first claim lives until its last deadline, in microseconds.
 func span(t backends.Terms) string { return fmt.Sprintf("%016d", untilLast(t, 1).Microseconds()) }
 
-// encodeEnding writes what follows the mailbox in a record that ends, without a body if the record
-// keeps its own.
-func encodeEnding(e backends.End, b body) []byte {
-	to := make([]byte, 0, 7+len(e.Outcome)+len(e.Error)+2+len(e.Codec)+len(e.Payload))
-	to = appendDigits(appendDigits(to, len(e.Outcome), 2), len(e.Error), 5)
-	to = append(append(to, e.Outcome...), e.Error...)
-	if e.GiveUp {
-		return to
-	}
-	return b.append(to)
+// encodeEnding writes the outcome and the error of a record.
+func encodeEnding(outcome, reason string) []byte {
+	to := make([]byte, 0, 7+len(outcome)+len(reason))
+	to = appendDigits(appendDigits(to, len(outcome), 2), len(reason), 5)
+	return append(append(to, outcome...), reason...)
 }
 
 // appendDigits writes a number with so many digits.
@@ -110,9 +120,9 @@ func spaced(numbers ...int64) string {
 // newRecord is the record that create.lua stored at now.
 func newRecord(c backends.Create, now time.Time) backends.Record {
 	deadline := now.Add(c.PendingTimeout)
-	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending, Codec: c.Codec,
-		Payload: bytes.Clone(c.Payload), CreatedAt: now, UpdatedAt: now,
-		Deadline: deadline, LastDeadline: deadline, ReadAt: now}
+	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
+		Codec: c.Codec, Payload: bytes.Clone(c.Payload), Headers: maps.Clone(c.Headers),
+		CreatedAt: now, UpdatedAt: now, Deadline: deadline, LastDeadline: deadline, ReadAt: now}
 }
 
 // stored is a record as the server has it.
@@ -124,34 +134,26 @@ type stored struct {
 // decodeRecord reads a stored record. Its error is a *backends.CorruptError.
 func decodeRecord(id, text string) (stored, error) {
 	r := reader{rest: text}
-	rec := stored{Record: backends.Record{ID: id}}
-	if version := r.bytes(1); version != recordVersion {
-		r.fail(fmt.Errorf("version %q, want %q", version, recordVersion))
-	}
-	state := r.bytes(1)
-	rec.Deadline, rec.CreatedAt = r.time(), r.time()
-	mailboxLen, place := r.number(3), r.bytes(1)
-	rec.LastDeadline, rec.UpdatedAt, rec.StartedAt = r.time(), r.time(), r.time()
-	rec.Attempt = r.number(4)
-	if state == "p" {
-		rec.LastDeadline, rec.UpdatedAt = rec.Deadline, rec.CreatedAt
-	}
-	rec.Mailbox = strings.Clone(r.bytes(mailboxLen))
-	var outcome string
-	if state == "e" {
-		outcomeLen, errorLen := r.number(2), r.number(5)
-		outcome = strings.Clone(r.bytes(outcomeLen))
-		rec.Error = strings.Clone(r.bytes(errorLen))
-	}
-	rec.Codec = strings.Clone(r.bytes(r.number(2)))
-	if place == "0" {
-		rec.Payload = []byte(r.rest)
+	rec, ownKey := r.head(id)
+	s := stored{Record: rec}
+	s.Codec = strings.Clone(r.bytes(r.number(2)))
+	if ownKey {
+		s.payload = strings.Clone(r.bytes(payloadName))
 	} else {
-		rec.payload = strings.Clone(r.bytes(payloadName))
+		s.Payload = []byte(r.rest)
 	}
-	rec.Status = r.status(state, outcome)
 	if r.err != nil {
 		return stored{}, &backends.CorruptError{ID: id, Err: r.err}
+	}
+	return s, nil
+}
+
+// decodeHead reads a record that a script has written, up to its body. An ending is not in it.
+func decodeHead(id, text string) (backends.Record, error) {
+	r := reader{rest: text}
+	rec, _ := r.head(id)
+	if r.err != nil {
+		return backends.Record{}, fmt.Errorf("goredis: a script answered with a damaged record: %w", r.err)
 	}
 	return rec, nil
 }
@@ -199,6 +201,53 @@ func (r *reader) digits(n int) int64 {
 	return int64(value)
 }
 
+// head reads a record up to its body, and whether the payload has a key of its own.
+func (r *reader) head(id string) (rec backends.Record, ownKey bool) {
+	if version := r.bytes(1); version != recordVersion {
+		r.fail(fmt.Errorf("version %q, want %q", version, recordVersion))
+	}
+	rec.ID = id
+	state := r.bytes(1)
+	rec.Deadline, rec.CreatedAt = r.time(), r.time()
+	mailboxLen, place := r.number(3), r.number(1)
+	rec.LastDeadline, rec.UpdatedAt, rec.StartedAt = r.time(), r.time(), r.time()
+	rec.Attempt = r.number(4)
+	rec.Mailbox = strings.Clone(r.bytes(mailboxLen))
+	if place >= 2 {
+		rec.Headers = r.headers()
+	}
+	switch state {
+	case "p":
+		rec.Status = backends.StatusPending
+		rec.LastDeadline, rec.UpdatedAt = rec.Deadline, rec.CreatedAt
+	case "r":
+		rec.Status = backends.StatusRunning
+	case "c":
+		rec.Status = backends.StatusRunning
+		rec.CancelledAs, rec.CancelReason = r.ending()
+	case "e":
+		rec.Status, rec.Error = r.ending()
+	default:
+		r.fail(errors.New("neither live nor ended"))
+	}
+	return rec, place%2 == 1
+}
+
+func (r *reader) headers() (headers map[string]string) {
+	if err := json.Unmarshal([]byte(r.bytes(r.number(5))), &headers); err != nil {
+		r.fail(errors.New("its headers are not JSON"))
+	}
+	return headers
+}
+
+func (r *reader) ending() (outcome, reason string) {
+	outcomeLen, reasonLen := r.number(2), r.number(5)
+	if outcomeLen == 0 {
+		r.fail(errors.New("it has no outcome"))
+	}
+	return strings.Clone(r.bytes(outcomeLen)), strings.Clone(r.bytes(reasonLen))
+}
+
 func (r *reader) number(n int) int { return int(r.digits(n)) }
 
 func (r *reader) time() time.Time {
@@ -207,19 +256,6 @@ func (r *reader) time() time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(us).UTC()
-}
-
-func (r *reader) status(state, outcome string) string {
-	switch {
-	case state == "p":
-		return backends.StatusPending
-	case state == "r":
-		return backends.StatusRunning
-	case state == "e" && outcome != "":
-		return outcome
-	}
-	r.fail(errors.New("neither live nor ended"))
-	return ""
 }
 
 // decodeTime reads a time of a script.

@@ -28,7 +28,7 @@ type script struct {
 }
 
 // scripts are all operations.
-type scripts struct{ create, get, payload, pending, claim, extend, end, probe script }
+type scripts struct{ create, get, payload, pending, claim, extend, cancel, end, probe script }
 
 // onCluster names the functions that have another form for a Cluster.
 var onCluster = map[string]bool{"wake": true, "is_moving": true}
@@ -50,7 +50,7 @@ func newScripts(sharded bool) scripts {
 		return script{source, [2]any{"evalsha", hex.EncodeToString(sum[:])}, [2]any{"eval", source}}
 	}
 	return scripts{load("create"), load("get"), load("payload"), load("pending"), load("claim"), load("extend"),
-		load("end"), load("probe")}
+		load("cancel"), load("end"), load("probe")}
 }
 
 // join is a line of a script that names functions of scripts/shared. They take the place of the
@@ -194,8 +194,8 @@ func unknownScript(err error) bool {
 	return err != nil && (errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT"))
 }
 
-// verdict is the reply of a script that acts on one request: the server's time, which is all if the
-// script did what it was asked to, else what it found, and a detail.
+// verdict is the reply of a script that acts on one request: the server's time, a code, and a
+// detail. If all went well, the code is "ok", and the detail is the record or "".
 type verdict struct {
 	now    time.Time
 	code   string
@@ -219,7 +219,7 @@ func judge(reply any, id string) (verdict, error) {
 		return verdict{}, err
 	}
 	switch v.code {
-	case "ok", "exists", "ended", "unstaged":
+	case "ok", "is", "exists", "ended", "unstaged":
 		return v, nil
 	case "notfound":
 		return v, backends.ErrNotFound
@@ -238,6 +238,9 @@ func judge(reply any, id string) (verdict, error) {
 func unpack(reply any) (v verdict, err error) {
 	now, isCode, isTime := reply, true, false
 	v.code = "ok"
+	if text, _ := reply.(string); len(text) > updatedEnd {
+		now, v.detail = text[updatedEnd-16:updatedEnd], text
+	}
 	if words, more := reply.([]any); more && len(words) >= 2 {
 		now = words[0]
 		v.code, isCode = words[1].(string)

@@ -13,6 +13,7 @@ package memory
 import (
 	"context"
 	"hash/maphash"
+	"maps"
 	"sync"
 	"time"
 
@@ -87,7 +88,7 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 		return backends.Record{}, err
 	}
 	rec := s.add(m, c, now).rec.At(now)
-	rec.Payload = c.Payload // the caller's own; what is stored is a copy
+	rec.Payload, rec.Headers = c.Payload, maps.Clone(c.Headers) // what is stored is a copy
 	return rec, nil
 }
 

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"maps"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
@@ -20,7 +21,7 @@ type entry struct {
 // head is the record as a caller gets it, without its payload.
 func (e *entry) head(now time.Time) backends.Record {
 	rec := e.rec.At(now)
-	rec.Codec, rec.Payload = "", nil
+	rec.Codec, rec.Payload, rec.Headers = "", nil, maps.Clone(rec.Headers)
 	return rec
 }
 
@@ -35,7 +36,7 @@ type expirer interface{ expire(*shard) }
 // view is the record as a caller gets it, with a payload of its own.
 func (e *entry) view(now time.Time) backends.Record {
 	rec := e.rec.At(now)
-	rec.Payload = bytes.Clone(rec.Payload)
+	rec.Payload, rec.Headers = bytes.Clone(rec.Payload), maps.Clone(rec.Headers)
 	return rec
 }
 
@@ -113,7 +114,7 @@ func (s *shard) add(m *mailbox, c backends.Create, now time.Time) *entry {
 	deadline := now.Add(c.PendingTimeout)
 	e := &entry{key: recordKey{c.Store, c.ID}, in: m, rec: backends.Record{
 		ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
-		Codec: c.Codec, Payload: bytes.Clone(c.Payload),
+		Codec: c.Codec, Payload: bytes.Clone(c.Payload), Headers: maps.Clone(c.Headers),
 		CreatedAt: now, UpdatedAt: now, Deadline: deadline, LastDeadline: deadline,
 	}}
 	s.records[e.key] = e

@@ -1,38 +1,77 @@
 --!df flags=allow-undeclared-keys
--- Gives a running request a new deadline.
+-- Renews the lease of a running request, and may store its progress; or releases a claimed request.
 -- KEYS[1]  the record
--- KEYS[2]  the queue, on a Cluster: see end.lua
--- ARGV[1]  numbers, separated by spaces: the attempt in 4 digits; the running timeout and the time
---          until the last deadline in microseconds; the time to live of the record in milliseconds
--- Returns  the time; or {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'} or {time,
---          'corrupt', problem}
-local sub, record_key = string.sub, KEYS[1]
-local attempt, running, until_last, record_ttl = string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+)')
+-- KEYS[2]  the queue, on a Cluster or with a payload: see end.lua
+-- KEYS[3]  the payload, if it has a key of its own
+-- ARGV[1]  numbers, separated by spaces: the attempt in 4 digits; the time until the deadline and
+--          until the last deadline in microseconds; the time to live of the record in milliseconds;
+--          1 to release, else 0
+-- ARGV[2]  the body of the record, if there is progress to store
+-- Returns  the time, or {time, 'is', the record up to its note} if a cancel was noted; or
+--          {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'}, {time, 'corrupt', problem}
+--          or {time, 'unstaged'} if the payload is missing
+local sub, record_key, staged, body = string.sub, KEYS[1], KEYS[3], ARGV[2]
+local attempt, lasts, until_last, ttl, release =
+  string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) ([01])')
 
 -- join state_of
 local time = redis.call('TIME')
 local us = time[1] * 1000000 + time[2]
-local now = time[1] .. string.sub('00000' .. time[2], -6)
+local now = time[1] .. sub('00000' .. time[2], -6)
 if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
 local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
-if not record then return { now, 'notfound' } end
-if problem then return { now, 'corrupt', problem } end
-if state == 'ended' then return { now, 'ended', record } end
-if state ~= 'running' or sub(record, 87, 90) ~= attempt then return { now, 'stale' } end
-
--- join keep
-local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
-local deadline, last = string.format('%016d', us + running), string.format('%016d', us + until_last)
--- A server without memory allows the first write, and then all others of the script.
-if place == '1' then
-  -- join keep_payload
-  if not keep_payload(record_key, record, record_ttl) then
-    return redis.error_reply('TRYAGAIN a payload is missing')
-  end
+local held = state == 'running' or state == 'expired' and release == '1'
+local refused = not held or sub(record, 87, 90) ~= attempt
+if refused or staged and redis.call('EXISTS', staged) == 0 then
+  -- join payload_key discard refusal
+  if staged then discard(staged, record_key, record) end
+  return refused and refusal(record, state, problem, now) or { now, 'unstaged' }
 end
-redis.call('PEXPIRE', record_key, record_ttl)
-redis.call('ZADD', queue, '-' .. deadline, sub(record_key, -30))
-keep(queue, until_last)
-redis.call('SETRANGE', record_key, '2', deadline .. sub(record, 19, 38) .. last .. now)
+
+local letter, head_end, deadline, last = sub(record, 2, 2), mailbox_end
+if letter == 'c' then
+  -- The deadlines of a noted cancel stay, and so does the time to live.
+  -- join note_end headers_end
+  deadline, last = sub(record, 3, 18), sub(record, 39, 54)
+  ttl = string.format('%d', redis.call('PTTL', record_key))
+  head_end = note_end(record, place > '1' and headers_end(record, mailbox_end) or mailbox_end)
+else
+  us = us - release
+  deadline, last = string.format('%016d', us + lasts), string.format('%016d', us + until_last)
+end
+-- A server without memory allows the first write, and then all others of the script.
+redis.call('PEXPIRE', record_key, ttl)
+local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
+if letter ~= 'c' then
+  -- join keep
+  redis.call('ZADD', queue, '-' .. deadline, sub(record_key, -30))
+  keep(queue, until_last)
+end
+local head = deadline .. sub(record, 19, 38) .. last .. now
+if body then
+  -- join payload_key headers_end wake
+  if letter ~= 'c' and place > '1' then head_end = headers_end(record, mailbox_end) end
+  local old = (place == '1' or place == '3') and payload_key(record_key, record)
+  if old and old ~= staged then redis.pcall('UNLINK', old) end
+  if staged then redis.call('PEXPIRE', staged, ttl) end
+  local new_place = (staged and 1 or 0) + (place > '1' and 2 or 0)
+  head = deadline .. sub(record, 19, 37) .. new_place .. last .. now
+  local text = '1' .. letter .. head .. sub(record, 71, head_end) .. body
+  redis.call('SET', record_key, text, 'PX', ttl)
+  wake(record_key)
+else
+  if place == '1' or place == '3' then
+    -- join keep_payload
+    if not keep_payload(record_key, record, ttl) then
+      return redis.error_reply('TRYAGAIN a payload is missing')
+    end
+  end
+  redis.call('SETRANGE', record_key, '2', head)
+end
+if release == '1' and lasts == '0' and letter ~= 'c' then
+  -- join wake
+  wake(queue)
+end
+if letter == 'c' then return { now, 'is', '1c' .. head .. sub(record, 71, head_end) } end
 return now

@@ -2,12 +2,12 @@
 -- its lease is over and it may be claimed again, or 'ended'. A missing record has ended. For the
 -- error of a GET, or a string that is no record, it returns nil and the problem. For a live record,
 -- the third result is where its mailbox ends, and the fourth is '1' if its payload has a key of its
--- own. See record.go for the bytes of a record.
+-- own, '2' if it has headers, '3' for both, else '0'. See record.go for the bytes of a record.
 local function state_of(record, now)
   if not record then return 'ended' end
   if record.err then return nil, 'GET: ' .. record.err end
   local state, deadline, length, place = string.match(record,
-    '^1([pre])(%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d(%d%d%d)([01])%d')
+    '^1([prce])(%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d(%d%d%d)([0-3])%d')
   if state == 'e' then return 'ended' end
   local mailbox_end = state and 90 + tonumber(length, 10)
   if not state or #record < mailbox_end + 2 then return nil, 'not a record of version 1' end

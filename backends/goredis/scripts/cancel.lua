@@ -1,0 +1,66 @@
+--!df flags=allow-undeclared-keys
+-- Ends a live request for its requester, or notes the cancel and leaves a running worker a grace.
+-- KEYS[1]  the record
+-- KEYS[2]  the queue, on a Cluster: see end.lua
+-- ARGV[1]  numbers, separated by spaces: the grace in microseconds; Retention in milliseconds
+-- ARGV[2]  the ending of the record, which is also the note
+-- Returns  {time, 'is', the record up to its ending or its note}; or {time, 'notfound'}, {time,
+--          'ended', record} or {time, 'corrupt', problem}
+local sub, record_key = string.sub, KEYS[1]
+local grace, retention = string.match(ARGV[1], '^(%d+) (%d+)')
+
+-- join state_of
+local time = redis.call('TIME')
+local us = time[1] * 1000000 + time[2]
+local now = time[1] .. sub('00000' .. time[2], -6)
+if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+local record = redis.call('GET', record_key)
+local state, problem, mailbox_end, place = state_of(record, now)
+if not state or state == 'ended' then
+  -- join refusal
+  return refusal(record, state, problem, now)
+end
+
+local fixed_end, noted = mailbox_end, sub(record, 2, 2) == 'c'
+if place > '1' then
+  -- join headers_end
+  fixed_end = headers_end(record, mailbox_end)
+end
+local body_at = fixed_end + 1
+if noted then
+  -- join note_end
+  body_at = note_end(record, fixed_end) + 1
+end
+local in_grace = state == 'running' and tonumber(grace) > 0
+if in_grace and noted then return { now, 'is', sub(record, 1, body_at - 1) } end
+
+local letter, deadline, ttl, last = 'e', sub(record, 3, 18), retention
+if in_grace then
+  local sooner = string.format('%016d', us + grace)
+  if sooner < deadline then deadline = sooner end
+  last, letter = deadline, 'c'
+  ttl = string.format('%d', math.ceil((deadline - us) / 1000) + retention)
+else
+  last = state == 'waiting' and deadline or sub(record, 39, 54)
+end
+-- A server without memory allows the first write, and then all others of the script.
+if place == '1' or place == '3' then
+  -- join keep_payload
+  if not keep_payload(record_key, record, ttl) then
+    return redis.error_reply('TRYAGAIN a payload is missing')
+  end
+end
+redis.call('PEXPIRE', record_key, ttl)
+local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
+local id = sub(record_key, -30)
+if in_grace then
+  redis.call('ZADD', queue, '-' .. deadline, id)
+else
+  redis.call('ZREM', queue, id)
+end
+local head = '1' .. letter .. deadline .. sub(record, 19, 38) .. last .. now ..
+  sub(record, 71, fixed_end)
+redis.call('SET', record_key, head .. ARGV[2] .. sub(record, body_at), 'PX', ttl)
+-- join wake
+wake(record_key)
+return { now, 'is', head .. ARGV[2] }
