@@ -170,8 +170,8 @@ func TestOneBrokenStoreCostsAHeartbeatOnlyItsPart(t *testing.T) {
 	}
 	work, err = s.Heartbeat(ctx, runtime)
 	if err == nil || work == nil || !work.Empty() {
-		t.Errorf("with nothing else to do: got %+v with error %v, want empty work and an error about ping",
-			work, err)
+		t.Errorf("with nothing else to do: got %+v with error %v, "+
+			"want empty work and an error about ping", work, err)
 	}
 }
 
@@ -302,7 +302,8 @@ func TestOnlyToReadALargeAnswerTakesASecondRoundTrip(t *testing.T) {
 		get := func() error {
 			got, err := s.Pings.Get(ctx, c.ID)
 			if err == nil && got.Payload.Output != c.Payload.Output {
-				t.Errorf("got %d bytes of output, want %d", len(got.Payload.Output), len(c.Payload.Output))
+				t.Errorf("got %d bytes of output, want %d",
+					len(got.Payload.Output), len(c.Payload.Output))
 			}
 			return err
 		}

@@ -69,10 +69,10 @@ func (w *Work) Empty() bool {
 		w.ModelList == nil
 }
 
-// Heartbeat claims what all five stores have for a runtime, in one round trip. If there is nothing to
-// do, it returns an empty Work and no error. Work may come together with an error about parts of it,
-// as in [pending.Inbox.Pop]. Without Work the error is about the whole heartbeat. A caller that uses
-// pending.WithClaimID can retry a heartbeat whose answer was lost.
+// Heartbeat claims what all five stores have for a runtime, in one round trip. If there is nothing
+// to do, it returns an empty Work and no error. Work may come together with an error about parts of
+// it, as in [pending.Inbox.Pop]. Without Work the error is about the whole heartbeat. A caller that
+// uses pending.WithClaimID can retry a heartbeat whose answer was lost.
 func (s *Stores) Heartbeat(
 	ctx context.Context, runtimeID string, opts ...pending.PopOption) (*Work, error) {
 	d, err := s.inbox.Pop(ctx, runtimeID, s.limited(opts)...)

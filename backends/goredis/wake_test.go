@@ -61,8 +61,8 @@ func subscribers(t *testing.T, client *redis.Client) (connections, channels int)
 }
 
 // held returns a claim with which a test can end a request that nobody has claimed.
-func held(
-	t *testing.T, s *pending.PendingStore[string], made *pending.Request[string]) *pending.Claim[string] {
+func held(t *testing.T, s *pending.PendingStore[string], made *pending.Request[string]) (
+	claim *pending.Claim[string]) {
 	t.Helper()
 	claim, err := s.Held(t.Context(), made.ID, made.Attempt)
 	if err != nil {

@@ -119,7 +119,9 @@ func describe(w *skills.Work) string {
 // do does the work of a heartbeat and reports each piece.
 func (m *machine) do(ctx context.Context, t *timeline, w *skills.Work) {
 	if w.List != nil {
-		m.report(t, "the list", func(n *node) error { return m.list(ctx, n, w.List.ID, w.List.Attempt) })
+		m.report(t, "the list", func(n *node) error {
+			return m.list(ctx, n, w.List.ID, w.List.Attempt)
+		})
 	}
 	for _, i := range w.Imports {
 		m.report(t, "the skill", func(n *node) error {

@@ -51,8 +51,8 @@ func main() {
 	check(err)
 	fmt.Printf("device-7 is asked by %s to reboot: %s\n", work.Payload.AskedBy, work.Payload.Reason)
 
-	// Its report, at any node, carries the id and the attempt of the claim. The node loads the claim,
-	// sets the answer and completes it. A report of an attempt that another has followed is refused.
+	// Its report, at any node, carries the id and the attempt of the claim. The node loads the
+	// claim, sets the answer and completes it. Held refuses the report of an earlier attempt.
 	claim, err := reboots.Held(ctx, work.ID, work.Attempt)
 	check(err)
 	claim.Payload.Uptime = 3 * time.Second

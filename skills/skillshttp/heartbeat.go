@@ -93,8 +93,8 @@ func (h *Handler) heartbeat(c *call) (any, error) {
 
 const maxClaimID = 512
 
-// claim claims what there is for a runtime, at once or until its wait is over. Without work the error
-// is about the whole claim.
+// claim claims what there is for a runtime, at once or until its wait is over. Without work the
+// error is about the whole claim.
 func (h *Handler) claim(c *call, beat Heartbeat) (*skills.Work, error) {
 	var opts []pending.PopOption
 	if !beat.SupportsBatchImport {

@@ -82,9 +82,9 @@ func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skill
 	return err
 }
 
-// importedTooLate takes back a skill that an earlier report of this request left behind. The node of
-// that report died or did not learn the outcome of its Complete. Then the request ended without the
-// skill.
+// importedTooLate takes back a skill that an earlier report of this request left behind. The node
+// of that report died or did not learn the outcome of its Complete. Then the request ended without
+// the skill.
 func (h *Handler) importedTooLate(c *call, r *pending.Request[skills.Import]) error {
 	if r.Payload.Skill != nil || r.Payload.Action == skills.ActionOverwrite {
 		return nil

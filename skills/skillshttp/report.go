@@ -71,11 +71,11 @@ type done struct {
 // nothing is what most stores do about a report that comes too late.
 func nothing[T any](*call, *pending.Request[T]) error { return nil }
 
-// reports serves the reports of one store. Take acts on a report R about a live request. TooLate acts
-// on a report about a request that has ended.
+// reports serves the reports of one store. Take acts on a report R about a live request. TooLate
+// acts on a report about a request that has ended.
 //
-// A report does not say its attempt. AnyAttempt stands for the only claim that there can be: the
-// stores have a MaxAttempts of 1.
+// A report does not say its attempt. The MaxAttempts of these stores is 1, so there is at most one
+// claim, and AnyAttempt stands for it.
 func reports[T, R any](h *Handler, path string, store *pending.PendingStore[T],
 	tooLate func(*call, *pending.Request[T]) error,
 	take func(*call, *pending.Claim[T], R) error) {
@@ -123,8 +123,8 @@ func isTooLarge(err error) bool {
 		errors.Is(err, pending.ErrTooLarge)
 }
 
-// failTooLarge ends a request whose report is answered 413: its daemon will not retry the report. It
-// loads the claim again, because the report may have changed the payload.
+// failTooLarge ends a request whose report is answered 413: its daemon will not retry the report.
+// It loads the claim again, because the report may have changed the payload.
 func failTooLarge[T any](
 	c *call, store *pending.PendingStore[T], changed *pending.Claim[T], cause error) error {
 	claim, err := store.Held(c.r.Context(), changed.ID, changed.Attempt)
