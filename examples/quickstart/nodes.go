@@ -123,7 +123,7 @@ func overRedis(ctx context.Context, url string) (backends.Backend, func(), error
 }
 
 // saveImport is what a node does with the report of an import. It keeps the skill and completes the
-// request. A report that comes too late must not replace the skill, so it looks at Status first.
+// request. It looks at Status first: a report that comes too late must not leave a skill behind.
 func (n *node) saveImport(ctx context.Context, id string, attempt int, b skills.Bundle) error {
 	claim, err := n.Imports.Held(ctx, id, attempt)
 	switch {
