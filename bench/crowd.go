@@ -72,22 +72,22 @@ func fillRunning(
 // before it created or claimed. The mailbox depends on how often the operation ran.
 func steps(store *pending.PendingStore[Job], mailbox func(i int) string) [4]Do {
 	var created, claimed, polled int
-	var claims []*pending.Request[Job]
+	var claims []*pending.Claim[Job]
 	create := func(ctx context.Context, _ string) error {
 		_, err := store.Create(ctx, mailbox(created), question)
 		created++
 		return err
 	}
 	claim := func(ctx context.Context, _ string) error {
-		r, err := store.PopPending(ctx, mailbox(claimed))
-		claimed, claims = claimed+1, append(claims, r)
+		c, err := store.PopPending(ctx, mailbox(claimed))
+		claimed, claims = claimed+1, append(claims, c)
 		return err
 	}
 	complete := func(ctx context.Context, _ string) error {
-		r := claims[0]
+		c := claims[0]
 		claims = claims[1:]
-		r.Payload.Output = answer
-		return store.Complete(ctx, r)
+		c.Payload.Output = answer
+		return store.Complete(ctx, c)
 	}
 	poll := func(ctx context.Context, _ string) error {
 		_, err := store.PopPending(ctx, mailbox(polled))

@@ -90,14 +90,14 @@ func Pickup(ctx context.Context, client redis.UniversalClient, n int) (l Latenci
 func pickupOnce(ctx context.Context, store *pending.PendingStore[Job], mailbox string) (
 	pickup, answered time.Duration, err error) {
 	type event struct {
-		r   *pending.Request[Job]
-		at  time.Time
-		err error
+		claim *pending.Claim[Job] // nil for an answer
+		at    time.Time
+		err   error
 	}
 	claimed, read := make(chan event, 1), make(chan event, 1)
 	go func() {
-		r, err := store.AwaitPending(ctx, mailbox)
-		claimed <- event{r, time.Now(), err}
+		c, err := store.AwaitPending(ctx, mailbox)
+		claimed <- event{c, time.Now(), err}
 	}()
 	if err := settle(ctx); err != nil {
 		return 0, 0, err
@@ -108,8 +108,8 @@ func pickupOnce(ctx context.Context, store *pending.PendingStore[Job], mailbox s
 		return 0, 0, err
 	}
 	go func() {
-		r, err := store.Await(ctx, asked.ID)
-		read <- event{r, time.Now(), err}
+		_, err := store.Await(ctx, asked.ID)
+		read <- event{nil, time.Now(), err}
 	}()
 	work := <-claimed
 	if work.err != nil {
@@ -119,8 +119,8 @@ func pickupOnce(ctx context.Context, store *pending.PendingStore[Job], mailbox s
 		return 0, 0, err
 	}
 	reported := time.Now()
-	work.r.Payload.Output = answer
-	if err := store.Complete(ctx, work.r); err != nil {
+	work.claim.Payload.Output = answer
+	if err := store.Complete(ctx, work.claim); err != nil {
 		return 0, 0, err
 	}
 	end := <-read

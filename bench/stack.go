@@ -87,12 +87,12 @@ func (l library) Lifecycle(ctx context.Context, mailbox string) error {
 	if err != nil {
 		return err
 	}
-	r, err := l.store.PopPending(ctx, mailbox)
+	c, err := l.store.PopPending(ctx, mailbox)
 	if err != nil {
 		return err
 	}
-	r.Payload.Output = l.answer
-	if err := l.store.Complete(ctx, r); err != nil {
+	c.Payload.Output = l.answer
+	if err := l.store.Complete(ctx, c); err != nil {
 		return err
 	}
 	_, err = l.store.Get(ctx, asked.ID)

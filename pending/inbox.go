@@ -91,13 +91,19 @@ func Claimed[T any](d *Delivery, s *PendingStore[T]) ([]*Claim[T], error) {
 //
 // A delivery may come together with an error, about what the pop had to pass over: a joined
 // [DecodeError] for each request that cannot be read, and the error of each store whose keys are
-// damaged. So look at the delivery first.
+// damaged. So look at the delivery first. With such an error a delivery may hold nothing. Without a
+// delivery the error is about the whole pop.
 func (in *Inbox) Pop(ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
 	d, problems, err := in.pop(ctx, mailbox, opts)
-	if d == nil && problems == nil && err == nil {
-		err = fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
+	switch {
+	case err != nil:
+		return nil, err
+	case d == nil && problems == nil:
+		return nil, fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
+	case d == nil:
+		d = in.newDelivery()
 	}
-	return d, errors.Join(problems, err)
+	return d, problems
 }
 
 // pop returns no delivery if there is nothing to claim. Problems are about parts, err is about the

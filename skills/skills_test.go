@@ -46,14 +46,23 @@ func overRedis(t *testing.T) (*skills.Stores, *redis.Client) {
 	return newStores(t, b), client
 }
 
-// created fails the test unless a Create worked.
+// created fails the test unless a Create or Get worked.
 func created[T any](t *testing.T) func(r *pending.Request[T], err error) *pending.Request[T] {
-	return func(r *pending.Request[T], err error) *pending.Request[T] {
+	return must[*pending.Request[T]](t)
+}
+
+// claimed fails the test unless a pop or Held worked.
+func claimed[T any](t *testing.T) func(c *pending.Claim[T], err error) *pending.Claim[T] {
+	return must[*pending.Claim[T]](t)
+}
+
+func must[V any](t *testing.T) func(v V, err error) V {
+	return func(v V, err error) V {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return r
+		return v
 	}
 }
 
@@ -159,6 +168,11 @@ func TestOneBrokenStoreCostsAHeartbeatOnlyItsPart(t *testing.T) {
 	if err == nil || work == nil || work.Update == nil || work.Ping != nil {
 		t.Errorf("got %+v with error %v, want the update and an error about ping", work, err)
 	}
+	work, err = s.Heartbeat(ctx, runtime)
+	if err == nil || work == nil || !work.Empty() {
+		t.Errorf("with nothing else to do: got %+v with error %v, "+
+			"want empty work and an error about ping", work, err)
+	}
 }
 
 func TestABrokenBackendFailsTheHeartbeat(t *testing.T) {
@@ -216,7 +230,9 @@ func TestEveryOperationIsOneRoundTrip(t *testing.T) {
 		ctx := t.Context()
 		takes := takes(t, client)
 		var r *pending.Request[skills.Ping]
+		var c *pending.Claim[skills.Ping]
 		create := func() (err error) { r, err = s.Pings.Create(ctx, runtime, skills.Ping{}); return err }
+		hold := func() (err error) { c, err = s.Pings.Held(ctx, r.ID, 0); return err }
 		pop := func() error { _, err := s.Pings.PopPending(ctx, runtime); return err }
 		operations := map[string]func() error{
 			"Get":             func() error { _, err := s.Pings.Get(ctx, r.ID); return err },
@@ -225,14 +241,14 @@ func TestEveryOperationIsOneRoundTrip(t *testing.T) {
 			"Heartbeat":       func() error { _, err := s.Heartbeat(ctx, runtime); return err },
 			"PopPending":      pop,
 		}
-		complete := func() error { return s.Pings.Complete(ctx, r) }
+		complete := func() error { return s.Pings.Complete(ctx, c) }
 		extend := func() error {
-			if err := s.Pings.Extend(ctx, r); !errors.Is(err, pending.ErrStaleClaim) {
+			if err := s.Pings.Extend(ctx, c); !errors.Is(err, pending.ErrStaleClaim) {
 				return err
 			}
 			return nil
 		}
-		warm := []func() error{create, extend, complete}
+		warm := []func() error{create, hold, extend, complete}
 		for _, operation := range operations {
 			warm = append(warm, operation)
 		}
@@ -252,11 +268,13 @@ func TestEveryOperationIsOneRoundTrip(t *testing.T) {
 			for range 3 {
 				takes(1, "Create", create)
 			}
+			takes(1, "Held", hold)
 			takes(1, "Extend", extend)
 			takes(1, name+" of a full mailbox", operation)
 			takes(1, name+" again", operation)
 		}
 		takes(1, "Create", create)
+		takes(1, "Held", hold)
 		takes(1, "Complete", complete)
 		takes(1, "Complete, repeated", complete)
 		for range 3 {
@@ -273,17 +291,19 @@ func TestOnlyToReadALargeAnswerTakesASecondRoundTrip(t *testing.T) {
 		s, client := overRedis(t)
 		ctx := t.Context()
 		takes := takes(t, client)
-		var r *pending.Request[skills.Ping]
+		var c *pending.Claim[skills.Ping]
 		ask := func() {
 			t.Helper()
-			r = created[skills.Ping](t)(s.Pings.Create(ctx, runtime, skills.Ping{}))
-			r.Payload.Output = strings.Repeat("out", 20_000)
+			created[skills.Ping](t)(s.Pings.Create(ctx, runtime, skills.Ping{}))
+			c = claimed[skills.Ping](t)(s.Pings.PopPending(ctx, runtime))
+			c.Payload.Output = strings.Repeat("out", 20_000)
 		}
-		complete := func() error { return s.Pings.Complete(ctx, r) }
+		complete := func() error { return s.Pings.Complete(ctx, c) }
 		get := func() error {
-			got, err := s.Pings.Get(ctx, r.ID)
-			if err == nil && got.Payload.Output != r.Payload.Output {
-				t.Errorf("got %d bytes of output, want %d", len(got.Payload.Output), len(r.Payload.Output))
+			got, err := s.Pings.Get(ctx, c.ID)
+			if err == nil && got.Payload.Output != c.Payload.Output {
+				t.Errorf("got %d bytes of output, want %d",
+					len(got.Payload.Output), len(c.Payload.Output))
 			}
 			return err
 		}
@@ -318,9 +338,9 @@ func TestASixthStoreTakesAFewLines(t *testing.T) {
 		}
 		// A use of it:
 		asked := created[Reminder](t)(reminders.Create(t.Context(), "phone-7", Reminder{Text: "tea", User: "ada"}))
-		r := created[Reminder](t)(reminders.PopPending(t.Context(), "phone-7"))
-		r.Payload.Read = true
-		if err := reminders.Complete(t.Context(), r); err != nil {
+		claim := claimed[Reminder](t)(reminders.PopPending(t.Context(), "phone-7"))
+		claim.Payload.Read = true
+		if err := reminders.Complete(t.Context(), claim); err != nil {
 			t.Fatal(err)
 		}
 		got := created[Reminder](t)(reminders.Get(t.Context(), asked.ID))

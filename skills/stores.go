@@ -11,8 +11,8 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// newStore makes a store that writes msgpack, the smaller and faster codec, and reads JSON as well, so that the
-// codec can be changed without losing what is stored.
+// newStore makes a store that writes msgpack, the smaller and faster codec. The store also reads
+// JSON, so the codec can be changed while requests are stored.
 func newStore[T any](b backends.Backend, p pending.Policy) (*pending.PendingStore[T], error) {
 	return pending.New(b, codec.Msgpack[T](), p, pending.AlsoReads(codec.JSON[T]()))
 }
@@ -48,66 +48,81 @@ func New(b backends.Backend) (*Stores, error) {
 	return &s, nil
 }
 
-// Work is what a runtime has to do: at most one request of each kind, and up to [MaxImports] imports.
+// Work is what a runtime has claimed and has to do: at most one request of each kind, and up to
+// [MaxImports] imports. The runtime reports with the ID and the Attempt of each claim. See
+// [pending.PendingStore.Held].
 type Work struct {
-	List      *pending.Request[List]
-	Imports   []*pending.Request[Import]
-	Ping      *pending.Request[Ping]
-	Update    *pending.Request[Update]
-	ModelList *pending.Request[ModelList]
+	List      *pending.Claim[List]
+	Imports   []*pending.Claim[Import]
+	Ping      *pending.Claim[Ping]
+	Update    *pending.Claim[Update]
+	ModelList *pending.Claim[ModelList]
 }
 
-// MaxImports is how many imports a heartbeat claims unless an option says otherwise: pending.WithLimit(s.Imports,
-// 1) is for a runtime that knows no batches. The other kinds come one at a time, whatever the options.
+// MaxImports is how many imports a heartbeat claims by default. pending.WithLimit(s.Imports, 1) is
+// for a runtime that knows no batches. The other kinds come one at a time, whatever the options.
 const MaxImports = 10
 
 // Empty reports whether there is nothing to do.
 func (w *Work) Empty() bool {
-	return w.List == nil && len(w.Imports) == 0 && w.Ping == nil && w.Update == nil && w.ModelList == nil
+	return w.List == nil && len(w.Imports) == 0 && w.Ping == nil && w.Update == nil &&
+		w.ModelList == nil
 }
 
-// Heartbeat claims what all five stores have for a runtime, in one round trip. Nothing to do is no error. What
-// fails in part is reported beside the rest, as by [pending.Inbox.Pop]; without Work the error is about the
-// whole. With pending.WithClaimID a heartbeat whose answer was lost can be repeated.
-func (s *Stores) Heartbeat(ctx context.Context, runtimeID string, opts ...pending.PopOption) (*Work, error) {
+// Heartbeat claims what all five stores have for a runtime, in one round trip. If there is nothing
+// to do, it returns an empty Work and no error. Work may come together with an error about parts of
+// it, as in [pending.Inbox.Pop]. Without Work the error is about the whole heartbeat. A caller that
+// uses pending.WithClaimID can retry a heartbeat whose answer was lost.
+func (s *Stores) Heartbeat(
+	ctx context.Context, runtimeID string, opts ...pending.PopOption) (*Work, error) {
 	d, err := s.inbox.Pop(ctx, runtimeID, s.limited(opts)...)
-	if d == nil {
+	switch {
+	case errors.Is(err, pending.ErrNoPending):
+		return &Work{}, nil
+	case d == nil:
 		return nil, fmt.Errorf("skills: heartbeat: %w", err)
 	}
-	return s.work(d), err
+	return s.work(d, err)
 }
 
-// AwaitWork waits until there is work and claims it as Heartbeat does, with the rules of [pending.Inbox.Await]: when
-// ctx ends first there is no Work and the error is ctx's.
-func (s *Stores) AwaitWork(ctx context.Context, runtimeID string, opts ...pending.PopOption) (*Work, error) {
+// AwaitWork waits until there is work and claims it as Heartbeat does. It follows the rules of
+// [pending.Inbox.Await]: if ctx ends first, it returns no Work and ctx's error.
+func (s *Stores) AwaitWork(
+	ctx context.Context, runtimeID string, opts ...pending.PopOption) (*Work, error) {
 	d, err := s.inbox.Await(ctx, runtimeID, s.limited(opts)...)
 	if d == nil {
 		return nil, fmt.Errorf("skills: await work: %w", err)
 	}
-	return s.work(d), err
+	return s.work(d, err)
 }
 
-// limited puts the default limit in front of the caller's options, and behind them what Work has room for.
+// limited puts the default limit before the caller's options. Behind them it puts the limits that
+// Work has room for.
 func (s *Stores) limited(opts []pending.PopOption) []pending.PopOption {
-	return slices.Concat([]pending.PopOption{pending.WithLimit(s.Imports, MaxImports)}, opts, []pending.PopOption{
-		pending.WithLimit(s.Lists, 1), pending.WithLimit(s.Pings, 1),
-		pending.WithLimit(s.Updates, 1), pending.WithLimit(s.ModelLists, 1),
-	})
+	return slices.Concat(
+		[]pending.PopOption{pending.WithLimit(s.Imports, MaxImports)},
+		opts,
+		[]pending.PopOption{
+			pending.WithLimit(s.Lists, 1), pending.WithLimit(s.Pings, 1),
+			pending.WithLimit(s.Updates, 1), pending.WithLimit(s.ModelLists, 1),
+		})
 }
 
-func (s *Stores) work(d *pending.Delivery) *Work {
-	return &Work{
-		List:      first(pending.Claimed(d, s.Lists)),
-		Imports:   pending.Claimed(d, s.Imports),
-		Ping:      first(pending.Claimed(d, s.Pings)),
-		Update:    first(pending.Claimed(d, s.Updates)),
-		ModelList: first(pending.Claimed(d, s.ModelLists)),
-	}
+// work sorts a delivery by store. Problems are about parts of the pop, and stay in the error.
+func (s *Stores) work(d *pending.Delivery, problems error) (*Work, error) {
+	var w Work
+	errs := [6]error{problems}
+	w.List, errs[1] = first(pending.Claimed(d, s.Lists))
+	w.Imports, errs[2] = pending.Claimed(d, s.Imports)
+	w.Ping, errs[3] = first(pending.Claimed(d, s.Pings))
+	w.Update, errs[4] = first(pending.Claimed(d, s.Updates))
+	w.ModelList, errs[5] = first(pending.Claimed(d, s.ModelLists))
+	return &w, errors.Join(errs[:]...)
 }
 
-func first[T any](requests []*pending.Request[T]) *pending.Request[T] {
-	if len(requests) == 0 {
-		return nil
+func first[T any](claims []*pending.Claim[T], err error) (*pending.Claim[T], error) {
+	if len(claims) == 0 {
+		return nil, err
 	}
-	return requests[0]
+	return claims[0], err
 }

@@ -60,6 +60,17 @@ func subscribers(t *testing.T, client *redis.Client) (connections, channels int)
 	return strings.Count(list, "id="), len(names)
 }
 
+// held returns a claim with which a test can end a request that nobody has claimed.
+func held(t *testing.T, s *pending.PendingStore[string], made *pending.Request[string]) (
+	claim *pending.Claim[string]) {
+	t.Helper()
+	claim, err := s.Held(t.Context(), made.ID, made.Attempt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claim
+}
+
 func TestAThousandWaitersShareOneSubscription(t *testing.T) {
 	client := redistest.Start(t).Client(t)
 	s := newJobs(t, client, &goredis.Options{PollInterval: patient})
@@ -101,10 +112,11 @@ func TestALostSubscriptionIsMadeAgainAndEveryoneLooks(t *testing.T) {
 			ended <- err
 		}()
 		eventually(t, "someone is subscribed", func() bool { n, _ := subscribers(t, client); return n == 1 })
+		claim := held(t, s, made)
 		if err := client.ClientKillByFilter(t.Context(), "type", "pubsub").Err(); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Complete(t.Context(), made); err != nil {
+		if err := s.Complete(t.Context(), claim); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -170,7 +182,7 @@ func TestASilentConnectionIsGivenUp(t *testing.T) {
 			ended <- err
 		}()
 		<-time.After(time.Minute) // many pings long, all answered
-		if err := s.Complete(t.Context(), made); err != nil {
+		if err := s.Complete(t.Context(), held(t, s, made)); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-ended; err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -116,6 +117,12 @@ func idlePoll(which string, one *store, inbox *pending.Inbox) operation {
 		prepare: func(ctx context.Context) error { return running.run(ctx, 1) },
 		do: func(ctx context.Context, _ int) error {
 			_, err := inbox.Pop(ctx, running.mailbox)
+			switch {
+			case err == nil:
+				return errors.New("an idle poll found a request")
+			case errors.Is(err, pending.ErrNoPending):
+				return nil
+			}
 			return err
 		},
 	}
@@ -138,7 +145,7 @@ type requests struct {
 	store   *store
 	mailbox string // "": one for each request
 	created []*pending.Request[bench.Job]
-	claimed []*pending.Request[bench.Job]
+	claimed []*pending.Claim[bench.Job]
 }
 
 func (r *requests) mailboxOf(i int) string {

@@ -21,7 +21,8 @@ import (
 //go:embed sample-skills
 var samples embed.FS
 
-// machine is the runtime: it cannot be called, so it polls, and reports to whichever node it gets.
+// machine is the runtime. It cannot be called, so it polls. It reports to the node that the load
+// balancer picks, with the id and the attempt of the claim that the report is about.
 type machine struct {
 	id       string
 	nodes    balancer
@@ -118,31 +119,41 @@ func describe(w *skills.Work) string {
 // do does the work of a heartbeat and reports each piece.
 func (m *machine) do(ctx context.Context, t *timeline, w *skills.Work) {
 	if w.List != nil {
-		m.report(t, "the list", func(n *node) error { return m.list(ctx, n, w.List.ID) })
+		m.report(t, "the list", func(n *node) error {
+			return m.list(ctx, n, w.List.ID, w.List.Attempt)
+		})
 	}
-	for _, r := range w.Imports {
-		m.report(t, "the skill", func(n *node) error { return m.bundle(ctx, n, r) })
+	for _, i := range w.Imports {
+		m.report(t, "the skill", func(n *node) error {
+			return m.bundle(ctx, n, i.ID, i.Attempt, i.Payload.SkillKey)
+		})
 	}
 	if w.Ping != nil {
 		m.report(t, "a sign of life", func(n *node) error {
-			return answer(ctx, n.Pings, w.Ping.ID, func(p *skills.Ping) { p.Output = "up, " + goruntime.Version() })
+			return answer(ctx, n.Pings, w.Ping.ID, w.Ping.Attempt,
+				func(p *skills.Ping) { p.Output = "up, " + goruntime.Version() })
 		})
 	}
 	if w.Update != nil {
 		m.report(t, "the update", func(n *node) error {
-			return answer(ctx, n.Updates, w.Update.ID, func(u *skills.Update) { u.Output = "now at " + u.TargetVersion })
+			return answer(ctx, n.Updates, w.Update.ID, w.Update.Attempt,
+				func(u *skills.Update) { u.Output = "now at " + u.TargetVersion })
 		})
 	}
 	if w.ModelList != nil {
 		m.report(t, "its models", func(n *node) error {
-			return answer(ctx, n.ModelLists, w.ModelList.ID, func(l *skills.ModelList) {
-				l.Models = []skills.Model{{ID: "small", Label: "Small", Default: true}, {ID: "large", Label: "Large"}}
-			})
+			return answer(ctx, n.ModelLists, w.ModelList.ID, w.ModelList.Attempt,
+				func(l *skills.ModelList) {
+					l.Models = []skills.Model{
+						{ID: "small", Label: "Small", Default: true},
+						{ID: "large", Label: "Large"},
+					}
+				})
 		})
 	}
 }
 
-// report sends an answer to the node that the load balancer picks.
+// report sends a report to the node that the load balancer picks.
 func (m *machine) report(t *timeline, what string, send func(*node) error) {
 	n, began := m.nodes.next(), time.Now()
 	if err := send(n); err != nil {
@@ -160,28 +171,31 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// answer is what a node does with a report: load the request, set its answer, complete it.
-func answer[T any](ctx context.Context, s *pending.PendingStore[T], id string, set func(*T)) error {
-	r, err := s.Get(ctx, id)
+// answer is what a node does with a report. It loads the claim that the report is about, sets the
+// answer and completes the request. If another claim has followed, Held returns ErrStaleClaim.
+func answer[T any](ctx context.Context, s *pending.PendingStore[T], id string, attempt int,
+	set func(*T)) error {
+	claim, err := s.Held(ctx, id, attempt)
 	if err != nil {
 		return err
 	}
-	set(&r.Payload)
-	return s.Complete(ctx, r)
+	set(&claim.Payload)
+	return s.Complete(ctx, claim)
 }
 
-func (m *machine) list(ctx context.Context, n *node, id string) error {
+func (m *machine) list(ctx context.Context, n *node, id string, attempt int) error {
 	found, _, err := folders.Discover(ctx, m.roots)
 	if err != nil {
 		return err
 	}
-	return answer(ctx, n.Lists, id, func(l *skills.List) { l.Skills = found })
+	return answer(ctx, n.Lists, id, attempt, func(l *skills.List) { l.Skills = found })
 }
 
-func (m *machine) bundle(ctx context.Context, n *node, r *pending.Request[skills.Import]) error {
-	b, _, err := folders.Bundle(ctx, m.roots, r.Payload.SkillKey)
+func (m *machine) bundle(
+	ctx context.Context, n *node, id string, attempt int, key string) error {
+	b, _, err := folders.Bundle(ctx, m.roots, key)
 	if err != nil {
-		return errors.Join(err, n.Imports.Fail(ctx, r, err.Error()))
+		return errors.Join(err, n.failImport(ctx, id, attempt, err.Error()))
 	}
-	return n.saveImport(ctx, r.ID, b)
+	return n.saveImport(ctx, id, attempt, b)
 }

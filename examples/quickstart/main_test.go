@@ -15,6 +15,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pendingq/pendingq/internal/redistest"
+	"github.com/pendingq/pendingq/pending"
+	"github.com/pendingq/pendingq/skills"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -78,6 +80,64 @@ func TestSeparateStoresShowTheBug(t *testing.T) {
 		if !strings.Contains(output, want) {
 			t.Errorf("the output lacks %q:\n%s", want, output)
 		}
+	}
+}
+
+func TestANodeTakesOnlyTheReportOfTheLatestAttempt(t *testing.T) {
+	c, closeNodes, err := newNodes(t.Context(), options{out: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeNodes()
+	n := c.nodes[0]
+	asked, err := n.Pings.Create(t.Context(), "machine", skills.Ping{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	work, err := n.Heartbeat(t.Context(), "machine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := func(attempt int, output string) error {
+		return answer(t.Context(), c.nodes[1].Pings, asked.ID, attempt,
+			func(p *skills.Ping) { p.Output = output })
+	}
+	if err := report(work.Ping.Attempt-1, "early"); !errors.Is(err, pending.ErrStaleClaim) {
+		t.Errorf("a report of an earlier attempt: got %v, want ErrStaleClaim", err)
+	}
+	if err := report(work.Ping.Attempt, "up"); err != nil {
+		t.Errorf("the report of the claim: %v", err)
+	}
+	got, err := c.nodes[2].Pings.Get(t.Context(), asked.ID)
+	if err != nil || got.Status != pending.StatusCompleted || got.Payload.Output != "up" {
+		t.Errorf("got %+v, %v, want it completed with the output of its claim", got, err)
+	}
+}
+
+func TestALateReportLeavesNoSkillBehind(t *testing.T) {
+	out := t.TempDir()
+	c, closeNodes, err := newNodes(t.Context(), options{out: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeNodes()
+	n := c.nodes[0]
+	if _, err := n.Imports.Create(t.Context(), "machine", skills.Import{SkillKey: "k"}); err != nil {
+		t.Fatal(err)
+	}
+	claim, err := n.Imports.PopPending(t.Context(), "machine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Imports.Timeout(t.Context(), &claim.Request); err != nil {
+		t.Fatal(err)
+	}
+	err = n.saveImport(t.Context(), claim.ID, claim.Attempt, skills.Bundle{Name: "mine", Content: "c"})
+	if !errors.Is(err, pending.ErrEnded) {
+		t.Errorf("the report: got %v, want ErrEnded", err)
+	}
+	if left, err := os.ReadDir(out); err != nil || len(left) > 0 {
+		t.Errorf("it left %v behind, %v", left, err)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/internal/redisurl"
+	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/folders"
 )
@@ -121,26 +122,38 @@ func overRedis(ctx context.Context, url string) (backends.Backend, func(), error
 	return b, closer, err
 }
 
-// saveImport is what a node does with the report of an import: it keeps the skill and completes the
-// request.
-func (n *node) saveImport(ctx context.Context, id string, b skills.Bundle) error {
-	r, err := n.Imports.Get(ctx, id)
-	if err != nil {
+// saveImport is what a node does with the report of an import. It keeps the skill and completes the
+// request. It looks at Status first: a report that comes too late must not leave a skill behind.
+func (n *node) saveImport(ctx context.Context, id string, attempt int, b skills.Bundle) error {
+	claim, err := n.Imports.Held(ctx, id, attempt)
+	switch {
+	case err != nil:
 		return err
+	case claim.Status.Ended():
+		return fmt.Errorf("save the skill: %w: %s", pending.ErrEnded, claim.Status)
 	}
-	name := cmp.Or(r.Payload.Name, b.Name)
+	name := cmp.Or(claim.Payload.Name, b.Name)
 	dir := filepath.Join(n.out, folderName(name))
 	if err := folders.Unpack(dir, b); err != nil {
-		return errors.Join(err, n.Imports.Fail(ctx, r, "the skill could not be saved"))
+		return errors.Join(err, n.Imports.Fail(ctx, claim, "the skill could not be saved"))
 	}
 	now := time.Now().UTC()
 	saved := skills.Skill{ID: uuid.NewString(), WorkspaceID: dir, Name: name, Description: b.Description,
-		Content: b.Content, CreatedBy: r.Payload.CreatorID, CreatedAt: now, UpdatedAt: now}
+		Content: b.Content, CreatedBy: claim.Payload.CreatorID, CreatedAt: now, UpdatedAt: now}
 	for _, f := range b.Files {
 		saved.Files = append(saved.Files, skills.SkillFile{ID: uuid.NewString(), Path: f.Path, Content: f.Content})
 	}
-	r.Payload.Skill = &saved
-	return n.Imports.Complete(ctx, r)
+	claim.Payload.Skill = &saved
+	return n.Imports.Complete(ctx, claim)
+}
+
+// failImport is what a node does with the report of a runtime that cannot import the skill.
+func (n *node) failImport(ctx context.Context, id string, attempt int, reason string) error {
+	claim, err := n.Imports.Held(ctx, id, attempt)
+	if err != nil {
+		return err
+	}
+	return n.Imports.Fail(ctx, claim, reason)
 }
 
 // folderName makes a name that every file system takes of one that a runtime has sent.

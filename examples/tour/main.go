@@ -1,4 +1,4 @@
-// Tour is the five-minute tour of the README: a store of one's own, from the question to the answer.
+// Tour is the five-minute tour of the README: a store of your own, from the question to the answer.
 //
 //	go run ./examples/tour
 package main
@@ -47,15 +47,20 @@ func main() {
 	}
 
 	// The device's poll, at any node, claims it. AwaitPending would wait for one.
-	r, err := reboots.PopPending(ctx, "device-7")
+	work, err := reboots.PopPending(ctx, "device-7")
 	check(err)
-	fmt.Printf("device-7 is asked by %s to reboot: %s\n", r.Payload.AskedBy, r.Payload.Reason)
+	fmt.Printf("device-7 is asked by %s to reboot: %s\n", work.Payload.AskedBy, work.Payload.Reason)
 
-	// Its report, at any node, ends it. The same report again is fine; any other is refused.
-	r.Payload.Uptime = 3 * time.Second
-	check(reboots.Complete(ctx, r))
-	check(reboots.Complete(ctx, r))
-	fmt.Println("too late:", errors.Is(reboots.Fail(ctx, r, "no power"), pending.ErrEnded))
+	// Its report, at any node, carries the id and the attempt of the claim. The node loads the
+	// claim, sets the answer and completes it. Held refuses the report of an earlier attempt.
+	claim, err := reboots.Held(ctx, work.ID, work.Attempt)
+	check(err)
+	claim.Payload.Uptime = 3 * time.Second
+	check(reboots.Complete(ctx, claim))
+
+	// The same report again is fine; any other is refused.
+	check(reboots.Complete(ctx, claim))
+	fmt.Println("too late:", errors.Is(reboots.Fail(ctx, claim, "no power"), pending.ErrEnded))
 
 	// The front end reads the answer, at any node. Await would have waited for it.
 	answer, err := reboots.Get(ctx, asked.ID)

@@ -5,10 +5,13 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/redistest"
 	"github.com/pendingq/pendingq/skills"
 )
 
@@ -194,6 +197,25 @@ func TestAHeartbeatIsRepeatedByItsClaimID(t *testing.T) {
 	}
 	w.want("another", w.heartbeat(beat), 200, `pending_ping`)
 	w.want("an endless claim id", w.heartbeat(`{"runtime_id":"laptop","claim_id":"`+strings.Repeat("c", 513)+`"}`), 400)
+}
+
+func TestABrokenStoreNeverCostsAHeartbeat(t *testing.T) {
+	_, client := redistest.Mini(t)
+	b, err := goredis.New(client, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorldOn(t, b)
+	w.ask("/ping", "")
+	for _, key := range client.Keys(t.Context(), "*}:ping/q/*").Val() {
+		client.Set(t.Context(), key, "not a queue", time.Hour)
+	}
+	w.want("nothing else to do", w.heartbeat(beat), 200, `{"status":"ok"}`)
+	if !strings.Contains(w.log.String(), `"level":"WARN"`) {
+		t.Errorf("the log has no warning:\n%s", w.log)
+	}
+	id := w.ask("/local-skills", "")
+	w.want("other work", w.heartbeat(beat), 200, id)
 }
 
 func TestAnUpdateReportsThatItRuns(t *testing.T) {

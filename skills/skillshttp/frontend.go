@@ -3,6 +3,7 @@ package skillshttp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -146,10 +147,10 @@ func (q question[T]) await(ctx context.Context, c *call, wait bool) (*pending.Re
 	return q.get(c.r.Context(), c)
 }
 
-// found turns an id that cannot be one into one that is not there.
-func found[T any](r *pending.Request[T], err error) (*pending.Request[T], error) {
+// found turns the error about an id that no Create can have made into [pending.ErrNotFound].
+func found[R any](r R, err error) (R, error) {
 	if errors.Is(err, pending.ErrInvalid) {
-		err = pending.ErrNotFound
+		err = fmt.Errorf("%w: %w", pending.ErrNotFound, err)
 	}
 	return r, err
 }

@@ -93,8 +93,8 @@ func (h *Handler) heartbeat(c *call) (any, error) {
 
 const maxClaimID = 512
 
-// claim claims what there is for a runtime, at once or until its wait is over. Without work the error is about the
-// whole.
+// claim claims what there is for a runtime, at once or until its wait is over. Without work the
+// error is about the whole claim.
 func (h *Handler) claim(c *call, beat Heartbeat) (*skills.Work, error) {
 	var opts []pending.PopOption
 	if !beat.SupportsBatchImport {
@@ -122,22 +122,25 @@ func (h *Handler) claim(c *call, beat Heartbeat) (*skills.Work, error) {
 func waited(wait, request context.Context) bool { return wait.Err() != nil && request.Err() == nil }
 
 func assignments(work *skills.Work) *Assignments {
-	a := &Assignments{Status: "ok", List: assignment(work.List), Ping: assignment(work.Ping), ModelList: assignment(work.ModelList)}
-	for _, r := range work.Imports {
-		a.Imports = append(a.Imports, ImportAssignment{ID: r.ID, SkillKey: r.Payload.SkillKey})
+	a := &Assignments{Status: "ok", List: assignment(work.List), Ping: assignment(work.Ping),
+		ModelList: assignment(work.ModelList)}
+	for _, claim := range work.Imports {
+		a.Imports = append(a.Imports,
+			ImportAssignment{ID: claim.ID, SkillKey: claim.Payload.SkillKey})
 	}
 	if len(a.Imports) > 0 {
 		a.Import = &a.Imports[0]
 	}
 	if work.Update != nil {
-		a.Update = &UpdateAssignment{ID: work.Update.ID, TargetVersion: work.Update.Payload.TargetVersion}
+		a.Update = &UpdateAssignment{ID: work.Update.ID,
+			TargetVersion: work.Update.Payload.TargetVersion}
 	}
 	return a
 }
 
-func assignment[T any](r *pending.Request[T]) *Assignment {
-	if r == nil {
+func assignment[T any](claim *pending.Claim[T]) *Assignment {
+	if claim == nil {
 		return nil
 	}
-	return &Assignment{ID: r.ID}
+	return &Assignment{ID: claim.ID}
 }

@@ -11,72 +11,80 @@ import (
 	"github.com/pendingq/pendingq/skills/folders"
 )
 
-// imported saves the skill that a runtime reports, and then completes the import. Saving is idempotent, so when it
-// is cut short between the two, or its outcome is unknown, the daemon's next report meets its own skill.
-func (h *Handler) imported(c *call, r *pending.Request[skills.Import], report ImportReport) error {
+// imported saves the skill that a runtime reports, and then completes the import. Saving is
+// idempotent. If the node dies between the two, or the outcome is unknown, the daemon's next report
+// meets its own skill.
+func (h *Handler) imported(
+	c *call, claim *pending.Claim[skills.Import], report ImportReport) error {
 	ctx, cancel := c.detached()
 	defer cancel()
 	imports := h.Stores.Imports
 	if report.Status != string(pending.StatusCompleted) {
-		return end(c, imports, r, report.Report)
+		return end(c, imports, claim, report.Report)
 	}
 	if report.Skill == nil {
-		return imports.Fail(ctx, r, "daemon returned an empty skill bundle")
+		return imports.Fail(ctx, claim, "daemon returned an empty skill bundle")
 	}
 	if err := folders.Check(*report.Skill); err != nil {
-		return imports.Fail(ctx, r, fmt.Sprintf("the skill cannot be imported: %v", err))
+		return imports.Fail(ctx, claim, fmt.Sprintf("the skill cannot be imported: %v", err))
 	}
-	saved, err := h.Library.Save(ctx, newSave(r, *report.Skill))
+	saved, err := h.Library.Save(ctx, newSave(&claim.Request, *report.Skill))
 	var taken *NameTakenError
 	switch {
 	case errors.As(err, &taken):
-		return h.conflict(ctx, r, taken)
+		return h.conflict(ctx, claim, taken)
 	case errors.Is(err, ErrRefused):
-		return imports.Fail(ctx, r, err.Error())
+		return imports.Fail(ctx, claim, err.Error())
 	case err != nil:
 		return fmt.Errorf("save the skill: %w", err)
 	}
-	r.Payload.Skill = &saved
-	return h.completeImport(ctx, r)
+	claim.Payload.Skill = &saved
+	return h.completeImport(ctx, claim)
 }
 
 func newSave(r *pending.Request[skills.Import], b skills.Bundle) Save {
 	return Save{RequestID: r.ID, RuntimeID: r.Mailbox, CreatorID: r.Payload.CreatorID,
-		Name: cmp.Or(r.Payload.Name, b.Name), Description: cmp.Or(r.Payload.Description, b.Description), Bundle: b,
-		Overwrite: r.Payload.TargetSkillID}
+		Name:        cmp.Or(r.Payload.Name, b.Name),
+		Description: cmp.Or(r.Payload.Description, b.Description),
+		Bundle:      b, Overwrite: r.Payload.TargetSkillID}
 }
 
-func (h *Handler) conflict(ctx context.Context, r *pending.Request[skills.Import], taken *NameTakenError) error {
-	if !r.Payload.SupportsConflict {
-		return h.Stores.Imports.Fail(ctx, r, taken.Error())
+func (h *Handler) conflict(
+	ctx context.Context, claim *pending.Claim[skills.Import], taken *NameTakenError) error {
+	if !claim.Payload.SupportsConflict {
+		return h.Stores.Imports.Fail(ctx, claim, taken.Error())
 	}
-	r.Payload.Conflict = &taken.Conflict
-	return h.Stores.Imports.Finish(ctx, r, skills.OutcomeConflict)
+	claim.Payload.Conflict = &taken.Conflict
+	return h.Stores.Imports.Finish(ctx, claim, skills.OutcomeConflict)
 }
 
-// completeImport completes an import whose skill is saved. If that is definitely refused, a skill that was saved for
-// nothing is taken back.
-func (h *Handler) completeImport(ctx context.Context, r *pending.Request[skills.Import]) error {
-	err := h.Stores.Imports.Complete(ctx, r)
-	definite := late(err) || errors.Is(err, pending.ErrNotFound) || errors.Is(err, pending.ErrTooLarge)
-	if !definite || r.Payload.Action == skills.ActionOverwrite {
+// completeImport completes an import whose skill is saved. If that is definitely refused, it takes
+// back a skill that was saved for nothing.
+func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skills.Import]) error {
+	err := h.Stores.Imports.Complete(ctx, claim)
+	definite := late(err) || errors.Is(err, pending.ErrNotFound) ||
+		errors.Is(err, pending.ErrTooLarge)
+	if !definite || claim.Payload.Action == skills.ActionOverwrite {
 		return err
 	}
-	shown, getErr := h.Stores.Imports.Get(ctx, r.ID)
+	shown, getErr := h.Stores.Imports.Get(ctx, claim.ID)
 	switch {
-	case getErr == nil && shown.Payload.Skill != nil && shown.Payload.Skill.ID == r.Payload.Skill.ID:
+	case getErr == nil && shown.Payload.Skill != nil &&
+		shown.Payload.Skill.ID == claim.Payload.Skill.ID:
 		return err
 	case getErr != nil && !errors.Is(getErr, pending.ErrNotFound):
-		return getErr // whether it shows the skill is unknown, so the daemon is to come again
+		return getErr // the daemon has to retry: the request may show the skill
 	}
-	if takeErr := h.Library.TakeBack(ctx, r.ID); takeErr != nil {
-		h.Logger.Error("take back a skill whose import was refused", "runtime", r.Mailbox, "request", r.ID, "error", takeErr)
+	if takeErr := h.Library.TakeBack(ctx, claim.ID); takeErr != nil {
+		h.Logger.Error("take back a skill whose import was refused",
+			"runtime", claim.Mailbox, "request", claim.ID, "error", takeErr)
 	}
 	return err
 }
 
-// importedTooLate takes back a skill that an earlier report of this request left behind: its node died, or did not learn
-// what became of its completion, and then the request ended without the skill.
+// importedTooLate takes back a skill that an earlier report of this request left behind. The node
+// of that report died or did not learn the outcome of its Complete. Then the request ended without
+// the skill.
 func (h *Handler) importedTooLate(c *call, r *pending.Request[skills.Import]) error {
 	if r.Payload.Skill != nil || r.Payload.Action == skills.ActionOverwrite {
 		return nil

@@ -56,35 +56,29 @@ func orTrue(supported *bool) bool { return supported == nil || *supported }
 
 func (h *Handler) daemonRoutes() {
 	h.handle("POST /api/daemon/heartbeat", h.heartbeat)
-	reports(h, "/local-skills", h.Stores.Lists, nothing, func(c *call, r *pending.Request[skills.List], report ListReport) error {
-		r.Payload = skills.List{Skills: report.Skills, Supported: orTrue(report.Supported),
-			MCPServers: report.MCPServers, MCPSupported: report.MCPSupported}
-		return end(c, h.Stores.Lists, r, report.Report)
-	})
+	reports(h, "/local-skills", h.Stores.Lists, nothing, h.listed)
 	reports(h, "/local-skills/import", h.Stores.Imports, h.importedTooLate, h.imported)
-	reports(h, "/ping", h.Stores.Pings, nothing, func(c *call, r *pending.Request[skills.Ping], report PingReport) error {
-		r.Payload = report.Ping
-		return end(c, h.Stores.Pings, r, report.Report)
-	})
+	reports(h, "/ping", h.Stores.Pings, nothing, h.pinged)
 	reports(h, "/update", h.Stores.Updates, nothing, h.updated)
-	reports(h, "/models", h.Stores.ModelLists, nothing, func(c *call, r *pending.Request[skills.ModelList], report ModelListReport) error {
-		r.Payload = skills.ModelList{Models: report.Models, Supported: orTrue(report.Supported)}
-		return end(c, h.Stores.ModelLists, r, report.Report)
-	})
+	reports(h, "/models", h.Stores.ModelLists, nothing, h.modelsListed)
 }
 
-// done is the answer to a report that was taken, or came too late to matter.
+// done is the answer to a report that was taken, or that came too late.
 type done struct {
 	Status string `json:"status"`
 }
 
-// nothing is what most reports do that come too late.
+// nothing is what most stores do about a report that comes too late.
 func nothing[T any](*call, *pending.Request[T]) error { return nil }
 
-// reports serves the reports of one store. Take acts on a report R about a live request, and tooLate on one about a
-// request that has ended.
-func reports[T, R any](h *Handler, path string, store *pending.PendingStore[T], tooLate func(*call, *pending.Request[T]) error,
-	take func(*call, *pending.Request[T], R) error) {
+// reports serves the reports of one store. Take acts on a report R about a live request. TooLate
+// acts on a report about a request that has ended.
+//
+// A report does not say its attempt. The MaxAttempts of these stores is 1, so there is at most one
+// claim, and AnyAttempt stands for it.
+func reports[T, R any](h *Handler, path string, store *pending.PendingStore[T],
+	tooLate func(*call, *pending.Request[T]) error,
+	take func(*call, *pending.Claim[T], R) error) {
 	h.handle("POST /api/daemon/runtimes/{runtimeId}"+path+"/{requestId}/result", func(c *call) (any, error) {
 		if err := c.authoriseDaemon(); err != nil {
 			return nil, err
@@ -94,20 +88,21 @@ func reports[T, R any](h *Handler, path string, store *pending.PendingStore[T], 
 		if tooLarge != nil && !isTooLarge(tooLarge) {
 			return nil, tooLarge
 		}
-		r, err := found(store.Get(c.r.Context(), c.requestID, pending.InMailbox(c.runtimeID)))
+		claim, err := found(store.Held(
+			c.r.Context(), c.requestID, pending.AnyAttempt, pending.InMailbox(c.runtimeID)))
 		if err != nil {
 			return nil, err
 		}
 		switch {
 		case tooLarge != nil:
 			err = tooLarge
-		case r.Status.Ended():
-			err = tooLate(c, r)
+		case claim.Status.Ended():
+			err = tooLate(c, &claim.Request)
 		default:
-			err = take(c, r, report)
+			err = take(c, claim, report)
 		}
 		if isTooLarge(err) {
-			return nil, failTooLarge(c, store, r, err)
+			return nil, failTooLarge(c, store, claim, err)
 		}
 		if late(err) {
 			err = nil
@@ -116,21 +111,25 @@ func reports[T, R any](h *Handler, path string, store *pending.PendingStore[T], 
 	})
 }
 
-// late reports whether a report came after its request had ended or lapsed, which is no one's fault.
+// late reports whether a report came after its request had ended or its lease had expired. That is
+// nobody's fault.
 func late(err error) bool {
 	return errors.Is(err, pending.ErrEnded) || errors.Is(err, pending.ErrStaleClaim)
 }
 
 func isTooLarge(err error) bool {
 	var refused *refusal
-	return errors.As(err, &refused) && refused.status == http.StatusRequestEntityTooLarge || errors.Is(err, pending.ErrTooLarge)
+	return errors.As(err, &refused) && refused.status == http.StatusRequestEntityTooLarge ||
+		errors.Is(err, pending.ErrTooLarge)
 }
 
-// failTooLarge ends a request whose report nobody will repeat, since it is answered 413.
-func failTooLarge[T any](c *call, store *pending.PendingStore[T], asked *pending.Request[T], cause error) error {
-	r, err := store.Get(c.r.Context(), asked.ID) // as asked: the report may have changed the payload
-	if err == nil && !r.Status.Ended() {
-		err = store.Fail(c.r.Context(), r, "the runtime's report is too large")
+// failTooLarge ends a request whose report is answered 413: its daemon will not retry the report.
+// It loads the claim again, because the report may have changed the payload.
+func failTooLarge[T any](
+	c *call, store *pending.PendingStore[T], changed *pending.Claim[T], cause error) error {
+	claim, err := store.Held(c.r.Context(), changed.ID, changed.Attempt)
+	if err == nil && !claim.Status.Ended() {
+		err = store.Fail(c.r.Context(), claim, "the runtime's report is too large")
 	}
 	if err != nil && !late(err) {
 		return err
@@ -139,25 +138,45 @@ func failTooLarge[T any](c *call, store *pending.PendingStore[T], asked *pending
 }
 
 // end ends a request as its report says.
-func end[T any](c *call, store *pending.PendingStore[T], r *pending.Request[T], report Report) error {
+func end[T any](
+	c *call, store *pending.PendingStore[T], claim *pending.Claim[T], report Report) error {
 	if report.Status == string(pending.StatusCompleted) {
-		return store.Complete(c.r.Context(), r)
+		return store.Complete(c.r.Context(), claim)
 	}
-	return store.Fail(c.r.Context(), r, cmp.Or(report.Error, fmt.Sprintf("the runtime reported %.40q without a reason", report.Status)))
+	reason := cmp.Or(report.Error,
+		fmt.Sprintf("the runtime reported %.40q without a reason", report.Status))
+	return store.Fail(c.r.Context(), claim, reason)
 }
 
-func (h *Handler) updated(c *call, r *pending.Request[skills.Update], report UpdateReport) error {
+func (h *Handler) listed(c *call, claim *pending.Claim[skills.List], report ListReport) error {
+	claim.Payload = skills.List{Skills: report.Skills, Supported: orTrue(report.Supported),
+		MCPServers: report.MCPServers, MCPSupported: report.MCPSupported}
+	return end(c, h.Stores.Lists, claim, report.Report)
+}
+
+func (h *Handler) pinged(c *call, claim *pending.Claim[skills.Ping], report PingReport) error {
+	claim.Payload = report.Ping
+	return end(c, h.Stores.Pings, claim, report.Report)
+}
+
+func (h *Handler) updated(c *call, claim *pending.Claim[skills.Update], report UpdateReport) error {
 	switch pending.Status(report.Status) {
 	case pending.StatusRunning:
-		return h.Stores.Updates.Extend(c.r.Context(), r)
+		return h.Stores.Updates.Extend(c.r.Context(), claim)
 	case pending.StatusCompleted, pending.StatusFailed:
-		r.Payload.Output = report.Output
-		return end(c, h.Stores.Updates, r, report.Report)
+		claim.Payload.Output = report.Output
+		return end(c, h.Stores.Updates, claim, report.Report)
 	}
 	return refuse(http.StatusBadRequest, "status is neither running, completed nor failed")
 }
 
-// detached is a context for what has to be finished although the client may have gone.
+func (h *Handler) modelsListed(
+	c *call, claim *pending.Claim[skills.ModelList], report ModelListReport) error {
+	claim.Payload = skills.ModelList{Models: report.Models, Supported: orTrue(report.Supported)}
+	return end(c, h.Stores.ModelLists, claim, report.Report)
+}
+
+// detached returns a context for work that has to be finished although the client may have gone.
 func (c *call) detached() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(c.r.Context()), c.BodyTimeout)
 }
