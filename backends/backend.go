@@ -134,8 +134,9 @@ type Waker interface {
 	// it may return earlier, and signals when changes are noticed again. The caller calls stop once.
 	WatchMailbox(ctx context.Context, mailbox string) (signal <-chan struct{}, stop func())
 
-	// WatchRequest does the same for changes of a request: an Extend that stores a payload, a Cancel
-	// and an end. A claim may send a signal. A timeout and an expired lease send none.
+	// WatchRequest does the same for changes of a request: an Extend that stores a payload or
+	// releases, a Cancel and an end. A claim may send a signal. A timeout and an expired lease send
+	// none.
 	WatchRequest(ctx context.Context, id string) (signal <-chan struct{}, stop func())
 
 	// PollInterval is how long a waiter may trust silence before it looks again. 0 means for ever.
@@ -221,7 +222,7 @@ type Claimed struct {
 type Extend struct {
 	Terms
 	ID      string
-	Attempt int    // at least 1
+	Attempt int    // the claim that speaks
 	Mailbox string // a hint: see End
 
 	Codec   string // "" keeps the stored payload

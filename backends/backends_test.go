@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/memory"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -68,6 +69,8 @@ func TestHowARecordReadsAsTimePasses(t *testing.T) {
 	running := backends.Record{Status: backends.StatusRunning, Attempt: 1, CreatedAt: at(0), UpdatedAt: at(5), Deadline: at(10), LastDeadline: at(10)}
 	again := running
 	again.LastDeadline = at(30)
+	cancelled := running
+	cancelled.CancelledAs, cancelled.CancelReason = "cancelled", "no longer needed"
 	ended := backends.Record{Status: "conflict", UpdatedAt: at(5), Deadline: at(10), LastDeadline: at(10)}
 	for name, tc := range map[string]struct {
 		rec     backends.Record
@@ -80,10 +83,12 @@ func TestHowARecordReadsAsTimePasses(t *testing.T) {
 		"pending, and too late":         {pending, at(10).Add(1), "timeout", at(10), "claimed the request within 10s"},
 		"running until its deadline":    {running, at(10), "running", at(5), ""},
 		"running, and silent":           {running, at(11), "timeout", at(10), "attempt 1 reported nothing for 5s"},
+		"cancelled, in its grace":       {cancelled, at(10), "running", at(5), ""},
+		"cancelled, and ignored":        {cancelled, at(11), "cancelled", at(10), "no longer needed"},
 		"running with attempts left":    {again, at(10), "running", at(5), ""},
-		"lapsed":                        {again, at(11), "pending", at(10), ""},
-		"lapsed until the last":         {again, at(30), "pending", at(10), ""},
-		"lapsed and not claimed again":  {again, at(31), "timeout", at(30), "claimed the request again within 20s"},
+		"expired":                       {again, at(11), "pending", at(10), ""},
+		"expired until the last":        {again, at(30), "pending", at(10), ""},
+		"expired and not claimed again": {again, at(31), "timeout", at(30), "claimed the request again within 20s"},
 		"ended, whatever the time says": {ended, at(99), "conflict", at(5), ""},
 	} {
 		got := tc.rec.At(tc.now)
@@ -112,5 +117,26 @@ func TestErrorsAreTold(t *testing.T) {
 	corrupt := fmt.Errorf("get: %w", &backends.CorruptError{ID: "id-1", Err: io.ErrUnexpectedEOF})
 	if !errors.Is(corrupt, io.ErrUnexpectedEOF) || !strings.Contains(corrupt.Error(), "id-1") {
 		t.Errorf("a CorruptError: %v", corrupt)
+	}
+}
+
+// wrapped is a decorator that says what it wraps.
+type wrapped struct{ backends.Backend }
+
+func (w wrapped) Unwrap() backends.Backend { return w.Backend }
+
+func TestOptionalInterfacesSurviveDecorators(t *testing.T) {
+	type opaque struct{ backends.Backend }
+	b := memory.New()
+	for name, tc := range map[string]struct {
+		b    backends.Backend
+		want bool
+	}{
+		"itself": {b, true}, "wrapped": {wrapped{b}, true}, "twice": {wrapped{wrapped{b}}, true},
+		"without Unwrap": {opaque{b}, false}, "nothing": {wrapped{}, false}, "nil": {nil, false},
+	} {
+		if _, ok := backends.As[backends.Waker](tc.b); ok != tc.want {
+			t.Errorf("%s: found a Waker %v, want %v", name, ok, tc.want)
+		}
 	}
 }

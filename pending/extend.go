@@ -47,6 +47,9 @@ func (s *PendingStore[T]) Release(ctx context.Context, c *Claim[T], after time.D
 		return s.failed(operation, c.ID,
 			fmt.Errorf("%w: the pause is %v, want 0 to %v", ErrInvalid, after, maxDuration))
 	}
+	if c.CancelRequested {
+		return s.Finish(ctx, c, StatusCancelled)
+	}
 	if c.Attempt >= s.terms.MaxAttempts {
 		return s.failed(operation, c.ID, fmt.Errorf("%w: attempt %d is the last of %d",
 			ErrInvalid, c.Attempt, s.terms.MaxAttempts))
@@ -62,11 +65,7 @@ func (s *PendingStore[T]) Release(ctx context.Context, c *Claim[T], after time.D
 // extend extends a claim and updates c.
 func (s *PendingStore[T]) extend(
 	ctx context.Context, operation string, c *Claim[T], x backends.Extend) error {
-	err := checkClaim(c)
-	if err == nil && c.Attempt == 0 {
-		err = fmt.Errorf("%w: the request was never claimed", ErrStaleClaim)
-	}
-	if err != nil {
+	if err := checkClaim(c); err != nil {
 		return s.failed(operation, "", err)
 	}
 	x.Terms, x.ID, x.Mailbox, x.Attempt = s.terms, c.ID, c.Mailbox, c.Attempt

@@ -3,6 +3,7 @@ package pending_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -201,6 +202,23 @@ func TestABackendThatCannotSignalIsPolled(t *testing.T) {
 	})
 }
 
+// decorated is a decorator that says what it wraps.
+type decorated struct{ backends.Backend }
+
+func (d decorated) Unwrap() backends.Backend { return d.Backend }
+
+func TestADecoratorKeepsWaitersAwake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, decorated{memory.New()}, policy())
+		claiming := later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
+		pass(5 * time.Second)
+		create(t, s)
+		if got := <-claiming; got.err != nil || got.after != 5*time.Second {
+			t.Errorf("got it after %v, %v; want it at once", got.after, got.err)
+		}
+	})
+}
+
 // slow claims only when it is told to.
 type slow struct {
 	backends.Backend
@@ -322,6 +340,62 @@ func TestAnInboxWaitsForAllOfItsStores(t *testing.T) {
 		defer cancel()
 		if d, err := in.Await(ctx, box); d != nil || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("with nothing to do: got %v, %v", d, err)
+		}
+	})
+}
+
+func TestWatchYieldsEachChangeAndThenTheEnd(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, patient())
+		made := create(t, s)
+		var seen []string
+		watching := later(func() (bool, error) {
+			for r, err := range s.Watch(t.Context(), made.ID, pending.InMailbox(box)) {
+				if err != nil {
+					return false, err
+				}
+				seen = append(seen, fmt.Sprint(r.Status, r.Attempt, r.Payload.Output))
+			}
+			return true, nil
+		})
+		pass(5 * time.Second)
+		c := pop(t, s)
+		pass(5 * time.Second)
+		for _, output := range []string{"a third", "half"} {
+			c.Payload.Output = output
+			mustDo(t, s.Progress(t.Context(), c))
+			pass(time.Second)
+		}
+		mustDo(t, s.Release(t.Context(), c, 0))
+		pass(time.Hour) // nobody claims it again
+		got := <-watching
+		want := "[pending0 running1 running1a third running1half pending1half timeout1half]"
+		if fmt.Sprint(seen) != want || got.err != nil {
+			t.Errorf("got  %v, %v\nwant %v", seen, got.err, want)
+		}
+	})
+}
+
+func TestWatchEndsWithItsContextItsLoopAndItsRequest(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		for _, err := range s.Watch(t.Context(), backends.NewID(box)) {
+			if !errors.Is(err, pending.ErrNotFound) {
+				t.Errorf("no such request: got %v, want ErrNotFound", err)
+			}
+		}
+		made := create(t, s)
+		for range s.Watch(t.Context(), made.ID) {
+			break
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var last error
+		for _, err := range s.Watch(ctx, made.ID) {
+			last = err
+		}
+		if !errors.Is(last, context.DeadlineExceeded) {
+			t.Errorf("its context has ended: got %v, want the context's error", last)
 		}
 	})
 }

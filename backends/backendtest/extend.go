@@ -202,7 +202,7 @@ var extendCases = []testCase{
 			w.untilWoken(signal)
 		}},
 
-	{"progress and a noted cancel wake the watchers of their request",
+	{"progress, a noted cancel and a release wake the watchers of their request",
 		"The requester watches the progress. The worker watches for a cancel.",
 		func(w *world) {
 			waker := w.waker()
@@ -217,6 +217,8 @@ var extendCases = []testCase{
 				w.untilWoken(signal)
 			}
 			w.cancel(cancelled(t, running, long/2))
+			w.untilWoken(signal)
+			w.release(t, running, long)
 			w.untilWoken(signal)
 		}},
 }

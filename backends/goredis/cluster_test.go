@@ -187,7 +187,7 @@ func keysOf(t testing.TB, mailbox string) []string {
 	_, _ = b.HasPending(ctx, terms.Store, mailbox)
 	_, _ = b.Claim(ctx, heartbeat(mailbox, 1, lasting("local_skill:list"), lasting("local_skill:import"),
 		lasting("ping"), terms, lasting("model_list")))
-	_ = b.Extend(ctx, backends.Extend{Terms: terms, ID: c.ID, Attempt: 1, Mailbox: mailbox})
+	_, _ = b.Extend(ctx, backends.Extend{Terms: terms, ID: c.ID, Attempt: 1, Mailbox: mailbox})
 	_, _ = b.End(ctx, report(terms, c.ID, 1))
 	_, _ = b.Get(ctx, terms.Store, c.ID)
 	return recorder.keys
@@ -300,7 +300,7 @@ func TestClusterExtendWaitsForAllOfAMailbox(t *testing.T) {
 			r.moveKeys(source, c.Masters[1].Addr, []string{key})
 		}
 	}
-	err := r.b.Extend(t.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: 1, Mailbox: mailbox})
+	_, err := r.b.Extend(t.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: 1, Mailbox: mailbox})
 	if err == nil || !strings.Contains(err.Error(), "TRYAGAIN") {
 		t.Errorf("with half of the mailbox moved: got %v, want TRYAGAIN", err)
 	}
@@ -308,7 +308,7 @@ func TestClusterExtendWaitsForAllOfAMailbox(t *testing.T) {
 		t.Errorf("the new node has %d keys of the slot, want the record alone", n)
 	}
 	r.migrate(c, slot, c.Masters[0], c.Masters[1])
-	if err := r.b.Extend(t.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: 1, Mailbox: mailbox}); err != nil {
+	if _, err := r.b.Extend(t.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: 1, Mailbox: mailbox}); err != nil {
 		t.Errorf("once all has moved: %v", err)
 	}
 }

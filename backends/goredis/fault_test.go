@@ -236,7 +236,7 @@ func (r *rig) writes(terms backends.Terms, running backends.Record, waiting stri
 	return []step{
 		{"Create", func(ctx context.Context) error { _, err := r.b.Create(ctx, create); return err }},
 		{"Claim", func(ctx context.Context) error { _, err := r.b.Claim(ctx, heartbeat(waiting, 1, terms)); return err }},
-		{"Extend", func(ctx context.Context) error { return r.b.Extend(ctx, extend) }},
+		{"Extend", func(ctx context.Context) error { _, err := r.b.Extend(ctx, extend); return err }},
 		{"End", func(ctx context.Context) error { _, err := r.b.End(ctx, end); return err }},
 	}
 }

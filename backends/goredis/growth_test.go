@@ -107,7 +107,7 @@ func (r *rig) work(terms backends.Terms, mailbox string, dies bool) {
 		if dies {
 			continue
 		}
-		err := r.b.Extend(r.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: rec.Attempt})
+		_, err := r.b.Extend(r.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: rec.Attempt})
 		_, endErr := r.b.End(r.Context(), report(terms, rec.ID, rec.Attempt))
 		if err := errors.Join(err, endErr); err != nil && !decided(err) {
 			r.Errorf("reporting: %v", err)

@@ -35,8 +35,10 @@ var handmadeRecords = map[string]handmade{
 	"expired":          {"r", -1, 0, 2, -1, "pending 2", true, "stale", "done", "pending"},
 	"expired and waits": {"r", -1, time.Hour, 2, 1, "pending 2", true, "stale", "done",
 		"pending"},
-	"timed out": {"r", -1, -1, 2, -1, "timeout 2", false, "ended", "ended", "timeout"},
-	"ended":     {"e", 0, 0, 2, 0, "completed 2", false, "ended", "ended", "completed"},
+	"timed out":    {"r", -1, -1, 2, -1, "timeout 2", false, "ended", "ended", "timeout"},
+	"cancel noted": {"c", 0, 0, 2, -1, "running 2", false, "done", "done", "running"},
+	"overruled":    {"c", -1, -1, 2, -1, "completed 2", false, "ended", "ended", "completed"},
+	"ended":        {"e", 0, 0, 2, 0, "completed 2", false, "ended", "ended", "completed"},
 	"ended unclaimed": {"e", time.Hour, time.Hour, 0, 0, "completed 0", false, "ended", "ended",
 		"completed"},
 }
@@ -51,7 +53,7 @@ func (h handmade) fields(now time.Time) fields {
 		h.last = -time.Microsecond
 	}
 	f := fields{"version": "1", "state": h.state, "deadline": at(h.deadline),
-		"created": at(-3 * time.Hour), "0": "0",
+		"created": at(-3 * time.Hour), "place": "0",
 		"length of the mailbox": fmt.Sprintf("%03d", len(box)), "last": at(h.last),
 		"updated": at(-time.Hour), "started": at(-2 * time.Hour),
 		"attempt": fmt.Sprintf("%04d", h.attempt), "mailbox": box,
@@ -131,10 +133,20 @@ func (h handmade) check(r *rig, mini *miniredis.Miniredis, table map[string]plac
 	got := r.claim(terms, box, 10)
 	same("Claim", fmt.Sprint(len(got) == 1 && got[0].Attempt == h.attempt+1), fmt.Sprint(h.claimable))
 	ctx := r.Context()
-	err := r.b.Extend(ctx, backends.Extend{Terms: terms, ID: fresh(), Attempt: 2})
+	_, err := r.b.Extend(ctx, backends.Extend{Terms: terms, ID: fresh(), Attempt: 2})
 	same("Extend", outcome(err), h.extended)
 	_, err = r.b.End(ctx, report(terms, fresh(), 2))
 	same("End", outcome(err), h.ended)
+	cancelled := "done"
+	if h.ended == "ended" {
+		cancelled = "ended"
+	}
+	for _, grace := range []time.Duration{0, time.Hour} {
+		cancel := gaveUp(terms, fresh())
+		cancel.Grace = grace
+		_, err = r.b.Cancel(ctx, cancel)
+		same("Cancel", outcome(err), cancelled)
+	}
 	c := question(terms, box)
 	c.ID = fresh()
 	made, err := r.b.Create(ctx, c)

@@ -92,7 +92,7 @@ func (j *jumper) one() (id string, attempt int) {
 
 func (j *jumper) extend(*rapid.T) {
 	id, attempt := j.one()
-	err := j.b.Extend(j.ctx, backends.Extend{Terms: j.terms(), ID: id, Attempt: attempt})
+	_, err := j.b.Extend(j.ctx, backends.Extend{Terms: j.terms(), ID: id, Attempt: attempt})
 	if err != nil && !decided(err) {
 		j.Fatal(err)
 	}

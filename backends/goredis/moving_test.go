@@ -83,21 +83,30 @@ func longer() backends.Terms {
 }
 
 func (m *moving) giveUp(id string) error {
-	e := report(longer(), id, 1)
-	e.GiveUp, e.Mailbox = true, m.mailbox
-	_, err := m.b.End(m.Context(), e)
+	c := gaveUp(longer(), id)
+	c.Mailbox = m.mailbox
+	_, err := m.b.Cancel(m.Context(), c)
+	return err
+}
+
+func (m *moving) cancelWithGrace(id string) error {
+	c := gaveUp(longer(), id)
+	c.Mailbox, c.Grace = m.mailbox, time.Hour
+	_, err := m.b.Cancel(m.Context(), c)
 	return err
 }
 
 func (m *moving) extendLonger(id string) error {
 	e := backends.Extend{Terms: longer(), ID: id, Attempt: 1, Mailbox: m.mailbox}
-	return m.b.Extend(m.Context(), e)
+	_, err := m.b.Extend(m.Context(), e)
+	return err
 }
 
 // A call on a request with a large payload happens wholly or not at all while its slot moves.
 func TestClusterCallsAreAllOrNothingWhileALargePayloadMoves(t *testing.T) {
 	calls := map[string]func(m *moving, id string) error{
-		"GiveUp": (*moving).giveUp, "Extend": (*moving).extendLonger}
+		"give up": (*moving).giveUp, "cancel with a grace": (*moving).cancelWithGrace,
+		"extend": (*moving).extendLonger}
 	all := moving{cluster: redistest.StartCluster(t)}
 	mailboxes := mailboxesOf(0, len(partsOf)*len(calls))
 	for name, kinds := range partsOf {

@@ -117,8 +117,9 @@ func shape(rec backends.Record, err error) string {
 	if len(payload) > 8 {
 		payload = payload[len(payload)-8:]
 	}
-	text := fmt.Sprintf("%s %q %s %d %q %s %d %s at", rec.ID, rec.Mailbox, rec.Status, rec.Attempt,
-		rec.Error, rec.Codec, len(rec.Payload), payload)
+	text := fmt.Sprintf("%s %q %s %d %q %s %d %s %q %q %q at", rec.ID, rec.Mailbox, rec.Status,
+		rec.Attempt, rec.Error, rec.Codec, len(rec.Payload), payload, rec.Headers, rec.CancelledAs,
+		rec.CancelReason)
 	for _, at := range []time.Time{rec.CreatedAt, rec.UpdatedAt, rec.StartedAt, rec.Deadline,
 		rec.LastDeadline, rec.ReadAt} {
 		text += " " + micros(at)

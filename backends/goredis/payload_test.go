@@ -99,17 +99,16 @@ func TestLargeQuestionsComeBackFromEveryCall(t *testing.T) {
 		}
 		check(call, claimed[1].Records[0].Payload, third.Payload)
 	}
-	giveUp := report(terms, c.ID, 1)
-	giveUp.GiveUp, giveUp.Outcome = true, backends.StatusTimeout
-	if _, err := r.b.End(t.Context(), giveUp); err != nil {
+	giveUp := gaveUp(terms, c.ID)
+	if _, err := r.b.Cancel(t.Context(), giveUp); err != nil {
 		t.Fatal(err)
 	}
 	check("Get after giving up", r.get("s", c.ID).Payload, c.Payload)
 	var ended *backends.EndedError
-	if _, err := r.b.End(t.Context(), giveUp); !errors.As(err, &ended) {
-		t.Fatalf("End again: got %v, want an EndedError", err)
+	if _, err := r.b.Cancel(t.Context(), giveUp); !errors.As(err, &ended) {
+		t.Fatalf("Cancel again: got %v, want an EndedError", err)
 	}
-	check("End again", ended.Record.Payload, c.Payload)
+	check("Cancel again", ended.Record.Payload, c.Payload)
 }
 
 // A payload lives as long as its record, however often that is given a new time to live.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -100,8 +101,8 @@ func TestFaultMemoryIsFullOfLargePayloads(t *testing.T) {
 	terms := lasting("s")
 	terms.MaxAttempts = 2
 	made := map[string]backends.Create{}
-	for _, mailbox := range []string{"claimed", "given up", "given up unclaimed", "ended",
-		"ended small", "waits"} {
+	for _, mailbox := range []string{"claimed", "cancelled", "given up", "given up unclaimed",
+		"ended", "ended small", "waits"} {
 		c := large(terms, mailbox)
 		if _, err := r.b.Create(t.Context(), c); err != nil {
 			t.Fatal(err)
@@ -130,24 +131,30 @@ func TestFaultMemoryIsFullOfLargePayloads(t *testing.T) {
 // endsWithoutMemory ends requests, with their own payload or another.
 func (r *rig) endsWithoutMemory(terms backends.Terms, made map[string]backends.Create) {
 	r.Helper()
-	ends := func(e backends.End, want []byte) {
+	check := func(mailbox string, err error, status string, want []byte) {
 		r.Helper()
-		if _, err := r.b.End(r.Context(), e); err != nil {
-			r.Errorf("%s: %v", e.Mailbox, err)
+		if err != nil {
+			r.Errorf("%s: %v", mailbox, err)
 			return
 		}
-		if got := r.get("s", e.ID); got.Status != e.Outcome || !bytes.Equal(got.Payload, want) {
-			r.Errorf("%s: got it %s with %d bytes", e.Mailbox, got.Status, len(got.Payload))
+		got := r.get("s", made[mailbox].ID)
+		if got.Status != status || !bytes.Equal(got.Payload, want) {
+			r.Errorf("%s: got it %s with %d bytes", mailbox, got.Status, len(got.Payload))
 		}
 	}
-	for mailbox, attempt := range map[string]int{"given up": 1, "given up unclaimed": 0} {
-		e := r.report(terms, made[mailbox].ID, mailbox, attempt)
-		e.GiveUp, e.Outcome = true, backends.StatusTimeout
-		ends(e, made[mailbox].Payload)
+	for mailbox, status := range map[string]string{"cancelled": backends.StatusRunning,
+		"given up": backends.StatusTimeout, "given up unclaimed": backends.StatusTimeout} {
+		c := gaveUp(terms, made[mailbox].ID)
+		if status == backends.StatusRunning {
+			c.Grace = time.Minute
+		}
+		_, err := r.b.Cancel(r.Context(), c)
+		check(mailbox, err, status, made[mailbox].Payload)
 	}
 	for mailbox, large := range map[string]bool{"ended": true, "ended small": false} {
 		r.large = large
 		e := r.report(terms, made[mailbox].ID, mailbox, 1)
-		ends(e, e.Payload)
+		_, err := r.b.End(r.Context(), e)
+		check(mailbox, err, e.Outcome, e.Payload)
 	}
 }

@@ -23,7 +23,7 @@ import (
 //	3-18    deadline
 //	19-34   created
 //	35-37   length of the mailbox
-//	38      1 if the payload has a key of its own, plus 2 if there are headers; else 0
+//	38      place: 1 if the payload has a key of its own, plus 2 if there are headers; else 0
 //
 //	39-54   last deadline; of a pending request, the time from a first claim to its last deadline by the
 //	        creator's terms: the queue lives long enough for such a claim
@@ -148,12 +148,12 @@ func decodeRecord(id, text string) (stored, error) {
 	return s, nil
 }
 
-// decodeHead reads a record that a script has written, up to its body. An ending is not in it.
+// decodeHead reads a stored record up to its body. Its error is a *backends.CorruptError.
 func decodeHead(id, text string) (backends.Record, error) {
 	r := reader{rest: text}
 	rec, _ := r.head(id)
 	if r.err != nil {
-		return backends.Record{}, fmt.Errorf("goredis: a script answered with a damaged record: %w", r.err)
+		return backends.Record{}, &backends.CorruptError{ID: id, Err: r.err}
 	}
 	return rec, nil
 }

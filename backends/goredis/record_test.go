@@ -42,7 +42,7 @@ func headTable(t *testing.T) map[string]place {
 		}
 		table[match[3]], end = place{first - 1, last}, last
 	}
-	names := []string{"0", "attempt", "created", "deadline", "last", "length of the mailbox",
+	names := []string{"attempt", "created", "deadline", "last", "length of the mailbox", "place",
 		"started", "state", "updated", "version"}
 	if got := slices.Sorted(maps.Keys(table)); !slices.Equal(got, names) {
 		t.Fatalf("the table has the fields %q, want %q", got, names)
@@ -67,7 +67,11 @@ func parts(table map[string]place, text string) fields {
 		rest += n
 	}
 	take("mailbox", f["length of the mailbox"])
-	if text[1] == 'e' {
+	if f["place"] >= "2" {
+		rest += 5
+		take("headers", text[rest-5:rest])
+	}
+	if text[1] == 'e' || text[1] == 'c' {
 		outcome, reason := text[rest:rest+2], text[rest+2:rest+7]
 		rest += 7
 		take("outcome", outcome)
@@ -86,7 +90,10 @@ func (f fields) text(table map[string]place) string {
 		copy(head[at.from:at.to], f[name])
 	}
 	text := string(head) + f["mailbox"]
-	if f["state"] == "e" {
+	if f["place"] >= "2" {
+		text += fmt.Sprintf("%05d%s", len(f["headers"]), f["headers"])
+	}
+	if f["state"] == "e" || f["state"] == "c" {
 		text += fmt.Sprintf("%02d%05d%s%s", len(f["outcome"]), len(f["error"]), f["outcome"], f["error"])
 	}
 	return text + fmt.Sprintf("%02d%s%s", len(f["codec"]), f["codec"], f["body"])
@@ -102,10 +109,11 @@ func micros(at time.Time) string {
 // story drives one request through its life, and writes down what its record has to be then.
 type story struct {
 	*rig
-	terms backends.Terms
-	large bool
-	want  backends.Record // as stored, not as it reads
-	span  time.Duration   // before the first claim
+	terms   backends.Terms
+	large   bool
+	headers bool
+	want    backends.Record // as stored, not as it reads
+	span    time.Duration   // before the first claim
 }
 
 func (s *story) payload(text string) []byte {
@@ -119,6 +127,9 @@ func (s *story) create() {
 	s.Helper()
 	c := question(s.terms, "a mailbox/q/{x}\n")
 	c.Codec, c.Payload = "codec", s.payload("question")
+	if s.headers {
+		c.Headers = map[string]string{"trace": "\x00é<"}
+	}
 	rec, err := s.b.Create(s.Context(), c)
 	if err != nil {
 		s.Fatalf("Create: %v", err)
@@ -130,7 +141,7 @@ func (s *story) create() {
 	}
 	deadline := now.Add(s.terms.PendingTimeout)
 	s.want = backends.Record{ID: rec.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
-		Codec: c.Codec, Payload: c.Payload, CreatedAt: now, UpdatedAt: now,
+		Codec: c.Codec, Payload: c.Payload, Headers: c.Headers, CreatedAt: now, UpdatedAt: now,
 		Deadline: deadline, LastDeadline: deadline}
 	time.Sleep(time.Second + time.Microsecond)
 }
@@ -162,23 +173,75 @@ func (s *story) extendIt() {
 	s.leased()
 }
 
+// progress extends with another payload, after a cancel or without.
+func (s *story) progress() {
+	s.Helper()
+	x := backends.Extend{Terms: s.terms, ID: s.want.ID, Attempt: s.want.Attempt,
+		Mailbox: s.want.Mailbox, Codec: "progressing", Payload: s.payload("half of it")}
+	if _, err := s.b.Extend(s.Context(), x); err != nil {
+		s.Fatalf("Extend: %v", err)
+	}
+	s.want.Codec, s.want.Payload = x.Codec, x.Payload
+	if s.want.CancelledAs != "" {
+		s.want.UpdatedAt = time.Now().UTC()
+		return
+	}
+	s.leased()
+}
+
+// release hands the request back for a while, so it still runs.
+func (s *story) release() {
+	s.Helper()
+	x := backends.Extend{Terms: s.terms, ID: s.want.ID, Attempt: s.want.Attempt,
+		Release: true, After: time.Minute}
+	if _, err := s.b.Extend(s.Context(), x); err != nil {
+		s.Fatalf("Extend: %v", err)
+	}
+	lasts := s.terms.RunningTimeout
+	s.terms.RunningTimeout = time.Minute - time.Microsecond
+	s.leased()
+	s.terms.RunningTimeout = lasts
+}
+
+// cancel notes a cancel.
+func (s *story) cancel() {
+	s.Helper()
+	c := gaveUp(s.terms, s.want.ID)
+	c.Outcome, c.Error, c.Grace = "cancelled", "why\x00", time.Hour
+	if _, err := s.b.Cancel(s.Context(), c); err != nil {
+		s.Fatalf("Cancel: %v", err)
+	}
+	now := time.Now().UTC()
+	s.want.CancelledAs, s.want.CancelReason = c.Outcome, c.Error
+	s.want.UpdatedAt, s.want.Deadline = now, now.Add(c.Grace)
+	s.want.LastDeadline = s.want.Deadline
+	time.Sleep(time.Second + time.Microsecond)
+}
+
 func (s *story) expire() { time.Sleep(time.Until(s.want.Deadline) + 3*time.Microsecond) }
 
 func (s *story) endIt(outcome, reason string, giveUp bool) {
 	s.Helper()
-	e := backends.End{Terms: s.terms, ID: s.want.ID, Outcome: outcome, Error: reason,
-		Attempt: s.want.Attempt, Codec: "another", Payload: s.payload("the answer"),
-		Mailbox: s.want.Mailbox, GiveUp: giveUp}
-	at, err := s.b.End(s.Context(), e)
-	if err != nil {
-		s.Fatalf("End: %v", err)
-	}
-	s.want.Status, s.want.Error, s.want.UpdatedAt = outcome, reason, at
-	if now := time.Now().UTC(); !at.Equal(now) {
-		s.Errorf("it ended at %v, want now, %v", at, now)
-	}
-	if !giveUp {
+	var rec backends.Record
+	var err error
+	if giveUp {
+		c := gaveUp(s.terms, s.want.ID)
+		c.Outcome, c.Error = outcome, reason
+		rec, err = s.b.Cancel(s.Context(), c)
+	} else {
+		e := backends.End{Terms: s.terms, ID: s.want.ID, Outcome: outcome, Error: reason,
+			Attempt: s.want.Attempt, Codec: "another", Payload: s.payload("the answer"),
+			Mailbox: s.want.Mailbox}
 		s.want.Codec, s.want.Payload = e.Codec, e.Payload
+		rec, err = s.b.End(s.Context(), e)
+	}
+	if err != nil {
+		s.Fatalf("it could not be ended: %v", err)
+	}
+	s.want.Status, s.want.Error, s.want.UpdatedAt = outcome, reason, rec.UpdatedAt
+	s.want.CancelledAs, s.want.CancelReason = "", ""
+	if now := time.Now().UTC(); !rec.UpdatedAt.Equal(now) {
+		s.Errorf("it ended at %v, want now, %v", rec.UpdatedAt, now)
 	}
 	time.Sleep(time.Second + time.Microsecond)
 }
@@ -196,6 +259,29 @@ func stories() map[string]func(*story) {
 			s.extendIt()
 			s.endIt("x", "", false)
 		},
+		"progress":     func(s *story) { s.create(); s.claimIt(); s.progress() },
+		"released":     func(s *story) { s.create(); s.claimIt(); s.release() },
+		"cancel noted": func(s *story) { s.create(); s.claimIt(); s.cancel() },
+		"progress after a cancel": func(s *story) {
+			s.create()
+			s.claimIt()
+			s.progress()
+			s.cancel()
+			s.progress()
+		},
+		"ended after a cancel": func(s *story) {
+			s.create()
+			s.claimIt()
+			s.cancel()
+			s.endIt("done", "", false)
+		},
+		"given up after a cancel": func(s *story) {
+			s.create()
+			s.claimIt()
+			s.cancel()
+			s.endIt("x", "y", true)
+		},
+		"overruled":           func(s *story) { s.create(); s.claimIt(); s.cancel(); s.expire() },
 		"ended unclaimed":     func(s *story) { s.create(); s.endIt("done", "", false) },
 		"given up":            func(s *story) { s.create(); s.claimIt(); s.endIt("x", "y", true) },
 		"given up unclaimed":  func(s *story) { s.create(); s.endIt("x", "y", true) },
@@ -224,10 +310,11 @@ func TestScriptsAndGoAgreeOnRecords(t *testing.T) {
 	table := headTable(t)
 	for name, live := range stories() {
 		for _, attempts := range []int{1, 3} {
-			for _, large := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s, attempts %d, large %v", name, attempts, large), func(t *testing.T) {
+			for i := range 4 {
+				large, headers := i%2 == 1, i >= 2
+				t.Run(fmt.Sprintf("%s, attempts %d, large %v, headers %v", name, attempts, large, headers), func(t *testing.T) {
 					onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
-						s := &story{rig: r, terms: lasting("s"), large: large}
+						s := &story{rig: r, terms: lasting("s"), large: large, headers: headers}
 						s.terms.RunningTimeout, s.terms.MaxAttempts = 5*time.Hour, attempts
 						live(s)
 						s.checkStored(table, mini)
@@ -250,7 +337,7 @@ func (s *story) checkStored(table map[string]place, mini *miniredis.Miniredis) {
 	got, w := parts(table, text), s.want
 	want := fields{"version": "1", "state": "p", "deadline": micros(w.Deadline),
 		"created": micros(w.CreatedAt), "length of the mailbox": fmt.Sprintf("%03d", len(w.Mailbox)),
-		"0": "0", "last": micros(w.LastDeadline), "mailbox": w.Mailbox,
+		"place": "0", "last": micros(w.LastDeadline), "mailbox": w.Mailbox,
 		"updated": micros(w.UpdatedAt), "started": micros(w.StartedAt),
 		"attempt":      fmt.Sprintf("%04d", w.Attempt),
 		"codec length": fmt.Sprintf("%02d", len(w.Codec)), "codec": w.Codec}
@@ -258,14 +345,19 @@ func (s *story) checkStored(table map[string]place, mini *miniredis.Miniredis) {
 	case w.Status == backends.StatusPending:
 		want["last"] = fmt.Sprintf("%016d", s.span.Microseconds())
 		want["updated"] = micros(time.Time{})
+	case w.CancelledAs != "":
+		want["state"], want["outcome"], want["error"] = "c", w.CancelledAs, w.CancelReason
 	case w.Status == backends.StatusRunning:
 		want["state"] = "r"
 	default:
 		want["state"], want["outcome"], want["error"] = "e", w.Status, w.Error
 	}
 	want["body"] = string(w.Payload)
+	if s.headers {
+		want["place"], want["headers"] = "2", `{"trace":"\u0000é\u003c"}`
+	}
 	if s.large {
-		want["0"], want["body"] = "1", got["body"]
+		want["place"], want["body"] = string(want["place"][0]+1), got["body"]
 		if payload, _ := mini.Get(partition + "/p/" + got["body"]); payload != string(w.Payload) {
 			s.Errorf("its payload %q has %d bytes, want %d", got["body"], len(payload), len(w.Payload))
 		}

@@ -68,6 +68,11 @@ func report(terms backends.Terms, id string, attempt int) backends.End {
 		Payload: []byte("answer")}
 }
 
+// gaveUp is the cancel of a requester that gives up at once.
+func gaveUp(terms backends.Terms, id string) backends.Cancel {
+	return backends.Cancel{Terms: terms, ID: id, Outcome: backends.StatusTimeout, Error: "gave up"}
+}
+
 // report ends a request with an answer that is as large as the rig wants it.
 func (r *rig) report(terms backends.Terms, id, mailbox string, attempt int) backends.End {
 	e := report(terms, id, attempt)
@@ -115,7 +120,7 @@ func (r *rig) end(terms backends.Terms, rec backends.Record) {
 
 func (r *rig) extend(terms backends.Terms, rec backends.Record) {
 	r.Helper()
-	if err := r.b.Extend(r.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: rec.Attempt}); err != nil {
+	if _, err := r.b.Extend(r.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: rec.Attempt}); err != nil {
 		r.Fatalf("Extend: %v", err)
 	}
 }
@@ -155,7 +160,8 @@ func (r *rig) steps(c backends.Create) []step {
 			return err
 		}},
 		{"Extend", func(ctx context.Context) error {
-			return r.b.Extend(ctx, backends.Extend{Terms: c.Terms, ID: c.ID, Attempt: 1})
+			_, err := r.b.Extend(ctx, backends.Extend{Terms: c.Terms, ID: c.ID, Attempt: 1})
+			return err
 		}},
 		{"Get", func(ctx context.Context) error { _, err := r.b.Get(ctx, c.Store, c.ID); return err }},
 		{"End at another attempt", func(ctx context.Context) error {

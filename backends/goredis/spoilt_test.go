@@ -49,7 +49,8 @@ func (r *rig) passesOver(mini *miniredis.Miniredis, what, text string, score flo
 	terms.MaxAttempts = 5
 	calls := map[string]func(id string) error{}
 	calls["Extend"] = func(id string) error {
-		return r.b.Extend(ctx, backends.Extend{Terms: terms, ID: id, Attempt: 2})
+		_, err := r.b.Extend(ctx, backends.Extend{Terms: terms, ID: id, Attempt: 2})
+		return err
 	}
 	calls["End"] = func(id string) error {
 		_, err := r.b.End(ctx, report(terms, id, 2))

@@ -84,7 +84,7 @@ func TestMixedTermsAndRepeatsAgreeWithMemory(t *testing.T) {
 					w := &twins{T: rt, start: time.Now(), ctx: t.Context(), mini: mini, client: client,
 						sent: hook, limit: limit, memory: memory.New(), redis: b}
 					rt.Repeat(map[string]func(*rapid.T){"create": w.create, "claim": w.claim, "extend": w.extend,
-						"end": w.end, "get": w.get, "repeat": w.repeat, "wait": w.wait, "": w.check})
+						"cancel": w.cancel, "end": w.end, "get": w.get, "repeat": w.repeat, "wait": w.wait, "": w.check})
 				})
 			})
 		})
@@ -107,6 +107,15 @@ func (w *twins) terms(store string) backends.Terms {
 		MaxAttempts: rapid.IntRange(1, 3).Draw(w.T, "attempts"),
 		Exclusive:   rapid.IntRange(0, 4).Draw(w.T, "exclusive") == 0,
 		MaxPending:  rapid.SampledFrom([]int{0, 0, 0, 1, 2}).Draw(w.T, "most")}
+}
+
+// pause draws a duration for a grace or for a release, or none.
+func (w *twins) pause(name string) time.Duration {
+	eights := rapid.SampledFrom([]int{0, 1, 6}).Draw(w.T, name)
+	if eights == 0 {
+		return 0
+	}
+	return time.Duration(8*eights+1) * time.Millisecond
 }
 
 func (w *twins) store() string { return rapid.SampledFrom([]string{"s", "s:s"}).Draw(w.T, "store") }
@@ -167,6 +176,9 @@ func (w *twins) repeat(*rapid.T) {
 func (w *twins) create(*rapid.T) {
 	c := question(w.terms(w.store()), rapid.SampledFrom([]string{box, "a\nb/q/"}).Draw(w.T, "mailbox"))
 	c.Payload = w.payload()
+	if rapid.IntRange(0, 2).Draw(w.T, "headers") == 0 {
+		c.Headers = map[string]string{"trace": fmt.Sprint("\x00<é>", w.calls), "b": ""}
+	}
 	if len(w.ids) > 0 && rapid.IntRange(0, 3).Draw(w.T, "again") == 0 {
 		before := w.any()
 		c.ID, c.Mailbox, c.Store = before.ID, before.Mailbox, before.Store
@@ -208,25 +220,56 @@ func (w *twins) claim(*rapid.T) {
 func (w *twins) extend(*rapid.T) {
 	c := w.any()
 	attempt := rapid.IntRange(1, 3).Draw(w.T, "attempt")
-	e := backends.Extend{Terms: w.terms(c.Store), ID: c.ID, Attempt: attempt}
-	w.both(fmt.Sprintf("extend %+v", e), func(b backends.Backend) string {
-		return shape(backends.Record{}, b.Extend(w.ctx, e))
+	e := backends.Extend{Terms: w.terms(c.Store), ID: c.ID, Attempt: attempt, Mailbox: c.Mailbox}
+	if rapid.IntRange(0, 2).Draw(w.T, "progress") == 0 {
+		e.Codec, e.Payload = "progress", w.payload()
+	}
+	if rapid.IntRange(0, 2).Draw(w.T, "release") == 0 {
+		e.Release = true
+		e.After = w.pause("after")
+	}
+	name := fmt.Sprintf("extend %+v by %d, %s, %v %v", e.Terms, e.Attempt, e.Codec, e.Release, e.After)
+	w.both(name, func(b backends.Backend) string {
+		lease, err := b.Extend(w.ctx, e)
+		if told := toldEnded(err); told != "" {
+			return told
+		}
+		return fmt.Sprint(lease, err)
 	})
+}
+
+func (w *twins) cancel(*rapid.T) {
+	c := w.any()
+	x := gaveUp(w.terms(c.Store), c.ID)
+	x.Mailbox, x.Error = c.Mailbox, fmt.Sprint("why ", w.calls)
+	x.Grace = w.pause("grace")
+	w.both(fmt.Sprintf("cancel %+v, grace %v", x.Terms, x.Grace), func(b backends.Backend) string {
+		rec, err := b.Cancel(w.ctx, x)
+		if told := toldEnded(err); told != "" {
+			return told
+		}
+		return shape(rec, err)
+	})
+}
+
+// toldEnded is the shape of the record that an EndedError tells, or "".
+func toldEnded(err error) string {
+	if ended, _ := err.(*backends.EndedError); ended != nil {
+		return "ended " + shape(ended.Record, nil)
+	}
+	return ""
 }
 
 func (w *twins) end(*rapid.T) {
 	c := w.any()
 	e := report(w.terms(c.Store), c.ID, rapid.IntRange(0, 3).Draw(w.T, "attempt"))
-	e.Mailbox, e.Payload, e.Error = c.Mailbox, w.payload(), "why"
-	e.GiveUp = rapid.Bool().Draw(w.T, "give up")
-	name := fmt.Sprintf("end %+v by %d, give up %v", e.Terms, e.Attempt, e.GiveUp)
-	w.both(name, func(b backends.Backend) string {
-		at, err := b.End(w.ctx, e)
-		var ended *backends.EndedError
-		if ended, _ = err.(*backends.EndedError); ended != nil {
-			return "ended " + shape(ended.Record, nil)
+	e.Mailbox, e.Payload, e.Error = c.Mailbox, w.payload(), fmt.Sprint("why ", w.calls)
+	w.both(fmt.Sprintf("end %+v by %d", e.Terms, e.Attempt), func(b backends.Backend) string {
+		rec, err := b.End(w.ctx, e)
+		if told := toldEnded(err); told != "" {
+			return told
 		}
-		return shape(backends.Record{UpdatedAt: at}, err)
+		return shape(rec, err)
 	})
 }
 
@@ -251,7 +294,7 @@ func (w *twins) check(*rapid.T) {
 	}
 	for key, left := range lives {
 		start, _, isRecord := strings.Cut(key, "/r/")
-		if text, err := w.mini.Get(key); isRecord && err == nil && text[37] == '1' {
+		if text, err := w.mini.Get(key); isRecord && err == nil && strings.ContainsRune("13", rune(text[37])) {
 			payload := start + "/p/" + text[len(text)-26:]
 			if lives[payload] != left {
 				w.Fatalf("%q lives for %v, its payload for %v", key, left, lives[payload])

@@ -159,6 +159,8 @@ func (s *shard) extend(e *entry, x backends.Extend, now time.Time) {
 	e.rec.UpdatedAt = now
 	if x.Codec != "" {
 		e.store(x.Codec, x.Payload)
+	}
+	if x.Codec != "" || x.Release {
 		s.changed.Wake(e.rec.ID)
 	}
 	switch {

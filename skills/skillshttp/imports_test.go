@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
@@ -148,13 +147,13 @@ type unsure struct {
 	fail, happen *bool
 }
 
-func (b unsure) End(ctx context.Context, e backends.End) (at time.Time, err error) {
+func (b unsure) End(ctx context.Context, e backends.End) (rec backends.Record, err error) {
 	if *b.fail {
 		*b.fail = false
 		if *b.happen {
 			_, _ = b.Backend.End(ctx, e)
 		}
-		return at, errors.New("the reply was lost")
+		return rec, errors.New("the reply was lost")
 	}
 	return b.Backend.End(ctx, e)
 }

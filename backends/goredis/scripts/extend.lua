@@ -41,6 +41,12 @@ else
   deadline, last = string.format('%016d', us + lasts), string.format('%016d', us + until_last)
 end
 -- A server without memory allows the first write, and then all others of the script.
+if not body and (place == '1' or place == '3') then
+  -- join keep_payload
+  if not keep_payload(record_key, record, ttl) then
+    return redis.error_reply('TRYAGAIN a payload is missing')
+  end
+end
 redis.call('PEXPIRE', record_key, ttl)
 local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
 if letter ~= 'c' then
@@ -50,7 +56,7 @@ if letter ~= 'c' then
 end
 local head = deadline .. sub(record, 19, 38) .. last .. now
 if body then
-  -- join payload_key headers_end wake
+  -- join payload_key headers_end
   if letter ~= 'c' and place > '1' then head_end = headers_end(record, mailbox_end) end
   local old = (place == '1' or place == '3') and payload_key(record_key, record)
   if old and old ~= staged then redis.pcall('UNLINK', old) end
@@ -59,19 +65,13 @@ if body then
   head = deadline .. sub(record, 19, 37) .. new_place .. last .. now
   local text = '1' .. letter .. head .. sub(record, 71, head_end) .. body
   redis.call('SET', record_key, text, 'PX', ttl)
-  wake(record_key)
 else
-  if place == '1' or place == '3' then
-    -- join keep_payload
-    if not keep_payload(record_key, record, ttl) then
-      return redis.error_reply('TRYAGAIN a payload is missing')
-    end
-  end
   redis.call('SETRANGE', record_key, '2', head)
 end
-if release == '1' and lasts == '0' and letter ~= 'c' then
+if body or release == '1' then
   -- join wake
-  wake(queue)
+  wake(record_key)
+  if release == '1' and lasts == '0' then wake(queue) end
 end
 if letter == 'c' then return { now, 'is', '1c' .. head .. sub(record, 71, head_end) } end
 return now
