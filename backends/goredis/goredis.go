@@ -167,7 +167,7 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{client: client, prefix: o.Prefix, poll: o.PollInterval, wakes: newWakes(client)}
-	b.scripts = newScripts(b.wakes.sharded)
+	b.scripts = newScripts(b.wakes.cluster != nil)
 	if _, cluster := client.(*redis.ClusterClient); cluster || o.AutoPipeline == AutoPipelineNever {
 		return b, nil
 	}
@@ -323,7 +323,7 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) error {
 	k := b.keys(backends.PartitionOf(e.ID), e.Store)
 	last := untilLast(e.Terms, e.Attempt)
 	keys := []string{k.record(e.ID)}
-	if b.wakes.sharded {
+	if b.wakes.cluster != nil {
 		keys = append(keys, k.queue(e.Mailbox))
 	}
 	v, err := b.decide(ctx, b.scripts.extend, e.ID, keys, attempt(e.Attempt)+" "+
@@ -339,7 +339,7 @@ func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 		speaker, in = "", body{}
 	}
 	keys := []string{k.record(e.ID)}
-	if b.wakes.sharded || len(in.payload) > largePayload {
+	if b.wakes.cluster != nil || len(in.payload) > largePayload {
 		keys = append(keys, k.queue(e.Mailbox))
 	}
 	ttl := strconv.FormatInt(millis(e.Retention), 10)
