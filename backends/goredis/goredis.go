@@ -241,18 +241,14 @@ func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 // sure of what is past its deadline.
 func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, sure bool, err error) {
 	clock, get := redis.NewTimeCmd(ctx, "time"), redis.NewStringCmd(ctx, "get", key)
-	ordered, err := b.processBoth(ctx, clock, get)
-	if err != nil {
-		return stored{}, false, err
-	}
-	text, err := get.Result()
+	ordered, err := b.send(ctx, clock, get)
 	if errors.Is(err, redis.Nil) {
 		return stored{}, false, backends.ErrNotFound
 	}
 	if err != nil {
-		return stored{}, false, inTime(ctx, err)
+		return stored{}, false, err
 	}
-	if rec, err = decodeRecord(id, text); err != nil {
+	if rec, err = decodeRecord(id, get.Val()); err != nil {
 		return stored{}, false, err
 	}
 	now := clock.Val().UTC()
