@@ -168,7 +168,7 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{client: client, prefix: o.Prefix, poll: o.PollInterval, wakes: newWakes(client)}
-	b.scripts = newScripts(b.wakes.sharded)
+	b.scripts = newScripts(b.wakes.cluster != nil)
 	if _, cluster := client.(*redis.ClusterClient); cluster || o.AutoPipeline == AutoPipelineNever {
 		return b, nil
 	}
@@ -242,18 +242,14 @@ func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 // sure of what is past its deadline.
 func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, sure bool, err error) {
 	clock, get := redis.NewTimeCmd(ctx, "time"), redis.NewStringCmd(ctx, "get", key)
-	ordered, err := b.processBoth(ctx, clock, get)
-	if err != nil {
-		return stored{}, false, err
-	}
-	text, err := get.Result()
+	ordered, err := b.send(ctx, clock, get)
 	if errors.Is(err, redis.Nil) {
 		return stored{}, false, backends.ErrNotFound
 	}
 	if err != nil {
-		return stored{}, false, inTime(ctx, err)
+		return stored{}, false, err
 	}
-	if rec, err = decodeRecord(id, text); err != nil {
+	if rec, err = decodeRecord(id, get.Val()); err != nil {
 		return stored{}, false, err
 	}
 	now := clock.Val().UTC()
@@ -381,7 +377,7 @@ func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, err
 
 // changed are the keys of a script that changes a request.
 func (b *Backend) changed(k keys, id, mailbox string, in body) []string {
-	if b.wakes.sharded || len(in.payload) > largePayload {
+	if b.wakes.cluster != nil || len(in.payload) > largePayload {
 		return []string{k.record(id), k.queue(mailbox)}
 	}
 	return []string{k.record(id)}

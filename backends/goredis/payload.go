@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"net"
 	"slices"
 	"time"
 
@@ -69,48 +67,26 @@ func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, k
 
 // runBehind runs a script right behind another command, in one round trip. On a Cluster it takes
 // two: go-redis 9.23 may have two goroutines write one command when part of a pipeline is
-// redirected and the rest is sent again.
+// redirected.
 func (b *Backend) runBehind(ctx context.Context, first redis.Cmder, s script, keys []string, args []any) (any, error) {
-	if _, single := b.client.(*redis.Client); !single {
-		if err := b.client.Process(ctx, first); err != nil && !errors.Is(err, redis.Nil) {
-			return nil, err
-		}
+	cmd := command(ctx, s.hashed, keys, args)
+	_, single := b.client.(*redis.Client)
+	if single {
+		_ = b.pipeline(ctx, first, cmd) // both commands have their errors
+	} else {
+		_ = b.client.Process(ctx, first)
+	}
+	if err := first.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err // the payload is not there; the script has found that out, too
+	}
+	if !single {
 		return b.run(ctx, s, keys, args...)
 	}
-	cmd := s.byHash(ctx, keys, args)
-	pipe := b.client.Pipeline()
-	_, _ = pipe.Process(ctx, first), pipe.Process(ctx, cmd) // queues them
-	_, sent := pipe.Exec(ctx)
-	if err := first.Err(); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, inTime(ctx, err) // the payload is not there; the script has found that out, too
-	}
-	reply, err := resultOf(ctx, cmd, sent)
-	b.noteLoss(ctx, err)
+	reply, err := cmd.Result()
 	if unknownScript(err) {
-		reply, err = b.process(ctx, s.inFull(ctx, keys, args))
+		reply, err = b.process(ctx, command(ctx, s.full, keys, args))
 	}
 	return reply, s.explain(err)
-}
-
-// resultOf is the result of a command of a pipeline. A hook that refuses the whole pipeline leaves
-// its commands without a result. Then the error of the pipeline is the hook's.
-func resultOf(ctx context.Context, cmd *redis.Cmd, sent error) (any, error) {
-	reply, err := cmd.Result()
-	if err == nil && reply == nil {
-		err = sent
-	}
-	return reply, inTime(ctx, err)
-}
-
-// inTime returns the context's error with a timeout of the network that keeps the context's
-// deadline: a pipeline of go-redis does not say so.
-func inTime(ctx context.Context, err error) error {
-	var network net.Error
-	deadline, ok := ctx.Deadline()
-	if ok && !time.Now().Before(deadline) && errors.As(err, &network) && network.Timeout() {
-		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
-	}
-	return err
 }
 
 // whole returns a record with its payload, which may take further round trips.

@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,26 +38,24 @@ var onCluster = map[string]bool{"wake": true, "is_moving": true}
 // newScripts reads the embedded scripts. Sharded is for a Cluster.
 func newScripts(sharded bool) scripts {
 	load := func(name string) script {
-		source := join.ReplaceAllStringFunc(read(name), func(line string) string {
-			var functions strings.Builder
+		source := join.ReplaceAllStringFunc(read(name), func(line string) (functions string) {
 			for _, name := range strings.Fields(line)[2:] {
 				if sharded && onCluster[name] {
 					name += "_cluster"
 				}
-				functions.WriteString(read("shared/" + name))
+				functions += read("shared/" + name)
 			}
-			return functions.String()
+			return functions
 		})
 		sum := sha1.Sum([]byte(source))
 		return script{source, [2]any{"evalsha", hex.EncodeToString(sum[:])}, [2]any{"eval", source}}
 	}
-	return scripts{load("create"), load("get"), load("payload"), load("pending"), load("claim"), load("extend"),
-		load("cancel"), load("end"), load("probe")}
+	return scripts{load("create"), load("get"), load("payload"), load("pending"), load("claim"),
+		load("extend"), load("cancel"), load("end"), load("probe")}
 }
 
-// join is a line of a script that names functions of scripts/shared. They take the place of the
-// line. A function costs the server time in each call, used or not, so scripts join it no earlier
-// than needed.
+// join is a line of a script that functions of scripts/shared replace. It names them. Each function
+// costs the server time, used or not, so a script joins it no earlier than needed.
 var join = regexp.MustCompile(`(?m)^ *-- join .*\n`)
 
 func read(name string) string {
@@ -66,124 +66,122 @@ func read(name string) string {
 	return string(source)
 }
 
-// run runs a script by its hash, and in full when the server does not have it. Both are single
-// commands, so this also holds where the client gathers commands into pipelines.
+// run runs a script by its hash, and in full if the server does not have it.
 func (b *Backend) run(ctx context.Context, s script, keys []string, args ...any) (any, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	reply, err := b.process(ctx, s.byHash(ctx, keys, args))
+	reply, err := b.process(ctx, command(ctx, s.hashed, keys, args))
 	if unknownScript(err) {
-		reply, err = b.process(ctx, s.inFull(ctx, keys, args))
+		reply, err = b.process(ctx, command(ctx, s.full, keys, args))
 	}
 	return reply, s.explain(err)
 }
 
-// Where a script was when its user lacked a right, which Redis 7 tells instead of which right it
-// was, and what stands there.
+// Redis 7 tells the line of a script that its user may not run, but not the command.
 var (
 	deniedLine    = regexp.MustCompile(`can't run this command.*@user_script:(\d+)`)
 	calledCommand = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 )
 
-// explain names the command that the server's user may not run, if that is what went wrong.
+// explain names the command that the server's user may not run, if that was the error.
 func (s script) explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	match := deniedLine.FindStringSubmatch(err.Error())
-	if match == nil {
-		return err
+	if denied := deniedLine.FindStringSubmatch(err.Error()); denied != nil {
+		number, _ := strconv.Atoi(denied[1])
+		lines := append([]string{""}, strings.Split(s.source, "\n")...) // counted from 1
+		if command := calledCommand.FindStringSubmatch(lines[min(number, len(lines)-1)]); command != nil {
+			return fmt.Errorf("goredis: the Redis user may not run %s: %w", command[1], err)
+		}
 	}
-	number, _ := strconv.Atoi(match[1])
-	lines := strings.Split(s.source, "\n")
-	if number > len(lines) {
-		return err
-	}
-	command := calledCommand.FindStringSubmatch(lines[number-1])
-	if command == nil {
-		return err
-	}
-	return fmt.Errorf("goredis: the Redis user may not run %s: %w", command[1], err)
+	return err
 }
 
-// crowded reports whether enough commands are in flight for the next one to be gathered with
-// others.
-func (b *Backend) crowded() bool { return b.pipeliner != nil && b.inFlight.Load() >= b.alone }
-
 func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
-	crowded := b.crowded()
-	b.inFlight.Add(1)
-	defer b.inFlight.Add(-1)
-	if crowded {
-		letOthersSubmit()
-		if err := b.pipeliner.Submit(ctx, cmd).WaitContext(ctx); err != nil {
-			b.noteLoss(ctx, err)
-			return nil, err // cmd may still be under way
-		}
-		return cmd.Result()
+	if _, err := b.send(ctx, cmd); err != nil {
+		return nil, err // cmd may still be under way
 	}
-	_ = b.client.Process(ctx, cmd) // cmd has the error
-	b.noteLoss(ctx, cmd.Err())
 	return cmd.Result()
 }
 
-// processBoth runs two commands in one round trip, and reports whether they ran in this order for
-// sure. Its error is that of the first.
-func (b *Backend) processBoth(ctx context.Context, first, second redis.Cmder) (ordered bool, err error) {
+// send runs commands, several in one round trip, and returns their first error. Ordered reports
+// whether they surely ran in this order.
+func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	crowded := b.crowded()
-	b.inFlight.Add(1)
+	inFlight := b.inFlight.Add(1)
 	defer b.inFlight.Add(-1)
-	if crowded {
-		letOthersSubmit()
-		before, after := b.pipeliner.Submit(ctx, first), b.pipeliner.Submit(ctx, second)
-		if err := before.WaitContext(ctx); err != nil {
-			return false, err
-		}
-		_ = after.WaitContext(ctx) // second has its error, unless ctx has ended
-		return false, ctx.Err()
+	switch {
+	case b.pipeliner != nil && inFlight > b.alone:
+		return false, b.gather(ctx, cmds)
+	case len(cmds) == 1:
+		err = b.client.Process(ctx, cmds[0])
+	default:
+		err = b.pipeline(ctx, cmds...)
 	}
-	pipe := b.client.Pipeline()
-	_, _ = pipe.Process(ctx, first), pipe.Process(ctx, second) // queues them
-	_, sent := pipe.Exec(ctx)
-	if first.Err() == nil && second.Err() == nil {
-		return true, sent // by a hook that refused both
-	}
-	return true, inTime(ctx, first.Err())
+	b.noteLoss(ctx, err)
+	return true, err
 }
 
-// letOthersSubmit lets the other callers that can run do so before the caller submits its command.
-// They are many when the replies of a batch arrive. So the next batch holds several times as many
-// commands, which saves the server up to a quarter of its time. A caller that is alone loses
-// nothing.
-func letOthersSubmit() { runtime.Gosched() }
+// gather runs commands in pipelines with those of other callers. It first lets the other callers
+// that can run submit their commands. They are many when the replies of a batch arrive. So the next
+// batch holds several times as many commands, which saves the server up to a quarter of its time.
+func (b *Backend) gather(ctx context.Context, cmds []redis.Cmder) error {
+	runtime.Gosched()
+	futures := make([]redis.AutoFuture, len(cmds))
+	for i, cmd := range cmds {
+		futures[i] = b.pipeliner.Submit(ctx, cmd)
+	}
+	for _, future := range futures {
+		if err := future.WaitContext(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
-// noteLoss has a ClusterClient look for a new master when one could not be reached, which it does
-// once a minute by itself.
+// pipeline runs commands in one round trip, and returns their first error.
+func (b *Backend) pipeline(ctx context.Context, cmds ...redis.Cmder) error {
+	pipe := b.client.Pipeline()
+	_ = pipe.BatchProcess(ctx, cmds...) // queues them
+	_, err := pipe.Exec(ctx)
+	failed := slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil })
+	for _, cmd := range cmds {
+		if failed {
+			cmd.SetErr(inTime(ctx, cmd.Err()))
+		} else {
+			cmd.SetErr(err) // of a hook that refused the pipeline
+		}
+	}
+	return inTime(ctx, err)
+}
+
+// inTime adds the context's error to a timeout of the network at the context's deadline, since a
+// pipeline of go-redis does not.
+func inTime(ctx context.Context, err error) error {
+	var network net.Error
+	deadline, ok := ctx.Deadline()
+	if ok && !time.Now().Before(deadline) && errors.As(err, &network) && network.Timeout() {
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
+	return err
+}
+
+// noteLoss has a ClusterClient look for a new master when one could not be reached. By itself the
+// client looks once a minute.
 func (b *Backend) noteLoss(ctx context.Context, err error) {
 	var answer redis.Error
 	if err == nil || errors.As(err, &answer) {
 		return
 	}
 	if cluster, ok := b.client.(interface{ ReloadState(context.Context) }); ok {
-		cluster.ReloadState(context.WithoutCancel(ctx))
+		cluster.ReloadState(ctx)
 	}
 }
 
-func (s script) byHash(ctx context.Context, keys []string, args []any) *redis.Cmd {
-	return command(ctx, s.hashed, keys, args)
-}
-
-func (s script) inFull(ctx context.Context, keys []string, args []any) *redis.Cmd {
-	return command(ctx, s.full, keys, args)
-}
-
+// command is a command that runs a script.
 func command(ctx context.Context, beginning [2]any, keys []string, args []any) *redis.Cmd {
-	words := make([]any, 0, 3+len(keys)+len(args))
-	words = append(words, beginning[0], beginning[1], len(keys))
+	words := append(make([]any, 0, 3+len(keys)+len(args)), beginning[0], beginning[1], len(keys))
 	for _, key := range keys {
 		words = append(words, key)
 	}
@@ -194,12 +192,11 @@ func unknownScript(err error) bool {
 	return err != nil && (errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT"))
 }
 
-// verdict is the reply of a script that acts on one request: the server's time, a code, and a
-// detail. If all went well, the code is "ok", and the detail is the record or "".
+// verdict is the reply of a script that acts on one request: the server's time; "ok", "is" or what
+// kept the script from acting; and the record or another detail.
 type verdict struct {
-	now    time.Time
-	code   string
-	detail string
+	now          time.Time
+	code, detail string
 }
 
 // decide runs such a script.
@@ -211,50 +208,42 @@ func (b *Backend) decide(ctx context.Context, s script, id string, keys []string
 	return judge(reply, id)
 }
 
-// judge turns what such a script answered into a verdict, and a refusal without a record into its
-// error.
+// judge reads the reply of such a script. A refusal without a record is an error.
 func judge(reply any, id string) (verdict, error) {
-	v, err := unpack(reply)
-	if err != nil {
-		return verdict{}, err
+	words, refused := reply.([]any)
+	if !refused {
+		words = []any{reply, "ok"}
 	}
-	switch v.code {
-	case "ok", "is", "exists", "ended", "unstaged":
-		return v, nil
-	case "notfound":
-		return v, backends.ErrNotFound
-	case "stale":
-		return v, backends.ErrStaleClaim
-	case "full":
-		return v, backends.ErrFull
-	case "busy":
-		return v, &backends.BusyError{ID: v.detail}
-	case "corrupt":
-		return v, &backends.CorruptError{ID: id, Err: errors.New(v.detail)}
+	var texts [3]string
+	for i, word := range words[:min(3, len(words))] {
+		texts[i], _ = word.(string)
 	}
-	return v, fmt.Errorf("goredis: a script answered %q, which this version does not know", v.code)
-}
-
-func unpack(reply any) (v verdict, err error) {
-	now, isCode, isTime := reply, true, false
-	v.code = "ok"
-	if text, _ := reply.(string); len(text) > updatedEnd {
-		now, v.detail = text[updatedEnd-16:updatedEnd], text
+	if len(texts[0]) > updatedEnd { // the record that end.lua has written
+		texts[0], texts[2] = texts[0][updatedEnd-16:updatedEnd], texts[0]
 	}
-	if words, more := reply.([]any); more && len(words) >= 2 {
-		now = words[0]
-		v.code, isCode = words[1].(string)
-		if len(words) > 2 {
-			v.detail, _ = words[2].(string)
-		}
-	}
-	if v.now, isTime = decodeTime(now); !isTime || !isCode {
+	now, isTime := decodeTime(texts[0])
+	v := verdict{now, texts[1], texts[2]}
+	switch {
+	case !isTime || v.code == "":
 		return v, unexpected(reply)
+	case v.code == "notfound":
+		return v, backends.ErrNotFound
+	case v.code == "stale":
+		return v, backends.ErrStaleClaim
+	case v.code == "full":
+		return v, backends.ErrFull
+	case v.code == "busy":
+		return v, &backends.BusyError{ID: v.detail}
+	case v.code == "corrupt":
+		return v, &backends.CorruptError{ID: id, Err: errors.New(v.detail)}
+	case !slices.Contains([]string{"ok", "is", "exists", "ended", "unstaged"}, v.code):
+		return v, fmt.Errorf("goredis: a script answered %q, which this version does not know", v.code)
 	}
 	return v, nil
 }
 
-// unexpected says that a reply has not the form that the scripts give it, without what it holds.
+// unexpected is the error for a reply of another form than the scripts give it. It does not tell
+// what the reply holds.
 func unexpected(reply any) error {
 	return fmt.Errorf("goredis: a script answered with an unexpected %T", reply)
 }

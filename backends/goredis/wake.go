@@ -3,8 +3,7 @@ package goredis
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -17,17 +16,17 @@ import (
 var _ backends.Waker = (*Backend)(nil)
 
 const (
-	// subscribeWait is how long a waiter lets its subscription take before it looks for the first
-	// time.
+	// subscribeWait is how long a subscription may take before its waiters look for the first time.
 	subscribeWait = time.Second
 
-	// linger is how long a channel stays subscribed when nobody waits on it, since most polls come
-	// again soon.
+	// linger is how long a channel without waiters stays subscribed: most polls come again soon.
 	linger = 30 * time.Second
 
-	// wakePause parts the wake-ups of those who may have missed something, who would otherwise ask
-	// all at once.
+	// wakePause spreads the wake-ups of waiters that may have missed something.
 	wakePause = 50 * time.Microsecond
+
+	minBackoff = 50 * time.Millisecond
+	maxBackoff = 5 * time.Second
 )
 
 // WatchMailbox implements [backends.Waker].
@@ -43,13 +42,12 @@ func (b *Backend) WatchRequest(ctx context.Context, id string) (<-chan struct{},
 // PollInterval implements [backends.Waker]: see Options.PollInterval.
 func (b *Backend) PollInterval() time.Duration { return b.poll }
 
-// wakes are this process's subscriptions: one connection, or on a Cluster one for each master in
-// use, however many wait. A channel is subscribed to while somebody waits on it, and a little
-// longer.
+// wakes are the subscriptions of a Backend. All waiters share one connection, or on a Cluster one
+// for each master in use. A channel is subscribed to while it has waiters, and a little longer.
 type wakes struct {
-	sharded bool // wake-ups are sent with SPUBLISH
-	locate  func(ctx context.Context, channel string) (node, error)
-	hub     wake.Hub // those who wait, by topic, and by channel for when something may have been missed
+	client  redis.UniversalClient
+	cluster *redis.ClusterClient // the client, if it is one: it subscribes with SSUBSCRIBE
+	hub     wake.Hub             // waiters by topic, and by channel in case something was missed
 
 	ctx   context.Context // ends with the Backend
 	end   context.CancelFunc
@@ -57,37 +55,46 @@ type wakes struct {
 
 	mu       sync.Mutex
 	channels map[string]*channel
-	links    map[any]*link // by node.client
-	failures int           // links lost since a subscription was confirmed
+	links    map[redis.UniversalClient]*link
+	failures int // in a row
 }
 
-// channel is one that somebody waits on, or did a moment ago.
+// channel is a channel that has waiters, or had some a moment ago.
 type channel struct {
 	name      string
 	waiters   int
 	idleSince time.Time // while there are no waiters
-	link      *link     // nil while it is being placed
-	confirmed bool      // the server has said that it is subscribed to
-	missed    bool      // someone looked while it was not: wake them all when it is
-	settled   chan struct{}
-	settle    sync.Once // closes settled: the first attempt to subscribe has succeeded or failed
+	link      *link     // nil until a node is found
+	confirmed bool      // by the server
+
+	// settled ends when waiters may look: the first attempt to subscribe has succeeded, has failed
+	// or takes long.
+	settled context.Context
+	settle  context.CancelFunc
 }
 
-// watch signals what happens to a topic, once its channel is subscribed to.
+func newWakes(client redis.UniversalClient) *wakes {
+	w := &wakes{client: client, channels: map[string]*channel{}, links: map[redis.UniversalClient]*link{}}
+	w.cluster, _ = client.(*redis.ClusterClient)
+	w.ctx, w.end = context.WithCancel(context.Background())
+	return w
+}
+
+// close ends all tasks.
+func (w *wakes) close() {
+	w.mu.Lock()
+	w.end()
+	w.mu.Unlock()
+	w.tasks.Wait()
+}
+
+// watch signals what happens to a topic. It first waits until the channel has settled.
 func (w *wakes) watch(ctx context.Context, topic, name string) (<-chan struct{}, func()) {
 	signal, stop := w.hub.Watch(topic, name)
 	ch := w.join(name)
-	timer := time.NewTimer(subscribeWait)
-	defer timer.Stop()
 	select {
-	case <-ch.settled:
-	case <-timer.C:
+	case <-ch.settled.Done():
 	case <-ctx.Done():
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !ch.confirmed {
-		ch.missed = true
 	}
 	return signal, func() {
 		stop()
@@ -95,18 +102,18 @@ func (w *wakes) watch(ctx context.Context, topic, name string) (<-chan struct{},
 	}
 }
 
-// join counts a waiter of a channel, and subscribes to it if nobody has.
+// join counts a waiter of a channel. The first waiter subscribes to it.
 func (w *wakes) join(name string) *channel {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	ch := w.channels[name]
 	if ch == nil {
-		ch = &channel{name: name, settled: make(chan struct{})}
+		ch = &channel{name: name}
+		ch.settled, ch.settle = context.WithTimeout(w.ctx, subscribeWait)
 		w.channels[name] = ch
-		w.start(func() { w.place(ch) })
-	}
-	if w.ctx.Err() != nil {
-		ch.settle.Do(func() { close(ch.settled) })
+		if w.ctx.Err() == nil {
+			w.tasks.Go(func() { w.place(ch) })
+		}
 	}
 	ch.waiters++
 	return ch
@@ -121,22 +128,16 @@ func (w *wakes) leave(ch *channel) {
 	}
 }
 
-// start runs a task unless the Backend is closed. The caller holds mu.
-func (w *wakes) start(task func()) {
-	if w.ctx.Err() == nil {
-		w.tasks.Go(task)
-	}
-}
-
-// place subscribes to a channel at the node that has it now, however long it takes to find that.
+// place subscribes to a channel at the node that has it, however long it takes to find that node.
+// If the client is closed, the waiters look at once, and get its error.
 func (w *wakes) place(ch *channel) {
 	for w.wanted(ch) {
-		at, err := w.locate(w.ctx, ch.name)
+		node, err := w.locate(w.ctx, ch.name)
 		if err == nil {
-			w.subscribe(ch, at)
+			w.linkTo(ch, node).subscribe(ch.name)
 			return
 		}
-		ch.settle.Do(func() { close(ch.settled) })
+		ch.settle()
 		if errors.Is(err, redis.ErrClosed) {
 			w.hub.Wake(ch.name)
 		}
@@ -144,8 +145,7 @@ func (w *wakes) place(ch *channel) {
 	}
 }
 
-// wanted reports whether there is still a reason to place a channel. If there is none, it forgets
-// the channel.
+// wanted reports whether a channel is still to be placed. It forgets a channel without waiters.
 func (w *wakes) wanted(ch *channel) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -155,77 +155,56 @@ func (w *wakes) wanted(ch *channel) bool {
 	return ch.waiters > 0 && w.ctx.Err() == nil
 }
 
-func (w *wakes) subscribe(ch *channel, at node) {
-	w.mu.Lock()
-	if w.ctx.Err() != nil {
-		w.mu.Unlock()
-		return
+// locate returns a client of the node that has a channel.
+func (w *wakes) locate(ctx context.Context, channel string) (redis.UniversalClient, error) {
+	if w.cluster == nil {
+		return w.client, nil
 	}
-	l := w.links[at.client]
+	return w.cluster.MasterForKey(ctx, channel)
+}
+
+// linkTo assigns a channel to the link to a node.
+func (w *wakes) linkTo(ch *channel, node redis.UniversalClient) *link {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.links[node]
 	if l == nil {
-		l = newLink(w, at)
-		w.links[at.client] = l
-		w.start(l.run)
+		l = newLink(w, node)
+		w.links[node] = l
+		w.tasks.Go(l.run)
 	}
 	ch.link = l
-	w.mu.Unlock()
-	l.subscribe(ch.name)
+	return l
 }
 
-// lost gives up a link and places its channels anew. If the client is closed, the waiters look at
-// once, and get its error.
-func (w *wakes) lost(l *link, clientClosed bool) {
-	orphans := w.orphan(l)
-	if len(orphans) == 0 {
-		return
-	}
-	if clientClosed {
-		for _, ch := range orphans {
-			w.hub.Wake(ch.name)
-		}
-	}
-	w.pause()
-	for _, ch := range orphans {
-		w.place(ch)
-	}
-}
-
-// orphan takes a link's channels from it.
+// orphan gives up a link and returns its channels. Their waiters may have missed something.
 func (w *wakes) orphan(l *link) (orphans []*channel) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.unlink(l)
+	delete(w.links, l.node)
 	for _, ch := range w.channels {
 		if ch.link == l {
-			ch.link, ch.confirmed, ch.missed = nil, false, true
-			ch.settle.Do(func() { close(ch.settled) })
+			ch.link, ch.confirmed = nil, false
+			ch.settle()
 			orphans = append(orphans, ch)
 		}
 	}
 	return orphans
 }
 
-// unlink forgets a link. The caller holds mu.
-func (w *wakes) unlink(l *link) {
-	if w.links[l.at.client] == l {
-		delete(w.links, l.at.client)
-	}
-}
-
-// pause waits before the next attempt, longer after each that failed.
+// pause waits before the next attempt, longer after each failure in a row, half of it by chance.
 func (w *wakes) pause() {
 	w.mu.Lock()
+	pause := min(maxBackoff, minBackoff<<min(w.failures, 10))
 	w.failures++
-	timer := time.NewTimer(backoff(w.failures))
 	w.mu.Unlock()
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(pause/2 + rand.N(pause/2)):
 	case <-w.ctx.Done():
 	}
 }
 
-// confirm notes that the server has subscribed a link to a channel.
+// confirm notes that a link is subscribed to a channel. Waiters that have looked before look again.
 func (w *wakes) confirm(l *link, name string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -234,93 +213,59 @@ func (w *wakes) confirm(l *link, name string) {
 		return
 	}
 	w.failures = 0
-	ch.confirmed = true
-	ch.settle.Do(func() { close(ch.settled) })
-	if ch.missed {
-		ch.missed = false
+	if !ch.confirmed && ch.settled.Err() != nil {
 		w.hub.WakeSlowly(name, wakePause)
 	}
+	ch.confirmed = true
+	ch.settle()
 }
 
-// unsubscribed reports whether a channel that the server has unsubscribed a link from was still
-// wanted, as when its slot has moved to another node.
-func (w *wakes) unsubscribed(l *link, name string) error {
+// unsubscribed reports whether the server has ended a subscription that is still in use, as when
+// the slot of a channel has moved to another node.
+func (w *wakes) unsubscribed(l *link, name string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if ch := w.channels[name]; ch != nil && ch.link == l && ch.confirmed {
-		return errors.New("the server ended a subscription")
-	}
-	return nil
+	ch := w.channels[name]
+	return ch != nil && ch.link == l && ch.confirmed
 }
 
-// sweep forgets the link's channels that nobody has waited on for long. It returns their names, and
-// whether none remain.
+// sweep forgets the channels of a link that have had no waiters for long. It returns their names,
+// and whether no others remain.
 func (w *wakes) sweep(l *link) (unused []string, empty bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	empty = true
 	for name, ch := range w.channels {
-		if ch.link != l {
-			continue
-		}
-		if ch.waiters == 0 && time.Since(ch.idleSince) > linger {
+		switch {
+		case ch.link != l:
+		case ch.waiters == 0 && time.Since(ch.idleSince) > linger:
 			delete(w.channels, name)
 			unused = append(unused, name)
-		} else {
+		default:
 			empty = false
 		}
-	}
-	if empty {
-		w.unlink(l)
 	}
 	return unused, empty
 }
 
-// close ends all tasks. It holds no lock while it hangs up: a link that waits for its server takes
-// seconds.
-func (w *wakes) close() {
-	w.end()
-	w.mu.Lock()
-	links := slices.Collect(maps.Values(w.links))
-	w.mu.Unlock()
-	for _, l := range links {
-		l.hangUp()
-	}
-	w.tasks.Wait()
-}
-
 // try subscribes to a channel once, on a connection of its own.
 func (w *wakes) try(ctx context.Context, name string) error {
-	at, err := w.locate(ctx, name)
+	node, err := w.locate(ctx, name)
 	if err != nil {
 		return err
 	}
-	pubsub := at.listen(ctx, name)
+	pubsub := node.Subscribe(ctx)
 	defer pubsub.Close()
+	if err := w.subscribe(ctx, pubsub, name); err != nil {
+		return err
+	}
 	_, err = pubsub.ReceiveTimeout(ctx, subscribeWait)
 	return err
 }
 
-// newWakes finds out how the client's server is subscribed to.
-func newWakes(client redis.UniversalClient) *wakes {
-	w := &wakes{channels: map[string]*channel{}, links: map[any]*link{}}
-	w.ctx, w.end = context.WithCancel(context.Background())
-	w.locate = func(context.Context, string) (node, error) {
-		return node{client: client, listen: client.Subscribe}, nil
+func (w *wakes) subscribe(ctx context.Context, pubsub *redis.PubSub, name string) error {
+	if w.cluster != nil {
+		return pubsub.SSubscribe(ctx, name)
 	}
-	if cluster, ok := client.(*redis.ClusterClient); ok {
-		w.sharded = true
-		w.locate = func(ctx context.Context, channel string) (node, error) { return master(ctx, cluster, channel) }
-	}
-	return w
-}
-
-// master returns the node of a Cluster that has the channel's slot.
-func master(ctx context.Context, cluster *redis.ClusterClient, channel string) (node, error) {
-	client, err := cluster.MasterForKey(ctx, channel)
-	if err != nil {
-		return node{}, err
-	}
-	moved := func() { cluster.ReloadState(context.WithoutCancel(ctx)) }
-	return node{client: client, listen: client.SSubscribe, sharded: true, moved: moved}, nil
+	return pubsub.Subscribe(ctx, name)
 }
