@@ -157,6 +157,34 @@ type ClaimResult struct {
 	Err     error
 }
 
+// Lister is optional: a Backend implements it if it can list live requests, for people who want to
+// see what is going on. A page is bounded work. What changes while somebody lists may come twice or
+// not at all. What stays as it is comes once.
+type Lister interface {
+	// List returns live requests of a mailbox as [Record.At] shows them, at most limit, 1 to 100.
+	// After is "" or the Next of the page before. A page may have fewer requests although others
+	// follow.
+	List(ctx context.Context, store, mailbox, after string, limit int) (Page, error)
+
+	// Mailboxes returns mailboxes of a store that have live requests, or had some a while ago, about
+	// limit of them, 1 to 1,000. After is "" or the Next of the page before. A page may be empty
+	// although others follow, and a mailbox may come twice.
+	Mailboxes(ctx context.Context, store, after string, limit int) (MailboxPage, error)
+}
+
+// Page is a page of live requests.
+type Page struct {
+	Records []Record
+	Errs    []error // a CorruptError for each record that cannot be read
+	Next    string  // where the next page begins; "" if this is the last one
+}
+
+// MailboxPage is a page of names of mailboxes.
+type MailboxPage struct {
+	Mailboxes []string
+	Next      string // where the next page begins; "" if this is the last one
+}
+
 // As returns the optional interface I of a Backend, such as [Waker]. If b does not implement it, As
 // asks what b's Unwrap returns, and so on.
 func As[I any](b Backend) (implemented I, ok bool) {

@@ -36,7 +36,8 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 		opt(&conf)
 	}
 	for _, c := range slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases, attemptCases,
-		exclusiveCases, cancelCases, extendCases, isolationCases, wakeCases, manyCases) {
+		exclusiveCases, cancelCases, extendCases, isolationCases, wakeCases, manyCases,
+		listCases) {
 		test := func(t *testing.T) {
 			t.Cleanup(func() {
 				if t.Failed() {

@@ -30,7 +30,7 @@ type script struct {
 }
 
 // scripts are all operations.
-type scripts struct{ create, get, payload, pending, claim, extend, cancel, end, probe script }
+type scripts struct{ create, get, payload, pending, claim, extend, cancel, end, list, probe script }
 
 // onCluster names the functions that have another form for a Cluster.
 var onCluster = map[string]bool{"wake": true, "is_moving": true}
@@ -51,7 +51,7 @@ func newScripts(sharded bool) scripts {
 		return script{source, [2]any{"evalsha", hex.EncodeToString(sum[:])}, [2]any{"eval", source}}
 	}
 	return scripts{load("create"), load("get"), load("payload"), load("pending"), load("claim"),
-		load("extend"), load("cancel"), load("end"), load("probe")}
+		load("extend"), load("cancel"), load("end"), load("list"), load("probe")}
 }
 
 // join is a line of a script that functions of scripts/shared replace. It names them. Each function

@@ -1,0 +1,139 @@
+package backendtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// lister returns the backend as a Lister, or skips the case.
+func (w *world) lister() backends.Lister {
+	w.Helper()
+	lister, ok := backends.As[backends.Lister](w.b)
+	if !ok {
+		w.Skip("the backend is no Lister")
+	}
+	return lister
+}
+
+// list returns all pages of a mailbox, and checks that none is too large.
+func (w *world) list(store, mailbox string, limit int) (all []backends.Record) {
+	w.Helper()
+	for after, pages := "", 0; ; pages++ {
+		page, err := w.lister().List(w.Context(), store, mailbox, after, limit)
+		if err != nil || len(page.Errs) > 0 {
+			w.Fatalf("List: %v %v", err, page.Errs)
+		}
+		if len(page.Records) > limit || pages > 10_000 {
+			w.Fatalf("page %d has %d requests, want at most %d", pages, len(page.Records), limit)
+		}
+		all = append(all, page.Records...)
+		if after = page.Next; after == "" {
+			return all
+		}
+	}
+}
+
+// mailboxes returns the mailboxes of a store, each once.
+func (w *world) mailboxes(store string) (names []string) {
+	w.Helper()
+	for after, pages := "", 0; ; pages++ {
+		page, err := w.lister().Mailboxes(w.Context(), store, after, 10)
+		if err != nil || pages > 100_000 {
+			w.Fatalf("Mailboxes, page %d: %v", pages, err)
+		}
+		names = append(names, page.Mailboxes...)
+		if after = page.Next; after == "" {
+			slices.Sort(names)
+			return slices.Compact(names)
+		}
+	}
+}
+
+// listCases are for a backend that is a [backends.Lister]. Any other skips them.
+var listCases = []testCase{
+	{"a list has each live request once, as Get shows it",
+		"A person who looks for a request must find it, and see what it really is.",
+		func(w *world) {
+			w.lister()
+			t := w.retried(2)
+			lasting := terms("s")
+			want := map[string]bool{}
+			for range 3 {
+				want[w.created(lasting).ID] = true // waits
+			}
+			w.cancel(cancelled(lasting, w.popOne(lasting), long/2))
+			w.popOne(lasting)
+			want[w.untilStatus("s", w.popOne(t).ID, backends.StatusPending).ID] = true // expired
+			large := request(lasting, box)
+			large.Payload = make([]byte, 100_000)
+			large.Headers = map[string]string{"a": "b"}
+			want[w.create(large).ID] = true
+			ended := w.created(lasting)
+			w.end(completion(lasting, ended))
+			brief := lasting
+			brief.PendingTimeout = w.short
+			w.untilStatus("s", w.created(brief).ID, backends.StatusTimeout)
+			w.create(request(terms("other"), box))
+			w.create(request(lasting, "another mailbox"))
+			for _, limit := range []int{1, 2, 100} {
+				seen := map[string]bool{}
+				for _, rec := range w.list("s", box, limit) {
+					if seen[rec.ID] || !want[rec.ID] {
+						w.Errorf("limit %d: %s is in the list, twice or wrongly", limit, rec.ID)
+					}
+					seen[rec.ID] = true
+					checkSame(w, rec, w.get("s", rec.ID))
+				}
+				if len(seen) != len(want) {
+					w.Errorf("limit %d: got %d requests, want %d", limit, len(seen), len(want))
+				}
+			}
+		}},
+
+	{"a list of many that were claimed at once has each of them",
+		"They have one deadline, and a page may end between two of them.",
+		func(w *world) {
+			w.lister()
+			t := terms("s")
+			const n = 150
+			for range n {
+				w.created(t)
+			}
+			w.pop(t, 100)
+			for _, limit := range []int{1, 7, 100} {
+				got := ids(w.list("s", box, limit))
+				slices.Sort(got)
+				if len(slices.Compact(got)) != n {
+					w.Errorf("limit %d: got %d requests, want %d", limit, len(got), n)
+				}
+			}
+		}},
+
+	{"a list of mailboxes has each that has live requests",
+		"An operator wants to see where work piles up.",
+		func(w *world) {
+			w.lister()
+			t := terms("s")
+			want := slices.Clone(hostileMailboxes)
+			for i := range 50 {
+				want = append(want, fmt.Sprint("runtime-", i))
+			}
+			for _, mailbox := range want {
+				w.create(request(t, mailbox))
+				w.create(request(terms("s2"), mailbox+"2"))
+			}
+			slices.Sort(want)
+			if got := w.mailboxes("s"); !slices.Equal(got, want) {
+				w.Errorf("got  %q\nwant %q", got, want)
+			}
+			if got := w.mailboxes("none"); len(got) > 0 {
+				w.Errorf("of a store without requests: got %q", got)
+			}
+			if got := w.list("s", strings.Repeat("z", 512), 100); len(got) > 0 {
+				w.Errorf("of a mailbox without requests: got %d", len(got))
+			}
+		}},
+}

@@ -1,0 +1,149 @@
+package goredis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+var _ backends.Lister = (*Backend)(nil)
+
+// List implements [backends.Lister], from the newest waiting request down to the running ones. A
+// request that is claimed or extended meanwhile moves down, so it may come twice. One that is
+// released moves up, so it may be missed. A page is one script and examines at most limit requests.
+func (b *Backend) List(
+	ctx context.Context, store, mailbox, after string, limit int) (page backends.Page, err error) {
+	highest, last := "+inf", ""
+	if after != "" {
+		highest, last, _ = strings.Cut(after, " ")
+	}
+	k := b.keys(backends.Partition(mailbox), store)
+	reply, err := b.run(ctx, b.scripts.list, []string{k.queue(mailbox)}, k.record(""), highest, last, limit)
+	if err != nil {
+		return page, err
+	}
+	words, _ := reply.([]any)
+	texts := make([]string, len(words))
+	for i, word := range words {
+		texts[i], _ = word.(string)
+	}
+	if len(texts) < 3 || len(texts)%2 == 0 {
+		return page, unexpected(reply)
+	}
+	now, isTime := decodeTime(texts[0])
+	if !isTime {
+		return page, unexpected(reply)
+	}
+	if texts[2] != "" {
+		page.Next = texts[1] + " " + texts[2]
+	}
+	records := make([]stored, 0, len(texts)/2)
+	for pair := range slices.Chunk(texts[3:], 2) {
+		id, damaged := strings.CutPrefix(pair[0], "\n")
+		if damaged {
+			page.Errs = append(page.Errs, passedOver(id, pair[1]))
+			continue
+		}
+		rec, err := decodeRecord(id, pair[1])
+		if err != nil {
+			page.Errs = append(page.Errs, err)
+			continue
+		}
+		records = append(records, rec.at(now))
+	}
+	return page, b.fill(ctx, store, records, &page)
+}
+
+// fill puts records with their payloads on a page. It leaves out those that have ended since.
+func (b *Backend) fill(ctx context.Context, store string, records []stored, page *backends.Page) error {
+	pointers := make([]*stored, len(records))
+	for i := range records {
+		pointers[i] = &records[i]
+	}
+	if _, err := b.fetch(ctx, store, pointers...); err != nil {
+		return err
+	}
+	for _, s := range records {
+		rec, err := b.whole(ctx, store, s)
+		var corrupt *backends.CorruptError
+		switch {
+		case errors.As(err, &corrupt):
+			page.Errs = append(page.Errs, err)
+		case err != nil && !errors.Is(err, backends.ErrNotFound):
+			return err
+		case err == nil && !rec.Ended():
+			page.Records = append(page.Records, rec)
+		}
+	}
+	return nil
+}
+
+// scanned is how many keys a page of mailboxes looks at, give or take.
+const scanned = 1000
+
+// Mailboxes implements [backends.Lister] with SCAN, which the Redis user must be allowed to run. A
+// page looks at about 1,000 keys, whatever the limit. It may be empty although others follow. A
+// mailbox may come twice, and one whose requests have all timed out may come, too.
+func (b *Backend) Mailboxes(
+	ctx context.Context, store, after string, _ int) (page backends.MailboxPage, err error) {
+	servers, err := b.servers(ctx)
+	if err != nil {
+		return page, err
+	}
+	addrs := slices.Sorted(maps.Keys(servers))
+	addr, position, _ := strings.Cut(after, " ")
+	at, found := slices.BinarySearch(addrs, addr) // the next one if this master has gone
+	if at == len(addrs) {
+		return page, nil
+	}
+	var cursor uint64
+	if found && position != "" {
+		if cursor, err = strconv.ParseUint(position, 10, 64); err != nil {
+			return page, fmt.Errorf("goredis: list mailboxes: cursor %q: %w", after, err)
+		}
+	}
+	pattern := escaped.Replace(b.prefix+"{") + "????" + escaped.Replace("}:"+store+"/q/") + "*"
+	keys, cursor, err := servers[addrs[at]].ScanType(ctx, cursor, pattern, scanned, "zset").Result()
+	if err != nil {
+		return page, err
+	}
+	start := len(b.keys("0000", store).queue(""))
+	for _, key := range keys {
+		page.Mailboxes = append(page.Mailboxes, key[start:])
+	}
+	if cursor != 0 {
+		page.Next = fmt.Sprint(addrs[at], " ", cursor)
+	} else if at+1 < len(addrs) {
+		page.Next = addrs[at+1] + " 0"
+	}
+	return page, nil
+}
+
+// escaped is text as SCAN matches it.
+var escaped = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+// servers are those that have keys, by address: the masters of a Cluster, or the one server.
+func (b *Backend) servers(ctx context.Context) (map[string]redis.Cmdable, error) {
+	cluster, ok := b.client.(*redis.ClusterClient)
+	if !ok {
+		return map[string]redis.Cmdable{"": b.client}, nil
+	}
+	var mu sync.Mutex
+	servers := map[string]redis.Cmdable{}
+	err := cluster.ForEachMaster(ctx, func(_ context.Context, master *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		servers[master.Options().Addr] = master
+		return nil
+	})
+	return servers, err
+}

@@ -1,0 +1,40 @@
+--!df flags=allow-undeclared-keys
+-- Reads live requests of a mailbox, from the highest score of its queue down.
+-- KEYS[1]  the queue
+-- ARGV[1]  how the keys of records begin
+-- ARGV[2]  the highest score to look at
+-- ARGV[3]  the id that was examined last, if that had this score; else ''
+-- ARGV[4]  how many requests to examine at most
+-- Returns  the time; the score and the id that were examined last, both '' after the last request;
+--          and for each request its id and its record, or, if that cannot be read, a newline and
+--          the id, and the problem
+local queue, highest, last_id = KEYS[1], ARGV[2], ARGV[3]
+local limit = tonumber(ARGV[4])
+-- join state_of
+local time = redis.call('TIME')
+local now = time[1] .. string.sub('00000' .. time[2], -6)
+if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+local reply, examined, before = { now, '', '' }, 0, ''
+-- At most 100 requests share a score: those of one claim.
+local scored = redis.call('ZREVRANGEBYSCORE', queue, highest, '-inf', 'WITHSCORES', 'LIMIT', '0',
+  string.format('%d', limit + 101))
+for i = 1, #scored, 2 do
+  local id, score = scored[i], scored[i + 1]
+  if last_id == '' or score ~= highest or id < last_id then
+    if examined == limit then
+      reply[2], reply[3] = before, scored[i - 2]
+      break
+    end
+    examined, before = examined + 1, score
+    local record = redis.pcall('GET', ARGV[1] .. id)
+    local state, problem = state_of(record, now)
+    if problem then
+      reply[#reply + 1] = '\n' .. id
+      reply[#reply + 1] = problem
+    elseif state ~= 'ended' then
+      reply[#reply + 1] = id
+      reply[#reply + 1] = record
+    end
+  end
+end
+return reply

@@ -1,0 +1,86 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+var _ backends.Lister = (*Backend)(nil)
+
+// List implements [backends.Lister], the oldest request first. It looks at all requests of the
+// mailbox for each page.
+func (b *Backend) List(
+	ctx context.Context, store, mailbox, after string, limit int) (page backends.Page, err error) {
+	if err := ctx.Err(); err != nil {
+		return page, err
+	}
+	s, now := b.lock(backends.Partition(mailbox))
+	defer s.mu.Unlock()
+	m := s.mailboxes[mailboxKey{store, mailbox}]
+	if m == nil {
+		return page, nil
+	}
+	m.claimable(now) // afterwards the two heaps hold just the live requests
+	var live []*entry
+	for _, heap := range [][]*slot[*entry]{m.queue, m.running} {
+		for _, s := range heap {
+			if cursor(s.owner) > after {
+				live = append(live, s.owner)
+			}
+		}
+	}
+	slices.SortFunc(live, func(x, y *entry) int { return cmp.Compare(cursor(x), cursor(y)) })
+	if len(live) > limit {
+		live = live[:limit]
+		page.Next = cursor(live[limit-1])
+	}
+	for _, e := range live {
+		page.Records = append(page.Records, e.view(now))
+	}
+	return page, nil
+}
+
+// cursor orders requests by their age.
+func cursor(e *entry) string { return fmt.Sprintf("%020d %s", e.rec.CreatedAt.UnixMicro(), e.rec.ID) }
+
+// Mailboxes implements [backends.Lister], a part of the backend after the other. It looks at all
+// mailboxes of the part for each page.
+func (b *Backend) Mailboxes(
+	ctx context.Context, store, after string, limit int) (page backends.MailboxPage, err error) {
+	if err := ctx.Err(); err != nil {
+		return page, err
+	}
+	part, name, _ := strings.Cut(after, " ")
+	i, _ := strconv.Atoi(part) // 0 for the first page
+	if i < 0 || i >= len(b.shards) {
+		return page, nil
+	}
+	page.Mailboxes = b.shards[i].names(store, name, b.now())
+	if len(page.Mailboxes) > limit {
+		page.Mailboxes = page.Mailboxes[:limit]
+		page.Next = fmt.Sprint(i, " ", page.Mailboxes[limit-1])
+	} else if i+1 < len(b.shards) {
+		page.Next = fmt.Sprint(i+1, " ")
+	}
+	return page, nil
+}
+
+// names are the mailboxes of a store behind a name that have live requests.
+func (s *shard) names(store, after string, now time.Time) (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, m := range s.mailboxes {
+		if key.store == store && key.mailbox > after && m.live(now) != nil {
+			names = append(names, key.mailbox)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
