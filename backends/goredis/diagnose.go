@@ -55,7 +55,8 @@ func Diagnose(ctx context.Context, client redis.UniversalClient, opts *Options) 
 	d := &diagnosis{}
 	d.client(client)
 	found, err := eachServer(ctx, b, b.diagnose)
-	d.when(err != nil && !d.unreachable(err), SeverityProblem, "connection", fmt.Sprint(err), adviceOn(err))
+	d.when(err != nil && !d.unreachable(err), SeverityProblem, "connection",
+		fmt.Sprint(err), adviceOn(err))
 	findings := slices.Concat(append(found, d.findings)...)
 	slices.SortStableFunc(findings, func(x, y Finding) int { return int(y.Severity - x.Severity) })
 	return findings, nil
@@ -273,7 +274,8 @@ func (d *diagnosis) persistence(info map[string]string) {
 
 func (d *diagnosis) replicas(role, count string, clustered bool) {
 	d.when(role == "slave", SeverityProblem, "replicas",
-		"this server is a replica, which takes no writes", "connect to its master, by Sentinel or as a cluster")
+		"this server is a replica, which takes no writes",
+		"connect to its master, by Sentinel or as a cluster")
 	alone := role != "slave" && count == "0"
 	d.when(alone && clustered, SeverityWarning, "replicas",
 		"this master has no replica: when it fails, its requests are gone", "add a replica")

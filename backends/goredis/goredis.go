@@ -9,17 +9,15 @@
 //
 // # Deadlines
 //
-// Set ContextTimeoutEnabled on the client. Without it go-redis waits for its own timeouts and
-// retries, five seconds and more, whatever the deadline of the context. While a server does not
-// answer, go-redis keeps deadlines but does not notice cancellations. So give each context a
-// deadline.
+// Set ContextTimeoutEnabled on the client, and give each context a deadline. Without the option
+// go-redis waits for its own timeouts and retries, five seconds and more. While a server does not
+// answer, go-redis does not notice cancellations.
 //
 // # Atomic operations
 //
 // Every operation is one round trip, decided by the server's clock. An operation that writes is one
-// script. A command that go-redis sends again because its reply was lost has no second effect, so
-// leave its retries on. If the server does not know a script, as after a restart or SCRIPT FLUSH,
-// the script is sent in full.
+// script. If a reply was lost, the command that go-redis sends again has no second effect. So leave
+// the retries of go-redis on. A server that does not know a script gets it in full.
 //
 // # Many callers
 //
@@ -28,27 +26,25 @@
 // # Large payloads
 //
 // A payload of more than 4 KiB has a key of its own and bypasses the scripts, which would hold up
-// the server ten times as long as storing the payload does. Storing it takes no further round trip,
-// except on a Cluster. Reading it takes a second one.
+// the server ten times as long. Storing it takes no further round trip, except on a Cluster.
+// Reading it takes a second one.
 //
 // # Clusters
 //
 // All keys of a mailbox share a hash tag, one of 65,536, that is a hash of the mailbox. So a
-// Cluster keeps each mailbox on one node and spreads mailboxes over all. Scripts build the keys of
-// records from the ids in a queue. These keys share the hash tag of the declared keys, as Redis and
-// Valkey require.
+// mailbox stays on one node, and mailboxes spread over all. Scripts build the keys of records from
+// the ids in a queue. These keys have the hash tag of the declared keys, as Redis and Valkey require.
 //
 // Give all nodes the same kind of client. A ClusterClient wakes waiters with SPUBLISH, any other
-// client with PUBLISH, and neither hears the other. Nodes with both kinds see the same requests,
-// but learn of each other's only by polling: see [Options.PollInterval].
+// client with PUBLISH, and neither hears the other. Their waiters then only poll.
 package goredis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -61,30 +57,28 @@ import (
 // Options changes how a Backend uses the server. The zero value is right for most.
 type Options struct {
 	// Prefix stands in front of every key, to keep installations that share a server apart. It has
-	// at most 64 printable ASCII characters and no braces, which would move the hash tag. Default:
-	// "pendingq:".
+	// at most 64 printable ASCII characters and no braces. Default: "pendingq:".
 	Prefix string
 
 	// PollInterval is how often a waiter looks again without a wake-up, give or take a quarter.
-	// Wake-ups are pushed within a millisecond or so. This interval bounds how long a lost wake-up
-	// can delay a waiter, and how late an expired lease is claimed again. At least 10 ms. Default:
-	// 15 s.
+	// Wake-ups arrive within a millisecond or so. This interval bounds how long a lost wake-up
+	// delays a waiter, and how late an expired lease is claimed again. At least 10 ms. Default: 15 s.
 	PollInterval time.Duration
 
 	// AutoPipeline says when the commands of concurrent callers are gathered into pipelines.
-	// Default: by load. On a Cluster commands are never gathered: see AutoPipelineByLoad.
+	// Default: AutoPipelineByLoad.
 	AutoPipeline AutoPipeline
 }
 
-// AutoPipeline says when the commands of concurrent callers are gathered into pipelines, by the
-// full-duplex autopipeliner of go-redis. It keeps sending while replies arrive, over one
-// connection. With many callers this means fewer packets and less work for the server. A single
-// caller gains nothing. The guarantees of an operation are the same either way.
+// AutoPipeline says when the full-duplex autopipeliner of go-redis gathers the commands of
+// concurrent callers. It sends over one connection, while replies arrive. With many callers this
+// means fewer packets and less work for the server. A single caller gains nothing. The guarantees
+// of an operation stay the same. On a Cluster no command is gathered: go-redis 9.23 may have two
+// goroutines write one command when a pipeline is redirected.
 //
 // A process hook of the client sees each command, and its error reaches the caller. But go-redis
-// sends a gathered command without waiting for its hooks. So a hook that refuses a command cannot
-// prevent it: as with a lost reply, the operation may have happened. Use AutoPipelineNever with
-// such hooks.
+// sends a gathered command without waiting for its hooks. So a hook cannot prevent it: as with a
+// lost reply, the operation may have happened. Use AutoPipelineNever with hooks that refuse.
 //
 // The client keeps one autopipeliner, made with the options of its first user, and closes it with
 // itself.
@@ -92,9 +86,6 @@ type AutoPipeline int
 
 const (
 	// AutoPipelineByLoad gathers a command while four or more others of this Backend are in flight.
-	// Otherwise the command goes by itself, over a connection of the pool. On a Cluster no command
-	// is gathered: go-redis 9.23 may have two goroutines write one command when a pipeline is
-	// redirected.
 	AutoPipelineByLoad AutoPipeline = iota
 	// AutoPipelineNever sends each command by itself.
 	AutoPipelineNever
@@ -109,34 +100,31 @@ const (
 	minPollInterval     = 10 * time.Millisecond
 
 	// aloneByLoad is how many commands may be in flight before further ones are gathered. With one
-	// caller a command by itself is faster; from eight callers on, gathered ones are.
+	// caller a command by itself is faster; from eight callers on, gathered commands are.
 	aloneByLoad = 4
 
-	// gatherFor is how long the full-duplex autopipeliner gathers commands before it writes, once
-	// more than a hundred are under way; with fewer it never waits. Of 0 to 300 µs it gave the most
-	// lifecycles a second with 512 callers.
+	// gatherFor is how long the autopipeliner gathers commands before it writes, once more than a
+	// hundred are in flight. Of 0 to 300 µs it gave the most lifecycles a second with 512 callers.
 	gatherFor = 50 * time.Microsecond
 )
 
 // check fills in defaults and returns what cannot work.
 func (o Options) check() (Options, error) {
-	if o.Prefix == "" {
-		o.Prefix = defaultPrefix
-	}
-	if o.PollInterval == 0 {
-		o.PollInterval = defaultPollInterval
-	}
-	if len(o.Prefix) > maxPrefix {
-		return o, fmt.Errorf("goredis: Options.Prefix has %d bytes, want at most %d", len(o.Prefix), maxPrefix)
-	}
-	if i := strings.IndexFunc(o.Prefix, func(r rune) bool { return r <= ' ' || r > '~' || r == '{' || r == '}' }); i >= 0 {
-		return o, fmt.Errorf("goredis: Options.Prefix %q has a character at %d that is a brace or not printable ASCII", o.Prefix, i)
-	}
-	if o.PollInterval < minPollInterval {
-		return o, fmt.Errorf("goredis: Options.PollInterval is %v, want at least %v", o.PollInterval, minPollInterval)
-	}
-	if o.AutoPipeline < AutoPipelineByLoad || o.AutoPipeline > AutoPipelineAlways {
-		return o, fmt.Errorf("goredis: Options.AutoPipeline is %d, which is none of its constants", o.AutoPipeline)
+	o.Prefix = cmp.Or(o.Prefix, defaultPrefix)
+	o.PollInterval = cmp.Or(o.PollInterval, defaultPollInterval)
+	refused := strings.IndexFunc(o.Prefix, func(r rune) bool {
+		return r <= ' ' || r > '~' || r == '{' || r == '}'
+	})
+	switch {
+	case len(o.Prefix) > maxPrefix:
+		return o, fmt.Errorf("goredis: Options.Prefix has %d bytes, more than %d", len(o.Prefix), maxPrefix)
+	case refused >= 0:
+		return o, fmt.Errorf("goredis: Options.Prefix %q has a brace, or is not printable ASCII, at %d",
+			o.Prefix, refused)
+	case o.PollInterval < minPollInterval:
+		return o, fmt.Errorf("goredis: Options.PollInterval %v is below %v", o.PollInterval, minPollInterval)
+	case o.AutoPipeline < AutoPipelineByLoad || o.AutoPipeline > AutoPipelineAlways:
+		return o, fmt.Errorf("goredis: Options.AutoPipeline %d is none of its constants", o.AutoPipeline)
 	}
 	return o, nil
 }
@@ -168,8 +156,9 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{client: client, prefix: o.Prefix, poll: o.PollInterval, wakes: newWakes(client)}
-	b.scripts = newScripts(b.wakes.cluster != nil)
-	if _, cluster := client.(*redis.ClusterClient); cluster || o.AutoPipeline == AutoPipelineNever {
+	cluster := b.wakes.cluster != nil
+	b.scripts = newScripts(cluster)
+	if cluster || o.AutoPipeline == AutoPipelineNever {
 		return b, nil
 	}
 	if o.AutoPipeline == AutoPipelineByLoad {
@@ -183,9 +172,8 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	return b, nil
 }
 
-// Close ends the subscription for wake-ups, if there is one, and the background work of this
-// Backend. It leaves the client open. Remaining waiters poll from then on. A Backend without
-// waiters has nothing to close.
+// Close ends the subscriptions for wake-ups, but leaves the client open. Remaining waiters poll
+// from then on. A Backend without waiters has nothing to close.
 func (b *Backend) Close() error {
 	b.wakes.close()
 	return nil
@@ -194,10 +182,15 @@ func (b *Backend) Close() error {
 // Create implements [backends.Backend].
 func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
 	k := b.keys(backends.PartitionOf(c.ID), c.Store)
-	terms := spaced(c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
-		millis(c.PendingTimeout+untilLast(c.Terms, 1)+queueSlack), int64(c.MaxPending), flag(c.Exclusive))
-	v, err := b.store(ctx, b.scripts.create, c.ID, k, []string{k.record(c.ID), k.queue(c.Mailbox)},
-		body{codec: c.Codec, payload: c.Payload}, func(in body) []any { return []any{terms, encodeNew(c, in)} })
+	exclusive := 0
+	if c.Exclusive {
+		exclusive = 1
+	}
+	terms := fmt.Sprint(c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
+		millis(c.PendingTimeout+untilLast(c.Terms, 1)+queueSlack), c.MaxPending, exclusive)
+	keys, in := []string{k.record(c.ID), k.queue(c.Mailbox)}, body{codec: c.Codec, payload: c.Payload}
+	v, err := b.store(ctx, b.scripts.create, c.ID, k, keys, in,
+		func(in body) []any { return []any{terms, encodeNew(c, in)} })
 	if err != nil {
 		return backends.Record{}, err
 	}
@@ -235,11 +228,10 @@ func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 	return decodeGet(id, reply)
 }
 
-// readPlain reads a record with two plain commands in one round trip: TIME, and then GET. They cost
-// the server less than half of what a script does. They are two moments, but what they tell is true
-// at one: the time, or the later moment at which the record was updated in between. On a Cluster
-// TIME has no slot. Go-redis may repeat gathered commands in another order; then readPlain is not
-// sure of what is past its deadline.
+// readPlain reads a record with TIME and then GET, in one round trip. They cost the server less
+// than half of what a script does. If the record was updated in between, it is read as of then. On
+// a Cluster TIME has no slot. Go-redis may repeat gathered commands in another order. Then
+// readPlain is not sure of a record that is past its deadline.
 func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, sure bool, err error) {
 	clock, get := redis.NewTimeCmd(ctx, "time"), redis.NewStringCmd(ctx, "get", key)
 	ordered, err := b.send(ctx, clock, get)
@@ -276,8 +268,7 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 // claimWords are the keys and the argument of claim.lua.
 func (b *Backend) claimWords(c backends.Claim) (keys []string, terms string) {
 	partition := backends.Partition(c.Mailbox)
-	keys = make([]string, 1, 1+len(c.From))
-	keys[0] = b.keys(partition, "").claim(c.ID)
+	keys = []string{b.keys(partition, "").claim(c.ID)}
 	for _, from := range c.From {
 		queue := b.keys(partition, from.Store).queue(c.Mailbox)
 		keys = append(keys, queue)
@@ -287,7 +278,8 @@ func (b *Backend) claimWords(c backends.Claim) (keys []string, terms string) {
 }
 
 // claimed reads the reply of claim.lua, and large payloads.
-func (b *Backend) claimed(ctx context.Context, c backends.Claim, reply any, err error) ([]backends.Claimed, error) {
+func (b *Backend) claimed(ctx context.Context, c backends.Claim, reply any,
+	err error) ([]backends.Claimed, error) {
 	results := make([]backends.Claimed, len(c.From))
 	if errors.Is(err, redis.Nil) {
 		return results, nil
@@ -295,22 +287,21 @@ func (b *Backend) claimed(ctx context.Context, c backends.Claim, reply any, err 
 	if err != nil {
 		return nil, err
 	}
-	prefixes := make([]string, len(c.From))
-	for i, from := range c.From {
-		prefixes[i] = b.keys(backends.Partition(c.Mailbox), from.Store).start + "/"
-	}
-	all, err := decodeClaimed(reply, c.From, prefixes)
+	all, err := decodeClaimed(reply, c.From)
 	if err != nil {
 		return nil, err
 	}
-	for i := range all {
-		if err := b.fetchClaimed(ctx, c.From[i].Store, &all[i]); err != nil {
+	for i, got := range all {
+		errs, err := b.fetchClaimed(ctx, c.From[i].Store, got.records)
+		if err != nil {
 			return nil, err
 		}
-		for _, s := range all[i].records {
-			results[i].Records = append(results[i].Records, s.Record)
+		results[i].Errs = append(got.errs, errs...)
+		for _, s := range got.records {
+			if s.payload == "" {
+				results[i].Records = append(results[i].Records, s.Record)
+			}
 		}
-		results[i].Errs = all[i].errs
 	}
 	return results, nil
 }
@@ -318,13 +309,13 @@ func (b *Backend) claimed(ctx context.Context, c backends.Claim, reply any, err 
 // Extend implements [backends.Backend].
 func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease, error) {
 	k := b.keys(backends.PartitionOf(e.ID), e.Store)
-	t := e.Terms
+	t, release := e.Terms, 0
 	if e.Release {
-		t.RunningTimeout = e.After
+		t.RunningTimeout, release = e.After, 1
 	}
 	last := untilLast(t, e.Attempt)
-	terms := attempt(e.Attempt) + " " + spaced(t.RunningTimeout.Microseconds(),
-		last.Microseconds(), millis(last+e.Retention), flag(e.Release))
+	terms := fmt.Sprintf("%04d %d %d %d %d", e.Attempt, t.RunningTimeout.Microseconds(),
+		last.Microseconds(), millis(last+e.Retention), release)
 	in := body{codec: e.Codec, payload: e.Payload}
 	v, err := b.store(ctx, b.scripts.extend, e.ID, k, b.changed(k, e.ID, e.Mailbox, in), in,
 		func(in body) []any {
@@ -352,7 +343,7 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
 	k := b.keys(backends.PartitionOf(c.ID), c.Store)
 	v, err := b.decide(ctx, b.scripts.cancel, c.ID, b.changed(k, c.ID, c.Mailbox, body{}),
-		spaced(c.Grace.Microseconds(), millis(c.Retention)), encodeEnding(c.Outcome, c.Error))
+		fmt.Sprint(c.Grace.Microseconds(), " ", millis(c.Retention)), encodeEnding(c.Outcome, c.Error))
 	if err := b.ended(ctx, c.Store, c.ID, v, err); err != nil {
 		return backends.Record{}, err
 	}
@@ -365,9 +356,9 @@ func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, err
 	k := b.keys(backends.PartitionOf(e.ID), e.Store)
 	in := body{codec: e.Codec, payload: e.Payload}
 	ending := encodeEnding(e.Outcome, e.Error)
-	speaker, ttl := attempt(e.Attempt), strconv.FormatInt(millis(e.Retention), 10)
+	speaker := fmt.Sprintf("%04d", e.Attempt)
 	v, err := b.store(ctx, b.scripts.end, e.ID, k, b.changed(k, e.ID, e.Mailbox, in), in,
-		func(in body) []any { return []any{speaker, ttl, in.append(slices.Clip(ending))} })
+		func(in body) []any { return []any{speaker, millis(e.Retention), in.append(slices.Clip(ending))} })
 	if err := b.ended(ctx, e.Store, e.ID, v, err); err != nil {
 		return backends.Record{}, err
 	}
@@ -418,14 +409,3 @@ const queueSlack = time.Second
 
 // millis is a time to live that covers d.
 func millis(d time.Duration) int64 { return d.Milliseconds() + 1 }
-
-// attempt writes an attempt as scripts take it.
-func attempt(n int) string { return string(appendDigits(nil, n, 4)) }
-
-// flag is a bool as scripts take it.
-func flag(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
-}

@@ -40,13 +40,10 @@ func (k keys) claim(id string) string      { return k.start + "/c/" + id }
 // channel is where the wake-ups of a partition come.
 func (b *Backend) channel(partition string) string { return b.prefix + "{" + partition + "}" }
 
-// topics of wake-ups
-func mailboxTopic(mailbox string) string { return "q/" + mailbox }
-func requestTopic(id string) string      { return "r/" + id }
-
-// topicOf is what those wait for to whom something happened to this key.
-func topicOf(key string) string {
+// split returns the store and the topic of the key of a queue or a record. A topic is what a waiter
+// waits for: "q/<mailbox>" or "r/<id>".
+func split(key string) (store, topic string) {
 	_, name, _ := strings.Cut(key, "}:") // braces are in no prefix
-	_, topic, _ := strings.Cut(name, "/")
-	return topic
+	store, topic, _ = strings.Cut(name, "/")
+	return store, topic
 }

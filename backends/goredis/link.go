@@ -3,7 +3,6 @@ package goredis
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,16 +42,10 @@ func (l *link) run() {
 	if w.cluster != nil {
 		w.cluster.ReloadState(w.ctx)
 	}
-	orphans := w.orphan(l)
-	if len(orphans) == 0 {
-		return
+	orphans := w.orphan(l, clientClosed)
+	if len(orphans) > 0 {
+		w.pause()
 	}
-	if clientClosed {
-		for _, ch := range orphans {
-			w.hub.Wake(ch.name)
-		}
-	}
-	w.pause()
 	for _, ch := range orphans {
 		w.place(ch)
 	}
@@ -68,12 +61,11 @@ func (l *link) receive() error {
 		l.heard.Store(true)
 		switch m := message.(type) {
 		case *redis.Message:
-			l.wakes.hub.Wake(topicOf(m.Payload))
+			_, topic := split(m.Payload)
+			l.wakes.hub.Wake(topic)
 		case *redis.Subscription:
-			if !strings.HasSuffix(m.Kind, "unsubscribe") {
-				l.wakes.confirm(l, m.Channel)
-			} else if l.wakes.unsubscribed(l, m.Channel) {
-				return errors.New("the server ended a subscription")
+			if err := l.wakes.note(l, m); err != nil {
+				return err
 			}
 		}
 	}

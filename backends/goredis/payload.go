@@ -48,45 +48,37 @@ func (b *Backend) store(ctx context.Context, s script, id string, k keys, keys [
 	return b.decide(ctx, s, id, keys, args(in)...)
 }
 
+// storeLarge stages a payload, and runs the script right behind, in one round trip. If the script
+// fails, the payload expires. On a Cluster this takes two round trips: go-redis 9.23 may have two
+// goroutines write one command when part of a pipeline is redirected.
 func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, keys []string, in body,
 	args func(body) []any) (verdict, error) {
 	if err := ctx.Err(); err != nil {
 		return verdict{}, err
 	}
 	in.name = rand.Text()
-	key := k.payload(in.name)
+	key, words := k.payload(in.name), args(in)
+	keys = slices.Concat(keys, []string{key})
 	// NX: a repeat of the whole pipeline must not shorten the life of what the script has accepted.
 	stage := redis.NewStatusCmd(ctx, "set", key, in.payload, "nx", "px", stagedFor.Milliseconds())
-	reply, err := b.runBehind(ctx, stage, s, slices.Concat(keys, []string{key}), args(in))
-	if err != nil {
-		// The payload expires, unless an earlier try of the script has accepted it.
-		return verdict{}, err
-	}
-	return judge(reply, id)
-}
-
-// runBehind runs a script right behind another command, in one round trip. On a Cluster it takes
-// two: go-redis 9.23 may have two goroutines write one command when part of a pipeline is
-// redirected.
-func (b *Backend) runBehind(ctx context.Context, first redis.Cmder, s script, keys []string, args []any) (any, error) {
-	cmd := command(ctx, s.hashed, keys, args)
+	run := command(ctx, s.hashed, keys, words)
 	_, single := b.client.(*redis.Client)
 	if single {
-		_ = b.pipeline(ctx, first, cmd) // both commands have their errors
+		_ = b.pipeline(ctx, stage, run) // both commands have their errors
 	} else {
-		_ = b.client.Process(ctx, first)
+		_ = b.client.Process(ctx, stage)
 	}
-	if err := first.Err(); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, err // the payload is not there; the script has found that out, too
+	if err := stage.Err(); err != nil && !errors.Is(err, redis.Nil) {
+		return verdict{}, err // the payload is not there; the script has found that out, too
 	}
 	if !single {
-		return b.run(ctx, s, keys, args...)
+		return b.decide(ctx, s, id, keys, words...)
 	}
-	reply, err := cmd.Result()
+	reply, err := run.Result()
 	if unknownScript(err) {
-		reply, err = b.process(ctx, command(ctx, s.full, keys, args))
+		reply, err = b.process(ctx, command(ctx, s.full, keys, words))
 	}
-	return reply, s.explain(err)
+	return judge(id, reply, s.explain(err))
 }
 
 // whole returns a record with its payload, which may take further round trips.
@@ -101,28 +93,32 @@ func (b *Backend) whole(ctx context.Context, store string, s stored) (backends.R
 			return backends.Record{}, err
 		}
 	}
-	return backends.Record{}, &backends.CorruptError{ID: s.ID, Err: errors.New("its payload is missing")}
+	return backends.Record{}, payloadMissing(s.ID)
 }
 
 // fetch reads the payloads of records of one store, and returns the records whose payload is
 // missing.
-func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (missing []*stored, err error) {
-	records = slices.DeleteFunc(records, func(s *stored) bool { return s.payload == "" })
-	if len(records) == 0 {
-		return nil, nil
+func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) ([]*stored, error) {
+	var large, missing []*stored
+	var keys []string
+	for _, s := range records {
+		if s.payload != "" {
+			large = append(large, s)
+			keys = append(keys, b.keys(backends.PartitionOf(s.ID), store).payload(s.payload))
+		}
 	}
-	keys := make([]string, len(records))
-	for i, s := range records {
-		keys[i] = b.keys(backends.PartitionOf(s.ID), store).payload(s.payload)
+	if len(large) == 0 {
+		return nil, nil
 	}
 	payloads, err := b.client.MGet(ctx, keys...).Result()
 	if err != nil {
 		return nil, err
 	}
-	for i, s := range records {
+	for i, s := range large {
 		payload := payloads[i]
 		if payload == nil { // a replica, which a client may read from, can be behind
-			if payload, err = b.run(ctx, b.scripts.payload, keys[i:i+1]); err != nil && !errors.Is(err, redis.Nil) {
+			payload, err = b.run(ctx, b.scripts.payload, keys[i:i+1])
+			if err != nil && !errors.Is(err, redis.Nil) {
 				return nil, err
 			}
 		}
@@ -135,23 +131,23 @@ func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (
 	return missing, nil
 }
 
-// fetchClaimed reads the payloads of the records that a claim got from one store. It drops requests
-// that have ended since.
-func (b *Backend) fetchClaimed(ctx context.Context, store string, c *claimed) error {
-	records := make([]*stored, len(c.records))
-	for i := range c.records {
-		records[i] = &c.records[i]
-	}
+// fetchClaimed reads the payloads of records that a claim got from one store. It returns the errors
+// of those that still run, but have lost their payload.
+func (b *Backend) fetchClaimed(ctx context.Context, store string, records []*stored) ([]error, error) {
+	var errs []error
 	missing, err := b.fetch(ctx, store, records...)
 	for _, s := range missing {
 		now, err := b.read(ctx, store, s.ID)
 		if err != nil && !errors.Is(err, backends.ErrNotFound) {
-			return err
+			return nil, err
 		}
 		if err == nil && now.Status == backends.StatusRunning && now.Attempt == s.Attempt {
-			c.errs = append(c.errs, &backends.CorruptError{ID: s.ID, Err: errors.New("its payload is missing")})
+			errs = append(errs, payloadMissing(s.ID))
 		}
 	}
-	c.records = slices.DeleteFunc(c.records, func(s stored) bool { return s.payload != "" })
-	return err
+	return errs, err
+}
+
+func payloadMissing(id string) error {
+	return &backends.CorruptError{ID: id, Err: errors.New("its payload is missing")}
 }

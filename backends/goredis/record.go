@@ -55,9 +55,9 @@ type body struct {
 }
 
 func (b body) append(to []byte) []byte {
-	to = append(appendDigits(to, len(b.codec), 2), b.codec...)
+	to = fmt.Appendf(to, "%02d%s%s", len(b.codec), b.codec, b.name)
 	if b.name != "" {
-		return append(to, b.name...)
+		return to
 	}
 	return append(to, b.payload...)
 }
@@ -76,7 +76,7 @@ func encodeNew(c backends.Create, b body) []byte {
 	to := make([]byte, 0, 61+len(c.Mailbox)+len(headers)+2+len(c.Codec)+len(c.Payload))
 	to = fmt.Appendf(to, "%03d%d%s%036d%s", len(c.Mailbox), place, span(c.Terms), 0, c.Mailbox)
 	if headers != nil {
-		to = append(appendDigits(to, len(headers), 5), headers...)
+		to = fmt.Appendf(to, "%05d%s", len(headers), headers)
 	}
 	return b.append(to)
 }
@@ -86,35 +86,18 @@ func span(t backends.Terms) string { return fmt.Sprintf("%016d", untilLast(t, 1)
 
 // encodeEnding writes the outcome and the error of a record.
 func encodeEnding(outcome, reason string) []byte {
-	to := make([]byte, 0, 7+len(outcome)+len(reason))
-	to = appendDigits(appendDigits(to, len(outcome), 2), len(reason), 5)
-	return append(append(to, outcome...), reason...)
-}
-
-// appendDigits writes a number with so many digits.
-func appendDigits(to []byte, number, width int) []byte {
-	digits := strconv.Itoa(number)
-	return append(append(to, "00000"[:max(0, width-len(digits))]...), digits...)
+	return fmt.Appendf(nil, "%02d%05d%s%s", len(outcome), len(reason), outcome, reason)
 }
 
 // encodeFrom writes the terms of a store for claim.lua. The key of its queue has storeEnd bytes
 // before "q/".
 func encodeFrom(storeEnd int, from backends.From) string {
-	terms := spaced(int64(storeEnd), int64(from.Limit), from.RunningTimeout.Microseconds(), millis(from.RunningTimeout)) +
-		" " + span(from.Terms) + " " + spaced(millis(from.RunningTimeout+from.Retention))
+	terms := fmt.Sprintf("%d %d %d %d %s %d", storeEnd, from.Limit, from.RunningTimeout.Microseconds(),
+		millis(from.RunningTimeout), span(from.Terms), millis(from.RunningTimeout+from.Retention))
 	if from.MaxAttempts > 1 {
-		terms += " " + spaced(int64(from.MaxAttempts), millis(untilLast(from.Terms, 1)+from.Retention))
+		terms += fmt.Sprintf(" %d %d", from.MaxAttempts, millis(untilLast(from.Terms, 1)+from.Retention))
 	}
 	return terms + ";"
-}
-
-// spaced writes numbers, separated by spaces.
-func spaced(numbers ...int64) string {
-	text := make([]byte, 0, 64)
-	for _, number := range numbers {
-		text = append(strconv.AppendInt(text, number, 10), ' ')
-	}
-	return string(text[:len(text)-1])
 }
 
 // newRecord is the record that create.lua stored at now.
@@ -136,9 +119,9 @@ func decodeRecord(id, text string) (stored, error) {
 	r := reader{rest: text}
 	rec, ownKey := r.head(id)
 	s := stored{Record: rec}
-	s.Codec = strings.Clone(r.bytes(r.number(2)))
+	s.Codec = strings.Clone(r.next(r.number(2)))
 	if ownKey {
-		s.payload = strings.Clone(r.bytes(payloadName))
+		s.payload = strings.Clone(r.next(payloadName))
 	} else {
 		s.Payload = []byte(r.rest)
 	}
@@ -173,16 +156,16 @@ type reader struct {
 	err  error
 }
 
-func (r *reader) fail(err error) {
+func (r *reader) fail(format string, args ...any) {
 	if r.err == nil {
-		r.err = err
+		r.err = fmt.Errorf(format, args...)
 	}
 	r.rest = ""
 }
 
-func (r *reader) bytes(n int) string {
-	if len(r.rest) < n {
-		r.fail(errors.New("truncated"))
+func (r *reader) next(n int64) string {
+	if int64(len(r.rest)) < n {
+		r.fail("truncated")
 		return ""
 	}
 	field := r.rest[:n]
@@ -190,29 +173,27 @@ func (r *reader) bytes(n int) string {
 	return field
 }
 
-// digits reads n digits, fewer than a 64-bit number can overflow on.
-func (r *reader) digits(n int) int64 {
-	field := r.bytes(n)
-	value, err := strconv.ParseUint(field, 10, 63)
+// number reads n digits, fewer than a 64-bit number can overflow on.
+func (r *reader) number(n int64) int64 {
+	value, err := strconv.ParseUint(r.next(n), 10, 63)
 	if err != nil {
-		r.fail(errors.New("not a number where one should stand"))
-		return 0
+		r.fail("not a number where one should stand")
 	}
 	return int64(value)
 }
 
 // head reads a record up to its body, and whether the payload has a key of its own.
 func (r *reader) head(id string) (rec backends.Record, ownKey bool) {
-	if version := r.bytes(1); version != recordVersion {
-		r.fail(fmt.Errorf("version %q, want %q", version, recordVersion))
+	if version := r.next(1); version != recordVersion {
+		r.fail("version %q, want %q", version, recordVersion)
 	}
 	rec.ID = id
-	state := r.bytes(1)
+	state := r.next(1)
 	rec.Deadline, rec.CreatedAt = r.time(), r.time()
 	mailboxLen, place := r.number(3), r.number(1)
 	rec.LastDeadline, rec.UpdatedAt, rec.StartedAt = r.time(), r.time(), r.time()
-	rec.Attempt = r.number(4)
-	rec.Mailbox = strings.Clone(r.bytes(mailboxLen))
+	rec.Attempt = int(r.number(4))
+	rec.Mailbox = strings.Clone(r.next(mailboxLen))
 	if place >= 2 {
 		rec.Headers = r.headers()
 	}
@@ -228,14 +209,14 @@ func (r *reader) head(id string) (rec backends.Record, ownKey bool) {
 	case "e":
 		rec.Status, rec.Error = r.ending()
 	default:
-		r.fail(errors.New("neither live nor ended"))
+		r.fail("neither live nor ended")
 	}
 	return rec, place%2 == 1
 }
 
 func (r *reader) headers() (headers map[string]string) {
-	if err := json.Unmarshal([]byte(r.bytes(r.number(5))), &headers); err != nil {
-		r.fail(errors.New("its headers are not JSON"))
+	if err := json.Unmarshal([]byte(r.next(r.number(5))), &headers); err != nil {
+		r.fail("its headers are not JSON")
 	}
 	return headers
 }
@@ -243,15 +224,13 @@ func (r *reader) headers() (headers map[string]string) {
 func (r *reader) ending() (outcome, reason string) {
 	outcomeLen, reasonLen := r.number(2), r.number(5)
 	if outcomeLen == 0 {
-		r.fail(errors.New("it has no outcome"))
+		r.fail("it has no outcome")
 	}
-	return strings.Clone(r.bytes(outcomeLen)), strings.Clone(r.bytes(reasonLen))
+	return strings.Clone(r.next(outcomeLen)), strings.Clone(r.next(reasonLen))
 }
 
-func (r *reader) number(n int) int { return int(r.digits(n)) }
-
 func (r *reader) time() time.Time {
-	us := r.digits(16)
+	us := r.number(16)
 	if us == 0 {
 		return time.Time{}
 	}
@@ -268,86 +247,71 @@ func decodeTime(word any) (time.Time, bool) {
 // decodeGet reads get.lua's reply: a record that has ended, or the time as seconds and microseconds
 // and then the record, which is as of then.
 func decodeGet(id string, reply any) (stored, error) {
-	if text, ok := reply.(string); ok {
-		rec, err := decodeRecord(id, text)
-		return rec.at(time.Time{}), err // whatever the time, now that it has ended
+	var now time.Time // does not matter to a record that has ended
+	text, ok := reply.(string)
+	if words, _ := reply.([]any); len(words) == 2 {
+		clock, _ := words[0].([]any)
+		var seconds, us int64
+		_, err := fmt.Sscan(fmt.Sprintln(clock...), &seconds, &us)
+		now = time.UnixMicro(seconds*1_000_000 + us).UTC()
+		text, ok = words[1].(string)
+		ok = ok && err == nil
 	}
-	words, _ := reply.([]any)
-	if len(words) != 2 {
-		return stored{}, unexpected(reply)
-	}
-	clock, _ := words[0].([]any)
-	text, isRecord := words[1].(string)
-	if len(clock) != 2 || !isRecord {
-		return stored{}, unexpected(reply)
-	}
-	seconds, err1 := strconv.ParseInt(fmt.Sprint(clock[0]), 10, 64)
-	us, err2 := strconv.ParseInt(fmt.Sprint(clock[1]), 10, 64)
-	if err1 != nil || err2 != nil {
+	if !ok {
 		return stored{}, unexpected(reply)
 	}
 	rec, err := decodeRecord(id, text)
-	if err != nil {
-		return stored{}, err
-	}
-	return rec.at(time.UnixMicro(seconds*1_000_000 + us).UTC()), nil
+	return rec.at(now), err
 }
 
 // claimed is what a claim got from one store.
 type claimed struct {
-	records []stored
+	records []*stored
 	errs    []error
 }
 
-// decodeClaimed reads the reply of claim.lua. The records of a store have keys that begin with its
-// prefix.
-func decodeClaimed(reply any, stores []backends.From, prefixes []string) ([]claimed, error) {
+// decodeClaimed reads the reply of claim.lua.
+func decodeClaimed(reply any, stores []backends.From) ([]claimed, error) {
 	words, _ := reply.([]any)
-	if len(words) == 0 {
+	if len(words)%2 == 0 {
 		return nil, unexpected(reply)
 	}
 	now, isTime := decodeTime(words[0])
-	if !isTime {
-		return nil, unexpected(reply)
-	}
 	all := make([]claimed, len(stores))
 	for pair := range slices.Chunk(words[1:], 2) {
 		key, isKey := pair[0].(string)
-		detail, isDetail := pair[len(pair)-1].(string)
+		detail, isDetail := pair[1].(string)
 		key, problem := strings.CutPrefix(key, "\n")
-		place := slices.IndexFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
-		if !isKey || !isDetail || len(pair) != 2 || place < 0 {
+		store, topic := split(key)
+		at := slices.IndexFunc(stores, func(from backends.From) bool { return from.Store == store })
+		if !isTime || !isKey || !isDetail || at < 0 {
 			return nil, unexpected(reply)
 		}
-		id := strings.TrimPrefix(key, prefixes[place]+"r/")
-		if problem {
-			all[place].errs = append(all[place].errs, passedOver(id, detail))
-			continue
-		}
+		id := strings.TrimPrefix(topic, "r/")
 		rec, err := decodeRecord(id, detail)
+		if problem {
+			err = passedOver(id, detail)
+		}
 		if err != nil {
-			all[place].errs = append(all[place].errs, err)
+			all[at].errs = append(all[at].errs, err)
 			continue
 		}
-		rec.Record = started(rec.At(now), stores[place].Terms)
-		all[place].records = append(all[place].records, rec)
+		rec.Record = started(rec.At(now), stores[at].Terms)
+		all[at].records = append(all[at].records, &rec)
 	}
 	return all, nil
 }
 
-// started is a record after claim.lua has claimed it at the time that it was read. A record that
-// was running already stays as it is.
+// started is a record that claim.lua has claimed at the time that it was read. A record that was
+// running already stays as it is.
 func started(rec backends.Record, t backends.Terms) backends.Record {
 	if rec.Status != backends.StatusPending {
 		return rec
 	}
 	now := rec.ReadAt
-	rec.Status, rec.UpdatedAt, rec.StartedAt, rec.Deadline = backends.StatusRunning, now, now, now.Add(t.RunningTimeout)
 	rec.Attempt++
-	rec.LastDeadline = rec.Deadline
-	if rec.Attempt < t.MaxAttempts {
-		rec.LastDeadline = rec.Deadline.Add(t.PendingTimeout)
-	}
+	rec.Status, rec.UpdatedAt, rec.StartedAt = backends.StatusRunning, now, now
+	rec.Deadline, rec.LastDeadline = now.Add(t.RunningTimeout), now.Add(untilLast(t, rec.Attempt))
 	return rec
 }
 

@@ -200,16 +200,17 @@ type verdict struct {
 }
 
 // decide runs such a script.
-func (b *Backend) decide(ctx context.Context, s script, id string, keys []string, args ...any) (verdict, error) {
+func (b *Backend) decide(ctx context.Context, s script, id string, keys []string,
+	args ...any) (verdict, error) {
 	reply, err := b.run(ctx, s, keys, args...)
-	if err != nil {
-		return verdict{}, err
-	}
-	return judge(reply, id)
+	return judge(id, reply, err)
 }
 
 // judge reads the reply of such a script. A refusal without a record is an error.
-func judge(reply any, id string) (verdict, error) {
+func judge(id string, reply any, err error) (verdict, error) {
+	if err != nil {
+		return verdict{}, err
+	}
 	words, refused := reply.([]any)
 	if !refused {
 		words = []any{reply, "ok"}
@@ -222,24 +223,25 @@ func judge(reply any, id string) (verdict, error) {
 		texts[0], texts[2] = texts[0][updatedEnd-16:updatedEnd], texts[0]
 	}
 	now, isTime := decodeTime(texts[0])
-	v := verdict{now, texts[1], texts[2]}
-	switch {
-	case !isTime || v.code == "":
-		return v, unexpected(reply)
-	case v.code == "notfound":
-		return v, backends.ErrNotFound
-	case v.code == "stale":
-		return v, backends.ErrStaleClaim
-	case v.code == "full":
-		return v, backends.ErrFull
-	case v.code == "busy":
-		return v, &backends.BusyError{ID: v.detail}
-	case v.code == "corrupt":
-		return v, &backends.CorruptError{ID: id, Err: errors.New(v.detail)}
-	case !slices.Contains([]string{"ok", "is", "exists", "ended", "unstaged"}, v.code):
-		return v, fmt.Errorf("goredis: a script answered %q, which this version does not know", v.code)
+	if !isTime {
+		return verdict{}, unexpected(reply)
 	}
-	return v, nil
+	v := verdict{now, texts[1], texts[2]}
+	switch v.code {
+	case "ok", "is", "exists", "ended", "unstaged":
+		return v, nil
+	case "notfound":
+		return v, backends.ErrNotFound
+	case "stale":
+		return v, backends.ErrStaleClaim
+	case "full":
+		return v, backends.ErrFull
+	case "busy":
+		return v, &backends.BusyError{ID: v.detail}
+	case "corrupt":
+		return v, &backends.CorruptError{ID: id, Err: errors.New(v.detail)}
+	}
+	return v, fmt.Errorf("goredis: a script answered %q, which this version does not know", v.code)
 }
 
 // unexpected is the error for a reply of another form than the scripts give it. It does not tell

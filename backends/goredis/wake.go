@@ -31,12 +31,12 @@ const (
 
 // WatchMailbox implements [backends.Waker].
 func (b *Backend) WatchMailbox(ctx context.Context, mailbox string) (<-chan struct{}, func()) {
-	return b.wakes.watch(ctx, mailboxTopic(mailbox), b.channel(backends.Partition(mailbox)))
+	return b.wakes.watch(ctx, "q/"+mailbox, b.channel(backends.Partition(mailbox)))
 }
 
 // WatchRequest implements [backends.Waker].
 func (b *Backend) WatchRequest(ctx context.Context, id string) (<-chan struct{}, func()) {
-	return b.wakes.watch(ctx, requestTopic(id), b.channel(backends.PartitionOf(id)))
+	return b.wakes.watch(ctx, "r/"+id, b.channel(backends.PartitionOf(id)))
 }
 
 // PollInterval implements [backends.Waker]: see Options.PollInterval.
@@ -63,7 +63,7 @@ type wakes struct {
 type channel struct {
 	name      string
 	waiters   int
-	idleSince time.Time // while there are no waiters
+	used      time.Time // when the last waiter left
 	link      *link     // nil until a node is found
 	confirmed bool      // by the server
 
@@ -74,7 +74,8 @@ type channel struct {
 }
 
 func newWakes(client redis.UniversalClient) *wakes {
-	w := &wakes{client: client, channels: map[string]*channel{}, links: map[redis.UniversalClient]*link{}}
+	w := &wakes{client: client, channels: map[string]*channel{}}
+	w.links = map[redis.UniversalClient]*link{}
 	w.cluster, _ = client.(*redis.ClusterClient)
 	w.ctx, w.end = context.WithCancel(context.Background())
 	return w
@@ -98,7 +99,10 @@ func (w *wakes) watch(ctx context.Context, topic, name string) (<-chan struct{},
 	}
 	return signal, func() {
 		stop()
-		w.leave(ch)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		ch.waiters--
+		ch.used = time.Now()
 	}
 }
 
@@ -117,15 +121,6 @@ func (w *wakes) join(name string) *channel {
 	}
 	ch.waiters++
 	return ch
-}
-
-func (w *wakes) leave(ch *channel) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	ch.waiters--
-	if ch.waiters == 0 {
-		ch.idleSince = time.Now()
-	}
 }
 
 // place subscribes to a channel at the node that has it, however long it takes to find that node.
@@ -177,8 +172,8 @@ func (w *wakes) linkTo(ch *channel, node redis.UniversalClient) *link {
 	return l
 }
 
-// orphan gives up a link and returns its channels. Their waiters may have missed something.
-func (w *wakes) orphan(l *link) (orphans []*channel) {
+// orphan gives up a link and returns its channels. If the client is closed, it wakes the waiters.
+func (w *wakes) orphan(l *link, clientClosed bool) (orphans []*channel) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.links, l.node)
@@ -187,6 +182,9 @@ func (w *wakes) orphan(l *link) (orphans []*channel) {
 			ch.link, ch.confirmed = nil, false
 			ch.settle()
 			orphans = append(orphans, ch)
+			if clientClosed {
+				w.hub.Wake(ch.name)
+			}
 		}
 	}
 	return orphans
@@ -204,29 +202,25 @@ func (w *wakes) pause() {
 	}
 }
 
-// confirm notes that a link is subscribed to a channel. Waiters that have looked before look again.
-func (w *wakes) confirm(l *link, name string) {
+// note takes note of a subscription that the server has begun or ended. Waiters that have looked
+// before it began look again. Its error says that a channel is still in use, as when the slot of the
+// channel has moved to another node.
+func (w *wakes) note(l *link, m *redis.Subscription) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ch := w.channels[name]
-	if ch == nil || ch.link != l {
-		return
+	ch := w.channels[m.Channel]
+	switch {
+	case ch == nil || ch.link != l:
+	case m.Kind == "subscribe" || m.Kind == "ssubscribe":
+		if ch.settled.Err() != nil {
+			w.hub.WakeSlowly(ch.name, wakePause)
+		}
+		ch.settle()
+		ch.confirmed, w.failures = true, 0
+	case ch.confirmed:
+		return errors.New("the server ended a subscription")
 	}
-	w.failures = 0
-	if !ch.confirmed && ch.settled.Err() != nil {
-		w.hub.WakeSlowly(name, wakePause)
-	}
-	ch.confirmed = true
-	ch.settle()
-}
-
-// unsubscribed reports whether the server has ended a subscription that is still in use, as when
-// the slot of a channel has moved to another node.
-func (w *wakes) unsubscribed(l *link, name string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	ch := w.channels[name]
-	return ch != nil && ch.link == l && ch.confirmed
+	return nil
 }
 
 // sweep forgets the channels of a link that have had no waiters for long. It returns their names,
@@ -238,7 +232,7 @@ func (w *wakes) sweep(l *link) (unused []string, empty bool) {
 	for name, ch := range w.channels {
 		switch {
 		case ch.link != l:
-		case ch.waiters == 0 && time.Since(ch.idleSince) > linger:
+		case ch.waiters == 0 && time.Since(ch.used) > linger:
 			delete(w.channels, name)
 			unused = append(unused, name)
 		default:
