@@ -21,7 +21,7 @@ func (s *PendingStore[T]) Extend(ctx context.Context, c *Claim[T]) error {
 
 // Progress is an Extend that also stores c.Payload as it stands. The requester can read it, and a
 // next attempt gets it. So it is an answer in parts, or a checkpoint. Calls for one claim must not
-// overlap.
+// overlap. In a handler of a [Worker], Progress returns at once, and the Worker sends it.
 func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) error {
 	const operation = "store progress"
 	if err := checkClaim(c); err != nil {
@@ -30,6 +30,9 @@ func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) error {
 	encoded, err := s.encode(c.Payload, c.ID, c.Mailbox, codec.Question)
 	if err != nil {
 		return s.failed(operation, c.ID, err)
+	}
+	if c.keeper != nil {
+		return c.keeper.progress(s.codec.Name(), encoded)
 	}
 	return s.extend(ctx, operation, c, backends.Extend{Codec: s.codec.Name(), Payload: encoded})
 }
@@ -56,10 +59,14 @@ func (s *PendingStore[T]) Release(ctx context.Context, c *Claim[T], after time.D
 	}
 	err := s.extend(ctx, operation, c,
 		backends.Extend{Release: true, After: after.Truncate(time.Microsecond)})
-	if err == nil && c.CancelRequested {
+	switch {
+	case err != nil:
+		return err
+	case c.CancelRequested:
 		return s.Finish(ctx, c, StatusCancelled)
 	}
-	return err
+	c.Status = StatusPending
+	return nil
 }
 
 // extend extends a claim and updates c.

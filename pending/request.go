@@ -53,7 +53,8 @@ type Claim[T any] struct {
 	CancelRequested bool
 	CancelReason    string
 
-	held bool // made by a pop or by Held
+	held   bool    // made by a pop or by Held
+	keeper *keeper // of the Worker that has the claim; else nil
 }
 
 // claim makes the Claim of a request that its caller may hold.

@@ -112,14 +112,19 @@ func (s *PendingStore[T]) encode(
 		encoded, err = c.MarshalFor(s.contextOf(id, mailbox, part), payload)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("encode the payload as %s: %w", s.codec.Name(), err)
+		return nil, &encodeError{fmt.Errorf("encode the payload as %s: %w", s.codec.Name(), err)}
 	}
 	if limit := s.policy.maxPayload(); len(encoded) > limit {
-		return nil, fmt.Errorf("%w: %d bytes encoded, the store takes %d",
-			ErrTooLarge, len(encoded), limit)
+		return nil, &encodeError{fmt.Errorf("%w: %d bytes encoded, the store takes %d",
+			ErrTooLarge, len(encoded), limit)}
 	}
 	return encoded, nil
 }
+
+// encodeError is the error about a payload that cannot be stored.
+type encodeError struct{ error }
+
+func (e *encodeError) Unwrap() error { return e.error }
 
 // decode decodes the payload of a record with the codec that the record names.
 func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
