@@ -23,8 +23,8 @@ import (
 //	35-37   length of the mailbox
 //	38      0: the payload is in the record; 1: it has a key of its own
 //
-//	39-54   last deadline; of a pending request, the time from a first claim to its last deadline by the
-//	        creator's terms: the queue lives long enough for such a claim
+//	39-54   last deadline; of a pending request, the time from a first claim to its last deadline
+//	        by the creator's terms: the queue lives long enough for such a claim
 //	55-70   updated; of a pending request zeros, as the next two
 //	71-86   started; zeros also if the request has ended before any claim
 //	87-90   attempt
@@ -44,26 +44,17 @@ const recordVersion = "1"
 type body struct {
 	codec   string
 	payload []byte
-	name    string // of the payload's own key; "" if the payload is in the record
+	place   int // 1: payload is the name of the payload's own key
 }
 
 func (b body) append(to []byte) []byte {
-	to = fmt.Appendf(to, "%02d%s%s", len(b.codec), b.codec, b.name)
-	if b.name != "" {
-		return to
-	}
-	return append(to, b.payload...)
+	return append(fmt.Appendf(to, "%02d%s", len(b.codec), b.codec), b.payload...)
 }
 
 // encodeNew writes a new record from the length of its mailbox on.
 func encodeNew(c backends.Create, b body) []byte {
-	place := 0
-	if b.name != "" {
-		place = 1
-	}
-	to := make([]byte, 0, 56+len(c.Mailbox)+2+len(c.Codec)+len(c.Payload))
-	to = fmt.Appendf(to, "%03d%d%s%036d%s", len(c.Mailbox), place, span(c.Terms), 0, c.Mailbox)
-	return b.append(to)
+	return b.append(fmt.Appendf(nil, "%03d%d%s%036d%s",
+		len(c.Mailbox), b.place, span(c.Terms), 0, c.Mailbox))
 }
 
 // span is how long a first claim lives until its last deadline, in microseconds.
@@ -72,8 +63,7 @@ func span(t backends.Terms) string { return fmt.Sprintf("%016d", untilLast(t, 1)
 // encodeEnding writes what follows the mailbox in a record that ends, without a body if the record
 // keeps its own.
 func encodeEnding(e backends.End, b body) []byte {
-	to := make([]byte, 0, 7+len(e.Outcome)+len(e.Error)+2+len(e.Codec)+len(e.Payload))
-	to = fmt.Appendf(to, "%02d%05d%s%s", len(e.Outcome), len(e.Error), e.Outcome, e.Error)
+	to := fmt.Appendf(nil, "%02d%05d%s%s", len(e.Outcome), len(e.Error), e.Outcome, e.Error)
 	if e.GiveUp {
 		return to
 	}
@@ -94,8 +84,8 @@ func encodeFrom(storeEnd int, from backends.From) string {
 // newRecord is the record that create.lua stored at now.
 func newRecord(c backends.Create, now time.Time) backends.Record {
 	deadline := now.Add(c.PendingTimeout)
-	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending, Codec: c.Codec,
-		Payload: bytes.Clone(c.Payload), CreatedAt: now, UpdatedAt: now,
+	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
+		Codec: c.Codec, Payload: bytes.Clone(c.Payload), CreatedAt: now, UpdatedAt: now,
 		Deadline: deadline, LastDeadline: deadline, ReadAt: now}
 }
 

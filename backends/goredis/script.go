@@ -111,12 +111,12 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 	}
 	inFlight := b.inFlight.Add(1)
 	defer b.inFlight.Add(-1)
-	switch {
-	case b.pipeliner != nil && inFlight > b.alone:
+	if b.pipeliner != nil && inFlight > b.alone {
 		return false, b.gather(ctx, cmds)
-	case len(cmds) == 1:
+	}
+	if len(cmds) == 1 {
 		err = b.client.Process(ctx, cmds[0])
-	default:
+	} else {
 		err = b.pipeline(ctx, cmds...)
 	}
 	b.noteLoss(ctx, err)
@@ -192,11 +192,12 @@ func unknownScript(err error) bool {
 	return err != nil && (errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT"))
 }
 
-// verdict is the reply of a script that acts on one request: the server's time, "ok" or what kept
-// the script from acting, and a detail of that.
+// verdict is the reply of a script that acts on one request: the server's time, and "ok" or what
+// kept the script from acting.
 type verdict struct {
-	now          time.Time
-	code, detail string
+	now    time.Time
+	code   string
+	record stored // for "exists" and "ended", as of now
 }
 
 // decide runs such a script.
@@ -223,10 +224,14 @@ func judge(id string, reply any, err error) (verdict, error) {
 	if !isTime {
 		return verdict{}, unexpected(reply)
 	}
-	v := verdict{now, texts[1], texts[2]}
+	v, detail := verdict{now: now, code: texts[1]}, texts[2]
 	switch v.code {
-	case "ok", "exists", "ended", "unstaged":
+	case "ok", "unstaged":
 		return v, nil
+	case "exists", "ended":
+		rec, err := decodeRecord(id, detail)
+		v.record = rec.at(now)
+		return v, err
 	case "notfound":
 		return v, backends.ErrNotFound
 	case "stale":
@@ -234,9 +239,9 @@ func judge(id string, reply any, err error) (verdict, error) {
 	case "full":
 		return v, backends.ErrFull
 	case "busy":
-		return v, &backends.BusyError{ID: v.detail}
+		return v, &backends.BusyError{ID: detail}
 	case "corrupt":
-		return v, &backends.CorruptError{ID: id, Err: errors.New(v.detail)}
+		return v, &backends.CorruptError{ID: id, Err: errors.New(detail)}
 	}
 	return v, fmt.Errorf("goredis: a script answered %q, which this version does not know", v.code)
 }
