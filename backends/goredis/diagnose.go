@@ -239,15 +239,14 @@ func (d *diagnosis) version(version string, clustered bool) {
 func (d *diagnosis) memory(info map[string]string) {
 	limit, _ := strconv.ParseInt(info["maxmemory"], 10, 64)
 	used, _ := strconv.ParseInt(info["used_memory"], 10, 64)
-	if policy := info["maxmemory_policy"]; policy != "" && policy != "noeviction" {
-		severity, when := SeverityWarning, "would, if maxmemory were set, remove"
-		if limit > 0 {
-			severity, when = SeverityProblem, "removes"
-		}
-		d.when(true, severity, "eviction", fmt.Sprintf("maxmemory-policy %s %s requests and whole "+
-			"queues without a word when memory is full", policy, when),
-			"set maxmemory-policy noeviction: then new requests are refused, with an error")
+	severity := SeverityProblem
+	if limit <= 0 {
+		severity = SeverityWarning
 	}
+	policy := info["maxmemory_policy"]
+	d.when(policy != "" && policy != "noeviction", severity, "eviction",
+		"maxmemory-policy "+policy+" removes requests without a word when maxmemory is reached",
+		"set maxmemory-policy noeviction: then new requests are refused, with an error")
 	d.when(limit <= 0, SeverityInfo, "memory", "maxmemory is not set",
 		"set it below the machine's memory, so that requests are refused before the process is killed")
 	percent := used * 100 / max(limit, 1)

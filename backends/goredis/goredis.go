@@ -19,10 +19,6 @@
 // script. If a reply was lost, the command that go-redis sends again has no second effect. So leave
 // the retries of go-redis on. A server that does not know a script gets it in full.
 //
-// # Many callers
-//
-// With many concurrent callers, commands are gathered into pipelines: see [Options.AutoPipeline].
-//
 // # Large payloads
 //
 // A payload of more than 4 KiB has a key of its own and bypasses the scripts, which would hold up
@@ -33,7 +29,7 @@
 //
 // All keys of a mailbox share a hash tag, one of 65,536, that is a hash of the mailbox. So a
 // mailbox stays on one node, and mailboxes spread over all. Scripts build the keys of records from
-// the ids in a queue. These keys have the hash tag of the declared keys, as Redis and Valkey require.
+// the ids in a queue. Redis and Valkey allow that: these keys have the tag of the declared keys.
 //
 // Give all nodes the same kind of client. A ClusterClient wakes waiters with SPUBLISH, any other
 // client with PUBLISH, and neither hears the other. Their waiters then only poll.
@@ -94,11 +90,6 @@ const (
 )
 
 const (
-	defaultPrefix       = "pendingq:"
-	maxPrefix           = 64
-	defaultPollInterval = 15 * time.Second
-	minPollInterval     = 10 * time.Millisecond
-
 	// aloneByLoad is how many commands may be in flight before further ones are gathered. With one
 	// caller a command by itself is faster; from eight callers on, gathered commands are.
 	aloneByLoad = 4
@@ -110,21 +101,17 @@ const (
 
 // check fills in defaults and returns what cannot work.
 func (o Options) check() (Options, error) {
-	o.Prefix = cmp.Or(o.Prefix, defaultPrefix)
-	o.PollInterval = cmp.Or(o.PollInterval, defaultPollInterval)
-	refused := strings.IndexFunc(o.Prefix, func(r rune) bool {
-		return r <= ' ' || r > '~' || r == '{' || r == '}'
-	})
+	o.Prefix = cmp.Or(o.Prefix, "pendingq:")
+	o.PollInterval = cmp.Or(o.PollInterval, 15*time.Second)
+	refused := func(r rune) bool { return r <= ' ' || r > '~' || r == '{' || r == '}' }
 	switch {
-	case len(o.Prefix) > maxPrefix:
-		return o, fmt.Errorf("goredis: Options.Prefix has %d bytes, more than %d", len(o.Prefix), maxPrefix)
-	case refused >= 0:
-		return o, fmt.Errorf("goredis: Options.Prefix %q has a brace, or is not printable ASCII, at %d",
-			o.Prefix, refused)
-	case o.PollInterval < minPollInterval:
-		return o, fmt.Errorf("goredis: Options.PollInterval %v is below %v", o.PollInterval, minPollInterval)
+	case len(o.Prefix) > 64 || strings.ContainsFunc(o.Prefix, refused):
+		return o, fmt.Errorf("goredis: Options.Prefix is %q, %d bytes; want at most 64 of printable ASCII, "+
+			"and no brace", o.Prefix, len(o.Prefix))
+	case o.PollInterval < 10*time.Millisecond:
+		return o, fmt.Errorf("goredis: Options.PollInterval is %v, want at least 10ms", o.PollInterval)
 	case o.AutoPipeline < AutoPipelineByLoad || o.AutoPipeline > AutoPipelineAlways:
-		return o, fmt.Errorf("goredis: Options.AutoPipeline %d is none of its constants", o.AutoPipeline)
+		return o, fmt.Errorf("goredis: Options.AutoPipeline is %d, none of its constants", o.AutoPipeline)
 	}
 	return o, nil
 }
@@ -172,10 +159,26 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	return b, nil
 }
 
+// checkClient returns why a client cannot work. It subscribes to no channel, as a link does when it
+// begins. That sends nothing, and panics for a client that cannot work.
+func checkClient(client redis.UniversalClient) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("goredis: the client (%T) cannot subscribe: it is nil, was not made by its "+
+				"constructor, or is a redis.Ring, whose shards part the keys of a script: %v", client, cause)
+		}
+	}()
+	return client.Subscribe(context.Background()).Close()
+}
+
 // Close ends the subscriptions for wake-ups, but leaves the client open. Remaining waiters poll
 // from then on. A Backend without waiters has nothing to close.
 func (b *Backend) Close() error {
-	b.wakes.close()
+	w := b.wakes
+	w.mu.Lock()
+	w.end()
+	w.mu.Unlock()
+	w.tasks.Wait()
 	return nil
 }
 
@@ -187,7 +190,7 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 		exclusive = 1
 	}
 	terms := fmt.Sprint(c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
-		millis(c.PendingTimeout+untilLast(c.Terms, 1)+queueSlack), c.MaxPending, exclusive)
+		millis(c.PendingTimeout+untilLast(c.Terms, 1)+time.Second), c.MaxPending, exclusive)
 	keys, in := []string{k.record(c.ID), k.queue(c.Mailbox)}, body{codec: c.Codec, payload: c.Payload}
 	v, err := b.store(ctx, b.scripts.create, c.ID, k, keys, in,
 		func(in body) []any { return []any{terms, encodeNew(c, in)} })
@@ -195,7 +198,7 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 		return backends.Record{}, err
 	}
 	if v.code == "exists" {
-		return b.told(ctx, c.Store, c.ID, v)
+		return b.whole(ctx, c.Store, v.record)
 	}
 	return newRecord(c, v.now), nil
 }
@@ -232,7 +235,7 @@ func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 // than half of what a script does. If the record was updated in between, it is read as of then. On
 // a Cluster TIME has no slot. Go-redis may repeat gathered commands in another order. Then
 // readPlain is not sure of a record that is past its deadline.
-func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, sure bool, err error) {
+func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, sure bool, _ error) {
 	clock, get := redis.NewTimeCmd(ctx, "time"), redis.NewStringCmd(ctx, "get", key)
 	ordered, err := b.send(ctx, clock, get)
 	if errors.Is(err, redis.Nil) {
@@ -241,7 +244,8 @@ func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, su
 	if err != nil {
 		return stored{}, false, err
 	}
-	if rec, err = decodeRecord(id, get.Val()); err != nil {
+	rec, err = decodeRecord(id, get.Val())
+	if err != nil {
 		return stored{}, false, err
 	}
 	now := clock.Val().UTC()
@@ -292,11 +296,10 @@ func (b *Backend) claimed(ctx context.Context, c backends.Claim, reply any,
 		return nil, err
 	}
 	for i, got := range all {
-		errs, err := b.fetchClaimed(ctx, c.From[i].Store, got.records)
-		if err != nil {
+		if err := b.fetchClaimed(ctx, c.From[i].Store, &got); err != nil {
 			return nil, err
 		}
-		results[i].Errs = append(got.errs, errs...)
+		results[i].Errs = got.errs
 		for _, s := range got.records {
 			if s.payload == "" {
 				results[i].Records = append(results[i].Records, s.Record)
@@ -324,13 +327,12 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 			}
 			return []any{terms, in.append(nil)}
 		})
-	if err := b.ended(ctx, e.Store, e.ID, v, err); err != nil {
+	if err := b.ended(ctx, e.Store, v, err); err != nil {
 		return backends.Lease{}, err
 	}
-	if v.code == "is" {
-		rec, err := decodeHead(e.ID, v.detail)
+	if rec := v.record; v.code == "is" {
 		return backends.Lease{UpdatedAt: v.now, Deadline: rec.Deadline,
-			CancelledAs: rec.CancelledAs, CancelReason: rec.CancelReason}, err
+			CancelledAs: rec.CancelledAs, CancelReason: rec.CancelReason}, nil
 	}
 	lease := backends.Lease{UpdatedAt: v.now, Deadline: v.now.Add(t.RunningTimeout)}
 	if e.Release {
@@ -344,11 +346,10 @@ func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Recor
 	k := b.keys(backends.PartitionOf(c.ID), c.Store)
 	v, err := b.decide(ctx, b.scripts.cancel, c.ID, b.changed(k, c.ID, c.Mailbox, body{}),
 		fmt.Sprint(c.Grace.Microseconds(), " ", millis(c.Retention)), encodeEnding(c.Outcome, c.Error))
-	if err := b.ended(ctx, c.Store, c.ID, v, err); err != nil {
+	if err := b.ended(ctx, c.Store, v, err); err != nil {
 		return backends.Record{}, err
 	}
-	rec, err := decodeHead(c.ID, v.detail)
-	return rec.At(v.now), err
+	return v.record.Record, nil
 }
 
 // End implements [backends.Backend].
@@ -359,10 +360,10 @@ func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, err
 	speaker := fmt.Sprintf("%04d", e.Attempt)
 	v, err := b.store(ctx, b.scripts.end, e.ID, k, b.changed(k, e.ID, e.Mailbox, in), in,
 		func(in body) []any { return []any{speaker, millis(e.Retention), in.append(slices.Clip(ending))} })
-	if err := b.ended(ctx, e.Store, e.ID, v, err); err != nil {
+	if err := b.ended(ctx, e.Store, v, err); err != nil {
 		return backends.Record{}, err
 	}
-	rec, err := decodeHead(e.ID, v.detail+string(ending))
+	rec, err := decodeHead(e.ID, v.head+string(ending))
 	return rec.At(v.now), err
 }
 
@@ -375,24 +376,15 @@ func (b *Backend) changed(k keys, id, mailbox string, in body) []string {
 }
 
 // ended turns a verdict that a request has ended into its error.
-func (b *Backend) ended(ctx context.Context, store, id string, v verdict, err error) error {
+func (b *Backend) ended(ctx context.Context, store string, v verdict, err error) error {
 	if err != nil || v.code != "ended" {
 		return err
 	}
-	rec, err := b.told(ctx, store, id, v)
+	rec, err := b.whole(ctx, store, v.record)
 	if err != nil {
 		return err
 	}
 	return &backends.EndedError{Record: rec}
-}
-
-// told is the record that a script has answered with, as it reads at the script's time.
-func (b *Backend) told(ctx context.Context, store, id string, v verdict) (backends.Record, error) {
-	s, err := decodeRecord(id, v.detail)
-	if err != nil {
-		return backends.Record{}, err
-	}
-	return b.whole(ctx, store, s.at(v.now))
 }
 
 // untilLast is how far away the last deadline is that a claim or an extension of an attempt sets.
@@ -402,10 +394,6 @@ func untilLast(t backends.Terms, attempt int) time.Duration {
 	}
 	return t.RunningTimeout
 }
-
-// queueSlack is how much longer than its last member a queue lives, since a time to live counts
-// from another reading of the clock.
-const queueSlack = time.Second
 
 // millis is a time to live that covers d.
 func millis(d time.Duration) int64 { return d.Milliseconds() + 1 }

@@ -5,17 +5,17 @@ import "strings"
 // keys makes the keys of one store in one partition:
 //
 //	<prefix>{<partition>}:<store>/r/<id>       a record: a string, see record.go
-//	<prefix>{<partition>}:<store>/q/<mailbox>  the queue: a sorted set of the ids of all live requests
+//	<prefix>{<partition>}:<store>/q/<mailbox>  the queue: a sorted set of the ids of live requests
 //	<prefix>{<partition>}:<store>/p/<random>   a large payload: a string, see payload.go
-//	<prefix>{<partition>}:/c/<claim id>        the memo of a claim: for each request a line with the claim
-//	                                           (started and attempt, 20 digits) and the record's key
+//	<prefix>{<partition>}:/c/<claim id>        the memo of a claim: for each request a line with
+//	                                           started and attempt, 20 digits, and the record's key
 //
-//	<prefix>{<partition>}                      the channel of wake-ups, which is no key. A message is the
-//	                                           key of a queue that got a request, or of a record that ended
+//	<prefix>{<partition>}                      the channel of wake-ups, which is no key: it tells the
+//	                                           key of a queue with a new request, or of an ended record
 //
-// The score of a request that waits for its first claim, or for its next one, is its last deadline.
-// The score of a claimed request is its deadline, negated. So at any time now, a queue holds from
-// its lowest score to its highest:
+// The score of a request that waits for a claim is its last deadline. The score of a claimed
+// request is its deadline, negated. So at any time now, a queue holds from its lowest score to its
+// highest:
 //
 //	up to -now      running requests
 //	-now to 0       claimed requests whose lease expired: claimable again, or timed out
@@ -23,9 +23,9 @@ import "strings"
 //	from now        requests that wait, the longest claimable first
 //
 // A claim tidies the two parts in the middle. No store's name has a slash, and the mailbox comes
-// last, so no two things share a key. Everything has a time to live: a record and its payload live
-// Retention longer than the last deadline, a queue a second longer than the last of its deadlines,
-// and a memo until the latest deadline that its claim set.
+// last, so no two things share a key. A record and its payload live Retention longer than the last
+// deadline, a queue a second longer than the last of its deadlines, and a memo until the latest
+// deadline that its claim set.
 type keys struct{ start string }
 
 func (b *Backend) keys(partition, store string) keys {

@@ -24,13 +24,6 @@ type link struct {
 	sending sync.Mutex // keeps the order of wakes.channels and of what is sent the same
 }
 
-func newLink(w *wakes, node redis.UniversalClient) *link {
-	l := &link{wakes: w, node: node, pubsub: node.Subscribe(w.ctx)}
-	l.ctx, l.hangUp = context.WithCancel(w.ctx)
-	l.heard.Store(true)
-	return l
-}
-
 // run receives until the link is lost or no longer needed. Then it places the channels anew. If the
 // client is closed, the waiters look at once, and get its error.
 func (l *link) run() {
@@ -75,7 +68,7 @@ func (l *link) receive() error {
 func (l *link) subscribe(name string) {
 	l.sending.Lock()
 	defer l.sending.Unlock()
-	_ = l.wakes.subscribe(l.ctx, l.pubsub, name)
+	_ = l.wakes.subscribe(l.pubsub, l.ctx, name)
 }
 
 // keepAlive pings, and unsubscribes from channels without waiters. It hangs up when nothing comes,
@@ -104,12 +97,8 @@ func (l *link) tidy() (empty bool) {
 	l.sending.Lock()
 	defer l.sending.Unlock()
 	unused, empty := l.wakes.sweep(l)
-	switch {
-	case empty || len(unused) == 0:
-	case l.wakes.cluster != nil:
-		_ = l.pubsub.SUnsubscribe(l.ctx, unused...)
-	default:
-		_ = l.pubsub.Unsubscribe(l.ctx, unused...)
+	if !empty && len(unused) > 0 {
+		_ = l.wakes.unsubscribe(l.pubsub, l.ctx, unused...)
 	}
 	return empty
 }

@@ -13,29 +13,26 @@ import (
 )
 
 // Redis makes a Lua string of everything that passes through a script, and hashes each byte of it.
-// For large payloads this takes ten times as long as to store them, and all other callers wait. So
-// a large payload has a key of its own and bypasses the scripts. Its record refers to it. Only if
-// the server refuses that key does the payload go through the script.
+// For a large payload this takes ten times as long as storing it. So a large payload has a key of
+// its own, and its record refers to it. Only if the server refuses that key does the payload go
+// through the script.
 //
-// A call first stores the payload under a new random name that expires soon, and its script comes
-// right behind. The script lets the payload live as long as the record, or removes it if it refuses
-// the call. A stored payload never changes, so it can be read after its record.
+// A call first stages the payload under a new random name that expires soon. Its script comes right
+// behind, and lets the payload live as long as the record, or removes it if it refuses the call. A
+// stored payload never changes, so it can be read after its record.
 
 const (
-	// largePayload is how many bytes a payload needs to exceed to get a key of its own.
-	largePayload = 4 << 10
-
-	// stagedFor is how long a payload waits for the script that comes right behind it.
-	stagedFor = 10 * time.Second
-
-	// payloadReads is how often a record is read again because its payload has been replaced since.
-	payloadReads = 3
+	largePayload = 4 << 10 // the most bytes of a payload in a record
+	stagedFor    = 10 * time.Second
+	payloadReads = 3 // of a record whose payload is replaced each time
 )
+
+var errPayloadMissing = errors.New("its payload is missing")
 
 // store runs a script that stores a body. It gets the arguments from args, and the key of a large
 // payload behind the other keys.
-func (b *Backend) store(ctx context.Context, s script, id string, k keys, keys []string, in body,
-	args func(body) []any) (verdict, error) {
+func (b *Backend) store(ctx context.Context, s script, id string, k keys, keys []string,
+	in body, args func(body) []any) (verdict, error) {
 	if len(in.payload) > largePayload {
 		v, err := b.storeLarge(ctx, s, id, k, keys, in, args)
 		// If the server refuses, the payload goes through the script after all. The server may lack
@@ -51,13 +48,13 @@ func (b *Backend) store(ctx context.Context, s script, id string, k keys, keys [
 // storeLarge stages a payload, and runs the script right behind, in one round trip. If the script
 // fails, the payload expires. On a Cluster this takes two round trips: go-redis 9.23 may have two
 // goroutines write one command when part of a pipeline is redirected.
-func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, keys []string, in body,
-	args func(body) []any) (verdict, error) {
+func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, keys []string,
+	in body, args func(body) []any) (verdict, error) {
 	if err := ctx.Err(); err != nil {
 		return verdict{}, err
 	}
-	in.name = rand.Text()
-	key, words := k.payload(in.name), args(in)
+	name := rand.Text()
+	key, words := k.payload(name), args(body{codec: in.codec, payload: []byte(name), place: 1})
 	keys = slices.Concat(keys, []string{key})
 	// NX: a repeat of the whole pipeline must not shorten the life of what the script has accepted.
 	stage := redis.NewStatusCmd(ctx, "set", key, in.payload, "nx", "px", stagedFor.Milliseconds())
@@ -93,11 +90,10 @@ func (b *Backend) whole(ctx context.Context, store string, s stored) (backends.R
 			return backends.Record{}, err
 		}
 	}
-	return backends.Record{}, payloadMissing(s.ID)
+	return backends.Record{}, &backends.CorruptError{ID: s.ID, Err: errPayloadMissing}
 }
 
-// fetch reads the payloads of records of one store, and returns the records whose payload is
-// missing.
+// fetch reads the payloads of records of one store. It returns the records without their payload.
 func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) ([]*stored, error) {
 	var large, missing []*stored
 	var keys []string
@@ -131,23 +127,18 @@ func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (
 	return missing, nil
 }
 
-// fetchClaimed reads the payloads of records that a claim got from one store. It returns the errors
-// of those that still run, but have lost their payload.
-func (b *Backend) fetchClaimed(ctx context.Context, store string, records []*stored) ([]error, error) {
-	var errs []error
-	missing, err := b.fetch(ctx, store, records...)
+// fetchClaimed reads the payloads that a claim got from one store. A request that still runs, but
+// has lost its payload, is an error. Others have ended since.
+func (b *Backend) fetchClaimed(ctx context.Context, store string, c *claimed) error {
+	missing, err := b.fetch(ctx, store, c.records...)
 	for _, s := range missing {
 		now, err := b.read(ctx, store, s.ID)
 		if err != nil && !errors.Is(err, backends.ErrNotFound) {
-			return nil, err
+			return err
 		}
 		if err == nil && now.Status == backends.StatusRunning && now.Attempt == s.Attempt {
-			errs = append(errs, payloadMissing(s.ID))
+			c.errs = append(c.errs, &backends.CorruptError{ID: s.ID, Err: errPayloadMissing})
 		}
 	}
-	return errs, err
-}
-
-func payloadMissing(id string) error {
-	return &backends.CorruptError{ID: id, Err: errors.New("its payload is missing")}
+	return err
 }

@@ -25,8 +25,8 @@ import (
 //	35-37   length of the mailbox
 //	38      place: 1 if the payload has a key of its own, plus 2 if there are headers; else 0
 //
-//	39-54   last deadline; of a pending request, the time from a first claim to its last deadline by the
-//	        creator's terms: the queue lives long enough for such a claim
+//	39-54   last deadline; of a pending request, the time from a first claim to its last deadline
+//	        by the creator's terms: the queue lives long enough for such a claim
 //	55-70   updated; of a pending request zeros, as the next two
 //	71-86   started; zeros also if the request has ended before any claim
 //	87-90   attempt
@@ -51,34 +51,23 @@ const updatedEnd = 70
 type body struct {
 	codec   string
 	payload []byte
-	name    string // of the payload's own key; "" if the payload is in the record
+	place   int // 1: payload is the name of the payload's own key
 }
 
 func (b body) append(to []byte) []byte {
-	to = fmt.Appendf(to, "%02d%s%s", len(b.codec), b.codec, b.name)
-	if b.name != "" {
-		return to
-	}
-	return append(to, b.payload...)
+	return append(fmt.Appendf(to, "%02d%s", len(b.codec), b.codec), b.payload...)
 }
 
 // encodeNew writes a new record from the length of its mailbox on.
 func encodeNew(c backends.Create, b body) []byte {
-	place := 0
-	if b.name != "" {
-		place = 1
-	}
 	var headers []byte
 	if len(c.Headers) > 0 {
-		headers, _ = json.Marshal(c.Headers) // strings always can be encoded
-		place += 2
+		text, _ := json.Marshal(c.Headers) // texts can always be encoded
+		headers = fmt.Appendf(nil, "%05d%s", len(text), text)
+		b.place += 2
 	}
-	to := make([]byte, 0, 61+len(c.Mailbox)+len(headers)+2+len(c.Codec)+len(c.Payload))
-	to = fmt.Appendf(to, "%03d%d%s%036d%s", len(c.Mailbox), place, span(c.Terms), 0, c.Mailbox)
-	if headers != nil {
-		to = fmt.Appendf(to, "%05d%s", len(headers), headers)
-	}
-	return b.append(to)
+	return b.append(fmt.Appendf(nil, "%03d%d%s%036d%s%s",
+		len(c.Mailbox), b.place, span(c.Terms), 0, c.Mailbox, headers))
 }
 
 // span is how long a first claim lives until its last deadline, in microseconds.

@@ -111,12 +111,12 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 	}
 	inFlight := b.inFlight.Add(1)
 	defer b.inFlight.Add(-1)
-	switch {
-	case b.pipeliner != nil && inFlight > b.alone:
+	if b.pipeliner != nil && inFlight > b.alone {
 		return false, b.gather(ctx, cmds)
-	case len(cmds) == 1:
+	}
+	if len(cmds) == 1 {
 		err = b.client.Process(ctx, cmds[0])
-	default:
+	} else {
 		err = b.pipeline(ctx, cmds...)
 	}
 	b.noteLoss(ctx, err)
@@ -192,11 +192,13 @@ func unknownScript(err error) bool {
 	return err != nil && (errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT"))
 }
 
-// verdict is the reply of a script that acts on one request: the server's time; "ok", "is" or what
-// kept the script from acting; and the record or another detail.
+// verdict is the reply of a script that acts on one request: the server's time, and "ok", "is" or
+// what kept the script from acting.
 type verdict struct {
-	now          time.Time
-	code, detail string
+	now    time.Time
+	code   string
+	record stored // for "exists" and "ended", as of now; for "is", without its payload
+	head   string // of the record that end.lua has written, up to the ending
 }
 
 // decide runs such a script.
@@ -219,17 +221,26 @@ func judge(id string, reply any, err error) (verdict, error) {
 	for i, word := range words[:min(3, len(words))] {
 		texts[i], _ = word.(string)
 	}
-	if len(texts[0]) > updatedEnd { // the record that end.lua has written
-		texts[0], texts[2] = texts[0][updatedEnd-16:updatedEnd], texts[0]
+	var head string
+	if len(texts[0]) > updatedEnd {
+		head, texts[0] = texts[0], texts[0][updatedEnd-16:updatedEnd]
 	}
 	now, isTime := decodeTime(texts[0])
 	if !isTime {
 		return verdict{}, unexpected(reply)
 	}
-	v := verdict{now, texts[1], texts[2]}
+	v, detail := verdict{now: now, code: texts[1], head: head}, texts[2]
 	switch v.code {
-	case "ok", "is", "exists", "ended", "unstaged":
+	case "ok", "unstaged":
 		return v, nil
+	case "is":
+		rec, err := decodeHead(id, detail)
+		v.record = stored{Record: rec.At(now)}
+		return v, err
+	case "exists", "ended":
+		rec, err := decodeRecord(id, detail)
+		v.record = rec.at(now)
+		return v, err
 	case "notfound":
 		return v, backends.ErrNotFound
 	case "stale":
@@ -237,9 +248,9 @@ func judge(id string, reply any, err error) (verdict, error) {
 	case "full":
 		return v, backends.ErrFull
 	case "busy":
-		return v, &backends.BusyError{ID: v.detail}
+		return v, &backends.BusyError{ID: detail}
 	case "corrupt":
-		return v, &backends.CorruptError{ID: id, Err: errors.New(v.detail)}
+		return v, &backends.CorruptError{ID: id, Err: errors.New(detail)}
 	}
 	return v, fmt.Errorf("goredis: a script answered %q, which this version does not know", v.code)
 }

@@ -46,8 +46,10 @@ func (b *Backend) PollInterval() time.Duration { return b.poll }
 // for each master in use. A channel is subscribed to while it has waiters, and a little longer.
 type wakes struct {
 	client  redis.UniversalClient
-	cluster *redis.ClusterClient // the client, if it is one: it subscribes with SSUBSCRIBE
+	cluster *redis.ClusterClient // the client, if it is one
 	hub     wake.Hub             // waiters by topic, and by channel in case something was missed
+
+	subscribe, unsubscribe func(*redis.PubSub, context.Context, ...string) error
 
 	ctx   context.Context // ends with the Backend
 	end   context.CancelFunc
@@ -67,8 +69,7 @@ type channel struct {
 	link      *link     // nil until a node is found
 	confirmed bool      // by the server
 
-	// settled ends when waiters may look: the first attempt to subscribe has succeeded, has failed
-	// or takes long.
+	// settled ends when the first attempt to subscribe has succeeded, has failed, or takes long.
 	settled context.Context
 	settle  context.CancelFunc
 }
@@ -76,17 +77,12 @@ type channel struct {
 func newWakes(client redis.UniversalClient) *wakes {
 	w := &wakes{client: client, channels: map[string]*channel{}}
 	w.links = map[redis.UniversalClient]*link{}
-	w.cluster, _ = client.(*redis.ClusterClient)
+	w.subscribe, w.unsubscribe = (*redis.PubSub).Subscribe, (*redis.PubSub).Unsubscribe
+	if w.cluster, _ = client.(*redis.ClusterClient); w.cluster != nil {
+		w.subscribe, w.unsubscribe = (*redis.PubSub).SSubscribe, (*redis.PubSub).SUnsubscribe
+	}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	return w
-}
-
-// close ends all tasks.
-func (w *wakes) close() {
-	w.mu.Lock()
-	w.end()
-	w.mu.Unlock()
-	w.tasks.Wait()
 }
 
 // watch signals what happens to a topic. It first waits until the channel has settled.
@@ -126,7 +122,7 @@ func (w *wakes) join(name string) *channel {
 // place subscribes to a channel at the node that has it, however long it takes to find that node.
 // If the client is closed, the waiters look at once, and get its error.
 func (w *wakes) place(ch *channel) {
-	for w.wanted(ch) {
+	for w.ctx.Err() == nil {
 		node, err := w.locate(w.ctx, ch.name)
 		if err == nil {
 			w.linkTo(ch, node).subscribe(ch.name)
@@ -138,16 +134,6 @@ func (w *wakes) place(ch *channel) {
 		}
 		w.pause()
 	}
-}
-
-// wanted reports whether a channel is still to be placed. It forgets a channel without waiters.
-func (w *wakes) wanted(ch *channel) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if ch.waiters == 0 {
-		delete(w.channels, ch.name)
-	}
-	return ch.waiters > 0 && w.ctx.Err() == nil
 }
 
 // locate returns a client of the node that has a channel.
@@ -164,7 +150,9 @@ func (w *wakes) linkTo(ch *channel, node redis.UniversalClient) *link {
 	defer w.mu.Unlock()
 	l := w.links[node]
 	if l == nil {
-		l = newLink(w, node)
+		l = &link{wakes: w, node: node, pubsub: node.Subscribe(w.ctx)}
+		l.ctx, l.hangUp = context.WithCancel(w.ctx)
+		l.heard.Store(true)
 		w.links[node] = l
 		w.tasks.Go(l.run)
 	}
@@ -172,18 +160,23 @@ func (w *wakes) linkTo(ch *channel, node redis.UniversalClient) *link {
 	return l
 }
 
-// orphan gives up a link and returns its channels. If the client is closed, it wakes the waiters.
+// orphan gives up a link and returns its channels that have waiters. If the client is closed, it
+// wakes the waiters.
 func (w *wakes) orphan(l *link, clientClosed bool) (orphans []*channel) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.links, l.node)
-	for _, ch := range w.channels {
-		if ch.link == l {
+	for name, ch := range w.channels {
+		switch {
+		case ch.link != l:
+		case ch.waiters == 0:
+			delete(w.channels, name)
+		default:
 			ch.link, ch.confirmed = nil, false
 			ch.settle()
 			orphans = append(orphans, ch)
 			if clientClosed {
-				w.hub.Wake(ch.name)
+				w.hub.Wake(name)
 			}
 		}
 	}
@@ -202,9 +195,9 @@ func (w *wakes) pause() {
 	}
 }
 
-// note takes note of a subscription that the server has begun or ended. Waiters that have looked
-// before it began look again. Its error says that a channel is still in use, as when the slot of the
-// channel has moved to another node.
+// note takes note that the server has begun or ended a subscription. When it begins, waiters that
+// have looked before look again. When it ends while in use, as when its slot moves to another node,
+// that is an error.
 func (w *wakes) note(l *link, m *redis.Subscription) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -250,16 +243,9 @@ func (w *wakes) try(ctx context.Context, name string) error {
 	}
 	pubsub := node.Subscribe(ctx)
 	defer pubsub.Close()
-	if err := w.subscribe(ctx, pubsub, name); err != nil {
+	if err := w.subscribe(pubsub, ctx, name); err != nil {
 		return err
 	}
 	_, err = pubsub.ReceiveTimeout(ctx, subscribeWait)
 	return err
-}
-
-func (w *wakes) subscribe(ctx context.Context, pubsub *redis.PubSub, name string) error {
-	if w.cluster != nil {
-		return pubsub.SSubscribe(ctx, name)
-	}
-	return pubsub.Subscribe(ctx, name)
 }
