@@ -140,17 +140,25 @@ func (t tapped) Claim(ctx context.Context, op backends.Claim) ([]backends.Claime
 	return c.claimed, c.err
 }
 
-func (t tapped) Extend(ctx context.Context, op backends.Extend) error {
-	op.Terms = t.paced(op.Terms)
-	_, mailbox := t.journal.about(op.Store, op.ID)
-	return t.observe(ctx, mailbox, op).err
-}
-
-func (t tapped) End(ctx context.Context, op backends.End) (time.Time, error) {
+func (t tapped) Extend(ctx context.Context, op backends.Extend) (backends.Lease, error) {
 	op.Terms = t.paced(op.Terms)
 	_, mailbox := t.journal.about(op.Store, op.ID)
 	c := t.observe(ctx, mailbox, op)
-	return time.UnixMicro(c.at).UTC(), c.err
+	return c.lease, c.err
+}
+
+func (t tapped) Cancel(ctx context.Context, op backends.Cancel) (backends.Record, error) {
+	op.Terms, op.Grace = t.paced(op.Terms), t.scaled(op.Grace)
+	_, mailbox := t.journal.about(op.Store, op.ID)
+	c := t.observe(ctx, mailbox, op)
+	return c.rec, c.err
+}
+
+func (t tapped) End(ctx context.Context, op backends.End) (backends.Record, error) {
+	op.Terms = t.paced(op.Terms)
+	_, mailbox := t.journal.about(op.Store, op.ID)
+	c := t.observe(ctx, mailbox, op)
+	return c.rec, c.err
 }
 
 // journal is what the nodes did to their storage, mailbox by mailbox.

@@ -128,7 +128,7 @@ func (m *machine) shape(c *call) string {
 		return c.shape()
 	}
 	var text strings.Builder
-	fmt.Fprintln(&text, c.shape(), c.at, exactly(c.rec))
+	fmt.Fprintln(&text, c.shape(), c.lease, exactly(c.rec))
 	for _, from := range c.claimed {
 		for _, rec := range from.Records {
 			fmt.Fprintln(&text, exactly(rec))

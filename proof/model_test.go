@@ -22,6 +22,7 @@ type step struct {
 
 	attempt int             // claim: the one that it gave; end and extend: the one that spoke
 	end     backends.End    // end: its words
+	cancel  bool            // end: by a Cancel, which has no payload
 	rec     backends.Record // create, read and claim: what was answered, if it was
 	at      int64           // when the server did it, 0 where nobody can know; extend: it was by then; fail-over: all until then is safe
 	again   bool            // extend: it may have been repeated, and each time may have taken effect
@@ -186,11 +187,11 @@ func (s state) extend(op step) (bool, state) {
 }
 
 func (s state) finish(op step) (bool, state) {
-	if s.isEnded() || op.at < s.now || op.at > s.last+s.slack || !op.end.GiveUp && s.attempt != op.attempt {
+	if s.isEnded() || op.at < s.now || op.at > s.last+s.slack || !op.cancel && s.attempt != op.attempt {
 		return false, s
 	}
 	s.status, s.text, s.updated, s.now = op.end.Outcome, op.end.Error, op.at, op.at
-	if !op.end.GiveUp {
+	if !op.cancel {
 		s.payload = string(op.end.Payload)
 	}
 	return true, s

@@ -13,12 +13,12 @@ import (
 // call is one operation as its caller saw it. Times are microseconds since the epoch, by the same clock as the
 // server's, since both are on one machine.
 type call struct {
-	op         any // a backends.Create, Claim, Extend or End, a get or a look
+	op         any // a backends.Create, Claim, Extend, Cancel or End, a get or a look
 	began, was int64
-	rec        backends.Record    // the answer of a create or a get
+	rec        backends.Record    // the answer of a create, a get, a cancel or an end
+	lease      backends.Lease     // of an extend
 	claimed    []backends.Claimed // of a claim
 	pending    bool               // of a look
-	at         int64              // of an end
 	err        error
 	lossy      bool // replies were lost meanwhile, or it was repeated: it may have happened before it was answered
 	repeat     bool // the same operation has been called before
@@ -51,11 +51,11 @@ func (c *call) perform(ctx context.Context, b backends.Backend) {
 	case backends.Claim:
 		c.claimed, c.err = b.Claim(ctx, op)
 	case backends.Extend:
-		c.err = b.Extend(ctx, op)
+		c.lease, c.err = b.Extend(ctx, op)
+	case backends.Cancel:
+		c.rec, c.err = b.Cancel(ctx, op)
 	case backends.End:
-		var at time.Time
-		at, c.err = b.End(ctx, op)
-		c.at = micros(at)
+		c.rec, c.err = b.End(ctx, op)
 	case get:
 		c.rec, c.err = b.Get(ctx, op.Store, op.id)
 	case look:

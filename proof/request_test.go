@@ -66,7 +66,9 @@ func gather(calls []*call) *history {
 		case backends.Extend:
 			h.extend(c, op)
 		case backends.End:
-			h.end(c, op)
+			h.end(c, op, false)
+		case backends.Cancel:
+			h.end(c, asEnd(op), true)
 		}
 	}
 	return h
@@ -218,12 +220,17 @@ func (h *history) extend(c *call, op backends.Extend) {
 	}
 }
 
-func (h *history) end(c *call, op backends.End) {
+// asEnd is what a Cancel says.
+func asEnd(c backends.Cancel) backends.End {
+	return backends.End{Terms: c.Terms, ID: c.ID, Outcome: c.Outcome, Error: c.Error}
+}
+
+func (h *history) end(c *call, op backends.End, cancel bool) {
 	r := h.request(op.Terms, op.ID)
-	switch {
+	switch at := micros(c.rec.UpdatedAt); {
 	case c.err == nil:
-		r.effects[effect{kind: ended, text: op.Error, at: c.at}] = true
-		r.add(c, step{kind: ended, attempt: op.Attempt, end: op, at: c.at})
+		r.effects[effect{kind: ended, text: op.Error, at: at}] = true
+		r.add(c, step{kind: ended, attempt: op.Attempt, end: op, cancel: cancel, at: at})
 	case errors.Is(c.err, backends.ErrStaleClaim):
 		r.add(c, step{kind: notEnded, attempt: op.Attempt})
 	default:
@@ -255,14 +262,17 @@ func (h *history) fillIn(r *request) {
 
 func (h *history) fillInEnd(r *request, e effect) {
 	for _, c := range r.ends {
-		op := c.op.(backends.End)
+		op, isEnd := c.op.(backends.End)
+		if !isEnd {
+			op = asEnd(c.op.(backends.Cancel))
+		}
 		if op.Error != e.text {
 			continue
 		}
 		if !c.lossy {
 			h.fault("%s ended with %q, though that call was refused: %v", r.id, op.Error, c.err)
 		}
-		r.addBetween(c.began, c.latest(), step{kind: ended, attempt: op.Attempt, end: op, at: e.at})
+		r.addBetween(c.began, c.latest(), step{kind: ended, attempt: op.Attempt, end: op, cancel: !isEnd, at: e.at})
 	}
 }
 

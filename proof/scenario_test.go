@@ -81,8 +81,8 @@ func largeAnswer(t backends.Terms, id string, attempt int) backends.End {
 	return e
 }
 
-func givingUp(t backends.Terms, id string) backends.End {
-	return backends.End{Terms: t, ID: id, Outcome: backends.StatusTimeout, Error: "gave up", GiveUp: true}
+func givingUp(t backends.Terms, id string) backends.Cancel {
+	return backends.Cancel{Terms: t, ID: id, Outcome: backends.StatusTimeout, Error: "gave up"}
 }
 
 func (s *stage) must(op any) *call {

@@ -267,7 +267,7 @@ func (s *session) anyRequest() (get, bool) {
 
 func (s *session) giveUp() {
 	if r, ok := s.anyRequest(); ok {
-		s.do(backends.End{Terms: r.Terms, ID: r.id, Outcome: backends.StatusTimeout, Error: s.word("gave up"), GiveUp: true})
+		s.do(backends.Cancel{Terms: r.Terms, ID: r.id, Outcome: backends.StatusTimeout, Error: s.word("gave up")})
 	}
 }
 

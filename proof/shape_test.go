@@ -22,7 +22,12 @@ import (
 func (c *call) shape() string {
 	switch op := c.op.(type) {
 	case backends.End:
-		return endShape(op, c.err)
+		return endShape(c.rec, c.err, func(r backends.Record) bool {
+			return said(r, op.Outcome, op.Error) && r.Attempt == op.Attempt && r.Codec == op.Codec &&
+				bytes.Equal(r.Payload, op.Payload)
+		})
+	case backends.Cancel:
+		return endShape(c.rec, c.err, func(r backends.Record) bool { return said(r, op.Outcome, op.Error) })
 	case backends.Claim:
 		if c.err == nil {
 			return claimShape(c.claimed)
@@ -39,22 +44,22 @@ func (c *call) shape() string {
 	return errorShape(c.err)
 }
 
-// endShape takes the answer to one's own repeat for what it is.
-func endShape(op backends.End, err error) string {
+// endShape takes the answer to one's own repeat for what it is. Own is the rule by which callers
+// tell that an ending is their own.
+func endShape(rec backends.Record, err error, own func(backends.Record) bool) string {
 	var ended *backends.EndedError
-	if errors.As(err, &ended) && repeats(op, ended.Record) {
-		return "ended"
+	if errors.As(err, &ended) && own(ended.Record) {
+		rec, err = ended.Record, nil
+		rec.Codec, rec.Payload = "", nil
 	}
 	if err == nil {
-		return "ended"
+		return "stands: " + recordShape(rec)
 	}
 	return errorShape(err)
 }
 
-// repeats is the rule by which callers tell that an ending is their own.
-func repeats(op backends.End, stored backends.Record) bool {
-	return stored.Status == op.Outcome && stored.Error == op.Error && (op.GiveUp ||
-		stored.Attempt == op.Attempt && stored.Codec == op.Codec && bytes.Equal(stored.Payload, op.Payload))
+func said(r backends.Record, outcome, reason string) bool {
+	return r.Status == outcome && r.Error == reason
 }
 
 func claimShape(claimed []backends.Claimed) string {
