@@ -46,6 +46,16 @@
 //	c.Payload.Uptime = uptime
 //	return reboots.Complete(ctx, c)
 //
+// # Workers
+//
+// A [Worker] runs handlers for the requests of a mailbox. It extends leases, tells handlers of
+// cancels, and drains on shutdown:
+//
+//	w, err := pending.NewWorker("device-7", &pending.WorkerOptions{Concurrency: 8},
+//		pending.Handle(reboots, reboot), pending.Handle(backups, backUp))
+//	...
+//	err = w.Run(ctx)
+//
 // # Promises
 //
 //   - A claim has exactly one winner, and the longest claimable request comes first.

@@ -121,6 +121,91 @@ func ExampleWithClaimID() {
 	// true true
 }
 
+// A worker runs a handler for each request of its mailbox.
+func ExampleWorker() {
+	ctx, cancel := context.WithCancel(context.Background())
+	reboots := newReboots()
+	worker, err := pending.NewWorker("device-7", nil, pending.Handle(reboots,
+		func(_ context.Context, c *pending.Claim[Reboot]) error {
+			c.Payload.Uptime = 3 * time.Second
+			return nil // completes the request
+		}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	stopped := make(chan error)
+	go func() { stopped <- worker.Run(ctx) }()
+
+	asked, err := reboots.Create(ctx, "device-7", Reboot{Reason: "update"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	answer, err := reboots.Await(ctx, asked.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(answer.Status, answer.Payload.Uptime)
+	cancel()
+	fmt.Println("stopped:", <-stopped)
+	// Output:
+	// completed 3s
+	// stopped: <nil>
+}
+
+// A requester cancels what it no longer needs.
+func ExamplePendingStore_Cancel() {
+	ctx := context.Background()
+	reboots := newReboots()
+	asked, err := reboots.Create(ctx, "device-7", Reboot{Reason: "update"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := reboots.Cancel(ctx, asked, "the update was withdrawn"); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(asked.Status, "because", asked.Error)
+	_, err = reboots.PopPending(ctx, "device-7")
+	fmt.Println("nothing to do:", errors.Is(err, pending.ErrNoPending))
+	// Output:
+	// cancelled because the update was withdrawn
+	// nothing to do: true
+}
+
+// A requester follows a request until it has ended. The worker stores its progress.
+func ExamplePendingStore_Watch() {
+	ctx := context.Background()
+	reboots := newReboots()
+	asked, err := reboots.Create(ctx, "device-7", Reboot{Reason: "update"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := reboots.PopPending(ctx, "device-7")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for r, err := range reboots.Watch(ctx, asked.ID) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(r.Status, r.Payload.Uptime)
+		switch r.Payload.Uptime { // the worker goes on
+		case 0:
+			c.Payload.Uptime = time.Second
+			err = reboots.Progress(ctx, c)
+		case time.Second:
+			c.Payload.Uptime = time.Minute
+			err = reboots.Complete(ctx, c)
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// running 0s
+	// running 1s
+	// completed 1m0s
+}
+
 // A machine polls once for all of its stores.
 func ExampleInbox() {
 	ctx := context.Background()
