@@ -127,6 +127,64 @@ func pickupOnce(ctx context.Context, store *pending.PendingStore[Job], mailbox s
 	return work.at.Sub(created), end.at.Sub(reported), end.err
 }
 
+// Cancels measures n cancels one after the other in an idle system: how long it lasts from the
+// cancel of a running request until the context of its handler ends. It returns the 99th percentile.
+func Cancels(ctx context.Context, client redis.UniversalClient, n int) (time.Duration, error) {
+	b, err := goredis.New(client, &goredis.Options{PollInterval: time.Hour})
+	if err != nil {
+		return 0, err
+	}
+	defer b.Close()
+	policy := Policy()
+	policy.CancelGrace = time.Minute
+	store, err := pending.New(b, codecOf[Job]("msgpack"), policy)
+	if err != nil {
+		return 0, err
+	}
+	handling, told := make(chan struct{}), make(chan time.Time, 1)
+	worker, err := pending.NewWorker("cancels", nil, pending.Handle(store,
+		func(ctx context.Context, _ *pending.Claim[Job]) error {
+			handling <- struct{}{}
+			<-ctx.Done()
+			told <- time.Now()
+			return context.Cause(ctx)
+		}))
+	if err != nil {
+		return 0, err
+	}
+	working, stop := context.WithCancel(ctx)
+	stopped := make(chan error, 1)
+	go func() { stopped <- worker.Run(working) }()
+	took := make([]time.Duration, n)
+	for i := range took {
+		if took[i], err = cancelOnce(ctx, store, handling, told); err != nil {
+			break
+		}
+	}
+	stop()
+	slices.Sort(took)
+	return took[n*99/100], errors.Join(err, <-stopped)
+}
+
+func cancelOnce(ctx context.Context, store *pending.PendingStore[Job], handling <-chan struct{},
+	told <-chan time.Time) (time.Duration, error) {
+	asked, err := store.Create(ctx, "cancels", question)
+	if err != nil {
+		return 0, err
+	}
+	<-handling
+	if err := settle(ctx); err != nil {
+		return 0, err
+	}
+	cancelled := time.Now()
+	if err := store.Cancel(ctx, asked, ""); err != nil {
+		return 0, err
+	}
+	took := (<-told).Sub(cancelled)
+	_, err = store.Await(ctx, asked.ID)
+	return took, err
+}
+
 // settle lets a waiter come to rest before it is woken.
 func settle(ctx context.Context) error {
 	select {

@@ -172,10 +172,16 @@ func (s *Suite) PickupRatios(ctx context.Context, n int) ([]Ratio, error) {
 	client := NewClient(s.Addr, 16)
 	defer client.Close()
 	l, err := Pickup(ctx, client, n)
+	if err != nil {
+		return nil, err
+	}
+	cancelled, err := Cancels(ctx, client, n)
 	return []Ratio{
 		{Name: "pick-up latency p99, idle, by push instead of a 15 s heartbeat",
 			Got: micros(l.PickupP99) / 1000, Target: 5, AtMost: true, Unit: " ms"},
 		{Name: "answer latency p99, idle, by push instead of a 500 ms poll",
 			Got: micros(l.AnswerP99) / 1000, Target: 5, AtMost: true, Unit: " ms"},
+		{Name: "cancel latency p99, idle, from Cancel to the end of the handler's context",
+			Got: micros(cancelled) / 1000, Target: 5, AtMost: true, Unit: " ms"},
 	}, err
 }

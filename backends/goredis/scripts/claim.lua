@@ -91,7 +91,7 @@ for number = 1, stores do
           local head = 'r' .. deadline .. sub(record, 19, 38) .. last .. now .. claim
           redis.call('SETRANGE', record_key, '1', head)
           redis.call('PEXPIRE', record_key, ttl)
-          if place == '1' or place == '3' then
+          if place ~= '0' and place ~= '2' then
             -- join keep_payload
             keep_payload(record_key, record, ttl)
           end

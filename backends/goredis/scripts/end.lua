@@ -29,14 +29,13 @@ end
 redis.call('ZREM', sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end),
   sub(record_key, -30))
 if staged then redis.call('PEXPIRE', staged, ttl) end
-if place == '1' or place == '3' then
-  -- join payload_key
-  redis.pcall('UNLINK', payload_key(record_key, record))
-end
 local new_place, fixed_end = staged and '1' or '0', mailbox_end
-if place > '1' then
-  -- join headers_end
-  new_place, fixed_end = staged and '3' or '2', headers_end(record, mailbox_end)
+if place ~= '0' then
+  -- join payload_key headers_end
+  if place ~= '2' then redis.pcall('UNLINK', payload_key(record_key, record)) end
+  if place ~= '1' then
+    new_place, fixed_end = staged and '3' or '2', headers_end(record, mailbox_end)
+  end
 end
 local last = state == 'waiting' and sub(record, 3, 18) or sub(record, 39, 54)
 local head = '1e' .. sub(record, 3, 37) .. new_place .. last .. now .. sub(record, 71, fixed_end)

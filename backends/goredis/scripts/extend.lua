@@ -41,7 +41,7 @@ else
   deadline, last = string.format('%016d', us + lasts), string.format('%016d', us + until_last)
 end
 -- A server without memory allows the first write, and then all others of the script.
-if not body and (place == '1' or place == '3') then
+if not body and place ~= '0' and place ~= '2' then
   -- join keep_payload
   if not keep_payload(record_key, record, ttl) then
     return redis.error_reply('TRYAGAIN a payload is missing')
