@@ -36,8 +36,7 @@ import (
 //	        payload, or 26 characters that name it
 //
 // Times are microseconds since the epoch. Digits are padded with zeros, so equal widths compare as
-// the numbers do. Lengths are in bytes. TestScriptsAndGoAgreeOnRecords fails if the scripts
-// disagree.
+// the numbers do. Lengths are in bytes. TestScriptsAndGoAgreeOnRecords checks this table.
 const recordVersion = "1"
 
 // body is the end of a record.
@@ -122,7 +121,7 @@ func decodeRecord(id, text string) (stored, error) {
 	if place == "0" {
 		rec.Payload = []byte(r.rest)
 	} else {
-		rec.payload = strings.Clone(r.next(payloadName))
+		rec.payload = strings.Clone(r.next(26))
 	}
 	if rec.Status == "" {
 		r.fail("neither live nor ended")
@@ -132,9 +131,6 @@ func decodeRecord(id, text string) (stored, error) {
 	}
 	return rec, nil
 }
-
-// payloadName is how long the name of a payload is.
-const payloadName = 26
 
 // at returns the record as it reads at now.
 func (s stored) at(now time.Time) stored {
@@ -235,7 +231,10 @@ func decodeClaimed(reply any, stores []backends.From) ([]claimed, error) {
 		id := strings.TrimPrefix(topic, "r/")
 		rec, err := decodeRecord(id, detail)
 		if problem {
-			err = passedOver(id, detail)
+			err = &backends.CorruptError{ID: id, Err: errors.New(detail)}
+			if backends.CheckID(id) != nil { // the key may be that of the whole queue
+				err = fmt.Errorf("queue: %s", detail)
+			}
 		}
 		if err != nil {
 			all[at].errs = append(all[at].errs, err)
@@ -258,12 +257,4 @@ func started(rec backends.Record, t backends.Terms) backends.Record {
 	rec.Status, rec.UpdatedAt, rec.StartedAt = backends.StatusRunning, now, now
 	rec.Deadline, rec.LastDeadline = now.Add(t.RunningTimeout), now.Add(untilLast(t, rec.Attempt))
 	return rec
-}
-
-// passedOver is the error for a record, or a whole queue, that could not be read.
-func passedOver(id, problem string) error {
-	if backends.CheckID(id) != nil {
-		return fmt.Errorf("queue: %s", problem)
-	}
-	return &backends.CorruptError{ID: id, Err: errors.New(problem)}
 }

@@ -1,11 +1,10 @@
 --!df flags=allow-undeclared-keys
 -- Ends a live request.
 -- KEYS[1]  the record
--- KEYS[2]  the queue, on a Cluster or with a payload. The script finds it by itself; but a Cluster
---          that moves the keys refuses the call (TRYAGAIN) while only some have arrived.
+-- KEYS[2]  the queue, on a Cluster or with a payload: a Cluster that moves the keys then refuses
+--          the call (TRYAGAIN) while only some have arrived
 -- KEYS[3]  the payload, if it has a key of its own
--- ARGV[1]  the attempt in 4 digits, or '' to end the request whatever its attempt and keep its
---          payload
+-- ARGV[1]  the attempt in 4 digits, or '' to end any attempt and keep the payload of the request
 -- ARGV[2]  the time to live of the record, in milliseconds
 -- ARGV[3]  the record from behind the mailbox on; without a body if the record keeps its own
 -- Returns  the time; or {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'}, {time,

@@ -1,8 +1,7 @@
 -- Returns the state of a record at a time: 'waiting' for its first claim, 'running', 'expired' if
--- its lease is over and it may be claimed again, or 'ended'. A missing record has ended. For the
--- error of a GET, or a string that is no record, it returns nil and the problem. For a live record,
--- the third result is where its mailbox ends, and the fourth is '1' if its payload has a key of its
--- own. See record.go for the bytes of a record.
+-- it may be claimed again, or 'ended'. A missing record has ended. For the error of a GET, or no
+-- record of record.go, it returns nil and the problem. For a live record, the third result is where
+-- its mailbox ends, and the fourth is '1' if its payload has a key of its own.
 local function state_of(record, now)
   if not record then return 'ended' end
   if record.err then return nil, 'GET: ' .. record.err end
