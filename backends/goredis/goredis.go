@@ -60,8 +60,7 @@ type Options struct {
 	// delays a waiter, and how late an expired lease is claimed again. At least 10 ms. Default: 15 s.
 	PollInterval time.Duration
 
-	// AutoPipeline says when the commands of concurrent callers are gathered into pipelines.
-	// Default: AutoPipelineByLoad.
+	// AutoPipeline says when commands are gathered into pipelines. Default: AutoPipelineByLoad.
 	AutoPipeline AutoPipeline
 }
 
@@ -334,7 +333,10 @@ func (b *Backend) End(ctx context.Context, e backends.End) (time.Time, error) {
 	}
 	v, err := b.store(ctx, b.scripts.end, e.ID, k, keys, in,
 		func(in body) []any { return []any{speaker, millis(e.Retention), encodeEnding(e, in)} })
-	return v.now, b.ended(ctx, e.Store, v, err)
+	if err := b.ended(ctx, e.Store, v, err); err != nil {
+		return time.Time{}, err
+	}
+	return v.now, nil
 }
 
 // ended turns a verdict that a request has ended into its error.

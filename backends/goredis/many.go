@@ -8,8 +8,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// ClaimMany implements [backends.ManyClaimer]. Up to 500 claims take one round trip, or on a Cluster
-// one a node, all at the same time.
+// ClaimMany implements [backends.ManyClaimer]. Up to 500 claims take one round trip, or on a
+// Cluster one a node, all at the same time.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	todo := make([]int, len(claims))

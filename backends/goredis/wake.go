@@ -280,10 +280,8 @@ func (l *link) receive() error {
 // keepAlive pings, and unsubscribes from channels without waiters. It hangs up when nothing comes,
 // or is needed, any more.
 func (l *link) keepAlive() {
-	defer func() {
-		l.hangUp()
-		_ = l.pubsub.Close()
-	}()
+	defer l.pubsub.Close()
+	defer l.hangUp()
 	ticker := time.NewTicker(heartbeat)
 	defer ticker.Stop()
 	for {
