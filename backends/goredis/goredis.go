@@ -61,8 +61,7 @@ type Options struct {
 	// delays a waiter, and how late an expired lease is claimed again. At least 10 ms. Default: 15 s.
 	PollInterval time.Duration
 
-	// AutoPipeline says when the commands of concurrent callers are gathered into pipelines.
-	// Default: AutoPipelineByLoad.
+	// AutoPipeline says when commands are gathered into pipelines. Default: AutoPipelineByLoad.
 	AutoPipeline AutoPipeline
 }
 
@@ -81,11 +80,8 @@ type Options struct {
 type AutoPipeline int
 
 const (
-	// AutoPipelineByLoad gathers a command while four or more others of this Backend are in flight.
-	AutoPipelineByLoad AutoPipeline = iota
-	// AutoPipelineNever sends each command by itself.
-	AutoPipelineNever
-	// AutoPipelineAlways gathers every command.
+	AutoPipelineByLoad AutoPipeline = iota // while four or more others of this Backend are in flight
+	AutoPipelineNever                      // each command goes by itself
 	AutoPipelineAlways
 )
 
@@ -106,8 +102,8 @@ func (o Options) check() (Options, error) {
 	refused := func(r rune) bool { return r <= ' ' || r > '~' || r == '{' || r == '}' }
 	switch {
 	case len(o.Prefix) > 64 || strings.ContainsFunc(o.Prefix, refused):
-		return o, fmt.Errorf("goredis: Options.Prefix is %q, %d bytes; want at most 64 of printable ASCII, "+
-			"and no brace", o.Prefix, len(o.Prefix))
+		return o, fmt.Errorf("goredis: Options.Prefix is %q, %d bytes; "+
+			"want at most 64 of printable ASCII, and no brace", o.Prefix, len(o.Prefix))
 	case o.PollInterval < 10*time.Millisecond:
 		return o, fmt.Errorf("goredis: Options.PollInterval is %v, want at least 10ms", o.PollInterval)
 	case o.AutoPipeline < AutoPipelineByLoad || o.AutoPipeline > AutoPipelineAlways:
@@ -115,6 +111,9 @@ func (o Options) check() (Options, error) {
 	}
 	return o, nil
 }
+
+var _ backends.Waker = (*Backend)(nil)
+var _ backends.ManyClaimer = (*Backend)(nil)
 
 // Backend is a [backends.Backend] and a [backends.Waker] in Redis. Make one with [New].
 type Backend struct {
@@ -232,9 +231,9 @@ func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 }
 
 // readPlain reads a record with TIME and then GET, in one round trip. They cost the server less
-// than half of what a script does. If the record was updated in between, it is read as of then. On
-// a Cluster TIME has no slot. Go-redis may repeat gathered commands in another order. Then
-// readPlain is not sure of a record that is past its deadline.
+// than half of a script. If the record was updated in between, it is read as of then. On a Cluster
+// TIME has no slot. Go-redis may repeat gathered commands in another order. Then readPlain is not
+// sure of a record that is past its deadline.
 func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, sure bool, _ error) {
 	clock, get := redis.NewTimeCmd(ctx, "time"), redis.NewStringCmd(ctx, "get", key)
 	ordered, err := b.send(ctx, clock, get)

@@ -10,8 +10,8 @@ import "strings"
 //	<prefix>{<partition>}:/c/<claim id>        the memo of a claim: for each request a line with
 //	                                           started and attempt, 20 digits, and the record's key
 //
-//	<prefix>{<partition>}                      the channel of wake-ups, which is no key: it tells the
-//	                                           key of a queue with a new request, or of an ended record
+//	<prefix>{<partition>}                      the channel of wake-ups, no key: it tells the key of a
+//	                                           queue with a new request, or of an ended record
 //
 // The score of a request that waits for a claim is its last deadline. The score of a claimed
 // request is its deadline, negated. So at any time now, a queue holds from its lowest score to its

@@ -8,13 +8,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-var _ backends.ManyClaimer = (*Backend)(nil)
-
-// manyAtOnce is how many claims go into one pipeline.
-const manyAtOnce = 500
-
-// ClaimMany implements [backends.ManyClaimer]: one pipeline of a script a claim. Go-redis sends it
-// in one round trip, or on a Cluster in one a node, all at the same time.
+// ClaimMany implements [backends.ManyClaimer]. Up to 500 claims take one round trip, or on a
+// Cluster one a node, all at the same time.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	todo := make([]int, len(claims))
@@ -22,7 +17,7 @@ func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []back
 		todo[i] = i
 	}
 	for len(todo) > 0 {
-		now := todo[:min(manyAtOnce, len(todo))]
+		now := todo[:min(500, len(todo))]
 		todo = todo[len(now):]
 		unknown := b.claimPipeline(ctx, claims, now, results)
 		if len(unknown) > 0 { // the first claim sends the script in full, then the others try again

@@ -40,8 +40,7 @@ import (
 //	        payload, or 26 characters that name it
 //
 // Times are microseconds since the epoch. Digits are padded with zeros, so equal widths compare as
-// the numbers do. Lengths are in bytes. TestScriptsAndGoAgreeOnRecords fails if the scripts
-// disagree.
+// the numbers do. Lengths are in bytes. TestScriptsAndGoAgreeOnRecords checks this table.
 const recordVersion = "1"
 
 // updatedEnd is where the time of the last update ends in a record that is not pending.
@@ -110,7 +109,7 @@ func decodeRecord(id, text string) (stored, error) {
 	s := stored{Record: rec}
 	s.Codec = strings.Clone(r.next(r.number(2)))
 	if ownKey {
-		s.payload = strings.Clone(r.next(payloadName))
+		s.payload = strings.Clone(r.next(26))
 	} else {
 		s.Payload = []byte(r.rest)
 	}
@@ -129,9 +128,6 @@ func decodeHead(id, text string) (backends.Record, error) {
 	}
 	return rec, nil
 }
-
-// payloadName is how long the name of a payload is.
-const payloadName = 26
 
 // at returns the record as it reads at now.
 func (s stored) at(now time.Time) stored {
@@ -279,7 +275,10 @@ func decodeClaimed(reply any, stores []backends.From) ([]claimed, error) {
 		id := strings.TrimPrefix(topic, "r/")
 		rec, err := decodeRecord(id, detail)
 		if problem {
-			err = passedOver(id, detail)
+			err = &backends.CorruptError{ID: id, Err: errors.New(detail)}
+			if backends.CheckID(id) != nil { // the key may be that of the whole queue
+				err = fmt.Errorf("queue: %s", detail)
+			}
 		}
 		if err != nil {
 			all[at].errs = append(all[at].errs, err)
@@ -302,12 +301,4 @@ func started(rec backends.Record, t backends.Terms) backends.Record {
 	rec.Status, rec.UpdatedAt, rec.StartedAt = backends.StatusRunning, now, now
 	rec.Deadline, rec.LastDeadline = now.Add(t.RunningTimeout), now.Add(untilLast(t, rec.Attempt))
 	return rec
-}
-
-// passedOver is the error for a record, or a whole queue, that could not be read.
-func passedOver(id, problem string) error {
-	if backends.CheckID(id) != nil {
-		return fmt.Errorf("queue: %s", problem)
-	}
-	return &backends.CorruptError{ID: id, Err: errors.New(problem)}
 }

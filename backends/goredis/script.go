@@ -105,6 +105,10 @@ func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
 
 // send runs commands, several in one round trip, and returns their first error. Ordered reports
 // whether they surely ran in this order.
+//
+// With enough other commands in flight, it gathers them into pipelines. It first lets other callers
+// submit theirs. They are many when the replies of a batch arrive. So the next batch holds several
+// times as many commands, which saves the server up to a quarter of its time.
 func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
@@ -112,7 +116,15 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 	inFlight := b.inFlight.Add(1)
 	defer b.inFlight.Add(-1)
 	if b.pipeliner != nil && inFlight > b.alone {
-		return false, b.gather(ctx, cmds)
+		runtime.Gosched()
+		futures := make([]redis.AutoFuture, len(cmds))
+		for i, cmd := range cmds {
+			futures[i] = b.pipeliner.Submit(ctx, cmd)
+		}
+		for i := 0; i < len(cmds) && err == nil; i++ {
+			err = futures[i].WaitContext(ctx)
+		}
+		return false, err
 	}
 	if len(cmds) == 1 {
 		err = b.client.Process(ctx, cmds[0])
@@ -121,23 +133,6 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 	}
 	b.noteLoss(ctx, err)
 	return true, err
-}
-
-// gather runs commands in pipelines with those of other callers. It first lets the other callers
-// that can run submit their commands. They are many when the replies of a batch arrive. So the next
-// batch holds several times as many commands, which saves the server up to a quarter of its time.
-func (b *Backend) gather(ctx context.Context, cmds []redis.Cmder) error {
-	runtime.Gosched()
-	futures := make([]redis.AutoFuture, len(cmds))
-	for i, cmd := range cmds {
-		futures[i] = b.pipeliner.Submit(ctx, cmd)
-	}
-	for _, future := range futures {
-		if err := future.WaitContext(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // pipeline runs commands in one round trip, and returns their first error.

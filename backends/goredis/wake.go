@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -13,20 +14,11 @@ import (
 	"github.com/pendingq/pendingq/internal/wake"
 )
 
-var _ backends.Waker = (*Backend)(nil)
-
 const (
-	// subscribeWait is how long a subscription may take before its waiters look for the first time.
-	subscribeWait = time.Second
-
-	// linger is how long a channel without waiters stays subscribed: most polls come again soon.
-	linger = 30 * time.Second
-
-	// wakePause spreads the wake-ups of waiters that may have missed something.
-	wakePause = 50 * time.Microsecond
-
-	minBackoff = 50 * time.Millisecond
-	maxBackoff = 5 * time.Second
+	subscribeWait = time.Second           // how long a subscription may take before waiters look
+	linger        = 30 * time.Second      // a subscription without waiters: most polls come again soon
+	wakePause     = 50 * time.Microsecond // spreads wake-ups of waiters that may have missed something
+	heartbeat     = 3 * time.Second       // between pings: a link is lost that stays silent as long
 )
 
 // WatchMailbox implements [backends.Waker].
@@ -125,7 +117,10 @@ func (w *wakes) place(ch *channel) {
 	for w.ctx.Err() == nil {
 		node, err := w.locate(w.ctx, ch.name)
 		if err == nil {
-			w.linkTo(ch, node).subscribe(ch.name)
+			l := w.linkTo(ch, node)
+			l.sending.Lock()
+			defer l.sending.Unlock()
+			_ = w.subscribe(l.pubsub, l.ctx, ch.name) // if that fails, l.receive fails too
 			return
 		}
 		ch.settle()
@@ -186,7 +181,7 @@ func (w *wakes) orphan(l *link, clientClosed bool) (orphans []*channel) {
 // pause waits before the next attempt, longer after each failure in a row, half of it by chance.
 func (w *wakes) pause() {
 	w.mu.Lock()
-	pause := min(maxBackoff, minBackoff<<min(w.failures, 10))
+	pause := min(5*time.Second, 50*time.Millisecond<<min(w.failures, 10))
 	w.failures++
 	w.mu.Unlock()
 	select {
@@ -216,25 +211,6 @@ func (w *wakes) note(l *link, m *redis.Subscription) error {
 	return nil
 }
 
-// sweep forgets the channels of a link that have had no waiters for long. It returns their names,
-// and whether no others remain.
-func (w *wakes) sweep(l *link) (unused []string, empty bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	empty = true
-	for name, ch := range w.channels {
-		switch {
-		case ch.link != l:
-		case ch.waiters == 0 && time.Since(ch.used) > linger:
-			delete(w.channels, name)
-			unused = append(unused, name)
-		default:
-			empty = false
-		}
-	}
-	return unused, empty
-}
-
 // try subscribes to a channel once, on a connection of its own.
 func (w *wakes) try(ctx context.Context, name string) error {
 	node, err := w.locate(ctx, name)
@@ -248,4 +224,99 @@ func (w *wakes) try(ctx context.Context, name string) error {
 	}
 	_, err = pubsub.ReceiveTimeout(ctx, subscribeWait)
 	return err
+}
+
+// link is a connection to a node that wake-ups come through.
+type link struct {
+	wakes   *wakes
+	node    redis.UniversalClient
+	pubsub  *redis.PubSub
+	heard   atomic.Bool     // something came since the last ping
+	ctx     context.Context // ends when this side hangs up
+	hangUp  context.CancelFunc
+	sending sync.Mutex // keeps the order of wakes.channels and of what is sent the same
+}
+
+// run receives until the link is lost or no longer needed. Then it places the channels anew. If the
+// client is closed, the waiters look at once, and get its error.
+func (l *link) run() {
+	w := l.wakes
+	w.tasks.Go(l.keepAlive)
+	err := l.receive()
+	clientClosed := errors.Is(err, redis.ErrClosed) && l.ctx.Err() == nil
+	l.hangUp()
+	if w.cluster != nil {
+		w.cluster.ReloadState(w.ctx)
+	}
+	orphans := w.orphan(l, clientClosed)
+	if len(orphans) > 0 {
+		w.pause()
+	}
+	for _, ch := range orphans {
+		w.place(ch)
+	}
+}
+
+// receive handles messages until the link is lost, and returns why.
+func (l *link) receive() error {
+	for {
+		message, err := l.pubsub.Receive(l.ctx)
+		if err != nil {
+			return err
+		}
+		l.heard.Store(true)
+		switch m := message.(type) {
+		case *redis.Message:
+			_, topic := split(m.Payload)
+			l.wakes.hub.Wake(topic)
+		case *redis.Subscription:
+			if err := l.wakes.note(l, m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// keepAlive pings, and unsubscribes from channels without waiters. It hangs up when nothing comes,
+// or is needed, any more.
+func (l *link) keepAlive() {
+	defer l.pubsub.Close()
+	defer l.hangUp()
+	ticker := time.NewTicker(heartbeat)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if !l.heard.Swap(false) || l.tidy() || l.pubsub.Ping(l.ctx) != nil {
+			return
+		}
+	}
+}
+
+// tidy forgets channels that have had no waiters for long, and unsubscribes from them. It reports
+// whether the link has no others.
+func (l *link) tidy() (empty bool) {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	w, unused := l.wakes, []string(nil)
+	empty = true
+	w.mu.Lock()
+	for name, ch := range w.channels {
+		switch {
+		case ch.link != l:
+		case ch.waiters == 0 && time.Since(ch.used) > linger:
+			delete(w.channels, name)
+			unused = append(unused, name)
+		default:
+			empty = false
+		}
+	}
+	w.mu.Unlock()
+	if !empty && len(unused) > 0 {
+		_ = w.unsubscribe(l.pubsub, l.ctx, unused...)
+	}
+	return empty
 }

@@ -2,15 +2,14 @@
 -- Claims requests of one mailbox from one or more stores.
 -- KEYS[1]  the memo of this claim: see keys.go
 -- KEYS[2]  the queue of the first store; KEYS[3] that of the second, and so on
--- ARGV[1]  the terms of each store, each followed by ';'. Terms are numbers, separated by spaces:
---          the length of the queue's key before 'q/'; the most requests to claim; the running
---          timeout in microseconds; the time to live of the memo in milliseconds; the time from a
---          first claim to its last deadline in microseconds, as 16 digits; the time to live of a
---          record on its last attempt in milliseconds; and, for more than one attempt: how many,
---          and the time to live of a record with attempts left in milliseconds
--- Returns  nil if there is nothing to claim; else a list: the time, and for each request the key of
---          its record, and the record as it was before this claim. For what was passed over: a
---          newline and the key of the record or of the whole queue, and the problem.
+-- ARGV[1]  for each store, ended by ';', numbers separated by spaces: the length of the queue's key
+--          before 'q/'; the most requests to claim; the running timeout in microseconds; the time
+--          to live of the memo in milliseconds; the time from a first claim to its last deadline in
+--          microseconds, as 16 digits; the time to live of a record on its last attempt; and, for
+--          more than one attempt: how many, and the time to live of a record with attempts left
+-- Returns  nil if there is nothing to claim; else the time, and for each request the key of its
+--          record and the record before this claim. For what was passed over: a newline and the key
+--          of the record or of the whole queue, and the problem.
 local present, stores, sub = redis.call('EXISTS', unpack(KEYS)), #KEYS - 1, string.sub
 if present == 0 then return nil end
 
@@ -20,8 +19,7 @@ if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake
 local memo = present > 1 and redis.call('GET', KEYS[1]) -- a memo alone is of no use
 if memo then
   -- join state_of
-  -- This claim was made before. Answer with the requests that still run at the attempt it gave
-  -- them.
+  -- This claim is a repeat: answer with the requests that still run at the attempt it gave them.
   local reply = { now }
   for claim, record_key in string.gmatch(memo, '(%d+) ([^\n]+)\n') do
     local record = redis.pcall('GET', record_key)
@@ -45,8 +43,7 @@ end
 local not_running, unseen, reply, taken, latest, memo_ttl = '(-' .. now, present, nil, '', '', nil
 for number = 1, stores do
   local queue = KEYS[1 + number]
-  -- If only some of the queues exist, find out which, and whether they hold more than running
-  -- requests.
+  -- If not all queues exist, find out which do, and hold more than running requests.
   local found = stores == 1 or unseen > stores - number or redis.call('EXISTS', queue) == 1
   if found then
     unseen = unseen - 1

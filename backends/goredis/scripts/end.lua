@@ -1,8 +1,8 @@
 --!df flags=allow-undeclared-keys
 -- Ends a live request for its worker.
 -- KEYS[1]  the record
--- KEYS[2]  the queue, on a Cluster or with a payload. The script finds it by itself; but a Cluster
---          that moves the keys refuses the call (TRYAGAIN) while only some have arrived.
+-- KEYS[2]  the queue, on a Cluster or with a payload: a Cluster that moves the keys then refuses
+--          the call (TRYAGAIN) while only some have arrived
 -- KEYS[3]  the payload, if it has a key of its own
 -- ARGV[1]  the attempt in 4 digits
 -- ARGV[2]  the time to live of the record, in milliseconds

@@ -1,5 +1,4 @@
--- Tries every command that the other scripts use, on two keys of its own that are gone a second
--- later.
+-- Tries every command of the other scripts, on two keys of its own that are gone a second later.
 -- KEYS[1]  a string
 -- KEYS[2]  a sorted set
 -- Returns  for each command that failed its name and its error

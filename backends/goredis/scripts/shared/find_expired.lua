@@ -1,6 +1,5 @@
--- Returns ids of a queue whose lease has expired and that may be claimed again: at most enough, of
--- the 1,000 that expired last. So one call never takes long. Older ones count once a claim has
--- moved them. Records is how the keys of records begin.
+-- Returns at most enough ids of a queue that may be claimed again since their lease has expired, of
+-- the last 1,000. Older ones count once a claim has moved them. Keys of records begin with records.
 local function find_expired(queue, records, now, enough)
   local found, offset, page = {}, 0, 100
   repeat

@@ -1,5 +1,4 @@
--- On a Cluster, returns whether the missing record of a claim may be on its way to another node: a
--- queue still has its id.
+-- On a Cluster: see is_moving.lua. The record may be on its way if a queue still has its id.
 local function is_moving(id)
   for number = 2, #KEYS do
     if type(redis.pcall('ZSCORE', KEYS[number], id)) == 'string' then return true end

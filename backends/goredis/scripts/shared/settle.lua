@@ -1,7 +1,6 @@
 -- Tidies the part of a queue whose deadlines have passed. Requests that may be claimed again move
--- to those that wait, 100 at a time, the longest expired first. Requests that timed out are
--- removed. One call examines at most 1,000 requests. Returns the record keys of what cannot be
--- read, each with its problem.
+-- to those that wait, 100 at a time, the longest expired first. Requests that timed out leave. One
+-- call examines at most 1,000 requests. Returns problems by the keys of unreadable records.
 local function settle(queue, records, now)
   local problems, skipped, moved, examined = {}, 0, 0, 0
   redis.call('ZREM', queue, '') -- allowed without memory, and then so is what follows

@@ -1,5 +1,4 @@
--- On a Cluster, wakes the waiters of a queue or a record. If that fails, they find out at their
--- next poll. Returns the reply.
+-- On a Cluster: see wake.lua.
 local function wake(key)
   return redis.pcall('SPUBLISH', string.sub(key, 1, string.find(key, '}', 1, true)), key)
 end
