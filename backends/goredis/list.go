@@ -50,7 +50,7 @@ func (b *Backend) List(
 	for pair := range slices.Chunk(texts[3:], 2) {
 		id, damaged := strings.CutPrefix(pair[0], "\n")
 		if damaged {
-			page.Errs = append(page.Errs, passedOver(id, pair[1]))
+			page.Errs = append(page.Errs, &backends.CorruptError{ID: id, Err: errors.New(pair[1])})
 			continue
 		}
 		rec, err := decodeRecord(id, pair[1])
