@@ -127,7 +127,7 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 		return false, err
 	}
 	if len(cmds) == 1 {
-		err = b.client.Process(ctx, cmds[0])
+		err = inTime(ctx, b.client.Process(ctx, cmds[0]))
 	} else {
 		err = b.pipeline(ctx, cmds...)
 	}
@@ -151,8 +151,8 @@ func (b *Backend) pipeline(ctx context.Context, cmds ...redis.Cmder) error {
 	return inTime(ctx, err)
 }
 
-// inTime adds the context's error to a timeout of the network at the context's deadline, since a
-// pipeline of go-redis does not.
+// inTime adds the context's error to a timeout of the network at the context's deadline. Go-redis
+// does not, for a pipeline, and on a busy machine for a single command.
 func inTime(ctx context.Context, err error) error {
 	var network net.Error
 	deadline, ok := ctx.Deadline()
