@@ -32,8 +32,11 @@ func TestHistories(t *testing.T) {
 			}
 			start := time.Now()
 			total := env.runSessions(t, int64(world.operations))
-			t.Logf("%v, %d workers died, %d reports came late, in %v", env, total.dead, total.stalled,
+			t.Logf("%v, %d workers died, %d reports came late, %v, in %v", env, total.dead, total.stalled, total.changes,
 				time.Since(start).Round(10*time.Millisecond))
+			if lacking := total.lacks(); lacking != "" && world.operations >= 10_000 {
+				t.Errorf("this run shows too little, it lacks: %s", lacking)
+			}
 			if env.shards != nil {
 				t.Log(env.shards.report(total.losses))
 			}
@@ -48,7 +51,7 @@ const atOnce = 6
 func (e *environment) runSessions(t *testing.T, operations int64) (total tally) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	total.losses = losses{}
+	total.changes, total.losses = map[string]int{}, losses{}
 	for range atOnce {
 		wg.Go(func() {
 			for e.operations.Load() < operations && !t.Failed() {
@@ -67,6 +70,7 @@ func (e *environment) runSessions(t *testing.T, operations int64) (total tally) 
 				total.dead += s.tally.dead
 				total.stalled += s.tally.stalled
 				total.losses.add(h.losses)
+				total.countAll(h)
 				mu.Unlock()
 			}
 		})

@@ -14,7 +14,7 @@ func TestAnExtendedRequestStaysExclusive(t *testing.T) {
 		terms.Exclusive = true
 		id := s.running(terms, "1")
 		pass(4 * tick)
-		s.must(backends.Extend{Terms: terms, ID: id, Attempt: 1})
+		s.must(extending(terms, id))
 		pass(3 * tick) // past the deadline of the claim, not of the extension
 		if _, err := s.b.Create(s.Context(), question(terms, "2")); !errors.Is(err, backends.ErrBusy) {
 			s.Errorf("a second request: got %v, want ErrBusy", err)

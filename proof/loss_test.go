@@ -31,7 +31,7 @@ var failOverModel = (&porcupine.NondeterministicModel{
 		switch {
 		case !ok:
 			return nil
-		case next.sameBut(b.state):
+		case next.sameAs(b.state):
 			return []any{branch{next, b.before}}
 		}
 		return []any{branch{next, &b}}
@@ -42,20 +42,17 @@ var failOverModel = (&porcupine.NondeterministicModel{
 func (b branch) survivors(safe int64) (all []any) {
 	for at := &b; at != nil; at = at.before {
 		all = append(all, *at)
-		if at.changedBy() <= safe {
+		if at.changed <= safe {
 			break
 		}
 	}
 	return all
 }
 
-// changedBy returns until when the request may have become what it is.
-func (s state) changedBy() int64 { return s.updated + s.slack }
-
-// sameBut reports whether nothing happened between two states, of which one may be better known.
-func (s state) sameBut(earlier state) bool {
-	return s.exists == earlier.exists && s.status == earlier.status && s.attempt == earlier.attempt &&
-		s.changedBy() <= earlier.changedBy()
+// sameAs reports whether nothing happened between two states.
+func (s state) sameAs(earlier state) bool {
+	earlier.now = s.now
+	return s == earlier
 }
 
 // effect is something that happened to a request, by the server's time.
@@ -106,7 +103,7 @@ func (h *history) failOver(f failOver) {
 		r.addBetween(f.dead, f.over, step{kind: failedOver, at: f.safe})
 		for attempt := 1; attempt < r.final.Attempt; attempt++ {
 			if at := r.claims[attempt]; f.safe < at && at <= f.dead { // nobody may have seen the one that replaced it
-				r.addBetween(f.dead, never, step{kind: mayClaim, attempt: attempt})
+				r.addPerhaps(f.dead, never, step{kind: claimed, attempt: attempt})
 			}
 		}
 	}
@@ -116,7 +113,7 @@ func (h *history) failOver(f failOver) {
 func (h *history) since(f failOver) *history {
 	later := gather(slices.DeleteFunc(slices.Clone(h.calls), func(c *call) bool { return c.began <= f.over }))
 	for id, r := range later.requests {
-		r.extends = h.requests[id].extends
+		r.unsure = h.requests[id].changes
 	}
 	return later
 }

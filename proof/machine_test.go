@@ -60,10 +60,12 @@ type machine struct {
 	exact  bool
 	stores []backends.Terms
 	boxes  []string
+	pause  time.Duration // of a grace, and of a release; its end meets no other
 
-	ids    []get
-	claims []backends.Claim
-	made   int
+	ids     []get
+	claims  []backends.Claim
+	changes []any // Extends and Cancels
+	made    int
 }
 
 // tick is the grain of fake time. What happens to requests happens at different multiples of it, so that no two
@@ -72,7 +74,7 @@ const tick = 10 * time.Millisecond
 
 func newMachine(t *testing.T, rt *rapid.T, other backends.Backend) *machine {
 	return &machine{t: t, rt: rt, b: [2]backends.Backend{memory.New(), other}, stores: machineStores(),
-		boxes: []string{box, "runtime-2"}}
+		boxes: []string{box, "runtime-2"}, pause: 2*tick + tick/4}
 }
 
 func machineStores() []backends.Terms {
@@ -93,10 +95,11 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 			s := &m.stores[i]
 			s.PendingTimeout, s.RunningTimeout, s.Retention = time.Hour, 2*time.Hour, 4*time.Hour
 		}
+		m.pause = time.Hour / 2
 	}
 	return map[string]func(*rapid.T){"create": m.create, "create again": m.createAgain,
-		"create beside": m.createBeside, "claim": m.claim,
-		"claim again": m.claimAgain, "extend": m.extend, "end": m.end, "give up": m.giveUp, "get": m.get, "look": m.look}
+		"create beside": m.createBeside, "claim": m.claim, "claim again": m.claimAgain, "extend": m.extend,
+		"end": m.end, "cancel": m.cancel, "change again": m.changeAgain, "get": m.get, "look": m.look}
 }
 
 func (m *machine) withTime() map[string]func(*rapid.T) {
@@ -161,6 +164,9 @@ func (m *machine) create(rt *rapid.T) {
 	m.made++
 	terms, mailbox := m.store(rt), m.box(rt)
 	c := question(terms, fmt.Sprint(m.made))
+	if rapid.IntRange(0, 2).Draw(rt, "headers") == 0 {
+		c = withHeaders(c)
+	}
 	c.Mailbox, c.ID = mailbox, backends.DeriveID(terms.Store, mailbox, fmt.Sprint(m.made))
 	m.ids = append(m.ids, get{terms, c.ID})
 	m.both(c)
@@ -242,7 +248,38 @@ func (m *machine) attempt(rt *rapid.T, r get) int {
 func (m *machine) extend(rt *rapid.T) {
 	m.tick()
 	r := m.request(rt)
-	m.both(backends.Extend{Terms: m.rolledOut(rt, r.Terms), ID: r.id, Attempt: m.attempt(rt, r)})
+	e := backends.Extend{Terms: m.rolledOut(rt, r.Terms), ID: r.id, Attempt: m.attempt(rt, r)}
+	switch rapid.IntRange(0, 3).Draw(rt, "progress") {
+	case 0:
+		e = withProgress(e)
+	case 1:
+		e = withLargeProgress(e)
+	}
+	if rapid.IntRange(0, 2).Draw(rt, "release") == 0 {
+		e.Release, e.After = true, m.aPause(rt)
+	}
+	m.change(e)
+}
+
+// aPause is a pause, or none.
+func (m *machine) aPause(rt *rapid.T) time.Duration {
+	if rapid.Bool().Draw(rt, "pause") {
+		return m.pause
+	}
+	return 0
+}
+
+func (m *machine) change(op any) {
+	m.changes = append(m.changes, op)
+	m.both(op)
+}
+
+func (m *machine) changeAgain(rt *rapid.T) {
+	if len(m.changes) == 0 {
+		rt.Skip("there is none")
+	}
+	m.tick()
+	m.both(m.changes[max(0, len(m.changes)-1-rapid.IntRange(0, 4).Draw(rt, "which"))])
 }
 
 // rolledOut returns the terms, or those of a node that has a newer policy already, which allows one attempt.
@@ -263,9 +300,12 @@ func (m *machine) end(rt *rapid.T) {
 	}
 }
 
-func (m *machine) giveUp(rt *rapid.T) {
+func (m *machine) cancel(rt *rapid.T) {
+	m.tick()
 	r := m.request(rt)
-	m.both(givingUp(r.Terms, r.id))
+	c := givingUp(r.Terms, r.id)
+	c.Error, c.Grace = fmt.Sprint("gave up ", len(m.changes)), m.aPause(rt)
+	m.change(c)
 }
 
 func (m *machine) get(rt *rapid.T) { m.both(m.request(rt)) }
@@ -292,6 +332,8 @@ func (m *machine) reachDeadline(rt *rapid.T) {
 				break // it would lapse at a whole tick
 			}
 			m.both(backends.Extend{Terms: r.Terms, ID: r.id, Attempt: rec.Attempt})
+		case 2:
+			m.both(cancelling(r.Terms, r.id, m.pause))
 		}
 	}
 	align()

@@ -243,7 +243,9 @@ func (l *lab) expect(sc scenario) {
 	prefix := backends.NewID("") + ":"
 	b := l.backend(l.direct, prefix)
 	c := &call{op: sc.arrange(&stage{l.T, b})}
-	c.perform(l.Context(), b)
+	if c.perform(l.Context(), b); !c.answered() {
+		l.Fatalf("%s, undisturbed: %v", sc.name, c.err)
+	}
 	l.answer, l.stored = c.shape(), storageShape(l.T, l.direct, b, prefix)
 }
 

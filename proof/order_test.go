@@ -16,7 +16,7 @@ import (
 type span struct {
 	from, to int64
 	key      int64 // the last deadline, which claims go by
-	sure     bool  // false if an Extend of unknown time may have moved it
+	sure     bool  // false if a change of unknown time may have moved it
 	of       *request
 }
 
@@ -25,31 +25,84 @@ func (s span) throughout(a, b int64) bool  { return s.sure && s.from < a && b < 
 func (s span) maybeWithin(a, b int64) bool { return s.from <= b && s.to >= a }
 
 // spans returns when the request could be claimed.
-func (r *request) spans() []span {
+func (r *request) spans() (spans []span) {
 	if r.createdAt == 0 {
 		return nil
 	}
-	pending, running := r.terms.PendingTimeout.Microseconds(), r.terms.RunningTimeout.Microseconds()
-	first := span{from: r.createdAt, key: r.createdAt + pending, of: r}
-	first.to, first.sure = r.leaves(0)
-	first.to = min(first.to, first.key)
-	spans := []span{first}
-	for attempt := 1; attempt < r.terms.MaxAttempts; attempt++ {
-		at, was := r.claims[attempt]
-		if !was {
-			break
-		}
-		again := span{from: at + running, of: r}
-		again.key = again.from + pending
-		again.to, again.sure = r.leaves(attempt)
-		if at != 0 && !r.extends[attempt] {
-			again.to = min(again.to, again.key)
+	attempt, started := 0, r.createdAt
+	for was := true; was; started, was = r.claims[attempt] {
+		leases := r.leases(attempt, started)
+		left, known := r.leaves(attempt)
+		if from, doubtful := r.doubts(leases); doubtful {
+			spans = append(spans, span{from: from, to: left, of: r})
 		} else {
-			again.sure = false
+			spans = append(spans, r.between(leases, left, known)...)
 		}
-		spans = append(spans, again)
+		attempt++
 	}
 	return spans
+}
+
+// leases returns what is known of the leases of an attempt, in their order. Attempt 0, which waits
+// for its first claim, has a lease that is over at once.
+func (r *request) leases(attempt int, started int64) []lease {
+	first := lease{attempt: attempt, at: started, deadline: started, last: started}
+	if attempt > 0 {
+		first.deadline += r.terms.RunningTimeout.Microseconds()
+		first.last = first.deadline
+	}
+	if attempt < r.terms.MaxAttempts {
+		first.last += r.terms.PendingTimeout.Microseconds()
+	}
+	leases := []lease{first}
+	for l := range r.shown {
+		if l.attempt == attempt && l.at != 0 && l != first {
+			leases = append(leases, l)
+		}
+	}
+	slices.SortFunc(leases, func(a, b lease) int { return cmp.Compare(a.at, b.at) })
+	return leases
+}
+
+// ends returns from when on the request can be claimed under a lease.
+func (l lease) ends() int64 { return max(l.at, l.deadline) }
+
+// between returns when the request could be claimed between its leases, the last of which was over
+// at left.
+func (r *request) between(leases []lease, left int64, known bool) (spans []span) {
+	for i, l := range leases {
+		s := span{from: l.ends(), to: min(left, l.last), key: l.last, sure: known, of: r}
+		if i+1 < len(leases) {
+			s.to, s.sure = min(leases[i+1].at, l.last), true
+		}
+		if s.from < s.to {
+			spans = append(spans, s)
+		}
+	}
+	return spans
+}
+
+// doubts reports whether these are perhaps not all leases of their attempt, or not in their order.
+// Then it returns from when on the request may have been claimable.
+func (r *request) doubts(leases []lease) (from int64, doubtful bool) {
+	from, doubtful = leases[0].ends(), leases[0].at == 0
+	for i, l := range leases[1:] {
+		from = min(from, l.ends())
+		doubtful = doubtful || l.at == leases[i].at
+	}
+	attempt := leases[0].attempt
+	_, more := r.claims[attempt+1]
+	for _, c := range r.unsure {
+		e, extends := c.op.(backends.Extend)
+		switch {
+		case extends && e.Attempt != attempt || !extends && more: // no attempt follows a note
+			continue
+		case e.Release:
+			from = min(from, c.began)
+		}
+		doubtful = true
+	}
+	return from, doubtful
 }
 
 // leaves returns when the request, last claimed at this attempt, was claimed again or ended, if that is known.

@@ -33,6 +33,17 @@ func (c *call) latest() int64 {
 	return c.was
 }
 
+// says returns the words of a Cancel or an End.
+func (c *call) says() string {
+	switch op := c.op.(type) {
+	case backends.Cancel:
+		return op.Error
+	case backends.End:
+		return op.Error
+	}
+	return ""
+}
+
 type get struct {
 	backends.Terms
 	id string

@@ -20,14 +20,22 @@ type request struct {
 	steps []porcupine.Operation
 
 	creates   []*call
-	question  string          // as it was created
+	ends      []*call         // Ends and Cancels
+	changes   []*call         // Extends, and Cancels with a grace
+	unsure    []*call         // of these: may have happened when nobody was told
 	effects   map[effect]bool // what is known to have happened, and whether the caller who did it was told
 	createdAt int64           // 0 while no record was seen
 	claims    map[int]int64   // when each attempt started; 0 where nobody was told
-	ends      []*call
-	extends   map[int]bool // attempts that were, or may have been, extended
+	shown     map[lease]bool  // what was shown of its claims
 	final     backends.Record
 	gone      bool // the last that asked for it did not find it
+}
+
+// lease is what was shown of a claim at some time.
+type lease struct {
+	attempt        int
+	at             int64 // when it became so; 0 if that was not shown
+	deadline, last int64
 }
 
 // history sorts the calls of a session by request.
@@ -65,10 +73,10 @@ func gather(calls []*call) *history {
 			h.claim(c, op)
 		case backends.Extend:
 			h.extend(c, op)
-		case backends.End:
-			h.end(c, op, false)
 		case backends.Cancel:
-			h.end(c, asEnd(op), true)
+			h.cancel(c, op)
+		case backends.End:
+			h.end(c, op)
 		}
 	}
 	return h
@@ -81,7 +89,7 @@ func (h *history) fault(format string, args ...any) {
 func (h *history) request(terms backends.Terms, id string) *request {
 	r := h.requests[id]
 	if r == nil {
-		r = &request{id: id, terms: terms, effects: map[effect]bool{}, claims: map[int]int64{}, extends: map[int]bool{}}
+		r = &request{id: id, terms: terms, effects: map[effect]bool{}, claims: map[int]int64{}, shown: map[lease]bool{}}
 		h.requests[id] = r
 	}
 	return r
@@ -92,8 +100,14 @@ func (r *request) add(c *call, s step) {
 }
 
 func (r *request) addBetween(began, was int64, s step) {
-	s.id, s.terms = r.id, r.terms
+	s.id, s.terms, s.from, s.by = r.id, r.terms, began, was
 	r.steps = append(r.steps, porcupine.Operation{Input: s, Call: began, Return: was})
+}
+
+// addPerhaps adds a step that may have happened, or not.
+func (r *request) addPerhaps(began, latest int64, s step) {
+	s.id, s.terms, s.from, s.by, s.may = r.id, r.terms, began, latest, true
+	r.steps = append(r.steps, porcupine.Operation{Input: s, Call: began, Return: never})
 }
 
 // saw keeps what a record tells about the past of its request.
@@ -104,16 +118,25 @@ func (r *request) saw(rec backends.Record) {
 	if rec.Attempt > 0 {
 		r.claims[rec.Attempt] = micros(rec.StartedAt)
 		r.happened(effect{kind: claimed, attempt: rec.Attempt, at: micros(rec.StartedAt)})
+		r.sawLease(rec)
 	}
 	for attempt := 1; attempt < rec.Attempt; attempt++ {
 		r.claims[attempt] += 0 // it has been, even if nobody saw it
 	}
-	if rec.Ended() && !strings.HasPrefix(rec.Error, timedOut) {
+	if rec.Ended() && rec.UpdatedAt.Before(rec.LastDeadline) { // otherwise nobody ended it
 		r.happened(effect{kind: ended, text: rec.Error, at: micros(rec.UpdatedAt)})
 	}
 	if !rec.ReadAt.Before(r.final.ReadAt) {
 		r.final = rec
 	}
+}
+
+func (r *request) sawLease(rec backends.Record) {
+	l := lease{attempt: rec.Attempt, deadline: micros(rec.Deadline), last: micros(rec.LastDeadline)}
+	if rec.Status == backends.StatusRunning {
+		l.at = micros(rec.UpdatedAt)
+	}
+	r.shown[l] = true
 }
 
 // happened notes an effect, of which nobody may have been told yet.
@@ -153,13 +176,13 @@ func (h *history) read(r *request, c *call, rec backends.Record, err error) bool
 		h.fault("asked for %s, got %s", r.id, rec.ID)
 	}
 	r.saw(rec)
-	r.add(c, step{kind: read, rec: rec})
+	_, cancels := c.op.(backends.Cancel)
+	r.add(c, step{kind: read, rec: rec, bare: cancels && err == nil})
 	return true
 }
 
 func (h *history) create(c *call, op backends.Create) {
 	r := h.request(op.Terms, op.ID)
-	r.question = string(op.Payload)
 	r.creates = append(r.creates, c)
 	made := effect{kind: created, at: micros(c.rec.CreatedAt)}
 	var busy *backends.BusyError
@@ -173,7 +196,7 @@ func (h *history) create(c *call, op backends.Create) {
 	case c.rec.ReadAt.Equal(c.rec.CreatedAt) && !r.toldBefore(c, made):
 		r.saw(c.rec)
 		h.tell(r, made)
-		r.add(c, step{kind: created, rec: c.rec})
+		r.add(c, step{kind: created, op: op, rec: c.rec, at: made.at})
 	default:
 		h.read(r, c, c.rec, nil)
 	}
@@ -204,37 +227,76 @@ func (h *history) claim(c *call, op backends.Claim) {
 
 func (h *history) extend(c *call, op backends.Extend) {
 	r := h.request(op.Terms, op.ID)
-	decided := true
 	switch {
 	case c.err == nil:
-		r.add(c, step{kind: extended, attempt: op.Attempt, at: c.was, again: c.lossy})
-		r.extends[op.Attempt] = true
+		l := lease{attempt: op.Attempt, at: micros(c.lease.UpdatedAt), deadline: micros(c.lease.Deadline)}
+		l.last = l.deadline
+		if c.lease.CancelledAs == "" {
+			l.last += waitsAfter(op)
+		}
+		r.shown[l] = true
+		r.add(c, step{kind: extended, op: op, lease: c.lease, at: l.at})
 	case errors.Is(c.err, backends.ErrStaleClaim):
-		r.add(c, step{kind: notExtend, attempt: op.Attempt})
+		r.add(c, step{kind: notExtend, op: op})
 	default:
-		decided = h.read(r, c, backends.Record{}, c.err)
+		h.read(r, c, c.rec, c.err)
 	}
-	if c.lossy || !decided {
-		r.addBetween(c.began, never, step{kind: mayExtend, attempt: op.Attempt, at: c.latest(), again: true})
-		r.extends[op.Attempt] = true
+	r.change(c, c.lossy)
+}
+
+// waitsAfter returns how long a request waits after the lease that an Extend gives it.
+func waitsAfter(e backends.Extend) int64 {
+	if e.Attempt < e.MaxAttempts {
+		return e.PendingTimeout.Microseconds()
+	}
+	return 0
+}
+
+// change keeps an Extend or a Cancel with a grace that may have had an effect.
+func (r *request) change(c *call, unsure bool) {
+	if c.err == nil || c.lossy {
+		r.changes = append(r.changes, c)
+	}
+	if unsure {
+		r.unsure = append(r.unsure, c)
 	}
 }
 
-// asEnd is what a Cancel says.
-func asEnd(c backends.Cancel) backends.End {
-	return backends.End{Terms: c.Terms, ID: c.ID, Outcome: c.Outcome, Error: c.Error}
+func (h *history) cancel(c *call, op backends.Cancel) {
+	r := h.request(op.Terms, op.ID)
+	told := step{kind: noted, op: op, rec: c.rec, bare: true, at: micros(c.rec.UpdatedAt)}
+	switch {
+	case c.err == nil && c.rec.Ended():
+		told.kind = ended
+		h.tell(r, effect{kind: ended, text: op.Error, at: told.at})
+		r.saw(c.rec)
+		r.add(c, told)
+	case c.err == nil && !c.lossy && !c.repeat && c.rec.CancelReason == op.Error:
+		r.saw(c.rec)
+		r.add(c, told)
+	default:
+		h.read(r, c, c.rec, c.err)
+	}
+	if c.err == nil && !c.rec.Ended() && (op.Grace == 0 || c.rec.CancelledAs == "") {
+		h.fault("a cancel of %s was neither noted nor an end: %+v", r.id, c.rec)
+	}
+	r.ends = append(r.ends, c)
+	if op.Grace != 0 {
+		r.change(c, c.lossy || c.repeat && c.err == nil)
+	}
 }
 
-func (h *history) end(c *call, op backends.End, cancel bool) {
+func (h *history) end(c *call, op backends.End) {
 	r := h.request(op.Terms, op.ID)
 	switch at := micros(c.rec.UpdatedAt); {
 	case c.err == nil:
-		r.effects[effect{kind: ended, text: op.Error, at: at}] = true
-		r.add(c, step{kind: ended, attempt: op.Attempt, end: op, cancel: cancel, at: at})
+		h.tell(r, effect{kind: ended, text: op.Error, at: at})
+		r.saw(c.rec)
+		r.add(c, step{kind: ended, op: op, rec: c.rec, bare: true, at: at})
 	case errors.Is(c.err, backends.ErrStaleClaim):
-		r.add(c, step{kind: notEnded, attempt: op.Attempt})
+		r.add(c, step{kind: notEnded, op: op})
 	default:
-		h.read(r, c, backends.Record{}, c.err)
+		h.read(r, c, c.rec, c.err)
 	}
 	r.ends = append(r.ends, c)
 }
@@ -258,29 +320,73 @@ func (h *history) fillIn(r *request) {
 			h.fillInClaim(r, attempt, 0)
 		}
 	}
-}
-
-func (h *history) fillInEnd(r *request, e effect) {
-	for _, c := range r.ends {
-		op, isEnd := c.op.(backends.End)
-		if !isEnd {
-			op = asEnd(c.op.(backends.Cancel))
-		}
-		if op.Error != e.text {
-			continue
-		}
-		if !c.lossy {
-			h.fault("%s ended with %q, though that call was refused: %v", r.id, op.Error, c.err)
-		}
-		r.addBetween(c.began, c.latest(), step{kind: ended, attempt: op.Attempt, end: op, cancel: !isEnd, at: e.at})
+	for _, c := range r.unsure {
+		r.fillInChange(c)
 	}
 }
 
+// fillInChange adds the times at which a call may have changed a lease: those that a record shows,
+// and any that none does.
+func (r *request) fillInChange(c *call) {
+	kind := extended
+	if _, cancels := c.op.(backends.Cancel); cancels {
+		kind = noted
+	}
+	for at := range r.timesOf(c) {
+		r.addPerhaps(c.began, c.latest(), step{kind: kind, op: c.op, at: at})
+	}
+	r.addPerhaps(c.began, c.latest(), step{kind: kind, op: c.op})
+}
+
+// timesOf returns when a call may have changed a lease, by what was shown of it later.
+func (r *request) timesOf(c *call) map[int64]bool {
+	times := map[int64]bool{}
+	for l := range r.shown {
+		for _, at := range l.mayBeOf(c.op) {
+			if at >= c.began && at <= c.latest() {
+				times[at] = true
+			}
+		}
+	}
+	return times
+}
+
+// mayBeOf returns when a lease may have become what it is by an Extend or a Cancel.
+func (l lease) mayBeOf(op any) []int64 {
+	switch op := op.(type) {
+	case backends.Cancel:
+		return []int64{l.at, l.deadline - op.Grace.Microseconds()}
+	case backends.Extend:
+		lasts := op.RunningTimeout.Microseconds()
+		if op.Release {
+			lasts = op.After.Microseconds() - 1
+		}
+		if op.Attempt == l.attempt {
+			return []int64{l.at, l.deadline - lasts, l.last - lasts - waitsAfter(op)}
+		}
+	}
+	return nil
+}
+
+// fillInEnd finds the calls, all the same, of which one must have ended the request.
+func (h *history) fillInEnd(r *request, e effect) {
+	op, began, was := any(nil), int64(never), int64(0)
+	for _, c := range r.ends {
+		if c.lossy && c.says() == e.text {
+			op, began, was = c.op, min(began, c.began), max(was, c.latest())
+		}
+	}
+	if op == nil {
+		h.fault("%s ended at %d with %q, which nobody said, or was refused", r.id, e.at, e.text)
+		return
+	}
+	r.addBetween(began, was, step{kind: ended, op: op, at: e.at})
+}
+
 func (h *history) fillInCreate(r *request, createdAt int64) {
-	rec := newlyCreated(backends.Create{Terms: r.terms, ID: r.id, Payload: []byte(r.question)}, createdAt, createdAt)
 	for _, c := range r.creates {
 		if c.lossy && c.began <= createdAt && createdAt <= c.latest() {
-			r.addBetween(c.began, c.latest(), step{kind: created, rec: rec})
+			r.addBetween(c.began, c.latest(), step{kind: created, op: c.op, at: createdAt})
 			return
 		}
 	}
@@ -340,11 +446,21 @@ func (r *request) describe() string {
 	since := func(us int64) int64 { return max(us-start, -1) }
 	for _, o := range steps {
 		s := o.Input.(step)
-		fmt.Fprintf(&text, "  %6d to %6d: %v attempt %d at %d", since(o.Call), since(o.Return), s.kind, s.attempt, since(s.at))
+		fmt.Fprintf(&text, "  %6d to %6d: %v attempt %d at %d", since(o.Call), since(o.Return), s, s.attempt, since(s.at))
+		switch op := s.op.(type) {
+		case backends.Extend:
+			fmt.Fprintf(&text, " of %d, release %v after %v, %.20q, until %d", op.Attempt, op.Release, op.After, op.Payload,
+				since(micros(s.lease.Deadline)))
+		case backends.Cancel:
+			fmt.Fprintf(&text, " as %s %q, grace %v", op.Outcome, op.Error, op.Grace)
+		case backends.End:
+			fmt.Fprintf(&text, " of %d as %s %q", op.Attempt, op.Outcome, op.Error)
+		}
 		if rec := s.rec; rec.ID != "" {
-			fmt.Fprintf(&text, ": %s attempt %d %q %q read %d created %d updated %d started %d deadline %d last %d",
+			fmt.Fprintf(&text, ": %s attempt %d %q %.20q read %d created %d updated %d started %d deadline %d last %d noted %q",
 				rec.Status, rec.Attempt, rec.Error, rec.Payload, since(micros(rec.ReadAt)), since(micros(rec.CreatedAt)),
-				since(micros(rec.UpdatedAt)), since(micros(rec.StartedAt)), since(micros(rec.Deadline)), since(micros(rec.LastDeadline)))
+				since(micros(rec.UpdatedAt)), since(micros(rec.StartedAt)), since(micros(rec.Deadline)),
+				since(micros(rec.LastDeadline)), rec.CancelReason)
 		}
 		text.WriteByte('\n')
 	}

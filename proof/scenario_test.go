@@ -85,6 +85,35 @@ func givingUp(t backends.Terms, id string) backends.Cancel {
 	return backends.Cancel{Terms: t, ID: id, Outcome: backends.StatusTimeout, Error: "gave up"}
 }
 
+// cancelling leaves the worker a grace.
+func cancelling(t backends.Terms, id string, grace time.Duration) backends.Cancel {
+	return backends.Cancel{Terms: t, ID: id, Outcome: backends.StatusCancelled, Error: "no longer needed", Grace: grace}
+}
+
+func withHeaders(c backends.Create) backends.Create {
+	c.Headers = map[string]string{"trace": "\x00<é>", "": "\n"}
+	return c
+}
+
+func extending(t backends.Terms, id string) backends.Extend {
+	return backends.Extend{Terms: t, ID: id, Attempt: 1}
+}
+
+func withProgress(e backends.Extend) backends.Extend {
+	e.Codec, e.Payload = "progress", []byte("half")
+	return e
+}
+
+func releasing(t backends.Terms, id string, after time.Duration) backends.Extend {
+	return backends.Extend{Terms: t, ID: id, Attempt: 1, Release: true, After: after}
+}
+
+// withLargeProgress has a key of its own.
+func withLargeProgress(e backends.Extend) backends.Extend {
+	e.Codec, e.Payload, e.Mailbox = "progress", bytes.Repeat([]byte("half"), 10_000), box
+	return e
+}
+
 func (s *stage) must(op any) *call {
 	s.Helper()
 	c := &call{op: op}
@@ -96,7 +125,7 @@ func (s *stage) must(op any) *call {
 
 func (s *stage) pending(t backends.Terms, key string) string {
 	s.Helper()
-	return s.must(question(t, key)).rec.ID
+	return s.must(withHeaders(question(t, key))).rec.ID
 }
 
 func (s *stage) running(t backends.Terms, key string) string {
@@ -105,6 +134,14 @@ func (s *stage) running(t backends.Terms, key string) string {
 	c := poll(1, t)
 	c.ID = "earlier claim"
 	s.must(c)
+	return id
+}
+
+// cancelled has a cancel noted.
+func (s *stage) cancelled(t backends.Terms, key string) string {
+	s.Helper()
+	id := s.running(t, key)
+	s.must(cancelling(t, id, time.Hour))
 	return id
 }
 
@@ -118,6 +155,7 @@ var scenarios = []scenario{
 	{"create what is there", func(s *stage) any { s.pending(lasting("s"), "1"); return question(lasting("s"), "1") }},
 	{"create what is running", func(s *stage) any { s.running(exclusive(), "1"); return question(exclusive(), "1") }},
 	{"create beside a live one", func(s *stage) any { s.running(exclusive(), "1"); return question(exclusive(), "2") }},
+	{"create with headers", func(s *stage) any { return withHeaders(question(lasting("s"), "1")) }},
 	{"create in a full mailbox", func(s *stage) any { s.pending(capped(), "1"); return question(capped(), "2") }},
 
 	{"create with a large question", func(s *stage) any { return largeQuestion(capped(), "1") }},
@@ -161,18 +199,66 @@ var scenarios = []scenario{
 		return poll(1, retried())
 	}},
 
-	{"extend", func(s *stage) any {
-		return backends.Extend{Terms: lasting("s"), ID: s.running(lasting("s"), "1"), Attempt: 1}
+	{"extend", func(s *stage) any { return extending(lasting("s"), s.running(lasting("s"), "1")) }},
+	{"extend what may lapse", func(s *stage) any { return extending(exclusive(), s.running(exclusive(), "1")) }},
+	{"extend what is pending", func(s *stage) any { return extending(lasting("s"), s.pending(lasting("s"), "1")) }},
+	{"extend in a grace", func(s *stage) any { return extending(retried(), s.cancelled(retried(), "1")) }},
+
+	{"progress", func(s *stage) any { return withProgress(extending(retried(), s.running(retried(), "1"))) }},
+	{"progress in place of large progress", func(s *stage) any {
+		e := extending(retried(), s.running(retried(), "1"))
+		s.must(withLargeProgress(e))
+		return withProgress(e)
 	}},
-	{"extend what may lapse", func(s *stage) any {
-		return backends.Extend{Terms: exclusive(), ID: s.running(exclusive(), "1"), Attempt: 1}
+	{"progress at another attempt", func(s *stage) any {
+		e := withProgress(extending(retried(), s.running(retried(), "1")))
+		e.Attempt = 2
+		return e
 	}},
-	{"extend what is pending", func(s *stage) any {
-		return backends.Extend{Terms: lasting("s"), ID: s.pending(lasting("s"), "1"), Attempt: 1}
+	{"large progress", func(s *stage) any {
+		return withLargeProgress(extending(retried(), s.running(retried(), "1")))
+	}},
+	{"large progress in place of the same", func(s *stage) any {
+		return s.must(withLargeProgress(extending(retried(), s.running(retried(), "1")))).op
+	}},
+	{"large progress in a grace", func(s *stage) any {
+		return withLargeProgress(extending(retried(), s.cancelled(retried(), "1")))
+	}},
+	{"large progress of what is pending", func(s *stage) any {
+		return withLargeProgress(extending(lasting("s"), s.pending(lasting("s"), "1")))
+	}},
+	{"large progress of what has ended", func(s *stage) any {
+		id := s.running(lasting("s"), "1")
+		s.must(givingUp(lasting("s"), id))
+		return withLargeProgress(extending(lasting("s"), id))
+	}},
+
+	{"release", func(s *stage) any { return releasing(retried(), s.running(retried(), "1"), 0) }},
+	{"release for later", func(s *stage) any { return releasing(retried(), s.running(retried(), "1"), time.Hour) }},
+	{"release on the last attempt", func(s *stage) any {
+		return releasing(lasting("s"), s.running(lasting("s"), "1"), time.Hour)
+	}},
+	{"release with large progress", func(s *stage) any {
+		return withLargeProgress(releasing(retried(), s.running(retried(), "1"), 0))
+	}},
+	{"release again", func(s *stage) any { return s.must(releasing(retried(), s.running(retried(), "1"), 0)).op }},
+	{"release what another has claimed since", func(s *stage) any {
+		first := s.must(releasing(retried(), s.running(retried(), "1"), 0))
+		s.must(poll(1, retried()))
+		return first.op
+	}},
+	{"release in a grace", func(s *stage) any { return releasing(retried(), s.cancelled(retried(), "1"), 0) }},
+	{"claim what was released", func(s *stage) any {
+		s.must(withLargeProgress(releasing(retried(), s.running(retried(), "1"), 0)))
+		return poll(1, retried())
 	}},
 
 	{"end", func(s *stage) any { return answer(lasting("s"), s.running(lasting("s"), "1"), 1) }},
 	{"end what may lapse", func(s *stage) any { return answer(exclusive(), s.running(exclusive(), "1"), 1) }},
+	{"end in a grace", func(s *stage) any { return answer(retried(), s.cancelled(retried(), "1"), 1) }},
+	{"end with a large answer in a grace", func(s *stage) any {
+		return largeAnswer(retried(), s.cancelled(retried(), "1"), 1)
+	}},
 	{"end before any claim", func(s *stage) any { return answer(exclusive(), s.pending(exclusive(), "1"), 0) }},
 	{"end at another attempt", func(s *stage) any { return answer(retried(), s.running(retried(), "1"), 2) }},
 	{"end what has ended", func(s *stage) any {
@@ -197,4 +283,36 @@ var scenarios = []scenario{
 	}},
 	{"give up", func(s *stage) any { return givingUp(retried(), s.running(retried(), "1")) }},
 	{"give up before any claim", func(s *stage) any { return givingUp(lasting("s"), s.pending(lasting("s"), "1")) }},
+	{"give up a large question", func(s *stage) any {
+		return givingUp(lasting("s"), s.must(largeQuestion(lasting("s"), "1")).rec.ID)
+	}},
+	{"give up in a grace", func(s *stage) any { return givingUp(retried(), s.cancelled(retried(), "1")) }},
+
+	{"cancel", func(s *stage) any { return cancelling(retried(), s.running(retried(), "1"), time.Hour) }},
+	{"cancel with a grace beyond the deadline", func(s *stage) any {
+		return cancelling(lasting("s"), s.running(lasting("s"), "1"), 5*time.Hour)
+	}},
+	{"cancel what has large progress", func(s *stage) any {
+		id := s.running(exclusive(), "1")
+		s.must(withLargeProgress(extending(exclusive(), id)))
+		return cancelling(exclusive(), id, time.Hour)
+	}},
+	{"cancel before any claim", func(s *stage) any {
+		return cancelling(lasting("s"), s.pending(lasting("s"), "1"), time.Hour)
+	}},
+	{"cancel what was released", func(s *stage) any {
+		id := s.running(retried(), "1")
+		s.must(releasing(retried(), id, 0))
+		return cancelling(retried(), id, time.Hour)
+	}},
+	{"cancel for another reason", func(s *stage) any {
+		c := cancelling(retried(), s.cancelled(retried(), "1"), time.Hour/2)
+		c.Error = "another reason"
+		return c
+	}},
+	{"cancel what has ended", func(s *stage) any {
+		id := s.running(retried(), "1")
+		s.must(largeAnswer(retried(), id, 1))
+		return cancelling(retried(), id, time.Hour)
+	}},
 }

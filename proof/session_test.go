@@ -3,6 +3,7 @@ package proof_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -29,6 +30,7 @@ type session struct {
 	held    []work  // claims that their workers have not reported yet
 	creates []*call // to repeat
 	claims  []*call // to repeat
+	changes []*call // Extends and Cancels to repeat
 	nonce   int
 }
 
@@ -36,12 +38,6 @@ type session struct {
 type work struct {
 	terms backends.Terms
 	rec   backends.Record
-}
-
-// tally counts what happened on purpose.
-type tally struct {
-	dead, stalled int
-	losses        losses
 }
 
 const (
@@ -93,10 +89,14 @@ func (s *session) act() {
 		s.claim()
 	case n < 48:
 		s.claimAgain()
-	case n < 78:
+	case n < 62:
 		s.report()
-	case n < 84:
-		s.giveUp()
+	case n < 75:
+		s.extend()
+	case n < 82:
+		s.cancel()
+	case n < 85:
+		s.changeAgain()
 	case n < 96:
 		s.get()
 	default:
@@ -159,6 +159,9 @@ func (s *session) create() {
 	terms := s.anyStore()
 	c := backends.Create{Terms: terms, ID: backends.NewID(s.mailbox), Mailbox: s.mailbox, Codec: "raw",
 		Payload: []byte(s.word("question"))}
+	if rand.IntN(3) == 0 {
+		c.Headers = map[string]string{"trace": s.word("\x00<é>"), "": "\n"}
+	}
 	s.lists.Lock()
 	s.ids = append(s.ids, get{terms, c.ID})
 	s.lists.Unlock()
@@ -170,18 +173,16 @@ func (s *session) create() {
 
 // createAgain repeats a Create, as a caller with an idempotency key may, whatever has become of the first.
 func (s *session) createAgain() {
-	if first := s.pick(&s.creates); first != nil {
+	if first, ok := s.pick(&s.creates, math.MaxInt); ok {
 		s.again(first)
 	}
 }
 
-func (s *session) pick(from *[]*call) *call {
+// pick returns one of the newest so many calls.
+func (s *session) pick(from *[]*call, newest int) (*call, bool) {
 	s.lists.Lock()
 	defer s.lists.Unlock()
-	if len(*from) == 0 {
-		return nil
-	}
-	return (*from)[rand.IntN(len(*from))]
+	return anyOf(*from, newest)
 }
 
 func (s *session) claim() {
@@ -198,7 +199,7 @@ func (s *session) claim() {
 
 // claimAgain repeats a Claim that may be long over, or still under way.
 func (s *session) claimAgain() {
-	if first := s.pick(&s.claims); first != nil {
+	if first, ok := s.pick(&s.claims, math.MaxInt); ok {
 		s.takeOn(s.again(first))
 	}
 }
@@ -218,23 +219,60 @@ func (s *session) takeOn(c *call) {
 	}
 }
 
-// report ends a request or extends its claim. Whoever picks the oldest has often stalled past its deadline; now
-// and then several report the same.
+// extend extends a claim, and may store progress; or releases it.
+func (s *session) extend() {
+	w, ok := s.pickWork()
+	if !ok {
+		return
+	}
+	e := backends.Extend{Terms: w.terms, ID: w.rec.ID, Mailbox: w.rec.Mailbox, Attempt: w.rec.Attempt}
+	if rand.IntN(2) == 0 {
+		e.Codec, e.Payload = "progress", s.text("progress")
+	}
+	if rand.IntN(3) == 0 {
+		e.Release, e.After = true, s.pause(w.terms)
+	}
+	s.change(e)
+}
+
+// text is a payload that no other call has. Now and then it passes by the scripts.
+func (s *session) text(what string) []byte {
+	text := []byte(s.word(what))
+	if rand.IntN(50) == 0 {
+		text = append(text, make([]byte, 33<<10)...)
+	}
+	return text
+}
+
+// pause is a time that is long against a lease, or short, or nothing.
+func (s *session) pause(t backends.Terms) time.Duration {
+	return (time.Duration(rand.IntN(3)) * t.RunningTimeout / 3).Truncate(time.Microsecond)
+}
+
+func (s *session) change(op any) {
+	done := s.do(op)
+	s.lists.Lock()
+	defer s.lists.Unlock()
+	s.changes = append(s.changes, done)
+}
+
+// changeAgain repeats an Extend or a Cancel, whatever others have done since.
+func (s *session) changeAgain() {
+	if first, ok := s.pick(&s.changes, 5); ok {
+		s.again(first)
+	}
+}
+
+// report ends a request. Whoever picks the oldest has often stalled past its deadline; now and then several report
+// the same.
 func (s *session) report() {
 	w, ok := s.pickWork()
 	if !ok {
 		return
 	}
-	if rand.IntN(6) == 0 {
-		s.do(backends.Extend{Terms: w.terms, ID: w.rec.ID, Attempt: w.rec.Attempt})
-		return
-	}
 	outcome := []string{backends.StatusCompleted, backends.StatusFailed, "conflict"}[rand.IntN(3)]
 	end := backends.End{Terms: w.terms, ID: w.rec.ID, Mailbox: w.rec.Mailbox, Outcome: outcome, Error: s.word("reason"),
-		Attempt: w.rec.Attempt, Codec: "raw", Payload: []byte(s.word("answer"))}
-	if rand.IntN(50) == 0 { // one that passes by the scripts
-		end.Payload = append(end.Payload, make([]byte, 33<<10)...)
-	}
+		Attempt: w.rec.Attempt, Codec: "raw", Payload: s.text("answer")}
 	s.do(end)
 }
 
@@ -258,16 +296,29 @@ func (s *session) pickWork() (work, bool) {
 func (s *session) anyRequest() (get, bool) {
 	s.lists.Lock()
 	defer s.lists.Unlock()
-	if len(s.ids) == 0 {
-		return get{}, false
-	}
-	newest := s.ids[max(0, len(s.ids)-20):]
-	return newest[rand.IntN(len(newest))], true
+	return anyOf(s.ids, 20)
 }
 
-func (s *session) giveUp() {
-	if r, ok := s.anyRequest(); ok {
-		s.do(backends.Cancel{Terms: r.Terms, ID: r.id, Outcome: backends.StatusTimeout, Error: s.word("gave up")})
+// anyOf returns one of the newest so many.
+func anyOf[T any](all []T, newest int) (one T, ok bool) {
+	if len(all) == 0 {
+		return one, false
+	}
+	all = all[max(0, len(all)-newest):]
+	return all[rand.IntN(len(all))], true
+}
+
+// cancel cancels any request, or one that a worker has.
+func (s *session) cancel() {
+	r, ok := s.anyRequest()
+	s.lists.Lock()
+	if w, held := anyOf(s.held, 5); held && rand.IntN(3) != 0 {
+		r = get{w.terms, w.rec.ID}
+	}
+	s.lists.Unlock()
+	if ok {
+		outcome := []string{backends.StatusCancelled, backends.StatusTimeout}[rand.IntN(2)]
+		s.change(backends.Cancel{Terms: r.Terms, ID: r.id, Outcome: outcome, Error: s.word("gave up"), Grace: s.pause(r.Terms)})
 	}
 }
 

@@ -28,6 +28,10 @@ func (c *call) shape() string {
 		})
 	case backends.Cancel:
 		return endShape(c.rec, c.err, func(r backends.Record) bool { return said(r, op.Outcome, op.Error) })
+	case backends.Extend:
+		if c.err == nil {
+			return leaseShape(c.lease)
+		}
 	case backends.Claim:
 		if c.err == nil {
 			return claimShape(c.claimed)
@@ -60,6 +64,20 @@ func endShape(rec backends.Record, err error, own func(backends.Record) bool) st
 
 func said(r backends.Record, outcome, reason string) bool {
 	return r.Status == outcome && r.Error == reason
+}
+
+func leaseShape(l backends.Lease) string {
+	return fmt.Sprintf("lasts %v, cancelled as %q %q", lasts(l.UpdatedAt, l.Deadline, l.CancelledAs), l.CancelledAs,
+		l.CancelReason)
+}
+
+// lasts returns how far away a deadline was when it was set. That of a noted cancel may have been
+// set a little earlier.
+func lasts(updated, deadline time.Time, cancelledAs string) time.Duration {
+	if cancelledAs != "" {
+		return deadline.Sub(updated).Round(time.Minute)
+	}
+	return deadline.Sub(updated)
 }
 
 func claimShape(claimed []backends.Claimed) string {
@@ -101,10 +119,11 @@ func errorShape(err error) string {
 func recordShape(r backends.Record) string {
 	live := "for ever"
 	if !r.Ended() {
-		live = fmt.Sprint(r.Deadline.Sub(r.UpdatedAt), " and ", r.LastDeadline.Sub(r.Deadline))
+		live = fmt.Sprint(lasts(r.UpdatedAt, r.Deadline, r.CancelledAs), " and ", r.LastDeadline.Sub(r.Deadline))
 	}
-	return fmt.Sprintf("%s in %q: %s at attempt %d for %s, error %q, %s payload %q, started %v", r.ID, r.Mailbox, r.Status,
-		r.Attempt, live, r.Error, r.Codec, r.Payload, !r.StartedAt.IsZero())
+	return fmt.Sprintf("%s in %q: %s at attempt %d for %s, error %q, %s payload %q, started %v, headers %#v, "+
+		"cancelled as %q %q", r.ID, r.Mailbox, r.Status, r.Attempt, live, r.Error, r.Codec, r.Payload,
+		!r.StartedAt.IsZero(), r.Headers, r.CancelledAs, r.CancelReason)
 }
 
 // storageShape is all that is stored under a prefix, on whatever master: each key with what it
