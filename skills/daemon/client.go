@@ -45,15 +45,15 @@ func (d *Daemon) post(ctx context.Context, timeout time.Duration, path string, b
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.Server+path, bytes.NewReader(encoded))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.config.Server+path, bytes.NewReader(encoded))
 	if err != nil {
 		return err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	if d.Token != "" {
-		r.Header.Set("Authorization", "Bearer "+d.Token)
+	if d.config.Token != "" {
+		r.Header.Set("Authorization", "Bearer "+d.config.Token)
 	}
-	resp, err := d.Client.Do(r)
+	resp, err := d.config.Client.Do(r)
 	if err != nil {
 		return err
 	}
@@ -85,10 +85,10 @@ func newStatusError(resp *http.Response, body []byte) error {
 // heartbeat asks for work, with a claim id that makes it repeatable.
 func (d *Daemon) heartbeat(ctx context.Context, claimID string, batch bool) (a skillshttp.Assignments, err error) {
 	path, timeout := "/api/daemon/heartbeat", callTimeout
-	if d.Wait > 0 {
-		path, timeout = path+"?wait="+url.QueryEscape(d.Wait.String()), d.Wait+callTimeout
+	if d.config.Wait > 0 {
+		path, timeout = path+"?wait="+url.QueryEscape(d.config.Wait.String()), d.config.Wait+callTimeout
 	}
-	body := skillshttp.Heartbeat{RuntimeID: d.RuntimeID, SupportsBatchImport: batch, ClaimID: claimID}
+	body := skillshttp.Heartbeat{RuntimeID: d.config.RuntimeID, SupportsBatchImport: batch, ClaimID: claimID}
 	return a, d.post(ctx, timeout, path, body, &a)
 }
 
@@ -97,7 +97,7 @@ var reportPauses = []time.Duration{0, 500 * time.Millisecond, 2 * time.Second, 4
 
 // report reports about a request, several times if need be.
 func (d *Daemon) report(ctx context.Context, kind, id string, body any) (err error) {
-	path := "/api/daemon/runtimes/" + url.PathEscape(d.RuntimeID) + kind + "/" + url.PathEscape(id) + "/result"
+	path := "/api/daemon/runtimes/" + url.PathEscape(d.config.RuntimeID) + kind + "/" + url.PathEscape(id) + "/result"
 	for _, pause := range reportPauses {
 		if err := sleep(ctx, pause); err != nil {
 			return err

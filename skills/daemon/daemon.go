@@ -21,9 +21,9 @@ var ErrRuntimeGone = errors.New("daemon: the server has deleted this runtime")
 
 // Daemon does a runtime's work. Make one with [New], and Run it once.
 type Daemon struct {
-	Config
-	slots chan struct{} // one for each request that is worked on
-	work  sync.WaitGroup
+	config Config
+	slots  chan struct{} // one for each request that is worked on
+	work   sync.WaitGroup
 }
 
 // New makes a Daemon. It refuses a Config that cannot work.
@@ -32,7 +32,7 @@ func New(c Config) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Daemon{Config: c, slots: make(chan struct{}, c.MaxConcurrent)}, nil
+	return &Daemon{config: c, slots: make(chan struct{}, c.MaxConcurrent)}, nil
 }
 
 // Run asks for work and does it until ctx ends. Then it asks for no more, gives what is running Config.Grace, reports
@@ -42,7 +42,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	err := d.poll(ctx, working)
-	timer := time.AfterFunc(d.Grace, stopWork)
+	timer := time.AfterFunc(d.config.Grace, stopWork)
 	defer timer.Stop()
 	d.work.Wait()
 	return err
@@ -66,7 +66,7 @@ func (d *Daemon) poll(ctx, working context.Context) error {
 			return ErrRuntimeGone
 		case err != nil: // the same claim id again: its answer may have been lost
 			pause := d.afterFailure(err, pauses)
-			d.Logger.Warn("heartbeat", "runtime", d.RuntimeID, "error", err, "again in", pause)
+			d.config.Logger.Warn("heartbeat", "runtime", d.config.RuntimeID, "error", err, "again in", pause)
 			if sleep(ctx, pause) != nil {
 				return nil
 			}
@@ -95,12 +95,12 @@ func (d *Daemon) awaitSlot(ctx context.Context) (batch bool, err error) {
 
 // untilNext is the pause after an answer that took so long. A server that holds heartbeats is asked again at once.
 func (d *Daemon) untilNext(a skillshttp.Assignments, took time.Duration) time.Duration {
-	held := d.Wait > 0 && (!a.Empty() || took >= d.Wait/2)
+	held := d.config.Wait > 0 && (!a.Empty() || took >= d.config.Wait/2)
 	if held {
 		return 0
 	}
-	tenth := d.Interval / 10
-	return max(0, d.Interval-took-tenth+mathrand.N(2*tenth+1))
+	tenth := d.config.Interval / 10
+	return max(0, d.config.Interval-took-tenth+mathrand.N(2*tenth+1))
 }
 
 // longestPause is the most that lies between attempts to reach a server that is away.
@@ -120,7 +120,7 @@ func (d *Daemon) afterFailure(err error, pauses *backoff.ExponentialBackOff) tim
 		return min(status.retryAfter, longestPause)
 	}
 	if definite(err) {
-		d.Logger.Error("the server refuses this runtime: are its id and token right?", "runtime", d.RuntimeID, "status", status.status)
+		d.config.Logger.Error("the server refuses this runtime: are its id and token right?", "runtime", d.config.RuntimeID, "status", status.status)
 		return longestPause
 	}
 	return pauses.NextBackOff()
@@ -162,7 +162,7 @@ func (d *Daemon) do(ctx context.Context, kind, id string, work func(context.Cont
 		began := time.Now()
 		result := d.guarded(ctx, kind, id, work)
 		err := d.report(context.WithoutCancel(ctx), kind, id, result)
-		log := d.Logger.With("runtime", d.RuntimeID, "kind", kind, "request", id, "took", time.Since(began))
+		log := d.config.Logger.With("runtime", d.config.RuntimeID, "kind", kind, "request", id, "took", time.Since(began))
 		if err != nil {
 			log.Error("report", "error", err)
 			return
@@ -175,7 +175,7 @@ func (d *Daemon) do(ctx context.Context, kind, id string, work func(context.Cont
 func (d *Daemon) guarded(ctx context.Context, kind, id string, work func(context.Context) any) (result any) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.Logger.Error("a handler panicked", "runtime", d.RuntimeID, "kind", kind, "request", id, "panic", fmt.Sprintf("%T", p))
+			d.config.Logger.Error("a handler panicked", "runtime", d.config.RuntimeID, "kind", kind, "request", id, "panic", fmt.Sprintf("%T", p))
 			result = failure(errors.New("the runtime's handler crashed"))
 		}
 	}()

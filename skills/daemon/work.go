@@ -24,10 +24,10 @@ func failure(err error) skillshttp.Report {
 var unsupported = new(bool) // false
 
 func (d *Daemon) list(ctx context.Context) any {
-	if d.Handlers.List == nil {
+	if d.config.Handlers.List == nil {
 		return skillshttp.ListReport{Report: completed, Supported: unsupported}
 	}
-	l, err := d.Handlers.List(ctx)
+	l, err := d.config.Handlers.List(ctx)
 	if err != nil {
 		return failure(err)
 	}
@@ -36,10 +36,10 @@ func (d *Daemon) list(ctx context.Context) any {
 }
 
 func (d *Daemon) bundle(ctx context.Context, key string) any {
-	if d.Handlers.Import == nil {
+	if d.config.Handlers.Import == nil {
 		return failure(errors.New("this runtime cannot import skills"))
 	}
-	b, err := d.Handlers.Import(ctx, key)
+	b, err := d.config.Handlers.Import(ctx, key)
 	if err != nil {
 		return failure(err)
 	}
@@ -49,9 +49,9 @@ func (d *Daemon) bundle(ctx context.Context, key string) any {
 func (d *Daemon) ping(ctx context.Context) any {
 	began := time.Now()
 	var output string
-	if d.Handlers.Ping != nil {
+	if d.config.Handlers.Ping != nil {
 		var err error
-		if output, err = d.Handlers.Ping(ctx); err != nil {
+		if output, err = d.config.Handlers.Ping(ctx); err != nil {
 			return failure(err)
 		}
 	}
@@ -59,10 +59,10 @@ func (d *Daemon) ping(ctx context.Context) any {
 }
 
 func (d *Daemon) models(ctx context.Context) any {
-	if d.Handlers.Models == nil {
+	if d.config.Handlers.Models == nil {
 		return skillshttp.ModelListReport{Report: completed, Supported: unsupported}
 	}
-	l, err := d.Handlers.Models(ctx)
+	l, err := d.config.Handlers.Models(ctx)
 	if err != nil {
 		return failure(err)
 	}
@@ -73,12 +73,12 @@ func (d *Daemon) models(ctx context.Context) any {
 var stillRunning = skills.UpdatePolicy().RunningTimeout / 3
 
 func (d *Daemon) update(ctx context.Context, id, version string) any {
-	if d.Handlers.Update == nil {
+	if d.config.Handlers.Update == nil {
 		return failure(errors.New("this runtime cannot update itself"))
 	}
 	stop := d.tellThatItRuns(ctx, id)
 	defer stop()
-	output, err := d.Handlers.Update(ctx, version)
+	output, err := d.config.Handlers.Update(ctx, version)
 	report := skillshttp.UpdateReport{Report: completed, Output: output}
 	if err != nil {
 		report.Report = failure(err)
@@ -95,7 +95,7 @@ func (d *Daemon) tellThatItRuns(ctx context.Context, id string) (stop func()) {
 		for sleep(ctx, stillRunning) == nil {
 			report := skillshttp.UpdateReport{Report: skillshttp.Report{Status: string(pending.StatusRunning)}}
 			if err := d.report(ctx, "/update", id, report); err != nil && ctx.Err() == nil {
-				d.Logger.Warn("report that an update runs", "runtime", d.RuntimeID, "request", id, "error", err)
+				d.config.Logger.Warn("report that an update runs", "runtime", d.config.RuntimeID, "request", id, "error", err)
 			}
 		}
 	}()

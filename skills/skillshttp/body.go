@@ -15,7 +15,7 @@ import (
 // decode reads a JSON body of at most limit bytes into v; unknown fields are ignored, and no body is an empty one.
 func (c *call) decode(v any, limit int64) error {
 	control := http.NewResponseController(c.w)
-	_ = control.SetReadDeadline(time.Now().Add(c.BodyTimeout)) // not every writer has one
+	_ = control.SetReadDeadline(time.Now().Add(c.config.BodyTimeout)) // not every writer has one
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
 	if err == nil {
 		_ = control.SetReadDeadline(time.Time{}) // what follows may be a wait

@@ -28,15 +28,15 @@ type question[T any] struct {
 }
 
 func (h *Handler) routes() {
-	front(h, question[skills.List]{path: "/local-skills", store: h.Stores.Lists, online: true, role: RoleMember,
+	front(h, question[skills.List]{path: "/local-skills", store: h.config.Stores.Lists, online: true, role: RoleMember,
 		ask: func(*call, Requester) (skills.List, error) { return skills.NewList(), nil }})
-	front(h, question[skills.Import]{path: "/local-skills/import", store: h.Stores.Imports, online: true, role: RoleOwner,
+	front(h, question[skills.Import]{path: "/local-skills/import", store: h.config.Stores.Imports, online: true, role: RoleOwner,
 		ask: askImport})
-	front(h, question[skills.Ping]{path: "/ping", store: h.Stores.Pings, role: RoleMember,
+	front(h, question[skills.Ping]{path: "/ping", store: h.config.Stores.Pings, role: RoleMember,
 		ask: func(*call, Requester) (skills.Ping, error) { return skills.Ping{}, nil }})
-	front(h, question[skills.Update]{path: "/update", store: h.Stores.Updates, role: RoleAdmin, ask: askUpdate,
+	front(h, question[skills.Update]{path: "/update", store: h.config.Stores.Updates, role: RoleAdmin, ask: askUpdate,
 		mayRead: func(who Requester, u skills.Update) bool { return who.UserID != "" && who.UserID == u.InitiatorID }})
-	front(h, question[skills.ModelList]{path: "/models", store: h.Stores.ModelLists, online: true, role: RoleMember,
+	front(h, question[skills.ModelList]{path: "/models", store: h.config.Stores.ModelLists, online: true, role: RoleMember,
 		ask: func(*call, Requester) (skills.ModelList, error) { return skills.NewModelList(), nil }})
 	h.daemonRoutes()
 	h.handle("/", func(*call) (any, error) { return nil, errNotFound })
@@ -50,7 +50,7 @@ func front[T any](h *Handler, q question[T]) {
 
 // requester authorises a front end's call, down to what its sender may know of the runtime.
 func (c *call) requester() (Requester, error) {
-	who, err := c.Access.Requester(c.r, c.runtimeID)
+	who, err := c.config.Access.Requester(c.r, c.runtimeID)
 	if err == nil && who.Role <= RoleNone {
 		err = errNotFound
 	}
@@ -85,7 +85,7 @@ func (q question[T]) create(c *call) (any, error) {
 }
 
 func (c *call) checkOnline() error {
-	online, err := c.Presence.Online(c.r.Context(), c.runtimeID)
+	online, err := c.config.Presence.Online(c.r.Context(), c.runtimeID)
 	if err == nil && !online {
 		err = refuse(http.StatusServiceUnavailable, "the runtime is offline")
 	}

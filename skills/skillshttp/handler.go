@@ -15,7 +15,7 @@ import (
 
 // Handler serves the routes. Make one with [New]. It may be used concurrently.
 type Handler struct {
-	Config
+	config   Config
 	mux      *http.ServeMux
 	waits    parking
 	draining context.Context // ends when parked requests are to be answered
@@ -28,7 +28,7 @@ func New(c Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{Config: c, mux: http.NewServeMux()}
+	h := &Handler{config: c, mux: http.NewServeMux()}
 	h.waits.max, h.waits.maxOfOne = c.MaxWaits, c.MaxRuntimeWaits
 	h.draining, h.drain = context.WithCancel(context.Background())
 	h.routes()
@@ -51,7 +51,7 @@ func (h *Handler) Parked() int {
 // drains the handler.
 func NewServer(addr string, h *Handler) *http.Server {
 	server := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
-		IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(h.Logger.Handler(), slog.LevelWarn)}
+		IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(h.config.Logger.Handler(), slog.LevelWarn)}
 	server.RegisterOnShutdown(h.Drain)
 	return server
 }
@@ -96,7 +96,7 @@ func (c *call) log(route string, status int, err error, took time.Duration) {
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
-	c.Logger.LogAttrs(c.r.Context(), level, "served", attrs...)
+	c.config.Logger.LogAttrs(c.r.Context(), level, "served", attrs...)
 }
 
 // refusal is an error with the answer that a client gets for it.
@@ -161,12 +161,12 @@ func (c *call) refused(status int, text string) int {
 func (c *call) write(status int, answer any) int {
 	body, err := encode(answer)
 	if err != nil {
-		c.Logger.Error("encode an answer", "runtime", c.runtimeID, "request", c.requestID, "error", err)
+		c.config.Logger.Error("encode an answer", "runtime", c.runtimeID, "request", c.requestID, "error", err)
 		status, body = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
 	}
-	control, deadline := http.NewResponseController(c.w), time.Now().Add(c.BodyTimeout)
+	control, deadline := http.NewResponseController(c.w), time.Now().Add(c.config.BodyTimeout)
 	_ = control.SetReadDeadline(deadline) // for what is left of a body, which the server reads before it answers
-	_ = control.SetWriteDeadline(deadline.Add(c.BodyTimeout))
+	_ = control.SetWriteDeadline(deadline.Add(c.config.BodyTimeout))
 	header := c.w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")

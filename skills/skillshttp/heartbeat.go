@@ -55,7 +55,7 @@ type UpdateAssignment struct {
 
 // authoriseDaemon lets only the runtime's own daemon through.
 func (c *call) authoriseDaemon() error {
-	allowed, err := c.Access.Daemon(c.r, c.runtimeID)
+	allowed, err := c.config.Access.Daemon(c.r, c.runtimeID)
 	switch {
 	case errors.Is(err, ErrRuntimeGone):
 		return refuse(http.StatusNotFound, "%s", ErrRuntimeGone.Error())
@@ -77,15 +77,15 @@ func (h *Handler) heartbeat(c *call) (any, error) {
 	if len(beat.ClaimID) > maxClaimID {
 		return nil, refuse(http.StatusBadRequest, "claim_id has over %d bytes", maxClaimID)
 	}
-	if err := h.Presence.Seen(c.r.Context(), c.runtimeID); err != nil {
-		h.Logger.Warn("note that a runtime is online", "runtime", c.runtimeID, "error", err)
+	if err := h.config.Presence.Seen(c.r.Context(), c.runtimeID); err != nil {
+		h.config.Logger.Warn("note that a runtime is online", "runtime", c.runtimeID, "error", err)
 	}
 	work, err := h.claim(c, beat)
 	if work == nil {
 		return nil, err
 	}
 	if err != nil {
-		h.Logger.Warn("a heartbeat is answered in part", "runtime", c.runtimeID, "error", err)
+		h.config.Logger.Warn("a heartbeat is answered in part", "runtime", c.runtimeID, "error", err)
 	}
 	c.quiet = work.Empty()
 	return assignments(work), nil
@@ -98,7 +98,7 @@ const maxClaimID = 512
 func (h *Handler) claim(c *call, beat Heartbeat) (*skills.Work, error) {
 	var opts []pending.PopOption
 	if !beat.SupportsBatchImport {
-		opts = append(opts, pending.WithLimit(h.Stores.Imports, 1))
+		opts = append(opts, pending.WithLimit(h.config.Stores.Imports, 1))
 	}
 	if beat.ClaimID != "" {
 		opts = append(opts, pending.WithClaimID(beat.ClaimID))
@@ -109,9 +109,9 @@ func (h *Handler) claim(c *call, beat Heartbeat) (*skills.Work, error) {
 	}
 	defer done()
 	if wait == 0 {
-		return h.Stores.Heartbeat(c.r.Context(), c.runtimeID, opts...)
+		return h.config.Stores.Heartbeat(c.r.Context(), c.runtimeID, opts...)
 	}
-	work, err := h.Stores.AwaitWork(ctx, c.runtimeID, opts...)
+	work, err := h.config.Stores.AwaitWork(ctx, c.runtimeID, opts...)
 	if work == nil && waited(ctx, c.r.Context()) {
 		return &skills.Work{}, nil
 	}

@@ -18,7 +18,7 @@ func (h *Handler) imported(
 	c *call, claim *pending.Claim[skills.Import], report ImportReport) error {
 	ctx, cancel := c.detached()
 	defer cancel()
-	imports := h.Stores.Imports
+	imports := h.config.Stores.Imports
 	if report.Status != string(pending.StatusCompleted) {
 		return end(c, imports, claim, report.Report)
 	}
@@ -28,7 +28,7 @@ func (h *Handler) imported(
 	if err := folders.Check(*report.Skill); err != nil {
 		return imports.Fail(ctx, claim, fmt.Sprintf("the skill cannot be imported: %v", err))
 	}
-	saved, err := h.Library.Save(ctx, newSave(&claim.Request, *report.Skill))
+	saved, err := h.config.Library.Save(ctx, newSave(&claim.Request, *report.Skill))
 	var taken *NameTakenError
 	switch {
 	case errors.As(err, &taken):
@@ -52,22 +52,22 @@ func newSave(r *pending.Request[skills.Import], b skills.Bundle) Save {
 func (h *Handler) conflict(
 	ctx context.Context, claim *pending.Claim[skills.Import], taken *NameTakenError) error {
 	if !claim.Payload.SupportsConflict {
-		return h.Stores.Imports.Fail(ctx, claim, taken.Error())
+		return h.config.Stores.Imports.Fail(ctx, claim, taken.Error())
 	}
 	claim.Payload.Conflict = &taken.Conflict
-	return h.Stores.Imports.Finish(ctx, claim, skills.OutcomeConflict)
+	return h.config.Stores.Imports.Finish(ctx, claim, skills.OutcomeConflict)
 }
 
 // completeImport completes an import whose skill is saved. If that is definitely refused, it takes
 // back a skill that was saved for nothing.
 func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skills.Import]) error {
-	err := h.Stores.Imports.Complete(ctx, claim)
+	err := h.config.Stores.Imports.Complete(ctx, claim)
 	definite := late(err) || errors.Is(err, pending.ErrNotFound) ||
 		errors.Is(err, pending.ErrTooLarge)
 	if !definite || claim.Payload.Action == skills.ActionOverwrite {
 		return err
 	}
-	shown, getErr := h.Stores.Imports.Get(ctx, claim.ID)
+	shown, getErr := h.config.Stores.Imports.Get(ctx, claim.ID)
 	switch {
 	case getErr == nil && shown.Payload.Skill != nil &&
 		shown.Payload.Skill.ID == claim.Payload.Skill.ID:
@@ -75,8 +75,8 @@ func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skill
 	case getErr != nil && !errors.Is(getErr, pending.ErrNotFound):
 		return getErr // the daemon has to retry: the request may show the skill
 	}
-	if takeErr := h.Library.TakeBack(ctx, claim.ID); takeErr != nil {
-		h.Logger.Error("take back a skill whose import was refused",
+	if takeErr := h.config.Library.TakeBack(ctx, claim.ID); takeErr != nil {
+		h.config.Logger.Error("take back a skill whose import was refused",
 			"runtime", claim.Mailbox, "request", claim.ID, "error", takeErr)
 	}
 	return err
@@ -91,7 +91,7 @@ func (h *Handler) importedTooLate(c *call, r *pending.Request[skills.Import]) er
 	}
 	ctx, cancel := c.detached()
 	defer cancel()
-	if err := h.Library.TakeBack(ctx, r.ID); err != nil {
+	if err := h.config.Library.TakeBack(ctx, r.ID); err != nil {
 		return fmt.Errorf("take back the skill: %w", err)
 	}
 	return nil

@@ -56,11 +56,11 @@ func orTrue(supported *bool) bool { return supported == nil || *supported }
 
 func (h *Handler) daemonRoutes() {
 	h.handle("POST /api/daemon/heartbeat", h.heartbeat)
-	reports(h, "/local-skills", h.Stores.Lists, nothing, h.listed)
-	reports(h, "/local-skills/import", h.Stores.Imports, h.importedTooLate, h.imported)
-	reports(h, "/ping", h.Stores.Pings, nothing, h.pinged)
-	reports(h, "/update", h.Stores.Updates, nothing, h.updated)
-	reports(h, "/models", h.Stores.ModelLists, nothing, h.modelsListed)
+	reports(h, "/local-skills", h.config.Stores.Lists, nothing, h.listed)
+	reports(h, "/local-skills/import", h.config.Stores.Imports, h.importedTooLate, h.imported)
+	reports(h, "/ping", h.config.Stores.Pings, nothing, h.pinged)
+	reports(h, "/update", h.config.Stores.Updates, nothing, h.updated)
+	reports(h, "/models", h.config.Stores.ModelLists, nothing, h.modelsListed)
 }
 
 // done is the answer to a report that was taken, or that came too late.
@@ -84,7 +84,7 @@ func reports[T, R any](h *Handler, path string, store *pending.PendingStore[T],
 			return nil, err
 		}
 		var report R
-		tooLarge := c.decode(&report, c.MaxBody)
+		tooLarge := c.decode(&report, c.config.MaxBody)
 		if tooLarge != nil && !isTooLarge(tooLarge) {
 			return nil, tooLarge
 		}
@@ -151,21 +151,21 @@ func end[T any](
 func (h *Handler) listed(c *call, claim *pending.Claim[skills.List], report ListReport) error {
 	claim.Payload = skills.List{Skills: report.Skills, Supported: orTrue(report.Supported),
 		MCPServers: report.MCPServers, MCPSupported: report.MCPSupported}
-	return end(c, h.Stores.Lists, claim, report.Report)
+	return end(c, h.config.Stores.Lists, claim, report.Report)
 }
 
 func (h *Handler) pinged(c *call, claim *pending.Claim[skills.Ping], report PingReport) error {
 	claim.Payload = report.Ping
-	return end(c, h.Stores.Pings, claim, report.Report)
+	return end(c, h.config.Stores.Pings, claim, report.Report)
 }
 
 func (h *Handler) updated(c *call, claim *pending.Claim[skills.Update], report UpdateReport) error {
 	switch pending.Status(report.Status) {
 	case pending.StatusRunning:
-		return h.Stores.Updates.Extend(c.r.Context(), claim)
+		return h.config.Stores.Updates.Extend(c.r.Context(), claim)
 	case pending.StatusCompleted, pending.StatusFailed:
 		claim.Payload.Output = report.Output
-		return end(c, h.Stores.Updates, claim, report.Report)
+		return end(c, h.config.Stores.Updates, claim, report.Report)
 	}
 	return refuse(http.StatusBadRequest, "status is neither running, completed nor failed")
 }
@@ -173,10 +173,10 @@ func (h *Handler) updated(c *call, claim *pending.Claim[skills.Update], report U
 func (h *Handler) modelsListed(
 	c *call, claim *pending.Claim[skills.ModelList], report ModelListReport) error {
 	claim.Payload = skills.ModelList{Models: report.Models, Supported: orTrue(report.Supported)}
-	return end(c, h.Stores.ModelLists, claim, report.Report)
+	return end(c, h.config.Stores.ModelLists, claim, report.Report)
 }
 
 // detached returns a context for work that has to be finished although the client may have gone.
 func (c *call) detached() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(c.r.Context()), c.BodyTimeout)
+	return context.WithTimeout(context.WithoutCancel(c.r.Context()), c.config.BodyTimeout)
 }

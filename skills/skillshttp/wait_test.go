@@ -175,9 +175,9 @@ func TestAConfigThatLacksSomethingIsRefused(t *testing.T) {
 			t.Errorf("without %s: %v", name, err)
 		}
 	}
-	h, err := skillshttp.New(skillshttp.Config{Stores: w.stores, Access: access{}, Library: w.library})
-	if err != nil || h.MaxWaits == 0 || h.MaxRuntimeWaits == 0 || h.MaxBody == 0 || h.BodyTimeout == 0 || h.Logger == nil {
-		t.Errorf("defaults: %+v, %v", h, err)
+	least := skillshttp.Config{Stores: w.stores, Access: access{}, Library: w.library}
+	if _, err := skillshttp.New(least); err != nil {
+		t.Errorf("the least that works: %v", err)
 	}
 }
 
