@@ -9,6 +9,7 @@ package backendtest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -35,15 +36,9 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 	for _, opt := range opts {
 		opt(&conf)
 	}
-	for _, c := range slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases, attemptCases,
-		exclusiveCases, cancelCases, extendCases, isolationCases, wakeCases, manyCases) {
+	for _, c := range allCases() {
 		test := func(t *testing.T) {
-			t.Cleanup(func() {
-				if t.Failed() {
-					t.Logf("Why this matters: %s", c.why)
-				}
-			})
-			c.run(&world{T: t, short: 25 * time.Millisecond}, open)
+			c.run(t, func() backends.Backend { return open(t) })
 		}
 		t.Run(c.name, func(t *testing.T) {
 			if conf.bubble {
@@ -55,6 +50,12 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 	}
 }
 
+func allCases() []testCase {
+	return slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases,
+		attemptCases, exclusiveCases, cancelCases, extendCases, isolationCases, wakeCases,
+		manyCases)
+}
+
 // testCase is one rule.
 type testCase struct {
 	name string
@@ -62,24 +63,43 @@ type testCase struct {
 	test func(w *world)
 }
 
-// run runs the case until it did not come too late for any of its deadlines.
-func (c testCase) run(w *world, open func(t *testing.T) backends.Backend) {
-	for again := true; again; w.short *= 2 {
-		w.b, w.tooLate = open(w.T), false
-		c.test(w)
-		again = w.tooLate
+// run runs the case. If the case came too late for one of its deadlines, it runs again with twice
+// the time.
+func (c testCase) run(t testing.TB, open func() backends.Backend) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("Why this matters: %s", c.why)
+		}
+	})
+	w := &world{TB: t, short: 25 * time.Millisecond}
+	for !c.inTime(w, open()) {
+		w.short *= 2
 	}
 }
 
+// inTime runs the case once. It reports false if the case came too late for a deadline.
+func (c testCase) inTime(w *world, b backends.Backend) (inTime bool) {
+	defer func() {
+		if r := recover(); r != nil && r != tooLate {
+			panic(r)
+		}
+	}()
+	w.b = b
+	c.test(w)
+	return true
+}
+
+// tooLate is what a case panics with that came too late for a deadline: see [world.late].
+var tooLate = errors.New("too late for a deadline")
+
 // world is what a case acts in. Its methods end the case when something that should work does not.
 type world struct {
-	*testing.T
+	testing.TB
 	b backends.Backend
 
 	// short runs out as soon as a case waits for it. A case may also have to act before it runs
-	// out. If the machine is too slow for that, the case runs again with twice the time: see late.
-	short   time.Duration
-	tooLate bool
+	// out. If the backend is too slow for that, the case runs again with twice the time.
+	short time.Duration
 }
 
 // long never runs out while a case runs.
@@ -197,52 +217,46 @@ func (w *world) popOne(t backends.Terms) backends.Record {
 	return got[0]
 }
 
-// popInTime is popOne for a request that is soon to time out. It reports whether it came before
-// that. If not, the case returns.
-func (w *world) popInTime(t backends.Terms, deadline time.Time) (rec backends.Record, inTime bool) {
+// popInTime is popOne for a request that is soon to time out.
+func (w *world) popInTime(t backends.Terms, deadline time.Time) backends.Record {
 	w.Helper()
 	got := w.pop(t, 1)
-	if len(got) == 0 && w.late(deadline) {
-		return rec, false
+	if len(got) == 0 {
+		w.late(deadline)
 	}
 	if len(got) != 1 {
 		w.Fatalf("Claim got %d requests, want 1", len(got))
 	}
-	return got[0], true
+	return got[0]
 }
 
 // extend extends the first attempt of a request.
 func (w *world) extend(t backends.Terms, id string) {
 	w.Helper()
-	w.extendInTime(t, id, time.Time{})
+	w.renew(backends.Extend{Terms: t, ID: id, Attempt: 1})
 }
 
-// extendInTime is extend for a claim that runs out soon. It reports whether it came before that. If
-// not, the case returns.
-func (w *world) extendInTime(t backends.Terms, id string, deadline time.Time) (inTime bool) {
+// extendInTime is extend for a lease that expires soon.
+func (w *world) extendInTime(t backends.Terms, id string, deadline time.Time) {
 	w.Helper()
 	_, err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: id, Attempt: 1})
-	if err != nil && !deadline.IsZero() && w.late(deadline) {
-		return false
-	}
 	if err != nil {
+		w.late(deadline)
 		w.Fatalf("Extend: %v", err)
 	}
-	return true
 }
 
-// late reports whether a deadline has passed by the backend's clock, which excuses a refusal. The
-// case has then shown nothing and runs again with twice the time.
-func (w *world) late(deadline time.Time) bool {
+// late ends the case if a deadline has passed by the backend's clock. That excuses a refusal. The
+// case has then shown nothing, and runs again with twice the time.
+func (w *world) late(deadline time.Time) {
 	w.Helper()
-	if now := w.clock(); !now.After(deadline) {
-		return false
+	if !w.clock().After(deadline) {
+		return
 	}
 	if w.short > 10*time.Second {
 		w.Fatalf("the backend took longer than %v for one operation", w.short)
 	}
-	w.tooLate = true
-	return true
+	panic(tooLate)
 }
 
 func (w *world) end(e backends.End) backends.Record {
