@@ -106,9 +106,9 @@ var endCases = []testCase{
 			}
 			w.end(large(w.created(t))) // before any claim
 			w.created(t)
-			lapsed := w.popOne(brief)
-			w.untilStatus("s", lapsed.ID, backends.StatusPending)
-			w.end(large(lapsed))
+			expired := w.popOne(brief)
+			w.untilStatus("s", expired.ID, backends.StatusPending)
+			w.end(large(expired))
 			if w.pending("s", box) {
 				w.Error("a request that has ended can still be claimed")
 			}

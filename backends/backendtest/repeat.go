@@ -118,12 +118,12 @@ var repeatCases = []testCase{
 			}
 		}},
 
-	{"a repeated claim leaves out what lapsed and what another claim has since",
+	{"a repeated claim leaves out an expired lease and what another claim has since",
 		"The newer attempt is the only one that may end it.",
 		func(w *world) {
-			lapsing, lasting := w.retried(2), terms("lasting")
-			lapsed, stays := w.created(lapsing), w.created(lasting)
-			c := poll(box, lapsing, lasting)
+			brief, lasting := w.retried(2), terms("lasting")
+			expired, stays := w.created(brief), w.created(lasting)
+			c := poll(box, brief, lasting)
 			w.claim(c)
 			check := func(when string) {
 				w.Helper()
@@ -131,10 +131,10 @@ var repeatCases = []testCase{
 					w.Errorf("%s: got %v and %v, want only %s", when, ids(got[0]), ids(got[1]), stays.ID)
 				}
 			}
-			w.untilStatus("s", lapsed.ID, backends.StatusPending)
-			check("lapsed")
-			lapsing.RunningTimeout = long
-			w.popOne(lapsing)
+			w.untilStatus("s", expired.ID, backends.StatusPending)
+			check("expired")
+			brief.RunningTimeout = long
+			w.popOne(brief)
 			check("claimed again")
 		}},
 
