@@ -26,15 +26,19 @@ var attemptCases = []testCase{
 			}
 			expired := w.untilStatus("s", one.ID, backends.StatusPending)
 			want := one
-			want.Status, want.UpdatedAt, want.Deadline = backends.StatusPending, one.Deadline, one.LastDeadline
+			want.Status, want.UpdatedAt = backends.StatusPending, one.Deadline
+			want.Deadline = one.LastDeadline
 			checkSame(w, expired, want)
 			if !w.pending("s", box) {
 				w.Error("HasPending does not see the request")
 			}
 			two := w.popOne(t)
-			if two.ID != one.ID || two.Attempt != 2 || !two.LastDeadline.Equal(two.Deadline) {
-				w.Errorf("got %s", show(two))
-			}
+			want = one
+			want.Attempt, want.StartedAt, want.UpdatedAt = 2, two.ReadAt, two.ReadAt
+			want.Deadline = two.ReadAt.Add(t.RunningTimeout)
+			want.LastDeadline = want.Deadline
+			checkSame(w, two, want)
+			w.checkNow("StartedAt", two.StartedAt, expired.ReadAt)
 		}},
 
 	{"a running claim with attempts left is nobody else's",
@@ -250,7 +254,7 @@ var attemptCases = []testCase{
 		}},
 
 	{"a record with an expired lease outlives its pending time",
-		"It must not vanish while it waits for its next attempt, nor before it was readable as timed out.",
+		"It must not vanish while it waits for its next attempt, nor before its end was readable.",
 		func(w *world) {
 			t := w.retried(2)
 			made := w.created(t)

@@ -52,8 +52,8 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 
 func allCases() []testCase {
 	return slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases,
-		attemptCases, exclusiveCases, cancelCases, extendCases, isolationCases, wakeCases,
-		manyCases)
+		raceCases, attemptCases, exclusiveCases, cancelCases, extendCases, headerCases, isolationCases,
+		wakeCases, manyCases)
 }
 
 // testCase is one rule.
@@ -109,13 +109,15 @@ const box = "runtime-1" // the mailbox of cases that need only one
 
 // terms are those of a store that leaves everything time to happen.
 func terms(store string) backends.Terms {
-	return backends.Terms{Store: store, PendingTimeout: long, RunningTimeout: long, Retention: long, MaxAttempts: 1}
+	return backends.Terms{Store: store, PendingTimeout: long, RunningTimeout: long, Retention: long,
+		MaxAttempts: 1}
 }
 
-// request is a new request to a mailbox, with a payload of its own.
+// request is a new request to a mailbox, with a payload and a header of its own.
 func request(t backends.Terms, mailbox string) backends.Create {
 	id := backends.NewID(mailbox)
-	return backends.Create{Terms: t, ID: id, Mailbox: mailbox, Codec: "raw", Payload: []byte("question " + id)}
+	return backends.Create{Terms: t, ID: id, Mailbox: mailbox,
+		Codec: "raw", Payload: []byte("question " + id), Headers: map[string]string{"of": id}}
 }
 
 // poll is a claim of one request of each store.
@@ -159,6 +161,7 @@ func (w *world) get(store, id string) backends.Record {
 	if err != nil {
 		w.Fatalf("Get: %v", err)
 	}
+	w.checkReadAt(rec)
 	return rec
 }
 
@@ -195,8 +198,45 @@ func (w *world) claimed(
 			w.Fatalf("Claim from %s: %v", c.From[i].Store, result.Errs)
 		}
 		records[i] = result.Records
+		for _, rec := range result.Records {
+			w.checkReadAt(rec)
+		}
 	}
 	return records
+}
+
+// checkReadAt checks that a record reads as it has to at its ReadAt.
+func (w *world) checkReadAt(rec backends.Record) {
+	w.Helper()
+	if !rec.Ended() && rec.ReadAt.After(rec.Deadline) {
+		w.Errorf("read as %s at %v, after its deadline %v", rec.Status, rec.ReadAt, rec.Deadline)
+	}
+	if rec.ReadAt.Before(rec.UpdatedAt) {
+		w.Errorf("read at %v, before it was updated at %v", rec.ReadAt, rec.UpdatedAt)
+	}
+}
+
+// checkTimedOut checks that a record was read after the deadline at which it timed out.
+func (w *world) checkTimedOut(rec backends.Record) {
+	w.Helper()
+	if !rec.ReadAt.After(rec.LastDeadline) {
+		w.Errorf("read as %s at %v, but its deadline is %v", rec.Status, rec.ReadAt, rec.LastDeadline)
+	}
+}
+
+// checkNow checks a time that an operation has set. Before is an earlier time of the backend.
+func (w *world) checkNow(what string, at, before time.Time) {
+	w.Helper()
+	if now := w.clock(); at.Before(before) || at.After(now) {
+		w.Errorf("%s: got %v, want the time of the operation, from %v to %v", what, at, before, now)
+	}
+}
+
+// later returns the backend's time, which is later than any that it has set before.
+func (w *world) later() time.Time {
+	w.Helper()
+	w.pass(0)
+	return w.clock()
 }
 
 // pop claims up to limit requests of one store in box.
@@ -277,14 +317,15 @@ func (w *world) cancel(c backends.Cancel) backends.Record {
 	return rec
 }
 
-// until polls a condition, and fails after a minute. It is how cases wait for time to pass.
+// until polls a condition, and fails after a minute. It is how cases wait for time to pass. The
+// pauses grow with the time that has passed, so even a minute takes few polls.
 func (w *world) until(what string, condition func() bool) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
-	for !condition() {
+	for pause := time.Millisecond; !condition(); pause += pause / 20 {
 		select {
-		case <-time.After(time.Millisecond):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			w.Fatalf("gave up waiting until %s", what)
 		}
