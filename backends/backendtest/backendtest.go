@@ -1,6 +1,9 @@
 // Package backendtest is the conformance suite for storage engines: every rule that
 // [backends.Backend] states, as named cases, each with the reason why it matters. A backend passes
-// all of them; no case asks which backend it runs on.
+// all of them. No case asks which backend it runs on.
+//
+// A case compares times of the backend only with each other, never with those of the test. A case
+// that a slow backend makes miss a deadline runs again with twice the time.
 //
 //	func TestConformance(t *testing.T) {
 //		backendtest.Run(t, func(t *testing.T) backends.Backend { return memory.New() })
