@@ -17,9 +17,10 @@
 //     may be one operation for each store.
 //   - Repeatable. A caller, or a client library in between, may send an operation again when its
 //     reply was lost, at once or after others have acted. The second run has no second effect.
-//   - On the backend's clock, in whole microseconds. An operation reads it once, and no later than
-//     what it reads of its records. No caller's clock counts. A request is live while now <= its
-//     deadline. Past it, the request reads as [Record.At] says, and nobody writes that.
+//   - On the backend's clock, in whole microseconds. An operation reads it once: no later than what
+//     it reads of its records, and, if it writes, while it holds what it changes. No caller's clock
+//     counts. A request is live while now <= its deadline. Past it, the request reads as [Record.At]
+//     says, and nobody writes that.
 //   - Isolated. Stores and mailboxes share nothing, whatever characters their names have. Mailboxes,
 //     errors and headers may contain NUL. A backend keeps its own copy of each payload and map, and
 //     hands out copies.

@@ -15,7 +15,7 @@ func (w *world) retried(n int) backends.Terms {
 }
 
 var attemptCases = []testCase{
-	{"a lapsed claim reads as pending and can be claimed again",
+	{"when a lease expires the request reads as pending and can be claimed again",
 		"The work of a machine that died goes to one that lives.",
 		func(w *world) {
 			t := w.retried(2)
@@ -24,17 +24,21 @@ var attemptCases = []testCase{
 			if want := one.Deadline.Add(long); !one.LastDeadline.Equal(want) {
 				w.Errorf("LastDeadline %v, want %v", one.LastDeadline, want)
 			}
-			lapsed := w.untilStatus("s", one.ID, backends.StatusPending)
+			expired := w.untilStatus("s", one.ID, backends.StatusPending)
 			want := one
-			want.Status, want.UpdatedAt, want.Deadline = backends.StatusPending, one.Deadline, one.LastDeadline
-			checkSame(w, lapsed, want)
+			want.Status, want.UpdatedAt = backends.StatusPending, one.Deadline
+			want.Deadline = one.LastDeadline
+			checkSame(w, expired, want)
 			if !w.pending("s", box) {
-				w.Error("HasPending does not see the lapsed request")
+				w.Error("HasPending does not see the request")
 			}
 			two := w.popOne(t)
-			if two.ID != one.ID || two.Attempt != 2 || !two.LastDeadline.Equal(two.Deadline) {
-				w.Errorf("got %s", show(two))
-			}
+			want = one
+			want.Attempt, want.StartedAt, want.UpdatedAt = 2, two.ReadAt, two.ReadAt
+			want.Deadline = two.ReadAt.Add(t.RunningTimeout)
+			want.LastDeadline = want.Deadline
+			checkSame(w, two, want)
+			w.checkNow("StartedAt", two.StartedAt, expired.ReadAt)
 		}},
 
 	{"a running claim with attempts left is nobody else's",
@@ -64,7 +68,7 @@ var attemptCases = []testCase{
 			}
 		}},
 
-	{"after the last attempt a lapse is a timeout",
+	{"after the last attempt an expired lease is a timeout",
 		"A request that kills every worker must end.",
 		func(w *world) {
 			t := w.retried(2)
@@ -82,8 +86,8 @@ var attemptCases = []testCase{
 			}
 		}},
 
-	{"a lapsed request that nobody claims times out at its last deadline",
-		"A lapse gives it a second chance, not eternal life.",
+	{"an expired request that nobody claims again times out at its last deadline",
+		"Another attempt is a second chance, not eternal life.",
 		func(w *world) {
 			t := w.retried(2)
 			made := w.created(t)
@@ -100,7 +104,7 @@ var attemptCases = []testCase{
 			w.checkFinal(terms("s"), made.ID, 1)
 		}},
 
-	{"until it is claimed again the old worker may end a lapsed request",
+	{"after its lease has expired a worker may end the request until another one claims it",
 		"Its work is done; doing it again would be waste.",
 		func(w *world) {
 			t := w.retried(2)
@@ -128,19 +132,19 @@ var attemptCases = []testCase{
 			w.end(completion(t, two))
 		}},
 
-	{"a lapsed claim cannot be extended",
+	{"an expired lease cannot be extended",
 		"Another worker may be about to get it.",
 		func(w *world) {
 			t := w.retried(2)
 			made := w.created(t)
 			w.popOne(t)
-			lapsed := w.untilStatus("s", made.ID, backends.StatusPending)
+			expired := w.untilStatus("s", made.ID, backends.StatusPending)
 			w.wantExtendError(backends.Extend{Terms: t, ID: made.ID, Attempt: 1}, backends.ErrStaleClaim)
-			checkSame(w, w.get("s", made.ID), lapsed)
+			checkSame(w, w.get("s", made.ID), expired)
 		}},
 
-	{"an extended claim lapses at its new deadline, not before",
-		"The queue of lapsed claims has to move with the deadline.",
+	{"an extended lease expires at its new deadline, not before",
+		"The place in the queue has to move with the deadline.",
 		func(w *world) {
 			t := terms("s")
 			t.MaxAttempts = 2
@@ -148,9 +152,7 @@ var attemptCases = []testCase{
 			brief.RunningTimeout = w.short
 			made := w.created(t)
 			running := w.popOne(brief)
-			if !w.extendInTime(t, made.ID, running.Deadline) {
-				return
-			}
+			w.extendInTime(t, made.ID, running.Deadline)
 			w.pass(2 * w.short)
 			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
 				w.Fatal("the extended request can be claimed")
@@ -170,7 +172,7 @@ var attemptCases = []testCase{
 			w.popOne(t)
 			w.untilStatus("s", made.ID, backends.StatusPending)
 			if !w.pending("s", box) {
-				w.Error("HasPending does not see the lapsed request")
+				w.Error("HasPending does not see the request")
 			}
 			fewer.RunningTimeout = w.short
 			got := w.popOne(fewer)
@@ -183,8 +185,8 @@ var attemptCases = []testCase{
 			}
 		}},
 
-	{"exclusive holds through a lapse",
-		"The lapsed update will run again; a second one must not start.",
+	{"a mailbox stays busy when a lease expires",
+		"The update will run again. A second one must not start beside it.",
 		func(w *world) {
 			t := w.retried(2)
 			t.Exclusive = true
@@ -194,7 +196,7 @@ var attemptCases = []testCase{
 			w.wantBusy(t, made.ID)
 		}},
 
-	{"a lapsed request counts towards a full mailbox, a running one does not",
+	{"a request with an expired lease counts towards a full mailbox, a running one does not",
 		"The cap is on what waits to be claimed.",
 		func(w *world) {
 			t := w.retried(2)
@@ -205,37 +207,37 @@ var attemptCases = []testCase{
 			w.popOne(t)
 			w.untilStatus("s", made.ID, backends.StatusPending)
 			if _, err := w.b.Create(w.Context(), request(t, box)); !errors.Is(err, backends.ErrFull) {
-				w.Errorf("with one lapsed: got %v, want ErrFull", err)
+				w.Errorf("with one expired lease: got %v, want ErrFull", err)
 			}
 			w.popOne(running)
 			w.created(t)
 		}},
 
-	{"lapsed and new requests are claimed in the order in which they became claimable",
-		"A steady stream of new requests must not starve those that lapsed.",
+	{"new requests and those with an expired lease are claimed by their last deadlines",
+		"A steady stream of new requests must not starve those whose worker died.",
 		func(w *world) {
 			t := w.retried(3)
-			lapsed := w.created(t)
+			expired := w.created(t)
 			w.pass(0)
 			before := w.created(t)
 			w.popOne(t)
-			w.untilStatus("s", lapsed.ID, backends.StatusPending)
+			w.untilStatus("s", expired.ID, backends.StatusPending)
 			w.pass(0)
 			after := w.created(t)
-			want := []string{before.ID, lapsed.ID, after.ID}
+			want := []string{before.ID, expired.ID, after.ID}
 			if got := ids(w.pop(t, 3)); !slices.Equal(got, want) {
 				w.Errorf("got  %v\nwant %v", got, want)
 			}
 		}},
 
-	{"a lapsed request that a claim came upon but left is pending, and can still be ended",
-		"A backend that moves what lapsed to another queue must know where it is.",
+	{"a request with an expired lease that a claim left behind is pending, and can be ended",
+		"A backend that moves expired leases to another queue must know where they are.",
 		func(w *world) {
 			t := w.retried(3)
 			made := w.created(t)
 			w.pass(0)
 			longer := w.created(t)
-			lapsing := w.popOne(t)
+			first := w.popOne(t)
 			w.untilStatus("s", made.ID, backends.StatusPending)
 			lasting := t
 			lasting.RunningTimeout = long
@@ -243,16 +245,16 @@ var attemptCases = []testCase{
 				w.Fatalf("claimed %s, want %s, which has been claimable longer", got.ID, longer.ID)
 			}
 			if !w.pending("s", box) {
-				w.Error("HasPending does not see the lapsed request")
+				w.Error("HasPending does not see the request")
 			}
-			w.end(completion(t, lapsing))
+			w.end(completion(t, first))
 			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
 				w.Error("the ended request can be claimed")
 			}
 		}},
 
-	{"a lapsed claim's record outlives its pending time",
-		"It must not vanish while it waits for its next attempt, nor before it was readable as timed out.",
+	{"a record with an expired lease outlives its pending time",
+		"It must not vanish while it waits for its next attempt, nor before its end was readable.",
 		func(w *world) {
 			t := w.retried(2)
 			made := w.created(t)

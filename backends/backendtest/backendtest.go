@@ -1,6 +1,9 @@
 // Package backendtest is the conformance suite for storage engines: every rule that
 // [backends.Backend] states, as named cases, each with the reason why it matters. A backend passes
-// all of them; no case asks which backend it runs on.
+// all of them. No case asks which backend it runs on.
+//
+// A case compares times of the backend only with each other, never with those of the test. A case
+// that a slow backend makes miss a deadline runs again with twice the time.
 //
 //	func TestConformance(t *testing.T) {
 //		backendtest.Run(t, func(t *testing.T) backends.Backend { return memory.New() })
@@ -9,6 +12,7 @@ package backendtest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -35,16 +39,9 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 	for _, opt := range opts {
 		opt(&conf)
 	}
-	for _, c := range slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases, attemptCases,
-		exclusiveCases, cancelCases, extendCases, isolationCases, wakeCases, manyCases,
-		listCases) {
+	for _, c := range allCases() {
 		test := func(t *testing.T) {
-			t.Cleanup(func() {
-				if t.Failed() {
-					t.Logf("Why this matters: %s", c.why)
-				}
-			})
-			c.run(&world{T: t, short: 25 * time.Millisecond}, open)
+			c.run(t, func() backends.Backend { return open(t) })
 		}
 		t.Run(c.name, func(t *testing.T) {
 			if conf.bubble {
@@ -56,6 +53,12 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 	}
 }
 
+func allCases() []testCase {
+	return slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases,
+		raceCases, attemptCases, exclusiveCases, cancelCases, extendCases, headerCases, isolationCases,
+		wakeCases, manyCases, listCases)
+}
+
 // testCase is one rule.
 type testCase struct {
 	name string
@@ -63,24 +66,43 @@ type testCase struct {
 	test func(w *world)
 }
 
-// run runs the case until it did not come too late for any of its deadlines.
-func (c testCase) run(w *world, open func(t *testing.T) backends.Backend) {
-	for again := true; again; w.short *= 2 {
-		w.b, w.tooLate = open(w.T), false
-		c.test(w)
-		again = w.tooLate
+// run runs the case. If the case came too late for one of its deadlines, it runs again with twice
+// the time.
+func (c testCase) run(t testing.TB, open func() backends.Backend) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("Why this matters: %s", c.why)
+		}
+	})
+	w := &world{TB: t, short: 25 * time.Millisecond}
+	for !c.inTime(w, open()) {
+		w.short *= 2
 	}
 }
 
+// inTime runs the case once. It reports false if the case came too late for a deadline.
+func (c testCase) inTime(w *world, b backends.Backend) (inTime bool) {
+	defer func() {
+		if r := recover(); r != nil && r != tooLate {
+			panic(r)
+		}
+	}()
+	w.b = b
+	c.test(w)
+	return true
+}
+
+// tooLate is what a case panics with that came too late for a deadline: see [world.late].
+var tooLate = errors.New("too late for a deadline")
+
 // world is what a case acts in. Its methods end the case when something that should work does not.
 type world struct {
-	*testing.T
+	testing.TB
 	b backends.Backend
 
 	// short runs out as soon as a case waits for it. A case may also have to act before it runs
-	// out. If the machine is too slow for that, the case runs again with twice the time: see late.
-	short   time.Duration
-	tooLate bool
+	// out. If the backend is too slow for that, the case runs again with twice the time.
+	short time.Duration
 }
 
 // long never runs out while a case runs.
@@ -90,13 +112,15 @@ const box = "runtime-1" // the mailbox of cases that need only one
 
 // terms are those of a store that leaves everything time to happen.
 func terms(store string) backends.Terms {
-	return backends.Terms{Store: store, PendingTimeout: long, RunningTimeout: long, Retention: long, MaxAttempts: 1}
+	return backends.Terms{Store: store, PendingTimeout: long, RunningTimeout: long, Retention: long,
+		MaxAttempts: 1}
 }
 
-// request is a new request to a mailbox, with a payload of its own.
+// request is a new request to a mailbox, with a payload and a header of its own.
 func request(t backends.Terms, mailbox string) backends.Create {
 	id := backends.NewID(mailbox)
-	return backends.Create{Terms: t, ID: id, Mailbox: mailbox, Codec: "raw", Payload: []byte("question " + id)}
+	return backends.Create{Terms: t, ID: id, Mailbox: mailbox,
+		Codec: "raw", Payload: []byte("question " + id), Headers: map[string]string{"of": id}}
 }
 
 // poll is a claim of one request of each store.
@@ -140,6 +164,7 @@ func (w *world) get(store, id string) backends.Record {
 	if err != nil {
 		w.Fatalf("Get: %v", err)
 	}
+	w.checkReadAt(rec)
 	return rec
 }
 
@@ -176,8 +201,45 @@ func (w *world) claimed(
 			w.Fatalf("Claim from %s: %v", c.From[i].Store, result.Errs)
 		}
 		records[i] = result.Records
+		for _, rec := range result.Records {
+			w.checkReadAt(rec)
+		}
 	}
 	return records
+}
+
+// checkReadAt checks that a record reads as it has to at its ReadAt.
+func (w *world) checkReadAt(rec backends.Record) {
+	w.Helper()
+	if !rec.Ended() && rec.ReadAt.After(rec.Deadline) {
+		w.Errorf("read as %s at %v, after its deadline %v", rec.Status, rec.ReadAt, rec.Deadline)
+	}
+	if rec.ReadAt.Before(rec.UpdatedAt) {
+		w.Errorf("read at %v, before it was updated at %v", rec.ReadAt, rec.UpdatedAt)
+	}
+}
+
+// checkTimedOut checks that a record was read after the deadline at which it timed out.
+func (w *world) checkTimedOut(rec backends.Record) {
+	w.Helper()
+	if !rec.ReadAt.After(rec.LastDeadline) {
+		w.Errorf("read as %s at %v, but its deadline is %v", rec.Status, rec.ReadAt, rec.LastDeadline)
+	}
+}
+
+// checkNow checks a time that an operation has set. Before is an earlier time of the backend.
+func (w *world) checkNow(what string, at, before time.Time) {
+	w.Helper()
+	if now := w.clock(); at.Before(before) || at.After(now) {
+		w.Errorf("%s: got %v, want the time of the operation, from %v to %v", what, at, before, now)
+	}
+}
+
+// later returns the backend's time, which is later than any that it has set before.
+func (w *world) later() time.Time {
+	w.Helper()
+	w.pass(0)
+	return w.clock()
 }
 
 // pop claims up to limit requests of one store in box.
@@ -198,52 +260,46 @@ func (w *world) popOne(t backends.Terms) backends.Record {
 	return got[0]
 }
 
-// popInTime is popOne for a request that is soon to time out. It reports whether it came before
-// that. If not, the case returns.
-func (w *world) popInTime(t backends.Terms, deadline time.Time) (rec backends.Record, inTime bool) {
+// popInTime is popOne for a request that is soon to time out.
+func (w *world) popInTime(t backends.Terms, deadline time.Time) backends.Record {
 	w.Helper()
 	got := w.pop(t, 1)
-	if len(got) == 0 && w.late(deadline) {
-		return rec, false
+	if len(got) == 0 {
+		w.late(deadline)
 	}
 	if len(got) != 1 {
 		w.Fatalf("Claim got %d requests, want 1", len(got))
 	}
-	return got[0], true
+	return got[0]
 }
 
 // extend extends the first attempt of a request.
 func (w *world) extend(t backends.Terms, id string) {
 	w.Helper()
-	w.extendInTime(t, id, time.Time{})
+	w.renew(backends.Extend{Terms: t, ID: id, Attempt: 1})
 }
 
-// extendInTime is extend for a claim that runs out soon. It reports whether it came before that. If
-// not, the case returns.
-func (w *world) extendInTime(t backends.Terms, id string, deadline time.Time) (inTime bool) {
+// extendInTime is extend for a lease that expires soon.
+func (w *world) extendInTime(t backends.Terms, id string, deadline time.Time) {
 	w.Helper()
 	_, err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: id, Attempt: 1})
-	if err != nil && !deadline.IsZero() && w.late(deadline) {
-		return false
-	}
 	if err != nil {
+		w.late(deadline)
 		w.Fatalf("Extend: %v", err)
 	}
-	return true
 }
 
-// late reports whether a deadline has passed by the backend's clock, which excuses a refusal. The
-// case has then shown nothing and runs again with twice the time.
-func (w *world) late(deadline time.Time) bool {
+// late ends the case if a deadline has passed by the backend's clock. That excuses a refusal. The
+// case has then shown nothing, and runs again with twice the time.
+func (w *world) late(deadline time.Time) {
 	w.Helper()
-	if now := w.clock(); !now.After(deadline) {
-		return false
+	if !w.clock().After(deadline) {
+		return
 	}
 	if w.short > 10*time.Second {
 		w.Fatalf("the backend took longer than %v for one operation", w.short)
 	}
-	w.tooLate = true
-	return true
+	panic(tooLate)
 }
 
 func (w *world) end(e backends.End) backends.Record {
@@ -264,14 +320,15 @@ func (w *world) cancel(c backends.Cancel) backends.Record {
 	return rec
 }
 
-// until polls a condition, and fails after a minute. It is how cases wait for time to pass.
+// until polls a condition, and fails after a minute. It is how cases wait for time to pass. The
+// pauses grow with the time that has passed, so even a minute takes few polls.
 func (w *world) until(what string, condition func() bool) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
-	for !condition() {
+	for pause := time.Millisecond; !condition(); pause += pause / 20 {
 		select {
-		case <-time.After(time.Millisecond):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			w.Fatalf("gave up waiting until %s", what)
 		}

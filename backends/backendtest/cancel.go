@@ -32,7 +32,9 @@ var cancelCases = []testCase{
 			} {
 				rec := prepare()
 				c := cancelled(t, rec, 0)
+				before := w.later()
 				got := w.cancel(c)
+				w.checkNow(state+", UpdatedAt", got.UpdatedAt, before)
 				want := rec
 				want.Status, want.Error, want.UpdatedAt = c.Outcome, c.Error, got.UpdatedAt
 				want.Deadline, want.LastDeadline = got.Deadline, got.LastDeadline
@@ -49,14 +51,18 @@ var cancelCases = []testCase{
 		"Nobody is there to use the grace.",
 		func(w *world) {
 			t := w.retried(2)
-			if got := w.cancel(cancelled(t, w.created(t), long)); got.Status != backends.StatusCancelled {
-				w.Errorf("pending: got %s", show(got))
+			check := func(when string, rec backends.Record) {
+				w.Helper()
+				before := w.later()
+				got := w.cancel(cancelled(t, rec, long))
+				if got.Status != backends.StatusCancelled {
+					w.Errorf("%s: got %s", when, show(got))
+				}
+				w.checkNow(when+", UpdatedAt", got.UpdatedAt, before)
 			}
+			check("pending", w.created(t))
 			w.created(t)
-			expired := w.untilStatus("s", w.popOne(t).ID, backends.StatusPending)
-			if got := w.cancel(cancelled(t, expired, long)); got.Status != backends.StatusCancelled {
-				w.Errorf("expired: got %s", show(got))
-			}
+			check("expired", w.untilStatus("s", w.popOne(t).ID, backends.StatusPending))
 			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
 				w.Error("a cancelled request can be claimed")
 			}
@@ -71,7 +77,9 @@ var cancelCases = []testCase{
 				w.created(t)
 				running := w.popOne(t)
 				c := cancelled(t, running, long/2)
+				before := w.later()
 				noted := w.cancel(c)
+				w.checkNow("UpdatedAt", noted.UpdatedAt, before)
 				want := running
 				want.CancelledAs, want.CancelReason = c.Outcome, c.Error
 				want.UpdatedAt = noted.UpdatedAt
@@ -105,16 +113,19 @@ var cancelCases = []testCase{
 			}
 		}},
 
-	{"when the grace is over the request reads as cancelled, and no attempt follows",
+	{"when the grace is over the request reads as the outcome, and no attempt follows",
 		"A worker that ignores the cancel must not hold up its requester for ever.",
 		func(w *world) {
-			t := terms("s")
+			t := exclusive()
 			t.MaxAttempts = 3
 			w.created(t)
-			running := w.popOne(t)
+			p := poll(box, t)
+			running := w.claim(p)[0][0]
 			c := cancelled(t, running, w.short)
+			c.Outcome = "withdrawn"
 			noted := w.cancel(c)
-			got := w.untilStatus("s", running.ID, backends.StatusCancelled)
+			got := w.untilStatus("s", running.ID, c.Outcome)
+			w.checkTimedOut(got)
 			want := running
 			want.Status, want.Error = c.Outcome, c.Error
 			want.Deadline, want.LastDeadline = noted.Deadline, noted.Deadline
@@ -123,18 +134,27 @@ var cancelCases = []testCase{
 			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
 				w.Error("the cancelled request can be claimed")
 			}
+			if got := w.claim(p)[0]; len(got) != 0 {
+				w.Errorf("the repeated claim got %v", ids(got))
+			}
 			w.checkFinal(t, running.ID, 1)
+			w.created(t) // the mailbox is no longer busy
 		}},
 
 	{"a grace never makes a lease longer",
 		"A worker that is silent already loses its lease as before.",
 		func(w *world) {
 			t := terms("s")
+			t.MaxAttempts = 2
 			w.created(t)
 			running := w.popOne(t)
 			noted := w.cancel(cancelled(t, running, 2*long))
 			if !noted.Deadline.Equal(running.Deadline) {
 				w.Errorf("got the deadline %v, want %v as before", noted.Deadline, running.Deadline)
+			}
+			if !noted.LastDeadline.Equal(noted.Deadline) {
+				w.Errorf("got the last deadline %v, want the deadline %v, since no attempt follows",
+					noted.LastDeadline, noted.Deadline)
 			}
 		}},
 
@@ -145,10 +165,14 @@ var cancelCases = []testCase{
 			w.created(t)
 			running := w.popOne(t)
 			first := w.cancel(cancelled(t, running, long/2))
+			stored := w.get("s", running.ID)
 			w.pass(0)
-			second := cancelled(t, running, long/4)
-			second.Outcome, second.Error = "other", "another reason"
-			checkSame(w, w.cancel(second), first)
+			for _, grace := range []time.Duration{long / 4, long / 2, 2 * long} {
+				second := cancelled(t, running, grace)
+				second.Outcome, second.Error = "other", "another reason"
+				checkSame(w, w.cancel(second), first)
+				checkSame(w, w.get("s", running.ID), stored)
+			}
 		}},
 
 	{"a cancel without a grace overrules a noted one",
@@ -226,7 +250,7 @@ var cancelCases = []testCase{
 		func(w *world) {
 			t := terms("s")
 			for range 20 {
-				running := w.raceRunning(t)
+				running := w.running(t)
 				var cancels, ends atomic.Int32
 				w.together(32, func(i int) {
 					var err error

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -17,6 +18,36 @@ var createCases = []testCase{
 			made := w.create(c)
 			checkNew(w, c, made)
 			checkSame(w, w.get("s", c.ID), made)
+		}},
+
+	{"a record tells when it was read",
+		"A caller sees from it how far away a deadline is, without a clock of its own.",
+		func(w *world) {
+			t := w.retried(2)
+			check := func(when string, got, want time.Time) {
+				w.Helper()
+				if !got.Equal(want) {
+					w.Errorf("%s: read at %v, want %v", when, got, want)
+				}
+			}
+			made := w.created(t)
+			check("created", made.ReadAt, made.CreatedAt)
+			before := w.later()
+			w.checkNow("read while pending", w.get("s", made.ID).ReadAt, before)
+			running := w.popOne(t)
+			check("claimed", running.ReadAt, running.StartedAt)
+			expired := w.untilStatus("s", made.ID, backends.StatusPending)
+			if !expired.ReadAt.After(running.Deadline) {
+				w.Errorf("read as pending at %v, before its lease expired at %v",
+					expired.ReadAt, running.Deadline)
+			}
+			running = w.popOne(terms("s"))
+			noted := w.cancel(cancelled(t, running, long))
+			check("cancelled", noted.ReadAt, noted.UpdatedAt)
+			ended := w.end(completion(t, running))
+			w.pass(0)
+			check("ended", ended.ReadAt, ended.UpdatedAt)
+			check("read when ended", w.get("s", made.ID).ReadAt, ended.UpdatedAt)
 		}},
 
 	{"times are whole microseconds in UTC",
@@ -101,10 +132,7 @@ var createCases = []testCase{
 			t := terms("s")
 			t.Exclusive, t.PendingTimeout, t.Retention = true, w.short, time.Millisecond
 			first := w.created(t)
-			running, inTime := w.popInTime(t, first.Deadline)
-			if !inTime {
-				return
-			}
+			running := w.popInTime(t, first.Deadline)
 			w.pass(2 * w.short)
 			w.wantBusy(t, first.ID)
 
@@ -112,9 +140,7 @@ var createCases = []testCase{
 			shorter.RunningTimeout = w.short
 			earliest := w.clock().Add(w.short)
 			w.extend(shorter, first.ID)
-			if !w.extendInTime(t, first.ID, earliest) {
-				return
-			}
+			w.extendInTime(t, first.ID, earliest)
 			w.pass(2 * w.short)
 			w.wantBusy(t, first.ID)
 			w.end(completion(t, running))
@@ -158,6 +184,14 @@ var createCases = []testCase{
 			}
 		}},
 
+	{"a mailbox that is busy and full is busy",
+		"The caller finds the request that runs, and waits for that one.",
+		func(w *world) {
+			t := exclusive()
+			t.MaxPending = 1
+			w.wantBusy(t, w.created(t).ID)
+		}},
+
 	{"64 callers never overfill a mailbox or share an exclusive one",
 		"A limit that is checked in one step and acted on in the next is none.",
 		func(w *world) {
@@ -195,7 +229,7 @@ func (w *world) wantBusy(t backends.Terms, live string) {
 func checkNew(w *world, c backends.Create, got backends.Record) {
 	w.Helper()
 	want := backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
-		Codec: c.Codec, Payload: c.Payload,
+		Codec: c.Codec, Payload: c.Payload, Headers: c.Headers,
 		CreatedAt: got.CreatedAt, UpdatedAt: got.CreatedAt,
 		Deadline: got.CreatedAt.Add(c.PendingTimeout), LastDeadline: got.CreatedAt.Add(c.PendingTimeout)}
 	if got.CreatedAt.IsZero() {
@@ -214,14 +248,35 @@ func checkSame(w *world, got, want backends.Record) {
 // checkHead compares all of a record but its payload, which got must not have.
 func checkHead(w *world, got, want backends.Record) {
 	w.Helper()
-	want.Codec, want.Payload = "", nil
-	checkSame(w, got, want)
+	checkSame(w, got, withoutPayload(want))
+}
+
+func withoutPayload(r backends.Record) backends.Record {
+	r.Codec, r.Payload = "", nil
+	return r
+}
+
+// checkPayload compares the payloads of two records.
+func checkPayload(w *world, got, want backends.Record) {
+	w.Helper()
+	if got.Codec != want.Codec || !bytes.Equal(got.Payload, want.Payload) {
+		w.Errorf("got %q with %d bytes, want %q with %d and the same content",
+			got.Codec, len(got.Payload), want.Codec, len(want.Payload))
+	}
 }
 
 // show writes a record out so that two can be compared and read.
 func show(r backends.Record) string {
-	return fmt.Sprintf("%s in %q %s attempt %d error %q codec %q payload %q created %v updated %v "+
-		"started %v deadline %v last %v cancelled as %q because %q", r.ID, r.Mailbox, r.Status,
-		r.Attempt, r.Error, r.Codec, r.Payload, r.CreatedAt, r.UpdatedAt, r.StartedAt,
-		r.Deadline, r.LastDeadline, r.CancelledAs, r.CancelReason)
+	return fmt.Sprintf("%s in %q %s attempt %d error %q codec %q payload %s created %v updated %v "+
+		"started %v deadline %v last %v cancelled as %q because %q headers %q", r.ID, r.Mailbox, r.Status,
+		r.Attempt, r.Error, r.Codec, showPayload(r.Payload), r.CreatedAt, r.UpdatedAt, r.StartedAt,
+		r.Deadline, r.LastDeadline, r.CancelledAs, r.CancelReason, r.Headers)
+}
+
+// showPayload writes out a payload, or what tells a long one from others.
+func showPayload(payload []byte) string {
+	if len(payload) <= 100 {
+		return fmt.Sprintf("%q", payload)
+	}
+	return fmt.Sprintf("of %d bytes with hash %x", len(payload), sha256.Sum256(payload))
 }

@@ -19,23 +19,23 @@ var endCases = []testCase{
 			running := w.popOne(t)
 			e := completion(t, running)
 			e.Outcome, e.Error, e.Codec = "conflict", strings.Repeat("long ü ", 1000), "other"
+			before := w.later()
 			ended := w.end(e)
+			w.checkNow("UpdatedAt", ended.UpdatedAt, before)
 			want := running
 			want.Status, want.Error, want.Codec, want.Payload = e.Outcome, e.Error, e.Codec, e.Payload
 			want.UpdatedAt = ended.UpdatedAt
 			checkSame(w, w.get("s", made.ID), want)
 			checkHead(w, ended, want)
-			if want.UpdatedAt.Before(running.UpdatedAt) {
-				w.Errorf("ended at %v, before it was claimed at %v",
-					want.UpdatedAt, running.UpdatedAt)
-			}
 		}},
 
 	{"an answer of any size is stored, read and repeated",
 		"An engine may treat large answers in another way than small ones.",
 		func(w *world) {
 			t := terms("s")
-			for _, size := range []int{0, 1, 1 << 10, 4 << 10, 5 << 10, 16 << 10, 17 << 10, 64<<10 + 1, 1 << 20} {
+			for _, size := range []int{
+				0, 1, 1 << 10, 4 << 10, 5 << 10, 16 << 10, 17 << 10, 64<<10 + 1, 1 << 20,
+			} {
 				for _, mailbox := range []string{box, "", "a wrong hint"} {
 					made := w.created(t)
 					e := completion(t, w.popOne(t))
@@ -46,7 +46,8 @@ var endCases = []testCase{
 					w.end(e)
 					got := w.get("s", made.ID)
 					if got.Status != e.Outcome || !bytes.Equal(got.Payload, e.Payload) {
-						w.Fatalf("%d bytes: got %s with %d bytes, want %s with these", size, got.Status, len(got.Payload), e.Outcome)
+						w.Fatalf("%d bytes: got %s with %d bytes, want %s with these",
+							size, got.Status, len(got.Payload), e.Outcome)
 					}
 					var ended *backends.EndedError
 					if _, err := w.b.End(w.Context(), e); !errors.As(err, &ended) {
@@ -54,6 +55,41 @@ var endCases = []testCase{
 					}
 					checkSame(w, ended.Record, got)
 				}
+			}
+		}},
+
+	{"an error text is kept byte for byte",
+		"It quotes what a program has printed, and a text that is cut at a NUL misleads its reader.",
+		func(w *world) {
+			t := terms("s")
+			for _, reason := range []string{
+				"", "\x00", "disk full\x00 at sector 9", "ends with \x00", "\"quoted\" \\ 'so'", "\n\t",
+				"%s", "u\u0308 \U0001F600 \uFFFD", strings.Repeat("0123456789abcdef", 1024),
+			} {
+				e := completion(t, w.running(t))
+				e.Outcome, e.Error = backends.StatusFailed, reason
+				w.checkError("ended", w.end(e), reason)
+				w.checkError("ended, then read", w.get("s", e.ID), reason)
+
+				c := giveUp(t, w.running(t))
+				c.Error = reason
+				w.checkError("cancelled", w.cancel(c), reason)
+				w.checkError("cancelled, then read", w.get("s", c.ID), reason)
+
+				running := w.running(t)
+				c = cancelled(t, running, long)
+				c.Error = reason
+				if got := w.cancel(c); got.CancelReason != reason {
+					w.Errorf("noted: got %q, want %q", got.CancelReason, reason)
+				}
+				if got := w.get("s", c.ID); got.CancelReason != reason {
+					w.Errorf("noted, then read: got %q, want %q", got.CancelReason, reason)
+				}
+				lease := w.renew(backends.Extend{Terms: t, ID: c.ID, Attempt: 1})
+				if lease.CancelReason != reason {
+					w.Errorf("extended: got %q, want %q", lease.CancelReason, reason)
+				}
+				w.end(completion(t, running))
 			}
 		}},
 
@@ -71,8 +107,11 @@ var endCases = []testCase{
 			}
 			check := func(rec backends.Record, status string) {
 				w.Helper()
-				if got := w.get("s", rec.ID); got.Status != status || !bytes.Equal(got.Payload, rec.Payload) || len(got.Payload) != 100_000 {
-					w.Errorf("got %s with %d bytes, want %s with the question", got.Status, len(got.Payload), status)
+				got := w.get("s", rec.ID)
+				if got.Status != status || !bytes.Equal(got.Payload, rec.Payload) ||
+					len(got.Payload) != 100_000 {
+					w.Errorf("got %s with %d bytes, want %s with the question",
+						got.Status, len(got.Payload), status)
 				}
 			}
 			rec := large(t)
@@ -106,9 +145,9 @@ var endCases = []testCase{
 			}
 			w.end(large(w.created(t))) // before any claim
 			w.created(t)
-			lapsed := w.popOne(brief)
-			w.untilStatus("s", lapsed.ID, backends.StatusPending)
-			w.end(large(lapsed))
+			expired := w.popOne(brief)
+			w.untilStatus("s", expired.ID, backends.StatusPending)
+			w.end(large(expired))
 			if w.pending("s", box) {
 				w.Error("a request that has ended can still be claimed")
 			}
@@ -196,7 +235,7 @@ var endCases = []testCase{
 		func(w *world) {
 			t := terms("s")
 			for range 20 {
-				running := w.raceRunning(t)
+				running := w.running(t)
 				var won atomic.Int32
 				var outcome atomic.Value
 				w.together(64, func(i int) {
@@ -216,7 +255,8 @@ var endCases = []testCase{
 					}
 				})
 				if got := w.get("s", running.ID).Status; won.Load() != 1 || got != outcome.Load() {
-					w.Fatalf("%d endings won, the last of them %v; the record says %s", won.Load(), outcome.Load(), got)
+					w.Fatalf("%d endings won, the last of them %v; the record says %s",
+						won.Load(), outcome.Load(), got)
 				}
 			}
 		}},
@@ -244,11 +284,18 @@ var endCases = []testCase{
 		}},
 }
 
-// raceRunning returns a request that is running.
-func (w *world) raceRunning(t backends.Terms) backends.Record {
+// running returns a request that is running.
+func (w *world) running(t backends.Terms) backends.Record {
 	w.Helper()
 	w.created(t)
 	return w.popOne(t)
+}
+
+func (w *world) checkError(when string, got backends.Record, want string) {
+	w.Helper()
+	if got.Error != want {
+		w.Errorf("%s: got the error %q, want %q", when, got.Error, want)
+	}
 }
 
 func (w *world) wantEndError(e backends.End, want error) {

@@ -59,16 +59,11 @@ var exclusiveCases = []testCase{
 		func(w *world) {
 			brief := exclusive()
 			brief.PendingTimeout = w.short
-			var running []backends.Record
-			w.until("a request is claimed in time", func() bool {
-				w.created(brief)
-				running = w.pop(terms("s"), 1)
-				return len(running) == 1
-			})
+			running := w.popInTime(terms("s"), w.created(brief).Deadline)
 			w.pass(2 * w.short)
-			w.wantBusy(exclusive(), running[0].ID)
-			w.extend(terms("s"), running[0].ID)
-			w.wantBusy(exclusive(), running[0].ID)
+			w.wantBusy(exclusive(), running.ID)
+			w.extend(terms("s"), running.ID)
+			w.wantBusy(exclusive(), running.ID)
 		}},
 
 	{"exclusive counts an expired lease that has attempts left",

@@ -76,6 +76,46 @@ var extendCases = []testCase{
 			}
 		}},
 
+	{"only a codec makes an extension store a payload",
+		"A sign of life must not wipe out the question, and progress may be empty.",
+		func(w *world) {
+			t := terms("s")
+			w.created(t)
+			running := w.popOne(t)
+			x := backends.Extend{Terms: t, ID: running.ID, Attempt: 1, Payload: []byte("ignored")}
+			want := running
+			want.UpdatedAt = w.renew(x).UpdatedAt
+			want.Deadline = want.UpdatedAt.Add(long)
+			want.LastDeadline = want.Deadline
+			checkSame(w, w.get("s", running.ID), want)
+			x.Codec, x.Payload = "other", nil
+			want.UpdatedAt = w.renew(x).UpdatedAt
+			want.Deadline = want.UpdatedAt.Add(long)
+			want.LastDeadline = want.Deadline
+			want.Codec, want.Payload = x.Codec, nil
+			checkSame(w, w.get("s", running.ID), want)
+		}},
+
+	{"the terms of an extension say whether an attempt follows",
+		"During a rollout a node with fewer attempts may extend what another one has claimed.",
+		func(w *world) {
+			t, fewer := terms("s"), terms("s")
+			t.MaxAttempts = 2
+			w.created(t)
+			running := w.popOne(t)
+			for _, tc := range []struct {
+				terms backends.Terms
+				more  time.Duration
+			}{{fewer, 0}, {t, long}, {fewer, 0}} {
+				lease := w.renew(backends.Extend{Terms: tc.terms, ID: running.ID, Attempt: 1})
+				got, want := w.get("s", running.ID).LastDeadline, lease.Deadline.Add(tc.more)
+				if !got.Equal(want) {
+					w.Errorf("MaxAttempts %d: got the last deadline %v, want %v",
+						tc.terms.MaxAttempts, got, want)
+				}
+			}
+		}},
+
 	{"progress that is refused is not stored",
 		"The late progress of an old worker must not overwrite that of the new one.",
 		func(w *world) {
@@ -85,15 +125,22 @@ var extendCases = []testCase{
 				x := backends.Extend{Terms: t, ID: made.ID, Attempt: 1, Mailbox: box,
 					Codec: "other", Payload: make([]byte, size)}
 				w.wantExtendError(x, backends.ErrStaleClaim)
+				checkSame(w, w.get("s", made.ID), made)
 				w.popOne(t)
+				wrong := x
+				wrong.Attempt, wrong.Release = 2, size > 10
+				w.wantExtendError(wrong, backends.ErrStaleClaim)
 				expired := w.untilStatus("s", made.ID, backends.StatusPending)
+				checkPayload(w, expired, made)
 				w.wantExtendError(x, backends.ErrStaleClaim)
 				checkSame(w, w.get("s", made.ID), expired)
 				two := w.popOne(terms("s"))
 				w.wantExtendError(x, backends.ErrStaleClaim)
 				checkSame(w, w.get("s", made.ID), two)
 				w.end(completion(t, two))
+				ended := w.get("s", made.ID)
 				w.wantExtendError(x, backends.ErrEnded)
+				checkSame(w, w.get("s", made.ID), ended)
 			}
 		}},
 
@@ -104,7 +151,12 @@ var extendCases = []testCase{
 			t.MaxAttempts = 2
 			w.created(t)
 			running := w.popOne(t)
+			before := w.later()
 			lease := w.release(t, running, 0)
+			w.checkNow("UpdatedAt", lease.UpdatedAt, before)
+			if want := lease.UpdatedAt.Add(-time.Microsecond); !lease.Deadline.Equal(want) {
+				w.Errorf("got the deadline %v, want %v", lease.Deadline, want)
+			}
 			released := w.get("s", running.ID)
 			want := running
 			want.Status, want.UpdatedAt = backends.StatusPending, lease.Deadline
@@ -150,12 +202,86 @@ var extendCases = []testCase{
 			w.created(t)
 			running := w.popOne(t)
 			w.release(t, running, 0)
-			w.release(t, running, 0)
+			w.pass(0)
+			lease := w.release(t, running, 0)
+			want := running
+			want.Status, want.UpdatedAt = backends.StatusPending, lease.Deadline
+			want.Deadline = lease.Deadline.Add(long)
+			want.LastDeadline = want.Deadline
+			checkSame(w, w.get("s", running.ID), want)
 			if got := w.popOne(t); got.ID != running.ID || got.Attempt != 2 {
 				w.Errorf("got %s", show(got))
 			}
 			w.wantExtendError(backends.Extend{Terms: t, ID: running.ID, Attempt: 1, Release: true},
 				backends.ErrStaleClaim)
+		}},
+
+	{"a release may store progress",
+		"What a worker has done before it shuts down is not done again.",
+		func(w *world) {
+			t := terms("s")
+			t.MaxAttempts = 2
+			for _, size := range []int{10, 100_000} {
+				w.created(t)
+				x := backends.Extend{Terms: t, ID: w.popOne(t).ID, Attempt: 1, Mailbox: box,
+					Codec: "other", Payload: make([]byte, size), Release: true}
+				w.renew(x)
+				got := w.popOne(t)
+				if got.ID != x.ID || got.Codec != x.Codec || !bytes.Equal(got.Payload, x.Payload) {
+					w.Errorf("the next attempt got %q with %d bytes, want the progress of %d",
+						got.Codec, len(got.Payload), size)
+				}
+				w.end(completion(t, got))
+			}
+		}},
+
+	{"a release needs the attempt that is stored",
+		"A late worker must not take a request from the one that has it now.",
+		func(w *world) {
+			t := terms("s")
+			t.MaxAttempts = 3
+			made := w.created(t)
+			x := backends.Extend{Terms: t, ID: made.ID, Release: true}
+			check := func(attempts ...int) {
+				w.Helper()
+				for _, attempt := range attempts {
+					x.Attempt = attempt
+					w.wantExtendError(x, backends.ErrStaleClaim)
+				}
+			}
+			check(0, 1)
+			running := w.popOne(t)
+			check(0, 2)
+			checkSame(w, w.get("s", made.ID), running)
+			x.ID = backends.NewID(box)
+			w.wantExtendError(x, backends.ErrNotFound)
+		}},
+
+	{"a released request keeps its record and its payload until it is claimed again",
+		"A pause may be longer than the record was to live.",
+		func(w *world) {
+			t, brief := terms("s"), terms("s")
+			t.MaxAttempts, brief.MaxAttempts = 2, 2
+			t.Retention, brief.Retention = time.Millisecond, time.Millisecond
+			brief.RunningTimeout, brief.PendingTimeout = w.short, w.short
+			for _, size := range []int{10, 100_000} {
+				c := request(t, box)
+				c.Payload = make([]byte, size)
+				w.create(c)
+				running := w.popOne(brief)
+				x := backends.Extend{Terms: t, ID: c.ID, Attempt: 1, Release: true, After: 3 * w.short}
+				if _, err := w.b.Extend(w.Context(), x); err != nil {
+					w.late(running.LastDeadline)
+					w.Fatalf("Extend: %v", err)
+				}
+				w.untilStatus("s", c.ID, backends.StatusPending)
+				w.pass(w.short)
+				got := w.popOne(terms("s"))
+				if got.ID != c.ID || len(got.Payload) != size {
+					w.Errorf("got %s with %d bytes, want %s with %d", got.ID, len(got.Payload), c.ID, size)
+				}
+				w.end(completion(t, got))
+			}
 		}},
 
 	{"a release without another attempt is a timeout",

@@ -1,6 +1,9 @@
 package backendtest
 
 import (
+	"bytes"
+	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,14 +12,15 @@ import (
 
 // hostileMailboxes are names that would reach into others' keys if they were pasted into them.
 var hostileMailboxes = []string{
-	"}", "{", "{}", "{x}", "x}:{y", "x}", ":", "::", "a:q:b", "q", "*", "?", "[a]", "\\", "\x00", "a\x00", "a\x00b",
-	" ", "  ", "a ", " a", "\n", "\r\n", "ü", "u\u0308", "\u202e", "\U0001F600", "\u2028", "%s", "'", "\"", "0", "-1",
+	"}", "{", "{}", "{x}", "x}:{y", "x}", ":", "::", "a:q:b", "q", "*", "?", "[a]", "\\",
+	"\x00", "a\x00", "a\x00b", " ", "  ", "a ", " a", "\n", "\r\n", "ü", "u\u0308", "\u202e",
+	"\U0001F600", "\u2028", "%s", "'", "\"", "0", "-1",
 	strings.Repeat("x", 511) + "y", strings.Repeat("x", 512), strings.Repeat("}", 512),
 }
 
 var isolationCases = []testCase{
 	{"a mailbox reaches no other's requests, whatever its name",
-		"Mailbox names come from outside; one that can reach into another's keys reads and takes its work.",
+		"Mailbox names come from outside. A name that reaches into another's keys takes its work.",
 		func(w *world) {
 			t := terms("s")
 			made := make([]backends.Record, len(hostileMailboxes))
@@ -53,7 +57,8 @@ var isolationCases = []testCase{
 				w.end(completion(t, got[0]))
 				for _, id := range []string{unclaimed.ID, made.ID} {
 					if rec := w.get("s", id); rec.Mailbox != mailbox || string(rec.Payload) != "answer "+id {
-						w.Errorf("a mailbox of %d bytes reads as %q with payload %q", length, rec.Mailbox, rec.Payload)
+						w.Errorf("a mailbox of %d bytes reads as %q with payload %q",
+							length, rec.Mailbox, rec.Payload)
 					}
 				}
 			}
@@ -62,7 +67,8 @@ var isolationCases = []testCase{
 	{"a store and a mailbox are told apart where their names meet",
 		"Names that are joined without care collide: a with b:c and a:b with c.",
 		func(w *world) {
-			pairs := [][2]string{{"a", "b:c"}, {"a:b", "c"}, {"a:q", "c"}, {"a", "q:c"}, {"a:r", "c"}, {"a.b", "c"}}
+			pairs := [][2]string{
+				{"a", "b:c"}, {"a:b", "c"}, {"a:q", "c"}, {"a", "q:c"}, {"a:r", "c"}, {"a.b", "c"}}
 			for _, pair := range pairs {
 				w.create(request(terms(pair[0]), pair[1]))
 			}
@@ -89,26 +95,69 @@ var isolationCases = []testCase{
 			}
 		}},
 
-	{"payloads are copied in and out",
+	{"payloads and headers are copied in and out",
 		"A caller that reuses its buffer, or changes what it got, must not change what is stored.",
 		func(w *world) {
 			t := terms("s")
 			c := request(t, box)
-			want := string(c.Payload)
-			scribble := func(b []byte) { copy(b, "!!!!") }
-			scribble(w.create(c).Payload)
-			scribble(c.Payload)
-			scribble(w.get("s", c.ID).Payload)
-			scribble(w.popOne(t).Payload)
-			if got := string(w.get("s", c.ID).Payload); got != want {
-				w.Errorf("got %q, want %q", got, want)
+			made := w.create(c)
+			want := made
+			want.Payload, want.Headers = bytes.Clone(c.Payload), maps.Clone(c.Headers)
+			check := func(what string, got backends.Record) {
+				w.Helper()
+				scribble(got)
+				rec := w.get("s", c.ID)
+				if !bytes.Equal(rec.Payload, want.Payload) || !maps.Equal(rec.Headers, want.Headers) {
+					w.Errorf("%s: a change of it changed what is stored, to %q with headers %q",
+						what, rec.Payload, rec.Headers)
+				}
 			}
+			check("what Create returns", made)
+			check("what Create takes", backends.Record{Payload: c.Payload, Headers: c.Headers})
+			check("what a repeated Create returns", w.create(c))
+			check("what Get returns", w.get("s", c.ID))
+			p := poll(box, t)
+			check("what Claim returns", w.claim(p)[0][0])
+			check("what a repeated Claim returns", w.claim(p)[0][0])
+
+			x := backends.Extend{Terms: t, ID: c.ID, Attempt: 1,
+				Codec: "raw", Payload: []byte("progress")}
+			want.Payload = bytes.Clone(x.Payload)
+			w.renew(x)
+			check("what Extend takes", backends.Record{Payload: x.Payload})
+			check("what Cancel returns", w.cancel(cancelled(t, want, long)))
+
 			e := completion(t, w.get("s", c.ID))
-			want = string(e.Payload)
-			w.end(e)
-			scribble(e.Payload)
-			if got := string(w.get("s", c.ID).Payload); got != want {
-				w.Errorf("got %q, want %q", got, want)
-			}
+			want.Payload = bytes.Clone(e.Payload)
+			ended := w.end(e)
+			check("what End returns", ended)
+			check("what End takes", backends.Record{Payload: e.Payload})
+			_, err := w.b.End(w.Context(), e)
+			check("what a repeated End returns", w.endedRecord(err))
+			_, err = w.b.Cancel(w.Context(), giveUp(t, want))
+			check("what a late Cancel returns", w.endedRecord(err))
+			_, err = w.b.Extend(w.Context(), x)
+			check("what a late Extend returns", w.endedRecord(err))
 		}},
+}
+
+// scribble changes the payload and the headers of a record.
+func scribble(rec backends.Record) {
+	copy(rec.Payload, "!!!!")
+	for name := range rec.Headers {
+		rec.Headers[name] = "!!!!"
+	}
+	if rec.Headers != nil {
+		rec.Headers["another"] = "!!!!"
+	}
+}
+
+// endedRecord returns the record of an EndedError.
+func (w *world) endedRecord(err error) backends.Record {
+	w.Helper()
+	var ended *backends.EndedError
+	if !errors.As(err, &ended) {
+		w.Fatalf("got %v, want an EndedError", err)
+	}
+	return ended.Record
 }

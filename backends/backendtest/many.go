@@ -86,7 +86,7 @@ var manyCases = []testCase{
 // manyClaimer returns the backend as a ManyClaimer, or skips the case.
 func (w *world) manyClaimer() backends.ManyClaimer {
 	w.Helper()
-	many, ok := w.b.(backends.ManyClaimer)
+	many, ok := backends.As[backends.ManyClaimer](w.b)
 	if !ok {
 		w.Skip("the backend is no ManyClaimer")
 	}

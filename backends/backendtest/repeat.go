@@ -10,7 +10,7 @@ import (
 
 var repeatCases = []testCase{
 	{"a repeated create returns the first request, whatever it has become",
-		"A client library sends a command again when its reply was lost, perhaps after a worker has acted.",
+		"A client library repeats a command whose reply was lost, perhaps after a worker has acted.",
 		func(w *world) {
 			t := terms("s")
 			c := request(t, box)
@@ -25,6 +25,27 @@ var repeatCases = []testCase{
 			if got := w.pop(t, 100); len(got) != 0 {
 				w.Errorf("the repeats can be claimed: %v", ids(got))
 			}
+		}},
+
+	{"a repeated create shows what time has made of the request",
+		"A caller that gets an idempotency key for the second time must not wait for what is over.",
+		func(w *world) {
+			t := terms("s")
+			c := request(t, box)
+			w.create(c)
+			w.popOne(w.retried(2))
+			expired := w.untilStatus("s", c.ID, backends.StatusPending)
+			checkSame(w, w.create(c), expired)
+			running := w.popOne(t)
+			w.cancel(cancelled(t, running, w.short))
+			over := w.untilStatus("s", c.ID, backends.StatusCancelled)
+			checkSame(w, w.create(c), over)
+
+			c = request(t, box)
+			w.create(c)
+			w.popOne(w.retried(1))
+			lost := w.untilStatus("s", c.ID, backends.StatusTimeout)
+			checkSame(w, w.create(c), lost)
 		}},
 
 	{"a repeated create is answered before busy and full",
@@ -118,12 +139,12 @@ var repeatCases = []testCase{
 			}
 		}},
 
-	{"a repeated claim leaves out what lapsed and what another claim has since",
+	{"a repeated claim leaves out an expired lease and what another claim has since",
 		"The newer attempt is the only one that may end it.",
 		func(w *world) {
-			lapsing, lasting := w.retried(2), terms("lasting")
-			lapsed, stays := w.created(lapsing), w.created(lasting)
-			c := poll(box, lapsing, lasting)
+			brief, lasting := w.retried(2), terms("lasting")
+			expired, stays := w.created(brief), w.created(lasting)
+			c := poll(box, brief, lasting) // remembered until the later deadline
 			w.claim(c)
 			check := func(when string) {
 				w.Helper()
@@ -131,10 +152,10 @@ var repeatCases = []testCase{
 					w.Errorf("%s: got %v and %v, want only %s", when, ids(got[0]), ids(got[1]), stays.ID)
 				}
 			}
-			w.untilStatus("s", lapsed.ID, backends.StatusPending)
-			check("lapsed")
-			lapsing.RunningTimeout = long
-			w.popOne(lapsing)
+			w.untilStatus("s", expired.ID, backends.StatusPending)
+			check("expired")
+			brief.RunningTimeout = long
+			w.popOne(brief)
 			check("claimed again")
 		}},
 
@@ -245,7 +266,8 @@ var repeatCases = []testCase{
 			}
 			want := w.get("s", made.ID)
 			checkSame(w, ended.Record, want)
-			if want.Error != e.Error || string(want.Payload) != string(e.Payload) || !want.UpdatedAt.Equal(at) {
+			if want.Error != e.Error || string(want.Payload) != string(e.Payload) ||
+				!want.UpdatedAt.Equal(at) {
 				w.Errorf("stored %s, want error, payload and time (%v) of the first end", show(want), at)
 			}
 		}},

@@ -69,6 +69,24 @@ var wakeCases = []testCase{
 			w.untilWoken(signal)
 		}},
 
+	{"an expired lease wakes the watchers of its mailbox, if they do not poll",
+		"A worker that trusts silence for ever must not sleep beside a request it could claim.",
+		func(w *world) {
+			waker := w.waker()
+			if waker.PollInterval() > 0 {
+				return // a worker looks again after that time
+			}
+			t := w.retried(3)
+			w.created(t)
+			running := w.popOne(terms("s"))
+			signal, stop := waker.WatchMailbox(w.Context(), box)
+			defer stop()
+			w.renew(backends.Extend{Terms: t, ID: running.ID, Attempt: 1})
+			w.untilWoken(signal)
+			w.release(t, w.popOne(terms("s")), w.short)
+			w.untilWoken(signal)
+		}},
+
 	{"a watcher that stops takes no other's signals with it",
 		"Waiters come and go all the time.",
 		func(w *world) {

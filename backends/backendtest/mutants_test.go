@@ -1,0 +1,324 @@
+package backendtest
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/memory"
+)
+
+// sketchFaults are the faults of the sketch, each with a case that finds it.
+var sketchFaults = []struct{ fault, caught string }{
+	// The clock.
+	{"Get reads the clock after its snapshot of the record",
+		"a timeout that somebody has read is never followed by an end"},
+	{"End reads the clock before it takes the lock",
+		"a timeout that somebody has read is never followed by an end"},
+	{"Cancel reads the clock before it takes the lock",
+		"a timeout that somebody has read is never followed by a cancel"},
+	{"Extend reads the clock before it takes the lock",
+		"a timeout that somebody has read is never followed by an extension"},
+	{"Claim reads the clock before it takes the lock",
+		"a timeout that somebody has read is never followed by a claim"},
+	{"a request is not live at its deadline",
+		"a request is live until its deadline, that microsecond included"},
+	{"ReadAt is not set",
+		"a record tells when it was read"},
+	{"ReadAt of what has ended is the present",
+		"a record tells when it was read"},
+	{"times are local",
+		"times are whole microseconds in UTC"},
+	{"times have nanoseconds",
+		"times are whole microseconds in UTC"},
+
+	// Operations that collide.
+	{"a create is not atomic",
+		"64 callers never overfill a mailbox or share an exclusive one"},
+	{"a claim is not atomic",
+		"64 claimers of one request: one wins"},
+	{"an end is not atomic",
+		"64 endings at once: one stands"},
+	{"a cancel is not atomic",
+		"a timeout that somebody has read is never followed by a cancel"},
+
+	// Lists.
+	{"a list has other mailboxes", "a list has each live request once, as Get shows it"},
+	{"a list has what has ended", "a list has each live request once, as Get shows it"},
+	{"a list misses what runs", "a list has each live request once, as Get shows it"},
+	{"a list has only one page", "a list has each live request once, as Get shows it"},
+	{"a page has no limit", "a list has each live request once, as Get shows it"},
+	{"a list of mailboxes has only one page", "a list of mailboxes has each that has live requests"},
+
+	// What is refused.
+	{"full comes before busy",
+		"a mailbox that is busy and full is busy"},
+	{"a full mailbox counts what runs",
+		"a full mailbox counts only what can be claimed"},
+	{"exclusive does not count what runs",
+		"exclusive counts a request that was claimed without it"},
+	{"exclusive does not count an expired lease",
+		"exclusive counts an expired lease that has attempts left"},
+	{"exclusive does not count a noted cancel",
+		"a cancel that was noted keeps the mailbox busy and the claim's memo"},
+	{"exclusive counts a cancelled request after its grace",
+		"when the grace is over the request reads as the outcome, and no attempt follows"},
+
+	// Claims and their repeats.
+	{"a repeated create shows the record as stored",
+		"a repeated create shows what time has made of the request"},
+	{"the oldest request comes first",
+		"the request whose last deadline is the earliest comes first"},
+	{"the next attempt keeps StartedAt of the first",
+		"when a lease expires the request reads as pending and can be claimed again"},
+	{"HasPending does not see an expired lease",
+		"a policy with fewer attempts takes none away"},
+	{"Claim passes over what has had MaxAttempts of the claimer",
+		"a policy with fewer attempts takes none away"},
+	{"a claim id is remembered for ever",
+		"a claim is forgotten after its latest deadline"},
+	{"a claim is remembered until its earliest deadline",
+		"a repeated claim leaves out an expired lease and what another claim has since"},
+	{"a claim is not remembered when its first store was empty",
+		"a claim is remembered though its first store was empty"},
+	{"a claim that found nothing is remembered",
+		"a claim that found nothing is not remembered"},
+	{"a repeated claim goes by the id alone",
+		"a repeated claim leaves out a request that was created again under its id"},
+	{"a repeated claim returns what another claim has",
+		"a repeated claim leaves out an expired lease and what another claim has since"},
+	{"a repeated claim leaves out a noted cancel",
+		"a cancel that was noted keeps the mailbox busy and the claim's memo"},
+
+	// How long a record lives.
+	{"a record never goes",
+		"an ended request stays readable, then goes"},
+	{"an ended record goes at once",
+		"an ended request stays readable, then goes"},
+	{"an Extend does not move the record's expiry",
+		"an extended request lives on, and so does its record"},
+	{"a release does not move the record's expiry",
+		"a released request keeps its record and its payload until it is claimed again"},
+	{"a noted cancel does not move the record's expiry",
+		"a cancelled record outlives its deadline by Retention"},
+
+	// Extend.
+	{"an expired lease can be extended",
+		"an expired lease cannot be extended"},
+	{"an Extend keeps the last deadline of the claim",
+		"the terms of an extension say whether an attempt follows"},
+	{"an Extend moves a grace deadline",
+		"a cancel with a grace is noted, and the worker's word wins"},
+	{"an extension without progress loses the payload",
+		"only a codec makes an extension store a payload"},
+	{"a payload without a codec is stored",
+		"only a codec makes an extension store a payload"},
+	{"progress is stored though it is refused",
+		"progress that is refused is not stored"},
+	{"an expired lease cannot be released",
+		"a lease that has expired may be released"},
+	{"a released request cannot be claimed",
+		"a released request can be claimed at once, with its next attempt"},
+	{"a release forgets its pause",
+		"a request that is released for later can be claimed then, not before"},
+	{"a release stores no progress",
+		"a release may store progress"},
+	{"anyone may release",
+		"a release needs the attempt that is stored"},
+	{"a release hands back what is to be cancelled",
+		"a release leaves a noted cancel alone"},
+
+	// Cancel.
+	{"a grace makes a lease longer",
+		"a grace never makes a lease longer"},
+	{"a grace is left to an expired lease",
+		"a cancel with a grace ends what does not run at once"},
+	{"an attempt follows a grace",
+		"when the grace is over the request reads as the outcome, and no attempt follows"},
+	{"an attempt follows a grace that is longer than the lease",
+		"a grace never makes a lease longer"},
+	{"every cancel that was noted reads as cancelled",
+		"when the grace is over the request reads as the outcome, and no attempt follows"},
+	{"a noted cancel is no update",
+		"a cancel with a grace is noted, and the worker's word wins"},
+	{"a noted cancel cannot be overruled",
+		"a cancel without a grace overrules a noted one"},
+	{"a second cancel changes the outcome",
+		"a second cancel with a grace changes nothing"},
+	{"a second cancel changes the reason",
+		"a second cancel with a grace changes nothing"},
+	{"a second cancel moves the deadline",
+		"a second cancel with a grace changes nothing"},
+	{"a second cancel is an update",
+		"a second cancel with a grace changes nothing"},
+	{"Cancel returns the payload",
+		"a cancel with a grace is noted, and the worker's word wins"},
+	{"Cancel returns an older UpdatedAt",
+		"a cancel with a grace is noted, and the worker's word wins"},
+	{"Cancel returns the record as it was before",
+		"a cancel with a grace is noted, and the worker's word wins"},
+
+	// End.
+	{"an end is no update",
+		"an end stores its outcome, answer and time"},
+	{"an end moves the deadlines",
+		"an end stores its outcome, answer and time"},
+	{"an end keeps a noted cancel",
+		"a cancel with a grace is noted, and the worker's word wins"},
+	{"an expired lease cannot be ended",
+		"after its lease has expired a worker may end the request until another one claims it"},
+	{"an unclaimed request cannot be ended",
+		"a request may end before any claim, and leaves the queue"},
+	{"any attempt may end a request",
+		"an end needs the attempt that is stored"},
+	{"End returns the payload",
+		"an end stores its outcome, answer and time"},
+	{"End returns an older UpdatedAt",
+		"an end stores its outcome, answer and time"},
+	{"an error ends at a NUL",
+		"an error text is kept byte for byte"},
+	{"a cancel reason ends at a NUL",
+		"an error text is kept byte for byte"},
+
+	// Headers.
+	{"a claim loses the headers",
+		"every record of a request has its headers"},
+	{"progress loses the headers",
+		"every record of a request has its headers"},
+	{"a release loses the headers",
+		"every record of a request has its headers"},
+	{"a cancel loses the headers",
+		"every record of a request has its headers"},
+	{"an end loses the headers",
+		"an EndedError's record has its headers"},
+	{"Cancel returns no headers",
+		"every record of a request has its headers"},
+	{"End returns no headers",
+		"every record of a request has its headers"},
+
+	// What a caller shares with the store.
+	{"Create keeps the caller's payload",
+		"payloads and headers are copied in and out"},
+	{"Create keeps the caller's headers",
+		"payloads and headers are copied in and out"},
+	{"Extend keeps the caller's payload",
+		"payloads and headers are copied in and out"},
+	{"End keeps the caller's payload",
+		"payloads and headers are copied in and out"},
+	{"a returned payload is shared with the store",
+		"payloads and headers are copied in and out"},
+	{"a returned header map is shared with the store",
+		"payloads and headers are copied in and out"},
+
+	// Waking.
+	{"a watched mailbox is deaf",
+		"a new request wakes every watcher of its mailbox"},
+	{"a watched request is deaf",
+		"an end wakes every watcher of its request"},
+	{"an expired lease wakes nobody, and nobody polls",
+		"an expired lease wakes the watchers of its mailbox, if they do not poll"},
+	{"progress wakes nobody",
+		"progress, a noted cancel and a release wake the watchers of their request"},
+	{"a release wakes nobody",
+		"progress, a noted cancel and a release wake the watchers of their request"},
+	{"a noted cancel wakes nobody",
+		"progress, a noted cancel and a release wake the watchers of their request"},
+	{"an end wakes nobody",
+		"an end wakes every watcher of its request"},
+}
+
+func TestTheSuiteFindsEachFault(t *testing.T) {
+	for _, m := range sketchFaults {
+		t.Run(m.fault, func(t *testing.T) {
+			wantFailure(t, m.caught, func() backends.Backend { return newSketch(m.fault) })
+		})
+	}
+}
+
+// A decorator hides the faults of the Backend in it no more than what that Backend can do.
+func TestTheSuiteLooksThroughDecorators(t *testing.T) {
+	wantFailure(t, "a new request wakes every watcher of its mailbox", func() backends.Backend {
+		return decorator{newSketch("a watched mailbox is deaf")}
+	})
+	wantFailure(t, "many claims get what each would get alone, in their order",
+		func() backends.Backend { return decorator{manyFault{oneByOne{memory.New()}, swapResults}} })
+}
+
+func TestTheSuiteFindsEachFaultOfManyClaims(t *testing.T) {
+	for name, m := range map[string]struct {
+		claim  func(oneByOne, context.Context, []backends.Claim) []backends.ClaimResult
+		caught string
+	}{
+		"the results are swapped": {swapResults,
+			"many claims get what each would get alone, in their order"},
+		"a repeat claims more": {forgetIDs,
+			"many claims get what each would get alone, in their order"},
+		"all claims are one": {shareOneID, "many claims of one mailbox get different requests"},
+		"a context that has ended is ignored": {ignoreContext,
+			"many claims whose context has ended do nothing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantFailure(t, m.caught, func() backends.Backend {
+				return manyFault{oneByOne{memory.New()}, m.claim}
+			})
+		})
+	}
+}
+
+// wantFailure runs the case of this name, which has to fail.
+func wantFailure(t *testing.T, name string, open func() backends.Backend) {
+	t.Helper()
+	cases := allCases()
+	place := slices.IndexFunc(cases, func(c testCase) bool { return c.name == name })
+	if place < 0 {
+		t.Fatalf("the suite has no case %q", name)
+	}
+	got := record(t, cases[place], open)
+	if len(got.reports) == 0 {
+		t.Fatalf("the case %q finds nothing wrong", name)
+	}
+	t.Logf("the case says: %s", got.reports[0])
+}
+
+// manyFault is a ManyClaimer with a fault.
+type manyFault struct {
+	oneByOne
+	claim func(oneByOne, context.Context, []backends.Claim) []backends.ClaimResult
+}
+
+func (m manyFault) ClaimMany(
+	ctx context.Context, claims []backends.Claim,
+) []backends.ClaimResult {
+	return m.claim(m.oneByOne, ctx, claims)
+}
+
+func swapResults(
+	o oneByOne, ctx context.Context, claims []backends.Claim,
+) []backends.ClaimResult {
+	results := o.ClaimMany(ctx, claims)
+	slices.Reverse(results)
+	return results
+}
+
+func forgetIDs(o oneByOne, ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
+	claims = slices.Clone(claims)
+	for i := range claims {
+		claims[i].ID = backends.NewID(claims[i].Mailbox)
+	}
+	return o.ClaimMany(ctx, claims)
+}
+
+func shareOneID(o oneByOne, ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
+	claims = slices.Clone(claims)
+	for i := range claims {
+		claims[i].ID = claims[0].ID
+	}
+	return o.ClaimMany(ctx, claims)
+}
+
+func ignoreContext(
+	o oneByOne, ctx context.Context, claims []backends.Claim,
+) []backends.ClaimResult {
+	return o.ClaimMany(context.WithoutCancel(ctx), claims)
+}

@@ -1,0 +1,67 @@
+package backendtest
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"go.uber.org/goleak"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// recorder is a testing.TB that keeps what a case reports. The test itself does not fail.
+type recorder struct {
+	testing.TB
+	mu      sync.Mutex
+	reports []string
+	skipped bool
+}
+
+// record runs a case in a bubble of its own, so that waiting takes no time.
+func record(t *testing.T, c testCase, open func() backends.Backend) *recorder {
+	t.Helper()
+	r := &recorder{}
+	synctest.Test(t, func(t *testing.T) {
+		r.TB = t
+		var running sync.WaitGroup
+		running.Go(func() { c.run(r, open) })
+		running.Wait()
+	})
+	return r
+}
+
+func (r *recorder) report(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reports = append(r.reports, strings.TrimSpace(text))
+}
+
+func (r *recorder) Failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.reports) > 0
+}
+
+func (r *recorder) Error(args ...any)                 { r.report(fmt.Sprintln(args...)) }
+func (r *recorder) Errorf(format string, args ...any) { r.report(fmt.Sprintf(format, args...)) }
+
+func (r *recorder) Fatal(args ...any) {
+	r.Error(args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Skip(...any) {
+	r.skipped = true
+	runtime.Goexit()
+}

@@ -1,0 +1,113 @@
+package backendtest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/memory"
+)
+
+// rightBackends pass every case.
+var rightBackends = map[string]func() backends.Backend{
+	"memory":          func() backends.Backend { return oneByOne{memory.New()} },
+	"a decorated one": func() backends.Backend { return decorator{oneByOne{memory.New()}} },
+	"the sketch":      func() backends.Backend { return oneByOne{newSketch("")} },
+	"a slow one": func() backends.Backend {
+		return oneByOne{slow{memory.New(), 200 * time.Millisecond, 200 * time.Millisecond}}
+	},
+	"one that is slow to begin": func() backends.Backend {
+		return oneByOne{slow{memory.New(), 400 * time.Millisecond, 0}}
+	},
+	"one that is slow to answer": func() backends.Backend {
+		return oneByOne{slow{memory.New(), 0, 400 * time.Millisecond}}
+	},
+}
+
+func TestRightBackendsPass(t *testing.T) {
+	for name, open := range rightBackends {
+		t.Run(name, func(t *testing.T) {
+			for _, c := range allCases() {
+				t.Run(c.name, func(t *testing.T) {
+					got := record(t, c, open)
+					for _, report := range got.reports {
+						t.Error(report)
+					}
+					if got.skipped {
+						t.Error("the case was skipped")
+					}
+				})
+			}
+		})
+	}
+}
+
+// decorator hides what the Backend in it can do, except through Unwrap.
+type decorator struct{ backends.Backend }
+
+func (d decorator) Unwrap() backends.Backend { return d.Backend }
+
+// oneByOne is a ManyClaimer that makes one claim after the other.
+type oneByOne struct{ backends.Backend }
+
+func (o oneByOne) Unwrap() backends.Backend { return o.Backend }
+
+func (o oneByOne) ClaimMany(
+	ctx context.Context, claims []backends.Claim,
+) []backends.ClaimResult {
+	results := make([]backends.ClaimResult, len(claims))
+	for i, c := range claims {
+		results[i].Claimed, results[i].Err = o.Claim(ctx, c)
+	}
+	return results
+}
+
+// slow is a Backend that takes time before it decides an operation, and afterwards.
+type slow struct {
+	backends.Backend
+	before, after time.Duration
+}
+
+func (s slow) Unwrap() backends.Backend { return s.Backend }
+
+// wait waits before the operation. The caller calls what it returns afterwards.
+func (s slow) wait() (after func()) {
+	<-time.After(s.before)
+	return func() { <-time.After(s.after) }
+}
+
+func (s slow) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
+	defer s.wait()()
+	return s.Backend.Create(ctx, c)
+}
+
+func (s slow) Get(ctx context.Context, store, id string) (backends.Record, error) {
+	defer s.wait()()
+	return s.Backend.Get(ctx, store, id)
+}
+
+func (s slow) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
+	defer s.wait()()
+	return s.Backend.HasPending(ctx, store, mailbox)
+}
+
+func (s slow) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	defer s.wait()()
+	return s.Backend.Claim(ctx, c)
+}
+
+func (s slow) Extend(ctx context.Context, x backends.Extend) (backends.Lease, error) {
+	defer s.wait()()
+	return s.Backend.Extend(ctx, x)
+}
+
+func (s slow) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
+	defer s.wait()()
+	return s.Backend.Cancel(ctx, c)
+}
+
+func (s slow) End(ctx context.Context, e backends.End) (backends.Record, error) {
+	defer s.wait()()
+	return s.Backend.End(ctx, e)
+}
