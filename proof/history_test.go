@@ -32,8 +32,8 @@ func TestHistories(t *testing.T) {
 			}
 			start := time.Now()
 			total := env.runSessions(t, int64(world.operations))
-			t.Logf("%v, %d workers died, %d reports came late, %v, in %v", env, total.dead, total.stalled, total.changes,
-				time.Since(start).Round(10*time.Millisecond))
+			t.Logf("%v, %d workers died, %d reports came late, %v, in %v", env, total.dead,
+				total.stalled, total.changes, time.Since(start).Round(10*time.Millisecond))
 			if lacking := total.lacks(); lacking != "" && world.operations >= 10_000 {
 				t.Errorf("this run shows too little, it lacks: %s", lacking)
 			}

@@ -98,8 +98,9 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		m.pause = time.Hour / 2
 	}
 	return map[string]func(*rapid.T){"create": m.create, "create again": m.createAgain,
-		"create beside": m.createBeside, "claim": m.claim, "claim again": m.claimAgain, "extend": m.extend,
-		"end": m.end, "cancel": m.cancel, "change again": m.changeAgain, "get": m.get, "look": m.look}
+		"create beside": m.createBeside, "claim": m.claim, "claim again": m.claimAgain,
+		"extend": m.extend, "cancel": m.cancel, "change again": m.changeAgain, "end": m.end,
+		"get": m.get, "look": m.look}
 }
 
 func (m *machine) withTime() map[string]func(*rapid.T) {

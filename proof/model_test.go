@@ -26,7 +26,7 @@ type step struct {
 	rec     backends.Record // what was answered, if it was a record
 	bare    bool            // rec is without its payload
 	lease   backends.Lease  // extend: what was answered, if it was
-	at      int64           // when the server did it, 0 where nobody can know; fail-over: all until then is safe
+	at      int64           // when the server did it, or 0; fail-over: all until then is safe
 	from    int64           // the server did it no earlier
 	by      int64           // and no later
 	may     bool            // nobody knows whether it happened
@@ -49,8 +49,8 @@ const (
 	failedOver             // a master died, with what had happened after at, perhaps
 )
 
-var kindNames = [...]string{"create", "create refused", "read", "not found", "claim", "extend", "extend refused",
-	"note of a cancel", "end", "end refused", "found busy", "fail-over"}
+var kindNames = [...]string{"create", "create refused", "read", "not found", "claim", "extend",
+	"extend refused", "note of a cancel", "end", "end refused", "found busy", "fail-over"}
 
 func (s step) String() string {
 	if s.may {
@@ -126,9 +126,9 @@ func (s state) does(op step) (ok bool, next state) {
 func newState(op step) state {
 	c := op.op.(backends.Create)
 	deadline := op.at + c.PendingTimeout.Microseconds()
-	return state{exists: true, status: backends.StatusPending, codec: c.Codec, payload: string(c.Payload),
-		headers: headers(c.Headers), created: op.at, updated: op.at, deadline: deadline, last: deadline, now: op.at,
-		changed: op.at}
+	return state{exists: true, status: backends.StatusPending,
+		codec: c.Codec, payload: string(c.Payload), headers: headers(c.Headers),
+		created: op.at, updated: op.at, deadline: deadline, last: deadline, now: op.at, changed: op.at}
 }
 
 // headers writes out headers. Only none are "".
@@ -283,12 +283,13 @@ func (s state) reads(op step) (bool, state) {
 	if op.bare {
 		stored = len(rec.Payload) == 0
 	}
-	return stored && want.status == rec.Status && want.attempt == rec.Attempt && want.headers == headers(rec.Headers) &&
-		want.created == micros(rec.CreatedAt) && want.updated == micros(rec.UpdatedAt) &&
-		want.started == micros(rec.StartedAt) && want.deadline == micros(rec.Deadline) &&
-		want.last == micros(rec.LastDeadline) &&
-		want.cancelledAs == rec.CancelledAs && want.cancelReason == rec.CancelReason &&
-		strings.HasPrefix(rec.Error, want.text) && (want.text == timedOut || rec.Error == want.text), s
+	timed := want.created == micros(rec.CreatedAt) && want.started == micros(rec.StartedAt) &&
+		want.updated == micros(rec.UpdatedAt) && want.deadline == micros(rec.Deadline) &&
+		want.last == micros(rec.LastDeadline)
+	said := want.cancelledAs == rec.CancelledAs && want.cancelReason == rec.CancelReason &&
+		strings.HasPrefix(rec.Error, want.text) && (want.text == timedOut || rec.Error == want.text)
+	return stored && timed && said && want.status == rec.Status && want.attempt == rec.Attempt &&
+		want.headers == headers(rec.Headers), s
 }
 
 // timedOut is how the errors of timeouts that nobody wrote begin.

@@ -89,7 +89,8 @@ func (h *history) fault(format string, args ...any) {
 func (h *history) request(terms backends.Terms, id string) *request {
 	r := h.requests[id]
 	if r == nil {
-		r = &request{id: id, terms: terms, effects: map[effect]bool{}, claims: map[int]int64{}, shown: map[lease]bool{}}
+		r = &request{id: id, terms: terms, effects: map[effect]bool{}, claims: map[int]int64{},
+			shown: map[lease]bool{}}
 		h.requests[id] = r
 	}
 	return r
@@ -446,21 +447,23 @@ func (r *request) describe() string {
 	since := func(us int64) int64 { return max(us-start, -1) }
 	for _, o := range steps {
 		s := o.Input.(step)
-		fmt.Fprintf(&text, "  %6d to %6d: %v attempt %d at %d", since(o.Call), since(o.Return), s, s.attempt, since(s.at))
+		fmt.Fprintf(&text, "  %6d to %6d: %v attempt %d at %d", since(o.Call), since(o.Return), s,
+			s.attempt, since(s.at))
 		switch op := s.op.(type) {
 		case backends.Extend:
-			fmt.Fprintf(&text, " of %d, release %v after %v, %.20q, until %d", op.Attempt, op.Release, op.After, op.Payload,
-				since(micros(s.lease.Deadline)))
+			fmt.Fprintf(&text, " of %d, release %v after %v, %.20q, until %d", op.Attempt, op.Release,
+				op.After, op.Payload, since(micros(s.lease.Deadline)))
 		case backends.Cancel:
 			fmt.Fprintf(&text, " as %s %q, grace %v", op.Outcome, op.Error, op.Grace)
 		case backends.End:
 			fmt.Fprintf(&text, " of %d as %s %q", op.Attempt, op.Outcome, op.Error)
 		}
 		if rec := s.rec; rec.ID != "" {
-			fmt.Fprintf(&text, ": %s attempt %d %q %.20q read %d created %d updated %d started %d deadline %d last %d noted %q",
-				rec.Status, rec.Attempt, rec.Error, rec.Payload, since(micros(rec.ReadAt)), since(micros(rec.CreatedAt)),
-				since(micros(rec.UpdatedAt)), since(micros(rec.StartedAt)), since(micros(rec.Deadline)),
-				since(micros(rec.LastDeadline)), rec.CancelReason)
+			fmt.Fprintf(&text, ": %s attempt %d %q %.20q noted %q", rec.Status, rec.Attempt, rec.Error,
+				rec.Payload, rec.CancelReason)
+			fmt.Fprintf(&text, " read %d created %d updated %d started %d deadline %d last %d",
+				since(micros(rec.ReadAt)), since(micros(rec.CreatedAt)), since(micros(rec.UpdatedAt)),
+				since(micros(rec.StartedAt)), since(micros(rec.Deadline)), since(micros(rec.LastDeadline)))
 		}
 		text.WriteByte('\n')
 	}

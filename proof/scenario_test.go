@@ -87,7 +87,8 @@ func givingUp(t backends.Terms, id string) backends.Cancel {
 
 // cancelling leaves the worker a grace.
 func cancelling(t backends.Terms, id string, grace time.Duration) backends.Cancel {
-	return backends.Cancel{Terms: t, ID: id, Outcome: backends.StatusCancelled, Error: "no longer needed", Grace: grace}
+	return backends.Cancel{Terms: t, ID: id, Outcome: backends.StatusCancelled, Error: "not needed",
+		Grace: grace}
 }
 
 func withHeaders(c backends.Create) backends.Create {
@@ -200,11 +201,19 @@ var scenarios = []scenario{
 	}},
 
 	{"extend", func(s *stage) any { return extending(lasting("s"), s.running(lasting("s"), "1")) }},
-	{"extend what may lapse", func(s *stage) any { return extending(exclusive(), s.running(exclusive(), "1")) }},
-	{"extend what is pending", func(s *stage) any { return extending(lasting("s"), s.pending(lasting("s"), "1")) }},
-	{"extend in a grace", func(s *stage) any { return extending(retried(), s.cancelled(retried(), "1")) }},
+	{"extend what may lapse", func(s *stage) any {
+		return extending(exclusive(), s.running(exclusive(), "1"))
+	}},
+	{"extend what is pending", func(s *stage) any {
+		return extending(lasting("s"), s.pending(lasting("s"), "1"))
+	}},
+	{"extend in a grace", func(s *stage) any {
+		return extending(retried(), s.cancelled(retried(), "1"))
+	}},
 
-	{"progress", func(s *stage) any { return withProgress(extending(retried(), s.running(retried(), "1"))) }},
+	{"progress", func(s *stage) any {
+		return withProgress(extending(retried(), s.running(retried(), "1")))
+	}},
 	{"progress in place of large progress", func(s *stage) any {
 		e := extending(retried(), s.running(retried(), "1"))
 		s.must(withLargeProgress(e))
@@ -234,20 +243,26 @@ var scenarios = []scenario{
 	}},
 
 	{"release", func(s *stage) any { return releasing(retried(), s.running(retried(), "1"), 0) }},
-	{"release for later", func(s *stage) any { return releasing(retried(), s.running(retried(), "1"), time.Hour) }},
+	{"release for later", func(s *stage) any {
+		return releasing(retried(), s.running(retried(), "1"), time.Hour)
+	}},
 	{"release on the last attempt", func(s *stage) any {
 		return releasing(lasting("s"), s.running(lasting("s"), "1"), time.Hour)
 	}},
 	{"release with large progress", func(s *stage) any {
 		return withLargeProgress(releasing(retried(), s.running(retried(), "1"), 0))
 	}},
-	{"release again", func(s *stage) any { return s.must(releasing(retried(), s.running(retried(), "1"), 0)).op }},
+	{"release again", func(s *stage) any {
+		return s.must(releasing(retried(), s.running(retried(), "1"), 0)).op
+	}},
 	{"release what another has claimed since", func(s *stage) any {
 		first := s.must(releasing(retried(), s.running(retried(), "1"), 0))
 		s.must(poll(1, retried()))
 		return first.op
 	}},
-	{"release in a grace", func(s *stage) any { return releasing(retried(), s.cancelled(retried(), "1"), 0) }},
+	{"release in a grace", func(s *stage) any {
+		return releasing(retried(), s.cancelled(retried(), "1"), 0)
+	}},
 	{"claim what was released", func(s *stage) any {
 		s.must(withLargeProgress(releasing(retried(), s.running(retried(), "1"), 0)))
 		return poll(1, retried())
@@ -255,7 +270,9 @@ var scenarios = []scenario{
 
 	{"end", func(s *stage) any { return answer(lasting("s"), s.running(lasting("s"), "1"), 1) }},
 	{"end what may lapse", func(s *stage) any { return answer(exclusive(), s.running(exclusive(), "1"), 1) }},
-	{"end in a grace", func(s *stage) any { return answer(retried(), s.cancelled(retried(), "1"), 1) }},
+	{"end in a grace", func(s *stage) any {
+		return answer(retried(), s.cancelled(retried(), "1"), 1)
+	}},
 	{"end with a large answer in a grace", func(s *stage) any {
 		return largeAnswer(retried(), s.cancelled(retried(), "1"), 1)
 	}},
@@ -286,9 +303,13 @@ var scenarios = []scenario{
 	{"give up a large question", func(s *stage) any {
 		return givingUp(lasting("s"), s.must(largeQuestion(lasting("s"), "1")).rec.ID)
 	}},
-	{"give up in a grace", func(s *stage) any { return givingUp(retried(), s.cancelled(retried(), "1")) }},
+	{"give up in a grace", func(s *stage) any {
+		return givingUp(retried(), s.cancelled(retried(), "1"))
+	}},
 
-	{"cancel", func(s *stage) any { return cancelling(retried(), s.running(retried(), "1"), time.Hour) }},
+	{"cancel", func(s *stage) any {
+		return cancelling(retried(), s.running(retried(), "1"), time.Hour)
+	}},
 	{"cancel with a grace beyond the deadline", func(s *stage) any {
 		return cancelling(lasting("s"), s.running(lasting("s"), "1"), 5*time.Hour)
 	}},

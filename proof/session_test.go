@@ -263,8 +263,8 @@ func (s *session) changeAgain() {
 	}
 }
 
-// report ends a request. Whoever picks the oldest has often stalled past its deadline; now and then several report
-// the same.
+// report ends a request. A worker has often stalled past the deadline. Now and then several report
+// the same request.
 func (s *session) report() {
 	w, ok := s.pickWork()
 	if !ok {
@@ -318,7 +318,8 @@ func (s *session) cancel() {
 	s.lists.Unlock()
 	if ok {
 		outcome := []string{backends.StatusCancelled, backends.StatusTimeout}[rand.IntN(2)]
-		s.change(backends.Cancel{Terms: r.Terms, ID: r.id, Outcome: outcome, Error: s.word("gave up"), Grace: s.pause(r.Terms)})
+		s.change(backends.Cancel{Terms: r.Terms, ID: r.id, Outcome: outcome, Error: s.word("gave up"),
+			Grace: s.pause(r.Terms)})
 	}
 }
 

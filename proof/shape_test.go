@@ -27,7 +27,9 @@ func (c *call) shape() string {
 				bytes.Equal(r.Payload, op.Payload)
 		})
 	case backends.Cancel:
-		return endShape(c.rec, c.err, func(r backends.Record) bool { return said(r, op.Outcome, op.Error) })
+		return endShape(c.rec, c.err, func(r backends.Record) bool {
+			return said(r, op.Outcome, op.Error)
+		})
 	case backends.Extend:
 		if c.err == nil {
 			return leaseShape(c.lease)
@@ -67,8 +69,8 @@ func said(r backends.Record, outcome, reason string) bool {
 }
 
 func leaseShape(l backends.Lease) string {
-	return fmt.Sprintf("lasts %v, cancelled as %q %q", lasts(l.UpdatedAt, l.Deadline, l.CancelledAs), l.CancelledAs,
-		l.CancelReason)
+	return fmt.Sprintf("lasts %v, cancelled as %q %q",
+		lasts(l.UpdatedAt, l.Deadline, l.CancelledAs), l.CancelledAs, l.CancelReason)
 }
 
 // lasts returns how far away a deadline was when it was set. That of a noted cancel may have been
@@ -119,11 +121,12 @@ func errorShape(err error) string {
 func recordShape(r backends.Record) string {
 	live := "for ever"
 	if !r.Ended() {
-		live = fmt.Sprint(lasts(r.UpdatedAt, r.Deadline, r.CancelledAs), " and ", r.LastDeadline.Sub(r.Deadline))
+		live = fmt.Sprint(lasts(r.UpdatedAt, r.Deadline, r.CancelledAs), " and ",
+			r.LastDeadline.Sub(r.Deadline))
 	}
-	return fmt.Sprintf("%s in %q: %s at attempt %d for %s, error %q, %s payload %q, started %v, headers %#v, "+
-		"cancelled as %q %q", r.ID, r.Mailbox, r.Status, r.Attempt, live, r.Error, r.Codec, r.Payload,
-		!r.StartedAt.IsZero(), r.Headers, r.CancelledAs, r.CancelReason)
+	return fmt.Sprintf("%s in %q: %s at attempt %d for %s, error %q, %s payload %q, started %v, "+
+		"headers %#v, cancelled as %q %q", r.ID, r.Mailbox, r.Status, r.Attempt, live, r.Error, r.Codec,
+		r.Payload, !r.StartedAt.IsZero(), r.Headers, r.CancelledAs, r.CancelReason)
 }
 
 // storageShape is all that is stored under a prefix, on whatever master: each key with what it

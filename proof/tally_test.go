@@ -26,8 +26,8 @@ const (
 
 // lacks returns something that has not happened, or "".
 func (t tally) lacks() string {
-	for _, what := range []string{progress, released, reclaimed, inGrace, endedAtOnce, firstCancel, secondCancel, overruled,
-		ranOut} {
+	for _, what := range []string{progress, released, reclaimed, inGrace, endedAtOnce, firstCancel,
+		secondCancel, overruled, ranOut} {
 		if t.changes[what] == 0 {
 			return what
 		}
