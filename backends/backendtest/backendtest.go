@@ -83,7 +83,7 @@ func (c testCase) run(t testing.TB, open func() backends.Backend) {
 // inTime runs the case once. It reports false if the case came too late for a deadline.
 func (c testCase) inTime(w *world, b backends.Backend) (inTime bool) {
 	defer func() {
-		if r := recover(); r != nil && r != tooLate {
+		if r := recover(); r != nil && r != errTooLate {
 			panic(r)
 		}
 	}()
@@ -92,8 +92,8 @@ func (c testCase) inTime(w *world, b backends.Backend) (inTime bool) {
 	return true
 }
 
-// tooLate is what a case panics with that came too late for a deadline: see [world.late].
-var tooLate = errors.New("too late for a deadline")
+// errTooLate is what a case panics with that came too late for a deadline: see [world.late].
+var errTooLate = errors.New("too late for a deadline")
 
 // world is what a case acts in. Its methods end the case when something that should work does not.
 type world struct {
@@ -299,7 +299,7 @@ func (w *world) late(deadline time.Time) {
 	if w.short > 10*time.Second {
 		w.Fatalf("the backend took longer than %v for one operation", w.short)
 	}
-	panic(tooLate)
+	panic(errTooLate)
 }
 
 func (w *world) end(e backends.End) backends.Record {

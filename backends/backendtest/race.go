@@ -142,7 +142,7 @@ func (w *world) claimOf(t backends.Terms, mailbox string) (backends.Record, erro
 	case err != nil:
 		return backends.Record{}, err
 	case len(got[0].Records) != 1:
-		return backends.Record{}, errors.New("Claim: got nothing, want one request")
+		return backends.Record{}, errors.New("a claim got nothing, want one request")
 	}
 	return got[0].Records[0], nil
 }
