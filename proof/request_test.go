@@ -64,6 +64,9 @@ func newHistory(calls []*call, fails ...failOver) *history {
 func gather(calls []*call) *history {
 	h := &history{requests: map[string]*request{}, calls: calls, losses: losses{}}
 	for _, c := range calls {
+		if c.err != nil && strings.Contains(c.err.Error(), "user_script") {
+			h.fault("%T: a script failed: %v", c.op, c.err)
+		}
 		switch op := c.op.(type) {
 		case backends.Create:
 			h.create(c, op)
