@@ -1,10 +1,13 @@
 package proof_test
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/redistest"
 )
 
 // The state machine comes across this too seldom to rely on.
@@ -20,4 +23,23 @@ func TestAnExtendedRequestStaysExclusive(t *testing.T) {
 			s.Errorf("a second request: got %v, want ErrBusy", err)
 		}
 	})
+}
+
+// A server that is full refuses the key of a large payload. Then the payload goes through the
+// script, which the server lets write.
+func TestAFullServerTakesLargeProgress(t *testing.T) {
+	client := redistest.Start(t).Client(t)
+	b, err := goredis.New(client, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{t, b}
+	progress := withLargeProgress(extending(retried(), s.running(retried(), "1")))
+	if err := client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	s.must(progress)
+	if rec := s.must(get{retried(), progress.ID}).rec; !bytes.Equal(rec.Payload, progress.Payload) {
+		t.Errorf("got %d bytes, want the %d bytes of the progress", len(rec.Payload), len(progress.Payload))
+	}
 }
