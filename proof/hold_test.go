@@ -10,7 +10,7 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// The state machine comes across this too seldom to rely on.
+// The state machine comes across this too seldom.
 func TestAnExtendedRequestStaysExclusive(t *testing.T) {
 	onFakeTime(t, func(s *stage) {
 		terms := shortLived(1)
@@ -22,6 +22,17 @@ func TestAnExtendedRequestStaysExclusive(t *testing.T) {
 		if _, err := s.b.Create(s.Context(), question(terms, "2")); !errors.Is(err, backends.ErrBusy) {
 			s.Errorf("a second request: got %v, want ErrBusy", err)
 		}
+	})
+}
+
+// So is this.
+func TestAMailboxIsFreeOnceAGraceHasRunOut(t *testing.T) {
+	onFakeTime(t, func(s *stage) {
+		terms := shortLived(1)
+		terms.Exclusive = true
+		s.must(cancelling(terms, s.running(terms, "1"), 2*tick))
+		pass(3 * tick) // past the grace, not the lease
+		s.must(question(terms, "2"))
 	})
 }
 
