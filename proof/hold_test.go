@@ -3,7 +3,11 @@ package proof_test
 import (
 	"bytes"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/alicebob/miniredis/v2"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
@@ -53,4 +57,26 @@ func TestAFullServerTakesLargeProgress(t *testing.T) {
 	if rec := s.must(get{retried(), progress.ID}).rec; !bytes.Equal(rec.Payload, progress.Payload) {
 		t.Errorf("got %d bytes, want the %d bytes of the progress", len(rec.Payload), len(progress.Payload))
 	}
+}
+
+func TestLargeProgressIsRemovedOnceItIsReplaced(t *testing.T) {
+	onMini(t, func(s *stage, mini *miniredis.Miniredis) {
+		id := s.running(retried(), "1")
+		for _, step := range []struct {
+			op       any
+			payloads int
+		}{
+			{withLargeProgress(extending(retried(), id)), 1},
+			{withLargeProgress(extending(retried(), id)), 1},
+			{withProgress(extending(retried(), id)), 0},
+			{withLargeProgress(extending(retried(), id)), 1},
+			{answer(retried(), id, 1), 0},
+		} {
+			s.must(step.op)
+			stored := slices.DeleteFunc(mini.Keys(), func(key string) bool { return !strings.Contains(key, "/p/") })
+			if len(stored) != step.payloads {
+				t.Errorf("after %T: got the payloads %v, want %d", step.op, stored, step.payloads)
+			}
+		}
+	})
 }
