@@ -2,7 +2,6 @@ package proof_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -323,32 +322,10 @@ func (j *journal) check(t testing.TB) {
 		if mailbox == "" {
 			continue
 		}
-		h := newHistory(endedOnce(calls))
+		h := newHistory(calls)
 		h.checkMailbox(slices.Collect(maps.Values(stores)))
 		if err := h.check(); err != nil {
 			t.Error(err)
 		}
 	}
-}
-
-// endedOnce leaves one of the endings that say the same, since the model tells endings apart by what they say. What
-// others were told is kept as a read. One that was not answered stands for all that came after it.
-func endedOnce(calls []*call) (once []*call) {
-	calls = slices.Clone(calls)
-	slices.SortStableFunc(calls, func(a, b *call) int { return int(a.began - b.began) })
-	said := map[string]bool{}
-	for _, c := range calls {
-		op, isEnd := c.op.(backends.End)
-		key := op.ID + op.Outcome + op.Error + string(op.Payload)
-		if isEnd && said[key] && c.err != nil {
-			var refused *backends.EndedError
-			if !errors.As(c.err, &refused) {
-				continue
-			}
-			c = &call{op: get{op.Terms, op.ID}, rec: refused.Record, began: c.began, was: c.was}
-		}
-		said[key] = said[key] || isEnd
-		once = append(once, c)
-	}
-	return once
 }

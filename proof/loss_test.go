@@ -59,7 +59,7 @@ func (s state) sameAs(earlier state) bool {
 type effect struct {
 	kind    kind   // created, claimed or ended
 	attempt int    // of a claim
-	text    string // of an end, which no other has
+	text    string // the words of an end, which no other has
 	at      int64
 }
 
@@ -159,7 +159,7 @@ func (h *history) shows(id string, e effect) (stands, known bool) {
 	case e.kind == created:
 		return r.createdAt == e.at, true
 	case e.kind == ended:
-		return r.final.Error == e.text && micros(r.final.UpdatedAt) == e.at, true
+		return wording(r.final.Status, r.final.Error) == e.text && micros(r.final.UpdatedAt) == e.at, true
 	}
 	return r.final.Attempt == e.attempt && micros(r.final.StartedAt) == e.at, r.final.Attempt <= e.attempt
 }

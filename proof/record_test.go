@@ -37,12 +37,15 @@ func (c *call) latest() int64 {
 func (c *call) says() string {
 	switch op := c.op.(type) {
 	case backends.Cancel:
-		return op.Error
+		return wording(op.Outcome, op.Error)
 	case backends.End:
-		return op.Error
+		return wording(op.Outcome, op.Error)
 	}
 	return ""
 }
+
+// wording is what tells an ending from others.
+func wording(outcome, reason string) string { return outcome + ": " + reason }
 
 type get struct {
 	backends.Terms

@@ -64,6 +64,9 @@ func newHistory(calls []*call, fails ...failOver) *history {
 func gather(calls []*call) *history {
 	h := &history{requests: map[string]*request{}, calls: calls, losses: losses{}}
 	for _, c := range calls {
+		if c.err != nil && strings.Contains(c.err.Error(), "user_script") {
+			h.fault("%T: a script failed: %v", c.op, c.err)
+		}
 		switch op := c.op.(type) {
 		case backends.Create:
 			h.create(c, op)
@@ -125,7 +128,7 @@ func (r *request) saw(rec backends.Record) {
 		r.claims[attempt] += 0 // it has been, even if nobody saw it
 	}
 	if rec.Ended() && rec.UpdatedAt.Before(rec.LastDeadline) { // otherwise nobody ended it
-		r.happened(effect{kind: ended, text: rec.Error, at: micros(rec.UpdatedAt)})
+		r.happened(effect{kind: ended, text: wording(rec.Status, rec.Error), at: micros(rec.UpdatedAt)})
 	}
 	if !rec.ReadAt.Before(r.final.ReadAt) {
 		r.final = rec
@@ -269,7 +272,7 @@ func (h *history) cancel(c *call, op backends.Cancel) {
 	switch {
 	case c.err == nil && c.rec.Ended():
 		told.kind = ended
-		h.tell(r, effect{kind: ended, text: op.Error, at: told.at})
+		h.tell(r, effect{kind: ended, text: c.says(), at: told.at})
 		r.saw(c.rec)
 		r.add(c, told)
 	case c.err == nil && !c.lossy && !c.repeat && c.rec.CancelReason == op.Error:
@@ -291,7 +294,7 @@ func (h *history) end(c *call, op backends.End) {
 	r := h.request(op.Terms, op.ID)
 	switch at := micros(c.rec.UpdatedAt); {
 	case c.err == nil:
-		h.tell(r, effect{kind: ended, text: op.Error, at: at})
+		h.tell(r, effect{kind: ended, text: c.says(), at: at})
 		r.saw(c.rec)
 		r.add(c, step{kind: ended, op: op, rec: c.rec, bare: true, at: at})
 	case errors.Is(c.err, backends.ErrStaleClaim):
