@@ -1,9 +1,9 @@
 package pending
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"strconv"
 	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/backends"
@@ -44,7 +44,7 @@ func checkHeaders(headers map[string]string) error {
 		}
 	}
 	if size > maxHeaders {
-		return fmt.Errorf("%w: the headers have %d bytes, at most %d are allowed",
+		return fmt.Errorf("%w: the headers have %d bytes, want at most %d",
 			ErrInvalid, size, maxHeaders)
 	}
 	return nil
@@ -54,36 +54,29 @@ func checkHeaders(headers map[string]string) error {
 //
 // It returns a [BusyError] if the store is Exclusive and the mailbox has a live request, and
 // [ErrFull], [ErrTooLarge] or [ErrInvalid].
-func (s *PendingStore[T]) Create(
-	ctx context.Context, mailbox string, payload T, opts ...CreateOption) (*Request[T], error) {
-	c, err := s.newCreate(mailbox, payload, opts)
-	if err != nil {
-		return nil, s.failed("create", "", err)
+func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
+	opts ...CreateOption) (r *Request[T], err error) {
+	defer s.wrap(&err, "create", mailbox)
+	o := collect[createOptions](opts)
+	err = cmp.Or(checkMailbox(mailbox), checkHeaders(o.headers))
+	var id string
+	if o.hasKey {
+		err = cmp.Or(err, checkRange("the idempotency key's length", len(o.key), 1, maxKey))
+		id = backends.DeriveID(s.policy.Name, mailbox, o.key)
+	} else {
+		id = backends.NewID(mailbox)
 	}
-	rec, err := s.backend.Create(ctx, c)
 	if err != nil {
-		return nil, s.failed("create", "for "+strconv.Quote(mailbox), err)
+		return nil, err
+	}
+	encoded, err := s.encode(payload, id, mailbox, codec.Question)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := s.backend.Create(ctx, backends.Create{Terms: s.terms, ID: id, Mailbox: mailbox,
+		Codec: s.codec.Name(), Payload: encoded, Headers: o.headers})
+	if err != nil {
+		return nil, err
 	}
 	return s.request(rec)
-}
-
-func (s *PendingStore[T]) newCreate(
-	mailbox string, payload T, opts []CreateOption) (c backends.Create, err error) {
-	o := collect[createOptions](opts)
-	if err := checkMailbox(mailbox); err != nil {
-		return c, err
-	}
-	if err := checkHeaders(o.headers); err != nil {
-		return c, err
-	}
-	c = backends.Create{Terms: s.terms, Mailbox: mailbox, Codec: s.codec.Name(), Headers: o.headers}
-	if !o.hasKey {
-		c.ID = backends.NewID(mailbox)
-	} else if err := checkKey("idempotency key", o.key); err != nil {
-		return c, err
-	} else {
-		c.ID = backends.DeriveID(s.policy.Name, mailbox, o.key)
-	}
-	c.Payload, err = s.encode(payload, c.ID, mailbox, codec.Question)
-	return c, err
 }

@@ -58,14 +58,25 @@ func (e *DecodeError) Error() string {
 // Unwrap returns the cause.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// failed says what an operation attempted on what, and why it did not succeed.
-func (c *core) failed(operation, what string, err error) error {
+// wrap adds what an operation attempted, and on what, to its error.
+func (c *core) wrap(err *error, operation, subject string) {
+	if *err != nil {
+		*err = c.failed(operation, subject, *err)
+	}
+}
+
+// failed returns the error of an operation. A record that cannot be read is a DecodeError.
+func (c *core) failed(operation, subject string, err error) error {
+	var decode *DecodeError
 	var corrupt *backends.CorruptError
-	if errors.As(err, &corrupt) {
+	switch {
+	case errors.As(err, &decode):
+		return err
+	case errors.As(err, &corrupt):
 		return &DecodeError{Store: c.policy.Name, ID: corrupt.ID, Err: corrupt.Err}
 	}
-	if what != "" {
-		what = " " + what
+	if subject != "" {
+		subject = fmt.Sprintf(" %.80q", subject)
 	}
-	return fmt.Errorf("pending: %s %s%s: %w", operation, c.policy.Name, what, err)
+	return fmt.Errorf("pending: %s %s%s: %w", operation, c.policy.Name, subject, err)
 }

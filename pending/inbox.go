@@ -1,75 +1,75 @@
 package pending
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 
 	"github.com/pendingq/pendingq/backends"
 )
 
 // Inbox claims from several stores of one mailbox in one round trip, as for the heartbeat of a
 // runtime. Make one with [NewInbox]. It may be used concurrently.
-type Inbox struct {
-	sources []Source
-	cores   []*core
-}
+type Inbox struct{ stores []Source }
 
 // Source is a store that an [Inbox] claims from: a *[PendingStore] of any payload.
 type Source interface {
-	source() *core
-	// take converts records into a []*Claim[T], which may be empty. Its error joins a DecodeError
-	// for each record that cannot be read.
-	take(records []backends.Record) (any, error)
+	base() *core
+	// take converts what a claim got into a []*Claim[T], which may be empty.
+	take(c backends.Claimed) (any, error)
 }
 
-func (s *PendingStore[T]) source() *core {
+func (s *PendingStore[T]) base() *core {
 	if s == nil {
 		return nil
 	}
 	return &s.core
 }
 
-func (s *PendingStore[T]) take(records []backends.Record) (any, error) { return s.claims(records) }
+func (s *PendingStore[T]) take(c backends.Claimed) (any, error) {
+	return s.claims(c.Records, c.Errs)
+}
 
 // NewInbox makes an Inbox of stores that share one backend, each store once. Otherwise it returns
 // [ErrInvalid].
 func NewInbox(stores ...Source) (*Inbox, error) {
-	in := &Inbox{sources: stores}
-	for _, s := range stores {
-		if err := in.add(s); err != nil {
-			return nil, fmt.Errorf("pending: new inbox: %w: %w", ErrInvalid, err)
-		}
-	}
+	problem := ""
 	if len(stores) == 0 {
-		return nil, fmt.Errorf("pending: new inbox: %w: it has no stores", ErrInvalid)
+		problem = "it has no stores"
 	}
-	return in, nil
+	names := map[string]bool{}
+	for _, s := range stores {
+		if s == nil || s.base() == nil {
+			problem = "a store is nil"
+			break
+		}
+		name := s.base().policy.Name
+		switch {
+		case names[name]:
+			problem = fmt.Sprintf("store %q is in it twice", name)
+		case s.base().backend != stores[0].base().backend:
+			problem = fmt.Sprintf("store %q has another backend than the first store", name)
+		}
+		names[name] = true
+	}
+	if problem != "" {
+		return nil, fmt.Errorf("pending: new inbox: %w: %s", ErrInvalid, problem)
+	}
+	return &Inbox{stores}, nil
 }
 
-func (in *Inbox) add(s Source) error {
-	if s == nil || s.source() == nil {
-		return errors.New("a store is nil")
-	}
-	c := s.source()
-	for _, other := range in.cores {
-		if other.policy.Name == c.policy.Name {
-			return fmt.Errorf("store %q is in it twice", c.policy.Name)
-		}
-		if other.backend != c.backend {
-			return fmt.Errorf("store %q has another backend than store %q",
-				c.policy.Name, other.policy.Name)
-		}
-	}
-	in.cores = append(in.cores, c)
-	return nil
-}
+func (in *Inbox) backend() backends.Backend { return in.stores[0].base().backend }
 
 // Delivery is what an [Inbox] claimed. Read it store by store with [Claimed].
 type Delivery struct {
-	claims map[string]any // a []*Claim[T] for each store of the inbox, by its name
+	claims   map[string]any // a []*Claim[T] for each store of the inbox, by its name
+	requests int            // how many were claimed, including those that cannot be read
 }
+
+// empty reports whether a delivery holds nothing, although it may come with an error.
+func (d *Delivery) empty() bool { return d != nil && d.requests == 0 }
 
 // Claimed returns what a delivery has of one store, the longest claimable first. It looks the store
 // up by its name. It returns [ErrInvalid] if the inbox has no such store, or one with another type
@@ -86,6 +86,8 @@ func Claimed[T any](d *Delivery, s *PendingStore[T]) ([]*Claim[T], error) {
 	return claims, nil
 }
 
+var errNothing = fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
+
 // Pop claims one request of each store, or up to [WithLimit] of it, the longest claimable first. It
 // returns [ErrNoPending] if there is nothing to claim.
 //
@@ -94,36 +96,29 @@ func Claimed[T any](d *Delivery, s *PendingStore[T]) ([]*Claim[T], error) {
 // damaged. So look at the delivery first. With such an error a delivery may hold nothing. Without a
 // delivery the error is about the whole pop.
 func (in *Inbox) Pop(ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
-	d, problems, err := in.pop(ctx, mailbox, opts)
-	switch {
-	case err != nil:
-		return nil, err
-	case d == nil && problems == nil:
-		return nil, fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
-	case d == nil:
-		d = in.newDelivery()
+	return in.pop(ctx, mailbox, 1, opts)
+}
+
+// pop is Pop with another default limit.
+func (in *Inbox) pop(
+	ctx context.Context, mailbox string, limit int, opts []PopOption) (*Delivery, error) {
+	c, err := newClaim(in.stores, mailbox, limit, collect[popOptions](opts))
+	if err != nil {
+		return nil, popFailed(mailbox, err)
+	}
+	claimed, err := in.backend().Claim(ctx, c)
+	if err != nil {
+		return nil, popFailed(mailbox, err)
+	}
+	d, problems := in.deliver(claimed)
+	if d == nil {
+		return nil, errNothing
 	}
 	return d, problems
 }
 
-// pop returns no delivery if there is nothing to claim. Problems are about parts, err is about the
-// whole.
-func (in *Inbox) pop(ctx context.Context, mailbox string, opts []PopOption) (
-	d *Delivery, problems, err error) {
-	c, err := in.newClaim(mailbox, opts)
-	if err != nil {
-		return nil, nil, fmt.Errorf("pending: pop from inbox: %w", err)
-	}
-	claimed, err := in.cores[0].backend.Claim(ctx, c)
-	if err != nil {
-		return nil, nil, popFailed(mailbox, err)
-	}
-	d, problems = in.deliver(claimed)
-	return d, problems, nil
-}
-
 func popFailed(mailbox string, err error) error {
-	return fmt.Errorf("pending: pop from inbox for %s: %w", strconv.Quote(mailbox), err)
+	return fmt.Errorf("pending: pop from inbox for %.80q: %w", mailbox, err)
 }
 
 // PopMany pops for many mailboxes at once, as for a machine that hosts many runtimes. It takes one
@@ -135,26 +130,23 @@ func (in *Inbox) PopMany(
 	ctx context.Context, mailboxes []string, opts ...PopOption) ([]*Delivery, error) {
 	claims := make([]backends.Claim, len(mailboxes))
 	for i, mailbox := range mailboxes {
-		c, err := in.newClaim(mailbox, opts)
+		c, err := newClaim(in.stores, mailbox, 1, collect[popOptions](opts))
 		if err != nil {
-			return nil, fmt.Errorf("pending: pop from inbox: %w", err)
+			return nil, popFailed(mailbox, err)
 		}
 		claims[i] = c
 	}
 	deliveries, found := make([]*Delivery, len(mailboxes)), false
 	var problems error
-	for i, result := range claimMany(ctx, in.cores[0].backend, claims) {
-		err := result.Err
-		if err == nil {
-			deliveries[i], err = in.deliver(result.Claimed)
-			found = found || deliveries[i] != nil
-		}
-		if err != nil {
+	for i, result := range claimMany(ctx, in.backend(), claims) {
+		d, err := in.deliver(result.Claimed)
+		if err = cmp.Or(result.Err, err); err != nil {
 			problems = errors.Join(problems, popFailed(mailboxes[i], err))
 		}
+		deliveries[i], found = d, found || d != nil
 	}
 	if !found && problems == nil {
-		problems = fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
+		problems = errNothing
 	}
 	return deliveries, problems
 }
@@ -172,53 +164,18 @@ func claimMany(
 	return results
 }
 
-func (in *Inbox) newClaim(mailbox string, opts []PopOption) (backends.Claim, error) {
-	c, o, err := newClaim(mailbox, in.cores, opts)
-	if err != nil {
-		return c, err
-	}
-	for i, store := range in.cores {
-		limit, limited := o.limits[store.policy.Name]
-		if !limited {
-			continue
-		}
-		if err := checkLimit(limit); err != nil {
-			return c, fmt.Errorf("%s: %w", store.policy.Name, err)
-		}
-		c.From[i].Limit = limit
-		delete(o.limits, store.policy.Name)
-	}
-	for name := range o.limits {
-		return c, fmt.Errorf("%w: WithLimit names store %q, which is not in the inbox",
-			ErrInvalid, name)
-	}
-	return c, nil
-}
-
 // deliver converts what a claim got. It returns no delivery if that is nothing.
-func (in *Inbox) deliver(claimed []backends.Claimed) (*Delivery, error) {
-	var d *Delivery
-	var problems error
-	for i, from := range claimed {
-		problems = errors.Join(problems, in.cores[i].passedOver(from))
-		if len(from.Records) == 0 {
-			continue
-		}
-		claims, err := in.sources[i].take(from.Records)
+func (in *Inbox) deliver(claimed []backends.Claimed) (d *Delivery, problems error) {
+	something := func(c backends.Claimed) bool { return len(c.Records) > 0 || len(c.Errs) > 0 }
+	if !slices.ContainsFunc(claimed, something) {
+		return nil, nil
+	}
+	d = &Delivery{claims: map[string]any{}}
+	for i, s := range in.stores {
+		claims, err := s.take(claimed[i])
 		problems = errors.Join(problems, err)
-		if d == nil {
-			d = in.newDelivery()
-		}
-		d.claims[in.cores[i].policy.Name] = claims
+		d.claims[s.base().policy.Name] = claims
+		d.requests += len(claimed[i].Records)
 	}
 	return d, problems
-}
-
-// newDelivery returns a delivery that has nothing of any store.
-func (in *Inbox) newDelivery() *Delivery {
-	d := &Delivery{claims: make(map[string]any, len(in.cores))}
-	for i, source := range in.sources {
-		d.claims[in.cores[i].policy.Name], _ = source.take(nil)
-	}
-	return d
 }

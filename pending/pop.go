@@ -1,12 +1,12 @@
 package pending
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/pendingq/pendingq/backends"
 )
@@ -62,72 +62,76 @@ func (s *PendingStore[T]) PopPending(
 // [DecodeError] for each request that cannot be read.
 func (s *PendingStore[T]) PopPendingBatch(
 	ctx context.Context, mailbox string, limit int, opts ...PopOption) ([]*Claim[T], error) {
-	stores := []*core{&s.core}
-	c, o, err := newClaim(mailbox, stores, opts)
-	if err == nil && o.limits != nil {
+	o := collect[popOptions](opts)
+	c, err := newClaim([]Source{s}, mailbox, limit, o)
+	if o.limits != nil {
 		err = fmt.Errorf("%w: WithLimit is for an Inbox", ErrInvalid)
 	}
+	var claimed []backends.Claimed
 	if err == nil {
-		err = checkLimit(limit)
+		claimed, err = s.backend.Claim(ctx, c)
 	}
 	if err != nil {
-		return nil, s.failed("pop", "", err)
+		return nil, s.failed("pop", mailbox, err)
 	}
-	c.From[0].Limit = limit
-	claimed, err := s.backend.Claim(ctx, c)
-	if err != nil {
-		return nil, s.failed("pop", "for "+strconv.Quote(mailbox), err)
-	}
-	claims, err := s.claims(claimed[0].Records)
-	err = errors.Join(err, s.passedOver(claimed[0]))
+	claims, err := s.claims(claimed[0].Records, claimed[0].Errs)
 	if len(claims) == 0 && err == nil {
 		return nil, s.noPending
 	}
 	return claims, err
 }
 
-// newClaim makes a claim of one request of each store.
-func newClaim(mailbox string, stores []*core, opts []PopOption) (c backends.Claim, o popOptions, err error) {
-	o = collect[popOptions](opts)
-	if err := checkMailbox(mailbox); err != nil {
-		return c, o, err
-	}
+// newClaim makes a claim of up to limit requests of each store, or as many as WithLimit says.
+func newClaim(
+	stores []Source, mailbox string, limit int, o popOptions) (c backends.Claim, err error) {
+	err = checkMailbox(mailbox)
 	c = backends.Claim{Mailbox: mailbox, From: make([]backends.From, len(stores))}
 	for i, s := range stores {
-		c.From[i] = backends.From{Terms: s.terms, Limit: 1}
+		terms, limit := s.base().terms, limit
+		if n, ok := o.limits[terms.Store]; ok {
+			limit = n
+			delete(o.limits, terms.Store)
+		}
+		err = cmp.Or(err, checkRange("the limit", limit, 1, maxLimit))
+		c.From[i] = backends.From{Terms: terms, Limit: limit}
 	}
-	if !o.hasClaimID {
+	for name := range o.limits {
+		err = cmp.Or(err, fmt.Errorf("%w: WithLimit names store %q, which is not in the inbox",
+			ErrInvalid, name))
+	}
+	if o.hasClaimID {
+		err = cmp.Or(err, checkRange("the claim id's length", len(o.claimID), 1, maxKey))
+		c.ID = boundClaimID(o.claimID, c)
+	} else {
 		c.ID = rand.Text()
-		return c, o, nil
 	}
-	if err := checkKey("claim id", o.claimID); err != nil {
-		return c, o, err
-	}
-	c.ID = boundClaimID(o.claimID, mailbox, stores)
-	return c, o, nil
+	return c, err
 }
 
-// boundClaimID binds the caller's claim id to this mailbox and this set of stores.
-func boundClaimID(claimID, mailbox string, stores []*core) string {
-	names := make([]string, len(stores))
-	for i, s := range stores {
-		names[i] = s.policy.Name
+// boundClaimID binds the caller's claim id to the mailbox and the set of stores of c.
+func boundClaimID(claimID string, c backends.Claim) string {
+	var names []string
+	for _, from := range c.From {
+		names = append(names, from.Store)
 	}
 	slices.Sort(names)
-	return backends.Digest(append([]string{mailbox, claimID}, names...)...)
+	return backends.Digest(append([]string{c.Mailbox, claimID}, names...)...)
 }
 
-func checkLimit(limit int) error {
-	if limit < 1 || limit > maxLimit {
-		return fmt.Errorf("%w: the limit is %d, want 1 to %d", ErrInvalid, limit, maxLimit)
+// claims converts claimed records for the caller. Its error joins the backend's problems and a
+// DecodeError for each record that cannot be read.
+func (s *PendingStore[T]) claims(
+	records []backends.Record, problems []error) (claims []*Claim[T], err error) {
+	for _, problem := range problems {
+		err = errors.Join(err, s.failed("read", "", problem))
 	}
-	return nil
-}
-
-// passedOver joins the errors about what a claim had to pass over in this store.
-func (c *core) passedOver(claimed backends.Claimed) (err error) {
-	for _, problem := range claimed.Errs {
-		err = errors.Join(err, c.failed("pop", "", problem))
+	for _, rec := range records {
+		r, decodeErr := s.request(rec)
+		if decodeErr != nil {
+			err = errors.Join(err, decodeErr)
+			continue
+		}
+		claims = append(claims, claim(rec, r))
 	}
-	return err
+	return claims, err
 }

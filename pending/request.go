@@ -1,6 +1,8 @@
 package pending
 
 import (
+	"cmp"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -12,12 +14,12 @@ type Status string
 
 // The statuses of every store. A policy may declare further ones for requests that have ended.
 const (
-	StatusPending   Status = backends.StatusPending   // waits for a claim: the first, or the next after a lease expired
+	StatusPending   Status = backends.StatusPending   // waits for a claim, perhaps again
 	StatusRunning   Status = backends.StatusRunning   // a worker has it
 	StatusCompleted Status = backends.StatusCompleted // answered: see Complete
 	StatusFailed    Status = backends.StatusFailed    // the worker could not: see Fail
-	StatusTimeout   Status = backends.StatusTimeout   // a deadline passed, or the requester gave up: see Timeout
-	StatusCancelled Status = backends.StatusCancelled // the requester no longer wanted it: see Cancel
+	StatusTimeout   Status = backends.StatusTimeout   // a deadline passed, or see Timeout
+	StatusCancelled Status = backends.StatusCancelled // no longer wanted: see Cancel
 )
 
 // Ended reports whether a request with this status never changes again.
@@ -53,14 +55,34 @@ type Claim[T any] struct {
 	CancelRequested bool
 	CancelReason    string
 
-	held   bool    // made by a pop or by Held
-	keeper *keeper // of the Worker that has the claim; else nil
+	held     bool          // made by a pop or by Held
+	left     time.Duration // of the lease, when the claim was made
+	progress chan []byte   // takes progress to the Worker that has the claim; else nil
 }
 
 // claim makes the Claim of a request that its caller may hold.
 func claim[T any](rec backends.Record, r *Request[T]) *Claim[T] {
-	return &Claim[T]{Request: *r, held: true,
+	return &Claim[T]{Request: *r, held: true, left: rec.Deadline.Sub(rec.ReadAt),
 		CancelRequested: rec.CancelledAs != "", CancelReason: rec.CancelReason}
+}
+
+// id returns the claim's ID, or "" if the claim is nil.
+func (c *Claim[T]) id() string {
+	if c == nil {
+		return ""
+	}
+	return c.ID
+}
+
+// check returns an error if nobody can hold the claim.
+func (c *Claim[T]) check() error {
+	switch {
+	case c == nil:
+		return fmt.Errorf("%w: the claim is nil", ErrInvalid)
+	case !c.held:
+		return fmt.Errorf("%w: the claim was not made by a pop or by Held", ErrInvalid)
+	}
+	return cmp.Or(checkID(c.ID), checkRange("the claim's attempt", c.Attempt, 0, maxAttempts))
 }
 
 // LogValue implements [slog.LogValuer]: ids, status and attempt, never the payload.

@@ -1,11 +1,10 @@
 package pending
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/backends"
@@ -14,7 +13,7 @@ import (
 
 // PendingStore is a store of requests whose payloads are T: the question and the answer in one
 // type. Make one with [New]. It holds no state of its own, so every node makes its own over the
-// same backend, and it may be used concurrently.
+// same backend. It may be used concurrently.
 type PendingStore[T any] struct {
 	core
 	codec  codec.Codec[T]            // writes
@@ -48,11 +47,16 @@ func AlsoReads[T any](codecs ...codec.Codec[T]) Option[T] {
 
 // New makes a store over a backend. It returns [ErrInvalid] for an invalid policy, and for a
 // payload type that one of the codecs does not support. The error names the cause.
-func New[T any](b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T]) (*PendingStore[T], error) {
-	s := &PendingStore[T]{core: core{backend: b, policy: p, terms: p.terms()}, codec: c, codecs: map[string]codec.Codec[T]{}}
+func New[T any](
+	b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T]) (*PendingStore[T], error) {
+	s := &PendingStore[T]{core: core{backend: b, policy: p, terms: p.terms()},
+		codec: c, codecs: map[string]codec.Codec[T]{}}
 	s.noPending = s.failed("pop", "", ErrNoPending)
-	err := s.check()
-	for _, opt := range opts {
+	err := p.check()
+	if isNil(b) {
+		err = fmt.Errorf("%w: the backend is nil", ErrInvalid)
+	}
+	for _, opt := range append([]Option[T]{AlsoReads(c)}, opts...) {
 		if err == nil {
 			err = opt(s)
 		}
@@ -63,68 +67,57 @@ func New[T any](b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T
 	return s, nil
 }
 
-func (s *PendingStore[T]) check() error {
-	if isNil(s.backend) {
-		return fmt.Errorf("%w: the backend is nil", ErrInvalid)
-	}
-	if err := s.policy.check(); err != nil {
-		return err
-	}
-	return s.reads(s.codec)
-}
-
 // isNil reports whether an interface value is nil or holds a nil pointer.
 func isNil(value any) bool {
 	v := reflect.ValueOf(value)
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-var validCodec = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`)
-
 // reads adds a codec to those that the store reads.
 func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 	if isNil(c) {
 		return fmt.Errorf("%w: a codec is nil", ErrInvalid)
 	}
-	if !validCodec.MatchString(c.Name()) {
-		return fmt.Errorf("%w: the codec's name %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, c.Name())
+	name := c.Name()
+	if !validOutcome.MatchString(name) {
+		return fmt.Errorf("%w: the codec's name %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, name)
 	}
-	if s.codecs[c.Name()] != nil {
-		return fmt.Errorf("%w: two codecs are named %q", ErrInvalid, c.Name())
+	if s.codecs[name] != nil {
+		return fmt.Errorf("%w: two codecs are named %q", ErrInvalid, name)
 	}
 	if err := codec.Check(c); err != nil {
-		return fmt.Errorf("%w: codec %s: %w", ErrInvalid, c.Name(), err)
+		return fmt.Errorf("%w: codec %s: %w", ErrInvalid, name, err)
 	}
-	s.codecs[c.Name()] = c
+	s.codecs[name] = c
 	return nil
 }
+
+// errEncode is the error about a payload that cannot be stored.
+var errEncode = errors.New("encode the payload")
 
 // encode encodes a payload with the store's codec and checks its size. A ContextCodec needs the
 // mailbox of the request.
 func (s *PendingStore[T]) encode(
 	payload T, id, mailbox string, part codec.Part) (encoded []byte, err error) {
-	if c, ok := s.codec.(codec.ContextCodec[T]); !ok {
+	switch c, ok := s.codec.(codec.ContextCodec[T]); {
+	case !ok:
 		encoded, err = s.codec.Marshal(payload)
-	} else if backends.Partition(mailbox) != backends.PartitionOf(id) {
+	case backends.Partition(mailbox) != backends.PartitionOf(id):
 		err = fmt.Errorf("%w: mailbox %.80q does not belong to the request's id, "+
 			"and the codec needs the mailbox", ErrInvalid, mailbox)
-	} else {
-		encoded, err = c.MarshalFor(s.contextOf(id, mailbox, part), payload)
+	default:
+		about := codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
+		encoded, err = c.MarshalFor(about, payload)
+	}
+	limit := cmp.Or(s.policy.MaxPayload, defaultMaxPayload)
+	if err == nil && len(encoded) > limit {
+		err = fmt.Errorf("%w: %d bytes, the store takes %d", ErrTooLarge, len(encoded), limit)
 	}
 	if err != nil {
-		return nil, &encodeError{fmt.Errorf("encode the payload as %s: %w", s.codec.Name(), err)}
-	}
-	if limit := s.policy.maxPayload(); len(encoded) > limit {
-		return nil, &encodeError{fmt.Errorf("%w: %d bytes encoded, the store takes %d",
-			ErrTooLarge, len(encoded), limit)}
+		return nil, fmt.Errorf("%w as %s: %w", errEncode, s.codec.Name(), err)
 	}
 	return encoded, nil
 }
-
-// encodeError is the error about a payload that cannot be stored.
-type encodeError struct{ error }
-
-func (e *encodeError) Unwrap() error { return e.error }
 
 // decode decodes the payload of a record with the codec that the record names.
 func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
@@ -133,14 +126,11 @@ func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
 		return payload, fmt.Errorf("the store does not read codec %q: see AlsoReads", rec.Codec)
 	}
 	if c, ok := c.(codec.ContextCodec[T]); ok {
-		part := partOf(Status(rec.Status))
-		return c.UnmarshalFor(s.contextOf(rec.ID, rec.Mailbox, part), rec.Payload)
+		about := codec.Context{Store: s.policy.Name, Mailbox: rec.Mailbox, ID: rec.ID,
+			Part: partOf(Status(rec.Status))}
+		return c.UnmarshalFor(about, rec.Payload)
 	}
 	return c.Unmarshal(rec.Payload)
-}
-
-func (s *PendingStore[T]) contextOf(id, mailbox string, part codec.Part) codec.Context {
-	return codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
 }
 
 // partOf returns which payload a request of this status holds. A timeout and a cancel keep what was
@@ -173,20 +163,6 @@ func head[T any](rec backends.Record) *Request[T] {
 	}
 }
 
-// claims converts claimed records for the caller. Its error joins a DecodeError for each record that
-// cannot be read.
-func (s *PendingStore[T]) claims(records []backends.Record) (claims []*Claim[T], err error) {
-	for _, rec := range records {
-		r, decodeErr := s.request(rec)
-		if decodeErr != nil {
-			err = errors.Join(err, decodeErr)
-			continue
-		}
-		claims = append(claims, claim(rec, r))
-	}
-	return claims, err
-}
-
 const (
 	maxMailbox = 512 // bytes
 	maxKey     = 512 // bytes of a caller's idempotency key or claim id
@@ -197,7 +173,8 @@ func checkMailbox(mailbox string) error {
 	case mailbox == "":
 		return fmt.Errorf("%w: the mailbox is empty", ErrInvalid)
 	case len(mailbox) > maxMailbox:
-		return fmt.Errorf("%w: the mailbox has %d bytes, at most %d are allowed", ErrInvalid, len(mailbox), maxMailbox)
+		return fmt.Errorf("%w: the mailbox has %d bytes, at most %d are allowed",
+			ErrInvalid, len(mailbox), maxMailbox)
 	case !utf8.ValidString(mailbox):
 		return fmt.Errorf("%w: the mailbox %q is not UTF-8", ErrInvalid, mailbox)
 	}
@@ -211,16 +188,7 @@ func checkID(id string) error {
 	return nil
 }
 
-// checkKey checks a key that the caller made up.
-func checkKey(what, key string) error {
-	if key == "" || len(key) > maxKey {
-		return fmt.Errorf("%w: the %s has %d bytes, want 1 to %d", ErrInvalid, what, len(key), maxKey)
-	}
-	return nil
-}
-
-// collect makes one struct of a call's options. Without any, as in most calls, it costs no
-// allocation.
+// collect makes one struct of a call's options. Without options it does not allocate.
 func collect[O any, F ~func(*O)](opts []F) (o O) {
 	if len(opts) == 0 {
 		return o
@@ -230,16 +198,4 @@ func collect[O any, F ~func(*O)](opts []F) (o O) {
 		opt(collected)
 	}
 	return *collected
-}
-
-// cut shortens a text to at most n bytes of UTF-8.
-func cut(text string, n int) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= n {
-		return text
-	}
-	for !utf8.RuneStart(text[n]) {
-		n--
-	}
-	return text[:n]
 }

@@ -1,12 +1,12 @@
 package pending
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
@@ -19,12 +19,11 @@ const (
 	// claimPollInterval is how often Watch looks for a claim, which sends no signal over Redis.
 	claimPollInterval = time.Second
 
-	// deadlineSlack is added to a deadline before a waiter looks again, for the backend's clock to
-	// have passed it.
+	// deadlineSlack is how long after a deadline a waiter looks again. Then the backend's clock has
+	// passed it, too.
 	deadlineSlack = time.Millisecond
 
-	// claimGrace is how much longer than its context a claim may take that was under way when the
-	// context ended.
+	// claimGrace is how long a claim that is under way may go on after its context has ended.
 	claimGrace = 2 * time.Second
 )
 
@@ -35,10 +34,10 @@ const (
 func (s *PendingStore[T]) Await(
 	ctx context.Context, id string, opts ...GetOption) (last *Request[T], err error) {
 	for r, err := range s.follow(ctx, "await", id, opts, 0) {
+		if err != nil && ended(ctx) == nil {
+			return nil, err
+		}
 		if err != nil {
-			if ended(ctx) == nil {
-				last = nil
-			}
 			return last, err
 		}
 		last = r
@@ -53,46 +52,37 @@ func (s *PendingStore[T]) Await(
 // Progress and endings wake Watch, if the backend can signal. It looks for a claim once a second.
 func (s *PendingStore[T]) Watch(
 	ctx context.Context, id string, opts ...GetOption) iter.Seq2[*Request[T], error] {
-	return func(yield func(*Request[T], error) bool) {
-		var last *Request[T]
-		for r, err := range s.follow(ctx, "watch", id, opts, claimPollInterval) {
-			changed := err != nil || last == nil || r.Status != last.Status ||
-				!r.UpdatedAt.Equal(last.UpdatedAt)
-			if changed && !yield(r, err) {
-				return
-			}
-			last = r
-		}
-	}
+	return s.follow(ctx, "watch", id, opts, claimPollInterval)
 }
 
-// follow yields a request each time that there is a reason to look, until it has ended. PollClaim is
-// how often it looks for a claim of a request that waits; 0: not especially.
+// follow is Watch. PollClaim is how often it looks for a claim of a request that waits; 0: not
+// especially.
 func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts []GetOption,
 	pollClaim time.Duration) iter.Seq2[*Request[T], error] {
 	return func(yield func(*Request[T], error) bool) {
 		if err := checkID(id); err != nil {
-			yield(nil, s.failed(operation, "", err))
+			yield(nil, s.failed(operation, id, err))
 			return
 		}
-		w := watch(s.backend, func(waker backends.Waker) (<-chan struct{}, func()) {
-			return waker.WatchRequest(ctx, id)
-		})
+		w := watch(ctx, s.backend, backends.Waker.WatchRequest, id)
 		defer w.stop()
+		var last *Request[T]
 		for {
 			r, left, err := s.get(ctx, id, opts)
-			if err != nil && ended(ctx) != nil {
-				err = s.failed(operation, id, ended(ctx))
+			if err == nil {
+				changed := last == nil || r.Status != last.Status || !r.UpdatedAt.Equal(last.UpdatedAt)
+				if changed && !yield(r, nil) || r.Status.Ended() {
+					return
+				}
+				last = r
+				pause := left + deadlineSlack
+				if r.Status == StatusPending && pollClaim > 0 && w.poll > 0 {
+					pause = min(pause, pollClaim)
+				}
+				err = w.wait(ctx, pause)
 			}
-			if !yield(r, err) || err != nil || r.Status.Ended() {
-				return
-			}
-			pause := left + deadlineSlack
-			if r.Status == StatusPending && pollClaim > 0 && w.poll > 0 {
-				pause = min(pause, pollClaim)
-			}
-			if err := w.wait(ctx, pause); err != nil {
-				yield(nil, s.failed(operation, id, err))
+			if err != nil {
+				yield(nil, s.failed(operation, id, cmp.Or(ended(ctx), err)))
 				return
 			}
 		}
@@ -107,67 +97,48 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 // Give ctx a deadline. If its server does not answer, a backend may notice a cancellation only
 // after its own timeouts.
 func (s *PendingStore[T]) AwaitPending(
-	ctx context.Context, mailbox string, opts ...PopOption) (c *Claim[T], err error) {
-	var problems error
-	err = awaitClaim(ctx, s.backend, mailbox, func(ctx context.Context) (bool, error) {
-		c, problems = s.PopPending(ctx, mailbox, opts...)
-		switch {
-		case c != nil:
-			return true, nil
-		case errors.Is(problems, ErrNoPending):
-			return false, nil
-		}
-		return true, problems
+	ctx context.Context, mailbox string, opts ...PopOption) (*Claim[T], error) {
+	return awaitClaim(ctx, s.backend, mailbox, func(ctx context.Context) (*Claim[T], bool, error) {
+		c, err := s.PopPending(ctx, mailbox, opts...)
+		return c, errors.Is(err, ErrNoPending), err
 	})
-	switch {
-	case err == nil:
-		return c, problems
-	case ended(ctx) != nil:
-		err = s.failed("await", "for "+strconv.Quote(cut(mailbox, maxMailbox)), ended(ctx))
-	}
-	return nil, err
 }
 
 // Await waits until Pop claims something, as [PendingStore.AwaitPending] does. A store that fails
 // while the others have nothing does not end the wait. Its error comes with the delivery, or with
 // ctx's error if there is no delivery.
 func (in *Inbox) Await(
-	ctx context.Context, mailbox string, opts ...PopOption) (d *Delivery, err error) {
-	var problems error
-	err = awaitClaim(ctx, in.cores[0].backend, mailbox, func(ctx context.Context) (bool, error) {
-		var whole error
-		d, problems, whole = in.pop(ctx, mailbox, opts)
-		return d != nil, whole
+	ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
+	return awaitClaim(ctx, in.backend(), mailbox, func(ctx context.Context) (*Delivery, bool, error) {
+		d, err := in.Pop(ctx, mailbox, opts...)
+		return d, d.empty() || errors.Is(err, ErrNoPending), err
 	})
-	switch {
-	case err == nil:
-		return d, problems
-	case ended(ctx) != nil:
-		err = fmt.Errorf("pending: await work: %w", errors.Join(ended(ctx), problems))
-	}
-	return nil, err
 }
 
-// awaitClaim calls claim until it is done, or ctx has ended.
-func awaitClaim(
-	ctx context.Context, b backends.Backend, mailbox string, claim func(context.Context) (done bool, err error)) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// awaitClaim calls pop until it has something or fails, or ctx has ended. Pop also reports whether
+// there was nothing to claim; then its error may be about what it had to pass over.
+func awaitClaim[C any](ctx context.Context, b backends.Backend, mailbox string,
+	pop func(context.Context) (claimed *C, nothing bool, err error)) (*C, error) {
+	const failed = "pending: await a claim for %.80q: %w"
+	if err := cmp.Or(ctx.Err(), checkMailbox(mailbox)); err != nil {
+		return nil, fmt.Errorf(failed, mailbox, err)
 	}
-	if err := checkMailbox(mailbox); err != nil {
-		return fmt.Errorf("pending: await: %w", err)
-	}
-	w := watch(b, func(waker backends.Waker) (<-chan struct{}, func()) { return waker.WatchMailbox(ctx, mailbox) })
+	w := watch(ctx, b, backends.Waker.WatchMailbox, mailbox)
 	defer w.stop()
 	claiming, cancel := outliving(ctx, claimGrace)
 	defer cancel()
 	for {
-		if done, err := claim(claiming); done || err != nil {
-			return err
+		claimed, nothing, err := pop(claiming)
+		if nothing && w.wait(ctx, 0) == nil {
+			continue
 		}
-		if err := w.wait(ctx, 0); err != nil {
-			return err
+		if !nothing && (claimed != nil || ended(ctx) == nil) {
+			return claimed, err
 		}
+		if errors.Is(err, ErrNoPending) {
+			err = nil
+		}
+		return nil, fmt.Errorf(failed, mailbox, errors.Join(ended(ctx), err))
 	}
 }
 
@@ -203,12 +174,14 @@ type watcher struct {
 	stop   func()
 }
 
-func watch(b backends.Backend, start func(backends.Waker) (<-chan struct{}, func())) watcher {
+// watch starts to watch a request or a mailbox: start is a method of Waker.
+func watch(ctx context.Context, b backends.Backend,
+	start func(backends.Waker, context.Context, string) (<-chan struct{}, func()), what string) watcher {
 	waker, ok := backends.As[backends.Waker](b)
 	if !ok {
 		return watcher{poll: blindPollInterval, stop: func() {}}
 	}
-	signal, stop := start(waker)
+	signal, stop := start(waker, ctx, what)
 	return watcher{signal: signal, poll: waker.PollInterval(), stop: stop}
 }
 
@@ -221,9 +194,7 @@ func (w watcher) wait(ctx context.Context, atMost time.Duration) error {
 	}
 	var timeUp <-chan time.Time
 	if pause > 0 {
-		timer := time.NewTimer(pause)
-		defer timer.Stop()
-		timeUp = timer.C
+		timeUp = time.After(pause)
 	}
 	select {
 	case <-w.signal:
