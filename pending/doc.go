@@ -26,35 +26,20 @@
 //	...
 //	c, err := reboots.PopPending(ctx, "device-7") // node 2: the device's poll
 //	...
-//	c.Payload.Uptime = 3 * time.Second
+//	c, err = reboots.Held(ctx, id, attempt) // node 3: the device's report
+//	c.Payload.Uptime = uptime
 //	err = reboots.Complete(ctx, c)
 //	...
 //	answer, err := reboots.Get(ctx, asked.ID) // node 1 or any other
 //
+// A device that polls over a network sends the ID and the Attempt of its claim with its report.
+// Held returns [ErrStaleClaim] if another worker has claimed the request since. A worker that is in
+// one process with its store completes the claim of its pop.
+//
 // Only a Claim can end a request as its worker. A Request that Get returns cannot: its attempt is
 // the latest one, so a worker whose lease has expired could end the claim of another worker.
 //
-// # Reports over a network
-//
-// A device that polls over a network sends the ID and the Attempt of its claim with its report. The
-// API node gets the claim back with Held:
-//
-//	c, err := reboots.Held(ctx, id, attempt) // node 3: the device's report
-//	if err != nil {
-//		return err // ErrStaleClaim if another worker has claimed the request since
-//	}
-//	c.Payload.Uptime = uptime
-//	return reboots.Complete(ctx, c)
-//
-// # Workers
-//
-// A [Worker] runs handlers for the requests of a mailbox. It extends leases, tells handlers of
-// cancels, and drains on shutdown:
-//
-//	w, err := pending.NewWorker("device-7", &pending.WorkerOptions{Concurrency: 8},
-//		pending.Handle(reboots, reboot), pending.Handle(backups, backUp))
-//	...
-//	err = w.Run(ctx)
+// A [Worker] claims the requests of a mailbox and runs handlers for them.
 //
 // # Promises
 //

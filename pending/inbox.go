@@ -35,29 +35,32 @@ func (s *PendingStore[T]) take(c backends.Claimed) (any, error) {
 // NewInbox makes an Inbox of stores that share one backend, each store once. Otherwise it returns
 // [ErrInvalid].
 func NewInbox(stores ...Source) (*Inbox, error) {
-	problem := ""
-	if len(stores) == 0 {
-		problem = "it has no stores"
-	}
-	names := map[string]bool{}
-	for _, s := range stores {
-		if s == nil || s.base() == nil {
-			problem = "a store is nil"
+	err := errors.New("it has no stores")
+	for i, s := range stores {
+		if err = checkSource(s, stores[:i]); err != nil {
 			break
 		}
-		name := s.base().policy.Name
-		switch {
-		case names[name]:
-			problem = fmt.Sprintf("store %q is in it twice", name)
-		case s.base().backend != stores[0].base().backend:
-			problem = fmt.Sprintf("store %q has another backend than the first store", name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pending: new inbox: %w: %w", ErrInvalid, err)
+	}
+	return &Inbox{slices.Clone(stores)}, nil
+}
+
+func checkSource(s Source, others []Source) error {
+	if s == nil || s.base() == nil {
+		return errors.New("a store is nil")
+	}
+	name := s.base().policy.Name
+	for _, other := range others {
+		if name == other.base().policy.Name {
+			return fmt.Errorf("store %q is in it twice", name)
 		}
-		names[name] = true
+		if s.base().backend != other.base().backend {
+			return fmt.Errorf("store %q has another backend than the others", name)
+		}
 	}
-	if problem != "" {
-		return nil, fmt.Errorf("pending: new inbox: %w: %s", ErrInvalid, problem)
-	}
-	return &Inbox{stores}, nil
+	return nil
 }
 
 func (in *Inbox) backend() backends.Backend { return in.stores[0].base().backend }

@@ -19,12 +19,12 @@ type job[T any] struct {
 	claim  *Claim[T]
 	handle func(context.Context, *Claim[T]) error
 	logger *slog.Logger
-	unsent []byte // progress that was taken from claim.progress, and is not sent yet
+	unsent backends.Extend // progress that was taken from claim.progress, and is not sent yet
 }
 
 // do runs the handler, and keeps the lease meanwhile. Then it ends or releases the request.
 func (j *job[T]) do(ctx context.Context) {
-	j.claim.progress = make(chan []byte, 1)
+	j.claim.progress = make(chan backends.Extend, 1)
 	kept := *j.claim // a copy, since the handler may change the claim
 	handling, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -66,9 +66,10 @@ const progressInterval = time.Second
 // keep extends the lease and sends progress until ctx ends or the claim is lost. It cancels the
 // handler's context with stop if the claim is lost or a cancel was requested.
 func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCauseFunc) {
-	w := watch(ctx, j.store.backend, backends.Waker.WatchRequest, c.ID)
+	s := j.store
+	w := watch(ctx, s.backend, backends.Waker.WatchRequest, c.ID)
 	defer w.stop()
-	third := j.store.terms.RunningTimeout / 3
+	third := s.terms.RunningTimeout / 3
 	due, deadline := time.After(c.left/3), time.Now().Add(c.left) // by the clock of this node
 	progress := c.progress
 	var next <-chan time.Time // when the next progress may be sent
@@ -86,13 +87,14 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 		}
 		start := time.Now()
 		extending, cancel := context.WithDeadline(ctx, deadline.Add(claimGrace))
-		err := j.extend(extending, c)
+		err := s.extend(extending, c, j.unsent)
 		cancel()
 		switch {
 		case err == nil:
+			j.unsent = backends.Extend{}
 			due, deadline = time.After(third), start.Add(c.Deadline.Sub(c.UpdatedAt))
 		case refused(err) || time.Now().After(deadline):
-			stop(j.store.failed("extend", c.ID, err))
+			stop(s.failed("extend", c.ID, err))
 			return
 		default:
 			due = time.After(min(third, max(minPause, third/10)))
@@ -101,19 +103,6 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 			stop(fmt.Errorf("%w: %s", ErrCancelRequested, c.CancelReason))
 		}
 	}
-}
-
-// extend renews the lease, and sends progress if there is some.
-func (j *job[T]) extend(ctx context.Context, c *Claim[T]) error {
-	var x backends.Extend
-	if j.unsent != nil {
-		x.Codec, x.Payload = j.store.codec.Name(), j.unsent
-	}
-	err := j.store.extend(ctx, c, x)
-	if err == nil {
-		j.unsent = nil
-	}
-	return err
 }
 
 // conclude ends or releases the request as the handler's error says. Stopped says that the Worker
@@ -134,7 +123,7 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	default:
 	}
 	// The last Extend sends the last progress, and tells whether a cancel was requested.
-	if err := j.extend(ctx, c); err != nil {
+	if err := s.extend(ctx, c, j.unsent); err != nil {
 		return s.failed("extend", c.ID, err)
 	}
 	var retry retryError

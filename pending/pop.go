@@ -101,21 +101,16 @@ func newClaim(
 	}
 	if o.hasClaimID {
 		err = cmp.Or(err, checkRange("the claim id's length", len(o.claimID), 1, maxKey))
-		c.ID = boundClaimID(o.claimID, c)
+		parts := []string{mailbox, o.claimID}
+		for _, from := range c.From {
+			parts = append(parts, from.Store)
+		}
+		slices.Sort(parts[2:])
+		c.ID = backends.Digest(parts...) // bound to the mailbox and the set of stores
 	} else {
 		c.ID = rand.Text()
 	}
 	return c, err
-}
-
-// boundClaimID binds the caller's claim id to the mailbox and the set of stores of c.
-func boundClaimID(claimID string, c backends.Claim) string {
-	var names []string
-	for _, from := range c.From {
-		names = append(names, from.Store)
-	}
-	slices.Sort(names)
-	return backends.Digest(append([]string{c.Mailbox, claimID}, names...)...)
 }
 
 // claims converts claimed records for the caller. Its error joins the backend's problems and a

@@ -142,16 +142,14 @@ func partOf(status Status) codec.Part {
 	return codec.Question
 }
 
-// request converts a record for the caller. Its error is a DecodeError.
-func (s *PendingStore[T]) request(rec backends.Record) (*Request[T], error) {
-	r := head[T](rec)
-	payload, err := s.decode(rec)
-	if err != nil {
-		return nil, &DecodeError{Store: s.policy.Name, ID: rec.ID, Mailbox: rec.Mailbox,
+// request converts a record for the caller. With a DecodeError it returns all but the payload.
+func (s *PendingStore[T]) request(rec backends.Record) (r *Request[T], err error) {
+	r = head[T](rec)
+	if r.Payload, err = s.decode(rec); err != nil {
+		err = &DecodeError{Store: s.policy.Name, ID: rec.ID, Mailbox: rec.Mailbox,
 			Attempt: rec.Attempt, Err: err}
 	}
-	r.Payload = payload
-	return r, nil
+	return r, err
 }
 
 // head converts all of a record but its payload.

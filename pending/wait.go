@@ -13,18 +13,10 @@ import (
 )
 
 const (
-	// blindPollInterval is how often waiters look at a backend that cannot signal.
-	blindPollInterval = 500 * time.Millisecond
-
-	// claimPollInterval is how often Watch looks for a claim, which sends no signal over Redis.
-	claimPollInterval = time.Second
-
-	// deadlineSlack is how long after a deadline a waiter looks again. Then the backend's clock has
-	// passed it, too.
-	deadlineSlack = time.Millisecond
-
-	// claimGrace is how long a claim that is under way may go on after its context has ended.
-	claimGrace = 2 * time.Second
+	blindPollInterval = 500 * time.Millisecond // of waiters, if the backend cannot signal
+	claimPollInterval = time.Second            // of Watch: over Redis a claim sends no signal
+	deadlineSlack     = time.Millisecond       // until the backend's clock has passed a deadline, too
+	claimGrace        = 2 * time.Second        // for a claim that is under way when its context ends
 )
 
 // Await waits until a request has ended and returns it as Get does, with the same errors. The ending
@@ -68,14 +60,14 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 		defer w.stop()
 		var last *Request[T]
 		for {
-			r, left, err := s.get(ctx, id, opts)
+			rec, r, err := s.get(ctx, id, opts)
 			if err == nil {
 				changed := last == nil || r.Status != last.Status || !r.UpdatedAt.Equal(last.UpdatedAt)
 				if changed && !yield(r, nil) || r.Status.Ended() {
 					return
 				}
 				last = r
-				pause := left + deadlineSlack
+				pause := rec.Deadline.Sub(rec.ReadAt) + deadlineSlack
 				if r.Status == StatusPending && pollClaim > 0 && w.poll > 0 {
 					pause = min(pause, pollClaim)
 				}
