@@ -23,8 +23,7 @@ type popOptions struct {
 // WithClaimID lets the caller retry a pop. A retry has the same id, of 1 to 512 bytes, the same
 // mailbox and the same stores. It claims nothing new. Whatever its limits, it returns the requests
 // that the first pop claimed and that still run at that attempt. The id is remembered until the
-// latest deadline that the first pop set. A pop that found nothing is not remembered. Retries by
-// the client library itself are safe without an id.
+// latest deadline that the first pop set. A pop that found nothing is not remembered.
 func WithClaimID(id string) PopOption {
 	return func(o *popOptions) { o.claimID, o.hasClaimID = id, true }
 }
@@ -40,14 +39,12 @@ func WithLimit[T any](s *PendingStore[T], n int) PopOption {
 	}
 }
 
-const maxLimit = 100
-
 // PopPending claims the request that has been claimable longest. Exactly one caller gets it. The
 // worker then has the policy's RunningTimeout to end the request or to call Extend.
 //
-// It returns [ErrNoPending] if there is nothing to claim. A claimed request that cannot be read is a
-// [DecodeError]. A claim may come together with an error, about other requests that the pop had to
-// pass over. So look at the claim first.
+// It returns [ErrNoPending] if there is nothing to claim, and a [DecodeError] for a claimed request
+// that cannot be read. A claim may come together with an error, about other requests that the pop
+// had to pass over. So look at the claim first.
 func (s *PendingStore[T]) PopPending(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Claim[T], error) {
 	claims, err := s.PopPendingBatch(ctx, mailbox, 1, opts...)
@@ -74,12 +71,14 @@ func (s *PendingStore[T]) PopPendingBatch(
 	if err != nil {
 		return nil, s.failed("pop", mailbox, err)
 	}
-	claims, err := s.claims(claimed[0].Records, claimed[0].Errs)
+	claims, err := s.claims(claimed[0])
 	if len(claims) == 0 && err == nil {
 		return nil, s.noPending
 	}
 	return claims, err
 }
+
+const maxLimit = 100
 
 // newClaim makes a claim of up to limit requests of each store, or as many as WithLimit says.
 func newClaim(
@@ -99,28 +98,26 @@ func newClaim(
 		err = cmp.Or(err, fmt.Errorf("%w: WithLimit names store %q, which is not in the inbox",
 			ErrInvalid, name))
 	}
-	if o.hasClaimID {
-		err = cmp.Or(err, checkRange("the claim id's length", len(o.claimID), 1, maxKey))
-		parts := []string{mailbox, o.claimID}
-		for _, from := range c.From {
-			parts = append(parts, from.Store)
-		}
-		slices.Sort(parts[2:])
-		c.ID = backends.Digest(parts...) // bound to the mailbox and the set of stores
-	} else {
+	if !o.hasClaimID {
 		c.ID = rand.Text()
+		return c, err
 	}
-	return c, err
+	parts := []string{mailbox, o.claimID}
+	for _, from := range c.From {
+		parts = append(parts, from.Store)
+	}
+	slices.Sort(parts[2:])
+	c.ID = backends.Digest(parts...) // bound to the mailbox and the set of stores
+	return c, cmp.Or(err, checkRange("the claim id's length", len(o.claimID), 1, maxKey))
 }
 
-// claims converts claimed records for the caller. Its error joins the backend's problems and a
-// DecodeError for each record that cannot be read.
-func (s *PendingStore[T]) claims(
-	records []backends.Record, problems []error) (claims []*Claim[T], err error) {
-	for _, problem := range problems {
+// claims converts what a claim got. Its error joins a DecodeError for each record that cannot be
+// read, and what else was passed over.
+func (s *PendingStore[T]) claims(c backends.Claimed) (claims []*Claim[T], err error) {
+	for _, problem := range c.Errs {
 		err = errors.Join(err, s.failed("read", "", problem))
 	}
-	for _, rec := range records {
+	for _, rec := range c.Records {
 		r, decodeErr := s.request(rec)
 		if decodeErr != nil {
 			err = errors.Join(err, decodeErr)
@@ -129,4 +126,170 @@ func (s *PendingStore[T]) claims(
 		claims = append(claims, claim(rec, r))
 	}
 	return claims, err
+}
+
+// Source is a store that an [Inbox] claims from: a *[PendingStore] of any payload.
+type Source interface {
+	base() *core
+	anyClaims(c backends.Claimed) (any, error) // claims, as a []*Claim[T]
+}
+
+func (s *PendingStore[T]) base() *core { return &s.core }
+
+func (s *PendingStore[T]) anyClaims(c backends.Claimed) (any, error) { return s.claims(c) }
+
+// Inbox claims from several stores of one mailbox in one round trip, as for the heartbeat of a
+// runtime. Make one with [NewInbox]. It may be used concurrently.
+type Inbox struct{ stores []Source }
+
+// NewInbox makes an Inbox of stores that share one backend, each store once. Otherwise it returns
+// [ErrInvalid].
+func NewInbox(stores ...Source) (*Inbox, error) {
+	err := errors.New("it has no stores")
+	for i, s := range stores {
+		if err = checkSource(s, stores[:i]); err != nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pending: new inbox: %w: %w", ErrInvalid, err)
+	}
+	return &Inbox{slices.Clone(stores)}, nil
+}
+
+func checkSource(s Source, others []Source) error {
+	if isNil(s) {
+		return errors.New("a store is nil")
+	}
+	name := s.base().policy.Name
+	for _, other := range others {
+		if name == other.base().policy.Name {
+			return fmt.Errorf("store %q is in it twice", name)
+		}
+		if s.base().backend != other.base().backend {
+			return fmt.Errorf("store %q has another backend than the others", name)
+		}
+	}
+	return nil
+}
+
+func (in *Inbox) backend() backends.Backend { return in.stores[0].base().backend }
+
+// Delivery is what an [Inbox] claimed. Read it store by store with [Claimed].
+type Delivery struct {
+	claims   map[string]any // a []*Claim[T] for each store of the inbox, by its name
+	requests int            // how many were claimed, including those that cannot be read
+}
+
+// empty reports whether a delivery holds nothing, although it may come with an error.
+func (d *Delivery) empty() bool { return d != nil && d.requests == 0 }
+
+// Claimed returns what a delivery has of one store, the longest claimable first. It looks the store
+// up by its name. It returns [ErrInvalid] if the inbox has no such store, or one with another type
+// of payload. A nil delivery holds nothing.
+func Claimed[T any](d *Delivery, s *PendingStore[T]) ([]*Claim[T], error) {
+	if d == nil {
+		return nil, nil
+	}
+	claims, ok := d.claims[s.policy.Name].([]*Claim[T])
+	if !ok {
+		return nil, fmt.Errorf("pending: read delivery: %w: the inbox has no store %q of this type",
+			ErrInvalid, s.policy.Name)
+	}
+	return claims, nil
+}
+
+// Pop claims one request of each store, or up to [WithLimit] of it, the longest claimable first. It
+// returns [ErrNoPending] if there is nothing to claim.
+//
+// A delivery may come together with an error, about what the pop had to pass over: a joined
+// [DecodeError] for each request that cannot be read, and the error of each store whose keys are
+// damaged. So look at the delivery first. With such an error a delivery may hold nothing. Without a
+// delivery the error is about the whole pop.
+func (in *Inbox) Pop(ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
+	return in.pop(ctx, mailbox, 1, collect[popOptions](opts))
+}
+
+func (in *Inbox) pop(
+	ctx context.Context, mailbox string, limit int, o popOptions) (*Delivery, error) {
+	c, err := newClaim(in.stores, mailbox, limit, o)
+	var claimed []backends.Claimed
+	if err == nil {
+		claimed, err = in.backend().Claim(ctx, c)
+	}
+	if err != nil {
+		return nil, popFailed(mailbox, err)
+	}
+	return in.deliver(claimed)
+}
+
+func popFailed(mailbox string, err error) error {
+	return fmt.Errorf("pending: pop from inbox for %.80q: %w", mailbox, err)
+}
+
+// PopMany pops for many mailboxes at once, as for a machine that hosts many runtimes. It takes one
+// round trip, or one for each node of a cluster, if the backend can do that. It returns a delivery
+// for each mailbox, in their order. A delivery is nil if its mailbox has nothing or if its pop
+// failed. The error joins what Pop would have returned for each, except [ErrNoPending], which
+// PopMany returns only if no mailbox has anything and no pop failed.
+func (in *Inbox) PopMany(
+	ctx context.Context, mailboxes []string, opts ...PopOption) ([]*Delivery, error) {
+	claims := make([]backends.Claim, len(mailboxes))
+	for i, mailbox := range mailboxes {
+		c, err := newClaim(in.stores, mailbox, 1, collect[popOptions](opts))
+		if err != nil {
+			return nil, popFailed(mailbox, err)
+		}
+		claims[i] = c
+	}
+	deliveries, nothing := make([]*Delivery, len(mailboxes)), true
+	var problems error
+	for i, result := range claimMany(ctx, in.backend(), claims) {
+		err := result.Err
+		if err == nil {
+			deliveries[i], err = in.deliver(result.Claimed)
+		}
+		if errors.Is(err, ErrNoPending) {
+			continue
+		}
+		nothing = false
+		if err != nil {
+			problems = errors.Join(problems, popFailed(mailboxes[i], err))
+		}
+	}
+	if nothing {
+		return deliveries, errNothing
+	}
+	return deliveries, problems
+}
+
+// claimMany makes the claims one by one if the backend has no better way.
+func claimMany(
+	ctx context.Context, b backends.Backend, claims []backends.Claim) []backends.ClaimResult {
+	if many, ok := backends.As[backends.ManyClaimer](b); ok {
+		return many.ClaimMany(ctx, claims)
+	}
+	results := make([]backends.ClaimResult, len(claims))
+	for i, c := range claims {
+		results[i].Claimed, results[i].Err = b.Claim(ctx, c)
+	}
+	return results
+}
+
+var errNothing = fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
+
+// deliver converts what a claim got, or returns errNothing.
+func (in *Inbox) deliver(claimed []backends.Claimed) (d *Delivery, problems error) {
+	something := func(c backends.Claimed) bool { return len(c.Records) > 0 || len(c.Errs) > 0 }
+	if !slices.ContainsFunc(claimed, something) {
+		return nil, errNothing
+	}
+	d = &Delivery{claims: map[string]any{}}
+	for i, s := range in.stores {
+		claims, err := s.anyClaims(claimed[i])
+		problems = errors.Join(problems, err)
+		d.claims[s.base().policy.Name] = claims
+		d.requests += len(claimed[i].Records)
+	}
+	return d, problems
 }

@@ -208,7 +208,7 @@ func (s *PendingStore[T]) List(
 		return nil, s.failed("list", mailbox, err)
 	}
 	page := &Page[T]{Next: listed.Next}
-	claims, err := s.claims(listed.Records, listed.Errs)
+	claims, err := s.claims(backends.Claimed{Records: listed.Records, Errs: listed.Errs})
 	for _, c := range claims {
 		page.Requests = append(page.Requests, &c.Request)
 	}

@@ -181,7 +181,7 @@ func (w *Worker) claim(ctx context.Context, free int) (d *Delivery, nothing bool
 	for asked := 0; asked < len(w.stores); asked += some {
 		part := Inbox{w.stores[:some]}
 		limit := min(maxLimit, free/some)
-		d, err := part.pop(ctx, w.mailbox, limit, []PopOption{WithClaimID(w.claimID)})
+		d, err := part.pop(ctx, w.mailbox, limit, popOptions{claimID: w.claimID, hasClaimID: true})
 		if d == nil && !errors.Is(err, ErrNoPending) {
 			return nil, false, err // the reply may have been lost: the next claim repeats this one
 		}
