@@ -19,10 +19,9 @@ import (
 // sets Payload's answer and then calls Complete.
 //
 // All operations on a Claim act at its Attempt. So a worker whose lease has expired cannot end the
-// claim of another worker. Complete, Fail, Finish and Progress store Payload. If several errors
-// apply, the order is [ErrNotFound], [ErrEnded], [ErrStaleClaim].
-//
-// An ending may be retried from any node. The same attempt, outcome and payload again succeeds.
+// claim of another worker. If several errors apply, the order is [ErrNotFound], [ErrEnded],
+// [ErrStaleClaim]. An ending may be retried from any node: the same attempt, outcome and payload
+// again succeeds. A codec such as [codec.Sealed] requires the claim's Mailbox.
 type Claim[T any] struct {
 	Request[T]
 
@@ -61,33 +60,30 @@ func (c *Claim[T]) check() error {
 	return cmp.Or(checkID(c.ID), checkRange("the claim's attempt", c.Attempt, 0, maxAttempts))
 }
 
-// AnyAttempt makes Held accept the latest attempt, whatever it is. It is for reports that do not
-// say their attempt.
+// AnyAttempt makes Held accept the latest attempt, for reports that do not say theirs. It is
+// [ErrInvalid] for a store whose MaxAttempts is more than 1: the report of a worker whose lease has
+// expired could end the claim of another worker.
 const AnyAttempt = -1
 
-// Held returns the claim of a worker that reports over a network: of the request with this id, if
-// its latest attempt is this one. An API node that takes a report calls Held with the attempt that
-// the worker has sent, sets Payload's answer, and calls Complete. Attempt 0 stands for a request
-// that was never claimed.
+// Held returns the claim of a worker that reports over a network. An API node that takes a report
+// calls Held with the attempt that the worker has sent, sets Payload's answer, and calls Complete.
+// Attempt 0 stands for a request that was never claimed.
 //
-// Held returns [ErrNotFound] if there is no such request, and [ErrStaleClaim] if the latest attempt
-// is another one. Held also returns a request that has ended. So the retry of a report whose reply
-// was lost works: Complete then succeeds for the same answer, and returns [ErrEnded] for any other.
-// If a report has side effects, look at Status first.
-//
-// [AnyAttempt] is [ErrInvalid] for a store whose MaxAttempts is more than 1: the report of a worker
-// whose lease has expired could end the claim of another worker.
+// Held returns [ErrNotFound] if there is no such request, and [ErrStaleClaim] if its latest attempt
+// is another one. Held also returns a request that has ended, so that a report can be retried:
+// Complete then succeeds for the same answer, and returns [ErrEnded] for any other. If a report has
+// side effects, look at Status first.
 //
 // If the payload cannot be decoded, Held returns the claim without its payload together with a
 // [DecodeError]. Fail can still end such a request.
 func (s *PendingStore[T]) Held(
 	ctx context.Context, id string, attempt int, opts ...GetOption) (c *Claim[T], err error) {
 	defer s.wrap(&err, "hold", id)
+	err = checkRange("the attempt", attempt, AnyAttempt, maxAttempts)
 	if attempt == AnyAttempt && s.terms.MaxAttempts > 1 {
-		return nil, fmt.Errorf("%w: AnyAttempt needs a store whose MaxAttempts is 1, not %d",
-			ErrInvalid, s.terms.MaxAttempts)
+		err = fmt.Errorf("%w: AnyAttempt needs a store whose MaxAttempts is 1", ErrInvalid)
 	}
-	if err := checkRange("the attempt", attempt, AnyAttempt, maxAttempts); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	rec, r, err := s.get(ctx, id, opts)
@@ -103,10 +99,8 @@ func (s *PendingStore[T]) Held(
 
 // Extend renews the lease of a claim: the deadline becomes now plus the policy's RunningTimeout. It
 // sets c's Deadline and UpdatedAt, and tells in CancelRequested whether the requester wants the
-// worker to stop. A cancel keeps its deadline.
-//
-// It returns [ErrStaleClaim] if the lease has expired or another worker has claimed the request. It
-// returns [ErrEnded] after the last deadline.
+// worker to stop. A cancel keeps its deadline. Extend returns [ErrStaleClaim] if the lease has
+// expired or another worker has claimed the request, and [ErrEnded] after the last deadline.
 func (s *PendingStore[T]) Extend(ctx context.Context, c *Claim[T]) (err error) {
 	defer s.wrap(&err, "extend", c.id())
 	return s.extend(ctx, c, backends.Extend{})
@@ -114,10 +108,8 @@ func (s *PendingStore[T]) Extend(ctx context.Context, c *Claim[T]) (err error) {
 
 // Progress is an Extend that also stores c.Payload as it stands. The requester can read it, and a
 // next attempt gets it. So it is an answer in parts, or a checkpoint. Calls for one claim must not
-// overlap.
-//
-// In a handler of a [Worker], Progress returns at once, and the Worker sends the payload. If ctx has
-// ended, Progress returns its cause, and the Worker sends the payload nevertheless.
+// overlap. In a handler of a [Worker], Progress returns at once, with the cause if ctx has ended,
+// and the Worker sends the payload.
 func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error) {
 	defer s.wrap(&err, "store progress", c.id())
 	if err := c.check(); err != nil {
@@ -211,16 +203,15 @@ func (s *PendingStore[T]) Finish(ctx context.Context, c *Claim[T], outcome Statu
 }
 
 // end ends a request at the claim's attempt with the claim's payload.
-func (s *PendingStore[T]) end(
-	ctx context.Context, c *Claim[T], outcome Status, reason string) error {
+func (s *PendingStore[T]) end(ctx context.Context, c *Claim[T], as Status, reason string) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	encoded, err := s.encode(c.Payload, c.ID, c.Mailbox, partOf(outcome))
+	encoded, err := s.encode(c.Payload, c.ID, c.Mailbox, partOf(as))
 	if err != nil {
 		return err
 	}
-	end := backends.End{Terms: s.terms, ID: c.ID, Mailbox: c.Mailbox, Outcome: string(outcome),
+	end := backends.End{Terms: s.terms, ID: c.ID, Mailbox: c.Mailbox, Outcome: string(as),
 		Error: reason, Attempt: c.Attempt, Codec: s.codec.Name(), Payload: encoded}
 	rec, err := s.backend.End(ctx, end)
 	var ended *backends.EndedError
@@ -228,7 +219,7 @@ func (s *PendingStore[T]) end(
 		rec, err = ended.Record, nil
 	}
 	if err == nil {
-		c.Status, c.Error, c.UpdatedAt = outcome, reason, rec.UpdatedAt
+		c.Status, c.Error, c.UpdatedAt = as, reason, rec.UpdatedAt
 	}
 	return err
 }

@@ -12,33 +12,22 @@ import (
 // the context. After such an error the operation may or may not have happened. The caller may retry
 // it: a retry has no second effect.
 var (
-	// ErrNotFound: no request has this id, or it ended longer ago than the policy's Retention.
-	ErrNotFound = backends.ErrNotFound
-	// ErrNoPending: the mailbox has nothing to claim.
-	ErrNoPending = errors.New("nothing is pending")
-	// ErrEnded: the request has ended, and its outcome stands.
-	ErrEnded = backends.ErrEnded
-	// ErrStaleClaim: the claim is over, because another claim has followed it, or because its lease
-	// has expired and the operation needs the lease.
-	ErrStaleClaim = backends.ErrStaleClaim
-	// ErrBusy: the store is Exclusive and the mailbox has a live request; the error is a
-	// [BusyError].
-	ErrBusy = backends.ErrBusy
-	// ErrFull: the mailbox holds the policy's MaxPending.
-	ErrFull = backends.ErrFull
-	// ErrTooLarge: a payload is over the policy's MaxPayload or a limit of the codec. A write
-	// stored nothing. A read returns it inside a [DecodeError].
-	ErrTooLarge = codec.ErrTooLarge
-	// ErrInvalid: an argument is invalid; the text names it. Nothing was stored.
-	ErrInvalid = errors.New("invalid argument")
+	ErrNotFound   = backends.ErrNotFound             // no such request, or its Retention is over
+	ErrNoPending  = errors.New("nothing is pending") // the mailbox has nothing to claim
+	ErrEnded      = backends.ErrEnded                // the request has ended; its outcome stands
+	ErrStaleClaim = backends.ErrStaleClaim           // another claim followed, or the lease expired
+	ErrBusy       = backends.ErrBusy                 // a [BusyError]: see Policy.Exclusive
+	ErrFull       = backends.ErrFull                 // the mailbox holds Policy.MaxPending
+	ErrTooLarge   = codec.ErrTooLarge                // over Policy.MaxPayload or the codec's limit
+	ErrInvalid    = errors.New("invalid argument")   // the text names it; nothing was stored
 )
 
 // BusyError is [ErrBusy] with the id of the request that is live.
 type BusyError = backends.BusyError
 
 // DecodeError means that a stored request cannot be read. Either its record is damaged or of
-// another version, or its payload cannot be decoded. Common causes are a codec that the store does
-// not read (see [AlsoReads]) and an unknown key.
+// another version, or its payload cannot be decoded. Common causes are an unknown key, and a codec
+// that the store does not read: see [AlsoReads].
 //
 // If a pop returns a DecodeError, the request stays claimed until its deadline. To end it earlier,
 // call Held with the ID and the Attempt of the error, and then Fail.

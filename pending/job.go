@@ -38,11 +38,10 @@ func (j *job[T]) do(ctx context.Context) {
 	keeper.Wait()
 	for failures := range maxFailures {
 		endErr := j.conclude(ctx, err, stopped)
-		if endErr == nil {
-			return
+		if endErr != nil {
+			j.logger.Warn("end the request", "error", endErr)
 		}
-		j.logger.Warn("end the request", "error", endErr)
-		if refused(endErr) {
+		if endErr == nil || refused(endErr) {
 			return
 		}
 		<-time.After(pauseAfter(failures))

@@ -13,40 +13,28 @@ import (
 
 // Policy says how a store treats its requests. All nodes should give a store the same policy. While
 // a change is rolled out, each operation goes by the policy of the node that runs it, and deadlines
-// that are set stand.
+// that are set stand. The first three durations must each be between 1 ms and 10 years.
 type Policy struct {
-	// Name names the store in keys, errors and metrics: 1 to 64 of [a-z0-9_:.-].
-	Name string
+	Name string // of the store, in keys, errors and metrics: 1 to 64 of [a-z0-9_:.-]
 
 	// PendingTimeout is how long a request may wait for a claim before it times out. A request whose
-	// lease expired waits as long again, if MaxAttempts allows another attempt. PendingTimeout,
-	// RunningTimeout and Retention must each be between 1 ms and 10 years.
+	// lease expired waits as long again, if MaxAttempts allows another attempt.
 	PendingTimeout time.Duration
 
 	// RunningTimeout is how long a worker may be silent after its claim or its last Extend. Then the
 	// request can be claimed again, if MaxAttempts allows it. Otherwise the request times out.
 	RunningTimeout time.Duration
 
-	// Retention is how long a request stays readable after it has ended or timed out.
-	Retention time.Duration
+	Retention time.Duration // how long a request stays readable after it has ended or timed out
 
 	// CancelGrace is how long the worker of a running request may still end it in its own way after
-	// a Cancel. 0: a Cancel ends a running request at once. At most 10 years.
+	// a Cancel, at most 10 years. 0: a Cancel ends a running request at once.
 	CancelGrace time.Duration
 
-	// MaxAttempts is how often a request may be handed out, at most 9,999. 0 or 1: never twice.
-	MaxAttempts int
-
-	// Exclusive allows a mailbox one live request. Create refuses another with a [BusyError].
-	Exclusive bool
-
-	// MaxPending is how many requests of a mailbox may wait for a claim. Create refuses another with
-	// [ErrFull]. 0: no limit.
-	MaxPending int
-
-	// MaxPayload is the size limit of an encoded payload in bytes, at most 256 MiB. A larger payload
-	// is refused with [ErrTooLarge]. 0: 16 MiB.
-	MaxPayload int
+	MaxAttempts int  // how often a request may be handed out, at most 9,999. 0 or 1: never twice
+	Exclusive   bool // allows a mailbox one live request; Create refuses another: [BusyError]
+	MaxPending  int  // how many requests of a mailbox may wait; then [ErrFull]. 0: no limit
+	MaxPayload  int  // bytes of an encoded payload, at most 256 MiB; else [ErrTooLarge]. 0: 16 MiB
 
 	// Outcomes are further ways to end, for Finish: each 1 to 32 of [a-z0-9_.-], and none of the
 	// statuses of the library.

@@ -108,7 +108,7 @@ func newClaim(
 	}
 	slices.Sort(parts[2:])
 	c.ID = backends.Digest(parts...) // bound to the mailbox and the set of stores
-	return c, cmp.Or(err, checkRange("the claim id's length", len(o.claimID), 1, maxKey))
+	return c, cmp.Or(err, checkRange("the claim id's length", len(o.claimID), 1, maxName))
 }
 
 // claims converts what a claim got. Its error joins a DecodeError for each record that cannot be

@@ -71,9 +71,8 @@ func WithIdempotencyKey(key string) CreateOption {
 	return func(o *createOptions) { o.key, o.hasKey = key, true }
 }
 
-// WithHeaders sends small strings along with a request, such as a trace context. They come with the
-// request wherever it is read or claimed, and never change. Names and values are UTF-8 and have at
-// most 4 KiB together.
+// WithHeaders sends small strings along with a request, such as a trace context. They never change.
+// Names and values are UTF-8 and have at most 4 KiB together.
 func WithHeaders(headers map[string]string) CreateOption {
 	return func(o *createOptions) { o.headers = headers }
 }
@@ -93,10 +92,9 @@ func checkHeaders(headers map[string]string) error {
 	return nil
 }
 
-// Create stores a new pending request for a mailbox, 1 to 512 bytes of UTF-8, and returns it.
-//
-// It returns a [BusyError] if the store is Exclusive and the mailbox has a live request, and
-// [ErrFull], [ErrTooLarge] or [ErrInvalid].
+// Create stores a new pending request for a mailbox, 1 to 512 bytes of UTF-8, and returns it. It
+// returns a [BusyError] if the store is Exclusive and the mailbox has a live request, and [ErrFull],
+// [ErrTooLarge] or [ErrInvalid].
 func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 	opts ...CreateOption) (r *Request[T], err error) {
 	defer s.wrap(&err, "create", mailbox)
@@ -104,7 +102,7 @@ func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 	err = cmp.Or(checkMailbox(mailbox), checkHeaders(o.headers))
 	var id string
 	if o.hasKey {
-		err = cmp.Or(err, checkRange("the idempotency key's length", len(o.key), 1, maxKey))
+		err = cmp.Or(err, checkRange("the idempotency key's length", len(o.key), 1, maxName))
 		id = backends.DeriveID(s.policy.Name, mailbox, o.key)
 	} else {
 		id = backends.NewID(mailbox)
@@ -148,20 +146,19 @@ func (s *PendingStore[T]) Get(
 	return r, err
 }
 
-func (s *PendingStore[T]) get(
-	ctx context.Context, id string, opts []GetOption) (backends.Record, *Request[T], error) {
+func (s *PendingStore[T]) get(ctx context.Context, id string, opts []GetOption) (
+	rec backends.Record, r *Request[T], err error) {
 	o := collect[getOptions](opts)
-	if err := checkID(id); err != nil {
-		return backends.Record{}, nil, err
+	err = checkID(id)
+	if err == nil {
+		rec, err = s.backend.Get(ctx, s.policy.Name, id)
 	}
-	rec, err := s.backend.Get(ctx, s.policy.Name, id)
 	if err == nil && o.inMailbox && rec.Mailbox != o.mailbox {
 		err = ErrNotFound
 	}
-	if err != nil {
-		return rec, nil, err
+	if err == nil {
+		r, err = s.request(rec)
 	}
-	r, err := s.request(rec)
 	return rec, r, err
 }
 
@@ -219,14 +216,14 @@ func (s *PendingStore[T]) List(
 }
 
 // Cancel asks for the end of a live request, with a reason for people; "" stands for a standard
-// text. A request that waits ends at once as cancelled. So does one that runs, if the policy's
-// CancelGrace is 0. Otherwise its worker has that time to end it in its own way, and learns of the
-// cancel at its next Extend. If it does not end the request in time, the request reads as
-// cancelled. No further attempt follows in any case.
+// text. A pending request ends at once as cancelled, and so does a running one if the policy's
+// CancelGrace is 0. Otherwise the worker learns of the cancel at its next Extend, and has that time
+// to end the request in its own way. After that the request reads as cancelled. No further attempt
+// follows in any case.
 //
-// On success r has the status of the request afterwards: cancelled, or running for the time of the
-// grace. A second Cancel succeeds and changes nothing. If the request has ended otherwise, Cancel
-// returns [ErrEnded].
+// On success r has the status of the request: cancelled, or running for the time of the grace. A
+// second Cancel succeeds and changes nothing. If the request has ended otherwise, Cancel returns
+// [ErrEnded].
 func (s *PendingStore[T]) Cancel(ctx context.Context, r *Request[T], reason string) error {
 	reason = cmp.Or(cut(reason), "cancelled by the requester")
 	return s.cancel(ctx, "cancel", r, backends.Cancel{Outcome: backends.StatusCancelled,

@@ -161,18 +161,15 @@ func head[T any](rec backends.Record) *Request[T] {
 	}
 }
 
-const (
-	maxMailbox = 512 // bytes
-	maxKey     = 512 // bytes of a caller's idempotency key or claim id
-)
+const maxName = 512 // bytes of a mailbox, an idempotency key or a claim id
 
 func checkMailbox(mailbox string) error {
 	switch {
 	case mailbox == "":
 		return fmt.Errorf("%w: the mailbox is empty", ErrInvalid)
-	case len(mailbox) > maxMailbox:
+	case len(mailbox) > maxName:
 		return fmt.Errorf("%w: the mailbox has %d bytes, at most %d are allowed",
-			ErrInvalid, len(mailbox), maxMailbox)
+			ErrInvalid, len(mailbox), maxName)
 	case !utf8.ValidString(mailbox):
 		return fmt.Errorf("%w: the mailbox %q is not UTF-8", ErrInvalid, mailbox)
 	}

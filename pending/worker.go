@@ -16,10 +16,10 @@ import (
 
 // Worker claims the requests of one mailbox and runs handlers for them. Make one with [NewWorker].
 //
-// A Worker claims through one [Inbox], never more requests than it has free handlers. While a
-// handler runs, the Worker extends the lease at a third of its time. If the claim is lost, or the
-// requester cancels, it cancels the handler's context with a cause: [ErrStaleClaim],
-// [ErrEnded] or [ErrNotFound], or [ErrCancelRequested]. While the backend is away, it keeps trying.
+// A Worker never claims more requests than it has free handlers. While a handler runs, the Worker
+// extends the lease at a third of its time. It cancels the handler's context if the claim is lost,
+// with [ErrStaleClaim], [ErrEnded] or [ErrNotFound] as the cause, and if the requester cancels,
+// with [ErrCancelRequested]. While the backend is away, the Worker keeps trying.
 //
 // What a handler returns decides how its request ends:
 //
@@ -43,16 +43,12 @@ type Worker struct {
 
 // WorkerOptions change how a Worker works. The zero value is right for many.
 type WorkerOptions struct {
-	// Concurrency is how many handlers run at a time. Default: 1.
-	Concurrency int
+	Concurrency int          // how many handlers run at a time. Default: 1
+	Logger      *slog.Logger // gets warnings: the backend fails, a panic. Default: slog.Default()
 
 	// Grace is how long running handlers may go on after the context of Run has ended. Then their
-	// contexts are cancelled, with [ErrWorkerStopped] as the cause. Default: 30 s. Less than 0: no
-	// grace.
+	// contexts are cancelled with [ErrWorkerStopped]. Default: 30 s. Less than 0: no grace.
 	Grace time.Duration
-
-	// Logger gets warnings about a backend that fails and about panics. Default: slog.Default().
-	Logger *slog.Logger
 }
 
 // Causes of the end of a handler's context.
@@ -158,7 +154,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// await waits until it has claimed up to free requests. It returns nil if ctx has ended.
+// await waits until it has claimed up to free requests. It returns nil if ctx ends first.
 func (w *Worker) await(ctx context.Context, free int) *Delivery {
 	for failures := 0; ; failures++ {
 		d, err := awaitClaim(ctx, w.stores[0].base().backend, w.mailbox,
