@@ -55,7 +55,7 @@ func (b *Backend) shard(partition string) *shard {
 	return &b.shards[maphash.String(b.seed, partition)%uint64(len(b.shards))]
 }
 
-// lock locks a partition's shard, for the caller to unlock, and drops a few things that have expired.
+// lock locks a partition's shard, for the caller to unlock, and drops a little that has expired.
 func (b *Backend) lock(partition string) (*shard, time.Time) {
 	s := b.shard(partition)
 	s.mu.Lock()
