@@ -35,7 +35,6 @@ type Claim[T any] struct {
 	progress chan backends.Extend // takes progress to the Worker that has the claim; else nil
 }
 
-// claim makes the Claim of a request that its caller may hold.
 func claim[T any](rec backends.Record, r *Request[T]) *Claim[T] {
 	return &Claim[T]{Request: *r, held: true, left: rec.Deadline.Sub(rec.ReadAt),
 		CancelRequested: rec.CancelledAs != "", CancelReason: rec.CancelReason}
@@ -91,8 +90,7 @@ func (s *PendingStore[T]) Held(
 		return nil, err
 	}
 	if attempt != AnyAttempt && attempt != rec.Attempt {
-		return nil, fmt.Errorf("%w: attempt %d was asked for, the latest is %d",
-			ErrStaleClaim, attempt, rec.Attempt)
+		return nil, fmt.Errorf("%w: the latest is %d, not %d", ErrStaleClaim, rec.Attempt, attempt)
 	}
 	return claim(rec, r), err
 }
@@ -141,24 +139,23 @@ func (s *PendingStore[T]) Release(
 	if err := cmp.Or(c.check(), checkRange("the pause", after, 0, maxDuration)); err != nil {
 		return err
 	}
-	if !c.CancelRequested {
-		if c.Attempt >= s.terms.MaxAttempts {
-			return fmt.Errorf("%w: attempt %d is the last of %d",
-				ErrInvalid, c.Attempt, s.terms.MaxAttempts)
-		}
-		x := backends.Extend{Release: true, After: after.Truncate(time.Microsecond)}
-		if err := s.extend(ctx, c, x); err != nil {
-			return err
-		}
+	if c.Attempt >= s.terms.MaxAttempts && !c.CancelRequested {
+		last := s.terms.MaxAttempts
+		return fmt.Errorf("%w: attempt %d is the last of %d", ErrInvalid, c.Attempt, last)
 	}
-	if c.CancelRequested {
+	if !c.CancelRequested {
+		x := backends.Extend{Release: true, After: after.Truncate(time.Microsecond)}
+		err = s.extend(ctx, c, x)
+	}
+	if err == nil && c.CancelRequested {
 		return s.end(ctx, c, StatusCancelled, c.CancelReason)
 	}
-	c.Status = StatusPending
-	return nil
+	if err == nil {
+		c.Status = StatusPending
+	}
+	return err
 }
 
-// extend extends a claim and updates c.
 func (s *PendingStore[T]) extend(ctx context.Context, c *Claim[T], x backends.Extend) error {
 	if err := c.check(); err != nil {
 		return err
@@ -193,13 +190,13 @@ func (s *PendingStore[T]) Fail(ctx context.Context, c *Claim[T], reason string) 
 // the request becomes the reason of the cancel. Any other outcome is [ErrInvalid].
 func (s *PendingStore[T]) Finish(ctx context.Context, c *Claim[T], outcome Status) (err error) {
 	defer s.wrap(&err, "finish", c.id())
+	reason := ""
 	if outcome == StatusCancelled && c != nil && c.CancelRequested {
-		return s.end(ctx, c, outcome, c.CancelReason)
-	}
-	if !slices.Contains(s.policy.Outcomes, outcome) {
+		reason = c.CancelReason
+	} else if !slices.Contains(s.policy.Outcomes, outcome) {
 		return fmt.Errorf("%w: outcome %.40q is not among Policy.Outcomes", ErrInvalid, outcome)
 	}
-	return s.end(ctx, c, outcome, "")
+	return s.end(ctx, c, outcome, reason)
 }
 
 // end ends a request at the claim's attempt with the claim's payload.

@@ -1,8 +1,7 @@
 // Package pending asks machines that cannot be called for something: agents, daemons and devices
-// behind NAT that only poll. An API node stores a request. The machine's next poll, at any node,
-// claims it. The machine does the work and reports to any node. The front end reads the answer from
-// any node. Nodes hold no state. All state is in a backend, such as those of packages memory and
-// goredis, and lives by the backend's clock.
+// behind NAT that only poll. An API node stores a request. The machine's next poll claims it. The
+// machine does the work and reports. The front end reads the answer. Each of them may use another
+// node, since all state is in a backend, such as memory or goredis, and lives by its clock.
 //
 // A store is typed by its payload, which holds the question and the answer:
 //
@@ -32,14 +31,13 @@
 //	...
 //	answer, err := reboots.Get(ctx, asked.ID) // node 1 or any other
 //
-// A device that polls over a network sends the ID and the Attempt of its claim with its report.
-// Held returns [ErrStaleClaim] if another worker has claimed the request since. A worker that is in
-// one process with its store completes the claim of its pop.
+// A device sends the ID and the Attempt of its claim with its report. Held returns [ErrStaleClaim]
+// if another worker has claimed the request since. A worker that is in one process with its store
+// completes the claim of its pop.
 //
 // Only a Claim can end a request as its worker. A Request that Get returns cannot: its attempt is
-// the latest one, so a worker whose lease has expired could end the claim of another worker.
-//
-// A [Worker] claims the requests of a mailbox and runs handlers for them.
+// the latest one, so a worker whose lease has expired could end the claim of another worker. A
+// [Worker] claims requests and runs handlers for them.
 //
 // # Promises
 //

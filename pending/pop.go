@@ -17,7 +17,7 @@ type PopOption func(*popOptions)
 type popOptions struct {
 	claimID    string
 	hasClaimID bool
-	limits     map[string]int // by store name
+	limits     []backends.From // the stores and limits of WithLimit
 }
 
 // WithClaimID lets the caller retry a pop. A retry has the same id, of 1 to 512 bytes, the same
@@ -31,12 +31,7 @@ func WithClaimID(id string) PopOption {
 // WithLimit lets a pop of an [Inbox] claim up to n requests of s, 1 to 100. The default is one of
 // each store.
 func WithLimit[T any](s *PendingStore[T], n int) PopOption {
-	return func(o *popOptions) {
-		if o.limits == nil {
-			o.limits = map[string]int{}
-		}
-		o.limits[s.policy.Name] = n
-	}
+	return func(o *popOptions) { o.limits = append(o.limits, backends.From{Terms: s.terms, Limit: n}) }
 }
 
 // PopPending claims the request that has been claimable longest. Exactly one caller gets it. The
@@ -78,25 +73,22 @@ func (s *PendingStore[T]) PopPendingBatch(
 	return claims, err
 }
 
-const maxLimit = 100
-
 // newClaim makes a claim of up to limit requests of each store, or as many as WithLimit says.
 func newClaim(
 	stores []Source, mailbox string, limit int, o popOptions) (c backends.Claim, err error) {
-	err = checkMailbox(mailbox)
+	err = cmp.Or(checkMailbox(mailbox), checkRange("the limit", limit, 1, maxLimit))
 	c = backends.Claim{Mailbox: mailbox, From: make([]backends.From, len(stores))}
 	for i, s := range stores {
-		terms, limit := s.base().terms, limit
-		if n, ok := o.limits[terms.Store]; ok {
-			limit = n
-			delete(o.limits, terms.Store)
-		}
-		err = cmp.Or(err, checkRange("the limit", limit, 1, maxLimit))
-		c.From[i] = backends.From{Terms: terms, Limit: limit}
+		c.From[i] = backends.From{Terms: s.base().terms, Limit: limit}
 	}
-	for name := range o.limits {
-		err = cmp.Or(err, fmt.Errorf("%w: WithLimit names store %q, which is not in the inbox",
-			ErrInvalid, name))
+	for _, limited := range o.limits {
+		i := slices.IndexFunc(c.From, func(f backends.From) bool { return f.Store == limited.Store })
+		if i < 0 {
+			return c, fmt.Errorf("%w: WithLimit names store %q, which is not in the inbox",
+				ErrInvalid, limited.Store)
+		}
+		c.From[i].Limit = limited.Limit
+		err = cmp.Or(err, checkRange("the limit", limited.Limit, 1, maxLimit))
 	}
 	if !o.hasClaimID {
 		c.ID = rand.Text()
@@ -119,11 +111,10 @@ func (s *PendingStore[T]) claims(c backends.Claimed) (claims []*Claim[T], err er
 	}
 	for _, rec := range c.Records {
 		r, decodeErr := s.request(rec)
-		if decodeErr != nil {
-			err = errors.Join(err, decodeErr)
-			continue
+		err = errors.Join(err, decodeErr)
+		if decodeErr == nil {
+			claims = append(claims, claim(rec, r))
 		}
-		claims = append(claims, claim(rec, r))
 	}
 	return claims, err
 }
@@ -181,9 +172,6 @@ type Delivery struct {
 	requests int            // how many were claimed, including those that cannot be read
 }
 
-// empty reports whether a delivery holds nothing, although it may come with an error.
-func (d *Delivery) empty() bool { return d != nil && d.requests == 0 }
-
 // Claimed returns what a delivery has of one store, the longest claimable first. It looks the store
 // up by its name. It returns [ErrInvalid] if the inbox has no such store, or one with another type
 // of payload. A nil delivery holds nothing.
@@ -199,13 +187,16 @@ func Claimed[T any](d *Delivery, s *PendingStore[T]) ([]*Claim[T], error) {
 	return claims, nil
 }
 
+const popFailed = "pending: pop from inbox for %.80q: %w"
+
+var errNothing = fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
+
 // Pop claims one request of each store, or up to [WithLimit] of it, the longest claimable first. It
 // returns [ErrNoPending] if there is nothing to claim.
 //
-// A delivery may come together with an error, about what the pop had to pass over: a joined
-// [DecodeError] for each request that cannot be read, and the error of each store whose keys are
-// damaged. So look at the delivery first. With such an error a delivery may hold nothing. Without a
-// delivery the error is about the whole pop.
+// A delivery, even one that holds nothing, may come together with an error about what the pop had
+// to pass over: a joined [DecodeError] for each request that cannot be read, and the error of each
+// damaged store. So look at the delivery first. Without it the error is about the whole pop.
 func (in *Inbox) Pop(ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
 	return in.pop(ctx, mailbox, 1, collect[popOptions](opts))
 }
@@ -217,44 +208,30 @@ func (in *Inbox) pop(
 	if err == nil {
 		claimed, err = in.backend().Claim(ctx, c)
 	}
-	if err != nil {
-		return nil, popFailed(mailbox, err)
-	}
-	return in.deliver(claimed)
-}
-
-func popFailed(mailbox string, err error) error {
-	return fmt.Errorf("pending: pop from inbox for %.80q: %w", mailbox, err)
+	return in.deliver(mailbox, claimed, err)
 }
 
 // PopMany pops for many mailboxes at once, as for a machine that hosts many runtimes. It takes one
-// round trip, or one for each node of a cluster, if the backend can do that. It returns a delivery
-// for each mailbox, in their order. A delivery is nil if its mailbox has nothing or if its pop
-// failed. The error joins what Pop would have returned for each, except [ErrNoPending], which
-// PopMany returns only if no mailbox has anything and no pop failed.
+// round trip, or one for each node of a cluster, if the backend can do that. It returns what Pop
+// returns for each mailbox, in their order: a delivery or nil, and the joined errors. It returns
+// [ErrNoPending] only if no mailbox has anything and no pop failed.
 func (in *Inbox) PopMany(
 	ctx context.Context, mailboxes []string, opts ...PopOption) ([]*Delivery, error) {
 	claims := make([]backends.Claim, len(mailboxes))
 	for i, mailbox := range mailboxes {
 		c, err := newClaim(in.stores, mailbox, 1, collect[popOptions](opts))
 		if err != nil {
-			return nil, popFailed(mailbox, err)
+			return nil, fmt.Errorf(popFailed, mailbox, err)
 		}
 		claims[i] = c
 	}
 	deliveries, nothing := make([]*Delivery, len(mailboxes)), true
 	var problems error
 	for i, result := range claimMany(ctx, in.backend(), claims) {
-		err := result.Err
-		if err == nil {
-			deliveries[i], err = in.deliver(result.Claimed)
-		}
-		if errors.Is(err, ErrNoPending) {
-			continue
-		}
-		nothing = false
-		if err != nil {
-			problems = errors.Join(problems, popFailed(mailboxes[i], err))
+		d, err := in.deliver(mailboxes[i], result.Claimed, result.Err)
+		if !errors.Is(err, ErrNoPending) {
+			deliveries[i], nothing = d, false
+			problems = errors.Join(problems, err)
 		}
 	}
 	if nothing {
@@ -276,10 +253,12 @@ func claimMany(
 	return results
 }
 
-var errNothing = fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
-
-// deliver converts what a claim got, or returns errNothing.
-func (in *Inbox) deliver(claimed []backends.Claimed) (d *Delivery, problems error) {
+// deliver converts what a claim returned. If that is nothing, it returns errNothing.
+func (in *Inbox) deliver(
+	mailbox string, claimed []backends.Claimed, err error) (d *Delivery, problems error) {
+	if err != nil {
+		return nil, fmt.Errorf(popFailed, mailbox, err)
+	}
 	something := func(c backends.Claimed) bool { return len(c.Records) > 0 || len(c.Errs) > 0 }
 	if !slices.ContainsFunc(claimed, something) {
 		return nil, errNothing

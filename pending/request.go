@@ -93,8 +93,8 @@ func checkHeaders(headers map[string]string) error {
 }
 
 // Create stores a new pending request for a mailbox, 1 to 512 bytes of UTF-8, and returns it. It
-// returns a [BusyError] if the store is Exclusive and the mailbox has a live request, and [ErrFull],
-// [ErrTooLarge] or [ErrInvalid].
+// returns a [BusyError] if the store is Exclusive and the mailbox has a live request. Its other
+// errors are [ErrFull], [ErrTooLarge] and [ErrInvalid].
 func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 	opts ...CreateOption) (r *Request[T], err error) {
 	defer s.wrap(&err, "create", mailbox)
@@ -138,7 +138,7 @@ func InMailbox(mailbox string) GetOption {
 
 // Get reads a request. A request past its deadline reads as timed out: nobody has to write a
 // timeout. Get returns [ErrNotFound] if there is no such request, and [ErrInvalid] for an id that
-// no Create can have made. If it returns a [DecodeError], the request has no payload or is nil.
+// no Create can have made. With a [DecodeError] it may return the request without its payload.
 func (s *PendingStore[T]) Get(
 	ctx context.Context, id string, opts ...GetOption) (r *Request[T], err error) {
 	defer s.wrap(&err, "get", id)
@@ -209,9 +209,8 @@ func (s *PendingStore[T]) List(
 	for _, c := range claims {
 		page.Requests = append(page.Requests, &c.Request)
 	}
-	slices.SortStableFunc(page.Requests, func(x, y *Request[T]) int {
-		return x.CreatedAt.Compare(y.CreatedAt)
-	})
+	byAge := func(x, y *Request[T]) int { return x.CreatedAt.Compare(y.CreatedAt) }
+	slices.SortStableFunc(page.Requests, byAge)
 	return page, err
 }
 
@@ -257,8 +256,8 @@ func (s *PendingStore[T]) cancel(
 	if err != nil {
 		return s.failed(operation, r.ID, err)
 	}
-	payload := r.Payload
-	*r = *head[T](rec)
-	r.Payload = payload
+	now, _ := s.request(rec) // Cancel returns no payload
+	now.Payload = r.Payload
+	*r = *now
 	return nil
 }

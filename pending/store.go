@@ -4,12 +4,46 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
+	"regexp"
+	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
 )
+
+// Policy says how a store treats its requests. All nodes should give a store the same policy. While
+// a change is rolled out, each operation goes by the policy of the node that runs it, and deadlines
+// that are set stand. The first three durations must each be between 1 ms and 10 years.
+type Policy struct {
+	Name string // of the store, in keys, errors and metrics: 1 to 64 of [a-z0-9_:.-]
+
+	// PendingTimeout is how long a request may wait for a claim before it times out. A request whose
+	// lease expired waits as long again, if MaxAttempts allows another attempt.
+	PendingTimeout time.Duration
+
+	// RunningTimeout is how long a worker may be silent after its claim or its last Extend. Then the
+	// request can be claimed again, if MaxAttempts allows it. Otherwise the request times out.
+	RunningTimeout time.Duration
+
+	Retention time.Duration // how long a request stays readable after it has ended or timed out
+
+	// CancelGrace is how long the worker of a running request may still end it in its own way after
+	// a Cancel, at most 10 years. 0: a Cancel ends a running request at once.
+	CancelGrace time.Duration
+
+	MaxAttempts int  // how often a request may be handed out, at most 9,999. 0 or 1: never twice
+	Exclusive   bool // allows a mailbox one live request; Create refuses another: [BusyError]
+	MaxPending  int  // how many requests of a mailbox may wait; then [ErrFull]. 0: no limit
+	MaxPayload  int  // bytes of an encoded payload, at most 256 MiB; else [ErrTooLarge]. 0: 16 MiB
+
+	// Outcomes are further ways to end, for Finish: each 1 to 32 of [a-z0-9_.-], and none of the
+	// statuses of the library.
+	Outcomes []Status
+}
 
 // PendingStore is a store of requests whose payloads are T: the question and the answer in one
 // type. Make one with [New]. It holds no state of its own, so every node makes its own over the
@@ -79,21 +113,74 @@ func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 		return fmt.Errorf("%w: a codec is nil", ErrInvalid)
 	}
 	name := c.Name()
-	if !validOutcome.MatchString(name) {
+	switch err := codec.Check(c); {
+	case !validOutcome.MatchString(name):
 		return fmt.Errorf("%w: the codec's name %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, name)
-	}
-	if s.codecs[name] != nil {
+	case s.codecs[name] != nil:
 		return fmt.Errorf("%w: two codecs are named %q", ErrInvalid, name)
-	}
-	if err := codec.Check(c); err != nil {
+	case err != nil:
 		return fmt.Errorf("%w: codec %s: %w", ErrInvalid, name, err)
 	}
 	s.codecs[name] = c
 	return nil
 }
 
-// errEncode is the error about a payload that cannot be stored.
-var errEncode = errors.New("encode the payload")
+const (
+	maxDuration = 10 * 365 * 24 * time.Hour
+	maxAttempts = 9999
+	maxLimit    = 100 // requests of a pop or a page
+	maxName     = 512 // bytes of a mailbox, an idempotency key or a claim id
+)
+
+var (
+	validName    = regexp.MustCompile(`^[a-z0-9_:.-]{1,64}$`)
+	validOutcome = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`) // and the name of a codec
+)
+
+// check returns an error that names a field with an invalid value.
+func (p Policy) check() error {
+	if !validName.MatchString(p.Name) {
+		return fmt.Errorf("%w: Policy.Name %.80q is not 1 to 64 of [a-z0-9_:.-]", ErrInvalid, p.Name)
+	}
+	taken := []Status{StatusPending, StatusRunning, StatusCompleted, StatusFailed, StatusTimeout,
+		StatusCancelled}
+	for _, o := range p.Outcomes {
+		if !validOutcome.MatchString(string(o)) {
+			return fmt.Errorf("%w: Policy.Outcomes: %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, o)
+		}
+		if slices.Contains(taken, o) {
+			return fmt.Errorf("%w: Policy.Outcomes: %q is taken", ErrInvalid, o)
+		}
+		taken = append(taken, o)
+	}
+	return cmp.Or(
+		checkRange("Policy.PendingTimeout", p.PendingTimeout, time.Millisecond, maxDuration),
+		checkRange("Policy.RunningTimeout", p.RunningTimeout, time.Millisecond, maxDuration),
+		checkRange("Policy.Retention", p.Retention, time.Millisecond, maxDuration),
+		checkRange("Policy.CancelGrace", p.CancelGrace, 0, maxDuration),
+		checkRange("Policy.MaxAttempts", p.MaxAttempts, 0, maxAttempts),
+		checkRange("Policy.MaxPending", p.MaxPending, 0, math.MaxInt32),
+		checkRange("Policy.MaxPayload", p.MaxPayload, 0, 256<<20))
+}
+
+// checkRange returns an error if a value is not between low and high.
+func checkRange[N int | time.Duration](what string, value, low, high N) error {
+	if value < low || value > high {
+		return fmt.Errorf("%w: %s is %v, want %v to %v", ErrInvalid, what, value, low, high)
+	}
+	return nil
+}
+
+// terms is the policy as backends take it.
+func (p Policy) terms() backends.Terms {
+	return backends.Terms{Store: p.Name, MaxAttempts: max(p.MaxAttempts, 1),
+		Exclusive: p.Exclusive, MaxPending: p.MaxPending,
+		PendingTimeout: p.PendingTimeout.Truncate(time.Microsecond),
+		RunningTimeout: p.RunningTimeout.Truncate(time.Microsecond),
+		Retention:      p.Retention.Truncate(time.Microsecond)}
+}
+
+var errEncode = errors.New("encode the payload") // which cannot be stored
 
 // encode encodes a payload with the store's codec and checks its size. A ContextCodec needs the
 // mailbox of the request.
@@ -103,13 +190,12 @@ func (s *PendingStore[T]) encode(
 	case !ok:
 		encoded, err = s.codec.Marshal(payload)
 	case backends.Partition(mailbox) != backends.PartitionOf(id):
-		err = fmt.Errorf("%w: mailbox %.80q does not belong to the request's id, "+
-			"and the codec needs the mailbox", ErrInvalid, mailbox)
+		err = fmt.Errorf("%w: the request's id is not of mailbox %.80q", ErrInvalid, mailbox)
 	default:
 		about := codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
 		encoded, err = c.MarshalFor(about, payload)
 	}
-	limit := cmp.Or(s.policy.MaxPayload, defaultMaxPayload)
+	limit := cmp.Or(s.policy.MaxPayload, 16<<20)
 	if err == nil && len(encoded) > limit {
 		err = fmt.Errorf("%w: %d bytes, the store takes %d", ErrTooLarge, len(encoded), limit)
 	}
@@ -143,33 +229,24 @@ func partOf(status Status) codec.Part {
 }
 
 // request converts a record for the caller. With a DecodeError it returns all but the payload.
-func (s *PendingStore[T]) request(rec backends.Record) (r *Request[T], err error) {
-	r = head[T](rec)
-	if r.Payload, err = s.decode(rec); err != nil {
+func (s *PendingStore[T]) request(rec backends.Record) (*Request[T], error) {
+	payload, err := s.decode(rec)
+	if err != nil {
 		err = &DecodeError{Store: s.policy.Name, ID: rec.ID, Mailbox: rec.Mailbox,
 			Attempt: rec.Attempt, Err: err}
 	}
-	return r, err
+	return &Request[T]{ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status),
+		Attempt: rec.Attempt, Payload: payload, Error: rec.Error, Headers: rec.Headers,
+		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, StartedAt: rec.StartedAt,
+		Deadline: rec.Deadline}, err
 }
-
-// head converts all of a record but its payload.
-func head[T any](rec backends.Record) *Request[T] {
-	return &Request[T]{
-		ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status), Attempt: rec.Attempt,
-		Error: rec.Error, Headers: rec.Headers, CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
-		StartedAt: rec.StartedAt, Deadline: rec.Deadline,
-	}
-}
-
-const maxName = 512 // bytes of a mailbox, an idempotency key or a claim id
 
 func checkMailbox(mailbox string) error {
 	switch {
 	case mailbox == "":
 		return fmt.Errorf("%w: the mailbox is empty", ErrInvalid)
 	case len(mailbox) > maxName:
-		return fmt.Errorf("%w: the mailbox has %d bytes, at most %d are allowed",
-			ErrInvalid, len(mailbox), maxName)
+		return fmt.Errorf("%w: the mailbox has %d bytes, want 1 to 512", ErrInvalid, len(mailbox))
 	case !utf8.ValidString(mailbox):
 		return fmt.Errorf("%w: the mailbox %q is not UTF-8", ErrInvalid, mailbox)
 	}

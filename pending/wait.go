@@ -19,18 +19,18 @@ const (
 	claimGrace        = 2 * time.Second        // for a claim that is under way when its context ends
 )
 
-// Await waits until a request has ended and returns it as Get does, with the same errors. The ending
+// Await waits until a request has ended and returns it as Get does, with the same errors. The end
 // wakes it, if the backend can signal, and so does the request's deadline. It also looks again at
 // the backend's poll interval, in case a signal was lost. If ctx ends first, Await returns ctx's
 // error and the request as last read, or nil if it was never read.
 func (s *PendingStore[T]) Await(
 	ctx context.Context, id string, opts ...GetOption) (last *Request[T], err error) {
 	for r, err := range s.follow(ctx, "await", id, opts, 0) {
-		if err != nil && ended(ctx) == nil {
-			return nil, err
+		if err != nil && ended(ctx) != nil {
+			return last, err
 		}
 		if err != nil {
-			return last, err
+			return nil, err
 		}
 		last = r
 	}
@@ -47,8 +47,7 @@ func (s *PendingStore[T]) Watch(
 	return s.follow(ctx, "watch", id, opts, claimPollInterval)
 }
 
-// follow is Watch. PollClaim is how often it looks for a claim of a request that waits; 0: not
-// especially.
+// follow is Watch, which looks for a claim every pollClaim, if that is not 0.
 func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts []GetOption,
 	pollClaim time.Duration) iter.Seq2[*Request[T], error] {
 	return func(yield func(*Request[T], error) bool) {
@@ -56,7 +55,7 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 			yield(nil, s.failed(operation, id, err))
 			return
 		}
-		w := watch(ctx, s.backend, backends.Waker.WatchRequest, id)
+		w := watch(ctx, s.backend, id, backends.Waker.WatchRequest)
 		defer w.stop()
 		var last *Request[T]
 		for {
@@ -103,19 +102,19 @@ func (in *Inbox) Await(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
 	return awaitClaim(ctx, in.backend(), mailbox, func(ctx context.Context) (*Delivery, bool, error) {
 		d, err := in.Pop(ctx, mailbox, opts...)
-		return d, d.empty() || errors.Is(err, ErrNoPending), err
+		return d, errors.Is(err, ErrNoPending) || d != nil && d.requests == 0, err
 	})
 }
 
-// awaitClaim calls pop until it has something or fails, or ctx has ended. Pop also reports whether
-// there was nothing to claim; then its error may be about what it had to pass over.
+// awaitClaim calls pop until it has something or fails, or ctx has ended. If pop reports that there
+// was nothing to claim, its error may be about what it had to pass over.
 func awaitClaim[C any](ctx context.Context, b backends.Backend, mailbox string,
 	pop func(context.Context) (claimed *C, nothing bool, err error)) (*C, error) {
 	const failed = "pending: await a claim for %.80q: %w"
 	if err := cmp.Or(ctx.Err(), checkMailbox(mailbox)); err != nil {
 		return nil, fmt.Errorf(failed, mailbox, err)
 	}
-	w := watch(ctx, b, backends.Waker.WatchMailbox, mailbox)
+	w := watch(ctx, b, mailbox, backends.Waker.WatchMailbox)
 	defer w.stop()
 	claiming, cancel := outliving(ctx, claimGrace)
 	defer cancel()
@@ -146,11 +145,9 @@ func ended(ctx context.Context) error {
 // outliving returns a context that ends grace later than ctx. It has a deadline if ctx has one,
 // because a network client may notice only deadlines while it waits for an answer.
 func outliving(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithoutCancel(ctx), context.CancelFunc(nil)
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	if deadline, ok := ctx.Deadline(); ok {
-		longer, cancel = context.WithDeadline(longer, deadline.Add(grace))
-	} else {
-		longer, cancel = context.WithCancel(longer)
+		longer, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline.Add(grace))
 	}
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
 	return longer, func() {
@@ -159,16 +156,15 @@ func outliving(ctx context.Context, grace time.Duration) (context.Context, conte
 	}
 }
 
-// watcher is one who waits for a backend.
 type watcher struct {
 	signal <-chan struct{} // nil where the backend cannot signal
 	poll   time.Duration   // how long to trust silence; 0: for ever
 	stop   func()
 }
 
-// watch starts to watch a request or a mailbox: start is a method of Waker.
-func watch(ctx context.Context, b backends.Backend,
-	start func(backends.Waker, context.Context, string) (<-chan struct{}, func()), what string) watcher {
+// watch starts to watch a request or a mailbox. Start is the method of Waker for it.
+func watch(ctx context.Context, b backends.Backend, what string,
+	start func(backends.Waker, context.Context, string) (<-chan struct{}, func())) watcher {
 	waker, ok := backends.As[backends.Waker](b)
 	if !ok {
 		return watcher{poll: blindPollInterval, stop: func() {}}
@@ -190,10 +186,8 @@ func (w watcher) wait(ctx context.Context, atMost time.Duration) error {
 	}
 	select {
 	case <-w.signal:
-		return nil
 	case <-timeUp:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	return ctx.Err()
 }

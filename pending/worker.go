@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pendingq/pendingq/backends"
 )
 
 // Worker claims the requests of one mailbox and runs handlers for them. Make one with [NewWorker].
@@ -65,7 +68,8 @@ type Handler struct {
 
 // Handle makes a Handler that calls handle with each claim of a store. Handle must return when its
 // context ends.
-func Handle[T any](s *PendingStore[T], handle func(ctx context.Context, c *Claim[T]) error) Handler {
+func Handle[T any](
+	s *PendingStore[T], handle func(ctx context.Context, c *Claim[T]) error) Handler {
 	return Handler{s, func(d *Delivery, logger *slog.Logger) (jobs []func(context.Context)) {
 		claims, _ := Claimed(d, s) // none if the delivery is of other stores
 		for _, c := range claims {
@@ -89,10 +93,11 @@ type retryError struct {
 func (e retryError) Unwrap() error { return e.error }
 
 const (
-	defaultGrace = 30 * time.Second
-	minPause     = 50 * time.Millisecond // after the first failure; doubled each time
-	maxPause     = 5 * time.Second
-	maxFailures  = 20 // to end a request
+	defaultGrace     = 30 * time.Second
+	minPause         = 50 * time.Millisecond // after the first failure; doubled each time
+	maxPause         = 5 * time.Second
+	maxFailures      = 20          // to end a request
+	progressInterval = time.Second // at least, between two that are sent
 )
 
 // pauseAfter is the pause before another try, after so many others that failed.
@@ -186,9 +191,137 @@ func (w *Worker) claim(ctx context.Context, free int) (d *Delivery, nothing bool
 		if d != nil && err != nil {
 			w.opts.Logger.Warn("claim, in part", "mailbox", w.mailbox, "error", err)
 		}
-		if d != nil && !d.empty() {
+		if d != nil && d.requests > 0 {
 			return d, false, nil
 		}
 	}
 	return nil, true, nil
+}
+
+// job is a claim of a Worker, and its handler.
+type job[T any] struct {
+	store  *PendingStore[T]
+	claim  *Claim[T]
+	handle func(context.Context, *Claim[T]) error
+	logger *slog.Logger
+	unsent backends.Extend // progress that was taken from claim.progress, and is not sent yet
+}
+
+// do runs the handler, and keeps the lease meanwhile. Then it ends or releases the request.
+func (j *job[T]) do(ctx context.Context) {
+	j.claim.progress = make(chan backends.Extend, 1)
+	kept := *j.claim // a copy, since the handler may change the claim
+	handling, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	ctx = context.WithoutCancel(ctx)
+	keeping, release := context.WithCancel(ctx)
+	var keeper sync.WaitGroup
+	keeper.Go(func() { j.keep(keeping, &kept, stop) })
+	err := j.call(handling)
+	stopped := errors.Is(context.Cause(handling), ErrWorkerStopped)
+	release()
+	keeper.Wait()
+	for failures := range maxFailures {
+		endErr := j.conclude(ctx, err, stopped)
+		if endErr != nil {
+			j.logger.Warn("end the request", "error", endErr)
+		}
+		if endErr == nil || refused(endErr) {
+			return
+		}
+		<-time.After(pauseAfter(failures))
+	}
+}
+
+// call calls the handler. A panic becomes an error without its text.
+func (j *job[T]) call(ctx context.Context) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			j.logger.Error("the handler panicked", "panic", cause, "stack", string(debug.Stack()))
+			err = errors.New("the handler panicked")
+		}
+	}()
+	return j.handle(ctx, j.claim)
+}
+
+// keep extends the lease and sends progress until ctx ends or the claim is lost. It cancels the
+// handler's context with stop if the claim is lost or a cancel was requested.
+func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCauseFunc) {
+	s := j.store
+	w := watch(ctx, s.backend, c.ID, backends.Waker.WatchRequest)
+	defer w.stop()
+	third := s.terms.RunningTimeout / 3
+	due, deadline := time.After(c.left/3), time.Now().Add(c.left) // by the clock of this node
+	progress := c.progress
+	var next <-chan time.Time // when the next progress may be sent
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next:
+			progress = c.progress
+			continue
+		case j.unsent = <-progress:
+			progress, next = nil, time.After(progressInterval)
+		case <-w.signal: // perhaps a cancel
+		case <-due:
+		}
+		start := time.Now()
+		extending, cancel := context.WithDeadline(ctx, deadline.Add(claimGrace))
+		err := s.extend(extending, c, j.unsent)
+		cancel()
+		switch {
+		case err == nil:
+			j.unsent = backends.Extend{}
+			due, deadline = time.After(third), start.Add(c.Deadline.Sub(c.UpdatedAt))
+		case refused(err) || time.Now().After(deadline):
+			stop(s.failed("extend", c.ID, err))
+			return
+		default:
+			due = time.After(min(third, max(minPause, third/10)))
+		}
+		if c.CancelRequested {
+			stop(fmt.Errorf("%w: %s", ErrCancelRequested, c.CancelReason))
+		}
+	}
+}
+
+// conclude ends or releases the request after the handler has returned err. Stopped tells whether
+// the Worker had stopped the handler.
+func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
+	s, c := j.store, j.claim
+	if c.Status != StatusRunning {
+		return nil // the handler has ended or released it
+	}
+	if err == nil {
+		// If the payload cannot be stored, the request fails. So the requester learns of it.
+		if err = s.Complete(ctx, c); !errors.Is(err, errEncode) {
+			return err
+		}
+	}
+	if len(c.progress) > 0 {
+		j.unsent = <-c.progress
+	}
+	// The last Extend sends the last progress, and tells whether a cancel was requested.
+	if err := s.extend(ctx, c, j.unsent); err != nil {
+		return s.failed("extend", c.ID, err)
+	}
+	var retry retryError
+	switch again := errors.As(err, &retry); {
+	case c.CancelRequested:
+		return s.Finish(ctx, c, StatusCancelled)
+	case (again || stopped) && c.Attempt < s.terms.MaxAttempts:
+		return s.Release(ctx, c, retry.after)
+	}
+	stored, heldErr := s.Held(ctx, c.ID, c.Attempt) // the handler's payload may not be storable
+	if heldErr != nil {
+		return heldErr
+	}
+	return s.Fail(ctx, stored, err.Error())
+}
+
+// refused reports whether another try is of no use.
+func refused(err error) bool {
+	return slices.ContainsFunc([]error{ErrNotFound, ErrEnded, ErrStaleClaim, ErrInvalid, errEncode},
+		func(target error) bool { return errors.Is(err, target) })
 }
