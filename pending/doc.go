@@ -1,8 +1,7 @@
 // Package pending asks machines that cannot be called for something: agents, daemons and devices
-// behind NAT that only poll. An API node stores a request. The machine's next poll, at any node,
-// claims it. The machine does the work and reports to any node. The front end reads the answer from
-// any node. Nodes hold no state. All state is in a backend, such as those of packages memory and
-// goredis, and lives by the backend's clock.
+// behind NAT that only poll. An API node stores a request. The machine's next poll claims it. The
+// machine does the work and reports. The front end reads the answer. Each of them may use another
+// node, since all state is in a backend, such as memory or goredis, and lives by its clock.
 //
 // A store is typed by its payload, which holds the question and the answer:
 //
@@ -26,35 +25,19 @@
 //	...
 //	c, err := reboots.PopPending(ctx, "device-7") // node 2: the device's poll
 //	...
-//	c.Payload.Uptime = 3 * time.Second
+//	c, err = reboots.Held(ctx, id, attempt) // node 3: the device's report
+//	c.Payload.Uptime = uptime
 //	err = reboots.Complete(ctx, c)
 //	...
 //	answer, err := reboots.Get(ctx, asked.ID) // node 1 or any other
 //
+// A device sends the ID and the Attempt of its claim with its report. Held returns [ErrStaleClaim]
+// if another worker has claimed the request since. A worker that is in one process with its store
+// completes the claim of its pop.
+//
 // Only a Claim can end a request as its worker. A Request that Get returns cannot: its attempt is
-// the latest one, so a worker whose lease has expired could end the claim of another worker.
-//
-// # Reports over a network
-//
-// A device that polls over a network sends the ID and the Attempt of its claim with its report. The
-// API node gets the claim back with Held:
-//
-//	c, err := reboots.Held(ctx, id, attempt) // node 3: the device's report
-//	if err != nil {
-//		return err // ErrStaleClaim if another worker has claimed the request since
-//	}
-//	c.Payload.Uptime = uptime
-//	return reboots.Complete(ctx, c)
-//
-// # Workers
-//
-// A [Worker] runs handlers for the requests of a mailbox. It extends leases, tells handlers of
-// cancels, and drains on shutdown:
-//
-//	w, err := pending.NewWorker("device-7", &pending.WorkerOptions{Concurrency: 8},
-//		pending.Handle(reboots, reboot), pending.Handle(backups, backUp))
-//	...
-//	err = w.Run(ctx)
+// the latest one, so a worker whose lease has expired could end the claim of another worker. A
+// [Worker] claims requests and runs handlers for them.
 //
 // # Promises
 //

@@ -12,33 +12,22 @@ import (
 // the context. After such an error the operation may or may not have happened. The caller may retry
 // it: a retry has no second effect.
 var (
-	// ErrNotFound: no request has this id, or it ended longer ago than the policy's Retention.
-	ErrNotFound = backends.ErrNotFound
-	// ErrNoPending: the mailbox has nothing to claim.
-	ErrNoPending = errors.New("nothing is pending")
-	// ErrEnded: the request has ended, and its outcome stands.
-	ErrEnded = backends.ErrEnded
-	// ErrStaleClaim: the claim is over, because another claim has followed it, or because its lease
-	// has expired and the operation needs the lease.
-	ErrStaleClaim = backends.ErrStaleClaim
-	// ErrBusy: the store is Exclusive and the mailbox has a live request; the error is a
-	// [BusyError].
-	ErrBusy = backends.ErrBusy
-	// ErrFull: the mailbox holds the policy's MaxPending.
-	ErrFull = backends.ErrFull
-	// ErrTooLarge: a payload is over the policy's MaxPayload or a limit of the codec. A write
-	// stored nothing. A read returns it inside a [DecodeError].
-	ErrTooLarge = codec.ErrTooLarge
-	// ErrInvalid: an argument is invalid; the text names it. Nothing was stored.
-	ErrInvalid = errors.New("invalid argument")
+	ErrNotFound   = backends.ErrNotFound             // no such request, or its Retention is over
+	ErrNoPending  = errors.New("nothing is pending") // the mailbox has nothing to claim
+	ErrEnded      = backends.ErrEnded                // the request has ended; its outcome stands
+	ErrStaleClaim = backends.ErrStaleClaim           // another claim followed, or the lease expired
+	ErrBusy       = backends.ErrBusy                 // a [BusyError]: see Policy.Exclusive
+	ErrFull       = backends.ErrFull                 // the mailbox holds Policy.MaxPending
+	ErrTooLarge   = codec.ErrTooLarge                // over Policy.MaxPayload or the codec's limit
+	ErrInvalid    = errors.New("invalid argument")   // the text names it; nothing was stored
 )
 
 // BusyError is [ErrBusy] with the id of the request that is live.
 type BusyError = backends.BusyError
 
 // DecodeError means that a stored request cannot be read. Either its record is damaged or of
-// another version, or its payload cannot be decoded. Common causes are a codec that the store does
-// not read (see [AlsoReads]) and an unknown key.
+// another version, or its payload cannot be decoded. Common causes are an unknown key, and a codec
+// that the store does not read: see [AlsoReads].
 //
 // If a pop returns a DecodeError, the request stays claimed until its deadline. To end it earlier,
 // call Held with the ID and the Attempt of the error, and then Fail.
@@ -58,14 +47,25 @@ func (e *DecodeError) Error() string {
 // Unwrap returns the cause.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// failed says what an operation attempted on what, and why it did not succeed.
-func (c *core) failed(operation, what string, err error) error {
+// wrap adds what an operation attempted, and on what, to its error.
+func (c *core) wrap(err *error, operation, subject string) {
+	if *err != nil {
+		*err = c.failed(operation, subject, *err)
+	}
+}
+
+// failed returns the error of an operation. A record that cannot be read is a DecodeError.
+func (c *core) failed(operation, subject string, err error) error {
+	var decode *DecodeError
 	var corrupt *backends.CorruptError
-	if errors.As(err, &corrupt) {
+	switch {
+	case errors.As(err, &decode):
+		return err
+	case errors.As(err, &corrupt):
 		return &DecodeError{Store: c.policy.Name, ID: corrupt.ID, Err: corrupt.Err}
 	}
-	if what != "" {
-		what = " " + what
+	if subject != "" {
+		subject = fmt.Sprintf(" %.80q", subject)
 	}
-	return fmt.Errorf("pending: %s %s%s: %w", operation, c.policy.Name, what, err)
+	return fmt.Errorf("pending: %s %s%s: %w", operation, c.policy.Name, subject, err)
 }

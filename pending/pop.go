@@ -1,12 +1,12 @@
 package pending
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/pendingq/pendingq/backends"
 )
@@ -17,14 +17,13 @@ type PopOption func(*popOptions)
 type popOptions struct {
 	claimID    string
 	hasClaimID bool
-	limits     map[string]int // by store name
+	limits     []backends.From // the stores and limits of WithLimit
 }
 
 // WithClaimID lets the caller retry a pop. A retry has the same id, of 1 to 512 bytes, the same
 // mailbox and the same stores. It claims nothing new. Whatever its limits, it returns the requests
 // that the first pop claimed and that still run at that attempt. The id is remembered until the
-// latest deadline that the first pop set. A pop that found nothing is not remembered. Retries by
-// the client library itself are safe without an id.
+// latest deadline that the first pop set. A pop that found nothing is not remembered.
 func WithClaimID(id string) PopOption {
 	return func(o *popOptions) { o.claimID, o.hasClaimID = id, true }
 }
@@ -32,22 +31,15 @@ func WithClaimID(id string) PopOption {
 // WithLimit lets a pop of an [Inbox] claim up to n requests of s, 1 to 100. The default is one of
 // each store.
 func WithLimit[T any](s *PendingStore[T], n int) PopOption {
-	return func(o *popOptions) {
-		if o.limits == nil {
-			o.limits = map[string]int{}
-		}
-		o.limits[s.policy.Name] = n
-	}
+	return func(o *popOptions) { o.limits = append(o.limits, backends.From{Terms: s.terms, Limit: n}) }
 }
-
-const maxLimit = 100
 
 // PopPending claims the request that has been claimable longest. Exactly one caller gets it. The
 // worker then has the policy's RunningTimeout to end the request or to call Extend.
 //
-// It returns [ErrNoPending] if there is nothing to claim. A claimed request that cannot be read is a
-// [DecodeError]. A claim may come together with an error, about other requests that the pop had to
-// pass over. So look at the claim first.
+// It returns [ErrNoPending] if there is nothing to claim, and a [DecodeError] for a claimed request
+// that cannot be read. A claim may come together with an error, about other requests that the pop
+// had to pass over. So look at the claim first.
 func (s *PendingStore[T]) PopPending(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Claim[T], error) {
 	claims, err := s.PopPendingBatch(ctx, mailbox, 1, opts...)
@@ -62,72 +54,221 @@ func (s *PendingStore[T]) PopPending(
 // [DecodeError] for each request that cannot be read.
 func (s *PendingStore[T]) PopPendingBatch(
 	ctx context.Context, mailbox string, limit int, opts ...PopOption) ([]*Claim[T], error) {
-	stores := []*core{&s.core}
-	c, o, err := newClaim(mailbox, stores, opts)
-	if err == nil && o.limits != nil {
+	o := collect[popOptions](opts)
+	c, err := newClaim([]Source{s}, mailbox, limit, o)
+	if o.limits != nil {
 		err = fmt.Errorf("%w: WithLimit is for an Inbox", ErrInvalid)
 	}
+	var claimed []backends.Claimed
 	if err == nil {
-		err = checkLimit(limit)
+		claimed, err = s.backend.Claim(ctx, c)
 	}
 	if err != nil {
-		return nil, s.failed("pop", "", err)
+		return nil, s.failed("pop", mailbox, err)
 	}
-	c.From[0].Limit = limit
-	claimed, err := s.backend.Claim(ctx, c)
-	if err != nil {
-		return nil, s.failed("pop", "for "+strconv.Quote(mailbox), err)
-	}
-	claims, err := s.claims(claimed[0].Records)
-	err = errors.Join(err, s.passedOver(claimed[0]))
+	claims, err := s.claims(claimed[0])
 	if len(claims) == 0 && err == nil {
 		return nil, s.noPending
 	}
 	return claims, err
 }
 
-// newClaim makes a claim of one request of each store.
-func newClaim(mailbox string, stores []*core, opts []PopOption) (c backends.Claim, o popOptions, err error) {
-	o = collect[popOptions](opts)
-	if err := checkMailbox(mailbox); err != nil {
-		return c, o, err
-	}
+// newClaim makes a claim of up to limit requests of each store, or as many as WithLimit says.
+func newClaim(
+	stores []Source, mailbox string, limit int, o popOptions) (c backends.Claim, err error) {
+	err = cmp.Or(checkMailbox(mailbox), checkRange("the limit", limit, 1, maxLimit))
 	c = backends.Claim{Mailbox: mailbox, From: make([]backends.From, len(stores))}
 	for i, s := range stores {
-		c.From[i] = backends.From{Terms: s.terms, Limit: 1}
+		c.From[i] = backends.From{Terms: s.base().terms, Limit: limit}
+	}
+	for _, limited := range o.limits {
+		i := slices.IndexFunc(c.From, func(f backends.From) bool { return f.Store == limited.Store })
+		if i < 0 {
+			return c, fmt.Errorf("%w: WithLimit names store %q, which is not in the inbox",
+				ErrInvalid, limited.Store)
+		}
+		c.From[i].Limit = limited.Limit
+		err = cmp.Or(err, checkRange("the limit", limited.Limit, 1, maxLimit))
 	}
 	if !o.hasClaimID {
 		c.ID = rand.Text()
-		return c, o, nil
+		return c, err
 	}
-	if err := checkKey("claim id", o.claimID); err != nil {
-		return c, o, err
+	parts := []string{mailbox, o.claimID}
+	for _, from := range c.From {
+		parts = append(parts, from.Store)
 	}
-	c.ID = boundClaimID(o.claimID, mailbox, stores)
-	return c, o, nil
+	slices.Sort(parts[2:])
+	c.ID = backends.Digest(parts...) // bound to the mailbox and the set of stores
+	return c, cmp.Or(err, checkRange("the claim id's length", len(o.claimID), 1, maxName))
 }
 
-// boundClaimID binds the caller's claim id to this mailbox and this set of stores.
-func boundClaimID(claimID, mailbox string, stores []*core) string {
-	names := make([]string, len(stores))
+// claims converts what a claim got. Its error joins a DecodeError for each record that cannot be
+// read, and what else was passed over.
+func (s *PendingStore[T]) claims(c backends.Claimed) (claims []*Claim[T], err error) {
+	for _, problem := range c.Errs {
+		err = errors.Join(err, s.failed("read", "", problem))
+	}
+	for _, rec := range c.Records {
+		r, decodeErr := s.request(rec)
+		err = errors.Join(err, decodeErr)
+		if decodeErr == nil {
+			claims = append(claims, claim(rec, r))
+		}
+	}
+	return claims, err
+}
+
+// Source is a store that an [Inbox] claims from: a *[PendingStore] of any payload.
+type Source interface {
+	base() *core
+	anyClaims(c backends.Claimed) (any, error) // claims, as a []*Claim[T]
+}
+
+func (s *PendingStore[T]) base() *core { return &s.core }
+
+func (s *PendingStore[T]) anyClaims(c backends.Claimed) (any, error) { return s.claims(c) }
+
+// Inbox claims from several stores of one mailbox in one round trip, as for the heartbeat of a
+// runtime. Make one with [NewInbox]. It may be used concurrently.
+type Inbox struct{ stores []Source }
+
+// NewInbox makes an Inbox of stores that share one backend, each store once. Otherwise it returns
+// [ErrInvalid].
+func NewInbox(stores ...Source) (*Inbox, error) {
+	err := errors.New("it has no stores")
 	for i, s := range stores {
-		names[i] = s.policy.Name
+		if err = checkSource(s, stores[:i]); err != nil {
+			break
+		}
 	}
-	slices.Sort(names)
-	return backends.Digest(append([]string{mailbox, claimID}, names...)...)
+	if err != nil {
+		return nil, fmt.Errorf("pending: new inbox: %w: %w", ErrInvalid, err)
+	}
+	return &Inbox{slices.Clone(stores)}, nil
 }
 
-func checkLimit(limit int) error {
-	if limit < 1 || limit > maxLimit {
-		return fmt.Errorf("%w: the limit is %d, want 1 to %d", ErrInvalid, limit, maxLimit)
+func checkSource(s Source, others []Source) error {
+	if isNil(s) {
+		return errors.New("a store is nil")
+	}
+	name := s.base().policy.Name
+	for _, other := range others {
+		if name == other.base().policy.Name {
+			return fmt.Errorf("store %q is in it twice", name)
+		}
+		if s.base().backend != other.base().backend {
+			return fmt.Errorf("store %q has another backend than the others", name)
+		}
 	}
 	return nil
 }
 
-// passedOver joins the errors about what a claim had to pass over in this store.
-func (c *core) passedOver(claimed backends.Claimed) (err error) {
-	for _, problem := range claimed.Errs {
-		err = errors.Join(err, c.failed("pop", "", problem))
+func (in *Inbox) backend() backends.Backend { return in.stores[0].base().backend }
+
+// Delivery is what an [Inbox] claimed. Read it store by store with [Claimed].
+type Delivery struct {
+	claims   map[string]any // a []*Claim[T] for each store of the inbox, by its name
+	requests int            // how many were claimed, including those that cannot be read
+}
+
+// Claimed returns what a delivery has of one store, the longest claimable first. It looks the store
+// up by its name. It returns [ErrInvalid] if the inbox has no such store, or one with another type
+// of payload. A nil delivery holds nothing.
+func Claimed[T any](d *Delivery, s *PendingStore[T]) ([]*Claim[T], error) {
+	if d == nil {
+		return nil, nil
 	}
-	return err
+	claims, ok := d.claims[s.policy.Name].([]*Claim[T])
+	if !ok {
+		return nil, fmt.Errorf("pending: read delivery: %w: the inbox has no store %q of this type",
+			ErrInvalid, s.policy.Name)
+	}
+	return claims, nil
+}
+
+const popFailed = "pending: pop from inbox for %.80q: %w"
+
+var errNothing = fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
+
+// Pop claims one request of each store, or up to [WithLimit] of it, the longest claimable first. It
+// returns [ErrNoPending] if there is nothing to claim.
+//
+// A delivery, even one that holds nothing, may come together with an error about what the pop had
+// to pass over: a joined [DecodeError] for each request that cannot be read, and the error of each
+// damaged store. So look at the delivery first. Without it the error is about the whole pop.
+func (in *Inbox) Pop(ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
+	return in.pop(ctx, mailbox, 1, collect[popOptions](opts))
+}
+
+func (in *Inbox) pop(
+	ctx context.Context, mailbox string, limit int, o popOptions) (*Delivery, error) {
+	c, err := newClaim(in.stores, mailbox, limit, o)
+	var claimed []backends.Claimed
+	if err == nil {
+		claimed, err = in.backend().Claim(ctx, c)
+	}
+	return in.deliver(mailbox, claimed, err)
+}
+
+// PopMany pops for many mailboxes at once, as for a machine that hosts many runtimes. It takes one
+// round trip, or one for each node of a cluster, if the backend can do that. It returns what Pop
+// returns for each mailbox, in their order: a delivery or nil, and the joined errors. It returns
+// [ErrNoPending] only if no mailbox has anything and no pop failed.
+func (in *Inbox) PopMany(
+	ctx context.Context, mailboxes []string, opts ...PopOption) ([]*Delivery, error) {
+	claims := make([]backends.Claim, len(mailboxes))
+	for i, mailbox := range mailboxes {
+		c, err := newClaim(in.stores, mailbox, 1, collect[popOptions](opts))
+		if err != nil {
+			return nil, fmt.Errorf(popFailed, mailbox, err)
+		}
+		claims[i] = c
+	}
+	deliveries, nothing := make([]*Delivery, len(mailboxes)), true
+	var problems error
+	for i, result := range claimMany(ctx, in.backend(), claims) {
+		d, err := in.deliver(mailboxes[i], result.Claimed, result.Err)
+		if !errors.Is(err, ErrNoPending) {
+			deliveries[i], nothing = d, false
+			problems = errors.Join(problems, err)
+		}
+	}
+	if nothing {
+		return deliveries, errNothing
+	}
+	return deliveries, problems
+}
+
+// claimMany makes the claims one by one if the backend has no better way.
+func claimMany(
+	ctx context.Context, b backends.Backend, claims []backends.Claim) []backends.ClaimResult {
+	if many, ok := backends.As[backends.ManyClaimer](b); ok {
+		return many.ClaimMany(ctx, claims)
+	}
+	results := make([]backends.ClaimResult, len(claims))
+	for i, c := range claims {
+		results[i].Claimed, results[i].Err = b.Claim(ctx, c)
+	}
+	return results
+}
+
+// deliver converts what a claim returned. If that is nothing, it returns errNothing.
+func (in *Inbox) deliver(
+	mailbox string, claimed []backends.Claimed, err error) (d *Delivery, problems error) {
+	if err != nil {
+		return nil, fmt.Errorf(popFailed, mailbox, err)
+	}
+	something := func(c backends.Claimed) bool { return len(c.Records) > 0 || len(c.Errs) > 0 }
+	if !slices.ContainsFunc(claimed, something) {
+		return nil, errNothing
+	}
+	d = &Delivery{claims: map[string]any{}}
+	for i, s := range in.stores {
+		claims, err := s.anyClaims(claimed[i])
+		problems = errors.Join(problems, err)
+		d.claims[s.base().policy.Name] = claims
+		d.requests += len(claimed[i].Records)
+	}
+	return d, problems
 }

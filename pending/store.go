@@ -1,20 +1,53 @@
 package pending
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"regexp"
-	"strings"
+	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
 )
 
+// Policy says how a store treats its requests. All nodes should give a store the same policy. While
+// a change is rolled out, each operation goes by the policy of the node that runs it, and deadlines
+// that are set stand. The first three durations must each be between 1 ms and 10 years.
+type Policy struct {
+	Name string // of the store, in keys, errors and metrics: 1 to 64 of [a-z0-9_:.-]
+
+	// PendingTimeout is how long a request may wait for a claim before it times out. A request whose
+	// lease expired waits as long again, if MaxAttempts allows another attempt.
+	PendingTimeout time.Duration
+
+	// RunningTimeout is how long a worker may be silent after its claim or its last Extend. Then the
+	// request can be claimed again, if MaxAttempts allows it. Otherwise the request times out.
+	RunningTimeout time.Duration
+
+	Retention time.Duration // how long a request stays readable after it has ended or timed out
+
+	// CancelGrace is how long the worker of a running request may still end it in its own way after
+	// a Cancel, at most 10 years. 0: a Cancel ends a running request at once.
+	CancelGrace time.Duration
+
+	MaxAttempts int  // how often a request may be handed out, at most 9,999. 0 or 1: never twice
+	Exclusive   bool // allows a mailbox one live request; Create refuses another: [BusyError]
+	MaxPending  int  // how many requests of a mailbox may wait; then [ErrFull]. 0: no limit
+	MaxPayload  int  // bytes of an encoded payload, at most 256 MiB; else [ErrTooLarge]. 0: 16 MiB
+
+	// Outcomes are further ways to end, for Finish: each 1 to 32 of [a-z0-9_.-], and none of the
+	// statuses of the library.
+	Outcomes []Status
+}
+
 // PendingStore is a store of requests whose payloads are T: the question and the answer in one
 // type. Make one with [New]. It holds no state of its own, so every node makes its own over the
-// same backend, and it may be used concurrently.
+// same backend. It may be used concurrently.
 type PendingStore[T any] struct {
 	core
 	codec  codec.Codec[T]            // writes
@@ -48,11 +81,16 @@ func AlsoReads[T any](codecs ...codec.Codec[T]) Option[T] {
 
 // New makes a store over a backend. It returns [ErrInvalid] for an invalid policy, and for a
 // payload type that one of the codecs does not support. The error names the cause.
-func New[T any](b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T]) (*PendingStore[T], error) {
-	s := &PendingStore[T]{core: core{backend: b, policy: p, terms: p.terms()}, codec: c, codecs: map[string]codec.Codec[T]{}}
+func New[T any](
+	b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T]) (*PendingStore[T], error) {
+	s := &PendingStore[T]{core: core{backend: b, policy: p, terms: p.terms()},
+		codec: c, codecs: map[string]codec.Codec[T]{}}
 	s.noPending = s.failed("pop", "", ErrNoPending)
-	err := s.check()
-	for _, opt := range opts {
+	err := p.check()
+	if isNil(b) {
+		err = fmt.Errorf("%w: the backend is nil", ErrInvalid)
+	}
+	for _, opt := range append([]Option[T]{AlsoReads(c)}, opts...) {
 		if err == nil {
 			err = opt(s)
 		}
@@ -63,68 +101,109 @@ func New[T any](b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T
 	return s, nil
 }
 
-func (s *PendingStore[T]) check() error {
-	if isNil(s.backend) {
-		return fmt.Errorf("%w: the backend is nil", ErrInvalid)
-	}
-	if err := s.policy.check(); err != nil {
-		return err
-	}
-	return s.reads(s.codec)
-}
-
 // isNil reports whether an interface value is nil or holds a nil pointer.
 func isNil(value any) bool {
 	v := reflect.ValueOf(value)
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-var validCodec = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`)
-
 // reads adds a codec to those that the store reads.
 func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 	if isNil(c) {
 		return fmt.Errorf("%w: a codec is nil", ErrInvalid)
 	}
-	if !validCodec.MatchString(c.Name()) {
-		return fmt.Errorf("%w: the codec's name %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, c.Name())
+	name := c.Name()
+	switch err := codec.Check(c); {
+	case !validOutcome.MatchString(name):
+		return fmt.Errorf("%w: the codec's name %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, name)
+	case s.codecs[name] != nil:
+		return fmt.Errorf("%w: two codecs are named %q", ErrInvalid, name)
+	case err != nil:
+		return fmt.Errorf("%w: codec %s: %w", ErrInvalid, name, err)
 	}
-	if s.codecs[c.Name()] != nil {
-		return fmt.Errorf("%w: two codecs are named %q", ErrInvalid, c.Name())
-	}
-	if err := codec.Check(c); err != nil {
-		return fmt.Errorf("%w: codec %s: %w", ErrInvalid, c.Name(), err)
-	}
-	s.codecs[c.Name()] = c
+	s.codecs[name] = c
 	return nil
 }
+
+const (
+	maxDuration = 10 * 365 * 24 * time.Hour
+	maxAttempts = 9999
+	maxLimit    = 100 // requests of a pop or a page
+	maxName     = 512 // bytes of a mailbox, an idempotency key or a claim id
+)
+
+var (
+	validName    = regexp.MustCompile(`^[a-z0-9_:.-]{1,64}$`)
+	validOutcome = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`) // and the name of a codec
+)
+
+// check returns an error that names a field with an invalid value.
+func (p Policy) check() error {
+	if !validName.MatchString(p.Name) {
+		return fmt.Errorf("%w: Policy.Name %.80q is not 1 to 64 of [a-z0-9_:.-]", ErrInvalid, p.Name)
+	}
+	taken := []Status{StatusPending, StatusRunning, StatusCompleted, StatusFailed, StatusTimeout,
+		StatusCancelled}
+	for _, o := range p.Outcomes {
+		if !validOutcome.MatchString(string(o)) {
+			return fmt.Errorf("%w: Policy.Outcomes: %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, o)
+		}
+		if slices.Contains(taken, o) {
+			return fmt.Errorf("%w: Policy.Outcomes: %q is taken", ErrInvalid, o)
+		}
+		taken = append(taken, o)
+	}
+	return cmp.Or(
+		checkRange("Policy.PendingTimeout", p.PendingTimeout, time.Millisecond, maxDuration),
+		checkRange("Policy.RunningTimeout", p.RunningTimeout, time.Millisecond, maxDuration),
+		checkRange("Policy.Retention", p.Retention, time.Millisecond, maxDuration),
+		checkRange("Policy.CancelGrace", p.CancelGrace, 0, maxDuration),
+		checkRange("Policy.MaxAttempts", p.MaxAttempts, 0, maxAttempts),
+		checkRange("Policy.MaxPending", p.MaxPending, 0, math.MaxInt32),
+		checkRange("Policy.MaxPayload", p.MaxPayload, 0, 256<<20))
+}
+
+// checkRange returns an error if a value is not between low and high.
+func checkRange[N int | time.Duration](what string, value, low, high N) error {
+	if value < low || value > high {
+		return fmt.Errorf("%w: %s is %v, want %v to %v", ErrInvalid, what, value, low, high)
+	}
+	return nil
+}
+
+// terms is the policy as backends take it.
+func (p Policy) terms() backends.Terms {
+	return backends.Terms{Store: p.Name, MaxAttempts: max(p.MaxAttempts, 1),
+		Exclusive: p.Exclusive, MaxPending: p.MaxPending,
+		PendingTimeout: p.PendingTimeout.Truncate(time.Microsecond),
+		RunningTimeout: p.RunningTimeout.Truncate(time.Microsecond),
+		Retention:      p.Retention.Truncate(time.Microsecond)}
+}
+
+var errEncode = errors.New("encode the payload") // which cannot be stored
 
 // encode encodes a payload with the store's codec and checks its size. A ContextCodec needs the
 // mailbox of the request.
 func (s *PendingStore[T]) encode(
 	payload T, id, mailbox string, part codec.Part) (encoded []byte, err error) {
-	if c, ok := s.codec.(codec.ContextCodec[T]); !ok {
+	switch c, ok := s.codec.(codec.ContextCodec[T]); {
+	case !ok:
 		encoded, err = s.codec.Marshal(payload)
-	} else if backends.Partition(mailbox) != backends.PartitionOf(id) {
-		err = fmt.Errorf("%w: mailbox %.80q does not belong to the request's id, "+
-			"and the codec needs the mailbox", ErrInvalid, mailbox)
-	} else {
-		encoded, err = c.MarshalFor(s.contextOf(id, mailbox, part), payload)
+	case backends.Partition(mailbox) != backends.PartitionOf(id):
+		err = fmt.Errorf("%w: the request's id is not of mailbox %.80q", ErrInvalid, mailbox)
+	default:
+		about := codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
+		encoded, err = c.MarshalFor(about, payload)
+	}
+	limit := cmp.Or(s.policy.MaxPayload, 16<<20)
+	if err == nil && len(encoded) > limit {
+		err = fmt.Errorf("%w: %d bytes, the store takes %d", ErrTooLarge, len(encoded), limit)
 	}
 	if err != nil {
-		return nil, &encodeError{fmt.Errorf("encode the payload as %s: %w", s.codec.Name(), err)}
-	}
-	if limit := s.policy.maxPayload(); len(encoded) > limit {
-		return nil, &encodeError{fmt.Errorf("%w: %d bytes encoded, the store takes %d",
-			ErrTooLarge, len(encoded), limit)}
+		return nil, fmt.Errorf("%w as %s: %w", errEncode, s.codec.Name(), err)
 	}
 	return encoded, nil
 }
-
-// encodeError is the error about a payload that cannot be stored.
-type encodeError struct{ error }
-
-func (e *encodeError) Unwrap() error { return e.error }
 
 // decode decodes the payload of a record with the codec that the record names.
 func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
@@ -133,14 +212,11 @@ func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
 		return payload, fmt.Errorf("the store does not read codec %q: see AlsoReads", rec.Codec)
 	}
 	if c, ok := c.(codec.ContextCodec[T]); ok {
-		part := partOf(Status(rec.Status))
-		return c.UnmarshalFor(s.contextOf(rec.ID, rec.Mailbox, part), rec.Payload)
+		about := codec.Context{Store: s.policy.Name, Mailbox: rec.Mailbox, ID: rec.ID,
+			Part: partOf(Status(rec.Status))}
+		return c.UnmarshalFor(about, rec.Payload)
 	}
 	return c.Unmarshal(rec.Payload)
-}
-
-func (s *PendingStore[T]) contextOf(id, mailbox string, part codec.Part) codec.Context {
-	return codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
 }
 
 // partOf returns which payload a request of this status holds. A timeout and a cancel keep what was
@@ -152,52 +228,25 @@ func partOf(status Status) codec.Part {
 	return codec.Question
 }
 
-// request converts a record for the caller. Its error is a DecodeError.
+// request converts a record for the caller. With a DecodeError it returns all but the payload.
 func (s *PendingStore[T]) request(rec backends.Record) (*Request[T], error) {
-	r := head[T](rec)
 	payload, err := s.decode(rec)
 	if err != nil {
-		return nil, &DecodeError{Store: s.policy.Name, ID: rec.ID, Mailbox: rec.Mailbox,
+		err = &DecodeError{Store: s.policy.Name, ID: rec.ID, Mailbox: rec.Mailbox,
 			Attempt: rec.Attempt, Err: err}
 	}
-	r.Payload = payload
-	return r, nil
+	return &Request[T]{ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status),
+		Attempt: rec.Attempt, Payload: payload, Error: rec.Error, Headers: rec.Headers,
+		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, StartedAt: rec.StartedAt,
+		Deadline: rec.Deadline}, err
 }
-
-// head converts all of a record but its payload.
-func head[T any](rec backends.Record) *Request[T] {
-	return &Request[T]{
-		ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status), Attempt: rec.Attempt,
-		Error: rec.Error, Headers: rec.Headers, CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
-		StartedAt: rec.StartedAt, Deadline: rec.Deadline,
-	}
-}
-
-// claims converts claimed records for the caller. Its error joins a DecodeError for each record that
-// cannot be read.
-func (s *PendingStore[T]) claims(records []backends.Record) (claims []*Claim[T], err error) {
-	for _, rec := range records {
-		r, decodeErr := s.request(rec)
-		if decodeErr != nil {
-			err = errors.Join(err, decodeErr)
-			continue
-		}
-		claims = append(claims, claim(rec, r))
-	}
-	return claims, err
-}
-
-const (
-	maxMailbox = 512 // bytes
-	maxKey     = 512 // bytes of a caller's idempotency key or claim id
-)
 
 func checkMailbox(mailbox string) error {
 	switch {
 	case mailbox == "":
 		return fmt.Errorf("%w: the mailbox is empty", ErrInvalid)
-	case len(mailbox) > maxMailbox:
-		return fmt.Errorf("%w: the mailbox has %d bytes, at most %d are allowed", ErrInvalid, len(mailbox), maxMailbox)
+	case len(mailbox) > maxName:
+		return fmt.Errorf("%w: the mailbox has %d bytes, want 1 to 512", ErrInvalid, len(mailbox))
 	case !utf8.ValidString(mailbox):
 		return fmt.Errorf("%w: the mailbox %q is not UTF-8", ErrInvalid, mailbox)
 	}
@@ -211,16 +260,7 @@ func checkID(id string) error {
 	return nil
 }
 
-// checkKey checks a key that the caller made up.
-func checkKey(what, key string) error {
-	if key == "" || len(key) > maxKey {
-		return fmt.Errorf("%w: the %s has %d bytes, want 1 to %d", ErrInvalid, what, len(key), maxKey)
-	}
-	return nil
-}
-
-// collect makes one struct of a call's options. Without any, as in most calls, it costs no
-// allocation.
+// collect makes one struct of a call's options. Without options it does not allocate.
 func collect[O any, F ~func(*O)](opts []F) (o O) {
 	if len(opts) == 0 {
 		return o
@@ -230,16 +270,4 @@ func collect[O any, F ~func(*O)](opts []F) (o O) {
 		opt(collected)
 	}
 	return *collected
-}
-
-// cut shortens a text to at most n bytes of UTF-8.
-func cut(text string, n int) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= n {
-		return text
-	}
-	for !utf8.RuneStart(text[n]) {
-		n--
-	}
-	return text[:n]
 }

@@ -1,45 +1,36 @@
 package pending
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
 )
 
 const (
-	// blindPollInterval is how often waiters look at a backend that cannot signal.
-	blindPollInterval = 500 * time.Millisecond
-
-	// claimPollInterval is how often Watch looks for a claim, which sends no signal over Redis.
-	claimPollInterval = time.Second
-
-	// deadlineSlack is added to a deadline before a waiter looks again, for the backend's clock to
-	// have passed it.
-	deadlineSlack = time.Millisecond
-
-	// claimGrace is how much longer than its context a claim may take that was under way when the
-	// context ended.
-	claimGrace = 2 * time.Second
+	blindPollInterval = 500 * time.Millisecond // of waiters, if the backend cannot signal
+	claimPollInterval = time.Second            // of Watch: over Redis a claim sends no signal
+	deadlineSlack     = time.Millisecond       // until the backend's clock has passed a deadline, too
+	claimGrace        = 2 * time.Second        // for a claim that is under way when its context ends
 )
 
-// Await waits until a request has ended and returns it as Get does, with the same errors. The ending
+// Await waits until a request has ended and returns it as Get does, with the same errors. The end
 // wakes it, if the backend can signal, and so does the request's deadline. It also looks again at
 // the backend's poll interval, in case a signal was lost. If ctx ends first, Await returns ctx's
 // error and the request as last read, or nil if it was never read.
 func (s *PendingStore[T]) Await(
 	ctx context.Context, id string, opts ...GetOption) (last *Request[T], err error) {
 	for r, err := range s.follow(ctx, "await", id, opts, 0) {
-		if err != nil {
-			if ended(ctx) == nil {
-				last = nil
-			}
+		if err != nil && ended(ctx) != nil {
 			return last, err
+		}
+		if err != nil {
+			return nil, err
 		}
 		last = r
 	}
@@ -53,46 +44,36 @@ func (s *PendingStore[T]) Await(
 // Progress and endings wake Watch, if the backend can signal. It looks for a claim once a second.
 func (s *PendingStore[T]) Watch(
 	ctx context.Context, id string, opts ...GetOption) iter.Seq2[*Request[T], error] {
-	return func(yield func(*Request[T], error) bool) {
-		var last *Request[T]
-		for r, err := range s.follow(ctx, "watch", id, opts, claimPollInterval) {
-			changed := err != nil || last == nil || r.Status != last.Status ||
-				!r.UpdatedAt.Equal(last.UpdatedAt)
-			if changed && !yield(r, err) {
-				return
-			}
-			last = r
-		}
-	}
+	return s.follow(ctx, "watch", id, opts, claimPollInterval)
 }
 
-// follow yields a request each time that there is a reason to look, until it has ended. PollClaim is
-// how often it looks for a claim of a request that waits; 0: not especially.
+// follow is Watch, which looks for a claim every pollClaim, if that is not 0.
 func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts []GetOption,
 	pollClaim time.Duration) iter.Seq2[*Request[T], error] {
 	return func(yield func(*Request[T], error) bool) {
 		if err := checkID(id); err != nil {
-			yield(nil, s.failed(operation, "", err))
+			yield(nil, s.failed(operation, id, err))
 			return
 		}
-		w := watch(s.backend, func(waker backends.Waker) (<-chan struct{}, func()) {
-			return waker.WatchRequest(ctx, id)
-		})
+		w := watch(ctx, s.backend, id, backends.Waker.WatchRequest)
 		defer w.stop()
+		var last *Request[T]
 		for {
-			r, left, err := s.get(ctx, id, opts)
-			if err != nil && ended(ctx) != nil {
-				err = s.failed(operation, id, ended(ctx))
+			rec, r, err := s.get(ctx, id, opts)
+			if err == nil {
+				changed := last == nil || r.Status != last.Status || !r.UpdatedAt.Equal(last.UpdatedAt)
+				if changed && !yield(r, nil) || r.Status.Ended() {
+					return
+				}
+				last = r
+				pause := rec.Deadline.Sub(rec.ReadAt) + deadlineSlack
+				if r.Status == StatusPending && pollClaim > 0 && w.poll > 0 {
+					pause = min(pause, pollClaim)
+				}
+				err = w.wait(ctx, pause)
 			}
-			if !yield(r, err) || err != nil || r.Status.Ended() {
-				return
-			}
-			pause := left + deadlineSlack
-			if r.Status == StatusPending && pollClaim > 0 && w.poll > 0 {
-				pause = min(pause, pollClaim)
-			}
-			if err := w.wait(ctx, pause); err != nil {
-				yield(nil, s.failed(operation, id, err))
+			if err != nil {
+				yield(nil, s.failed(operation, id, cmp.Or(ended(ctx), err)))
 				return
 			}
 		}
@@ -107,67 +88,48 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 // Give ctx a deadline. If its server does not answer, a backend may notice a cancellation only
 // after its own timeouts.
 func (s *PendingStore[T]) AwaitPending(
-	ctx context.Context, mailbox string, opts ...PopOption) (c *Claim[T], err error) {
-	var problems error
-	err = awaitClaim(ctx, s.backend, mailbox, func(ctx context.Context) (bool, error) {
-		c, problems = s.PopPending(ctx, mailbox, opts...)
-		switch {
-		case c != nil:
-			return true, nil
-		case errors.Is(problems, ErrNoPending):
-			return false, nil
-		}
-		return true, problems
+	ctx context.Context, mailbox string, opts ...PopOption) (*Claim[T], error) {
+	return awaitClaim(ctx, s.backend, mailbox, func(ctx context.Context) (*Claim[T], bool, error) {
+		c, err := s.PopPending(ctx, mailbox, opts...)
+		return c, errors.Is(err, ErrNoPending), err
 	})
-	switch {
-	case err == nil:
-		return c, problems
-	case ended(ctx) != nil:
-		err = s.failed("await", "for "+strconv.Quote(cut(mailbox, maxMailbox)), ended(ctx))
-	}
-	return nil, err
 }
 
 // Await waits until Pop claims something, as [PendingStore.AwaitPending] does. A store that fails
 // while the others have nothing does not end the wait. Its error comes with the delivery, or with
 // ctx's error if there is no delivery.
 func (in *Inbox) Await(
-	ctx context.Context, mailbox string, opts ...PopOption) (d *Delivery, err error) {
-	var problems error
-	err = awaitClaim(ctx, in.cores[0].backend, mailbox, func(ctx context.Context) (bool, error) {
-		var whole error
-		d, problems, whole = in.pop(ctx, mailbox, opts)
-		return d != nil, whole
+	ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
+	return awaitClaim(ctx, in.backend(), mailbox, func(ctx context.Context) (*Delivery, bool, error) {
+		d, err := in.Pop(ctx, mailbox, opts...)
+		return d, errors.Is(err, ErrNoPending) || d != nil && d.requests == 0, err
 	})
-	switch {
-	case err == nil:
-		return d, problems
-	case ended(ctx) != nil:
-		err = fmt.Errorf("pending: await work: %w", errors.Join(ended(ctx), problems))
-	}
-	return nil, err
 }
 
-// awaitClaim calls claim until it is done, or ctx has ended.
-func awaitClaim(
-	ctx context.Context, b backends.Backend, mailbox string, claim func(context.Context) (done bool, err error)) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// awaitClaim calls pop until it has something or fails, or ctx has ended. If pop reports that there
+// was nothing to claim, its error may be about what it had to pass over.
+func awaitClaim[C any](ctx context.Context, b backends.Backend, mailbox string,
+	pop func(context.Context) (claimed *C, nothing bool, err error)) (*C, error) {
+	const failed = "pending: await a claim for %.80q: %w"
+	if err := cmp.Or(ctx.Err(), checkMailbox(mailbox)); err != nil {
+		return nil, fmt.Errorf(failed, mailbox, err)
 	}
-	if err := checkMailbox(mailbox); err != nil {
-		return fmt.Errorf("pending: await: %w", err)
-	}
-	w := watch(b, func(waker backends.Waker) (<-chan struct{}, func()) { return waker.WatchMailbox(ctx, mailbox) })
+	w := watch(ctx, b, mailbox, backends.Waker.WatchMailbox)
 	defer w.stop()
 	claiming, cancel := outliving(ctx, claimGrace)
 	defer cancel()
 	for {
-		if done, err := claim(claiming); done || err != nil {
-			return err
+		claimed, nothing, err := pop(claiming)
+		if nothing && w.wait(ctx, 0) == nil {
+			continue
 		}
-		if err := w.wait(ctx, 0); err != nil {
-			return err
+		if !nothing && (claimed != nil || ended(ctx) == nil) {
+			return claimed, err
 		}
+		if errors.Is(err, ErrNoPending) {
+			err = nil
+		}
+		return nil, fmt.Errorf(failed, mailbox, errors.Join(ended(ctx), err))
 	}
 }
 
@@ -183,11 +145,9 @@ func ended(ctx context.Context) error {
 // outliving returns a context that ends grace later than ctx. It has a deadline if ctx has one,
 // because a network client may notice only deadlines while it waits for an answer.
 func outliving(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithoutCancel(ctx), context.CancelFunc(nil)
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	if deadline, ok := ctx.Deadline(); ok {
-		longer, cancel = context.WithDeadline(longer, deadline.Add(grace))
-	} else {
-		longer, cancel = context.WithCancel(longer)
+		longer, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline.Add(grace))
 	}
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
 	return longer, func() {
@@ -196,19 +156,20 @@ func outliving(ctx context.Context, grace time.Duration) (context.Context, conte
 	}
 }
 
-// watcher is one who waits for a backend.
 type watcher struct {
 	signal <-chan struct{} // nil where the backend cannot signal
 	poll   time.Duration   // how long to trust silence; 0: for ever
 	stop   func()
 }
 
-func watch(b backends.Backend, start func(backends.Waker) (<-chan struct{}, func())) watcher {
+// watch starts to watch a request or a mailbox. Start is the method of Waker for it.
+func watch(ctx context.Context, b backends.Backend, what string,
+	start func(backends.Waker, context.Context, string) (<-chan struct{}, func())) watcher {
 	waker, ok := backends.As[backends.Waker](b)
 	if !ok {
 		return watcher{poll: blindPollInterval, stop: func() {}}
 	}
-	signal, stop := start(waker)
+	signal, stop := start(waker, ctx, what)
 	return watcher{signal: signal, poll: waker.PollInterval(), stop: stop}
 }
 
@@ -221,16 +182,12 @@ func (w watcher) wait(ctx context.Context, atMost time.Duration) error {
 	}
 	var timeUp <-chan time.Time
 	if pause > 0 {
-		timer := time.NewTimer(pause)
-		defer timer.Stop()
-		timeUp = timer.C
+		timeUp = time.After(pause)
 	}
 	select {
 	case <-w.signal:
-		return nil
 	case <-timeUp:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	return ctx.Err()
 }

@@ -7,17 +7,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pendingq/pendingq/backends"
 )
 
 // Worker claims the requests of one mailbox and runs handlers for them. Make one with [NewWorker].
 //
-// A Worker claims through one [Inbox], never more requests than it has free handlers. While a
-// handler runs, the Worker extends the lease at a third of its time. If the claim is lost, or the
-// requester cancels, it cancels the handler's context with a cause: [ErrStaleClaim],
-// [ErrEnded] or [ErrNotFound], or [ErrCancelRequested]. While the backend is away, it keeps trying.
+// A Worker never claims more requests than it has free handlers. While a handler runs, the Worker
+// extends the lease at a third of its time. It cancels the handler's context if the claim is lost,
+// with [ErrStaleClaim], [ErrEnded] or [ErrNotFound] as the cause, and if the requester cancels,
+// with [ErrCancelRequested]. While the backend is away, the Worker keeps trying.
 //
 // What a handler returns decides how its request ends:
 //
@@ -32,26 +37,21 @@ import (
 // progress a second, and always the last.
 type Worker struct {
 	mailbox  string
-	handlers []Handler
-	inbox    *Inbox
 	opts     WorkerOptions
-	slots    chan struct{} // one for each request that is worked on
-	turn     int           // the store that the next claim begins with
+	handlers []Handler
+	stores   []Source // of the handlers; the next claim begins with the first
+	claimID  string   // of the next claim
 	started  atomic.Bool
 }
 
 // WorkerOptions change how a Worker works. The zero value is right for many.
 type WorkerOptions struct {
-	// Concurrency is how many handlers run at a time. Default: 1.
-	Concurrency int
+	Concurrency int          // how many handlers run at a time. Default: 1
+	Logger      *slog.Logger // gets warnings: the backend fails, a panic. Default: slog.Default()
 
 	// Grace is how long running handlers may go on after the context of Run has ended. Then their
-	// contexts are cancelled, with [ErrWorkerStopped] as the cause. Default: 30 s. Less than 0: no
-	// grace.
+	// contexts are cancelled with [ErrWorkerStopped]. Default: 30 s. Less than 0: no grace.
 	Grace time.Duration
-
-	// Logger gets warnings about a backend that fails and about panics. Default: slog.Default().
-	Logger *slog.Logger
 }
 
 // Causes of the end of a handler's context.
@@ -61,50 +61,43 @@ var (
 )
 
 // Handler is a store and what to do with its requests. Make one with [Handle].
-type Handler interface {
-	source() Source
-	tasks(d *Delivery) []task
+type Handler struct {
+	store Source
+	jobs  func(d *Delivery, logger *slog.Logger) []func(context.Context)
 }
 
 // Handle makes a Handler that calls handle with each claim of a store. Handle must return when its
 // context ends.
-func Handle[T any](s *PendingStore[T], handle func(ctx context.Context, c *Claim[T]) error) Handler {
-	return handler[T]{s, handle}
+func Handle[T any](
+	s *PendingStore[T], handle func(ctx context.Context, c *Claim[T]) error) Handler {
+	return Handler{s, func(d *Delivery, logger *slog.Logger) (jobs []func(context.Context)) {
+		claims, _ := Claimed(d, s) // none if the delivery is of other stores
+		for _, c := range claims {
+			j := job[T]{store: s, claim: c, handle: handle, logger: logger.With(
+				"store", s.policy.Name, "mailbox", c.Mailbox, "request", c.ID, "attempt", c.Attempt)}
+			jobs = append(jobs, j.do)
+		}
+		return jobs
+	}}
 }
-
-type handler[T any] struct {
-	store  *PendingStore[T]
-	handle func(context.Context, *Claim[T]) error
-}
-
-func (h handler[T]) source() Source { return h.store }
-
-func (h handler[T]) tasks(d *Delivery) (tasks []task) {
-	claims, _ := Claimed(d, h.store) // the store is in the inbox, or has not been claimed from
-	for _, c := range claims {
-		c.keeper = newKeeper(&h.store.core, c.ID, c.Mailbox, c.Attempt)
-		tasks = append(tasks, &job[T]{handler: h, claim: c})
-	}
-	return tasks
-}
-
-type retryError struct {
-	after time.Duration
-	err   error
-}
-
-func (e *retryError) Error() string { return e.err.Error() }
-func (e *retryError) Unwrap() error { return e.err }
 
 // Retry wraps the error of a handler whose request may succeed later: the Worker releases the
 // request, and it can be claimed again after that time.
-func Retry(after time.Duration, err error) error { return &retryError{after, err} }
+func Retry(after time.Duration, err error) error { return retryError{err, after} }
+
+type retryError struct {
+	error
+	after time.Duration
+}
+
+func (e retryError) Unwrap() error { return e.error }
 
 const (
-	defaultGrace = 30 * time.Second
-	minPause     = 50 * time.Millisecond // after the first failure; doubled each time
-	maxPause     = 5 * time.Second
-	maxFailures  = 20 // to end a request
+	defaultGrace     = 30 * time.Second
+	minPause         = 50 * time.Millisecond // after the first failure; doubled each time
+	maxPause         = 5 * time.Second
+	maxFailures      = 20          // to end a request
+	progressInterval = time.Second // at least, between two that are sent
 )
 
 // pauseAfter is the pause before another try, after so many others that failed.
@@ -113,28 +106,22 @@ func pauseAfter(failures int) time.Duration { return min(maxPause, minPause<<min
 // NewWorker makes a Worker for a mailbox. Opts may be nil. It returns [ErrInvalid] if the handlers'
 // stores cannot share an [Inbox].
 func NewWorker(mailbox string, opts *WorkerOptions, handlers ...Handler) (*Worker, error) {
-	w := &Worker{mailbox: mailbox, handlers: handlers}
+	w := &Worker{mailbox: mailbox, handlers: handlers, claimID: rand.Text()}
 	if opts != nil {
 		w.opts = *opts
 	}
 	w.opts.Concurrency = cmp.Or(w.opts.Concurrency, 1)
 	w.opts.Grace = cmp.Or(w.opts.Grace, defaultGrace)
 	w.opts.Logger = cmp.Or(w.opts.Logger, slog.Default())
-	var sources []Source
 	for _, h := range handlers {
-		sources = append(sources, h.source())
+		w.stores = append(w.stores, h.store)
 	}
-	err := checkMailbox(mailbox)
-	if err == nil && w.opts.Concurrency < 0 {
-		err = fmt.Errorf("%w: WorkerOptions.Concurrency is %d", ErrInvalid, w.opts.Concurrency)
-	}
-	if err == nil {
-		w.inbox, err = NewInbox(sources...)
-	}
+	_, err := NewInbox(w.stores...)
+	err = cmp.Or(err, checkMailbox(mailbox),
+		checkRange("WorkerOptions.Concurrency", w.opts.Concurrency, 1, math.MaxInt32))
 	if err != nil {
 		return nil, fmt.Errorf("pending: new worker: %w", err)
 	}
-	w.slots = make(chan struct{}, w.opts.Concurrency)
 	return w, nil
 }
 
@@ -147,16 +134,23 @@ func (w *Worker) Run(ctx context.Context) error {
 	working, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var work sync.WaitGroup
-	for free := w.reserve(ctx); free > 0; free = w.reserve(ctx) {
-		tasks := w.await(ctx, free)
-		for range free - len(tasks) {
-			<-w.slots
+	slots := make(chan struct{}, w.opts.Concurrency) // holds a value for each running handler
+	for ctx.Err() == nil {
+		select {
+		case slots <- struct{}{}: // so a slot was free
+			<-slots
+		case <-ctx.Done():
+			continue
 		}
-		for _, t := range tasks {
-			work.Go(func() {
-				defer func() { <-w.slots }()
-				t.do(working, w.opts.Logger)
-			})
+		d := w.await(ctx, cap(slots)-len(slots))
+		for _, h := range w.handlers {
+			for _, do := range h.jobs(d, w.opts.Logger) {
+				slots <- struct{}{}
+				work.Go(func() {
+					defer func() { <-slots }()
+					do(working)
+				})
+			}
 		}
 	}
 	timer := time.AfterFunc(max(0, w.opts.Grace), func() { stop(ErrWorkerStopped) })
@@ -165,93 +159,169 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// reserve waits for a free slot and takes all that are free. It returns 0 if ctx has ended.
-func (w *Worker) reserve(ctx context.Context) (n int) {
-	if ctx.Err() != nil {
-		return 0
-	}
-	select {
-	case w.slots <- struct{}{}:
-	case <-ctx.Done():
-		return 0
-	}
-	for n = 1; ; n++ {
-		select {
-		case w.slots <- struct{}{}:
-		default:
-			return n
-		}
-	}
-}
-
-// await waits until it has claimed up to free requests, or ctx has ended.
-func (w *Worker) await(ctx context.Context, free int) (tasks []task) {
-	for failures := 0; ctx.Err() == nil; failures++ {
-		err := awaitClaim(ctx, w.inbox.cores[0].backend, w.mailbox,
-			func(ctx context.Context) (bool, error) {
-				d, err := w.claim(ctx, free)
-				for _, h := range w.handlers {
-					tasks = append(tasks, h.tasks(d)...)
-				}
-				return len(tasks) > 0, err
-			})
+// await waits until it has claimed up to free requests. It returns nil if ctx ends first.
+func (w *Worker) await(ctx context.Context, free int) *Delivery {
+	for failures := 0; ; failures++ {
+		d, err := awaitClaim(ctx, w.stores[0].base().backend, w.mailbox,
+			func(ctx context.Context) (*Delivery, bool, error) { return w.claim(ctx, free) })
 		if err == nil || ctx.Err() != nil {
-			break
+			return d
 		}
 		w.opts.Logger.Warn("claim", "mailbox", w.mailbox, "error", err)
-		_ = sleep(ctx, pauseAfter(failures))
+		select {
+		case <-time.After(pauseAfter(failures)):
+		case <-ctx.Done():
+		}
 	}
-	return tasks
 }
 
-// claim claims up to free requests. With fewer free slots than stores it asks some stores at a time,
-// each in turn.
-func (w *Worker) claim(ctx context.Context, free int) (*Delivery, error) {
-	stores := len(w.inbox.cores)
-	some := min(free, stores)
-	for range (stores + some - 1) / some {
-		part := &Inbox{}
-		for i := range some {
-			at := (w.turn + i) % stores
-			part.sources = append(part.sources, w.inbox.sources[at])
-			part.cores = append(part.cores, w.inbox.cores[at])
+// claim claims up to free requests. With fewer free slots than stores, it asks some stores at a
+// time, until one has something. The next claim begins with other stores.
+func (w *Worker) claim(ctx context.Context, free int) (d *Delivery, nothing bool, err error) {
+	some := min(free, len(w.stores))
+	for asked := 0; asked < len(w.stores); asked += some {
+		part := Inbox{w.stores[:some]}
+		limit := min(maxLimit, free/some)
+		d, err := part.pop(ctx, w.mailbox, limit, popOptions{claimID: w.claimID, hasClaimID: true})
+		if d == nil && !errors.Is(err, ErrNoPending) {
+			return nil, false, err // the reply may have been lost: the next claim repeats this one
 		}
-		d, problems, err := w.popSurely(ctx, part, min(maxLimit, free/some))
-		if problems != nil {
-			w.opts.Logger.Warn("claim, in part", "mailbox", w.mailbox, "error", problems)
+		w.claimID = rand.Text()
+		w.stores = slices.Concat(w.stores[some:], w.stores[:some])
+		if d != nil && err != nil {
+			w.opts.Logger.Warn("claim, in part", "mailbox", w.mailbox, "error", err)
 		}
-		if d != nil || err != nil {
-			return d, err
+		if d != nil && d.requests > 0 {
+			return d, false, nil
 		}
-		w.turn = (w.turn + some) % stores
 	}
-	return nil, nil
+	return nil, true, nil
 }
 
-// popSurely pops, and once more with the same claim id if the reply may have been lost.
-func (w *Worker) popSurely(ctx context.Context, in *Inbox, limit int) (
-	d *Delivery, problems, err error) {
-	opts := []PopOption{WithClaimID(rand.Text()), func(o *popOptions) {
-		o.limits = map[string]int{}
-		for _, c := range in.cores {
-			o.limits[c.policy.Name] = limit
-		}
-	}}
-	d, problems, err = in.pop(ctx, w.mailbox, opts)
-	if err != nil && ctx.Err() == nil {
-		d, problems, err = in.pop(ctx, w.mailbox, opts)
-	}
-	return d, problems, err
+// job is a claim of a Worker, and its handler.
+type job[T any] struct {
+	store  *PendingStore[T]
+	claim  *Claim[T]
+	handle func(context.Context, *Claim[T]) error
+	logger *slog.Logger
+	unsent backends.Extend // progress that was taken from claim.progress, and is not sent yet
 }
 
-// sleep waits for some time, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// do runs the handler, and keeps the lease meanwhile. Then it ends or releases the request.
+func (j *job[T]) do(ctx context.Context) {
+	j.claim.progress = make(chan backends.Extend, 1)
+	kept := *j.claim // a copy, since the handler may change the claim
+	handling, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	ctx = context.WithoutCancel(ctx)
+	keeping, release := context.WithCancel(ctx)
+	var keeper sync.WaitGroup
+	keeper.Go(func() { j.keep(keeping, &kept, stop) })
+	err := j.call(handling)
+	stopped := errors.Is(context.Cause(handling), ErrWorkerStopped)
+	release()
+	keeper.Wait()
+	for failures := range maxFailures {
+		endErr := j.conclude(ctx, err, stopped)
+		if endErr != nil {
+			j.logger.Warn("end the request", "error", endErr)
+		}
+		if endErr == nil || refused(endErr) {
+			return
+		}
+		<-time.After(pauseAfter(failures))
 	}
+}
+
+// call calls the handler. A panic becomes an error without its text.
+func (j *job[T]) call(ctx context.Context) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			j.logger.Error("the handler panicked", "panic", cause, "stack", string(debug.Stack()))
+			err = errors.New("the handler panicked")
+		}
+	}()
+	return j.handle(ctx, j.claim)
+}
+
+// keep extends the lease and sends progress until ctx ends or the claim is lost. It cancels the
+// handler's context with stop if the claim is lost or a cancel was requested.
+func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCauseFunc) {
+	s := j.store
+	w := watch(ctx, s.backend, c.ID, backends.Waker.WatchRequest)
+	defer w.stop()
+	third := s.terms.RunningTimeout / 3
+	due, deadline := time.After(c.left/3), time.Now().Add(c.left) // by the clock of this node
+	progress := c.progress
+	var next <-chan time.Time // when the next progress may be sent
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next:
+			progress = c.progress
+			continue
+		case j.unsent = <-progress:
+			progress, next = nil, time.After(progressInterval)
+		case <-w.signal: // perhaps a cancel
+		case <-due:
+		}
+		start := time.Now()
+		extending, cancel := context.WithDeadline(ctx, deadline.Add(claimGrace))
+		err := s.extend(extending, c, j.unsent)
+		cancel()
+		switch {
+		case err == nil:
+			j.unsent = backends.Extend{}
+			due, deadline = time.After(third), start.Add(c.Deadline.Sub(c.UpdatedAt))
+		case refused(err) || time.Now().After(deadline):
+			stop(s.failed("extend", c.ID, err))
+			return
+		default:
+			due = time.After(min(third, max(minPause, third/10)))
+		}
+		if c.CancelRequested {
+			stop(fmt.Errorf("%w: %s", ErrCancelRequested, c.CancelReason))
+		}
+	}
+}
+
+// conclude ends or releases the request after the handler has returned err. Stopped tells whether
+// the Worker had stopped the handler.
+func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
+	s, c := j.store, j.claim
+	if c.Status != StatusRunning {
+		return nil // the handler has ended or released it
+	}
+	if err == nil {
+		// If the payload cannot be stored, the request fails. So the requester learns of it.
+		if err = s.Complete(ctx, c); !errors.Is(err, errEncode) {
+			return err
+		}
+	}
+	if len(c.progress) > 0 {
+		j.unsent = <-c.progress
+	}
+	// The last Extend sends the last progress, and tells whether a cancel was requested.
+	if err := s.extend(ctx, c, j.unsent); err != nil {
+		return s.failed("extend", c.ID, err)
+	}
+	var retry retryError
+	switch again := errors.As(err, &retry); {
+	case c.CancelRequested:
+		return s.Finish(ctx, c, StatusCancelled)
+	case (again || stopped) && c.Attempt < s.terms.MaxAttempts:
+		return s.Release(ctx, c, retry.after)
+	}
+	stored, heldErr := s.Held(ctx, c.ID, c.Attempt) // the handler's payload may not be storable
+	if heldErr != nil {
+		return heldErr
+	}
+	return s.Fail(ctx, stored, err.Error())
+}
+
+// refused reports whether another try is of no use.
+func refused(err error) bool {
+	return slices.ContainsFunc([]error{ErrNotFound, ErrEnded, ErrStaleClaim, ErrInvalid, errEncode},
+		func(target error) bool { return errors.Is(err, target) })
 }

@@ -10,8 +10,7 @@ import (
 type claim struct {
 	id     string
 	taken  []taken
-	until  time.Time // the latest deadline that it set
-	expiry slot[expirer]
+	expiry slot[expirer] // at the latest deadline that it set
 }
 
 type taken struct {
@@ -22,13 +21,6 @@ type taken struct {
 func (c *claim) expire(s *shard) {
 	if s.claims[c.id] == c { // and not a later claim that took the id once this one was over
 		delete(s.claims, c.id)
-	}
-}
-
-func (c *claim) add(e *entry) {
-	c.taken = append(c.taken, taken{e, e.rec.Attempt})
-	if e.rec.Deadline.After(c.until) {
-		c.until = e.rec.Deadline
 	}
 }
 

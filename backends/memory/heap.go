@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// heap is a binary heap of slots by time, the earliest first. A slot lies inside its owner and knows its
-// place, so pushing allocates nothing and removing from the middle costs O(log n).
+// heap is a binary heap of slots by time, the earliest first. A slot lies inside its owner and
+// knows its place. So push allocates nothing, and remove costs O(log n).
 type heap[T any] []*slot[T]
 
 type slot[T any] struct {
@@ -17,53 +17,45 @@ type slot[T any] struct {
 
 func (h *heap[T]) push(s *slot[T], at time.Time, owner T) {
 	s.at, s.owner = at, owner
-	stdheap.Push((*ordered[T])(h), s)
+	stdheap.Push(h, s)
 }
 
-func (h *heap[T]) pop() *slot[T] {
-	return stdheap.Pop((*ordered[T])(h)).(*slot[T])
-}
+func (h *heap[T]) pop() *slot[T] { return stdheap.Pop(h).(*slot[T]) }
 
-// holds reports whether the slot is in this heap, and not in none or in another.
-func (h heap[T]) holds(s *slot[T]) bool {
-	return s.place > 0 && s.place <= len(h) && h[s.place-1] == s
-}
-
-// remove takes the slot out if it is in this heap.
+// remove takes the slot out if it is in this heap, and not in none or in another.
 func (h *heap[T]) remove(s *slot[T]) {
-	if h.holds(s) {
-		stdheap.Remove((*ordered[T])(h), s.place-1)
+	if s.place > 0 && s.place <= len(*h) && (*h)[s.place-1] == s {
+		stdheap.Remove(h, s.place-1)
 	}
 }
 
 // move gives a slot of this heap another time.
 func (h *heap[T]) move(s *slot[T], at time.Time) {
 	s.at = at
-	stdheap.Fix((*ordered[T])(h), s.place-1)
+	stdheap.Fix(h, s.place-1)
 }
 
-// ordered is the heap as container/heap wants it.
-type ordered[T any] []*slot[T]
+// The methods below are those that package container/heap wants.
 
-func (o ordered[T]) Len() int           { return len(o) }
-func (o ordered[T]) Less(i, j int) bool { return o[i].at.Before(o[j].at) }
+func (h heap[T]) Len() int           { return len(h) }
+func (h heap[T]) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
 
-func (o ordered[T]) Swap(i, j int) {
-	o[i], o[j] = o[j], o[i]
-	o[i].place, o[j].place = i+1, j+1
+func (h heap[T]) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i+1, j+1
 }
 
-func (o *ordered[T]) Push(x any) {
+func (h *heap[T]) Push(x any) {
 	s := x.(*slot[T])
-	*o = append(*o, s)
-	s.place = len(*o)
+	*h = append(*h, s)
+	s.place = len(*h)
 }
 
-func (o *ordered[T]) Pop() any {
-	last := len(*o) - 1
-	s := (*o)[last]
-	(*o)[last] = nil
-	*o = (*o)[:last]
+func (h *heap[T]) Pop() any {
+	last := len(*h) - 1
+	s := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
 	s.place = 0
 	return s
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/pendingq/pendingq/backends"
 )
@@ -48,7 +47,9 @@ func (b *Backend) List(
 }
 
 // cursor orders requests by their age.
-func cursor(e *entry) string { return fmt.Sprintf("%020d %s", e.rec.CreatedAt.UnixMicro(), e.rec.ID) }
+func cursor(e *entry) string {
+	return fmt.Sprintf("%020d %s", e.rec.CreatedAt.UnixMicro(), e.rec.ID)
+}
 
 // Mailboxes implements [backends.Lister], a part of the backend after the other. It looks at all
 // mailboxes of the part for each page.
@@ -62,7 +63,15 @@ func (b *Backend) Mailboxes(
 	if i < 0 || i >= len(b.shards) {
 		return page, nil
 	}
-	page.Mailboxes = b.shards[i].names(store, name, b.now())
+	s, now := &b.shards[i], b.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, m := range s.mailboxes {
+		if key.store == store && key.mailbox > name && m.live(now) != nil {
+			page.Mailboxes = append(page.Mailboxes, key.mailbox)
+		}
+	}
+	slices.Sort(page.Mailboxes)
 	if len(page.Mailboxes) > limit {
 		page.Mailboxes = page.Mailboxes[:limit]
 		page.Next = fmt.Sprint(i, " ", page.Mailboxes[limit-1])
@@ -70,17 +79,4 @@ func (b *Backend) Mailboxes(
 		page.Next = fmt.Sprint(i+1, " ")
 	}
 	return page, nil
-}
-
-// names are the mailboxes of a store behind a name that have live requests.
-func (s *shard) names(store, after string, now time.Time) (names []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for key, m := range s.mailboxes {
-		if key.store == store && key.mailbox > after && m.live(now) != nil {
-			names = append(names, key.mailbox)
-		}
-	}
-	slices.Sort(names)
-	return names
 }

@@ -49,9 +49,3 @@ func (m *mailbox) live(now time.Time) *entry {
 	}
 	return nil
 }
-
-// remove takes an entry out of the heap that it is in, if any.
-func (m *mailbox) remove(e *entry) {
-	m.queue.remove(&e.queued)
-	m.running.remove(&e.queued)
-}

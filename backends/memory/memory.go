@@ -1,13 +1,11 @@
-// Package memory keeps pending requests in this process. It is the embedded default. There is
-// nothing to install, and all rules of the other backends hold. Requests are gone when the process
-// ends. All nodes that shall see the same requests must share one Backend. So it is right for a
-// single node, for tests and for trying things:
+// Package memory keeps pending requests in this process. It is the embedded default. All rules of
+// the other backends hold. Requests are gone when the process ends, and all nodes that shall see
+// them must share one Backend. So it is right for a single node, for tests and for trying things:
 //
 //	store, err := pending.New(memory.New(), codec.JSON[Job](), policy)
 //
 // An operation costs O(log n) in the number of requests of its mailbox and of its partition. Each
-// operation drops a few requests that have timed out or expired. So nothing scans, and there is no
-// goroutine to stop.
+// operation drops a few that have expired. So nothing scans, and there is no goroutine to stop.
 package memory
 
 import (
@@ -57,8 +55,7 @@ func (b *Backend) shard(partition string) *shard {
 	return &b.shards[maphash.String(b.seed, partition)%uint64(len(b.shards))]
 }
 
-// lock locks the partition's shard and drops a little of what has expired there. The caller unlocks
-// it.
+// lock locks a partition's shard, for the caller to unlock, and drops a little that has expired.
 func (b *Backend) lock(partition string) (*shard, time.Time) {
 	s := b.shard(partition)
 	s.mu.Lock()
@@ -133,15 +130,11 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 
 // Extend implements [backends.Backend].
 func (b *Backend) Extend(ctx context.Context, x backends.Extend) (backends.Lease, error) {
-	if err := ctx.Err(); err != nil {
-		return backends.Lease{}, err
-	}
-	s, now := b.lock(backends.PartitionOf(x.ID))
-	defer s.mu.Unlock()
-	e, err := s.live(x.Store, x.ID, now)
+	s, e, now, err := b.lockLive(ctx, x.Store, x.ID)
 	if err != nil {
 		return backends.Lease{}, err
 	}
+	defer s.mu.Unlock()
 	claimed, expired := e.rec.Status == backends.StatusRunning, now.After(e.rec.Deadline)
 	if !claimed || e.rec.Attempt != x.Attempt || expired && !x.Release {
 		return backends.Lease{}, backends.ErrStaleClaim
@@ -153,15 +146,11 @@ func (b *Backend) Extend(ctx context.Context, x backends.Extend) (backends.Lease
 
 // Cancel implements [backends.Backend].
 func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
-	if err := ctx.Err(); err != nil {
-		return backends.Record{}, err
-	}
-	s, now := b.lock(backends.PartitionOf(c.ID))
-	defer s.mu.Unlock()
-	e, err := s.live(c.Store, c.ID, now)
+	s, e, now, err := b.lockLive(ctx, c.Store, c.ID)
 	if err != nil {
 		return backends.Record{}, err
 	}
+	defer s.mu.Unlock()
 	switch running := e.rec.At(now).Status == backends.StatusRunning; {
 	case !running || c.Grace == 0:
 		s.end(e, c.Outcome, c.Error, c.Retention, now)
@@ -173,19 +162,33 @@ func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Recor
 
 // End implements [backends.Backend].
 func (b *Backend) End(ctx context.Context, end backends.End) (backends.Record, error) {
-	if err := ctx.Err(); err != nil {
-		return backends.Record{}, err
-	}
-	s, now := b.lock(backends.PartitionOf(end.ID))
-	defer s.mu.Unlock()
-	e, err := s.live(end.Store, end.ID, now)
+	s, e, now, err := b.lockLive(ctx, end.Store, end.ID)
 	if err != nil {
 		return backends.Record{}, err
 	}
+	defer s.mu.Unlock()
 	if e.rec.Attempt != end.Attempt {
 		return backends.Record{}, backends.ErrStaleClaim
 	}
-	e.store(end.Codec, end.Payload)
+	e.setPayload(end.Codec, end.Payload)
 	s.end(e, end.Outcome, end.Error, end.Retention, now)
 	return e.head(now), nil
 }
+
+var _ backends.Waker = (*Backend)(nil)
+
+// clockStep is when, after a deadline, the backend's clock shows that it is past.
+const clockStep = time.Microsecond
+
+// WatchMailbox implements [backends.Waker].
+func (b *Backend) WatchMailbox(_ context.Context, mailbox string) (<-chan struct{}, func()) {
+	return b.shard(backends.Partition(mailbox)).claimable.Watch(mailbox)
+}
+
+// WatchRequest implements [backends.Waker].
+func (b *Backend) WatchRequest(_ context.Context, id string) (<-chan struct{}, func()) {
+	return b.shard(backends.PartitionOf(id)).changed.Watch(id)
+}
+
+// PollInterval implements [backends.Waker]: no change goes unnoticed here.
+func (b *Backend) PollInterval() time.Duration { return 0 }

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"context"
 	"maps"
 	"time"
 
@@ -18,39 +19,42 @@ type entry struct {
 	expired *time.Timer   // wakes waiters when its lease expires; nil if that makes it end
 }
 
-// head is the record as a caller gets it, without its payload.
+// view is the record as a caller gets it, with copies of what can change.
+func (e *entry) view(now time.Time) backends.Record {
+	rec := e.head(now)
+	rec.Codec, rec.Payload = e.rec.Codec, bytes.Clone(e.rec.Payload)
+	return rec
+}
+
+// head is the view without its payload.
 func (e *entry) head(now time.Time) backends.Record {
 	rec := e.rec.At(now)
 	rec.Codec, rec.Payload, rec.Headers = "", nil, maps.Clone(rec.Headers)
 	return rec
 }
 
-// store replaces the payload.
-func (e *entry) store(codec string, payload []byte) {
+func (e *entry) setPayload(codec string, payload []byte) {
 	e.rec.Codec, e.rec.Payload = codec, bytes.Clone(payload)
+}
+
+// leave takes the entry out of its mailbox's queue or running claims, if it is there.
+func (e *entry) leave() {
+	e.in.queue.remove(&e.queued)
+	e.in.running.remove(&e.queued)
+	if e.expired != nil {
+		e.expired.Stop()
+	}
 }
 
 // expirer is what a shard forgets by itself: an entry or a claim.
 type expirer interface{ expire(*shard) }
 
-// view is the record as a caller gets it, with a payload of its own.
-func (e *entry) view(now time.Time) backends.Record {
-	rec := e.rec.At(now)
-	rec.Payload, rec.Headers = bytes.Clone(rec.Payload), maps.Clone(rec.Headers)
-	return rec
-}
-
 func (e *entry) expire(s *shard) {
 	delete(s.records, e.key)
 	e.leave()
-	s.release(e.in)
-}
-
-// leave takes the entry out of its mailbox's queue or running claims, if it is there.
-func (e *entry) leave() {
-	e.in.remove(e)
-	if e.expired != nil {
-		e.expired.Stop()
+	e.in.entries--
+	if e.in.entries == 0 {
+		delete(s.mailboxes, e.in.key)
 	}
 }
 
@@ -78,16 +82,22 @@ func (s *shard) find(store, id string, now time.Time) *entry {
 	return e
 }
 
-// live returns the entry if it has neither ended nor timed out.
-func (s *shard) live(store, id string, now time.Time) (*entry, error) {
-	e := s.find(store, id, now)
-	if e == nil {
-		return nil, backends.ErrNotFound
+// lockLive locks the shard of a live request, as lock does. After an error it is not locked.
+func (b *Backend) lockLive(ctx context.Context, store, id string) (
+	s *shard, e *entry, now time.Time, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, now, err
 	}
-	if e.rec.At(now).Ended() {
-		return nil, &backends.EndedError{Record: e.view(now)}
+	s, now = b.lock(backends.PartitionOf(id))
+	if e = s.find(store, id, now); e == nil {
+		err = backends.ErrNotFound
+	} else if e.rec.At(now).Ended() {
+		err = &backends.EndedError{Record: e.view(now)}
 	}
-	return e, nil
+	if err != nil {
+		s.mu.Unlock()
+	}
+	return s, e, now, err
 }
 
 // mailbox returns the store's mailbox, made if need be.
@@ -99,14 +109,6 @@ func (s *shard) mailbox(store, name string) *mailbox {
 		s.mailboxes[key] = m
 	}
 	return m
-}
-
-// release forgets a mailbox that holds nothing.
-func (s *shard) release(m *mailbox) {
-	m.entries--
-	if m.entries == 0 {
-		delete(s.mailboxes, m.key)
-	}
 }
 
 // add stores a new request.
@@ -127,38 +129,42 @@ func (s *shard) add(m *mailbox, c backends.Create, now time.Time) *entry {
 
 // claim hands out what the stores of c have, and remembers it if it is anything.
 func (s *shard) claim(c backends.Claim, now time.Time) *claim {
-	memo := &claim{id: c.ID}
+	memo, until := &claim{id: c.ID}, now
 	for _, from := range c.From {
 		m := s.mailboxes[mailboxKey{from.Store, c.Mailbox}]
 		for range from.Limit {
 			if m == nil || m.claimable(now) == 0 {
 				break
 			}
-			memo.add(s.start(m.queue[0].owner, from.Terms, now))
+			e := m.queue[0].owner
+			s.start(e, from.Terms, now)
+			memo.taken = append(memo.taken, taken{e, e.rec.Attempt})
+			if e.rec.Deadline.After(until) {
+				until = e.rec.Deadline
+			}
 		}
 	}
 	if len(memo.taken) > 0 {
 		s.claims[c.ID] = memo
-		s.expiry.push(&memo.expiry, memo.until, memo)
+		s.expiry.push(&memo.expiry, until, memo)
 	}
 	return memo
 }
 
 // start makes a claimable entry run at its next attempt.
-func (s *shard) start(e *entry, t backends.Terms, now time.Time) *entry {
+func (s *shard) start(e *entry, t backends.Terms, now time.Time) {
 	e.rec.Status = backends.StatusRunning
 	e.rec.Attempt++
 	e.rec.StartedAt, e.rec.UpdatedAt = now, now
 	s.lease(e, t, t.RunningTimeout, now)
 	s.changed.Wake(e.rec.ID)
-	return e
 }
 
 // extend renews the lease of a claimed entry, or releases it.
 func (s *shard) extend(e *entry, x backends.Extend, now time.Time) {
 	e.rec.UpdatedAt = now
 	if x.Codec != "" {
-		e.store(x.Codec, x.Payload)
+		e.setPayload(x.Codec, x.Payload)
 	}
 	if x.Codec != "" || x.Release {
 		s.changed.Wake(e.rec.ID)
@@ -174,34 +180,37 @@ func (s *shard) extend(e *entry, x backends.Extend, now time.Time) {
 
 // lease gives a claimed entry a new deadline.
 func (s *shard) lease(e *entry, t backends.Terms, lasts time.Duration, now time.Time) {
-	e.leave()
-	e.rec.Deadline = now.Add(lasts)
-	e.rec.LastDeadline = e.rec.Deadline
-	e.in.running.push(&e.queued, e.rec.Deadline, e)
-	if e.rec.Attempt < t.MaxAttempts {
-		e.rec.LastDeadline = e.rec.Deadline.Add(t.PendingTimeout)
-		mailbox := e.rec.Mailbox
-		e.expired = time.AfterFunc(lasts+clockStep, func() { s.claimable.Wake(mailbox) })
+	deadline := now.Add(lasts)
+	if e.rec.Attempt >= t.MaxAttempts {
+		s.runUntil(e, deadline, deadline, t.Retention)
+		return
 	}
-	s.expiry.move(&e.expiry, e.rec.LastDeadline.Add(t.Retention))
+	s.runUntil(e, deadline, deadline.Add(t.PendingTimeout), t.Retention)
+	mailbox := e.rec.Mailbox
+	e.expired = time.AfterFunc(lasts+clockStep, func() { s.claimable.Wake(mailbox) })
 }
 
 // note notes a cancel on a running entry.
 func (s *shard) note(e *entry, c backends.Cancel, now time.Time) {
-	e.leave()
 	e.rec.CancelledAs, e.rec.CancelReason, e.rec.UpdatedAt = c.Outcome, c.Error, now
-	if grace := now.Add(c.Grace); grace.Before(e.rec.Deadline) {
-		e.rec.Deadline = grace
+	deadline := e.rec.Deadline
+	if grace := now.Add(c.Grace); grace.Before(deadline) {
+		deadline = grace
 	}
-	e.rec.LastDeadline = e.rec.Deadline
-	e.in.running.push(&e.queued, e.rec.Deadline, e)
-	s.expiry.move(&e.expiry, e.rec.LastDeadline.Add(c.Retention))
+	s.runUntil(e, deadline, deadline, c.Retention)
 	s.changed.Wake(e.rec.ID)
 }
 
+// runUntil gives a claimed entry its deadlines.
+func (s *shard) runUntil(e *entry, deadline, last time.Time, retention time.Duration) {
+	e.leave()
+	e.rec.Deadline, e.rec.LastDeadline = deadline, last
+	e.in.running.push(&e.queued, deadline, e)
+	s.expiry.move(&e.expiry, last.Add(retention))
+}
+
 // end writes the outcome of a live entry.
-func (s *shard) end(
-	e *entry, outcome, reason string, retention time.Duration, now time.Time) {
+func (s *shard) end(e *entry, outcome, reason string, retention time.Duration, now time.Time) {
 	e.leave()
 	e.rec.Status, e.rec.Error, e.rec.UpdatedAt = outcome, reason, now
 	e.rec.CancelledAs, e.rec.CancelReason = "", ""

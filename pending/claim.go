@@ -1,0 +1,248 @@
+package pending
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/codec"
+)
+
+// Claim is a request that a worker holds. Only the pops and [PendingStore.Held] make one. A worker
+// sets Payload's answer and then calls Complete.
+//
+// All operations on a Claim act at its Attempt. So a worker whose lease has expired cannot end the
+// claim of another worker. If several errors apply, the order is [ErrNotFound], [ErrEnded],
+// [ErrStaleClaim]. An ending may be retried from any node: the same attempt, outcome and payload
+// again succeeds. A codec such as [codec.Sealed] requires the claim's Mailbox.
+type Claim[T any] struct {
+	Request[T]
+
+	// CancelRequested says that the requester wants the worker to stop, and CancelReason why. They
+	// are as of the pop or Held that made the claim, or of its last Extend or Progress.
+	CancelRequested bool
+	CancelReason    string
+
+	held     bool                 // made by a pop or by Held
+	left     time.Duration        // of the lease, when the claim was made
+	progress chan backends.Extend // takes progress to the Worker that has the claim; else nil
+}
+
+func claim[T any](rec backends.Record, r *Request[T]) *Claim[T] {
+	return &Claim[T]{Request: *r, held: true, left: rec.Deadline.Sub(rec.ReadAt),
+		CancelRequested: rec.CancelledAs != "", CancelReason: rec.CancelReason}
+}
+
+// id returns the claim's ID, or "" if the claim is nil.
+func (c *Claim[T]) id() string {
+	if c == nil {
+		return ""
+	}
+	return c.ID
+}
+
+// check returns an error if nobody can hold the claim.
+func (c *Claim[T]) check() error {
+	if c == nil {
+		return fmt.Errorf("%w: the claim is nil", ErrInvalid)
+	}
+	if !c.held {
+		return fmt.Errorf("%w: the claim was not made by a pop or by Held", ErrInvalid)
+	}
+	return cmp.Or(checkID(c.ID), checkRange("the claim's attempt", c.Attempt, 0, maxAttempts))
+}
+
+// AnyAttempt makes Held accept the latest attempt, for reports that do not say theirs. It is
+// [ErrInvalid] for a store whose MaxAttempts is more than 1: the report of a worker whose lease has
+// expired could end the claim of another worker.
+const AnyAttempt = -1
+
+// Held returns the claim of a worker that reports over a network. An API node that takes a report
+// calls Held with the attempt that the worker has sent, sets Payload's answer, and calls Complete.
+// Attempt 0 stands for a request that was never claimed.
+//
+// Held returns [ErrNotFound] if there is no such request, and [ErrStaleClaim] if its latest attempt
+// is another one. Held also returns a request that has ended, so that a report can be retried:
+// Complete then succeeds for the same answer, and returns [ErrEnded] for any other. If a report has
+// side effects, look at Status first.
+//
+// If the payload cannot be decoded, Held returns the claim without its payload together with a
+// [DecodeError]. Fail can still end such a request.
+func (s *PendingStore[T]) Held(
+	ctx context.Context, id string, attempt int, opts ...GetOption) (c *Claim[T], err error) {
+	defer s.wrap(&err, "hold", id)
+	err = checkRange("the attempt", attempt, AnyAttempt, maxAttempts)
+	if attempt == AnyAttempt && s.terms.MaxAttempts > 1 {
+		err = fmt.Errorf("%w: AnyAttempt needs a store whose MaxAttempts is 1", ErrInvalid)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rec, r, err := s.get(ctx, id, opts)
+	if r == nil {
+		return nil, err
+	}
+	if attempt != AnyAttempt && attempt != rec.Attempt {
+		return nil, fmt.Errorf("%w: the latest is %d, not %d", ErrStaleClaim, rec.Attempt, attempt)
+	}
+	return claim(rec, r), err
+}
+
+// Extend renews the lease of a claim: the deadline becomes now plus the policy's RunningTimeout. It
+// sets c's Deadline and UpdatedAt, and tells in CancelRequested whether the requester wants the
+// worker to stop. A cancel keeps its deadline. Extend returns [ErrStaleClaim] if the lease has
+// expired or another worker has claimed the request, and [ErrEnded] after the last deadline.
+func (s *PendingStore[T]) Extend(ctx context.Context, c *Claim[T]) (err error) {
+	defer s.wrap(&err, "extend", c.id())
+	return s.extend(ctx, c, backends.Extend{})
+}
+
+// Progress is an Extend that also stores c.Payload as it stands. The requester can read it, and a
+// next attempt gets it. So it is an answer in parts, or a checkpoint. Calls for one claim must not
+// overlap. In a handler of a [Worker], Progress returns at once, with the cause if ctx has ended,
+// and the Worker sends the payload.
+func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error) {
+	defer s.wrap(&err, "store progress", c.id())
+	if err := c.check(); err != nil {
+		return err
+	}
+	encoded, err := s.encode(c.Payload, c.ID, c.Mailbox, codec.Question)
+	if err != nil {
+		return err
+	}
+	progress := backends.Extend{Codec: s.codec.Name(), Payload: encoded}
+	if c.progress == nil {
+		return s.extend(ctx, c, progress)
+	}
+	select {
+	case <-c.progress: // was not sent yet, and is out of date
+	default:
+	}
+	c.progress <- progress
+	return context.Cause(ctx)
+}
+
+// Release hands a request back: it can be claimed again after that time, at once for 0. A worker
+// releases what it cannot do before it shuts down, and what may succeed later. Release does not
+// store c.Payload. It needs another attempt: on the last one it returns [ErrInvalid]. If a cancel
+// was requested, no attempt follows, and Release ends the request as cancelled.
+func (s *PendingStore[T]) Release(
+	ctx context.Context, c *Claim[T], after time.Duration) (err error) {
+	defer s.wrap(&err, "release", c.id())
+	if err := cmp.Or(c.check(), checkRange("the pause", after, 0, maxDuration)); err != nil {
+		return err
+	}
+	if c.Attempt >= s.terms.MaxAttempts && !c.CancelRequested {
+		last := s.terms.MaxAttempts
+		return fmt.Errorf("%w: attempt %d is the last of %d", ErrInvalid, c.Attempt, last)
+	}
+	if !c.CancelRequested {
+		x := backends.Extend{Release: true, After: after.Truncate(time.Microsecond)}
+		err = s.extend(ctx, c, x)
+	}
+	if err == nil && c.CancelRequested {
+		return s.end(ctx, c, StatusCancelled, c.CancelReason)
+	}
+	if err == nil {
+		c.Status = StatusPending
+	}
+	return err
+}
+
+func (s *PendingStore[T]) extend(ctx context.Context, c *Claim[T], x backends.Extend) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	x.Terms, x.ID, x.Mailbox, x.Attempt = s.terms, c.ID, c.Mailbox, c.Attempt
+	lease, err := s.backend.Extend(ctx, x)
+	if err != nil {
+		return err
+	}
+	c.UpdatedAt, c.Deadline = lease.UpdatedAt, lease.Deadline
+	c.CancelRequested, c.CancelReason = lease.CancelledAs != "", lease.CancelReason
+	return nil
+}
+
+// Complete marks a request as completed and stores c.Payload as its answer. A request that was
+// never claimed may be completed too, at attempt 0: see Held. It leaves the queue. On success
+// Complete sets c's Status, Error and UpdatedAt, as Fail and Finish do.
+func (s *PendingStore[T]) Complete(ctx context.Context, c *Claim[T]) (err error) {
+	defer s.wrap(&err, "complete", c.id())
+	return s.end(ctx, c, StatusCompleted, "")
+}
+
+// Fail marks a request as failed. It stores c.Payload and the reason, which is for people. A reason
+// is cut after 16 KiB, and its bytes that are not UTF-8 are replaced.
+func (s *PendingStore[T]) Fail(ctx context.Context, c *Claim[T], reason string) (err error) {
+	defer s.wrap(&err, "fail", c.id())
+	return s.end(ctx, c, StatusFailed, cut(reason))
+}
+
+// Finish ends a request in a way that the policy declares in Outcomes, and stores c.Payload. If a
+// cancel was requested, [StatusCancelled] is also allowed: the worker has stopped, and the error of
+// the request becomes the reason of the cancel. Any other outcome is [ErrInvalid].
+func (s *PendingStore[T]) Finish(ctx context.Context, c *Claim[T], outcome Status) (err error) {
+	defer s.wrap(&err, "finish", c.id())
+	reason := ""
+	if outcome == StatusCancelled && c != nil && c.CancelRequested {
+		reason = c.CancelReason
+	} else if !slices.Contains(s.policy.Outcomes, outcome) {
+		return fmt.Errorf("%w: outcome %.40q is not among Policy.Outcomes", ErrInvalid, outcome)
+	}
+	return s.end(ctx, c, outcome, reason)
+}
+
+// end ends a request at the claim's attempt with the claim's payload.
+func (s *PendingStore[T]) end(ctx context.Context, c *Claim[T], as Status, reason string) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	encoded, err := s.encode(c.Payload, c.ID, c.Mailbox, partOf(as))
+	if err != nil {
+		return err
+	}
+	end := backends.End{Terms: s.terms, ID: c.ID, Mailbox: c.Mailbox, Outcome: string(as),
+		Error: reason, Attempt: c.Attempt, Codec: s.codec.Name(), Payload: encoded}
+	rec, err := s.backend.End(ctx, end)
+	var ended *backends.EndedError
+	if errors.As(err, &ended) && s.repeats(end, ended.Record) {
+		rec, err = ended.Record, nil
+	}
+	if err == nil {
+		c.Status, c.Error, c.UpdatedAt = as, reason, rec.UpdatedAt
+	}
+	return err
+}
+
+// repeats reports whether an ending repeats the stored ending.
+func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool {
+	if stored.Status != end.Outcome || stored.Error != end.Error || stored.Attempt != end.Attempt {
+		return false
+	}
+	if stored.Codec == end.Codec && bytes.Equal(stored.Payload, end.Payload) {
+		return true
+	}
+	// Equal payloads have different bytes if nodes use different codecs, keys or library versions.
+	retry := stored
+	retry.Codec, retry.Payload = end.Codec, end.Payload
+	a, errA := s.decode(stored)
+	b, errB := s.decode(retry)
+	return errA == nil && errB == nil && codec.Equal(a, b)
+}
+
+// cut makes a reason UTF-8 of at most 16 KiB.
+func cut(reason string) string {
+	reason = strings.ToValidUTF8(reason, "\uFFFD")
+	end := min(len(reason), 16<<10)
+	for end < len(reason) && !utf8.RuneStart(reason[end]) {
+		end--
+	}
+	return reason[:end]
+}
