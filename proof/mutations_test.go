@@ -191,7 +191,7 @@ var mutations = []mutation{
 	{"memory: the attempt of an extend", "memory/memory.go",
 		"if !claimed || e.rec.Attempt != x.Attempt ||", "if !claimed ||", byMemory, false},
 	{"memory: an expired lease is not extended", "memory/memory.go",
-		"expired && !x.Release {", "false {", byMemory, false},
+		"expired && !x.Release {", "expired && false {", byMemory, false},
 	{"memory: an expired lease may be released", "memory/memory.go",
 		"expired && !x.Release {", "expired {", byMemory, false},
 	{"memory: an extend tells of the cancel", "memory/memory.go",
