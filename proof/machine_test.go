@@ -68,8 +68,9 @@ type machine struct {
 	made    int
 }
 
-// tick is the grain of fake time. What happens to requests happens at different multiples of it, so that no two
-// requests are equally long claimable; running timeouts are no multiples, so that no lapse meets a create.
+// tick is the grain of fake time. What happens to requests happens at different multiples of it, so
+// that no two requests are equally long claimable. Running timeouts are no multiples, so no lapse
+// meets a create. Nor is retention: Redis may keep a record two milliseconds longer than memory.
 const tick = 10 * time.Millisecond
 
 func newMachine(t *testing.T, rt *rapid.T, other backends.Backend) *machine {
@@ -80,7 +81,7 @@ func newMachine(t *testing.T, rt *rapid.T, other backends.Backend) *machine {
 func machineStores() []backends.Terms {
 	terms := func(name string, running time.Duration, attempts int) backends.Terms {
 		return backends.Terms{Store: name, PendingTimeout: 20 * tick, RunningTimeout: running*tick + tick/2,
-			Retention: 15 * tick, MaxAttempts: attempts}
+			Retention: 15*tick + tick/4, MaxAttempts: attempts}
 	}
 	plain, retried, capped := terms("plain", 30, 1), terms("retried", 3, 3), terms("capped", 7, 2)
 	exclusive, both := terms("exclusive", 2, 1), terms("both", 4, 3)
