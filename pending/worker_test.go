@@ -406,3 +406,32 @@ func TestWorkersThatCannotWorkAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestABusyStoreStarvesNoOther(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		busy, quiet := newStore(t, b, policy()), newNotes(t, b)
+		for range 50 {
+			create(t, busy)
+		}
+		r, err := quiet.Create(t.Context(), box, note{})
+		mustDo(t, err)
+		w, err := pending.NewWorker(box, nil,
+			pending.Handle(busy, func(context.Context, *pending.Claim[job]) error {
+				pass(time.Second)
+				return nil
+			}),
+			pending.Handle(quiet, func(context.Context, *pending.Claim[note]) error { return nil }))
+		mustDo(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		start := time.Now()
+		go func() { ran <- w.Run(ctx) }()
+		_, err = quiet.Await(t.Context(), r.ID)
+		mustDo(t, err)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("the quiet store was served after %v", took)
+		}
+		cancel()
+		mustDo(t, <-ran)
+	})
+}
