@@ -9,7 +9,7 @@ import (
 var (
 	ErrNotFound   = errors.New("request not found")                      // never stored, or no longer
 	ErrEnded      = errors.New("request has ended")                      // its outcome stands
-	ErrStaleClaim = errors.New("request is not running at this attempt") // never claimed, lapsed or claimed again
+	ErrStaleClaim = errors.New("request is not running at this attempt") // never claimed, expired, or claimed again
 	ErrBusy       = errors.New("mailbox already has a live request")     // the store is Exclusive
 	ErrFull       = errors.New("mailbox is full")                        // it holds MaxPending
 )
