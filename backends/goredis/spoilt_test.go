@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +35,28 @@ func TestNoSpoiltRecordHindersOthers(t *testing.T) {
 	}
 }
 
+// A damaged note of a cancel, and damaged headers, break no script either.
+func TestASpoiltNoteOrHeadersBreakNoScript(t *testing.T) {
+	table := headTable(t)
+	onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
+		f := handmadeRecords["cancel noted"].fields(time.Now())
+		f["place"], f["headers"] = "2", `{"a":"b"}`
+		text := f.text(table)
+		for _, part := range []string{"00009{", "0900003completed"} {
+			at := strings.Index(text, part)
+			if at < 0 {
+				t.Fatalf("%q has no %s", text, part)
+			}
+			for i := range 5 {
+				spoilt := text[:at+i] + "x" + text[at+i+1:]
+				for where, score := range queueParts(time.Now()) {
+					r.passesOver(mini, part+", in the queue among "+where, spoilt, score)
+				}
+			}
+		}
+	})
+}
+
 // queueParts is a score for each part of a queue: see keys.go.
 func queueParts(now time.Time) map[string]float64 {
 	micros := func(from time.Duration) float64 { return float64(now.Add(from).UnixMicro()) }
@@ -54,6 +77,23 @@ func (r *rig) passesOver(mini *miniredis.Miniredis, what, text string, score flo
 	}
 	calls["End"] = func(id string) error {
 		_, err := r.b.End(ctx, report(terms, id, 2))
+		return err
+	}
+	for name, grace := range map[string]time.Duration{"Cancel": 0, "Cancel in time": time.Hour} {
+		calls[name] = func(id string) error {
+			c := gaveUp(terms, id)
+			c.Grace = grace
+			_, err := r.b.Cancel(ctx, c)
+			return err
+		}
+	}
+	calls["Progress"] = func(id string) error {
+		_, err := r.b.Extend(ctx, backends.Extend{Terms: terms, ID: id, Attempt: 2,
+			Codec: "raw", Payload: []byte("x")})
+		return err
+	}
+	calls["List"] = func(string) error {
+		_, err := r.b.List(ctx, "s", box, "", 10)
 		return err
 	}
 	calls["Create"] = func(id string) error {

@@ -1,4 +1,5 @@
--- Returns where the headers of a record end that has some.
+-- Returns where the headers of a record end that has some. Damaged ones have no length.
 local function headers_end(record, mailbox_end)
-  return mailbox_end + 5 + tonumber(string.sub(record, mailbox_end + 1, mailbox_end + 5), 10)
+  local length = tonumber(string.sub(record, mailbox_end + 1, mailbox_end + 5), 10)
+  return mailbox_end + 5 + (length or 0)
 end
