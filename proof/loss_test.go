@@ -36,7 +36,16 @@ var failOverModel = (&porcupine.NondeterministicModel{
 		}
 		return []any{branch{next, &b}}
 	},
+	Equal: func(a, b any) bool { return a.(branch).is(b.(branch)) },
 }).ToModel()
+
+// is reports whether two branches have come about alike.
+func (b branch) is(other branch) bool {
+	if b.before == nil || other.before == nil {
+		return b == other
+	}
+	return b.state == other.state && b.before.is(*other.before)
+}
 
 // survivors are what a fail-over may leave of a request of which all was safe that had happened by then.
 func (b branch) survivors(safe int64) (all []any) {
@@ -104,6 +113,13 @@ func (h *history) failOver(f failOver) {
 		for attempt := 1; attempt < r.final.Attempt; attempt++ {
 			if at := r.claims[attempt]; f.safe < at && at <= f.dead { // nobody may have seen the one that replaced it
 				r.addPerhaps(f.dead, never, step{kind: claimed, attempt: attempt})
+			}
+		}
+		// Nor may anybody have seen the one that was lost, and replaced.
+		began, was := h.lostClaims(r, 0)
+		for attempt := 1; attempt < r.attempts && began <= was; attempt++ {
+			if r.claims[attempt] > f.dead {
+				r.addPerhaps(began, was, step{kind: claimed, attempt: attempt})
 			}
 		}
 	}

@@ -26,6 +26,7 @@ type request struct {
 	effects   map[effect]bool // what is known to have happened, and whether the caller who did it was told
 	createdAt int64           // 0 while no record was seen
 	claims    map[int]int64   // when each attempt started; 0 where nobody was told
+	attempts  int             // the most that a record has shown
 	shown     map[lease]bool  // what was shown of its claims
 	final     backends.Record
 	gone      bool // the last that asked for it did not find it
@@ -36,6 +37,7 @@ type lease struct {
 	attempt        int
 	at             int64 // when it became so; 0 if that was not shown
 	deadline, last int64
+	noted          bool // with a cancel
 }
 
 // history sorts the calls of a session by request.
@@ -119,6 +121,7 @@ func (r *request) saw(rec backends.Record) {
 	r.gone = false
 	r.createdAt = micros(rec.CreatedAt)
 	r.happened(effect{kind: created, at: r.createdAt})
+	r.attempts = max(r.attempts, rec.Attempt)
 	if rec.Attempt > 0 {
 		r.claims[rec.Attempt] = micros(rec.StartedAt)
 		r.happened(effect{kind: claimed, attempt: rec.Attempt, at: micros(rec.StartedAt)})
@@ -138,7 +141,7 @@ func (r *request) saw(rec backends.Record) {
 func (r *request) sawLease(rec backends.Record) {
 	l := lease{attempt: rec.Attempt, deadline: micros(rec.Deadline), last: micros(rec.LastDeadline)}
 	if rec.Status == backends.StatusRunning {
-		l.at = micros(rec.UpdatedAt)
+		l.at, l.noted = micros(rec.UpdatedAt), rec.CancelledAs != ""
 	}
 	r.shown[l] = true
 }
@@ -233,9 +236,9 @@ func (h *history) extend(c *call, op backends.Extend) {
 	r := h.request(op.Terms, op.ID)
 	switch {
 	case c.err == nil:
-		l := lease{attempt: op.Attempt, at: micros(c.lease.UpdatedAt), deadline: micros(c.lease.Deadline)}
-		l.last = l.deadline
-		if c.lease.CancelledAs == "" {
+		l := lease{attempt: op.Attempt, at: micros(c.lease.UpdatedAt),
+			deadline: micros(c.lease.Deadline), noted: c.lease.CancelledAs != ""}
+		if l.last = l.deadline; !l.noted {
 			l.last += waitsAfter(op)
 		}
 		r.shown[l] = true
@@ -342,7 +345,8 @@ func (r *request) fillInChange(c *call) {
 	r.addPerhaps(c.began, c.latest(), step{kind: kind, op: c.op})
 }
 
-// timesOf returns when a call may have changed a lease, by what was shown of it later.
+// timesOf returns when a call may have changed a lease, by what was shown of it later. What other
+// calls are known to have done at that time, it has not done.
 func (r *request) timesOf(c *call) map[int64]bool {
 	times := map[int64]bool{}
 	for l := range r.shown {
@@ -352,22 +356,34 @@ func (r *request) timesOf(c *call) map[int64]bool {
 			}
 		}
 	}
+	for _, o := range r.steps {
+		if s := o.Input.(step); !s.may {
+			delete(times, s.at)
+		}
+	}
 	return times
 }
 
-// mayBeOf returns when a lease may have become what it is by an Extend or a Cancel.
+// mayBeOf returns when a lease may have become what it is by an Extend or a Cancel, or by that and
+// a later note.
 func (l lease) mayBeOf(op any) []int64 {
 	switch op := op.(type) {
 	case backends.Cancel:
-		return []int64{l.at, l.deadline - op.Grace.Microseconds()}
+		if l.at == 0 || l.noted {
+			return []int64{l.at, l.deadline - op.Grace.Microseconds()}
+		}
 	case backends.Extend:
 		lasts := op.RunningTimeout.Microseconds()
 		if op.Release {
 			lasts = op.After.Microseconds() - 1
 		}
-		if op.Attempt == l.attempt {
-			return []int64{l.at, l.deadline - lasts, l.last - lasts - waitsAfter(op)}
+		switch {
+		case l.attempt != op.Attempt || l.at != 0 && !l.noted && l.at != l.deadline-lasts:
+			return nil
+		case l.at != 0:
+			return []int64{l.at, l.deadline - lasts}
 		}
+		return []int64{l.deadline - lasts, l.last - lasts - waitsAfter(op)}
 	}
 	return nil
 }
@@ -408,7 +424,18 @@ func newlyCreated(c backends.Create, createdAt, readAt int64) backends.Record {
 // fillInClaim finds the claim of which nobody knows whether it happened and that must have started
 // the attempt.
 func (h *history) fillInClaim(r *request, attempt int, at int64) {
-	began, was := int64(never), int64(0)
+	began, was := h.lostClaims(r, at)
+	if began > was {
+		h.fault("attempt %d of %s started at %d and was given to nobody", attempt, r.id, at)
+		return
+	}
+	r.addBetween(began, was, step{kind: claimed, attempt: attempt, at: at})
+}
+
+// lostClaims returns when claims were under way of which nobody knows whether they happened. If at
+// is not 0, they were under way then.
+func (h *history) lostClaims(r *request, at int64) (began, was int64) {
+	began = never
 	for _, c := range h.calls {
 		op, isClaim := c.op.(backends.Claim)
 		if !isClaim || !c.lossy || at != 0 && (at < c.began || at > c.latest()) ||
@@ -417,11 +444,7 @@ func (h *history) fillInClaim(r *request, attempt int, at int64) {
 		}
 		began, was = min(began, c.began), max(was, c.latest())
 	}
-	if began > was {
-		h.fault("attempt %d of %s started at %d and was given to nobody", attempt, r.id, at)
-		return
-	}
-	r.addBetween(began, was, step{kind: claimed, attempt: attempt, at: at})
+	return began, was
 }
 
 // check returns the first thing that was wrong, after asking the model about every request.
