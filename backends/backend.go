@@ -87,8 +87,9 @@ type Backend interface {
 
 	// Extend renews the lease of the request that runs at e.Attempt: its deadline becomes now plus
 	// RunningTimeout, its last deadline follows from MaxAttempts as for a Claim, and UpdatedAt is
-	// now. If a cancel was requested, both deadlines stay. If e.Codec is not "", Extend also stores
-	// Codec and Payload.
+	// now. If a cancel was noted, both deadlines stay, also at a release. If e.Codec is not "",
+	// Extend also stores Codec and Payload. A repeat does the same again. So a worker sends one
+	// Extend after the other: the late repeat of an earlier one would bring earlier progress back.
 	//
 	// If e.Release is set, Extend hands the request back instead: it is claimable once e.After has
 	// passed, or at once for 0. Its deadline becomes now plus After minus a microsecond. A lease
@@ -108,13 +109,14 @@ type Backend interface {
 	// ends it before, it reads as Outcome from then on. If an outcome is noted already, such a
 	// Cancel changes nothing.
 	//
-	// Cancel returns the record as it stands afterwards, without its payload. It returns
+	// Cancel returns the record as it stands afterwards, without Codec and Payload. It returns
 	// [ErrNotFound], or an [EndedError] with the whole record if the request has ended.
 	Cancel(ctx context.Context, c Cancel) (Record, error)
 
 	// End ends a live request on behalf of its worker. It stores Outcome as the status, Error, Codec
 	// and Payload, takes the request out of its queue, and forgets a cancel that was noted. The
-	// record's deadlines stay as they were. End returns the record as it ended, without its payload.
+	// record's deadlines stay as they were. End returns the record as it ended, without Codec and
+	// Payload.
 	//
 	// End returns [ErrNotFound]; an [EndedError] with the whole record if the request has ended or
 	// timed out, from which the caller recognises its own repeat; [ErrStaleClaim] if the latest

@@ -98,6 +98,10 @@ func (r Record) outcome() (status, reason string) {
 			"and no worker claimed the request again within %v",
 			r.Attempt, r.LastDeadline.Sub(r.Deadline))
 	}
+	if !r.Deadline.After(r.UpdatedAt) {
+		return StatusTimeout, fmt.Sprintf(
+			"timed out: attempt %d was released, and no attempt is left", r.Attempt)
+	}
 	return StatusTimeout, fmt.Sprintf("timed out: the worker of attempt %d reported nothing for %v",
 		r.Attempt, r.Deadline.Sub(r.UpdatedAt))
 }

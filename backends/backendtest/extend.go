@@ -295,6 +295,7 @@ var extendCases = []testCase{
 			if got.Status != backends.StatusTimeout || w.pending("s", box) {
 				w.Errorf("got %s", show(got))
 			}
+			w.checkReason(got, "attempt 1 was released")
 		}},
 
 	{"a release leaves a noted cancel alone",
