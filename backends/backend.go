@@ -19,11 +19,11 @@
 //     reply was lost, at once or after others have acted. The second run has no second effect.
 //   - On the backend's clock, in whole microseconds. An operation reads it once: no later than what
 //     it reads of its records, and, if it writes, while it holds what it changes. No caller's clock
-//     counts. A request is live while now <= its deadline. Past it, the request reads as [Record.At]
-//     says, and nobody writes that.
-//   - Isolated. Stores and mailboxes share nothing, whatever characters their names have. Mailboxes,
-//     errors and headers may contain NUL. A backend keeps its own copy of each payload and map, and
-//     hands out copies.
+//     counts. A request is live while now <= its deadline. Past it, the request reads as
+//     [Record.At] says, and nobody writes that.
+//   - Isolated. Stores and mailboxes share nothing, whatever characters their names have.
+//     Mailboxes, errors and headers may contain NUL. A backend keeps its own copy of each payload
+//     and map, and hands out copies.
 //   - Freed by itself. A record stays readable until its last deadline, or its end, plus Retention.
 //     Then it disappears without help from the caller.
 //
@@ -52,8 +52,8 @@ type Backend interface {
 	//
 	// If the id exists, Create changes nothing. It returns that record as [Record.At] shows it,
 	// whatever has become of it. Only a new id can be refused, in this order: with a [BusyError] if
-	// the store is Exclusive and the mailbox has a live request; with [ErrFull] if MaxPending is not
-	// 0 and that many requests of the mailbox could be claimed now.
+	// the store is Exclusive and the mailbox has a live request; with [ErrFull] if MaxPending is
+	// not 0 and that many requests of the mailbox could be claimed now.
 	//
 	// Exclusive counts all live requests of the store's mailbox, also those that were created,
 	// claimed or extended by terms that are not Exclusive. The BusyError names one of them.
@@ -68,21 +68,22 @@ type Backend interface {
 
 	// Claim hands out up to Limit requests of each store in c.From. Those come first whose
 	// LastDeadline is the earliest; equal ones come in any order. Each becomes running, with the
-	// next attempt, a deadline of now plus RunningTimeout, and UpdatedAt and StartedAt now. Requests
-	// that have timed out are passed over in the same call. Claim returns one result for each
-	// element of c.From, in that order.
+	// next attempt, a deadline of now plus RunningTimeout, and UpdatedAt and StartedAt now.
+	// Requests that have timed out are passed over in the same call. Claim returns one result for
+	// each element of c.From, in that order.
 	//
-	// If the new attempt is below MaxAttempts of the claimer, the last deadline is the deadline plus
-	// PendingTimeout: after its deadline the request can be claimed again. Otherwise the last
+	// If the new attempt is below MaxAttempts of the claimer, the last deadline is the deadline
+	// plus PendingTimeout: after its deadline the request can be claimed again. Otherwise the last
 	// deadline is the deadline. A later claimer's MaxAttempts does not change that.
 	//
 	// A Claim that found something is remembered under c.ID until the latest deadline that it set.
-	// The same ID again claims nothing more. It returns, whatever its limits and in any order, those
-	// of the remembered requests that still run at the attempt that it gave them. A Claim that found
-	// nothing is not remembered.
+	// The same ID again claims nothing more. It returns, whatever its limits and in any order,
+	// those of the remembered requests that still run at the attempt that it gave them. A Claim
+	// that found nothing is not remembered.
 	//
 	// A damaged store never hinders the others. A queue that cannot be read, and a record that
-	// cannot ([CorruptError]), go into that store's Claimed.Errs. They are passed over, not removed.
+	// cannot ([CorruptError]), go into that store's Claimed.Errs. They are passed over, not
+	// removed.
 	Claim(ctx context.Context, c Claim) ([]Claimed, error)
 
 	// Extend renews the lease of the request that runs at e.Attempt: its deadline becomes now plus
@@ -96,32 +97,32 @@ type Backend interface {
 	// that has expired may be released, too, unless a later claim has followed.
 	//
 	// Extend returns [ErrNotFound]; an [EndedError] if the request has ended or is past its last
-	// deadline; [ErrStaleClaim] if it was never claimed, runs at another attempt, or, unless e.Release
-	// is set, its lease has expired.
+	// deadline; [ErrStaleClaim] if it was never claimed, runs at another attempt, or, unless
+	// e.Release is set, its lease has expired.
 	Extend(ctx context.Context, e Extend) (Lease, error)
 
-	// Cancel ends a live request on behalf of its requester, whatever its attempt. It stores Outcome
-	// and Error, and keeps the payload. It takes the request out of its queue.
+	// Cancel ends a live request on behalf of its requester, whatever its attempt. It stores
+	// Outcome and Error, and keeps the payload. It takes the request out of its queue.
 	//
 	// But if the request runs, its lease has not expired and c.Grace is not 0, Cancel only notes
-	// Outcome and Error, and leaves Grace to the worker: the deadline becomes now plus Grace if that
-	// is earlier, and the last deadline equals it. The request still runs at its attempt. If nobody
-	// ends it before, it reads as Outcome from then on. If an outcome is noted already, such a
-	// Cancel changes nothing.
+	// Outcome and Error, and leaves Grace to the worker: the deadline becomes now plus Grace if
+	// that is earlier, and the last deadline equals it. The request still runs at its attempt. If
+	// nobody ends it before, it reads as Outcome from then on. If an outcome is noted already, such
+	// a Cancel changes nothing.
 	//
 	// Cancel returns the record as it stands afterwards, without Codec and Payload. It returns
 	// [ErrNotFound], or an [EndedError] with the whole record if the request has ended.
 	Cancel(ctx context.Context, c Cancel) (Record, error)
 
-	// End ends a live request on behalf of its worker. It stores Outcome as the status, Error, Codec
-	// and Payload, takes the request out of its queue, and forgets a cancel that was noted. The
-	// record's deadlines stay as they were. End returns the record as it ended, without Codec and
-	// Payload.
+	// End ends a live request on behalf of its worker. It stores Outcome as the status, Error,
+	// Codec and Payload, takes the request out of its queue, and forgets a cancel that was noted.
+	// The record's deadlines stay as they were. End returns the record as it ended, without Codec
+	// and Payload.
 	//
 	// End returns [ErrNotFound]; an [EndedError] with the whole record if the request has ended or
 	// timed out, from which the caller recognises its own repeat; [ErrStaleClaim] if the latest
-	// attempt is not e.Attempt. A request whose lease has expired, and that nobody has claimed again,
-	// still has its attempt and may be ended.
+	// attempt is not e.Attempt. A request whose lease has expired, and that nobody has claimed
+	// again, still has its attempt and may be ended.
 	//
 	// An engine that is out of memory refuses Create but should still be able to Claim and End.
 	End(ctx context.Context, e End) (Record, error)
@@ -132,9 +133,10 @@ type Backend interface {
 // A signal only means that looking may be worth it. It may come for nothing, and several may be
 // one. A lost signal costs no more than the time until the next poll.
 type Waker interface {
-	// WatchMailbox signals when a request of the mailbox may have become claimable, in any store. It
-	// returns when no later change can go unnoticed. If that takes long, as when a server is away,
-	// it may return earlier, and signals when changes are noticed again. The caller calls stop once.
+	// WatchMailbox signals when a request of the mailbox may have become claimable, in any store.
+	// It returns when no later change can go unnoticed. If that takes long, as when a server is
+	// away, it may return earlier, and signals when changes are noticed again. The caller calls
+	// stop once.
 	WatchMailbox(ctx context.Context, mailbox string) (signal <-chan struct{}, stop func())
 
 	// WatchRequest does the same for changes of a request: an Extend that stores a payload or
@@ -169,9 +171,9 @@ type Lister interface {
 	// follow.
 	List(ctx context.Context, store, mailbox, after string, limit int) (Page, error)
 
-	// Mailboxes returns mailboxes of a store that have live requests, or had some a while ago, about
-	// limit of them, 1 to 1,000. After is "" or the Next of the page before. A page may be empty
-	// although others follow, and a mailbox may come twice.
+	// Mailboxes returns mailboxes of a store that have live requests, or had some a while ago,
+	// about limit of them, 1 to 1,000. After is "" or the Next of the page before. A page may be
+	// empty although others follow, and a mailbox may come twice.
 	Mailboxes(ctx context.Context, store, after string, limit int) (MailboxPage, error)
 }
 
