@@ -51,7 +51,7 @@ type Record struct {
 	ReadAt time.Time
 }
 
-// Ended reports whether Status is one that never changes again. [Record.At] tells what time has
+// Ended reports whether Status is final. [Record.At] tells what time has
 // made of the status.
 func (r Record) Ended() bool {
 	return r.Status != StatusPending && r.Status != StatusRunning

@@ -169,7 +169,7 @@ func (in *Inbox) backend() backends.Backend { return in.stores[0].base().backend
 // Delivery is what an [Inbox] claimed. Read it store by store with [Claimed].
 type Delivery struct {
 	claims   map[string]any // a []*Claim[T] for each store of the inbox, by its name
-	requests int            // how many were claimed, including those that cannot be read
+	requests int            // how many were claimed, readable or not
 }
 
 // Claimed returns what a delivery has of one store, the longest claimable first. It looks the store

@@ -183,7 +183,7 @@ type Page[T any] struct {
 	Next     string        // ListOptions.After for the next page; "" if this is the last one
 }
 
-// List returns live requests of a mailbox, those that wait and those that run, the oldest first
+// List returns live requests of a mailbox, waiting and running ones, the oldest first
 // within the page. A page may have fewer requests than the limit although others follow. A request
 // that changes meanwhile may come twice or not at all.
 //

@@ -42,7 +42,7 @@ type Finding struct {
 // Diagnose looks for what endangers pending requests at a client and its servers: the version,
 // eviction, persistence, memory, permissions, replicas, the state of a cluster, the clock, and the
 // client's settings. It needs the rights of a Backend. Without INFO it finds less and says so. Opts
-// are those of New; nil works. The gravest findings come first. The error is that of opts.
+// are those of New; nil works. The gravest findings come first. The error is about opts.
 //
 // Diagnose writes two keys that are gone a second later. Call it at start-up and from a health
 // check, not for each request.

@@ -63,7 +63,7 @@ func (b *Backend) List(
 	return page, b.fill(ctx, store, records, &page)
 }
 
-// fill puts records with their payloads on a page. It leaves out those that have ended since.
+// fill puts records with their payloads on a page. It leaves out requests that have ended since.
 func (b *Backend) fill(ctx context.Context, store string, records []stored, page *backends.Page) error {
 	pointers := make([]*stored, len(records))
 	for i := range records {
@@ -131,7 +131,7 @@ func (b *Backend) Mailboxes(
 // escaped is text as SCAN matches it.
 var escaped = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
-// servers are those that have keys, by address: the masters of a Cluster, or the one server.
+// servers returns the servers with keys, by address: the masters of a Cluster, or the one server.
 func (b *Backend) servers(ctx context.Context) (map[string]redis.Cmdable, error) {
 	cluster, ok := b.client.(*redis.ClusterClient)
 	if !ok {

@@ -16,7 +16,7 @@ import (
 )
 
 // smallestACL is all that a user of goredis has to be allowed, on the keys of its prefix. With
-// pushACL and the channels of its prefix, wake-ups are pushed; without, those who wait poll. The
+// pushACL and the channels of its prefix, wake-ups are pushed; without them, waiters poll. The
 // clients of a Cluster need clusterACL as well, on every node. Without its +command all works, but
 // go-redis tries it three times before each call.
 const (

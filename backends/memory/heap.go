@@ -35,7 +35,7 @@ func (h *heap[T]) move(s *slot[T], at time.Time) {
 	stdheap.Fix(h, s.place-1)
 }
 
-// The methods below are those that package container/heap wants.
+// The methods below implement heap.Interface of package container/heap.
 
 func (h heap[T]) Len() int           { return len(h) }
 func (h heap[T]) Less(i, j int) bool { return h[i].at.Before(h[j].at) }

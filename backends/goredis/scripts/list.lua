@@ -15,7 +15,7 @@ local time = redis.call('TIME')
 local now = time[1] .. string.sub('00000' .. time[2], -6)
 if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
 local reply, examined, before = { now, '', '' }, 0, ''
--- At most 100 requests share a score: those of one claim.
+-- At most 100 requests share a score: a claim gives no more requests one deadline.
 local scored = redis.call('ZREVRANGEBYSCORE', queue, highest, '-inf', 'WITHSCORES', 'LIMIT', '0',
   string.format('%d', limit + 101))
 for i = 1, #scored, 2 do
