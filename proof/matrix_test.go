@@ -202,7 +202,8 @@ type lab struct {
 }
 
 func newLab(t *testing.T, s setup, connect dialler) *lab {
-	l := &lab{T: t, setup: s, proxy: cutproxy.New(), direct: connect(t, s, redis.UniversalOptions{})}
+	// The direct client has no old map: go-redis closes nodes that its map lacks after a minute.
+	l := &lab{T: t, setup: s, proxy: cutproxy.New(), direct: connect(t, setup{}, redis.UniversalOptions{})}
 	t.Cleanup(l.proxy.Close)
 	l.cutOff = connect(t, s, redis.UniversalOptions{Dialer: l.proxy.Dial, MinRetryBackoff: time.Microsecond,
 		MaxRetryBackoff: time.Microsecond})

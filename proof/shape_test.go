@@ -136,7 +136,10 @@ func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend
 	t.Helper()
 	var lines []string
 	for _, key := range storedKeys(t, client, prefix) {
-		ttl := client.PTTL(t.Context(), key).Val()
+		ttl, err := client.PTTL(t.Context(), key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if ttl < 0 {
 			t.Errorf("%s has no time to live", key)
 		}
