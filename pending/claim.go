@@ -35,9 +35,10 @@ type Claim[T any] struct {
 	progress chan backends.Extend // takes progress to the Worker that has the claim; else nil
 }
 
-func claim[T any](rec backends.Record, r *Request[T]) *Claim[T] {
-	return &Claim[T]{Request: *r, held: true, left: rec.Deadline.Sub(rec.ReadAt),
+func (s *PendingStore[T]) claim(rec backends.Record) (*Claim[T], error) {
+	c := &Claim[T]{held: true, left: rec.Deadline.Sub(rec.ReadAt),
 		CancelRequested: rec.CancelledAs != "", CancelReason: rec.CancelReason}
+	return c, s.read(rec, &c.Request)
 }
 
 // id returns the claim's ID, or "" if the claim is nil.
@@ -85,14 +86,14 @@ func (s *PendingStore[T]) Held(
 	if err != nil {
 		return nil, err
 	}
-	rec, r, err := s.get(ctx, id, opts)
-	if r == nil {
+	rec, err := s.get(ctx, id, opts)
+	if err != nil {
 		return nil, err
 	}
 	if attempt != AnyAttempt && attempt != rec.Attempt {
 		return nil, fmt.Errorf("%w: the latest is %d, not %d", ErrStaleClaim, rec.Attempt, attempt)
 	}
-	return claim(rec, r), err
+	return s.claim(rec)
 }
 
 // Extend renews the lease of a claim: the deadline becomes now plus the policy's RunningTimeout. It
@@ -139,11 +140,10 @@ func (s *PendingStore[T]) Release(
 	if err := cmp.Or(c.check(), checkRange("the pause", after, 0, maxDuration)); err != nil {
 		return err
 	}
-	if c.Attempt >= s.terms.MaxAttempts && !c.CancelRequested {
-		last := s.terms.MaxAttempts
-		return fmt.Errorf("%w: attempt %d is the last of %d", ErrInvalid, c.Attempt, last)
-	}
 	if !c.CancelRequested {
+		if c.Attempt >= s.terms.MaxAttempts {
+			return fmt.Errorf("%w: attempt %d is the last", ErrInvalid, c.Attempt)
+		}
 		x := backends.Extend{Release: true, After: after.Truncate(time.Microsecond)}
 		err = s.extend(ctx, c, x)
 	}
@@ -162,12 +162,11 @@ func (s *PendingStore[T]) extend(ctx context.Context, c *Claim[T], x backends.Ex
 	}
 	x.Terms, x.ID, x.Mailbox, x.Attempt = s.terms, c.ID, c.Mailbox, c.Attempt
 	lease, err := s.backend.Extend(ctx, x)
-	if err != nil {
-		return err
+	if err == nil {
+		c.UpdatedAt, c.Deadline = lease.UpdatedAt, lease.Deadline
+		c.CancelRequested, c.CancelReason = lease.CancelledAs != "", lease.CancelReason
 	}
-	c.UpdatedAt, c.Deadline = lease.UpdatedAt, lease.Deadline
-	c.CancelRequested, c.CancelReason = lease.CancelledAs != "", lease.CancelReason
-	return nil
+	return err
 }
 
 // Complete marks a request as completed and stores c.Payload as its answer. A request that was

@@ -110,10 +110,10 @@ func (s *PendingStore[T]) claims(c backends.Claimed) (claims []*Claim[T], err er
 		err = errors.Join(err, s.failed("read", "", problem))
 	}
 	for _, rec := range c.Records {
-		r, decodeErr := s.request(rec)
+		c, decodeErr := s.claim(rec)
 		err = errors.Join(err, decodeErr)
 		if decodeErr == nil {
-			claims = append(claims, claim(rec, r))
+			claims = append(claims, c)
 		}
 	}
 	return claims, err

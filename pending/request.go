@@ -78,7 +78,6 @@ func WithHeaders(headers map[string]string) CreateOption {
 }
 
 func checkHeaders(headers map[string]string) error {
-	const most = 4 << 10
 	size := 0
 	for name, value := range headers {
 		size += len(name) + len(value)
@@ -86,10 +85,7 @@ func checkHeaders(headers map[string]string) error {
 			return fmt.Errorf("%w: header %.80q is empty or not UTF-8", ErrInvalid, name)
 		}
 	}
-	if size > most {
-		return fmt.Errorf("%w: the headers have %d bytes, want at most %d", ErrInvalid, size, most)
-	}
-	return nil
+	return checkRange("the size of the headers in bytes", size, 0, 4<<10)
 }
 
 // Create stores a new pending request for a mailbox, 1 to 512 bytes of UTF-8, and returns it. It
@@ -100,12 +96,10 @@ func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 	defer s.wrap(&err, "create", mailbox)
 	o := collect[createOptions](opts)
 	err = cmp.Or(checkMailbox(mailbox), checkHeaders(o.headers))
-	var id string
+	id := backends.NewID(mailbox)
 	if o.hasKey {
 		err = cmp.Or(err, checkRange("the idempotency key's length", len(o.key), 1, maxName))
 		id = backends.DeriveID(s.policy.Name, mailbox, o.key)
-	} else {
-		id = backends.NewID(mailbox)
 	}
 	if err != nil {
 		return nil, err
@@ -114,12 +108,8 @@ func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.backend.Create(ctx, backends.Create{Terms: s.terms, ID: id, Mailbox: mailbox,
-		Codec: s.codec.Name(), Payload: encoded, Headers: o.headers})
-	if err != nil {
-		return nil, err
-	}
-	return s.request(rec)
+	return s.request(s.backend.Create(ctx, backends.Create{Terms: s.terms, ID: id,
+		Mailbox: mailbox, Codec: s.codec.Name(), Payload: encoded, Headers: o.headers}))
 }
 
 // GetOption changes one Get.
@@ -142,12 +132,11 @@ func InMailbox(mailbox string) GetOption {
 func (s *PendingStore[T]) Get(
 	ctx context.Context, id string, opts ...GetOption) (r *Request[T], err error) {
 	defer s.wrap(&err, "get", id)
-	_, r, err = s.get(ctx, id, opts)
-	return r, err
+	return s.request(s.get(ctx, id, opts))
 }
 
-func (s *PendingStore[T]) get(ctx context.Context, id string, opts []GetOption) (
-	rec backends.Record, r *Request[T], err error) {
+func (s *PendingStore[T]) get(
+	ctx context.Context, id string, opts []GetOption) (rec backends.Record, err error) {
 	o := collect[getOptions](opts)
 	err = checkID(id)
 	if err == nil {
@@ -156,10 +145,7 @@ func (s *PendingStore[T]) get(ctx context.Context, id string, opts []GetOption) 
 	if err == nil && o.inMailbox && rec.Mailbox != o.mailbox {
 		err = ErrNotFound
 	}
-	if err == nil {
-		r, err = s.request(rec)
-	}
-	return rec, r, err
+	return rec, err
 }
 
 // HasPending reports whether the mailbox has a request that a pop could claim now. It only reads.
@@ -183,9 +169,9 @@ type Page[T any] struct {
 	Next     string        // ListOptions.After for the next page; "" if this is the last one
 }
 
-// List returns live requests of a mailbox, waiting and running ones, the oldest first
-// within the page. A page may have fewer requests than the limit although others follow. A request
-// that changes meanwhile may come twice or not at all.
+// List returns pending and running requests of a mailbox, the oldest first within the page. A page
+// may have fewer requests than the limit although others follow. A request that changes meanwhile
+// may come twice or not at all.
 //
 // A page may come together with an error, a joined [DecodeError] for each request that cannot be
 // read. List returns [errors.ErrUnsupported] if the backend cannot list.
@@ -256,8 +242,8 @@ func (s *PendingStore[T]) cancel(
 	if err != nil {
 		return s.failed(operation, r.ID, err)
 	}
-	now, _ := s.request(rec) // Cancel returns no payload
-	now.Payload = r.Payload
-	*r = *now
+	payload := r.Payload
+	_ = s.read(rec, r) // Cancel returns no payload
+	r.Payload = payload
 	return nil
 }

@@ -228,17 +228,27 @@ func partOf(status Status) codec.Part {
 	return codec.Question
 }
 
-// request converts a record for the caller. With a DecodeError it returns all but the payload.
-func (s *PendingStore[T]) request(rec backends.Record) (*Request[T], error) {
+// request converts a record that a call returned, unless err is set. With a DecodeError it returns
+// all but the payload.
+func (s *PendingStore[T]) request(rec backends.Record, err error) (*Request[T], error) {
+	if err != nil {
+		return nil, err
+	}
+	r := new(Request[T])
+	return r, s.read(rec, r)
+}
+
+func (s *PendingStore[T]) read(rec backends.Record, r *Request[T]) error {
 	payload, err := s.decode(rec)
 	if err != nil {
 		err = &DecodeError{Store: s.policy.Name, ID: rec.ID, Mailbox: rec.Mailbox,
 			Attempt: rec.Attempt, Err: err}
 	}
-	return &Request[T]{ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status),
+	*r = Request[T]{ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status),
 		Attempt: rec.Attempt, Payload: payload, Error: rec.Error, Headers: rec.Headers,
 		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, StartedAt: rec.StartedAt,
-		Deadline: rec.Deadline}, err
+		Deadline: rec.Deadline}
+	return err
 }
 
 func checkMailbox(mailbox string) error {

@@ -59,7 +59,8 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 		defer w.stop()
 		var last *Request[T]
 		for {
-			rec, r, err := s.get(ctx, id, opts)
+			rec, err := s.get(ctx, id, opts)
+			r, err := s.request(rec, err)
 			if err == nil {
 				changed := last == nil || r.Status != last.Status || !r.UpdatedAt.Equal(last.UpdatedAt)
 				if changed && !yield(r, nil) || r.Status.Ended() {

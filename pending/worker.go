@@ -22,7 +22,8 @@ import (
 // A Worker never claims more requests than it has free handlers. While a handler runs, the Worker
 // extends the lease at a third of its time. It cancels the handler's context if the claim is lost,
 // with [ErrStaleClaim], [ErrEnded] or [ErrNotFound] as the cause, and if the requester cancels,
-// with [ErrCancelRequested]. While the backend is away, the Worker keeps trying.
+// with [ErrCancelRequested]. While the backend is away, the Worker keeps trying. After a shutdown's
+// Grace it tries to end each request only once more: then the lease expires.
 //
 // What a handler returns decides how its request ends:
 //
@@ -208,12 +209,12 @@ type job[T any] struct {
 }
 
 // do runs the handler, and keeps the lease meanwhile. Then it ends or releases the request.
-func (j *job[T]) do(ctx context.Context) {
+func (j *job[T]) do(working context.Context) {
 	j.claim.progress = make(chan backends.Extend, 1)
 	kept := *j.claim // a copy, since the handler may change the claim
-	handling, stop := context.WithCancelCause(ctx)
+	handling, stop := context.WithCancelCause(working)
 	defer stop(nil)
-	ctx = context.WithoutCancel(ctx)
+	ctx := context.WithoutCancel(working)
 	keeping, release := context.WithCancel(ctx)
 	var keeper sync.WaitGroup
 	keeper.Go(func() { j.keep(keeping, &kept, stop) })
@@ -222,14 +223,18 @@ func (j *job[T]) do(ctx context.Context) {
 	release()
 	keeper.Wait()
 	for failures := range maxFailures {
+		last := working.Err() != nil
 		endErr := j.conclude(ctx, err, stopped)
 		if endErr != nil {
 			j.logger.Warn("end the request", "error", endErr)
 		}
-		if endErr == nil || refused(endErr) {
+		if endErr == nil || refused(endErr) || last {
 			return
 		}
-		<-time.After(pauseAfter(failures))
+		select {
+		case <-time.After(pauseAfter(failures)):
+		case <-working.Done():
+		}
 	}
 }
 

@@ -353,6 +353,39 @@ func TestAWorkerSurvivesABackendThatIsAway(t *testing.T) {
 	})
 }
 
+func TestAWorkerStopsAlthoughTheBackendStaysAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := new(atomic.Bool)
+		s := newStore(t, away{memory.New(), gone}, twice())
+		const grace = 3 * time.Second
+		started, away := make(chan struct{}, 2), make(chan struct{})
+		stop := work(t, s, pending.WorkerOptions{
+			Concurrency: 2, Grace: grace, Logger: slog.New(slog.DiscardHandler)},
+			func(ctx context.Context, c *pending.Claim[job]) error {
+				started <- struct{}{}
+				<-away
+				if c.Payload.Command == "quick" {
+					return nil
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		for _, command := range []string{"quick", "slow"} {
+			_, err := s.Create(t.Context(), box, job{Command: command})
+			mustDo(t, err)
+		}
+		<-started
+		<-started
+		gone.Store(true)
+		close(away)
+		start := time.Now()
+		stop()
+		if took := time.Since(start); took != grace {
+			t.Errorf("Run returned after %v, want %v", took, grace)
+		}
+	})
+}
+
 func TestAWorkerWithFewSlotsServesAllItsStores(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		var handlers []pending.Handler
