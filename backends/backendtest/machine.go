@@ -335,7 +335,9 @@ func (m *machine) cancel(rt *rapid.T) {
 
 func (m *machine) get(rt *rapid.T) { m.both(m.request(rt)) }
 
-func (m *machine) look(rt *rapid.T) { m.both(calls.Look{Terms: backends.Terms(m.store(rt)), Mailbox: m.box(rt)}) }
+func (m *machine) look(rt *rapid.T) {
+	m.both(calls.Look{Terms: backends.Terms(m.store(rt)), Mailbox: m.box(rt)})
+}
 
 // reachDeadline looks at a request exactly at its deadline, and a microsecond later, and returns to whole ticks.
 func (m *machine) reachDeadline(rt *rapid.T) {

@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"flag"
 	"fmt"
 	"runtime"
 	"strings"
@@ -13,7 +14,15 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	for name, value := range map[string]string{ // a failure is what most tests here want
+		"rapid.nofailfile": "true", "rapid.checks": "300", "rapid.shrinktime": "1s"} {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // recorder is a testing.TB that keeps what a case reports. The test itself does not fail.
 type recorder struct {
@@ -60,6 +69,8 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	r.Errorf(format, args...)
 	runtime.Goexit()
 }
+
+func (r *recorder) FailNow() { r.Fatal("failed") }
 
 func (r *recorder) Skip(...any) {
 	r.skipped = true

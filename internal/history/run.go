@@ -79,7 +79,7 @@ func (s *Sessions) prepare(ctx context.Context) error {
 		return err
 	}
 	if s.Pace == 0 {
-		s.Pace = max(time.Millisecond/4, 4*took, s.Tolerance)
+		s.Pace = max(time.Millisecond/4, 4*took, s.Tolerance).Truncate(time.Microsecond)
 	}
 	return s.checkClock(ahead)
 }
