@@ -33,17 +33,17 @@ type HistoriesOptions struct {
 
 // Histories makes calls by many callers at once, and records what each caller saw. Then it checks,
 // request by request, that one store which does one operation after the other could have answered
-// so; and, mailbox by mailbox, that claims went by age, and that no cap and no exclusive mailbox was
-// wider or narrower than it should be.
+// so; and, mailbox by mailbox, that claims went by age, and that no cap and no exclusive mailbox
+// was wider or narrower than it should be.
 //
 //	func TestHistories(t *testing.T) {
 //		backendtest.Histories(t, open, nil)
 //	}
 //
 // Leases expire, requests time out, workers die or report late, callers give up and repeat: all of
-// it happens all the time. The calls take as long as the backend needs, 48 at a time. A slow backend
-// fails no check. A call without an answer may have happened or not. Its effect has to be explained
-// only if somebody has seen it.
+// it happens all the time. The calls take as long as the backend needs, 48 at a time. A slow
+// backend fails no check. A call without an answer may have happened or not. Its effect has to be
+// explained only if somebody has seen it.
 //
 // Open is called once. Options may be nil.
 //

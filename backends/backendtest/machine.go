@@ -25,8 +25,8 @@ import (
 //	}
 //
 // With [InBubble] both backends have one clock, on which time passes: leases expire, requests time
-// out and records disappear. Answers have to be equal to the microsecond, so calls must take no fake
-// time. Only for up to 2 ms after a record or a claim should be forgotten nobody looks.
+// out and records disappear. Answers have to be equal to the microsecond, so calls must take no
+// fake time. Only for up to 2 ms after a record or a claim should be forgotten nobody looks.
 //
 // Without InBubble nothing expires, and of times only their distances are compared. Then the
 // backend's clock and its speed do not matter.
@@ -239,7 +239,8 @@ func (m *machine) claim(rt *rapid.T) {
 		if terms.MaxAttempts == 1 || !m.exact { // what is claimed together expires together
 			limit = rapid.IntRange(1, 3).Draw(rt, "limit")
 		}
-		c.From = append(c.From, backends.From{Terms: m.rolledOut(rt, backends.Terms(terms)), Limit: limit})
+		c.From = append(c.From, backends.From{Terms: m.rolledOut(rt, backends.Terms(terms)),
+			Limit: limit})
 	}
 	if len(c.From) == 0 {
 		rt.Skip("no store")
@@ -305,7 +306,8 @@ func (m *machine) changeAgain(rt *rapid.T) {
 	m.both(m.changes[max(0, len(m.changes)-1-rapid.IntRange(0, 4).Draw(rt, "which"))])
 }
 
-// rolledOut returns the terms, or those of a node that has a newer policy already, which allows one attempt.
+// rolledOut returns the terms, or those of a node that has a newer policy already, which allows one
+// attempt.
 func (m *machine) rolledOut(rt *rapid.T, t backends.Terms) backends.Terms {
 	if rapid.IntRange(0, 5).Draw(rt, "node") == 0 {
 		t.MaxAttempts = 1
@@ -339,7 +341,8 @@ func (m *machine) look(rt *rapid.T) {
 	m.both(calls.Look{Terms: backends.Terms(m.store(rt)), Mailbox: m.box(rt)})
 }
 
-// reachDeadline looks at a request exactly at its deadline, and a microsecond later, and returns to whole ticks.
+// reachDeadline looks at a request exactly at its deadline, and a microsecond later, and returns to
+// whole ticks.
 func (m *machine) reachDeadline(rt *rapid.T) {
 	r := m.request(rt)
 	rec := m.both(r).Rec

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 
 	"go.uber.org/goleak"
 
@@ -16,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) {
 	for name, value := range map[string]string{ // a failure is what most tests here want
-		"rapid.nofailfile": "true", "rapid.checks": "300", "rapid.shrinktime": "1s"} {
+		"rapid.nofailfile": "true", "rapid.checks": "1000", "rapid.shrinktime": "1s"} {
 		if err := flag.Set(name, value); err != nil {
 			panic(err)
 		}
@@ -35,14 +34,7 @@ type recorder struct {
 // record runs a case in a bubble of its own, so that waiting takes no time.
 func record(t *testing.T, c testCase, open func() backends.Backend) *recorder {
 	t.Helper()
-	r := &recorder{}
-	synctest.Test(t, func(t *testing.T) {
-		r.TB = t
-		var running sync.WaitGroup
-		running.Go(func() { c.run(r, open) })
-		running.Wait()
-	})
-	return r
+	return inBubble(t, func(r *recorder) { c.run(r, open) })
 }
 
 func (r *recorder) report(text string) {

@@ -8,7 +8,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// stage is where a scenario is arranged, past all faults. Its methods end the test when they do not
+// Stage is where a scenario is arranged, past all faults. Its methods end the test when they do not
 // work.
 type Stage struct {
 	*testing.T
@@ -22,9 +22,10 @@ type Store backends.Terms
 
 func (t Store) Terms() backends.Terms { return backends.Terms(t) }
 
-// lasting are terms under which nothing runs out, with times that tell each other apart.
+// Lasting are terms under which nothing runs out, with times that tell each other apart.
 func Lasting(store string) Store {
-	return Store{Store: store, PendingTimeout: time.Hour, RunningTimeout: 2 * time.Hour, Retention: 4 * time.Hour,
+	return Store{Store: store, PendingTimeout: time.Hour, RunningTimeout: 2 * time.Hour,
+		Retention:   4 * time.Hour,
 		MaxAttempts: 1}
 }
 
@@ -46,18 +47,19 @@ func Capped() Store {
 	return t
 }
 
-// probe is a new request that nobody looks at.
+// Probe is a new request that nobody looks at.
 func (t Store) Probe() backends.Create { return t.Question(backends.NewID("")) }
 
-// get reads a request.
+// Get reads a request.
 func (t Store) Get(id string) Get { return Get{t.Terms(), id} }
 
-// look asks whether box has something pending.
+// Look asks whether box has something pending.
 func (t Store) Look() Look { return Look{t.Terms(), Box} }
 
-// question is a new request; each key makes an id of its own.
+// Question is a new request; each key makes an id of its own.
 func (t Store) Question(key string) backends.Create {
-	return backends.Create{Terms: t.Terms(), ID: backends.DeriveID(t.Store, Box, key), Mailbox: Box, Codec: "raw",
+	return backends.Create{Terms: t.Terms(), ID: backends.DeriveID(t.Store, Box, key), Mailbox: Box,
+		Codec:   "raw",
 		Payload: []byte("question " + key)}
 }
 
@@ -70,18 +72,19 @@ func Poll(limit int, stores ...Store) backends.Claim {
 }
 
 func (t Store) Answer(id string, attempt int) backends.End {
-	return backends.End{Terms: t.Terms(), ID: id, Outcome: backends.StatusFailed, Error: "why", Attempt: attempt, Codec: "other",
+	return backends.End{Terms: t.Terms(), ID: id, Outcome: backends.StatusFailed, Error: "why",
+		Attempt: attempt, Codec: "other",
 		Payload: []byte("answer")}
 }
 
-// largeQuestion has a key of its own.
+// LargeQuestion has a key of its own.
 func (t Store) LargeQuestion(key string) backends.Create {
 	c := t.Question(key)
 	c.Payload = bytes.Repeat([]byte("question"), 10_000)
 	return c
 }
 
-// largeAnswer has a key of its own.
+// LargeAnswer has a key of its own.
 func (t Store) LargeAnswer(id string, attempt int) backends.End {
 	e := t.Answer(id, attempt)
 	e.Mailbox, e.Payload = Box, bytes.Repeat([]byte("answer"), 10_000)
@@ -92,9 +95,10 @@ func (t Store) GivingUp(id string) backends.Cancel {
 	return backends.Cancel{Terms: t.Terms(), ID: id, Outcome: backends.StatusTimeout, Error: "gave up"}
 }
 
-// cancelling leaves the worker a grace.
+// Cancelling leaves the worker a grace.
 func (t Store) Cancelling(id string, grace time.Duration) backends.Cancel {
-	return backends.Cancel{Terms: t.Terms(), ID: id, Outcome: backends.StatusCancelled, Error: "not needed",
+	return backends.Cancel{Terms: t.Terms(), ID: id, Outcome: backends.StatusCancelled,
+		Error: "not needed",
 		Grace: grace}
 }
 
@@ -116,7 +120,7 @@ func (t Store) Releasing(id string, after time.Duration) backends.Extend {
 	return backends.Extend{Terms: t.Terms(), ID: id, Attempt: 1, Release: true, After: after}
 }
 
-// withLargeProgress has a key of its own.
+// WithLargeProgress has a key of its own.
 func WithLargeProgress(e backends.Extend) backends.Extend {
 	e.Codec, e.Payload, e.Mailbox = "progress", bytes.Repeat([]byte("half"), 10_000), Box
 	return e
@@ -145,7 +149,7 @@ func (s *Stage) Running(t Store, key string) string {
 	return id
 }
 
-// cancelled has a cancel noted.
+// Cancelled has a cancel noted.
 func (s *Stage) Cancelled(t Store, key string) string {
 	s.Helper()
 	id := s.Running(t, key)

@@ -9,8 +9,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// call is one operation as its caller saw it. Times are microseconds since the epoch, by the same clock as the
-// server's, since both are on one machine.
+// Call is one operation as its caller saw it. Times are microseconds since the epoch, by the same
+// clock as the server's, since both are on one machine.
 type Call struct {
 	Op         any // a backends.Create, Claim, Extend, Cancel or End, a get or a look
 	Began, Was int64
@@ -19,12 +19,14 @@ type Call struct {
 	Claimed    []backends.Claimed // of a claim
 	Pending    bool               // of a look
 	Err        error
-	Lossy      bool // replies were lost meanwhile, or it was repeated: it may have happened before it was answered
-	Repeat     bool // the same operation has been called before
-	Abandoned  bool // its caller went away once: that sending may be executed even after the answer to a later one
+	// Replies were lost meanwhile, or it was repeated: it may have happened before it was answered.
+	Lossy  bool
+	Repeat bool // the same operation has been called before
+	// Its caller went away once: that sending may be executed even after the answer to a later one.
+	Abandoned bool
 }
 
-// latest returns until when the call may have had its effect.
+// Latest returns until when the call may have had its effect.
 func (c *Call) Latest() int64 {
 	if c.Abandoned {
 		return Never
@@ -32,7 +34,7 @@ func (c *Call) Latest() int64 {
 	return c.Was
 }
 
-// says returns the words of a Cancel or an End.
+// Says returns the words of a Cancel or an End.
 func (c *Call) Says() string {
 	switch op := c.Op.(type) {
 	case backends.Cancel:
@@ -43,7 +45,7 @@ func (c *Call) Says() string {
 	return ""
 }
 
-// wording is what tells an ending from others.
+// Wording is what tells an ending from others.
 func Wording(outcome, reason string) string { return outcome + ": " + reason }
 
 type Get struct {
@@ -56,7 +58,7 @@ type Look struct {
 	Mailbox string
 }
 
-// perform makes the call.
+// Perform makes the call.
 func (c *Call) Perform(ctx context.Context, b backends.Backend) {
 	switch op := c.Op.(type) {
 	case backends.Create:
@@ -76,15 +78,16 @@ func (c *Call) Perform(ctx context.Context, b backends.Backend) {
 	}
 }
 
-// never is when a call returns that was not answered.
+// Never is when a call returns that was not answered.
 const Never = math.MaxInt64
 
-// answered reports whether the backend decided, for or against.
+// Answered reports whether the backend decided, for or against.
 func (c *Call) Answered() bool { return c.Err == nil || Refusal(c.Err) }
 
-// refusal tells a decision of the backend from a failure to reach it.
+// Refusal tells a decision of the backend from a failure to reach it.
 func Refusal(err error) bool {
-	for _, r := range []error{backends.ErrNotFound, backends.ErrEnded, backends.ErrStaleClaim, backends.ErrBusy, backends.ErrFull} {
+	for _, r := range []error{backends.ErrNotFound, backends.ErrEnded, backends.ErrStaleClaim,
+		backends.ErrBusy, backends.ErrFull} {
 		if errors.Is(err, r) {
 			return true
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// shape is what an answer says but for the times at which things happened: these are told by how
+// Shape is what an answer says but for the times at which things happened: these are told by how
 // far deadlines are from them.
 func (c *Call) Shape() string {
 	switch op := c.Op.(type) {
@@ -104,7 +104,8 @@ func errorShape(err error) string {
 	case errors.As(err, &corrupt):
 		return "error: corrupt " + corrupt.ID
 	}
-	for _, known := range []error{backends.ErrNotFound, backends.ErrStaleClaim, backends.ErrFull, context.Canceled} {
+	for _, known := range []error{backends.ErrNotFound, backends.ErrStaleClaim, backends.ErrFull,
+		context.Canceled} {
 		if errors.Is(err, known) {
 			return "error: " + known.Error()
 		}

@@ -2,10 +2,10 @@ package calls
 
 import "time"
 
-// pass lets time go by, which in most tests is fake.
+// Pass lets time go by, which in most tests is fake.
 func Pass(d time.Duration) { <-time.After(d) }
 
-// await looks every so often whether a condition holds, and reports whether it did in time.
+// Await looks every so often whether a condition holds, and reports whether it did in time.
 func Await(patience, every time.Duration, condition func() bool) bool {
 	deadline := time.After(patience)
 	for !condition() {

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// faults injects faults while calls are made, and knows which calls a fault may have disturbed. The
+// Faults injects faults while calls are made, and knows which calls a fault may have disturbed. The
 // zero value injects none.
 type Faults struct {
 	Inject func(turn int) // makes one fault, and returns when it is over

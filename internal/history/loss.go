@@ -8,10 +8,11 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// What a fail-over may have lost: of each request the last of what the dead master did to it, and of a mailbox nothing
-// that is older than what was kept. Whatever comes after it has to follow from what was kept.
+// What a fail-over may have lost: of each request the last of what the dead master did to it, and
+// of a mailbox nothing that is older than what was kept. Whatever comes after it has to follow from
+// what was kept.
 
-// failOver is one that may have lost something. Times are microseconds since the epoch.
+// FailOver is one that may have lost something. Times are microseconds since the epoch.
 type FailOver struct {
 	Kind  string
 	Shard int
@@ -54,7 +55,8 @@ func (b branch) is(other branch) bool {
 	return b.state == other.state && b.before.is(*other.before)
 }
 
-// survivors are what a fail-over may leave of a request of which all was safe that had happened by then.
+// survivors are what a fail-over may leave of a request of which all was safe that had happened by
+// then.
 func (b branch) survivors(safe int64) (all []any) {
 	for at := &b; at != nil; at = at.before {
 		all = append(all, *at)
@@ -94,11 +96,12 @@ func (l *loss) note(e effect, lost bool) {
 }
 
 func (l loss) String() string {
-	return fmt.Sprintf("%d sessions hit, %d acknowledged effects at risk, lost %d creates, %d claims, %d ends", l.sessions,
+	return fmt.Sprintf("%d sessions hit, %d acknowledged effects at risk, "+
+		"lost %d creates, %d claims, %d ends", l.sessions,
 		l.atRisk, l.lost[created], l.lost[claimed], l.lost[ended])
 }
 
-// losses are counted by the kind of fail-over.
+// Losses are counted by the kind of fail-over.
 type Losses map[string]loss
 
 func (l Losses) add(other Losses) {
@@ -118,7 +121,8 @@ func (h *history) failOver(f FailOver) {
 	for _, r := range h.requests {
 		r.addBetween(f.Dead, f.Over, step{kind: failedOver, at: f.Safe})
 		for attempt := 1; attempt < r.final.Attempt; attempt++ {
-			if at := r.claims[attempt]; f.Safe < at && at <= f.Dead { // nobody may have seen the one that replaced it
+			// Nobody may have seen the one that replaced it.
+			if at := r.claims[attempt]; f.Safe < at && at <= f.Dead {
 				r.addPerhaps(f.Dead, calls.Never, step{kind: claimed, attempt: attempt})
 			}
 		}
@@ -134,15 +138,16 @@ func (h *history) failOver(f FailOver) {
 
 // since is the history of the calls that began after a fail-over was over.
 func (h *history) since(f FailOver) *history {
-	later := gather(slices.DeleteFunc(slices.Clone(h.calls), func(c *calls.Call) bool { return c.Began <= f.Over }))
+	later := gather(slices.DeleteFunc(slices.Clone(h.calls),
+		func(c *calls.Call) bool { return c.Began <= f.Over }))
 	for id, r := range later.requests {
 		r.unsure = h.requests[id].changes
 	}
 	return later
 }
 
-// checkLoss checks that a fail-over has lost nothing of a mailbox that is older than what it kept, and counts what
-// callers had been told.
+// checkLoss checks that a fail-over has lost nothing of a mailbox that is older than what it kept,
+// and counts what callers had been told.
 func (h *history) checkLoss(f FailOver, later *history) {
 	count := loss{sessions: 1}
 	firstLost, lastKept := effect{at: calls.Never}, effect{}
@@ -169,7 +174,8 @@ func (h *history) checkLoss(f FailOver, later *history) {
 	}
 }
 
-// shows reports whether an effect still stands by what was seen of its request last, if that is known.
+// shows reports whether an effect still stands by what was seen of its request last, if that is
+// known.
 func (h *history) shows(id string, e effect) (stands, known bool) {
 	r := h.requests[id]
 	switch {
@@ -182,7 +188,9 @@ func (h *history) shows(id string, e effect) (stands, known bool) {
 	case e.kind == created:
 		return r.createdAt == e.at, true
 	case e.kind == ended:
-		return calls.Wording(r.final.Status, r.final.Error) == e.text && calls.Micros(r.final.UpdatedAt) == e.at, true
+		return calls.Wording(r.final.Status, r.final.Error) == e.text &&
+			calls.Micros(r.final.UpdatedAt) == e.at, true
 	}
-	return r.final.Attempt == e.attempt && calls.Micros(r.final.StartedAt) == e.at, r.final.Attempt <= e.attempt
+	return r.final.Attempt == e.attempt && calls.Micros(r.final.StartedAt) == e.at,
+		r.final.Attempt <= e.attempt
 }

@@ -44,7 +44,8 @@ func (c lossCase) calls() (all []*calls.Call, lost int) {
 	for i, at := range c.at {
 		op := calls.Lasting("s").Question(fmt.Sprint(i))
 		create := &calls.Call{Op: op, Began: at - 1, Was: at + 1, Rec: newlyCreated(op, at, at)}
-		read := &calls.Call{Op: calls.Get{Terms: op.Terms, ID: op.ID}, Began: 4_000, Was: 4_002, Rec: newlyCreated(op, at, 4_001)}
+		read := &calls.Call{Op: calls.Get{Terms: op.Terms, ID: op.ID}, Began: 4_000, Was: 4_002,
+			Rec: newlyCreated(op, at, 4_001)}
 		if c.lost[i] {
 			read.Rec, read.Err = backends.Record{}, backends.ErrNotFound
 			lost++

@@ -212,7 +212,8 @@ func (s state) extend(op step) (bool, state) {
 
 // leased reports whether an Extend is answered with this.
 func (s state) leased(l backends.Lease) bool {
-	return s.slack == 0 && s.updated == calls.Micros(l.UpdatedAt) && s.deadline == calls.Micros(l.Deadline) &&
+	return s.slack == 0 && s.updated == calls.Micros(l.UpdatedAt) &&
+		s.deadline == calls.Micros(l.Deadline) &&
 		s.cancelledAs == l.CancelledAs && s.cancelReason == l.CancelReason
 }
 
@@ -277,7 +278,8 @@ func (s state) reads(op step) (bool, state) {
 	if op.bare {
 		stored = len(rec.Payload) == 0
 	}
-	timed := want.created == calls.Micros(rec.CreatedAt) && want.started == calls.Micros(rec.StartedAt) &&
+	timed := want.created == calls.Micros(rec.CreatedAt) &&
+		want.started == calls.Micros(rec.StartedAt) &&
 		want.updated == calls.Micros(rec.UpdatedAt) && want.deadline == calls.Micros(rec.Deadline) &&
 		want.last == calls.Micros(rec.LastDeadline)
 	said := want.cancelledAs == rec.CancelledAs && want.cancelReason == rec.CancelReason &&

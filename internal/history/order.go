@@ -9,9 +9,9 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// What a mailbox as a whole promises: the longest claimable first, nothing that is there passed over, a cap and an
-// exclusive hold that are never too wide and never too narrow. As one model a queue takes for ever to check, so
-// this goes by the server's times, which every record carries.
+// What a mailbox as a whole promises: the longest claimable first, nothing that is there passed
+// over, a cap and an exclusive hold that are never too wide and never too narrow. As one model a
+// queue takes for ever to check, so this goes by the server's times, which every record carries.
 
 // span is a time in which a request can be claimed. Its ends are doubtful to the microsecond.
 type span struct {
@@ -76,7 +76,7 @@ func (r *request) between(leases []lease, left int64, known bool) (spans []span)
 		if i+1 < len(leases) {
 			s.to, s.sure = min(leases[i+1].at, l.last), true
 		}
-		if s.from < s.to {
+		if s.from <= s.to && s.from < l.last { // for a microsecond, at least
 			spans = append(spans, s)
 		}
 	}
@@ -106,7 +106,8 @@ func (r *request) doubts(leases []lease) (from int64, doubtful bool) {
 	return from, doubtful
 }
 
-// leaves returns when the request, last claimed at this attempt, was claimed again or ended, if that is known.
+// leaves returns when the request, last claimed at this attempt, was claimed again or ended, if
+// that is known.
 func (r *request) leaves(attempt int) (at int64, known bool) {
 	if at, claimed := r.claims[attempt+1]; claimed {
 		if at == 0 {
@@ -127,8 +128,9 @@ type store struct {
 	spans    []span
 }
 
-// checkMailbox checks the promises of a session's mailbox, store by store. Where a fail-over has lost something, they
-// are checked for what came after it, and what was lost is checked instead of what came before.
+// CheckMailbox checks the promises of a session's mailbox, store by store. Where a fail-over has
+// lost something, they are checked for what came after it, and what was lost is checked instead of
+// what came before.
 func (h *history) CheckMailbox(stores []backends.Terms) {
 	if len(h.fails) > 0 {
 		for _, f := range h.fails {
@@ -181,7 +183,8 @@ func (h *history) checkClaim(s store, c *calls.Call, op backends.Claim, i int) {
 		h.fault("a claim of %d got %d", op.From[i].Limit, len(records))
 	}
 	at := claimTime(c)
-	newest := int64(calls.Never) // the last deadline of the one that came last, if there could have been more
+	// The last deadline of the one that came last, if there could have been more.
+	newest := int64(calls.Never)
 	if len(records) == op.From[i].Limit {
 		newest = s.keyBefore(records[len(records)-1])
 	}
@@ -191,7 +194,8 @@ func (h *history) checkClaim(s store, c *calls.Call, op backends.Claim, i int) {
 			there = left.throughout(c.Began, c.Was)
 		}
 		if there && left.key < newest {
-			h.fault("a claim of %s at %d passed over %s, which was claimable from %d to %d; it got %d of %d", s.terms.Store, at,
+			h.fault("a claim of %s at %d passed over %s, which was claimable from %d to %d; "+
+				"it got %d of %d", s.terms.Store, at,
 				left.of.id, left.from, left.to, len(records), op.From[i].Limit)
 		}
 	}
@@ -212,7 +216,8 @@ func claimTime(c *calls.Call) (at int64) {
 	return at
 }
 
-// keyBefore returns the last deadline that a claimed request had before it was claimed, 0 if it is not known.
+// keyBefore returns the last deadline that a claimed request had before it was claimed, 0 if it is
+// not known.
 func (s store) keyBefore(rec backends.Record) int64 {
 	for _, sp := range s.spans {
 		if sp.of.id == rec.ID && sp.sure && sp.to == calls.Micros(rec.StartedAt) {
@@ -255,12 +260,18 @@ func (h *history) checkCap(s store, c *calls.Call) {
 
 // checkExclusive checks that no two requests of an exclusive mailbox were live at once.
 func (h *history) checkExclusive(s store) {
-	requests := slices.DeleteFunc(slices.Clone(s.requests), func(r *request) bool { return r.createdAt == 0 })
-	slices.SortFunc(requests, func(a, b *request) int { return cmp.Compare(a.createdAt, b.createdAt) })
+	requests := slices.DeleteFunc(slices.Clone(s.requests), func(r *request) bool {
+		return r.createdAt == 0
+	})
+	slices.SortFunc(requests, func(a, b *request) int {
+		return cmp.Or(cmp.Compare(a.createdAt, b.createdAt),
+			a.final.UpdatedAt.Compare(b.final.UpdatedAt))
+	})
 	for i := 1; i < len(requests); i++ {
 		before, after := requests[i-1], requests[i]
 		if !before.final.Ended() || calls.Micros(before.final.UpdatedAt) > after.createdAt {
-			h.fault("two live requests at once:\n%s:\n%s%s:\n%s", before.id, before.describe(), after.id, after.describe())
+			h.fault("two live requests at once:\n%s:\n%s%s:\n%s", before.id, before.describe(), after.id,
+				after.describe())
 		}
 	}
 }

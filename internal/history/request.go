@@ -20,15 +20,16 @@ type request struct {
 	terms backends.Terms
 	steps []porcupine.Operation
 
-	creates   []*calls.Call
-	ends      []*calls.Call   // Ends and Cancels
-	changes   []*calls.Call   // Extends, and Cancels with a grace
-	unsure    []*calls.Call   // of these: may have happened when nobody was told
-	effects   map[effect]bool // what is known to have happened, and whether the caller who did it was told
-	createdAt int64           // 0 while no record was seen
-	claims    map[int]int64   // when each attempt started; 0 where nobody was told
-	attempts  int             // the most that a record has shown
-	shown     map[lease]bool  // what was shown of its claims
+	creates []*calls.Call
+	ends    []*calls.Call // Ends and Cancels
+	changes []*calls.Call // Extends, and Cancels with a grace
+	unsure  []*calls.Call // of these: may have happened when nobody was told
+	// What is known to have happened, and whether the caller who did it was told.
+	effects   map[effect]bool
+	createdAt int64          // 0 while no record was seen
+	claims    map[int]int64  // when each attempt started; 0 where nobody was told
+	attempts  int            // the most that a record has shown
+	shown     map[lease]bool // what was shown of its claims
 	final     backends.Record
 	gone      bool // the last that asked for it did not find it
 }
@@ -132,7 +133,8 @@ func (r *request) saw(rec backends.Record) {
 		r.claims[attempt] += 0 // it has been, even if nobody saw it
 	}
 	if rec.Ended() && rec.UpdatedAt.Before(rec.LastDeadline) { // otherwise nobody ended it
-		r.happened(effect{kind: ended, text: calls.Wording(rec.Status, rec.Error), at: calls.Micros(rec.UpdatedAt)})
+		r.happened(effect{kind: ended, text: calls.Wording(rec.Status, rec.Error),
+			at: calls.Micros(rec.UpdatedAt)})
 	}
 	if !rec.ReadAt.Before(r.final.ReadAt) {
 		r.final = rec
@@ -140,7 +142,8 @@ func (r *request) saw(rec backends.Record) {
 }
 
 func (r *request) sawLease(rec backends.Record) {
-	l := lease{attempt: rec.Attempt, deadline: calls.Micros(rec.Deadline), last: calls.Micros(rec.LastDeadline)}
+	l := lease{attempt: rec.Attempt, deadline: calls.Micros(rec.Deadline),
+		last: calls.Micros(rec.LastDeadline)}
 	if rec.Status == backends.StatusRunning {
 		l.at, l.noted = calls.Micros(rec.UpdatedAt), rec.CancelledAs != ""
 	}
@@ -418,8 +421,10 @@ func (h *history) fillInCreate(r *request, createdAt int64) {
 func newlyCreated(c backends.Create, createdAt, readAt int64) backends.Record {
 	at := time.UnixMicro(createdAt).UTC()
 	deadline := at.Add(c.PendingTimeout)
-	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending, Codec: c.Codec, Payload: c.Payload,
-		CreatedAt: at, UpdatedAt: at, Deadline: deadline, LastDeadline: deadline, ReadAt: time.UnixMicro(readAt).UTC()}
+	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
+		Codec: c.Codec, Payload: c.Payload,
+		CreatedAt: at, UpdatedAt: at, Deadline: deadline, LastDeadline: deadline,
+		ReadAt: time.UnixMicro(readAt).UTC()}
 }
 
 // fillInClaim finds the claim of which nobody knows whether it happened and that must have started
@@ -448,7 +453,7 @@ func (h *history) lostClaims(r *request, at int64) (began, was int64) {
 	return began, was
 }
 
-// check returns the first thing that was wrong, after asking the model about every request.
+// Check returns the first thing that was wrong, after asking the model about every request.
 func (h *history) Check() error {
 	if len(h.faulty) > 0 {
 		return fmt.Errorf("%s\n(and %d more)", h.faulty[0], len(h.faulty)-1)
@@ -489,8 +494,10 @@ func (r *request) describe() string {
 			fmt.Fprintf(&text, ": %s attempt %d %q %.20q noted %q", rec.Status, rec.Attempt, rec.Error,
 				rec.Payload, rec.CancelReason)
 			fmt.Fprintf(&text, " read %d created %d updated %d started %d deadline %d last %d",
-				since(calls.Micros(rec.ReadAt)), since(calls.Micros(rec.CreatedAt)), since(calls.Micros(rec.UpdatedAt)),
-				since(calls.Micros(rec.StartedAt)), since(calls.Micros(rec.Deadline)), since(calls.Micros(rec.LastDeadline)))
+				since(calls.Micros(rec.ReadAt)), since(calls.Micros(rec.CreatedAt)),
+				since(calls.Micros(rec.UpdatedAt)),
+				since(calls.Micros(rec.StartedAt)), since(calls.Micros(rec.Deadline)),
+				since(calls.Micros(rec.LastDeadline)))
 		}
 		text.WriteByte('\n')
 	}

@@ -90,7 +90,8 @@ func (s *Sessions) probe(ctx context.Context) (ahead, took time.Duration, err er
 	began := time.Now()
 	rec, err := s.Backend.Create(ctx, calls.Lasting("clock").Probe())
 	was := time.Now()
-	return max(began.Truncate(time.Microsecond).Sub(rec.CreatedAt), rec.CreatedAt.Sub(was)), was.Sub(began), err
+	return max(began.Truncate(time.Microsecond).Sub(rec.CreatedAt), rec.CreatedAt.Sub(was)),
+		was.Sub(began), err
 }
 
 func (s *Sessions) checkClock(ahead time.Duration) error {

@@ -14,8 +14,9 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// A session is a mailbox of four stores with requesters, workers, and front ends that give up, all at once, all
-// recorded. Its times are so short that claims lapse and requests time out all the time.
+// A session is a mailbox of four stores with requesters, workers, and front ends that give up, all
+// at once, all recorded. Its times are so short that claims lapse and requests time out all the
+// time.
 type session struct {
 	*Sessions
 	ctx     context.Context
@@ -103,7 +104,8 @@ func (s *session) act() {
 	}
 }
 
-// do makes a call, again as long as nobody answers, and records it. Some callers die instead of trying again.
+// do makes a call, again as long as nobody answers, and records it. Some callers die instead of
+// trying again.
 func (s *session) do(op any) *calls.Call { return s.call(&calls.Call{Op: op}) }
 
 // again makes a call that has been made before.
@@ -182,7 +184,8 @@ func (s *session) create() {
 	s.creates = append(s.creates, done)
 }
 
-// createAgain repeats a Create, as a caller with an idempotency key may, whatever has become of the first.
+// createAgain repeats a Create, as a caller with an idempotency key may, whatever has become of the
+// first.
 func (s *session) createAgain() {
 	if first, ok := s.pick(&s.creates, math.MaxInt); ok {
 		s.again(first)
@@ -282,7 +285,8 @@ func (s *session) report() {
 		return
 	}
 	outcome := []string{backends.StatusCompleted, backends.StatusFailed, "conflict"}[rand.IntN(3)]
-	end := backends.End{Terms: w.terms, ID: w.rec.ID, Mailbox: w.rec.Mailbox, Outcome: outcome, Error: s.word("reason"),
+	end := backends.End{Terms: w.terms, ID: w.rec.ID, Mailbox: w.rec.Mailbox, Outcome: outcome,
+		Error:   s.word("reason"),
 		Attempt: w.rec.Attempt, Codec: "raw", Payload: s.text("answer")}
 	s.do(end)
 }

@@ -18,15 +18,18 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// How a Cluster fails over while histories are made, and what it may lose by that. Redis replicates asynchronously, so
-// a master that is killed takes with it what its replica had not yet got: the last of what it did, and nothing else.
+// How a Cluster fails over while histories are made, and what it may lose by that. Redis replicates
+// asynchronously, so a master that is killed takes with it what its replica had not yet got: the
+// last of what it did, and nothing else.
 
 // failOverKind is how a fail-over comes about.
 type failOverKind struct {
 	name     string
 	graceful bool // the master hands over: nothing may be lost, not even a reply
 	cutOff   bool // the replica has not heard from its master for some time when that is killed
-	elected  bool // the others find out by themselves that the master is gone, which takes seconds; else the replica is told
+	// The others find out by themselves that the master is gone, which takes seconds; else the replica
+	// is told.
+	elected bool
 }
 
 // failOverKinds take turns. The first is the quickest.
@@ -58,7 +61,8 @@ type shards struct {
 }
 
 func newShards(t *testing.T, cluster *redistest.Cluster) *shards {
-	s := &shards{t: t, cluster: cluster, clients: map[*redistest.Server]*redis.Client{}, count: map[string]int{},
+	s := &shards{t: t, cluster: cluster, clients: map[*redistest.Server]*redis.Client{},
+		count:   map[string]int{},
 		elected: map[*redistest.Server]time.Time{},
 		masters: [3]*redistest.Server(cluster.Masters), standby: [3]*redistest.Server(cluster.Replicas)}
 	for _, node := range cluster.Nodes() {
@@ -73,7 +77,8 @@ func (s *shards) control() []*redis.Client { return slices.Collect(maps.Values(s
 func (s *shards) shardOf(ctx context.Context, mailbox string) (shard int, err error) {
 	for _, client := range s.clients {
 		var slot int64
-		if slot, err = client.ClusterKeySlot(ctx, "{"+backends.Partition(mailbox)+"}").Result(); err == nil {
+		if slot, err = client.ClusterKeySlot(ctx,
+			"{"+backends.Partition(mailbox)+"}").Result(); err == nil {
 			return (int(slot)*3 + 2) / redistest.Slots, nil
 		}
 	}
@@ -148,7 +153,8 @@ func (s *shards) kill(ctx context.Context, shard int, kind failOverKind) error {
 			return err
 		}
 		enough := s.faults.Calls() + 300
-		calls.Await(time.Second, time.Millisecond, func() bool { return s.faults.Calls() >= enough }) // fewer if sessions are at their end
+		// Fewer if sessions are at their end.
+		calls.Await(time.Second, time.Millisecond, func() bool { return s.faults.Calls() >= enough })
 	}
 	f := history.FailOver{Kind: kind.name, Shard: shard, Safe: safe}
 	if err := s.takeOver(ctx, f, kind); err != nil {
@@ -201,7 +207,8 @@ func (s *shards) awaitInTouch(ctx context.Context, shard int) (at int64, err err
 	return at, nil
 }
 
-func (s *shards) offset(ctx context.Context, server *redistest.Server, name string) (offset int64, err error) {
+func (s *shards) offset(ctx context.Context, server *redistest.Server, name string) (offset int64,
+	err error) {
 	info, err := s.clients[server].Info(ctx, "replication").Result()
 	if err != nil {
 		return 0, err
@@ -216,11 +223,12 @@ func number(info, name string) (n int64, err error) {
 	return n, err
 }
 
-// awaitVotesExpire waits until a replica can take over only by a new election. Redis (7.0.15) leaves a node the votes by
-// which it has become the master. When that is a replica again and is to take over before they expire, it does so by
-// them, in their old epoch. To the other nodes the old master's claim is then the newer one, so that the new master
-// follows it as soon as it is back, and throws away all that it had. Nothing bounds that loss, so there is nothing to
-// check, and who operates a Cluster is told in the README to wait just so.
+// awaitVotesExpire waits until a replica can take over only by a new election. Redis (7.0.15)
+// leaves a node the votes by which it has become the master. When that is a replica again and is to
+// take over before they expire, it does so by them, in their old epoch. To the other nodes the old
+// master's claim is then the newer one, so that the new master follows it as soon as it is back,
+// and throws away all that it had. Nothing bounds that loss, so there is nothing to check, and who
+// operates a Cluster is told in the README to wait just so.
 func (s *shards) awaitVotesExpire(ctx context.Context, replica *redistest.Server) {
 	expire := s.elected[replica].Add(max(2*redistest.NodeTimeout, 2*time.Second))
 	select {
@@ -229,8 +237,8 @@ func (s *shards) awaitVotesExpire(ctx context.Context, replica *redistest.Server
 	}
 }
 
-// noteElected notes when a server has become the master, and checks that it has by an election of its own, which nobody
-// has outdone.
+// noteElected notes when a server has become the master, and checks that it has by an election of
+// its own, which nobody has outdone.
 func (s *shards) noteElected(ctx context.Context, server *redistest.Server) error {
 	s.elected[server] = time.Now()
 	info, err := s.clients[server].ClusterInfo(ctx).Result()
@@ -243,7 +251,8 @@ func (s *shards) noteElected(ctx context.Context, server *redistest.Server) erro
 	}
 	newest, err := number(info, "cluster_current_epoch:")
 	if err == nil && own != newest {
-		err = fmt.Errorf("%s became the master in epoch %d, when the Cluster was in epoch %d", server.Addr, own, newest)
+		err = fmt.Errorf("%s became the master in epoch %d, when the Cluster was in epoch %d",
+			server.Addr, own, newest)
 	}
 	return err
 }

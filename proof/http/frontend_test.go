@@ -47,8 +47,8 @@ func (f *frontEnd) think() {
 	calls.Pass(f.scaled(time.Duration(f.caller.upTo(3000)) * time.Millisecond))
 }
 
-// create asks until a node has answered. What was asked before is then asked twice, but for an update: the answer to
-// its repeat names the one that is live.
+// create asks until a node has answered. What was asked before is then asked twice, but for an
+// update: the answer to its repeat names the one that is live.
 func (f *frontEnd) create(r *route) (id string) {
 	for !f.Failed() {
 		status, body := f.send(http.MethodPost, r.path, r.question(f.asked.Add(1)))
@@ -68,7 +68,8 @@ func (f *frontEnd) create(r *route) (id string) {
 
 // follow reads until the request has ended, which takes no longer than its deadlines allow.
 func (f *frontEnd) follow(r *route, id string) {
-	patience := time.Now().Add(f.scaled(2*(r.policy.PendingTimeout+r.policy.RunningTimeout)) + time.Minute)
+	patience := time.Now().Add(f.scaled(2*(r.policy.PendingTimeout+r.policy.RunningTimeout)) +
+		time.Minute)
 	for !f.read(r, id, []string{"", "?wait=1s", "?wait=20s"}[f.caller.upTo(3)]) {
 		if time.Now().After(patience) {
 			f.Errorf("%s%s %s does not end", f.runtime, r.path, id)
@@ -78,7 +79,8 @@ func (f *frontEnd) follow(r *route, id string) {
 	}
 }
 
-// read reads a request once and reports whether it has ended, or is not there and nobody said that it was.
+// read reads a request once and reports whether it has ended, or is not there and nobody said that
+// it was.
 func (f *frontEnd) read(r *route, id, query string) (ended bool) {
 	began := time.Now()
 	status, body := f.send(http.MethodGet, r.path+"/"+id+query, "")
@@ -101,7 +103,8 @@ const lost = 0
 func (f *frontEnd) send(method, path, body string) (status int, answer string) {
 	ctx, cancel := context.WithTimeout(f.Context(), time.Minute)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, "http://nodes/api/runtimes/"+f.runtime+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, "http://nodes/api/runtimes/"+f.runtime+path,
+		strings.NewReader(body))
 	if err != nil {
 		f.Error(err)
 		return lost, ""

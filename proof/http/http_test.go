@@ -25,9 +25,9 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// HTTP end to end: front ends and real daemons call API nodes through connections that are cut, while nodes and daemons
-// are killed. What those saw who called is judged by the ledger; what the nodes did to their storage is a history as
-// any other.
+// HTTP end to end: front ends and real daemons call API nodes through connections that are cut,
+// while nodes and daemons are killed. What those saw who called is judged by the ledger; what the
+// nodes did to their storage is a history as any other.
 
 var (
 	operations = flag.Int("ops", 25_000,
@@ -66,8 +66,8 @@ type service struct {
 	leftBehind    int
 }
 
-// TestHTTP lets front ends ask for everything there is, and checks what became of it. On fake time the policies are
-// those of the five stores; on a real Redis their times are shorter.
+// TestHTTP lets front ends ask for everything there is, and checks what became of it. On fake time
+// the policies are those of the five stores; on a real Redis their times are shorter.
 func TestHTTP(t *testing.T) {
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
@@ -96,8 +96,9 @@ func TestHTTP(t *testing.T) {
 
 // onRedis connects a node to a server, through the proxy that loses replies.
 func (s *service) onRedis(addr string) (backends.Backend, func()) {
-	client := redis.NewClient(&redis.Options{Addr: addr, Dialer: s.proxy.Dial, ContextTimeoutEnabled: true,
-		MinRetryBackoff: time.Millisecond, MaxRetryBackoff: 4 * time.Millisecond})
+	client := redis.NewClient(&redis.Options{Addr: addr, Dialer: s.proxy.Dial,
+		ContextTimeoutEnabled: true,
+		MinRetryBackoff:       time.Millisecond, MaxRetryBackoff: 4 * time.Millisecond})
 	b, err := goredis.New(client, &goredis.Options{PollInterval: s.scaled(15 * time.Second)})
 	if err != nil {
 		s.Fatal(err)
@@ -110,9 +111,11 @@ func (s *service) onRedis(addr string) (backends.Backend, func()) {
 
 func (s *service) scaled(d time.Duration) time.Duration { return d / s.scale }
 
-// paced makes terms so short that they run out during the test, and keeps ended requests for all of it.
+// paced makes terms so short that they run out during the test, and keeps ended requests for all of
+// it.
 func (s *service) paced(t backends.Terms) backends.Terms {
-	t.PendingTimeout, t.RunningTimeout, t.Retention = s.scaled(t.PendingTimeout), s.scaled(t.RunningTimeout), 24*time.Hour
+	t.PendingTimeout, t.RunningTimeout, t.Retention = s.scaled(t.PendingTimeout),
+		s.scaled(t.RunningTimeout), 24*time.Hour
 	return t
 }
 
@@ -120,12 +123,14 @@ func (s *service) paced(t backends.Terms) backends.Terms {
 type route struct {
 	path   string
 	policy pending.Policy
-	body   string // of the nth create: a format for n, the name of a skill that a few share, and yes or no
+	// Of the nth create: a format for n, the name of a skill that a few share, and yes or no.
+	body string
 }
 
 var (
-	imports = &route{"/local-skills/import", skills.ImportPolicy(), `{"skill_key":"k%[1]d","name":"skill %[2]d","supports_conflict":%[3]v}`}
-	routes  = []*route{
+	imports = &route{"/local-skills/import", skills.ImportPolicy(),
+		`{"skill_key":"k%[1]d","name":"skill %[2]d","supports_conflict":%[3]v}`}
+	routes = []*route{
 		imports,
 		{"/local-skills", skills.ListPolicy(), ""},
 		{"/ping", skills.PingPolicy(), ""},
@@ -177,7 +182,8 @@ func (s *service) work() {
 	defer stop()
 	var laptops, frontEnds sync.WaitGroup
 	for i := range 4 {
-		l := &laptop{service: s, id: fmt.Sprintf("laptop-%d", i), caller: s.newCaller(i), slots: 16, wait: s.scaled(20 * time.Second)}
+		l := &laptop{service: s, id: fmt.Sprintf("laptop-%d", i), caller: s.newCaller(i), slots: 16,
+			wait: s.scaled(20 * time.Second)}
 		if i == 1 {
 			l.slots = 3 // too few for a batch of imports
 		}
@@ -203,7 +209,8 @@ func (s *service) newCaller(actor int) *caller {
 	return &caller{network: s.network, dice: newDice(*seed, uint64(actor)), nodes: len(s.nodes)}
 }
 
-// settle reads how each request ended that a node was asked to store, also those of which nobody was told.
+// settle reads how each request ended that a node was asked to store, also those of which nobody
+// was told.
 func (s *service) settle() {
 	for _, op := range s.journal.all() {
 		f := &frontEnd{service: s, runtime: op.Mailbox, caller: s.newCaller(0)}
@@ -229,7 +236,8 @@ func (s *service) stopNodes() {
 	s.serving.Wait()
 }
 
-// more reports whether there is still something to ask: so many requests, and then until this run can show something.
+// more reports whether there is still something to ask: so many requests, and then until this run
+// can show something.
 func (s *service) more() bool {
 	left := s.toAsk.Add(-1)
 	return !s.Failed() && (left >= 0 || left > -1000 && s.lacks() != "")
@@ -244,7 +252,8 @@ func (s *service) lacks() string {
 			}
 		}
 	}
-	for what, n := range map[string]*atomic.Int64{"a node killed": &s.killedNodes, "a daemon killed": &s.killedDaemons,
+	for what, n := range map[string]*atomic.Int64{"a node killed": &s.killedNodes,
+		"a daemon killed":       &s.killedDaemons,
 		"a handler that stalls": &s.stalled, "a save that takes too long": &s.slowSaves} {
 		if n.Load() == 0 {
 			return what
@@ -255,9 +264,12 @@ func (s *service) lacks() string {
 
 // tell logs what happened, and fails if that is not enough.
 func (s *service) tell(took time.Duration) {
-	s.Logf("%d creates sent, %d requests stored: %v; %d calls of handlers, %d stalled; %d nodes and %d daemons killed; %v; "+
-		"%d skills left behind; %d calls to storage; in %v", s.asked.Load(), len(s.ledger.errands), s.ledger.outcomes, s.worked.Load(),
-		s.stalled.Load(), s.killedNodes.Load(), s.killedDaemons.Load(), s.network.cuts, s.leftBehind, s.faults.Calls(),
+	s.Logf("%d creates sent, %d requests stored: %v; %d calls of handlers, %d stalled; "+
+		"%d nodes and %d daemons killed; %v; "+
+		"%d skills left behind; %d calls to storage; in %v", s.asked.Load(), len(s.ledger.errands),
+		s.ledger.outcomes, s.worked.Load(),
+		s.stalled.Load(), s.killedNodes.Load(), s.killedDaemons.Load(), s.network.cuts, s.leftBehind,
+		s.faults.Calls(),
 		took.Round(10*time.Millisecond))
 	if lacking := s.lacks(); lacking != "" {
 		s.Errorf("this run shows too little, it lacks: %s", lacking)

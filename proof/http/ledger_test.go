@@ -44,7 +44,8 @@ func (e *errand) taken(isSign bool, began, was time.Time) {
 	}
 }
 
-// lasts returns until when the request ran at the least, if it was created and claimed at this time.
+// lasts returns until when the request ran at the least, if it was created and claimed at this
+// time.
 func (e *errand) lasts(created time.Time, running time.Duration) time.Time {
 	until := created.Add(running)
 	for _, s := range e.signs {
@@ -73,7 +74,8 @@ type ledger struct {
 }
 
 func newLedger(t testing.TB) *ledger {
-	return &ledger{TB: t, errands: map[string]*errand{}, deeds: map[string]deed{}, beating: map[*process]bool{}, outcomes: map[string]int{}}
+	return &ledger{TB: t, errands: map[string]*errand{}, deeds: map[string]deed{},
+		beating: map[*process]bool{}, outcomes: map[string]int{}}
 }
 
 // note changes what is known of a request.
@@ -82,7 +84,8 @@ func (l *ledger) note(r *route, runtime, id string, change func(*errand)) {
 	defer l.mu.Unlock()
 	e := l.errands[id]
 	if e == nil {
-		e = &errand{id: id, runtime: runtime, route: r, claims: map[string]bool{}, reports: map[string]bool{}}
+		e = &errand{id: id, runtime: runtime, route: r, claims: map[string]bool{},
+			reports: map[string]bool{}}
 		l.errands[id] = e
 	}
 	if e.runtime != runtime || e.route != r {
@@ -138,7 +141,8 @@ func parse(body string) (r reading) {
 
 func (r reading) ended() bool { return backends.Record{Status: r.Status}.Ended() }
 
-// saw notes what a front end read in an answer that it asked for at began. It reports whether the request has ended.
+// saw notes what a front end read in an answer that it asked for at began. It reports whether the
+// request has ended.
 func (l *ledger) saw(r *route, runtime, id string, began time.Time, body string) (ended bool) {
 	got := parse(body)
 	if got.ID != id || got.RuntimeID != runtime {
@@ -256,13 +260,14 @@ func (l *ledger) checkDeeds() {
 	}
 	for _, d := range l.deeds {
 		if left[d]--; left[d] < 0 {
-			l.Errorf("a handler of %s%s worked on %q more often than it was asked to", d.runtime, d.route.path, d.subject)
+			l.Errorf("a handler of %s%s worked on %q more often than it was asked to", d.runtime,
+				d.route.path, d.subject)
 		}
 	}
 }
 
-// checkClaims checks that what nodes claimed came to a daemon: all but those of heartbeats that their daemon did not
-// live to get an answer to.
+// checkClaims checks that what nodes claimed came to a daemon: all but those of heartbeats that
+// their daemon did not live to get an answer to.
 func (l *ledger) checkClaims(j *journal) {
 	for mailbox, calls := range j.calls {
 		stranded := map[string]bool{} // by the claim's id
@@ -274,13 +279,15 @@ func (l *ledger) checkClaims(j *journal) {
 		}
 		maps.DeleteFunc(stranded, func(_ string, is bool) bool { return !is })
 		if silenced := l.silenced(mailbox); len(stranded) > silenced {
-			l.Errorf("%d claims for %s came to no daemon, and only %d daemons ended before their last heartbeat was answered",
+			l.Errorf("%d claims for %s came to no daemon, and only %d daemons ended before "+
+				"their last heartbeat was answered",
 				len(stranded), mailbox, silenced)
 		}
 	}
 }
 
-// strands reports whether a claim left its requests with nobody. A repeat for which there is nothing left does not.
+// strands reports whether a claim left its requests with nobody. A repeat for which there is
+// nothing left does not.
 func (l *ledger) strands(c *calls.Call) bool {
 	for _, from := range c.Claimed {
 		for _, rec := range from.Records {
@@ -290,14 +297,16 @@ func (l *ledger) strands(c *calls.Call) bool {
 	return false
 }
 
-// checkSaved checks that an import is in the library if and only if it has completed. A skill may be left there for a
-// request that timed out, when its node was killed or had no answer from the storage before it could take the skill back.
+// checkSaved checks that an import is in the library if and only if it has completed. A skill may
+// be left there for a request that timed out, when its node was killed or had no answer from the
+// storage before it could take the skill back.
 func (s *service) checkSaved(got reading, wrong func(string, ...any)) {
 	saved, held := s.library.holds(got.ID)
 	switch completed := got.Status == backends.StatusCompleted; {
 	case completed && !held:
 		wrong("it completed, and the library does not have it")
-	case completed && (got.Skill == nil || got.Skill.ID != saved.ID || got.Skill.Content != saved.Content):
+	case completed && (got.Skill == nil || got.Skill.ID != saved.ID ||
+		got.Skill.Content != saved.Content):
 		wrong("it completed with another skill than %+v", saved)
 	case !completed && held && (got.Status != backends.StatusTimeout || s.journal.refusedEnd(got.ID)):
 		wrong("the library has it")
@@ -306,15 +315,18 @@ func (s *service) checkSaved(got reading, wrong func(string, ...any)) {
 	}
 }
 
-// refusedEnd reports whether a node was told that a request could not be ended, and had all it needed to act on that.
+// refusedEnd reports whether a node was told that a request could not be ended, and had all it
+// needed to act on that.
 func (j *journal) refusedEnd(id string) bool {
-	return !j.unsure[id] && slices.ContainsFunc(j.calls[j.asked[id].Mailbox], func(c *calls.Call) bool {
-		op, isEnd := c.Op.(backends.End)
-		return isEnd && op.ID == id && calls.Refusal(c.Err)
-	})
+	return !j.unsure[id] && slices.ContainsFunc(j.calls[j.asked[id].Mailbox],
+		func(c *calls.Call) bool {
+			op, isEnd := c.Op.(backends.End)
+			return isEnd && op.ID == id && calls.Refusal(c.Err)
+		})
 }
 
-// check asks the model whether what the nodes did to the storage can have been, as for any other history.
+// check asks the model whether what the nodes did to the storage can have been, as for any other
+// history.
 func (j *journal) check(t testing.TB) {
 	stores := map[string]backends.Terms{}
 	for _, op := range j.creates {

@@ -14,8 +14,9 @@ import (
 	"sync/atomic"
 )
 
-// network lies between the API nodes and those who call them. Each call goes to one of the nodes over a connection
-// of its own, and some connections are cut after so many bytes, on the way there or on the way back.
+// network lies between the API nodes and those who call them. Each call goes to one of the nodes
+// over a connection of its own, and some connections are cut after so many bytes, on the way there
+// or on the way back.
 type network struct {
 	transport *http.Transport
 	calm      atomic.Bool // nothing is cut any more
@@ -27,14 +28,15 @@ type network struct {
 // newNetwork makes one whose calls reach the nodes by dialling their number.
 func newNetwork(dial func(ctx context.Context, node int) (net.Conn, error)) *network {
 	n := &network{cuts: map[string]int{}}
-	n.transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		h := ctx.Value(hop{}).(hop)
-		conn, err := dial(ctx, h.node)
-		if err != nil {
-			return nil, err
-		}
-		return &cutConn{Conn: conn, network: n, hop: h}, nil
-	}}
+	n.transport = &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			h := ctx.Value(hop{}).(hop)
+			conn, err := dial(ctx, h.node)
+			if err != nil {
+				return nil, err
+			}
+			return &cutConn{Conn: conn, network: n, hop: h}, nil
+		}}
 	return n
 }
 
@@ -100,7 +102,8 @@ func (c *cutConn) cut(way string) error {
 	return errCut
 }
 
-// caller makes calls through the network. It is an http.RoundTripper that returns whole answers only.
+// caller makes calls through the network. It is an http.RoundTripper that returns whole answers
+// only.
 type caller struct {
 	*network
 	*dice
@@ -108,7 +111,8 @@ type caller struct {
 }
 
 func (c *caller) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := c.transport.RoundTrip(r.WithContext(context.WithValue(r.Context(), hop{}, c.route(r))))
+	resp, err := c.transport.RoundTrip(r.WithContext(context.WithValue(r.Context(), hop{},
+		c.route(r))))
 	if err != nil {
 		return nil, err
 	}

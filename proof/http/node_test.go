@@ -17,8 +17,9 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// node is an API node: handlers, a server, and a backend of its own on the storage that all nodes share. Every call
-// to that backend is recorded. A node that is killed has no further effect on anything, whatever still runs in it.
+// node is an API node: handlers, a server, and a backend of its own on the storage that all nodes
+// share. Every call to that backend is recorded. A node that is killed has no further effect on
+// anything, whatever still runs in it.
 type node struct {
 	*service
 	number  int
@@ -39,8 +40,9 @@ func (s *service) startNode(number int) error {
 	if err != nil {
 		return err
 	}
-	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: openDoors{}, Library: shelf{n},
-		Logger: slog.New(slog.DiscardHandler)})
+	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: openDoors{},
+		Library: shelf{n},
+		Logger:  slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -86,7 +88,8 @@ func (openDoors) Daemon(r *http.Request, runtimeID string) (bool, error) {
 	return r.Header.Get("Authorization") == "Bearer "+runtimeID, nil
 }
 
-// tapped is a node's backend, whose calls are recorded as they are made to the storage, with shorter times.
+// tapped is a node's backend, whose calls are recorded as they are made to the storage, with
+// shorter times.
 type tapped struct {
 	*node
 	backends.Waker
@@ -172,8 +175,9 @@ type journal struct {
 }
 
 func newJournal() *journal {
-	return &journal{asked: map[string]backends.Create{}, claims: map[string]bool{}, unsure: map[string]bool{},
-		calls: map[string][]*calls.Call{}}
+	return &journal{asked: map[string]backends.Create{}, claims: map[string]bool{},
+		unsure: map[string]bool{},
+		calls:  map[string][]*calls.Call{}}
 }
 
 // expect notes a request that is about to be created.
@@ -219,8 +223,9 @@ func (j *journal) add(mailbox string, c *calls.Call) {
 	j.calls[mailbox] = append(j.calls[mailbox], c)
 }
 
-// shelf is a node's way to the library. Now and then the library is away; or the node is killed when a skill has been
-// saved, before its import is completed; or saving takes so long that the import times out meanwhile.
+// shelf is a node's way to the library. Now and then the library is away; or the node is killed
+// when a skill has been saved, before its import is completed; or saving takes so long that the
+// import times out meanwhile.
 type shelf struct{ *node }
 
 var errAway = errors.New("the library is away")
@@ -273,10 +278,12 @@ func (l *library) save(s skillshttp.Save) (saved skills.Skill, number int, err e
 		return saved, 0, nil
 	}
 	if other, taken := l.byName[s.Name]; taken {
-		return saved, 0, &skillshttp.NameTakenError{Conflict: skills.Conflict{ExistingSkillID: l.byRequest[other].ID}}
+		conflict := skills.Conflict{ExistingSkillID: l.byRequest[other].ID}
+		return saved, 0, &skillshttp.NameTakenError{Conflict: conflict}
 	}
 	l.saves++
-	saved = skills.Skill{ID: fmt.Sprintf("skill-%d", l.saves), Name: s.Name, Content: s.Bundle.Content, CreatedBy: s.CreatorID}
+	saved = skills.Skill{ID: fmt.Sprintf("skill-%d", l.saves), Name: s.Name,
+		Content: s.Bundle.Content, CreatedBy: s.CreatorID}
 	l.byRequest[s.RequestID], l.byName[s.Name] = saved, s.RequestID
 	return saved, l.saves, nil
 }

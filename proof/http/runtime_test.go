@@ -44,9 +44,11 @@ func (l *laptop) runDaemon(ctx context.Context) error {
 	dead, die := context.WithCancel(context.Background())
 	defer die()
 	p := &process{laptop: l, dead: dead, end: end, die: die}
-	d, err := daemon.New(daemon.Config{Server: "http://nodes", RuntimeID: l.id, Token: l.id, Handlers: p.handlers(),
-		Client: &http.Client{Transport: p}, Wait: l.wait, Interval: l.scaled(15 * time.Second), MaxConcurrent: l.slots,
-		Grace: l.scaled(5 * time.Second), Logger: slog.New(slog.DiscardHandler)})
+	d, err := daemon.New(daemon.Config{Server: "http://nodes", RuntimeID: l.id, Token: l.id,
+		Handlers: p.handlers(),
+		Client:   &http.Client{Transport: p}, Wait: l.wait, Interval: l.scaled(15 * time.Second),
+		MaxConcurrent: l.slots,
+		Grace:         l.scaled(5 * time.Second), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -127,10 +129,12 @@ func claimOf(heartbeat string) string {
 }
 
 // gets notes what an answer means.
-func (p *process) gets(r *http.Request, resp *http.Response, asked, answer string, began time.Time) {
+func (p *process) gets(r *http.Request, resp *http.Response, asked, answer string,
+	began time.Time) {
 	switch {
 	case resp.StatusCode != http.StatusOK:
-		p.Errorf("the daemon of %s sent %s to %s and got %d %s", p.id, asked, r.URL.Path, resp.StatusCode, answer)
+		p.Errorf("the daemon of %s sent %s to %s and got %d %s", p.id, asked, r.URL.Path,
+			resp.StatusCode, answer)
 	case nameOf(r) == "heartbeat":
 		p.brings(claimOf(asked), answer)
 	default:
@@ -159,7 +163,8 @@ func (p *process) brings(claimID, answer string) {
 	note := func(path, id string) {
 		p.ledger.note(routeOf(path), p.id, id, func(e *errand) { e.claims[claimID] = true })
 	}
-	for path, a := range map[string]*skillshttp.Assignment{"/local-skills": got.List, "/ping": got.Ping, "/models": got.ModelList} {
+	for path, a := range map[string]*skillshttp.Assignment{"/local-skills": got.List,
+		"/ping": got.Ping, "/models": got.ModelList} {
 		if a != nil {
 			note(path, a.ID)
 		}
@@ -193,8 +198,8 @@ func (p *process) handlers() daemon.Handlers {
 	}
 }
 
-// work is what every handler does: it takes a while and answers with a word of its own. Now and then it kills its
-// daemon, has it started again, stalls past its deadline, crashes or fails.
+// work is what every handler does: it takes a while and answers with a word of its own. Now and
+// then it kills its daemon, has it started again, stalls past its deadline, crashes or fails.
 func (p *process) work(ctx context.Context, path, subject string) (word string, err error) {
 	if p.dead.Err() != nil {
 		return "", p.dead.Err()

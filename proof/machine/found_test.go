@@ -37,7 +37,8 @@ func onFakeTime(t *testing.T, test func(*calls.Stage)) {
 
 // shortLived are terms under which a request is soon gone.
 func shortLived(attempts int) calls.Store {
-	return calls.Store{Store: "s", PendingTimeout: 20 * tick, RunningTimeout: 5 * tick, Retention: tick, MaxAttempts: attempts}
+	return calls.Store{Store: "s", PendingTimeout: 20 * tick, RunningTimeout: 5 * tick,
+		Retention: tick, MaxAttempts: attempts}
 }
 
 // poll claims up to two requests and returns their ids.
@@ -68,7 +69,8 @@ func TestAnIDThatIsUsedAgainIsClaimedOnce(t *testing.T) {
 		terms := shortLived(2)
 		id := s.Pending(terms, "1")
 		claimedIDs(s, terms, "first claim")
-		calls.Pass(30 * tick) // it has lapsed and timed out and is gone, its entry among the lapsed is not
+		// It has lapsed and timed out and is gone, its entry among the lapsed is not.
+		calls.Pass(30 * tick)
 		s.Pending(terms, "1")
 		if got := claimedIDs(s, terms, "second claim"); len(got) != 1 || got[0] != id {
 			s.Errorf("claimed %v, want %s once", got, id)

@@ -40,8 +40,8 @@ func recordKey(s *calls.Stage, mini *miniredis.Miniredis, id string) string {
 	return ""
 }
 
-// FuzzRecord plants any bytes where a record should be. Each operation then has an answer, or an error that names
-// the request, and the request beside it is served all the same.
+// FuzzRecord plants any bytes where a record should be. Each operation then has an answer, or an
+// error that names the request, and the request beside it is served all the same.
 func FuzzRecord(f *testing.F) {
 	for _, stored := range plantedRecords() {
 		f.Add(stored)
@@ -69,8 +69,10 @@ func plantedRecords() [][]byte {
 	claimed := times(4) + "0001" + times(1)
 	return [][]byte{nil, []byte("1"), []byte("1p"), []byte("2p" + times(2) + "009runtime-103rawx"),
 		[]byte("1p" + times(2) + "009runtime-103rawx"), []byte("1r" + claimed + "009runtime-103rawx"),
-		[]byte("1e" + claimed + "009runtime-10400000done03rawx"), []byte("1e" + claimed + "009runtime-1000000003rawx"),
-		[]byte("1p" + times(2) + "999runtime-1"), []byte("1p" + times(2) + "009runtime-199999"), []byte("1x" + times(2) + "000"),
+		[]byte("1e" + claimed + "009runtime-10400000done03rawx"),
+		[]byte("1e" + claimed + "009runtime-1000000003rawx"),
+		[]byte("1p" + times(2) + "999runtime-1"), []byte("1p" + times(2) + "009runtime-199999"),
+		[]byte("1x" + times(2) + "000"),
 		[]byte("1r" + times(2) + "009runtime-103rawx"), []byte("1r" + strings.Repeat("-1", 43) + "000"),
 		[]byte(strings.Repeat("1p9", 100)), []byte("\x00\xff\r\n")}
 }
@@ -109,7 +111,8 @@ func claimsBeside(s *calls.Stage, terms calls.Store, bad, good string) {
 
 // FuzzMailbox stores a request for each of two mailboxes of any names. Neither reaches the other's.
 func FuzzMailbox(f *testing.F) {
-	for _, pair := range [][2]string{{"a", "b"}, {"}", "{"}, {"{x}", "x"}, {"x}:{y", "x"}, {"a/q/b", "a"}, {"\x00", " "}, {"*", "?"}} {
+	for _, pair := range [][2]string{{"a", "b"}, {"}", "{"}, {"{x}", "x"}, {"x}:{y", "x"},
+		{"a/q/b", "a"}, {"\x00", " "}, {"*", "?"}} {
 		f.Add(pair[0], pair[1])
 	}
 	f.Fuzz(func(t *testing.T, one, two string) {

@@ -55,8 +55,10 @@ func TestAFullServerTakesLargeProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Must(progress)
-	if rec := s.Must(calls.Retried().Get(progress.ID)).Rec; !bytes.Equal(rec.Payload, progress.Payload) {
-		t.Errorf("got %d bytes, want the %d bytes of the progress", len(rec.Payload), len(progress.Payload))
+	if rec := s.Must(calls.Retried().Get(progress.ID)).Rec; !bytes.Equal(rec.Payload,
+		progress.Payload) {
+		t.Errorf("got %d bytes, want the %d bytes of the progress", len(rec.Payload),
+			len(progress.Payload))
 	}
 }
 
@@ -74,7 +76,9 @@ func TestLargeProgressIsRemovedOnceItIsReplaced(t *testing.T) {
 			{calls.Retried().Answer(id, 1), 0},
 		} {
 			s.Must(step.op)
-			stored := slices.DeleteFunc(mini.Keys(), func(key string) bool { return !strings.Contains(key, "/p/") })
+			stored := slices.DeleteFunc(mini.Keys(), func(key string) bool {
+				return !strings.Contains(key, "/p/")
+			})
 			if len(stored) != step.payloads {
 				t.Errorf("after %T: got the payloads %v, want %d", step.op, stored, step.payloads)
 			}

@@ -93,10 +93,13 @@ var (
 		{name: "unknown hash", unknown: true, rule: about("EVALSHA", "", "-NOSCRIPT")},
 		{name: "script in full", unknown: true, rule: about("EVAL", "", executed)},
 	}
-	redirected  = append(alone[:len(alone):len(alone)], position{name: "redirection", rule: about("EVALSHA", "", "-MOVED")})
+	redirected = append(alone[:len(alone):len(alone)],
+		position{name: "redirection", rule: about("EVALSHA", "", "-MOVED")})
 	amongOthers = append(alone[:len(alone):len(alone)],
-		position{name: "the one before in the pipeline", rule: about("EVALSHA", before, executed), neighbour: true},
-		position{name: "the one after in the pipeline", rule: about("EVALSHA", after, executed), neighbour: true})
+		position{name: "the one before in the pipeline", rule: about("EVALSHA", before, executed),
+			neighbour: true},
+		position{name: "the one after in the pipeline", rule: about("EVALSHA", after, executed),
+			neighbour: true})
 
 	alike = []setup{
 		{name: "each by itself", pipeline: goredis.AutoPipelineNever, positions: alone},
@@ -105,7 +108,8 @@ var (
 		{"standalone", onStandalone, append(alike[:1:1],
 			setup{name: "gathered", pipeline: goredis.AutoPipelineAlways, positions: amongOthers}), false},
 		{"cluster", onCluster, append(alike[:1:1],
-			setup{name: "by an old map of slots", pipeline: goredis.AutoPipelineNever, positions: redirected, oldMap: true}), true},
+			setup{name: "by an old map of slots", pipeline: goredis.AutoPipelineNever,
+				positions: redirected, oldMap: true}), true},
 	}
 )
 
@@ -167,7 +171,8 @@ func oldMap(cluster *redistest.Cluster) func(context.Context) ([]redis.ClusterSl
 	var slots []redis.ClusterSlot
 	for i := range cluster.Masters {
 		next := cluster.Masters[(i+1)%len(cluster.Masters)]
-		slots = append(slots, redis.ClusterSlot{Start: redistest.Slots * i / 3, End: redistest.Slots*(i+1)/3 - 1,
+		slots = append(slots, redis.ClusterSlot{Start: redistest.Slots * i / 3,
+			End:   redistest.Slots*(i+1)/3 - 1,
 			Nodes: []redis.ClusterNode{{Addr: next.Addr}}})
 	}
 	return func(context.Context) ([]redis.ClusterSlot, error) { return slots, nil }
@@ -212,7 +217,8 @@ type lab struct {
 func newLab(t *testing.T, s setup, connect dialler) *lab {
 	l := &lab{T: t, setup: s, proxy: cutproxy.New(), direct: connect(t, s, redis.UniversalOptions{})}
 	t.Cleanup(l.proxy.Close)
-	l.cutOff = connect(t, s, redis.UniversalOptions{Dialer: l.proxy.Dial, MinRetryBackoff: time.Microsecond,
+	l.cutOff = connect(t, s, redis.UniversalOptions{Dialer: l.proxy.Dial,
+		MinRetryBackoff: time.Microsecond,
 		MaxRetryBackoff: time.Microsecond})
 	if l.pipeline != goredis.AutoPipelineNever {
 		l.pipeliner = l.newPipeliner()
@@ -272,12 +278,14 @@ func (l *lab) try(sc scenario, p position, cuts int) string {
 	if !c.Answered() {
 		outcome = "error, repeated"
 		if got := storageShape(l.T, l.direct, b, prefix); got != untouched && got != l.stored {
-			l.Errorf("%s, %s, %d cuts: half an effect:\n%s\nwant\n%s\nor\n%s", sc.name, p.name, cuts, got, untouched, l.stored)
+			l.Errorf("%s, %s, %d cuts: half an effect:\n%s\nwant\n%s\nor\n%s", sc.name, p.name, cuts, got,
+				untouched, l.stored)
 		}
 		c.Perform(l.Context(), l.backend(l.cutOff, prefix))
 	}
 	if got := c.Shape(); got != l.answer {
-		l.Errorf("%s, %s, %d cuts: got\n%s\nwant\n%s\nerror %v", sc.name, p.name, cuts, got, l.answer, c.Err)
+		l.Errorf("%s, %s, %d cuts: got\n%s\nwant\n%s\nerror %v", sc.name, p.name, cuts, got, l.answer,
+			c.Err)
 	}
 	if got := storageShape(l.T, l.direct, b, prefix); got != l.stored {
 		l.Errorf("%s, %s, %d cuts: stored\n%s\nwant\n%s", sc.name, p.name, cuts, got, l.stored)
@@ -397,7 +405,8 @@ func (tb *table) each(f func(ground, setup, scenario, position)) {
 
 func (tb *table) markdown() string {
 	var text strings.Builder
-	text.WriteString("| on | setup | operation | lost reply | 0 | 1 | 2 | 3 | 4 |\n|---|---|---|---|---|---|---|---|---|\n")
+	text.WriteString("| on | setup | operation | lost reply | 0 | 1 | 2 | 3 | 4 |\n" +
+		"|---|---|---|---|---|---|---|---|---|\n")
 	tb.each(func(g ground, s setup, sc scenario, p position) {
 		fmt.Fprintf(&text, "| %s | %s | %s | %s |", g.name, s.name, sc.name, p.name)
 		for _, cuts := range g.trials().cuts {

@@ -1,208 +1,240 @@
 package matrix_test
 
 import (
-	"github.com/pendingq/pendingq/internal/calls"
 	"time"
+
+	"github.com/pendingq/pendingq/internal/calls"
+)
+
+type stage = calls.Stage
+
+// The stores of the scenarios.
+var plain, retried, exclusive, capped = calls.Lasting("s"), calls.Retried(), calls.Exclusive(),
+	calls.Capped()
+
+// What scenarios are built of, beside the methods of stores and of the stage.
+var (
+	poll              = calls.Poll
+	withHeaders       = calls.WithHeaders
+	withProgress      = calls.WithProgress
+	withLargeProgress = calls.WithLargeProgress
 )
 
 // scenario is an operation in a situation. Its ids are the same each time.
 type scenario struct {
 	name string
 	// arrange makes the situation and returns the operation.
-	arrange func(s *calls.Stage) any
+	arrange func(s *stage) any
 }
 
 var scenarios = []scenario{
-	{"create", func(s *calls.Stage) any { return calls.Lasting("s").Question("1") }},
-	{"create, exclusive and capped", func(s *calls.Stage) any {
-		t := calls.Exclusive()
+	{"create", func(*stage) any { return plain.Question("1") }},
+	{"create, exclusive and capped", func(s *stage) any {
+		t := exclusive
 		t.MaxPending = 1
 		return t.Question("1")
 	}},
-	{"create what is there", func(s *calls.Stage) any { s.Pending(calls.Lasting("s"), "1"); return calls.Lasting("s").Question("1") }},
-	{"create what is running", func(s *calls.Stage) any { s.Running(calls.Exclusive(), "1"); return calls.Exclusive().Question("1") }},
-	{"create beside a live one", func(s *calls.Stage) any { s.Running(calls.Exclusive(), "1"); return calls.Exclusive().Question("2") }},
-	{"create with headers", func(s *calls.Stage) any { return calls.WithHeaders(calls.Lasting("s").Question("1")) }},
-	{"create in a full mailbox", func(s *calls.Stage) any { s.Pending(calls.Capped(), "1"); return calls.Capped().Question("2") }},
-
-	{"create with a large question", func(s *calls.Stage) any { return calls.Capped().LargeQuestion("1") }},
-	{"create with a large question what is there", func(s *calls.Stage) any {
-		s.Must(calls.Capped().LargeQuestion("1"))
-		return calls.Capped().LargeQuestion("1")
+	{"create what is there", func(s *stage) any { s.Pending(plain, "1"); return plain.Question("1") }},
+	{"create what is running", func(s *stage) any {
+		s.Running(exclusive, "1")
+		return exclusive.Question("1")
 	}},
-	{"create with a large question in a full mailbox", func(s *calls.Stage) any {
-		s.Pending(calls.Capped(), "1")
-		return calls.Capped().LargeQuestion("2")
+	{"create beside a live one", func(s *stage) any {
+		s.Running(exclusive, "1")
+		return exclusive.Question("2")
+	}},
+	{"create with headers", func(s *stage) any { return withHeaders(plain.Question("1")) }},
+	{"create in a full mailbox", func(s *stage) any {
+		s.Pending(capped, "1")
+		return capped.Question("2")
 	}},
 
-	{"get", func(s *calls.Stage) any { return calls.Retried().Get(s.Running(calls.Retried(), "1")) }},
-	{"get what is not there", func(s *calls.Stage) any { return calls.Lasting("s").Get(calls.Lasting("s").Question("1").ID) }},
-	{"has pending", func(s *calls.Stage) any { s.Pending(calls.Lasting("s"), "1"); return calls.Lasting("s").Look() }},
-	{"has nothing pending", func(s *calls.Stage) any { s.Running(calls.Lasting("s"), "1"); return calls.Lasting("s").Look() }},
-
-	{"claim", func(s *calls.Stage) any {
-		s.Pending(calls.Lasting("s"), "1")
-		s.Pending(calls.Lasting("s"), "2")
-		return calls.Poll(1, calls.Lasting("s"))
+	{"create with a large question", func(s *stage) any { return capped.LargeQuestion("1") }},
+	{"create with a large question what is there", func(s *stage) any {
+		s.Must(capped.LargeQuestion("1"))
+		return capped.LargeQuestion("1")
 	}},
-	{"claim from four stores", func(s *calls.Stage) any {
+	{"create with a large question in a full mailbox", func(s *stage) any {
+		s.Pending(capped, "1")
+		return capped.LargeQuestion("2")
+	}},
+
+	{"get", func(s *stage) any { return retried.Get(s.Running(retried, "1")) }},
+	{"get what is not there", func(s *stage) any { return plain.Get(plain.Question("1").ID) }},
+	{"has pending", func(s *stage) any { s.Pending(plain, "1"); return plain.Look() }},
+	{"has nothing pending", func(s *stage) any { s.Running(plain, "1"); return plain.Look() }},
+
+	{"claim", func(s *stage) any {
+		s.Pending(plain, "1")
+		s.Pending(plain, "2")
+		return poll(1, plain)
+	}},
+	{"claim from four stores", func(s *stage) any {
 		for _, key := range []string{"1", "2", "3"} {
-			s.Pending(calls.Lasting("s"), key)
-			s.Pending(calls.Retried(), key)
+			s.Pending(plain, key)
+			s.Pending(retried, key)
 		}
-		s.Pending(calls.Exclusive(), "1")
-		return calls.Poll(2, calls.Lasting("s"), calls.Capped(), calls.Retried(), calls.Exclusive())
+		s.Pending(exclusive, "1")
+		return poll(2, plain, capped, retried, exclusive)
 	}},
-	{"claim a large question", func(s *calls.Stage) any {
-		s.Must(calls.Retried().LargeQuestion("1"))
-		s.Must(calls.Lasting("s").LargeQuestion("2"))
-		return calls.Poll(2, calls.Lasting("s"), calls.Retried())
+	{"claim a large question", func(s *stage) any {
+		s.Must(retried.LargeQuestion("1"))
+		s.Must(plain.LargeQuestion("2"))
+		return poll(2, plain, retried)
 	}},
-	{"claim nothing", func(s *calls.Stage) any {
-		s.Running(calls.Lasting("s"), "1")
-		return calls.Poll(2, calls.Lasting("s"), calls.Retried())
+	{"claim nothing", func(s *stage) any {
+		s.Running(plain, "1")
+		return poll(2, plain, retried)
 	}},
-	{"claim again", func(s *calls.Stage) any {
-		s.Pending(calls.Retried(), "1")
-		s.Pending(calls.Retried(), "2")
-		s.Must(calls.Poll(1, calls.Retried()))
-		return calls.Poll(1, calls.Retried())
-	}},
-
-	{"extend", func(s *calls.Stage) any { return calls.Lasting("s").Extending(s.Running(calls.Lasting("s"), "1")) }},
-	{"extend what may lapse", func(s *calls.Stage) any {
-		return calls.Exclusive().Extending(s.Running(calls.Exclusive(), "1"))
-	}},
-	{"extend what is pending", func(s *calls.Stage) any {
-		return calls.Lasting("s").Extending(s.Pending(calls.Lasting("s"), "1"))
-	}},
-	{"extend in a grace", func(s *calls.Stage) any {
-		return calls.Retried().Extending(s.Cancelled(calls.Retried(), "1"))
+	{"claim again", func(s *stage) any {
+		s.Pending(retried, "1")
+		s.Pending(retried, "2")
+		s.Must(poll(1, retried))
+		return poll(1, retried)
 	}},
 
-	{"progress", func(s *calls.Stage) any {
-		return calls.WithProgress(calls.Retried().Extending(s.Running(calls.Retried(), "1")))
+	{"extend", func(s *stage) any { return plain.Extending(s.Running(plain, "1")) }},
+	{"extend what may expire", func(s *stage) any {
+		return exclusive.Extending(s.Running(exclusive, "1"))
 	}},
-	{"progress in place of large progress", func(s *calls.Stage) any {
-		e := calls.Retried().Extending(s.Running(calls.Retried(), "1"))
-		s.Must(calls.WithLargeProgress(e))
-		return calls.WithProgress(e)
+	{"extend what is pending", func(s *stage) any {
+		return plain.Extending(s.Pending(plain, "1"))
 	}},
-	{"progress at another attempt", func(s *calls.Stage) any {
-		e := calls.WithProgress(calls.Retried().Extending(s.Running(calls.Retried(), "1")))
+	{"extend in a grace", func(s *stage) any {
+		return retried.Extending(s.Cancelled(retried, "1"))
+	}},
+
+	{"progress", func(s *stage) any {
+		return withProgress(retried.Extending(s.Running(retried, "1")))
+	}},
+	{"progress in place of large progress", func(s *stage) any {
+		e := retried.Extending(s.Running(retried, "1"))
+		s.Must(withLargeProgress(e))
+		return withProgress(e)
+	}},
+	{"progress at another attempt", func(s *stage) any {
+		e := withProgress(retried.Extending(s.Running(retried, "1")))
 		e.Attempt = 2
 		return e
 	}},
-	{"large progress", func(s *calls.Stage) any {
-		return calls.WithLargeProgress(calls.Retried().Extending(s.Running(calls.Retried(), "1")))
+	{"large progress", func(s *stage) any {
+		return withLargeProgress(retried.Extending(s.Running(retried, "1")))
 	}},
-	{"large progress in place of the same", func(s *calls.Stage) any {
-		return s.Must(calls.WithLargeProgress(calls.Retried().Extending(s.Running(calls.Retried(), "1")))).Op
+	{"large progress in place of the same", func(s *stage) any {
+		return s.Must(withLargeProgress(retried.Extending(s.Running(retried, "1")))).Op
 	}},
-	{"large progress in a grace", func(s *calls.Stage) any {
-		return calls.WithLargeProgress(calls.Retried().Extending(s.Cancelled(calls.Retried(), "1")))
+	{"large progress in a grace", func(s *stage) any {
+		return withLargeProgress(retried.Extending(s.Cancelled(retried, "1")))
 	}},
-	{"large progress of what is pending", func(s *calls.Stage) any {
-		return calls.WithLargeProgress(calls.Lasting("s").Extending(s.Pending(calls.Lasting("s"), "1")))
+	{"large progress of what is pending", func(s *stage) any {
+		return withLargeProgress(plain.Extending(s.Pending(plain, "1")))
 	}},
-	{"large progress of what has ended", func(s *calls.Stage) any {
-		id := s.Running(calls.Lasting("s"), "1")
-		s.Must(calls.Lasting("s").GivingUp(id))
-		return calls.WithLargeProgress(calls.Lasting("s").Extending(id))
+	{"large progress of what has ended", func(s *stage) any {
+		id := s.Running(plain, "1")
+		s.Must(plain.GivingUp(id))
+		return withLargeProgress(plain.Extending(id))
 	}},
 
-	{"release", func(s *calls.Stage) any { return calls.Retried().Releasing(s.Running(calls.Retried(), "1"), 0) }},
-	{"release for later", func(s *calls.Stage) any {
-		return calls.Retried().Releasing(s.Running(calls.Retried(), "1"), time.Hour)
+	{"release", func(s *stage) any { return retried.Releasing(s.Running(retried, "1"), 0) }},
+	{"release for later", func(s *stage) any {
+		return retried.Releasing(s.Running(retried, "1"), time.Hour)
 	}},
-	{"release on the last attempt", func(s *calls.Stage) any {
-		return calls.Lasting("s").Releasing(s.Running(calls.Lasting("s"), "1"), time.Hour)
+	{"release on the last attempt", func(s *stage) any {
+		return plain.Releasing(s.Running(plain, "1"), time.Hour)
 	}},
-	{"release with large progress", func(s *calls.Stage) any {
-		return calls.WithLargeProgress(calls.Retried().Releasing(s.Running(calls.Retried(), "1"), 0))
+	{"release with large progress", func(s *stage) any {
+		return withLargeProgress(retried.Releasing(s.Running(retried, "1"), 0))
 	}},
-	{"release again", func(s *calls.Stage) any {
-		return s.Must(calls.Retried().Releasing(s.Running(calls.Retried(), "1"), 0)).Op
+	{"release again", func(s *stage) any {
+		return s.Must(retried.Releasing(s.Running(retried, "1"), 0)).Op
 	}},
-	{"release what another has claimed since", func(s *calls.Stage) any {
-		first := s.Must(calls.Retried().Releasing(s.Running(calls.Retried(), "1"), 0))
-		s.Must(calls.Poll(1, calls.Retried()))
+	{"release what another has claimed since", func(s *stage) any {
+		first := s.Must(retried.Releasing(s.Running(retried, "1"), 0))
+		s.Must(poll(1, retried))
 		return first.Op
 	}},
-	{"release in a grace", func(s *calls.Stage) any {
-		return calls.Retried().Releasing(s.Cancelled(calls.Retried(), "1"), 0)
+	{"release in a grace", func(s *stage) any {
+		return retried.Releasing(s.Cancelled(retried, "1"), 0)
 	}},
-	{"claim what was released", func(s *calls.Stage) any {
-		s.Must(calls.WithLargeProgress(calls.Retried().Releasing(s.Running(calls.Retried(), "1"), 0)))
-		return calls.Poll(1, calls.Retried())
+	{"claim what was released", func(s *stage) any {
+		s.Must(withLargeProgress(retried.Releasing(s.Running(retried, "1"), 0)))
+		return poll(1, retried)
 	}},
 
-	{"end", func(s *calls.Stage) any { return calls.Lasting("s").Answer(s.Running(calls.Lasting("s"), "1"), 1) }},
-	{"end what may lapse", func(s *calls.Stage) any { return calls.Exclusive().Answer(s.Running(calls.Exclusive(), "1"), 1) }},
-	{"end in a grace", func(s *calls.Stage) any {
-		return calls.Retried().Answer(s.Cancelled(calls.Retried(), "1"), 1)
+	{"end", func(s *stage) any { return plain.Answer(s.Running(plain, "1"), 1) }},
+	{"end what may expire", func(s *stage) any {
+		return exclusive.Answer(s.Running(exclusive, "1"), 1)
 	}},
-	{"end with a large answer in a grace", func(s *calls.Stage) any {
-		return calls.Retried().LargeAnswer(s.Cancelled(calls.Retried(), "1"), 1)
+	{"end in a grace", func(s *stage) any {
+		return retried.Answer(s.Cancelled(retried, "1"), 1)
 	}},
-	{"end before any claim", func(s *calls.Stage) any { return calls.Exclusive().Answer(s.Pending(calls.Exclusive(), "1"), 0) }},
-	{"end at another attempt", func(s *calls.Stage) any { return calls.Retried().Answer(s.Running(calls.Retried(), "1"), 2) }},
-	{"end what has ended", func(s *calls.Stage) any {
-		id := s.Running(calls.Lasting("s"), "1")
-		s.Must(calls.Lasting("s").GivingUp(id))
-		return calls.Lasting("s").Answer(id, 1)
+	{"end with a large answer in a grace", func(s *stage) any {
+		return retried.LargeAnswer(s.Cancelled(retried, "1"), 1)
 	}},
-	{"end with a large answer", func(s *calls.Stage) any { return calls.Exclusive().LargeAnswer(s.Running(calls.Exclusive(), "1"), 1) }},
-	{"end with a large answer before any claim", func(s *calls.Stage) any {
-		return calls.Retried().LargeAnswer(s.Pending(calls.Retried(), "1"), 0)
+	{"end before any claim", func(s *stage) any {
+		return exclusive.Answer(s.Pending(exclusive, "1"), 0)
 	}},
-	{"end with a large answer at another attempt", func(s *calls.Stage) any {
-		return calls.Retried().LargeAnswer(s.Running(calls.Retried(), "1"), 2)
+	{"end at another attempt", func(s *stage) any {
+		return retried.Answer(s.Running(retried, "1"), 2)
 	}},
-	{"end with a large answer what has ended so", func(s *calls.Stage) any {
-		return s.Must(calls.Lasting("s").LargeAnswer(s.Running(calls.Lasting("s"), "1"), 1)).Op
+	{"end what has ended", func(s *stage) any {
+		id := s.Running(plain, "1")
+		s.Must(plain.GivingUp(id))
+		return plain.Answer(id, 1)
 	}},
-	{"get a large answer", func(s *calls.Stage) any {
-		e := calls.Lasting("s").LargeAnswer(s.Running(calls.Lasting("s"), "1"), 1)
+	{"end with a large answer", func(s *stage) any {
+		return exclusive.LargeAnswer(s.Running(exclusive, "1"), 1)
+	}},
+	{"end with a large answer before any claim", func(s *stage) any {
+		return retried.LargeAnswer(s.Pending(retried, "1"), 0)
+	}},
+	{"end with a large answer at another attempt", func(s *stage) any {
+		return retried.LargeAnswer(s.Running(retried, "1"), 2)
+	}},
+	{"end with a large answer what has ended so", func(s *stage) any {
+		return s.Must(plain.LargeAnswer(s.Running(plain, "1"), 1)).Op
+	}},
+	{"get a large answer", func(s *stage) any {
+		e := plain.LargeAnswer(s.Running(plain, "1"), 1)
 		s.Must(e)
 		return calls.Store(e.Terms).Get(e.ID)
 	}},
-	{"give up", func(s *calls.Stage) any { return calls.Retried().GivingUp(s.Running(calls.Retried(), "1")) }},
-	{"give up before any claim", func(s *calls.Stage) any { return calls.Lasting("s").GivingUp(s.Pending(calls.Lasting("s"), "1")) }},
-	{"give up a large question", func(s *calls.Stage) any {
-		return calls.Lasting("s").GivingUp(s.Must(calls.Lasting("s").LargeQuestion("1")).Rec.ID)
+	{"give up", func(s *stage) any { return retried.GivingUp(s.Running(retried, "1")) }},
+	{"give up before any claim", func(s *stage) any { return plain.GivingUp(s.Pending(plain, "1")) }},
+	{"give up a large question", func(s *stage) any {
+		return plain.GivingUp(s.Must(plain.LargeQuestion("1")).Rec.ID)
 	}},
-	{"give up in a grace", func(s *calls.Stage) any {
-		return calls.Retried().GivingUp(s.Cancelled(calls.Retried(), "1"))
+	{"give up in a grace", func(s *stage) any {
+		return retried.GivingUp(s.Cancelled(retried, "1"))
 	}},
 
-	{"cancel", func(s *calls.Stage) any {
-		return calls.Retried().Cancelling(s.Running(calls.Retried(), "1"), time.Hour)
+	{"cancel", func(s *stage) any {
+		return retried.Cancelling(s.Running(retried, "1"), time.Hour)
 	}},
-	{"cancel with a grace beyond the deadline", func(s *calls.Stage) any {
-		return calls.Lasting("s").Cancelling(s.Running(calls.Lasting("s"), "1"), 5*time.Hour)
+	{"cancel with a grace beyond the deadline", func(s *stage) any {
+		return plain.Cancelling(s.Running(plain, "1"), 5*time.Hour)
 	}},
-	{"cancel what has large progress", func(s *calls.Stage) any {
-		id := s.Running(calls.Exclusive(), "1")
-		s.Must(calls.WithLargeProgress(calls.Exclusive().Extending(id)))
-		return calls.Exclusive().Cancelling(id, time.Hour)
+	{"cancel what has large progress", func(s *stage) any {
+		id := s.Running(exclusive, "1")
+		s.Must(withLargeProgress(exclusive.Extending(id)))
+		return exclusive.Cancelling(id, time.Hour)
 	}},
-	{"cancel before any claim", func(s *calls.Stage) any {
-		return calls.Lasting("s").Cancelling(s.Pending(calls.Lasting("s"), "1"), time.Hour)
+	{"cancel before any claim", func(s *stage) any {
+		return plain.Cancelling(s.Pending(plain, "1"), time.Hour)
 	}},
-	{"cancel what was released", func(s *calls.Stage) any {
-		id := s.Running(calls.Retried(), "1")
-		s.Must(calls.Retried().Releasing(id, 0))
-		return calls.Retried().Cancelling(id, time.Hour)
+	{"cancel what was released", func(s *stage) any {
+		id := s.Running(retried, "1")
+		s.Must(retried.Releasing(id, 0))
+		return retried.Cancelling(id, time.Hour)
 	}},
-	{"cancel for another reason", func(s *calls.Stage) any {
-		c := calls.Retried().Cancelling(s.Cancelled(calls.Retried(), "1"), time.Hour/2)
+	{"cancel for another reason", func(s *stage) any {
+		c := retried.Cancelling(s.Cancelled(retried, "1"), time.Hour/2)
 		c.Error = "another reason"
 		return c
 	}},
-	{"cancel what has ended", func(s *calls.Stage) any {
-		id := s.Running(calls.Retried(), "1")
-		s.Must(calls.Retried().LargeAnswer(id, 1))
-		return calls.Retried().Cancelling(id, time.Hour)
+	{"cancel what has ended", func(s *stage) any {
+		id := s.Running(retried, "1")
+		s.Must(retried.LargeAnswer(id, 1))
+		return retried.Cancelling(id, time.Hour)
 	}},
 }

@@ -19,7 +19,8 @@ import (
 // storageShape is all that is stored under a prefix, on whatever master: each key with what it
 // holds and how long it will live, to the minute. What is stored by no known request, or for ever,
 // shows as a difference to a storage that has only what should be there.
-func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend, prefix string) string {
+func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend,
+	prefix string) string {
 	t.Helper()
 	var lines []string
 	for _, key := range storedKeys(t, client, prefix) {
@@ -34,7 +35,8 @@ func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend
 			}
 			name = store + "/p/ without a record"
 		}
-		lines = append(lines, fmt.Sprintf("%s for %v: %s", name, ttl.Round(time.Minute), keyShape(t, client, b, prefix, key)))
+		lines = append(lines, fmt.Sprintf("%s for %v: %s", name, ttl.Round(time.Minute),
+			keyShape(t, client, b, prefix, key)))
 	}
 	slices.Sort(lines)
 	return strings.Join(slices.Compact(lines), "\n")
@@ -74,7 +76,8 @@ func storedKeys(t *testing.T, client redis.UniversalClient, prefix string) (foun
 	return found
 }
 
-func keyShape(t *testing.T, client redis.UniversalClient, b backends.Backend, prefix, key string) string {
+func keyShape(t *testing.T, client redis.UniversalClient, b backends.Backend, prefix,
+	key string) string {
 	t.Helper()
 	_, after, _ := strings.Cut(key, "}:")
 	parts := strings.SplitN(after, "/", 3)
@@ -88,7 +91,8 @@ func keyShape(t *testing.T, client redis.UniversalClient, b backends.Backend, pr
 	case "q":
 		return fmt.Sprint(client.ZRange(t.Context(), key, 0, -1).Val())
 	case "c":
-		return startOfClaim.ReplaceAllString(strings.ReplaceAll(client.Get(t.Context(), key).Val(), prefix, ""), "*$1")
+		return startOfClaim.ReplaceAllString(strings.ReplaceAll(client.Get(t.Context(), key).Val(),
+			prefix, ""), "*$1")
 	}
 	return client.Get(t.Context(), key).Val()
 }
