@@ -343,15 +343,15 @@ func (r *request) fillInChange(c *calls.Call) {
 	if _, cancels := c.Op.(backends.Cancel); cancels {
 		kind = noted
 	}
-	for at := range r.timesOf(c) {
+	for at := range r.timesOf(c, kind) {
 		r.addPerhaps(c.Began, c.Latest(), step{kind: kind, op: c.Op, at: at})
 	}
 	r.addPerhaps(c.Began, c.Latest(), step{kind: kind, op: c.Op})
 }
 
-// timesOf returns when a call may have changed a lease, by what was shown of it later. What other
-// calls are known to have done at that time, it has not done.
-func (r *request) timesOf(c *calls.Call) map[int64]bool {
+// timesOf returns when a call may have changed a lease, by what was shown of the lease later. What
+// another call of this kind is known to have done at that time, this call has not done.
+func (r *request) timesOf(c *calls.Call, kind kind) map[int64]bool {
 	times := map[int64]bool{}
 	for l := range r.shown {
 		for _, at := range l.mayBeOf(c.Op) {
@@ -361,7 +361,7 @@ func (r *request) timesOf(c *calls.Call) map[int64]bool {
 		}
 	}
 	for _, o := range r.steps {
-		if s := o.Input.(step); !s.may {
+		if s := o.Input.(step); !s.may && s.kind == kind {
 			delete(times, s.at)
 		}
 	}

@@ -348,8 +348,8 @@ func (s *session) look() { s.do(calls.Look{Terms: s.anyStore(), Mailbox: s.mailb
 
 // settle reads every request, so that what nobody was told about is seen. It insists for a while.
 func (s *session) settle() error {
-	patience := time.Now().Add(30 * time.Second)
 	for _, r := range s.ids {
+		patience := time.Now().Add(30 * time.Second)
 		for c := s.do(r); !c.Answered(); c = s.do(r) {
 			if time.Now().After(patience) {
 				return fmt.Errorf("no answer about %s: %w", r.ID, c.Err)
