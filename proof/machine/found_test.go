@@ -69,7 +69,7 @@ func TestAnIDThatIsUsedAgainIsClaimedOnce(t *testing.T) {
 		terms := shortLived(2)
 		id := s.Pending(terms, "1")
 		claimedIDs(s, terms, "first claim")
-		// It has lapsed and timed out and is gone, its entry among the lapsed is not.
+		// Its lease has expired, it has timed out and is gone. Its entry in the queue is not.
 		calls.Pass(30 * tick)
 		s.Pending(terms, "1")
 		if got := claimedIDs(s, terms, "second claim"); len(got) != 1 || got[0] != id {
@@ -81,14 +81,14 @@ func TestAnIDThatIsUsedAgainIsClaimedOnce(t *testing.T) {
 	})
 }
 
-func TestALapsedRequestOutlivesAPolicyOfOneAttempt(t *testing.T) {
+func TestAnExpiredLeaseOutlivesAPolicyOfOneAttempt(t *testing.T) {
 	onFakeTime(t, func(s *calls.Stage) {
 		terms := shortLived(3)
 		id := s.Pending(terms, "1")
 		claimedIDs(s, terms, "first claim")
 		calls.Pass(6 * tick)
 		if !s.Must(shortLived(1).Look()).Pending {
-			s.Fatal("a lapsed request cannot be claimed")
+			s.Fatal("a request whose lease has expired cannot be claimed")
 		}
 		if got := claimedIDs(s, shortLived(1), "second claim"); len(got) != 1 || got[0] != id {
 			s.Errorf("HasPending saw it, but claimed %v, want %s", got, id)

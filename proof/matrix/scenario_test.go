@@ -156,6 +156,11 @@ var scenarios = []scenario{
 	{"release in a grace", func(s *stage) any {
 		return retried.Releasing(s.Cancelled(retried, "1"), 0)
 	}},
+	{"has pending what was released", func(s *stage) any {
+		id := s.Running(retried, "1")
+		s.Must(retried.Releasing(id, 0))
+		return retried.Look()
+	}},
 	{"claim what was released", func(s *stage) any {
 		s.Must(withLargeProgress(retried.Releasing(s.Running(retried, "1"), 0)))
 		return poll(1, retried)
