@@ -78,40 +78,34 @@ func TestHistoriesFindFaults(t *testing.T) {
 	}
 }
 
-func TestMachineAndHistoriesAllowSlowBackends(t *testing.T) {
-	for name, b := range map[string]slow{
-		"to begin": {nil, 400 * time.Millisecond, 0}, "to answer": {nil, 0, 400 * time.Millisecond},
-		"to do both": {nil, 200 * time.Millisecond, 200 * time.Millisecond},
-	} {
-		t.Run(name, func(t *testing.T) {
-			for _, run := range []func(*recorder){
-				func(r *recorder) { runMachine(onlyTB{r}, open(b), false) },
-				func(r *recorder) { runHistories(r, open(b), nil) },
-				func(r *recorder) {
-					opts := &HistoriesOptions{Operations: 1000, ClockTolerance: time.Second}
-					runHistories(r, open(b), opts)
-				},
-			} {
-				for _, report := range inBubble(t, run).reports {
-					t.Error(report)
-				}
-			}
-		})
+func TestMachineAllowsSlowBackends(t *testing.T) {
+	setFlag("rapid.checks", "30")
+	defer setFlag("rapid.checks", manyChecks)
+	for _, delay := range []time.Duration{0, 200 * time.Millisecond, 400 * time.Millisecond} {
+		b := slow{memory.New(), delay, 400*time.Millisecond - delay}
+		wantNoReport(t, inBubble(t, func(r *recorder) { runMachine(onlyTB{r}, b, false) }))
 	}
 }
 
-func TestTheSketchPassesMachineAndHistories(t *testing.T) {
-	for _, run := range []func(*recorder){
-		func(r *recorder) { runMachine(onlyTB{r}, newSketch(""), true) },
-		func(r *recorder) {
-			runHistories(r, slow{newSketch(""), time.Millisecond, time.Millisecond},
-				nil)
-		},
+func TestHistoriesAllowSlowBackends(t *testing.T) {
+	for delay, tolerance := range map[time.Duration]time.Duration{
+		0: 0, 10 * time.Millisecond: 50 * time.Millisecond, 20 * time.Millisecond: 0,
 	} {
-		for _, report := range inBubble(t, run).reports {
-			t.Error(report)
-		}
+		r := &recorder{TB: t}
+		b := slow{memory.New(), delay, 20*time.Millisecond - delay}
+		opts := &HistoriesOptions{Operations: 1000, ClockTolerance: tolerance}
+		recording(func() { runHistories(r, b, opts) })
+		wantNoReport(t, r)
 	}
+}
+
+func TestTheSketchPasses(t *testing.T) {
+	setFlag("rapid.checks", "100")
+	defer setFlag("rapid.checks", manyChecks)
+	wantNoReport(t, inBubble(t, func(r *recorder) { runMachine(onlyTB{r}, newSketch(""), true) }))
+	r := &recorder{TB: t}
+	recording(func() { runHistories(r, newSketch(""), &HistoriesOptions{Operations: 3000}) })
+	wantNoReport(t, r)
 }
 
 // Nobody is to look for a fault of a backend whose clock is another one.
@@ -131,9 +125,6 @@ func (o otherClock) Create(ctx context.Context, c backends.Create) (backends.Rec
 	rec.CreatedAt = rec.CreatedAt.Add(-time.Minute)
 	return rec, err
 }
-
-// open returns a Backend that is so slow.
-func open(s slow) backends.Backend { return slow{memory.New(), s.before, s.after} }
 
 // inBubble runs a test in a bubble and returns what it reported.
 func inBubble(t *testing.T, run func(*recorder)) *recorder {
@@ -156,5 +147,12 @@ func wantReport(t *testing.T, r *recorder) {
 	t.Helper()
 	if len(r.reports) == 0 {
 		t.Error("nothing was found wrong")
+	}
+}
+
+func wantNoReport(t *testing.T, r *recorder) {
+	t.Helper()
+	for _, report := range r.reports {
+		t.Error(report)
 	}
 }

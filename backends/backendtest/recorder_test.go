@@ -14,13 +14,20 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	for name, value := range map[string]string{ // a failure is what most tests here want
-		"rapid.nofailfile": "true", "rapid.checks": "1000", "rapid.shrinktime": "1s"} {
-		if err := flag.Set(name, value); err != nil {
-			panic(err)
-		}
-	}
+	// Most tests here want a failure. No file has to keep how it came about.
+	setFlag("rapid.nofailfile", "true")
+	setFlag("rapid.shrinktime", "1s")
+	setFlag("rapid.checks", manyChecks)
 	goleak.VerifyTestMain(m)
+}
+
+// manyChecks is how many sequences find each fault.
+const manyChecks = "1000"
+
+func setFlag(name, value string) {
+	if err := flag.Set(name, value); err != nil {
+		panic(err)
+	}
 }
 
 // recorder is a testing.TB that keeps what a case reports. The test itself does not fail.
