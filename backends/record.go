@@ -72,9 +72,9 @@ func (r Record) At(now time.Time) Record {
 	case r.Ended():
 		r.ReadAt = r.UpdatedAt
 		return r
-	case !now.After(r.Deadline):
+	case !now.After(r.Deadline): // mutation: deadline
 		return r
-	case !now.After(r.LastDeadline):
+	case !now.After(r.LastDeadline): // mutation: last-deadline
 		r.Status, r.UpdatedAt, r.Deadline = StatusPending, r.Deadline, r.LastDeadline
 		return r
 	}
@@ -88,7 +88,7 @@ func (r Record) At(now time.Time) Record {
 // timeout it was, and how long.
 func (r Record) outcome() (status, reason string) {
 	switch {
-	case r.CancelledAs != "":
+	case r.CancelledAs != "": // mutation: cancels
 		return r.CancelledAs, r.CancelReason
 	case r.Status == StatusPending:
 		return StatusTimeout, fmt.Sprintf("timed out: no worker claimed the request within %v; "+

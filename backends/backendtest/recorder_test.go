@@ -1,19 +1,34 @@
 package backendtest
 
 import (
+	"flag"
 	"fmt"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 
 	"go.uber.org/goleak"
 
 	"github.com/pendingq/pendingq/backends"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Most tests here want a failure. No file has to keep how it came about.
+	setFlag("rapid.nofailfile", "true")
+	setFlag("rapid.shrinktime", "1s")
+	setFlag("rapid.checks", manyChecks)
+	goleak.VerifyTestMain(m)
+}
+
+// manyChecks is how many sequences find each fault.
+const manyChecks = "1000"
+
+func setFlag(name, value string) {
+	if err := flag.Set(name, value); err != nil {
+		panic(err)
+	}
+}
 
 // recorder is a testing.TB that keeps what a case reports. The test itself does not fail.
 type recorder struct {
@@ -26,14 +41,7 @@ type recorder struct {
 // record runs a case in a bubble of its own, so that waiting takes no time.
 func record(t *testing.T, c testCase, open func() backends.Backend) *recorder {
 	t.Helper()
-	r := &recorder{}
-	synctest.Test(t, func(t *testing.T) {
-		r.TB = t
-		var running sync.WaitGroup
-		running.Go(func() { c.run(r, open) })
-		running.Wait()
-	})
-	return r
+	return inBubble(t, func(r *recorder) { c.run(r, open) })
 }
 
 func (r *recorder) report(text string) {
@@ -60,6 +68,8 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	r.Errorf(format, args...)
 	runtime.Goexit()
 }
+
+func (r *recorder) FailNow() { r.Fatal("failed") }
 
 func (r *recorder) Skip(...any) {
 	r.skipped = true

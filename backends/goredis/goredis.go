@@ -188,6 +188,7 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	if c.Exclusive {
 		exclusive = 1
 	}
+	// mutation: retention
 	terms := fmt.Sprint(c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
 		millis(c.PendingTimeout+untilLast(c.Terms, 1)+time.Second), c.MaxPending, exclusive)
 	keys, in := []string{k.record(c.ID), k.queue(c.Mailbox)}, body{codec: c.Codec, payload: c.Payload}
@@ -251,6 +252,7 @@ func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, su
 	if now.Before(rec.UpdatedAt) {
 		now = rec.UpdatedAt
 	}
+	// mutation: get-deadline
 	return rec.at(now), ordered || rec.Ended() || !now.After(rec.Deadline), nil
 }
 

@@ -184,6 +184,7 @@ func command(ctx context.Context, beginning [2]any, keys []string, args []any) *
 }
 
 func unknownScript(err error) bool {
+	// mutation: noscript
 	return err != nil && (errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT"))
 }
 

@@ -22,7 +22,7 @@ func (m *mailbox) claimable(now time.Time) int {
 		e := m.running.pop().owner
 		m.queue.push(&e.queued, e.rec.LastDeadline, e)
 	}
-	for len(m.queue) > 0 && now.After(m.queue[0].at) {
+	for len(m.queue) > 0 && now.After(m.queue[0].at) { // mutation: timed-out
 		m.queue.pop()
 	}
 	return len(m.queue)
@@ -30,10 +30,10 @@ func (m *mailbox) claimable(now time.Time) int {
 
 // admits says why a new request is refused.
 func (m *mailbox) admits(t backends.Terms, now time.Time) error {
-	if live := m.live(now); t.Exclusive && live != nil {
+	if live := m.live(now); t.Exclusive && live != nil { // mutation: exclusive
 		return &backends.BusyError{ID: live.rec.ID}
 	}
-	if t.MaxPending > 0 && m.claimable(now) >= t.MaxPending {
+	if t.MaxPending > 0 && m.claimable(now) >= t.MaxPending { // mutation: cap
 		return backends.ErrFull
 	}
 	return nil

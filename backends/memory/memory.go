@@ -122,7 +122,7 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 	s, now := b.lock(backends.Partition(c.Mailbox))
 	defer s.mu.Unlock()
 	memo := s.claims[c.ID]
-	if memo == nil || now.After(memo.expiry.at) {
+	if memo == nil || now.After(memo.expiry.at) { // mutation: memo
 		memo = s.claim(c, now)
 	}
 	return memo.results(c.From, now), nil
@@ -136,12 +136,13 @@ func (b *Backend) Extend(ctx context.Context, x backends.Extend) (backends.Lease
 	}
 	defer s.mu.Unlock()
 	claimed, expired := e.rec.Status == backends.StatusRunning, now.After(e.rec.Deadline)
+	// mutation: extend-attempt, expired, release
 	if !claimed || e.rec.Attempt != x.Attempt || expired && !x.Release {
 		return backends.Lease{}, backends.ErrStaleClaim
 	}
 	s.extend(e, x, now)
 	return backends.Lease{UpdatedAt: now, Deadline: e.rec.Deadline,
-		CancelledAs: e.rec.CancelledAs, CancelReason: e.rec.CancelReason}, nil
+		CancelledAs: e.rec.CancelledAs, CancelReason: e.rec.CancelReason}, nil // mutation: tells-cancel
 }
 
 // Cancel implements [backends.Backend].
@@ -152,9 +153,9 @@ func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Recor
 	}
 	defer s.mu.Unlock()
 	switch running := e.rec.At(now).Status == backends.StatusRunning; {
-	case !running || c.Grace == 0:
+	case !running || c.Grace == 0: // mutation: grace-running, grace-zero
 		s.end(e, c.Outcome, c.Error, c.Retention, now)
-	case e.rec.CancelledAs == "":
+	case e.rec.CancelledAs == "": // mutation: first
 		s.note(e, c, now)
 	}
 	return e.head(now), nil
@@ -167,7 +168,7 @@ func (b *Backend) End(ctx context.Context, end backends.End) (backends.Record, e
 		return backends.Record{}, err
 	}
 	defer s.mu.Unlock()
-	if e.rec.Attempt != end.Attempt {
+	if e.rec.Attempt != end.Attempt { // mutation: attempt
 		return backends.Record{}, backends.ErrStaleClaim
 	}
 	e.setPayload(end.Codec, end.Payload)

@@ -29,7 +29,7 @@ func (e *entry) view(now time.Time) backends.Record {
 // head is the view without its payload.
 func (e *entry) head(now time.Time) backends.Record {
 	rec := e.rec.At(now)
-	rec.Codec, rec.Payload, rec.Headers = "", nil, maps.Clone(rec.Headers)
+	rec.Codec, rec.Payload, rec.Headers = "", nil, maps.Clone(rec.Headers) // mutation: headers, bare
 	return rec
 }
 
@@ -91,7 +91,7 @@ func (b *Backend) lockLive(ctx context.Context, store, id string) (
 	s, now = b.lock(backends.PartitionOf(id))
 	if e = s.find(store, id, now); e == nil {
 		err = backends.ErrNotFound
-	} else if e.rec.At(now).Ended() {
+	} else if e.rec.At(now).Ended() { // mutation: final
 		err = &backends.EndedError{Record: e.view(now)}
 	}
 	if err != nil {
@@ -170,9 +170,9 @@ func (s *shard) extend(e *entry, x backends.Extend, now time.Time) {
 		s.changed.Wake(e.rec.ID)
 	}
 	switch {
-	case e.rec.CancelledAs != "": // its deadlines stay
+	case e.rec.CancelledAs != "": // mutation: grace; its deadlines stay
 	case x.Release:
-		s.lease(e, x.Terms, x.After-clockStep, now)
+		s.lease(e, x.Terms, x.After-clockStep, now) // mutation: release
 	default:
 		s.lease(e, x.Terms, x.RunningTimeout, now)
 	}
@@ -194,10 +194,10 @@ func (s *shard) lease(e *entry, t backends.Terms, lasts time.Duration, now time.
 func (s *shard) note(e *entry, c backends.Cancel, now time.Time) {
 	e.rec.CancelledAs, e.rec.CancelReason, e.rec.UpdatedAt = c.Outcome, c.Error, now
 	deadline := e.rec.Deadline
-	if grace := now.Add(c.Grace); grace.Before(deadline) {
+	if grace := now.Add(c.Grace); grace.Before(deadline) { // mutation: grace-longer
 		deadline = grace
 	}
-	s.runUntil(e, deadline, deadline, c.Retention)
+	s.runUntil(e, deadline, deadline, c.Retention) // mutation: no-attempt
 	s.changed.Wake(e.rec.ID)
 }
 
@@ -213,7 +213,7 @@ func (s *shard) runUntil(e *entry, deadline, last time.Time, retention time.Dura
 func (s *shard) end(e *entry, outcome, reason string, retention time.Duration, now time.Time) {
 	e.leave()
 	e.rec.Status, e.rec.Error, e.rec.UpdatedAt = outcome, reason, now
-	e.rec.CancelledAs, e.rec.CancelReason = "", ""
+	e.rec.CancelledAs, e.rec.CancelReason = "", "" // mutation: note-ends
 	s.expiry.move(&e.expiry, now.Add(retention))
 	s.changed.Wake(e.rec.ID)
 }

@@ -13,10 +13,16 @@ package cutproxy
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/internal/calls"
 )
 
 // Rule says whether it is about this reply to this command.
@@ -144,4 +150,25 @@ func (p *Proxy) Close() {
 	}
 	p.mu.Unlock()
 	p.ended.Wait()
+}
+
+// Disturb makes a fault for the clients of servers, and returns when it is over. Turn says which:
+// in turn, the servers forget their scripts, they close all connections, and the proxy loses 1 to 4
+// replies, three times.
+func (p *Proxy) Disturb(turn int, servers ...*redis.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, server := range servers {
+		switch turn % 5 {
+		case 0:
+			_ = server.ScriptFlush(ctx).Err()
+		case 1:
+			_ = server.Do(ctx, "client", "kill", "type", "normal").Err()
+		}
+	}
+	if turn%5 > 1 {
+		p.Cut(1+rand.IntN(4), Scripts)
+		calls.Await(time.Second, time.Millisecond, func() bool { return p.Left() == 0 })
+		p.Cut(0, Scripts)
+	}
 }

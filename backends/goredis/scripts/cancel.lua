@@ -16,7 +16,7 @@ local now = time[1] .. sub('00000' .. time[2], -6)
 if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
 local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
-if not state or state == 'ended' then
+if not state or state == 'ended' then -- mutation: final
   -- join refusal
   return refusal(record, state, problem, now)
 end
@@ -24,27 +24,27 @@ end
 local fixed_end, noted = mailbox_end, sub(record, 2, 2) == 'c'
 if place > '1' then
   -- join headers_end
-  fixed_end = headers_end(record, mailbox_end)
+  fixed_end = headers_end(record, mailbox_end) -- mutation: headers
 end
 local body_at = fixed_end + 1
 if noted then
   -- join note_end
-  body_at = note_end(record, fixed_end) + 1
+  body_at = note_end(record, fixed_end) + 1 -- mutation: note-ends
 end
-local in_grace = state == 'running' and tonumber(grace) > 0
-if in_grace and noted then return { now, 'is', sub(record, 1, body_at - 1) } end
+local in_grace = state == 'running' and tonumber(grace) > 0 -- mutation: grace-running, grace-zero
+if in_grace and noted then return { now, 'is', sub(record, 1, body_at - 1) } end -- mutation: first
 
 local letter, deadline, ttl, last = 'e', sub(record, 3, 18), retention
 if in_grace then
   local sooner = string.format('%016d', us + grace)
-  if sooner < deadline then deadline = sooner end
-  last, letter = deadline, 'c'
-  ttl = string.format('%d', math.ceil((deadline - us) / 1000) + retention)
+  if sooner < deadline then deadline = sooner end -- mutation: grace-longer, grace-shorter
+  last, letter = deadline, 'c' -- mutation: no-attempt
+  ttl = string.format('%d', math.ceil((deadline - us) / 1000) + retention) -- mutation: retention
 else
   last = state == 'waiting' and deadline or sub(record, 39, 54)
 end
 -- A server without memory allows the first write, and then all others of the script.
-if place == '1' or place == '3' then
+if place == '1' or place == '3' then -- mutation: payload-ttl
   -- join keep_payload
   if not keep_payload(record_key, record, ttl) then
     return redis.error_reply('TRYAGAIN a payload is missing')
@@ -54,12 +54,13 @@ redis.call('PEXPIRE', record_key, ttl)
 local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
 local id = sub(record_key, -30)
 if in_grace then
-  redis.call('ZADD', queue, '-' .. deadline, id)
+  redis.call('ZADD', queue, '-' .. deadline, id) -- mutation: place
 else
-  redis.call('ZREM', queue, id)
+  redis.call('ZREM', queue, id) -- mutation: queue
 end
 local head = '1' .. letter .. deadline .. sub(record, 19, 38) .. last .. now ..
   sub(record, 71, fixed_end)
+-- mutation: question, note-ttl
 redis.call('SET', record_key, head .. ARGV[2] .. sub(record, body_at), 'PX', ttl)
 -- join wake
 wake(record_key)

@@ -16,7 +16,7 @@ if present == 0 then return nil end
 local time = redis.call('TIME')
 local now = time[1] .. sub('00000' .. time[2], -6)
 if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
-local memo = present > 1 and redis.call('GET', KEYS[1]) -- a memo alone is of no use
+local memo = present > 1 and redis.call('GET', KEYS[1]) -- mutation: memo; a memo alone is of no use
 if memo then
   -- join state_of
   -- This claim is a repeat: answer with the requests that still run at the attempt it gave them.
@@ -24,6 +24,7 @@ if memo then
   for claim, record_key in string.gmatch(memo, '(%d+) ([^\n]+)\n') do
     local record = redis.pcall('GET', record_key)
     local state, problem = state_of(record, now)
+    -- mutation: repeat-claim, repeat-running
     if state == 'running' and sub(record, 71, 90) == claim then
       reply[#reply + 1] = record_key
       reply[#reply + 1] = record
@@ -72,11 +73,11 @@ for number = 1, stores do
           end
           if more ~= '' then
             local attempts, longer_ttl = string.match(more, '(%d+) (%d+)')
-            if tonumber(attempt, 10) < tonumber(attempts) then
+            if tonumber(attempt, 10) < tonumber(attempts) then -- mutation: attempts
               last, ttl = string.format('%016d', us + tonumber(span, 10)), longer_ttl
             end
           end
-          if redis.pcall('ZADD', queue, '-' .. deadline, id) ~= 0 then
+          if redis.pcall('ZADD', queue, '-' .. deadline, id) ~= 0 then -- mutation: taken
             redis.call('ZREM', queue, '') -- allowed without memory, and then so is what follows
             redis.call('ZADD', queue, '-' .. deadline, id)
           end
@@ -87,7 +88,7 @@ for number = 1, stores do
           local claim = now .. attempt
           local head = 'r' .. deadline .. sub(record, 19, 38) .. last .. now .. claim
           redis.call('SETRANGE', record_key, '1', head)
-          redis.call('PEXPIRE', record_key, ttl)
+          redis.call('PEXPIRE', record_key, ttl) -- mutation: record-ttl
           if place ~= '0' and place ~= '2' then
             -- join keep_payload
             keep_payload(record_key, record, ttl)
@@ -97,7 +98,7 @@ for number = 1, stores do
           reply = reply or { now }
           reply[#reply + 1] = record_key
           reply[#reply + 1] = record
-          wanted = wanted - 1
+          wanted = wanted - 1 -- mutation: limit
         elseif from ~= now then
           -- The queue may have requests whose deadline has passed. They come first.
           -- join settle
@@ -129,5 +130,6 @@ for number = 1, stores do
   end
   if unseen == 0 then break end
 end
+-- mutation: memo-kept, memo-ttl
 if taken ~= '' then redis.call('SET', KEYS[1], taken, 'PX', memo_ttl) end
 return reply

@@ -26,17 +26,18 @@ if queue_left ~= -2 then
     return redis.call('ZRANGEBYSCORE', queue, from, to, 'LIMIT', '0', '1')[1]
   end
   if exclusive == '1' then
+    -- mutation: exclusive-ends, exclusive-running
     detail = first('-inf', '-' .. now) or first(now, '+inf')
-      or find_expired(queue, records, now, 1)[1]
-    if detail then refusal = 'busy' end
+      or find_expired(queue, records, now, 1)[1] -- mutation: exclusive-expired
+    if detail then refusal = 'busy' end -- mutation: exclusive
   end
   most = tonumber(most)
   if most > 0 and redis.call('ZCOUNT', queue, '(-' .. now, '+inf') >= most then
-    local claimable = redis.call('ZCOUNT', queue, now, '+inf')
+    local claimable = redis.call('ZCOUNT', queue, now, '+inf') -- mutation: cap-claimable
     if claimable < most then
       claimable = claimable + #find_expired(queue, records, now, most - claimable)
     end
-    if claimable >= most then refusal = refusal or 'full' end
+    if claimable >= most then refusal = refusal or 'full' end -- mutation: cap
   end
   -- A create removes up to ten requests that timed out, which is more than it adds.
   stale = redis.call('ZRANGEBYSCORE', queue, '0', '(' .. now, 'LIMIT', '0', '10')
@@ -45,24 +46,25 @@ if staged and redis.call('EXISTS', staged) == 0 then refusal = refusal or 'unsta
 
 local deadline = string.format('%016d', us + timeout)
 local record = '1p' .. deadline .. now .. ARGV[2]
+-- mutation: once
 local set = refusal or redis.pcall('SET', record_key, record, 'NX', 'PX', record_ttl)
 if not set or set.err then refusal = 'exists' end -- or the server refuses
 if refusal then
   -- join payload_key discard
   local made = redis.call('GET', record_key) -- this may be the repeat of a create that worked
   if staged then discard(staged, record_key, made) end
-  if made then return { now, 'exists', made } end
+  if made then return { now, 'exists', made } end -- mutation: repeat
   if refusal == 'exists' then redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) end
   return { now, refusal, detail }
 end
-if staged then redis.call('PEXPIRE', staged, record_ttl) end
+if staged then redis.call('PEXPIRE', staged, record_ttl) end -- mutation: payload-ttl
 if stale and #stale > 0 then
   redis.call('ZREM', queue, unpack(stale))
   queue_left = redis.call('PTTL', queue) -- there may be no queue left
 end
-redis.call('ZADD', queue, deadline, id)
+redis.call('ZADD', queue, deadline, id) -- mutation: queue
 if queue_left < 0 or queue_left < tonumber(queue_ttl) then
-  redis.call('PEXPIRE', queue, queue_ttl)
+  redis.call('PEXPIRE', queue, queue_ttl) -- mutation: queue-ttl
 end
 -- join wake
 wake(queue)

@@ -18,28 +18,32 @@ local now = time[1] .. sub('00000' .. time[2], -6)
 if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
 local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
+-- mutation: final, attempt
 local refused = not state or state == 'ended' or attempt ~= sub(record, 87, 90)
-if refused or staged and redis.call('EXISTS', staged) == 0 then
+if refused or staged and redis.call('EXISTS', staged) == 0 then -- mutation: staged
   -- join payload_key discard refusal
   if staged then discard(staged, record_key, record) end
   return refused and refusal(record, state, problem, now) or { now, 'unstaged' }
 end
 
 -- A server without memory allows the first write, and then all others of the script.
+-- mutation: queue
 redis.call('ZREM', sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end),
   sub(record_key, -30))
-if staged then redis.call('PEXPIRE', staged, ttl) end
+if staged then redis.call('PEXPIRE', staged, ttl) end -- mutation: payload-ttl
 local new_place, fixed_end = staged and '1' or '0', mailbox_end
 if place ~= '0' then
   -- join payload_key headers_end
+  -- mutation: progress
   if place ~= '2' then redis.pcall('UNLINK', payload_key(record_key, record)) end
   if place ~= '1' then
+    -- mutation: headers
     new_place, fixed_end = staged and '3' or '2', headers_end(record, mailbox_end)
   end
 end
-local last = state == 'waiting' and sub(record, 3, 18) or sub(record, 39, 54)
+local last = state == 'waiting' and sub(record, 3, 18) or sub(record, 39, 54) -- mutation: deadlines
 local head = '1e' .. sub(record, 3, 37) .. new_place .. last .. now .. sub(record, 71, fixed_end)
-redis.call('SET', record_key, head .. ARGV[3], 'PX', ttl)
+redis.call('SET', record_key, head .. ARGV[3], 'PX', ttl) -- mutation: retention, own-repeat
 -- join wake
 wake(record_key)
 return head

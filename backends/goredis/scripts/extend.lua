@@ -21,11 +21,12 @@ local now = time[1] .. sub('00000' .. time[2], -6)
 if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
 local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
+-- mutation: running, release-expired
 local held = state == 'running' or state == 'expired' and release == '1'
-local refused = not held or sub(record, 87, 90) ~= attempt
+local refused = not held or sub(record, 87, 90) ~= attempt -- mutation: attempt
 if refused or staged and redis.call('EXISTS', staged) == 0 then
   -- join payload_key discard refusal
-  if staged then discard(staged, record_key, record) end
+  if staged then discard(staged, record_key, record) end -- mutation: fenced
   return refused and refusal(record, state, problem, now) or { now, 'unstaged' }
 end
 
@@ -33,11 +34,11 @@ local letter, head_end, deadline, last = sub(record, 2, 2), mailbox_end
 if letter == 'c' then
   -- The deadlines of a noted cancel stay, and so does the time to live.
   -- join note_end headers_end
-  deadline, last = sub(record, 3, 18), sub(record, 39, 54)
+  deadline, last = sub(record, 3, 18), sub(record, 39, 54) -- mutation: grace
   ttl = string.format('%d', redis.call('PTTL', record_key))
   head_end = note_end(record, place > '1' and headers_end(record, mailbox_end) or mailbox_end)
 else
-  us = us - release
+  us = us - release -- mutation: release
   deadline, last = string.format('%016d', us + lasts), string.format('%016d', us + until_last)
 end
 -- A server without memory allows the first write, and then all others of the script.
@@ -47,24 +48,25 @@ if not body and place ~= '0' and place ~= '2' then
     return redis.error_reply('TRYAGAIN a payload is missing')
   end
 end
-redis.call('PEXPIRE', record_key, ttl)
+redis.call('PEXPIRE', record_key, ttl) -- mutation: record-ttl
 local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
 if letter ~= 'c' then
   -- join keep
-  redis.call('ZADD', queue, '-' .. deadline, sub(record_key, -30))
+  redis.call('ZADD', queue, '-' .. deadline, sub(record_key, -30)) -- mutation: place
   keep(queue, until_last)
 end
 local head = deadline .. sub(record, 19, 38) .. last .. now
 if body then
   -- join payload_key headers_end
+  -- mutation: headers
   if letter ~= 'c' and place > '1' then head_end = headers_end(record, mailbox_end) end
   local old = (place == '1' or place == '3') and payload_key(record_key, record)
-  if old and old ~= staged then redis.pcall('UNLINK', old) end
-  if staged then redis.call('PEXPIRE', staged, ttl) end
+  if old and old ~= staged then redis.pcall('UNLINK', old) end -- mutation: old-payload, own-payload
+  if staged then redis.call('PEXPIRE', staged, ttl) end -- mutation: payload-ttl
   local new_place = (staged and 1 or 0) + (place > '1' and 2 or 0)
   head = deadline .. sub(record, 19, 37) .. new_place .. last .. now
-  local text = '1' .. letter .. head .. sub(record, 71, head_end) .. body
-  redis.call('SET', record_key, text, 'PX', ttl)
+  local text = '1' .. letter .. head .. sub(record, 71, head_end) .. body -- mutation: note
+  redis.call('SET', record_key, text, 'PX', ttl) -- mutation: progress-ttl
 else
   redis.call('SETRANGE', record_key, '2', head)
 end
@@ -73,5 +75,6 @@ if body or release == '1' then
   wake(record_key)
   if release == '1' and lasts == '0' then wake(queue) end
 end
+-- mutation: tells-cancel
 if letter == 'c' then return { now, 'is', '1c' .. head .. sub(record, 71, head_end) } end
 return now

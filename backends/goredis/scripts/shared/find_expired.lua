@@ -6,7 +6,7 @@ local function find_expired(queue, records, now, enough)
     local ids = redis.call('ZRANGEBYSCORE', queue, '(-' .. now, '0', 'LIMIT', offset, page)
     for _, id in ipairs(ids) do
       if state_of(redis.pcall('GET', records .. id), now) == 'expired' then
-        found[#found + 1] = id
+        found[#found + 1] = id -- mutation: cap-expired
         if #found == enough then return found end
       end
     end

@@ -3,6 +3,6 @@
 local function refusal(record, state, problem, now)
   if not record then return { now, 'notfound' } end
   if problem then return { now, 'corrupt', problem } end
-  if state == 'ended' then return { now, 'ended', record } end
+  if state == 'ended' then return { now, 'ended', record } end -- mutation: final
   return { now, 'stale' }
 end

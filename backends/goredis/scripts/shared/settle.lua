@@ -12,11 +12,11 @@ local function settle(queue, records, now)
       if problem then
         problems[records .. id] = problem
         skipped = skipped + 1
-      elseif state == 'expired' then
-        redis.call('ZADD', queue, string.sub(record, 39, 54), id)
+      elseif state == 'expired' then -- mutation: expired
+        redis.call('ZADD', queue, string.sub(record, 39, 54), id) -- mutation: order
         moved = moved + 1
       else
-        redis.call('ZREM', queue, id)
+        redis.call('ZREM', queue, id) -- mutation: timed-out
       end
     end
     examined = examined + #ids

@@ -10,14 +10,15 @@ local function state_of(record, now)
     '^1([prce])(%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d)%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d(%d%d%d)([0-3])%d')
   if state == 'e' then return 'ended' end
   local mailbox_end = state and 90 + tonumber(length, 10)
+  -- mutation: version
   if not state or #record < mailbox_end + 2 then return nil, 'not a record of version 1' end
-  if now <= deadline then
+  if now <= deadline then -- mutation: deadline
     state = state == 'p' and 'waiting' or 'running'
   elseif state == 'p' then
-    return 'ended'
+    return 'ended' -- mutation: timed-out
   elseif not string.find(record, '^' .. string.rep('%d', 52), 39) then
     return nil, 'not a record of version 1'
-  elseif now <= string.sub(record, 39, 54) then
+  elseif now <= string.sub(record, 39, 54) then -- mutation: last-deadline
     state = 'expired'
   else
     return 'ended'

@@ -1,0 +1,56 @@
+package history
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/calls"
+)
+
+// lossCase is two creates, of which a later read does not find what was lost.
+type lossCase struct {
+	name        string
+	at          [2]int64 // when they were created
+	lost        [2]bool
+	fails       []FailOver
+	permissible bool
+}
+
+func TestLossIsTheLastOfWhatWasDone(t *testing.T) {
+	fails := []FailOver{{Safe: 1_000, Dead: 2_000, Over: 3_000}}
+	for _, c := range []lossCase{
+		{"nothing", [2]int64{1_100, 1_200}, [2]bool{}, fails, true},
+		{"both", [2]int64{1_100, 1_200}, [2]bool{true, true}, fails, true},
+		{"the last", [2]int64{1_100, 1_200}, [2]bool{false, true}, fails, true},
+		{"the first alone", [2]int64{1_100, 1_200}, [2]bool{true, false}, fails, false},
+		{"what was safe", [2]int64{900, 1_200}, [2]bool{true, true}, fails, false},
+		{"what came after it", [2]int64{1_100, 3_100}, [2]bool{false, true}, fails, false},
+		{"something without a fail-over", [2]int64{1_100, 1_200}, [2]bool{false, true}, nil, false},
+	} {
+		all, lost := c.calls()
+		h := New(all, c.fails...)
+		h.CheckMailbox([]backends.Terms{calls.Lasting("s").Terms()})
+		if err := h.Check(); (err == nil) != c.permissible {
+			t.Errorf("%s is lost: got %v, permissible: %v", c.name, err, c.permissible)
+		}
+		if got := h.losses[""].lost[created]; c.permissible && got != lost {
+			t.Errorf("%s is lost: %d are counted, want %d", c.name, got, lost)
+		}
+	}
+}
+
+func (c lossCase) calls() (all []*calls.Call, lost int) {
+	for i, at := range c.at {
+		op := calls.Lasting("s").Question(fmt.Sprint(i))
+		create := &calls.Call{Op: op, Began: at - 1, Was: at + 1, Rec: newlyCreated(op, at, at)}
+		read := &calls.Call{Op: calls.Get{Terms: op.Terms, ID: op.ID}, Began: 4_000, Was: 4_002,
+			Rec: newlyCreated(op, at, 4_001)}
+		if c.lost[i] {
+			read.Rec, read.Err = backends.Record{}, backends.ErrNotFound
+			lost++
+		}
+		all = append(all, create, read)
+	}
+	return all, lost
+}

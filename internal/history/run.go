@@ -1,0 +1,126 @@
+package history
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/calls"
+)
+
+// Sessions are sessions on one Backend, some at a time.
+type Sessions struct {
+	Backend    backends.Backend
+	Operations int64         // how many calls are made
+	Pace       time.Duration // the times of requests are multiples of it
+	Slow       time.Duration // the pace of every other session; 0: the same
+	Tolerance  time.Duration // how far the Backend's clock may be from the caller's
+	Faults     *Faults
+	Shards     FailOvers // nil if nothing fails over
+
+	Losses Losses // what Run has found that fail-overs have lost
+}
+
+// FailOvers are the fail-overs of a storage that may lose the last of what it did.
+type FailOvers interface {
+	// Count counts a call about a mailbox, and makes a fail-over if it is time for one.
+	Count(done int64, mailbox string)
+	// AwaitCalm waits while a part of the storage is away.
+	AwaitCalm()
+	// Of returns the fail-overs that a mailbox went through between two times.
+	Of(mailbox string, began, ended int64) ([]FailOver, error)
+}
+
+// atOnce is how many sessions run at the same time.
+const atOnce = 6
+
+// enough is how many calls show everything that can happen.
+const enough = 10_000
+
+// Run runs sessions until all calls have been made, and checks each session once it is over.
+func (s *Sessions) Run(t testing.TB) {
+	t.Helper()
+	if err := s.prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	s.Losses = Losses{}
+	total := tally{changes: map[string]int{}, losses: s.Losses}
+	for range atOnce {
+		wg.Go(func() {
+			for s.Faults.Calls() < s.Operations && !t.Failed() {
+				one, h, err := s.one(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				total.add(one.tally, h)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d calls, %v", s.Faults.Calls(), total)
+	if lacking := total.lacks(); lacking != "" && s.Operations >= enough && !t.Failed() {
+		t.Errorf("these histories show too little: they have no %s", lacking)
+	}
+}
+
+// prepare compares the clocks, and chooses the pace if it is 0.
+func (s *Sessions) prepare(ctx context.Context) error {
+	ahead, took, err := s.probe(ctx)
+	if err != nil {
+		return err
+	}
+	if s.Pace == 0 {
+		s.Pace = max(time.Millisecond/4, 4*took, s.Tolerance).Truncate(time.Microsecond)
+	}
+	return s.checkClock(ahead)
+}
+
+// probe makes a call. It returns how far the Backend's clock is from the caller's at the least, and
+// how long the call took.
+func (s *Sessions) probe(ctx context.Context) (ahead, took time.Duration, err error) {
+	began := time.Now()
+	rec, err := s.Backend.Create(ctx, calls.Lasting("clock").Probe())
+	was := time.Now()
+	return max(began.Truncate(time.Microsecond).Sub(rec.CreatedAt), rec.CreatedAt.Sub(was)),
+		was.Sub(began), err
+}
+
+func (s *Sessions) checkClock(ahead time.Duration) error {
+	if ahead > s.Tolerance {
+		return fmt.Errorf("the clock of the backend and the clock of this process differ by %v, "+
+			"more than the tolerance of %v, so the histories say nothing", ahead, s.Tolerance)
+	}
+	return nil
+}
+
+// one runs one session and checks its history. If the clocks have moved apart meanwhile, that is
+// the error.
+func (s *Sessions) one(ctx context.Context) (*session, *history, error) {
+	pace := s.Pace
+	if s.Slow > 0 && rand.IntN(2) == 0 {
+		pace = s.Slow
+	}
+	one := &session{Sessions: s, ctx: ctx, mailbox: "runtime " + backends.NewID(""),
+		stores: sessionStores(pace)}
+	fails, err := one.run()
+	if err != nil {
+		return nil, nil, err
+	}
+	h := New(one.calls, fails...)
+	h.CheckMailbox(one.stores)
+	if err = h.Check(); err != nil {
+		if ahead, _, failed := s.probe(ctx); failed == nil && s.checkClock(ahead) != nil {
+			err = s.checkClock(ahead)
+		}
+	}
+	return one, h, err
+}

@@ -1,0 +1,205 @@
+package mutations_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+var pattern = flag.String("mutations", "",
+	"make the mutations whose \"file name\" this expression matches; . for all; "+
+		"empty: one mutation")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// one is the mutation that a short run makes.
+const one = "^memory/shard.go final$"
+
+// mutation is a guard taken out, and the test that must not survive it.
+type mutation struct {
+	name    string // stands in the marker
+	becomes string // what the marked line becomes; "": it is removed
+	caught  string // the test that fails then: its folder, a colon and its name
+}
+
+// TestMutations makes each mutation in a copy of the module and requires its test to fail there. A
+// test that fails anyway shows nothing, so each test has to pass first without any mutation.
+func TestMutations(t *testing.T) {
+	if *pattern == "" {
+		*pattern = one
+	}
+	chosen, root, sound := regexp.MustCompile(*pattern), copyModule(t), map[string]bool{}
+	for file, list := range mutations {
+		for _, m := range list {
+			if !chosen.MatchString(file + " " + m.name) {
+				continue
+			}
+			t.Run(file+" "+m.name, func(t *testing.T) {
+				if !sound[m.caught] {
+					m.checkPasses(t, root)
+					sound[m.caught] = true
+				}
+				m.makeIn(t, filepath.Join(root, "backends", file))
+				m.checkCaught(t, root)
+			})
+		}
+	}
+	if len(sound) == 0 {
+		t.Errorf("no mutation matches %q", *pattern)
+	}
+}
+
+// TestMutationsApply checks that each mutation has a marker and each marker a mutation, so that
+// none is forgotten when the code changes.
+func TestMutationsApply(t *testing.T) {
+	marked := map[string][]string{}
+	backends := os.DirFS("../../backends")
+	err := fs.WalkDir(backends, ".", func(name string, d fs.DirEntry, err error) error {
+		if ext := filepath.Ext(name); err != nil || ext != ".go" && ext != ".lua" {
+			return err
+		}
+		content, err := fs.ReadFile(backends, name)
+		for _, line := range strings.Split(string(content), "\n") {
+			marked[name] = append(marked[name], markers(line)...)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, list := range mutations {
+		for _, m := range list {
+			i := slices.Index(marked[file], m.name)
+			if i < 0 {
+				t.Errorf("no line of %s has the marker of the mutation %s", file, m.name)
+				continue
+			}
+			marked[file] = slices.Delete(marked[file], i, i+1)
+		}
+	}
+	for file, names := range marked {
+		if len(names) > 0 {
+			t.Errorf("markers without a mutation, or that stand there twice, in %s: %v", file, names)
+		}
+	}
+}
+
+// marker is a comment of Go or Lua. Another remark may follow it.
+var marker = regexp.MustCompile(`(?://|--) mutation: ([a-z-]+(?:, [a-z-]+)*)(?:;.*)?$`)
+
+// markers returns the names of the mutations that a line is marked with.
+func markers(line string) []string {
+	found := marker.FindStringSubmatch(line)
+	if found == nil {
+		return nil
+	}
+	return strings.Split(found[1], ", ")
+}
+
+// makeIn makes the mutation in a file for as long as the test runs. If a marker has a line of its
+// own, the line after it is the marked one.
+func (m mutation) makeIn(t *testing.T, file string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(content), "\n")
+	at := slices.IndexFunc(lines, func(line string) bool {
+		return slices.Contains(markers(line), m.name)
+	})
+	if at < 0 {
+		t.Fatalf("%s has no marker %s", file, m.name)
+	}
+	if marker.FindStringIndex(strings.TrimSpace(lines[at]))[0] == 0 {
+		at++
+	}
+	lines[at] = m.becomes
+	write(t, file, strings.Join(lines, "\n"))
+	t.Cleanup(func() { write(t, file, string(content)) })
+}
+
+func write(t *testing.T, file, content string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkPasses checks that the test passes without any mutation.
+func (m mutation) checkPasses(t *testing.T, root string) {
+	t.Helper()
+	if out, err := runTest(t, root, m.caught); err != nil {
+		t.Fatalf("%s fails without any mutation: %v\n%s", m.caught, err, out)
+	}
+}
+
+// checkCaught checks that the test fails as tests do, and not because the rest cannot be parsed.
+func (m mutation) checkCaught(t *testing.T, root string) {
+	t.Helper()
+	out, err := runTest(t, root, m.caught)
+	var failed *exec.ExitError
+	switch {
+	case err == nil:
+		t.Errorf("%s passes without this guard", m.caught)
+	case !errors.As(err, &failed) || !strings.Contains(out, "--- FAIL: ") ||
+		notParsed.MatchString(out):
+		t.Errorf("%s did not fail as a test does: %v\n%s", m.caught, err, out)
+	default:
+		t.Logf("%s: %.300s", m.caught, firstComplaint.FindString(out))
+	}
+}
+
+var (
+	notParsed      = regexp.MustCompile(`syntax error|parse error| near '|\[build failed\]`)
+	firstComplaint = regexp.MustCompile(`[a-z]+\.go:\d+: .*(\n.*)?`)
+)
+
+// copyModule copies the module into a folder of the test.
+func copyModule(t *testing.T) (root string) {
+	t.Helper()
+	root = filepath.Join(t.TempDir(), "copy")
+	for _, dir := range []string{"backends", "codec", "internal", "pending", "proof", "skills"} {
+		source := os.DirFS(filepath.Join("../..", dir))
+		if err := os.CopyFS(filepath.Join(root, dir), source); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		content, err := os.ReadFile(filepath.Join("../..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(root, name), string(content))
+	}
+	return root
+}
+
+// runTest runs one test in the copy.
+func runTest(t *testing.T, root, test string) (string, error) {
+	t.Helper()
+	dir, name, _ := strings.Cut(test, ":")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	name = "^" + strings.ReplaceAll(name, "/", "$/^") + "$"
+	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-timeout=9m",
+		"-run", name, "./"+dir)
+	if test == byMachine {
+		cmd.Args = append(cmd.Args, "-args", "-rapid.checks=1000", "-rapid.nofailfile",
+			"-rapid.shrinktime=1s")
+	}
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
