@@ -222,7 +222,7 @@ func TestHeadersTravelWithTheRequest(t *testing.T) {
 		mustDo(t, s.Complete(t.Context(), c))
 		check("the answer", get(t, s, r.ID).Headers)
 		for want, headers := range map[string]map[string]string{
-			"4097 bytes": {"x": strings.Repeat("y", 4096)}, `"\xff"`: {"\xff": ""}, `""`: {"": "x"}} {
+			"headers in bytes is 4097": {"x": strings.Repeat("y", 4096)}, `"\xff"`: {"\xff": ""}, `""`: {"": "x"}} {
 			_, err := s.Create(t.Context(), box, job{}, pending.WithHeaders(headers))
 			if !errors.Is(err, pending.ErrInvalid) || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want ErrInvalid that says %s", err, want)
