@@ -1,7 +1,6 @@
 package remote_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,13 +52,12 @@ type rig struct {
 	url    string
 	server *remote.Server
 	client *remote.Client
-	logs   *bytes.Buffer
 }
 
 // newRig serves a backend with stores s and t. Change may change the configuration.
 func newRig(t *testing.T, b backends.Backend, change func(*remote.Config)) *rig {
 	t.Helper()
-	r := &rig{T: t, logs: new(bytes.Buffer)}
+	r := &rig{T: t}
 	config := remote.Config{Stores: []pending.Policy{policy("s"), policy("t")}, Access: everything{},
 		Logger: quiet}
 	if change != nil {
@@ -212,3 +210,11 @@ func newMemory() backends.Backend { return memory.New() }
 var quiet = slog.New(slog.DiscardHandler)
 
 var errBroken = errors.New("dial tcp 10.0.0.1:6379: no route to host, password hunter2")
+
+// lines is a log, a line at a time.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}

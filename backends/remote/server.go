@@ -89,8 +89,9 @@ func (s *Server) handle(pattern string, side side, serve func(*call) (*body, err
 		if err == nil {
 			answer, err = serve(c)
 		}
+		gone := r.Context().Err() != nil // a client may also leave when it has the answer
 		status := c.answer(answer, err)
-		c.log(pattern, status, err)
+		c.log(pattern, status, err, gone)
 	})
 }
 
@@ -323,8 +324,7 @@ func (c *call) hangUpAfterwards() {
 	}
 }
 
-func (c *call) log(route string, status int, err error) {
-	gone := c.r.Context().Err() != nil
+func (c *call) log(route string, status int, err error, gone bool) {
 	level := slog.LevelDebug
 	switch {
 	case gone:
