@@ -122,6 +122,7 @@ func (c *call) stream(contentType string) stream {
 	c.begin(contentType, http.StatusOK)
 	c.hangUpAfterwards() // its last bytes are written without a deadline
 	c.w.WriteHeader(http.StatusOK)
+	_ = c.control.Flush() // the first part may take a while
 	return stream{c}
 }
 
