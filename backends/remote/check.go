@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -110,7 +111,7 @@ func (c *call) newClaim(b claimBody) (claim backends.Claim, bytes int64, err err
 	}
 	share := c.budgets[worker].share() / int64(len(b.From))
 	for _, from := range b.From {
-		limit := int64(max(from.Limit, 1))
+		limit := int64(cmp.Or(from.Limit, 1))
 		if err := checkRange("limit", limit, 1, maxLimit); err != nil {
 			return claim, 0, err
 		}

@@ -91,13 +91,14 @@ func (c *call) extend() (*body, error) {
 	if err := c.decode(&b, c.store.maxBody()); err != nil {
 		return nil, err
 	}
+	if b.payload.bytes() != nil {
+		b.Codec = cmp.Or(b.Codec, "json")
+	}
 	after, err := microseconds(b.AfterMicros)
 	err = cmp.Or(err, checkRange("attempt", int64(b.Attempt), 0, maxAttempts),
 		c.store.checkPayload(b.payload))
 	if b.Codec != "" {
 		err = cmp.Or(err, checkCodec(b.Codec))
-	} else if len(b.payload.bytes()) > 0 {
-		err = cmp.Or(err, invalid("a payload needs its codec"))
 	}
 	if err != nil {
 		return nil, err
@@ -154,6 +155,7 @@ func (c *call) end() (*body, error) {
 	if err := c.decode(&b, c.store.maxBody()); err != nil {
 		return nil, err
 	}
+	b.Codec = cmp.Or(b.Codec, "json")
 	err = cmp.Or(checkRange("attempt", int64(b.Attempt), 0, maxAttempts), checkCodec(b.Codec),
 		checkReason("error", b.Error), c.store.checkPayload(b.payload),
 		c.store.checkOutcome(b.Outcome, cancelled))

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
@@ -111,6 +112,7 @@ type call struct {
 	unread  bool  // the body has not been read to its end
 	changed bool  // worth a line in the log
 	status  int   // of the answer, once it has begun
+	looking sync.Mutex
 }
 
 func (c *call) authenticate() error {

@@ -280,7 +280,8 @@ func (c *call) signals(ctx context.Context, mailboxes, requests []string) error 
 	}
 }
 
-// forward sends what see returns after each signal of a watcher.
+// forward sends what see returns after each signal of a watcher, and at first if the request has
+// been cancelled: the worker may have claimed it a moment before.
 func (c *call) forward(
 	ctx context.Context, w watcher, see func() (event, bool), out chan<- event) {
 	var blind <-chan time.Time
@@ -289,19 +290,17 @@ func (c *call) forward(
 		defer ticker.Stop()
 		blind = ticker.C
 	}
-	for {
+	e, ok := see()
+	for ok = ok && e.CancelledAs != ""; ; e, ok = see() {
+		if ok {
+			select {
+			case out <- e:
+			case <-ctx.Done():
+			}
+		}
 		select {
 		case <-w.signal:
 		case <-blind:
-		case <-ctx.Done():
-			return
-		}
-		e, ok := see()
-		if !ok {
-			continue
-		}
-		select {
-		case out <- e:
 		case <-ctx.Done():
 			return
 		}
@@ -309,8 +308,10 @@ func (c *call) forward(
 }
 
 // changedRequest looks a request up in each store. It reports false if there is none that the
-// caller may read.
+// caller may read. A watch looks one up after the other.
 func (c *call) changedRequest(ctx context.Context, id string) (event, bool) {
+	c.looking.Lock()
+	defer c.looking.Unlock()
 	for _, s := range c.stores {
 		held, err := c.budgets[front].take(ctx, c.caller, s.maxPayload)
 		if err != nil {

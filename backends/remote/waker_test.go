@@ -120,7 +120,10 @@ func TestABackendThatCannotSignalIsWatchedAllTheSame(t *testing.T) {
 type mute struct{ backends.Backend }
 
 // backup is the payload of a Worker's store.
-type backup struct{ Folder, Done string }
+type backup struct {
+	Folder string `json:"folder"`
+	Done   string `json:"done"`
+}
 
 func newStore(t *testing.T, c *remote.Client, p pending.Policy) *pending.PendingStore[backup] {
 	t.Helper()
@@ -223,4 +226,16 @@ func TestABusyWorkerLearnsOfACancelAtOnce(t *testing.T) {
 	if !sawHalf || made.Status != pending.StatusCancelled || made.Error != "no longer needed" {
 		t.Errorf("progress seen: %v; ended as %s, %q", sawHalf, made.Status, made.Error)
 	}
+}
+
+func TestAWorkerHearsOfACancelThatCameBeforeItsWatch(t *testing.T) {
+	r := newGracefulRig(t)
+	rec := r.running()
+	if _, err := r.client.Cancel(t.Context(), backends.Cancel{Terms: terms("s"), ID: rec.ID,
+		Outcome: backends.StatusCancelled, Error: "no longer needed"}); err != nil {
+		t.Fatal(err)
+	}
+	signal, stop := newClient(t, r.url, "device").WatchRequest(t.Context(), rec.ID)
+	defer stop()
+	r.signalled(signal)
 }
