@@ -46,8 +46,7 @@ func BenchmarkLifecycle(b *testing.B) {
 	})
 }
 
-// BenchmarkPickUp is the time from a Create until an idle worker, which waits for it, has claimed the
-// request. Besides the mean, it reports the percentiles.
+// BenchmarkPickUp is the time from a Create until an idle worker has claimed the request. Besides the mean, it reports the percentiles.
 func BenchmarkPickUp(b *testing.B) {
 	benchmarked(b, func(b *testing.B, backend backends.Backend) {
 		store, err := pending.New(backend, codec.JSON[backup](), policy("s"))

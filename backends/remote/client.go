@@ -115,7 +115,7 @@ func (c *Client) do(ctx context.Context, op operation) error {
 	}
 	giveUp := time.Now().Add(retryTime)
 	for try := 0; ; try++ {
-		err, again, pause := c.try(ctx, op, text)
+		again, pause, err := c.try(ctx, op, text)
 		if err == nil {
 			return nil
 		}
@@ -154,7 +154,7 @@ func sleep(ctx context.Context, pause time.Duration) error {
 
 // try sends a request once. Again tells whether another try may succeed, after a pause at least.
 func (c *Client) try(
-	ctx context.Context, op operation, text []byte) (err error, again bool, pause time.Duration) {
+	ctx context.Context, op operation, text []byte) (again bool, pause time.Duration, err error) {
 	trying, cancel := context.WithCancel(ctx)
 	defer cancel()
 	limit := answerTimeout
@@ -165,17 +165,17 @@ func (c *Client) try(
 	defer timer.Stop()
 	resp, err := c.send(trying, op, text)
 	if err != nil {
-		return c.failure(ctx, err), ctx.Err() == nil && !errors.Is(err, errRedirect), 0
+		return ctx.Err() == nil && !errors.Is(err, errRedirect), 0, c.failure(ctx, err)
 	}
 	defer resp.Body.Close()
 	timer.Reset(largeTimeout) // for the answer itself
 	if resp.StatusCode == http.StatusOK {
 		err = op.read(json.NewDecoder(resp.Body))
 		if err != nil {
-			return c.failure(ctx, fmt.Errorf("read the answer: %w", err)), ctx.Err() == nil, 0
+			return ctx.Err() == nil, 0, c.failure(ctx, fmt.Errorf("read the answer: %w", err))
 		}
 		_, _ = io.Copy(io.Discard, resp.Body) // a line end, so that the connection is used again
-		return nil, false, 0
+		return false, 0, nil
 	}
 	return refusal(resp)
 }
@@ -217,7 +217,7 @@ func (c *Client) send(
 }
 
 // refusal returns the error of an answer, whether another try may succeed, and after which pause.
-func refusal(resp *http.Response) (err error, again bool, pause time.Duration) {
+func refusal(resp *http.Response) (again bool, pause time.Duration, err error) {
 	var answer errorAnswer
 	decodeErr := json.NewDecoder(resp.Body).Decode(&answer)
 	if decodeErr != nil || answer.Code == "" {
@@ -229,5 +229,5 @@ func refusal(resp *http.Response) (err error, again bool, pause time.Duration) {
 	again = resp.StatusCode >= http.StatusInternalServerError || answer.Code == "too_many" ||
 		answer.Code == "slow_body"
 	again = again && answer.Code != "unsupported" && answer.Code != "corrupt"
-	return err, again, time.Duration(seconds) * time.Second
+	return again, time.Duration(seconds) * time.Second, err
 }

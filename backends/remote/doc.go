@@ -19,18 +19,19 @@
 //
 // # What counts
 //
-// The policies of the server count, and its backend's clock. A client should have the same policies:
-// a Worker takes its intervals from its own.
+// The policies of the server count, and its backend's clock. A client should have the same
+// policies: a Worker takes its intervals from its own.
 //
 // # Access
 //
-// Each request is decided by [Access] before its body is read: the caller, the action, the store and
-// the mailbox. Whatever a caller may not see is answered like what is not there, byte for byte.
+// Each request is decided by [Access] before a large body is read: the caller, the action, the
+// store and the mailbox. Whatever a caller may not see is answered like what is not there, byte
+// for byte.
 //
 // # Retries
 //
-// Every operation may be repeated, so the client repeats it after network errors and failures of the
-// server. It does so until the context's deadline, and for at most 30 s.
+// Every operation may be repeated, so the client repeats it after network errors and failures of
+// the server. It does so until the context's deadline, and for at most 30 s.
 //
 // # Waiting
 //

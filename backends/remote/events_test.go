@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -70,8 +71,8 @@ func TestEvents(t *testing.T) {
 		return version
 	}
 	check("running", `{"what":"reboot"}`)
-	if _, err := r.client.Extend(t.Context(), backends.Extend{Terms: terms("s"), ID: rec.ID, Attempt: 1,
-		Codec: "json", Payload: []byte(`"half"`)}); err != nil {
+	if _, err := r.client.Extend(t.Context(), backends.Extend{Terms: terms("s"), ID: rec.ID,
+		Attempt: 1, Codec: "json", Payload: []byte(`"half"`)}); err != nil {
 		t.Fatal(err)
 	}
 	seen := check("running", `"half"`)
@@ -107,7 +108,8 @@ func TestAGetWaitsForTheEnd(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	for _, wait := range []string{"x", "-1s", "1"} {
-		if got := r.send("GET", "/requests/"+rec.ID+"?store=s&wait="+wait, "t", ""); got.code() != "invalid" {
+		got := r.send("GET", "/requests/"+rec.ID+"?store=s&wait="+wait, "t", "")
+		if got.code() != "invalid" {
 			t.Errorf("wait=%s: got %+v", wait, got)
 		}
 	}
@@ -176,7 +178,8 @@ func TestAnIdempotencyKeyMakesOneRequest(t *testing.T) {
 	if want := backends.DeriveID("s", box, "once"); ids[0] != want || ids[1] != want {
 		t.Errorf("got %v, want %s twice", ids, want)
 	}
-	for _, query := range []string{"id=x", "id=" + backends.NewID("another"), "key=a&id=" + backends.NewID(box)} {
+	for _, query := range []string{"id=x", "id=" + backends.NewID("another"),
+		"key=a&id=" + backends.NewID(box)} {
 		got := r.send("POST", "/requests?store=s&mailbox="+box+"&"+query, "t", `{"payload":1}`)
 		if got.code() != "invalid" {
 			t.Errorf("%s: got %+v", query, got)
@@ -191,7 +194,7 @@ func TestARepeatStopsAtTheDeadline(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := newClient(t, url, "x").Get(ctx, "s", backends.NewID(box))
-	if err == nil || ctx.Err() == nil || !strings.Contains(err.Error(), "502") {
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "502") {
 		t.Errorf("got %v, want the deadline and the last failure", err)
 	}
 }

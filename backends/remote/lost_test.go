@@ -17,8 +17,8 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// cutter loses answers after the server has acted: it waits for a whole answer, and returns an error
-// instead, or the first bytes of its body.
+// cutter loses answers after the server has acted: it waits for a whole answer, and returns an
+// error instead, or the first bytes of its body.
 type cutter struct {
 	http.RoundTripper
 	mu   sync.Mutex

@@ -2,8 +2,8 @@ package remote
 
 import (
 	"context"
+	"fmt"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -53,8 +53,8 @@ func (w watcher) wait(ctx context.Context, atMost time.Duration) {
 
 // park takes a place to wait in, for so long. It ends earlier if the server drains or the client
 // hangs up. The caller calls leave.
-func (c *call) park(
-	side side, wait time.Duration, mailboxes ...string) (ctx context.Context, leave func(), err error) {
+func (c *call) park(side side, wait time.Duration, mailboxes ...string) (
+	ctx context.Context, leave func(), err error) {
 	free, ok := c.parked[side].enter(c.caller, mailboxes)
 	if !ok {
 		return nil, nil, ErrTooMany
@@ -183,7 +183,7 @@ func (c *call) events() (*body, error) {
 
 // version tells two states of a request apart.
 func version(r backends.Record) string {
-	return r.Status + "." + r.UpdatedAt.Format("20060102T150405.000000") + "." + strconv.Itoa(r.Attempt)
+	return fmt.Sprintf("%s.%d.%d", r.Status, r.Attempt, r.UpdatedAt.UnixMicro())
 }
 
 // watch tells a client which mailboxes may have got requests and which requests have changed. What
@@ -265,13 +265,18 @@ func (c *call) signals(ctx context.Context, mailboxes, requests []string) error 
 		}
 	}
 	ready.Wait()
+	return c.sendEvents(ctx, out)
+}
+
+// sendEvents sends the event that a watch begins with, and then those of a channel.
+func (c *call) sendEvents(ctx context.Context, events <-chan event) error {
 	s := c.stream("application/x-ndjson")
 	for next := (event{Watching: true}); ; {
 		if s.write(new(body).value(next)) != nil {
 			return nil // the client has gone
 		}
 		select {
-		case next = <-out:
+		case next = <-events:
 		case <-time.After(alive):
 			next = event{}
 		case <-ctx.Done():

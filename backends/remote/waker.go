@@ -274,7 +274,7 @@ func (w *waits) open(topics []topic) (*poll, time.Duration, error) {
 	var err error
 	p.resp, err = w.client.send(ctx, operation{method: http.MethodPost, path: "/watch"}, text)
 	if err == nil && p.resp.StatusCode != http.StatusOK {
-		err, _, pause = refusal(p.resp)
+		_, pause, err = refusal(p.resp)
 		p.resp.Body.Close()
 	}
 	if err != nil {

@@ -226,8 +226,8 @@ var codes = []struct {
 	{"internal", http.StatusInternalServerError, errInternal},
 }
 
-// encodeError returns an error as an answer tells it. Only what is invalid or corrupt says more than
-// its code: an engine's own error may have addresses.
+// encodeError returns an error as an answer tells it. Only what is invalid, too large or corrupt
+// says more than its code: an engine's own error may have addresses.
 func encodeError(err error) (status int, e errorHead) {
 	var corrupt *backends.CorruptError
 	if errors.As(err, &corrupt) {
