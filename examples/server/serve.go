@@ -42,8 +42,14 @@ func serve(ctx context.Context, o options, logger *slog.Logger, ready func(addr 
 		return err
 	}
 	server := skillshttp.NewServer(o.listen, handler)
+	devices, err := newDevices(shared.backend, access, logger)
+	if err != nil {
+		return err
+	}
+	server.RegisterOnShutdown(devices.Drain)
 	mux := http.NewServeMux()
 	mux.Handle("/", handler)
+	mux.Handle("/pending/", http.StripPrefix("/pending", devices))
 	mux.Handle("GET /healthz", &health{check: shared.check, logger: logger})
 	server.Handler = mux
 	return listen(ctx, server, logger, ready)

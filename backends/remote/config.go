@@ -1,0 +1,125 @@
+package remote
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/pending"
+)
+
+// Config is what a [Handler] works with.
+type Config struct {
+	// Stores are the policies of the stores to serve. Any other store answers 404. Required.
+	Stores []pending.Policy
+
+	Access Access // required
+
+	// Logger gets a line for each request: ids, outcome and duration, never a payload or a token.
+	// Default: slog.Default().
+	Logger *slog.Logger
+
+	CallTimeout time.Duration // of each call of the backend. Default: 10 s
+
+	// BodyTimeout is how long a body may take to arrive, and an answer to be taken. Small bodies
+	// have 10 s. Default: 1 min.
+	BodyTimeout time.Duration
+
+	// MaxInFlight is how many bytes of bodies and answers are in memory at a time, on the side of
+	// front ends and on the side of workers. A caller can hold a quarter of that. A request first
+	// takes what the MaxPayload of its store allows. If it has to wait longer than 5 s, it is
+	// answered 429. Memory in use may be three times as much. Default: 256 MiB.
+	MaxInFlight int64
+
+	// MaxParked is how many requests wait at a time, on each side. Default: 10,000.
+	// MaxParkedOfMailbox and MaxParkedOfCaller are how many of them wait for one mailbox, and of
+	// one caller. More are answered 429. Defaults: 100 and 1,000.
+	MaxParked, MaxParkedOfMailbox, MaxParkedOfCaller int
+}
+
+// Action is what a caller wants to do.
+type Action string
+
+// The actions. A worker reads, claims and reports. A front end creates, reads, lists and cancels.
+const (
+	ActionCreate Action = "create"
+	ActionRead   Action = "read"   // Get, and to wait for a change of a request
+	ActionList   Action = "list"   // List, HasPending, and with mailbox "" Mailboxes
+	ActionCancel Action = "cancel" // also a requester's timeout
+	ActionClaim  Action = "claim"  // also to wait for new requests of a mailbox
+	ActionReport Action = "report" // Extend and End: progress, release and the answer
+)
+
+// Access decides who may do what. It may be called concurrently. If it returns an error, the
+// request is answered 500 and the error is logged.
+type Access interface {
+	// Caller names who a request comes from, for Allow, limits and logs. It returns "" if the
+	// request has no valid token. That is answered 401.
+	Caller(r *http.Request) (string, error)
+
+	// Allow reports whether a caller may do this in the mailbox of a store. A caller who may not is
+	// answered 403 if they may read there, and 404 otherwise.
+	Allow(r *http.Request, caller string, action Action, store, mailbox string) (bool, error)
+}
+
+const (
+	smallBody        = 256 << 10 // bytes of a body without a payload
+	smallBodyTimeout = 10 * time.Second
+	envelope         = 160 << 10 // bytes of a body beside its payload
+	defaultMaxBytes  = 16 << 20  // of a payload, as package pending has it
+)
+
+// store is a policy as the handler uses it.
+type store struct {
+	terms      backends.Terms
+	policy     pending.Policy
+	maxPayload int64
+}
+
+// newStore checks a policy.
+func newStore(b backends.Backend, p pending.Policy) (*store, error) {
+	if _, err := pending.New(b, codec.JSON[struct{}](), p); err != nil {
+		return nil, err
+	}
+	return &store{termsOf(p), p, int64(cmp.Or(p.MaxPayload, defaultMaxBytes))}, nil
+}
+
+// termsOf returns a policy as a PendingStore hands it to its backend.
+func termsOf(p pending.Policy) backends.Terms {
+	return backends.Terms{Store: p.Name, MaxAttempts: max(p.MaxAttempts, 1),
+		Exclusive: p.Exclusive, MaxPending: p.MaxPending,
+		PendingTimeout: p.PendingTimeout.Truncate(time.Microsecond),
+		RunningTimeout: p.RunningTimeout.Truncate(time.Microsecond),
+		Retention:      p.Retention.Truncate(time.Microsecond)}
+}
+
+// maxBody returns how large a body with a payload may be.
+func (s *store) maxBody() int64 { return s.maxPayload/3*4 + envelope }
+
+// withDefaults fills in what was left out.
+func (c Config) withDefaults() (Config, error) {
+	if len(c.Stores) == 0 {
+		return c, errors.New("remote: Config.Stores is empty")
+	}
+	if c.Access == nil {
+		return c, errors.New("remote: Config.Access is nil")
+	}
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	c.CallTimeout = cmp.Or(c.CallTimeout, 10*time.Second)
+	c.BodyTimeout = cmp.Or(c.BodyTimeout, time.Minute)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, 256<<20)
+	c.MaxParked = cmp.Or(c.MaxParked, 10_000)
+	c.MaxParkedOfMailbox = cmp.Or(c.MaxParkedOfMailbox, 100)
+	c.MaxParkedOfCaller = cmp.Or(c.MaxParkedOfCaller, 1000)
+	lowest := min(int64(c.CallTimeout), int64(c.BodyTimeout), c.MaxInFlight, int64(c.MaxParked),
+		int64(c.MaxParkedOfMailbox), int64(c.MaxParkedOfCaller))
+	if lowest < 0 {
+		return c, fmt.Errorf("remote: a limit of Config is %d, less than 0", lowest)
+	}
+	return c, nil
+}

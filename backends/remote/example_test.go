@@ -1,0 +1,37 @@
+package remote_test
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"testing"
+
+	"github.com/pendingq/pendingq/pending"
+)
+
+// TestTheExampleInJavaScript runs example.mjs against a worker. The worker answers what is about
+// /home, and does the rest until it is told to stop.
+func TestTheExampleInJavaScript(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("node is not on the PATH, so the example in JavaScript is not run")
+	}
+	r := newGracefulRig(t)
+	work(t, newClient(t, r.url, box), func(ctx context.Context, _ *pending.PendingStore[backup],
+		c *pending.Claim[backup]) error {
+		if c.Payload.Folder != "/home" {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+		c.Payload.Done = "yes"
+		return nil
+	})
+	cmd := exec.CommandContext(t.Context(), node, "example.mjs", r.url, "token", "s", box)
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	got, err := cmd.Output()
+	want := "completed {\"folder\":\"/home\",\"done\":\"yes\"}\ncancelled no longer needed\n"
+	if err != nil || string(got) != want {
+		t.Errorf("got %q, %v, %s; want %q", got, err, problems.String(), want)
+	}
+}

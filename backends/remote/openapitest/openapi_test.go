@@ -1,0 +1,412 @@
+// Package openapitest checks openapi.yaml against what the handler of package remote really accepts
+// and answers. It is a module of its own, so that users of pendingq do not get the validator.
+package openapitest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
+	"go.uber.org/goleak"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/backends/remote"
+	"github.com/pendingq/pendingq/pending"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const box = "device-7"
+
+// access knows one token, which may do everything but in the mailbox "locked", where it may read.
+type access struct{}
+
+func (access) Caller(r *http.Request) (string, error) {
+	if r.Header.Get("Authorization") != "Bearer token" {
+		return "", nil
+	}
+	return "the tester", nil
+}
+
+func (access) Allow(_ *http.Request, _ string, a remote.Action, _, mailbox string) (bool, error) {
+	return mailbox != "locked" || a == remote.ActionRead, nil
+}
+
+// faulty is a backend that fails for some mailboxes.
+type faulty struct{ *memory.Backend }
+
+func (f faulty) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
+	switch c.Mailbox {
+	case "broken":
+		return backends.Record{}, errors.New("broken")
+	case "slow":
+		<-ctx.Done()
+		return backends.Record{}, ctx.Err()
+	}
+	return f.Backend.Create(ctx, c)
+}
+
+func (f faulty) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	damaged := &backends.CorruptError{ID: backends.NewID(box), Err: errors.New("no record")}
+	switch c.Mailbox {
+	case "broken":
+		return nil, errors.New("broken")
+	case "damaged":
+		return []backends.Claimed{{Errs: []error{damaged, errors.New("wrong type")}}}, nil
+	case "corrupt":
+		return nil, damaged
+	}
+	return f.Backend.Claim(ctx, c)
+}
+
+// world is a server, and the document that describes it.
+type world struct {
+	*testing.T
+	url    string
+	doc    *openapi3.T
+	router routers.Router
+	seen   map[string]bool // operations and codes
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	text, err := os.ReadFile("../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, url: serve(t), doc: doc, seen: map[string]bool{}}
+	doc.Servers = openapi3.Servers{{URL: w.url}}
+	if w.router, err = legacy.NewRouter(doc); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// serve serves a few stores on loopback until the test ends.
+func serve(t *testing.T) string {
+	t.Helper()
+	policy := func(name string) pending.Policy {
+		return pending.Policy{Name: name, PendingTimeout: time.Hour, RunningTimeout: time.Hour,
+			Retention: time.Hour, MaxAttempts: 3, CancelGrace: time.Minute, MaxPayload: 1000}
+	}
+	stores := []pending.Policy{policy("s"), policy("exclusive"), policy("capped")}
+	stores[1].Exclusive, stores[2].MaxPending = true, 1
+	handler, err := remote.Handler(faulty{memory.New()}, remote.Config{Stores: stores,
+		Access: access{}, Logger: slog.New(slog.DiscardHandler), CallTimeout: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/pending/", http.StripPrefix("/pending", handler))
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL + "/pending"
+}
+
+// exchange is a request and the code of its answer; "" is success.
+type exchange struct {
+	method, path, body string
+	code               string
+
+	beyond bool // the document cannot tell that the server refuses
+	token  string
+}
+
+// do sends a request, and checks it and its answer against the document.
+func (w *world) do(x exchange) (answer string) {
+	w.Helper()
+	send := func() *http.Request {
+		r, err := http.NewRequestWithContext(w.Context(), x.method, w.url+x.path, strings.NewReader(x.body))
+		if err != nil {
+			w.Fatal(err)
+		}
+		if x.body != "" {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		if x.token == "" {
+			r.Header.Set("Authorization", "Bearer token")
+		}
+		return r
+	}
+	input := w.checkRequest(send(), x)
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(send())
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if input != nil {
+		w.checkResponse(resp, text, input)
+	}
+	var e struct{ Code string }
+	if resp.StatusCode >= 400 {
+		_ = json.Unmarshal(text, &e)
+	}
+	if e.Code != x.code {
+		w.Errorf("%s %s %.80s: got code %q, want %q: %.200s", x.method, x.path, x.body, e.Code, x.code, text)
+	}
+	w.seen[e.Code] = true
+	return string(text)
+}
+
+// checkRequest checks that the document accepts what the server accepts, and refuses what it refuses
+// as invalid.
+func (w *world) checkRequest(r *http.Request, x exchange) *openapi3filter.RequestValidationInput {
+	w.Helper()
+	route, params, err := w.router.FindRoute(r)
+	if err != nil {
+		w.Fatalf("%s %s is not in the document: %v", x.method, x.path, err)
+	}
+	if x.code == "" {
+		w.seen[route.Operation.OperationID] = true
+	}
+	input := &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{
+			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true}}
+	err = openapi3filter.ValidateRequest(w.Context(), input)
+	if refused := x.code == "invalid" && !x.beyond; (err != nil) != refused {
+		w.Errorf("%s %s %.80s: the document says %v", x.method, x.path, x.body, err)
+	}
+	return input
+}
+
+func (w *world) checkResponse(
+	resp *http.Response, text []byte, input *openapi3filter.RequestValidationInput) {
+	w.Helper()
+	answer := &openapi3filter.ResponseValidationInput{RequestValidationInput: input,
+		Status: resp.StatusCode, Header: resp.Header, Options: input.Options}
+	streamed := !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json")
+	if streamed {
+		answer.Options = &openapi3filter.Options{ExcludeResponseBody: true, IncludeResponseStatus: true}
+		w.checkLines(input.Route.Operation, resp, text)
+	}
+	answer.SetBodyBytes(text)
+	if err := openapi3filter.ValidateResponse(w.Context(), answer); err != nil {
+		w.Errorf("%s %s: got %d %.300s: %v", input.Request.Method, input.Request.URL.Path,
+			resp.StatusCode, text, err)
+	}
+}
+
+// checkLines checks the parts of a stream.
+func (w *world) checkLines(op *openapi3.Operation, resp *http.Response, text []byte) {
+	w.Helper()
+	if resp.StatusCode == http.StatusNoContent {
+		return
+	}
+	kind := resp.Header.Get("Content-Type")
+	if op.Responses.Status(200).Value.Content[kind] == nil {
+		w.Errorf("%s answers with %s", op.OperationID, kind)
+	}
+	schema := map[string]string{"events": "request", "watch": "event", "claims": "claimed"}[op.OperationID]
+	lines := bufio.NewScanner(strings.NewReader(string(text)))
+	checked := 0
+	for lines.Scan() {
+		line := lines.Text()
+		if kind == "text/event-stream" {
+			var data bool
+			if line, data = strings.CutPrefix(line, "data: "); !data {
+				continue
+			}
+		}
+		var value any
+		if err := json.Unmarshal([]byte(line), &value); err != nil {
+			w.Fatalf("%s: %v", line, err)
+		}
+		if err := w.doc.Components.Schemas[schema].Value.VisitJSON(value); err != nil {
+			w.Errorf("%s: %s: %v", op.OperationID, line, err)
+		}
+		checked++
+	}
+	if checked == 0 {
+		w.Errorf("%s answered with nothing", op.OperationID)
+	}
+}
+
+// create makes a request and returns its id.
+func (w *world) create(store string) string {
+	w.Helper()
+	var rec struct{ ID string }
+	text := w.do(exchange{method: "POST", path: "/requests?store=" + store + "&mailbox=" + box,
+		body: `{"codec":"json","payload":{"n":[1,null]},"headers":{"trace":"1"}}`})
+	if err := json.Unmarshal([]byte(text), &rec); err != nil {
+		w.Fatal(err)
+	}
+	return rec.ID
+}
+
+// claim claims the oldest request.
+func (w *world) claim(store string) {
+	w.Helper()
+	w.do(exchange{method: "POST", path: "/claim", body: `{"id":"` + backends.NewID(box) +
+		`","mailbox":"` + box + `","from":[{"store":"` + store + `"}]}`})
+}
+
+func TestTheDocumentDescribesTheServer(t *testing.T) {
+	w := newWorld(t)
+	in := "?store=s&mailbox=" + box
+	id := w.create("s")
+	of := func(action string) string { return "/requests/" + id + action + "?store=s" }
+	for _, x := range []exchange{
+		{method: "POST", path: "/requests" + in + "&key=once", body: `{"payload":null}`},
+		{method: "POST", path: "/requests" + in + "&id=" + backends.NewID(box), body: `{"codec":"raw","payload_base64":"AAE="}`},
+		{method: "POST", path: "/requests" + in, body: `{}`},
+		{method: "GET", path: of("")},
+		{method: "GET", path: of("") + "&wait=1ms"},
+		{method: "GET", path: "/requests" + in},
+		{method: "GET", path: "/requests" + in + "&limit=1&after="},
+		{method: "GET", path: "/mailboxes?store=s&limit=10"},
+		{method: "GET", path: "/mailboxes?store=capped"},
+		{method: "GET", path: "/pending" + in},
+		{method: "POST", path: "/claim", body: `{"id":"1","mailbox":"` + box + `","from":[{"store":"s","limit":1},{"store":"capped"}]}`},
+		{method: "POST", path: "/claim", body: `{"id":"1","mailbox":"damaged","from":[{"store":"s"}]}`},
+		{method: "POST", path: "/claims", body: `{"claims":[{"id":"2","mailbox":"` + box + `","from":[{"store":"s"}]},{"id":"3","mailbox":"broken","from":[{"store":"s"}]}]}`},
+		{method: "POST", path: of("/extend"), body: `{"attempt":1}`},
+		{method: "POST", path: of("/extend"), body: `{"attempt":1,"codec":"json","payload":{"half":true}}`},
+		{method: "POST", path: of("/cancel"), body: `{"reason":"no longer needed"}`},
+		{method: "POST", path: of("/extend"), body: `{"attempt":1}`},
+		{method: "GET", path: of("")},
+		{method: "POST", path: "/watch", body: `{"mailboxes":["` + box + `"],"requests":["` + id + `"],"wait_ms":1}`},
+		{method: "POST", path: of("/end"), body: `{"attempt":1,"outcome":"cancelled","error":"stopped","codec":"raw","payload_base64":"/w=="}`},
+		{method: "GET", path: of("/events")},
+	} {
+		w.do(x)
+	}
+	w.claim("s")
+}
+
+// mistakes are requests that the server refuses as invalid.
+func mistakes(id string) []exchange {
+	in, of := "?store=s&mailbox="+box, func(action string) string { return "/requests/" + id + action + "?store=s" }
+	long := strings.Repeat("x", 16<<10+1)
+	return []exchange{
+		{method: "POST", path: "/requests?store=s", body: `{}`},
+		{method: "POST", path: "/requests?store=s&mailbox=" + strings.Repeat("x", 513), body: `{}`},
+		{method: "POST", path: "/requests" + in + "&id=x", body: `{}`},
+		{method: "POST", path: "/requests" + in + "&id=" + backends.NewID("another"), body: `{}`, beyond: true},
+		{method: "POST", path: "/requests" + in + "&key=" + strings.Repeat("x", 513), body: `{}`},
+		{method: "POST", path: "/requests" + in, body: `{"codec":"UPPER","payload":1}`},
+		{method: "POST", path: "/requests" + in, body: `{"headers":{"a":1}}`},
+		{method: "POST", path: "/requests" + in, body: `{"payload":1,"payload_base64":"AA=="}`, beyond: true},
+		{method: "POST", path: "/requests" + in, body: `{"payload_base64":"?"}`, beyond: true},
+		{method: "POST", path: "/requests" + in, body: `[]`},
+		{method: "POST", path: "/requests" + in, body: `not JSON`},
+		{method: "POST", path: "/requests" + in},
+		{method: "GET", path: "/requests" + in + "&limit=0"},
+		{method: "GET", path: "/requests" + in + "&limit=101"},
+		{method: "GET", path: "/requests" + in + "&limit=x"},
+		{method: "GET", path: "/requests?store=s"},
+		{method: "GET", path: "/requests/x?store=s"},
+		{method: "GET", path: of("") + "&wait=x", beyond: true},
+		{method: "GET", path: "/requests/x/events?store=s"},
+		{method: "GET", path: "/mailboxes?store=s&limit=1001"},
+		{method: "GET", path: "/pending?store=s"},
+		{method: "POST", path: "/claim", body: `{"id":"","mailbox":"x","from":[{"store":"s"}]}`},
+		{method: "POST", path: "/claim", body: `{"id":"1","mailbox":"","from":[{"store":"s"}]}`},
+		{method: "POST", path: "/claim", body: `{"id":"1","mailbox":"x","from":[]}`},
+		{method: "POST", path: "/claim", body: `{"id":"1","mailbox":"x","from":[{"store":"s","limit":101}]}`},
+		{method: "POST", path: "/claim", body: `{"id":"1","mailbox":"x","from":[{"store":"s","limit":-1}]}`},
+		{method: "POST", path: "/claim", body: `{"id":"1","mailbox":"x","from":[{"store":"s"},{"store":"s"}]}`, beyond: true},
+		{method: "POST", path: "/claims", body: `{"claims":[]}`},
+		{method: "POST", path: of("/extend"), body: `{"attempt":-1}`},
+		{method: "POST", path: of("/extend"), body: `{"attempt":10000}`},
+		{method: "POST", path: of("/extend"), body: `{"attempt":1,"after_us":-1}`},
+		{method: "POST", path: of("/extend"), body: `{"attempt":1,"after_us":315360000000001}`},
+		{method: "POST", path: of("/cancel"), body: `{"outcome":"completed"}`},
+		{method: "POST", path: of("/cancel"), body: `{"reason":"` + long + `"}`},
+		{method: "POST", path: of("/end"), body: `{"attempt":1,"outcome":"unheard-of","codec":"json"}`, beyond: true},
+		{method: "POST", path: of("/end"), body: `{"attempt":1,"outcome":"failed","codec":"json","error":"` + long + `"}`},
+		{method: "POST", path: of("/end"), body: `{"attempt":1}`},
+		{method: "POST", path: "/watch", body: `{"wait_ms":-1}`},
+		{method: "POST", path: "/watch", body: `{"mailboxes":7}`},
+	}
+}
+
+func TestTheDocumentRefusesWhatTheServerRefuses(t *testing.T) {
+	w := newWorld(t)
+	for _, x := range mistakes(w.create("s")) {
+		x.code = "invalid"
+		w.do(x)
+	}
+}
+
+func TestTheDocumentHasEveryError(t *testing.T) {
+	w := newWorld(t)
+	in, mailbox := "?store=s&mailbox="+box, "&mailbox="+box
+	id := w.create("s")
+	end := exchange{method: "POST", path: "/requests/" + id + "/end?store=s",
+		body: `{"attempt":0,"outcome":"completed","codec":"json","payload":1}`}
+	w.create("exclusive")
+	w.create("capped")
+	w.do(end)
+	for code, x := range map[string]exchange{
+		"unauthorized": {method: "GET", path: "/pending" + in, token: "none"},
+		"forbidden":    {method: "POST", path: "/requests?store=s&mailbox=locked", body: `{}`},
+		"not_found":    {method: "GET", path: "/requests/" + backends.NewID(box) + "?store=s"},
+		"ended":        end,
+		"stale_claim": {method: "POST", path: "/requests/" + w.create("s") + "/extend?store=s",
+			body: `{"attempt":1}`},
+		"busy":        {method: "POST", path: "/requests?store=exclusive" + mailbox, body: `{}`},
+		"full":        {method: "POST", path: "/requests?store=capped" + mailbox, body: `{}`},
+		"too_large":   {method: "POST", path: "/requests" + in, body: `{"payload":"` + strings.Repeat("x", 1000) + `"}`},
+		"internal":    {method: "POST", path: "/requests?store=s&mailbox=broken", body: `{}`},
+		"unavailable": {method: "POST", path: "/requests?store=s&mailbox=slow", body: `{}`},
+		"corrupt":     {method: "POST", path: "/claim", body: `{"id":"1","mailbox":"corrupt","from":[{"store":"s"}]}`},
+	} {
+		x.code = code
+		w.do(x)
+	}
+	// These need a server that is short of something. Package remote tests them.
+	elsewhere := []string{"too_many", "slow_body", "unsupported", "invalid"}
+	for _, code := range w.doc.Components.Schemas["error"].Value.Properties["code"].Value.Enum {
+		if !w.seen[code.(string)] && !slices.Contains(elsewhere, code.(string)) {
+			t.Errorf("nothing was answered with %s", code)
+		}
+	}
+}
+
+func TestEveryOperationOfTheDocumentIsServed(t *testing.T) {
+	w := newWorld(t)
+	for path, item := range w.doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			full := w.url + strings.ReplaceAll(path, "{id}", backends.NewID(box))
+			r, err := http.NewRequestWithContext(t.Context(), method, full, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s, without a token: got %d, want 401", op.OperationID, resp.StatusCode)
+			}
+		}
+	}
+}

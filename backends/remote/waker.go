@@ -1,0 +1,312 @@
+package remote
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/pendingq/pendingq/internal/wake"
+)
+
+const (
+	settleTime   = time.Second      // how long a waiter is kept until it may look
+	pollInterval = 15 * time.Second // of waiters, in case a signal is lost
+	alonePoll    = 2 * time.Second  // while the server takes no watch
+	renewTime    = 45 * time.Second // a poll is replaced before the server ends it
+	silence      = 3 * alive        // a connection that is silent as long is lost
+	maxPollBody  = smallBody - 1<<10
+)
+
+// WatchMailbox implements [backends.Waker].
+func (c *Client) WatchMailbox(ctx context.Context, mailbox string) (<-chan struct{}, func()) {
+	return c.waits.watch(ctx, topic{mailbox: mailbox})
+}
+
+// WatchRequest implements [backends.Waker].
+func (c *Client) WatchRequest(ctx context.Context, id string) (<-chan struct{}, func()) {
+	return c.waits.watch(ctx, topic{request: id})
+}
+
+// PollInterval implements [backends.Waker]: 15 s, or 2 s while the server cannot be watched.
+func (c *Client) PollInterval() time.Duration {
+	c.waits.mu.Lock()
+	defer c.waits.mu.Unlock()
+	if c.waits.failures > 0 {
+		return alonePoll
+	}
+	return pollInterval
+}
+
+// topic is what somebody waits for: a mailbox or a request.
+type topic struct{ mailbox, request string }
+
+func (t topic) key() string { return t.mailbox + "\xff" + t.request } // no name has that byte
+
+// size is how large the topic's name in a body can be.
+func (t topic) size() int { return 6*(len(t.mailbox)+len(t.request)) + 3 }
+
+// waits are the long polls of a Client. Each is a request whose answer is a stream of events. A new
+// topic opens a new poll, which takes the topics of polls that are not much larger with it. So
+// there are few, and each topic moves seldom. A new poll is there before an old one ends.
+type waits struct {
+	client *Client
+	hub    wake.Hub
+	ctx    context.Context // ends with the Client
+	end    context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu       sync.Mutex
+	topics   map[topic]*watched
+	placing  bool // a goroutine looks after topics without a poll
+	failures int  // in a row
+}
+
+// watched is a topic that has waiters, or had some a moment ago.
+type watched struct {
+	waiters int
+	poll    *poll // nil until the server has confirmed it
+	missed  bool  // something may have gone unnoticed
+
+	settled context.Context // ends when the server has confirmed the topic, or cannot
+	settle  context.CancelFunc
+}
+
+// poll is a long poll that the server has confirmed.
+type poll struct {
+	topics []topic
+	due    bool // is to be replaced
+	resp   *http.Response
+	hangUp context.CancelFunc
+}
+
+func newWaits(c *Client) *waits {
+	w := &waits{client: c, topics: map[topic]*watched{}}
+	w.ctx, w.end = context.WithCancel(context.Background())
+	return w
+}
+
+func (w *waits) close() {
+	w.mu.Lock()
+	w.end() // from now on place starts nothing
+	w.mu.Unlock()
+	w.tasks.Wait()
+}
+
+// watch signals what happens to a topic. It first waits until the topic has settled.
+func (w *waits) watch(ctx context.Context, t topic) (<-chan struct{}, func()) {
+	signal, stop := w.hub.Watch(t.key())
+	in := w.join(t)
+	select {
+	case <-in.settled.Done():
+	case <-ctx.Done():
+	}
+	return signal, func() {
+		stop()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		in.waiters--
+	}
+}
+
+// join counts a waiter of a topic.
+func (w *waits) join(t topic) *watched {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	in := w.topics[t]
+	if in == nil {
+		in = &watched{}
+		in.settled, in.settle = context.WithTimeout(w.ctx, settleTime)
+		w.topics[t] = in
+		w.place()
+	}
+	in.waiters++
+	return in
+}
+
+// place has topics without a poll placed, unless that is being done. The caller holds the lock.
+func (w *waits) place() {
+	if !w.placing && w.ctx.Err() == nil {
+		w.placing = true
+		w.tasks.Go(w.placeAll)
+	}
+}
+
+// placeAll opens polls until each topic has one.
+func (w *waits) placeAll() {
+	for {
+		topics, replaced := w.gather()
+		if topics == nil && replaced == nil {
+			return
+		}
+		var p *poll
+		var err error
+		var pause time.Duration
+		if topics != nil {
+			p, pause, err = w.open(topics)
+		}
+		w.placed(topics, replaced, p, err)
+		if err != nil {
+			w.client.logger.Debug("watch", "error", err)
+			if sleep(w.ctx, max(pause, backOff(w.failures))) != nil {
+				return
+			}
+		}
+	}
+}
+
+// gather returns topics for a new poll, and polls that it replaces. It returns nothing if there is
+// nothing to do.
+func (w *waits) gather() (topics []topic, replaced []*poll) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	polls, size := map[*poll]bool{}, 0
+	for t, in := range w.topics {
+		switch {
+		case in.poll != nil:
+			polls[in.poll] = true
+		case in.waiters == 0:
+			delete(w.topics, t)
+		case size+t.size() <= maxPollBody && len(topics) < maxTopics:
+			topics, size = append(topics, t), size+t.size()
+		}
+	}
+	for p := range polls {
+		more := w.inUse(p)
+		for _, t := range more {
+			size += t.size()
+		}
+		small := len(topics) > 0 && len(p.topics) <= 2*len(topics)
+		if (p.due || small) && size <= maxPollBody && len(topics)+len(more) <= maxTopics {
+			topics, replaced = append(topics, more...), append(replaced, p)
+			continue
+		}
+		for _, t := range more {
+			size -= t.size()
+		}
+	}
+	w.placing = len(topics) > 0 || len(replaced) > 0
+	return topics, replaced
+}
+
+// inUse returns the topics of a poll that have waiters, and forgets the others if the poll is due.
+func (w *waits) inUse(p *poll) (topics []topic) {
+	for _, t := range p.topics {
+		in := w.topics[t]
+		switch {
+		case in == nil || in.poll != p:
+		case in.waiters > 0:
+			topics = append(topics, t)
+		case p.due:
+			delete(w.topics, t)
+		}
+	}
+	return topics
+}
+
+// placed notes that a poll of topics was confirmed, or has failed, and ends those it replaces.
+func (w *waits) placed(topics []topic, replaced []*poll, p *poll, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failures++; err == nil {
+		w.failures = 0
+	}
+	for _, t := range topics {
+		in := w.topics[t]
+		if in == nil {
+			continue // its last waiter has gone meanwhile
+		}
+		in.missed = in.missed || err != nil
+		if in.settle(); err != nil {
+			continue
+		}
+		if in.missed {
+			w.hub.Wake(t.key())
+		}
+		in.poll, in.missed = p, false
+	}
+	if err != nil {
+		return
+	}
+	for _, old := range replaced {
+		w.forget(old)
+		old.hangUp()
+	}
+	if p != nil {
+		w.tasks.Go(func() { w.receive(p) })
+	}
+}
+
+// forget forgets the topics of a poll that has ended, if they have no waiters. The others need
+// another poll, and have perhaps missed something.
+func (w *waits) forget(p *poll) {
+	for _, t := range p.topics {
+		in := w.topics[t]
+		switch {
+		case in == nil || in.poll != p:
+		case in.waiters == 0:
+			delete(w.topics, t)
+		default:
+			in.poll, in.missed = nil, true
+		}
+	}
+}
+
+// open opens a poll and waits until the server confirms it.
+func (w *waits) open(topics []topic) (*poll, time.Duration, error) {
+	ctx, hangUp := context.WithCancel(w.ctx)
+	p := &poll{topics: topics, hangUp: hangUp}
+	var b watchBody
+	for _, t := range topics {
+		if t.mailbox != "" {
+			b.Mailboxes = append(b.Mailboxes, t.mailbox)
+		} else {
+			b.Requests = append(b.Requests, t.request)
+		}
+	}
+	timer := time.AfterFunc(answerTimeout, hangUp)
+	defer timer.Stop()
+	text := new(body).value(b).pieces[0].bytes
+	var pause time.Duration
+	var err error
+	p.resp, err = w.client.send(ctx, operation{method: http.MethodPost, path: "/watch"}, text)
+	if err == nil && p.resp.StatusCode != http.StatusOK {
+		_, pause, err = refusal(p.resp)
+		p.resp.Body.Close()
+	}
+	if err != nil {
+		hangUp()
+		return nil, pause, fmt.Errorf("remote: watch: %w", err)
+	}
+	return p, 0, nil
+}
+
+// receive wakes waiters until the poll ends, or is silent for too long.
+func (w *waits) receive(p *poll) {
+	defer p.resp.Body.Close()
+	defer p.hangUp()
+	renew := time.AfterFunc(renewTime, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		p.due = true
+		w.place()
+	})
+	defer renew.Stop()
+	quiet := time.AfterFunc(silence, p.hangUp)
+	defer quiet.Stop()
+	lines := bufio.NewScanner(p.resp.Body)
+	for lines.Scan() {
+		quiet.Reset(silence)
+		var e event
+		if json.Unmarshal(lines.Bytes(), &e) == nil && e.Mailbox+e.Request != "" {
+			w.hub.Wake(topic{e.Mailbox, e.Request}.key())
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.forget(p)
+	w.place()
+}
