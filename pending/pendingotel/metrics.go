@@ -156,6 +156,8 @@ type storeMetrics struct {
 	add       []metric.AddOption
 	record    []metric.RecordOption
 	durations [operations][classes][]metric.RecordOption
+	claims    [2][]metric.AddOption // of first claims, and of later ones
+	outcomes  map[string]metric.MeasurementOption
 }
 
 // maxStores bounds how many stores have metrics of their own. The others share one name.
@@ -179,7 +181,8 @@ func (m *metrics) addStore(store string) *storeMetrics {
 	if s := stores[store]; s != nil {
 		return s
 	}
-	s := &storeMetrics{metrics: m, store: storeKey.String(store)}
+	s := &storeMetrics{metrics: m, store: storeKey.String(store),
+		outcomes: map[string]metric.MeasurementOption{}}
 	all := with(s.store)
 	s.add, s.record = []metric.AddOption{all}, []metric.RecordOption{all}
 	for op := range operations {
@@ -190,6 +193,13 @@ func (m *metrics) addStore(store string) *storeMetrics {
 			}
 			s.durations[op][c] = []metric.RecordOption{with(attributes...)}
 		}
+	}
+	for i, number := range []int{1, 2} {
+		s.claims[i] = []metric.AddOption{with(s.store, attempt(number))}
+	}
+	for _, outcome := range []string{backends.StatusCompleted, backends.StatusFailed,
+		backends.StatusTimeout, backends.StatusCancelled} {
+		s.outcomes[outcome] = with(s.store, outcomeKey.String(outcome))
 	}
 	stores = maps.Clone(stores)
 	stores[store] = s
@@ -208,8 +218,8 @@ func (s *storeMetrics) observe(ctx context.Context, op operation, start time.Tim
 }
 
 // attempt is the value of pendingq.attempt.
-func attempt(rec backends.Record) attribute.KeyValue {
-	switch rec.Attempt {
+func attempt(number int) attribute.KeyValue {
+	switch number {
 	case 0:
 		return attemptKey.String("none")
 	case 1:
@@ -223,7 +233,7 @@ func (s *storeMetrics) hasClaimed(ctx context.Context, rec backends.Record) {
 	if !rec.StartedAt.Equal(rec.ReadAt) {
 		return
 	}
-	s.claimed.Add(ctx, 1, with(s.store, attempt(rec)))
+	s.claimed.Add(ctx, 1, s.claims[min(rec.Attempt, 2)-1]...)
 	if rec.Attempt == 1 {
 		s.waits.Record(ctx, rec.StartedAt.Sub(rec.CreatedAt).Seconds(), s.record...)
 	}
@@ -231,7 +241,10 @@ func (s *storeMetrics) hasClaimed(ctx context.Context, rec backends.Record) {
 
 // hasEnded counts a request that an operation has just ended.
 func (s *storeMetrics) hasEnded(ctx context.Context, rec backends.Record) {
-	attributes := with(s.store, outcomeKey.String(rec.Status))
+	attributes := s.outcomes[rec.Status]
+	if attributes == nil { // the policy's own
+		attributes = with(s.store, outcomeKey.String(rec.Status))
+	}
 	s.ended.Add(ctx, 1, attributes)
 	if !rec.StartedAt.IsZero() {
 		s.runs.Record(ctx, rec.UpdatedAt.Sub(rec.StartedAt).Seconds(), attributes)
@@ -242,7 +255,7 @@ func (s *storeMetrics) hasEnded(ctx context.Context, rec backends.Record) {
 // operation has ended, ReadAt equals UpdatedAt.
 func (s *storeMetrics) sawExpired(ctx context.Context, rec backends.Record) {
 	if rec.Ended() && rec.ReadAt.After(rec.UpdatedAt) && s.timeouts.add(rec.ID) {
-		s.expired.Add(ctx, 1, with(s.store, outcomeKey.String(rec.Status), attempt(rec)))
+		s.expired.Add(ctx, 1, with(s.store, outcomeKey.String(rec.Status), attempt(rec.Attempt)))
 	}
 }
 
