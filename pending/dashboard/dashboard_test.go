@@ -463,3 +463,14 @@ func TestFiguresHaveLatenciesAndFailures(t *testing.T) {
 		}
 	})
 }
+
+func TestDurationsOfAPolicyAreShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		time.Minute: ">1 min<", 150 * time.Second: ">2 min 30 s<", time.Hour: ">1 h<",
+		48 * time.Hour: ">2 d<", 90 * time.Minute: ">1 h 30 min<", 500 * time.Millisecond: ">500ms<",
+		time.Hour + time.Second: ">1 h 00 min<",
+	} {
+		w := inMemory(t, func(w *world) { w.config.Stores[0].Policy.PendingTimeout = d })
+		w.shows(w.get("/"), `data-label="May wait"`+want)
+	}
+}

@@ -13,8 +13,8 @@ import (
 // functions are what templates call.
 var functions = template.FuncMap{"shown": shown, "human": human, "tick": newTick, "bytes": size,
 	"clock": clock, "ms": time.Duration.Milliseconds, "latency": latency, "link": link,
-	"attempts": attempts,
-	"one":      func(row mailboxRow) []mailboxRow { return []mailboxRow{row} }}
+	"attempts": attempts, "exact": exact, "after": after,
+	"one": func(row mailboxRow) []mailboxRow { return []mailboxRow{row} }}
 
 // tick is a time that goes on in the browser.
 type tick struct {
@@ -39,6 +39,27 @@ func human(d time.Duration) string {
 		return fmt.Sprintf("%d h %02d min", s/3600, s/60%60)
 	}
 	return fmt.Sprintf("%d d %02d h", s/86400, s/3600%24)
+}
+
+// exact returns a duration of a policy, without parts that are zero.
+func exact(d time.Duration) string {
+	if d%time.Second != 0 || d < time.Second {
+		return d.String()
+	}
+	for _, zero := range []string{" 00 s", " 00 min", " 00 h"} {
+		if short, found := strings.CutSuffix(human(d), zero); found && d%time.Minute == 0 {
+			return short
+		}
+	}
+	return human(d)
+}
+
+// after returns how much later something happened.
+func after(d time.Duration) string {
+	if d < 10*time.Second {
+		return latency(d)
+	}
+	return human(d)
 }
 
 // latency returns a short duration with two or three digits.
