@@ -83,7 +83,9 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case reads && assets[name] != "":
-		h.Set("Cache-Control", "no-cache")
+		if param(r, "v") == version {
+			h.Set("Cache-Control", "max-age=31536000, immutable")
+		}
 		http.ServeFileFS(w, r, files, assets[name])
 	case !d.allowed(r, View, "", ""):
 		d.notFound(w)

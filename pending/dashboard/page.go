@@ -3,11 +3,15 @@ package dashboard
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"embed"
 	"errors"
+	"fmt"
 	"html/template"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/pendingq/pendingq/backends"
@@ -19,6 +23,19 @@ var files embed.FS
 // assets are the files that every page loads, by the last segment of their path.
 var assets = map[string]string{"style.css": "assets/style.css", "live.js": "assets/live.js",
 	"icon.svg": "assets/icon.svg"}
+
+// version stands for the content of the assets, so that browsers may keep them.
+var version = func() string {
+	var all []byte
+	for _, name := range slices.Sorted(maps.Keys(assets)) {
+		content, err := files.ReadFile(assets[name])
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		all = append(all, content...)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(all))[:12]
+}()
 
 // view is a page that is ready to render.
 type view struct {

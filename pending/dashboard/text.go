@@ -13,7 +13,7 @@ import (
 // functions are what templates call.
 var functions = template.FuncMap{"shown": shown, "human": human, "tick": newTick, "bytes": size,
 	"clock": clock, "ms": time.Duration.Milliseconds, "latency": latency, "link": link,
-	"attempts": attempts, "exact": exact, "after": after,
+	"attempts": attempts, "version": func() string { return version }, "exact": exact, "after": after,
 	"one": func(row mailboxRow) []mailboxRow { return []mailboxRow{row} }}
 
 // tick is a time that goes on in the browser.

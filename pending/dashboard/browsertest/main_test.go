@@ -28,7 +28,34 @@ import (
 	"github.com/pendingq/pendingq/pending/dashboard"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(closing{m}) }
+
+// closing closes the browser after the tests.
+type closing struct{ *testing.M }
+
+func (m closing) Run() int {
+	code := m.M.Run()
+	endBrowser()
+	return code
+}
+
+var endBrowser = func() {}
+
+// browser starts the browser that all tests share. Each test has a tab of its own.
+var browser = sync.OnceValues(func() (context.Context, error) {
+	flags := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.WSURLReadTimeout(patience), chromedp.WindowSize(1200, 860))
+	allocator, endAllocator := chromedp.NewExecAllocator(context.Background(), flags...)
+	ctx, end := chromedp.NewContext(allocator)
+	endBrowser = func() {
+		_ = chromedp.Cancel(ctx)
+		end()
+		endAllocator()
+	}
+	return ctx, chromedp.Run(ctx)
+})
 
 // RequireEnv names the environment variable that, set to anything, makes these tests fail where
 // they would skip because no Chromium is installed.
@@ -37,19 +64,26 @@ const RequireEnv = "PENDINGQ_REQUIRE_CHROMIUM"
 // patience is how long a test may wait for the browser. A loaded machine is slow.
 const patience = 90 * time.Second
 
-// chromium returns where Chromium is, or skips the test.
-func chromium(t *testing.T) string {
-	t.Helper()
+// chromium is where Chromium is, or "".
+var chromium = func() string {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path
 		}
 	}
-	if os.Getenv(RequireEnv) != "" {
-		t.Fatalf("%s is set, but no chromium is on PATH", RequireEnv)
-	}
-	t.Skip("no chromium on PATH: install Debian's package chromium")
 	return ""
+}()
+
+// needChromium skips the test, or fails it, if there is no Chromium.
+func needChromium(t *testing.T) {
+	t.Helper()
+	switch {
+	case chromium != "":
+	case os.Getenv(RequireEnv) != "":
+		t.Fatalf("%s is set, but no chromium is on PATH", RequireEnv)
+	default:
+		t.Skip("no chromium on PATH: install Debian's package chromium")
+	}
 }
 
 type backup struct {
@@ -88,24 +122,19 @@ func (l *lines) text() string {
 	return l.String()
 }
 
-// open opens a browser of its own. Before are actions for the new tab.
+// open opens a tab. Before are actions for the new tab.
 func open(t *testing.T, before ...chromedp.Action) *world {
 	t.Helper()
-	path := chromium(t)
+	needChromium(t)
 	w := &world{T: t, log: &lines{}}
 	w.serve()
-	flags := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		chromedp.WSURLReadTimeout(patience), chromedp.WindowSize(1200, 860))
-	allocator, endBrowser := chromedp.NewExecAllocator(context.Background(), flags...)
-	tab, endTab := chromedp.NewContext(allocator)
+	all, err := browser()
+	w.must(err)
+	tab, endTab := chromedp.NewContext(all)
 	tab, stop := context.WithTimeout(tab, patience)
 	t.Cleanup(func() {
-		_ = chromedp.Cancel(tab)
 		stop()
 		endTab()
-		endBrowser()
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for _, noise := range w.noise {
