@@ -65,6 +65,9 @@
 //     end, and is the root of its trace.
 //   - settle: the end. A cancel is also one.
 //
+// They are made if the creator's span was sampled, or if the caller's span is recorded. A sampler
+// sees the links. Let it sample what is linked to a sampled span, or it may drop parts of a story.
+//
 // A claim that found nothing, a read, and an extended lease make no span. A handler that has spans
 // of its own links them with [Link].
 package pendingotel

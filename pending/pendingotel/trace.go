@@ -42,6 +42,12 @@ func links(records ...backends.Record) (links []trace.Link) {
 	return links
 }
 
+// worthwhile reports whether a span has something to tell: its request's creator was sampled, or its
+// caller is.
+func worthwhile(ctx context.Context, links []trace.Link) bool {
+	return len(links) > 0 || trace.SpanFromContext(ctx).IsRecording()
+}
+
 // about returns the attributes of a span, by the semantic conventions for messaging.
 func about(kind, name, store string, more ...attribute.KeyValue) []attribute.KeyValue {
 	return append([]attribute.KeyValue{attribute.String("messaging.system", "pendingq"),
@@ -104,11 +110,12 @@ func (o *observer) traceClaim(ctx context.Context, start time.Time, c backends.C
 	claimed []backends.Claimed) {
 	for i, from := range c.From {
 		records := claimed[i].Records
-		if len(records) == 0 {
+		to := links(records...)
+		if len(records) == 0 || !worthwhile(ctx, to) {
 			continue
 		}
 		_, span := o.tracer.Start(ctx, "receive "+from.Store, trace.WithTimestamp(start),
-			trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links(records...)...))
+			trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(to...))
 		if span.IsRecording() {
 			which := idOf(records[0].ID)
 			if len(records) > 1 {
@@ -123,7 +130,11 @@ func (o *observer) traceClaim(ctx context.Context, start time.Time, c backends.C
 // traceSettle makes the span of an End or a Cancel, and the one of the work that it has ended.
 func (o *observer) traceSettle(ctx context.Context, op operation, start time.Time, store, id string,
 	rec backends.Record, err error) {
-	to, now := trace.WithLinks(links(rec)...), time.Now()
+	creator, now := links(rec), time.Now()
+	if !worthwhile(ctx, creator) {
+		return
+	}
+	to := trace.WithLinks(creator...)
 	if err == nil && op == opEnd && !rec.StartedAt.IsZero() {
 		_, work := o.tracer.Start(ctx, "process "+store, trace.WithNewRoot(), to,
 			trace.WithTimestamp(rec.StartedAt), trace.WithSpanKind(trace.SpanKindConsumer))

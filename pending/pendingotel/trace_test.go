@@ -134,6 +134,23 @@ func TestOnlyASampledContextTravels(t *testing.T) {
 	checkStory(t, []*node{n}, nil...)
 }
 
+func TestWithoutASampledCreatorThereIsAStoryOnlyForASampledCaller(t *testing.T) {
+	engine := memory.New()
+	front := newNode(t, engine, trace.NeverSample())
+	worker := newNode(t, engine, trace.AlwaysSample())
+	front.create()
+	worker.must(worker.store.Complete(t.Context(), worker.pop()))
+	checkStory(t, []*node{worker}, nil...)
+
+	front.create()
+	c := worker.pop()
+	ctx, span := worker.tracer.Tracer("worker").Start(t.Context(), "report")
+	worker.must(worker.store.Complete(ctx, c))
+	span.End()
+	checkStory(t, []*node{worker}, "node 1 process jobs completed", "node 1 settle jobs completed",
+		"node 1 report")
+}
+
 func TestTheCallersHeadersStay(t *testing.T) {
 	n := newNode(t, memory.New(), trace.AlwaysSample())
 	theirs := map[string]string{"tenant": "7"}
