@@ -113,7 +113,7 @@ func TestARequestShowsItsStory(t *testing.T) {
 		w.must(w.jobs.Cancel(t.Context(), r, "no longer needed"))
 		w.shows(w.get(requestPage(r)), "stopping", "Cancel requested: no longer needed")
 		w.must(w.jobs.Fail(t.Context(), c, "no disk"))
-		w.shows(w.get(requestPage(r)), "failed", "no disk", "Nobody holds it", ">2 min 07 s<")
+		w.shows(w.get(requestPage(r)), "failed", "no disk", "Nobody holds it", "2 min 07 s")
 	})
 }
 
@@ -157,7 +157,8 @@ func TestSearchFindsRequestsAndMailboxes(t *testing.T) {
 	r := w.create(box)
 	w.shows(w.get(page("search", "q", " "+r.ID+" ")), "Timeline", r.ID)
 	w.shows(w.get(page("search", "q", box)), `data-label="Waiting">1<`)
-	w.shows(w.get(page("search", "q", "nobody")), "Nothing that you can see matches <bdi><strong>nobody")
+	w.shows(w.get(page("search", "q", "nobody")),
+		"Nothing that you can see matches <bdi><strong>nobody")
 	w.shows(w.get(page("search", "q", backends.NewID(box))), "Nothing that you can see matches")
 	w.shows(w.get("/search"), "Type the name of a mailbox")
 }
@@ -165,7 +166,8 @@ func TestSearchFindsRequestsAndMailboxes(t *testing.T) {
 // What a person may not see must not differ from what is not there by a single byte.
 func TestWhatOneMayNotSeeIsNotThere(t *testing.T) {
 	w := inMemory(t, func(w *world) {
-		w.config.Access = func(r *http.Request, a dashboard.Action, store, mailbox string) (string, bool) {
+		w.config.Access = func(_ *http.Request, _ dashboard.Action, store, mailbox string) (
+			string, bool) {
 			return "bob", store != "others" && mailbox != "secret"
 		}
 	})
@@ -189,7 +191,8 @@ func TestWhatOneMayNotSeeIsNotThere(t *testing.T) {
 		"/?store=others", "/?store=nonsense",
 	} {
 		got := w.ask(httptest.NewRequest("GET", path, nil))
-		if diff := cmp.Diff(got.Body.String(), want.Body.String()); diff != "" || got.Code != want.Code {
+		diff := cmp.Diff(got.Body.String(), want.Body.String())
+		if diff != "" || got.Code != want.Code {
 			t.Errorf("GET %s: %d\n%s", path, got.Code, diff)
 		}
 		if diff := cmp.Diff(got.Header(), want.Header()); diff != "" {
@@ -259,7 +262,8 @@ func TestACancelOfARunningRequestLeavesTheGrace(t *testing.T) {
 	w := inMemory(t, func(w *world) { w.config.Access = everything })
 	r := w.create(box)
 	c := w.pop(box)
-	w.shows(w.get(page("cancel", "store", "jobs", "id", r.ID)), "Its worker is told to stop, and has 30 s")
+	w.shows(w.get(page("cancel", "store", "jobs", "id", r.ID)),
+		"Its worker is told to stop, and has 30 s")
 	w.post(r)
 	w.must(w.jobs.Extend(t.Context(), c))
 	if !c.CancelRequested || c.CancelReason != "on call" {
@@ -399,11 +403,11 @@ func TestABadConfigIsAnError(t *testing.T) {
 	bare := struct{ backends.Backend }{memory.New()}
 	stores := []dashboard.Store{{Policy: policy("jobs")}}
 	for name, err := range map[string]error{
-		"no stores":     second(dashboard.New(memory.New(), dashboard.Config{})),
-		"two of a name": second(dashboard.New(memory.New(), dashboard.Config{Stores: append(stores, stores...)})),
-		"a bad policy":  second(dashboard.New(memory.New(), dashboard.Config{Stores: make([]dashboard.Store, 1)})),
-		"negative":      second(dashboard.New(memory.New(), dashboard.Config{Stores: stores, Timeout: -1})),
-		"no Lister":     second(dashboard.New(bare, dashboard.Config{Stores: stores})),
+		"no stores":     refuses(memory.New(), dashboard.Config{}),
+		"two of a name": refuses(memory.New(), dashboard.Config{Stores: append(stores, stores...)}),
+		"a bad policy":  refuses(memory.New(), dashboard.Config{Stores: make([]dashboard.Store, 1)}),
+		"negative":      refuses(memory.New(), dashboard.Config{Stores: stores, Timeout: -1}),
+		"no Lister":     refuses(bare, dashboard.Config{Stores: stores}),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -411,7 +415,10 @@ func TestABadConfigIsAnError(t *testing.T) {
 	}
 }
 
-func second(_ *dashboard.Dashboard, err error) error { return err }
+func refuses(b backends.Backend, c dashboard.Config) error {
+	_, err := dashboard.New(b, c)
+	return err
+}
 
 func TestTheOverviewShowsWhatThisNodeDid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

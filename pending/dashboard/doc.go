@@ -19,7 +19,8 @@
 //
 // # What it costs
 //
-// A page reads a bounded number of records, whatever the number of requests: an overview at most
-// one page of mailboxes and ten requests of each of 25 mailboxes, a mailbox 50 requests. A live page
+// A page does bounded work, whatever the number of requests. The overview asks the backend for
+// mailboxes at most 80 times, and not again after 50 ms. It reads ten requests of each of 25
+// mailboxes. The page of a mailbox reads 50 requests. All are read with their payloads. A live page
 // reads the same again every few seconds while somebody looks. The backend needs a Lister.
 package dashboard

@@ -55,6 +55,9 @@ func (d *Dashboard) events(w http.ResponseWriter, r *http.Request) {
 func (s *stream) load() (*view, error) {
 	ctx, cancel := context.WithTimeout(s.r.Context(), s.config.Timeout)
 	defer cancel()
+	if !s.allowed(s.r, View, "", "") { // any more
+		return nil, backends.ErrNotFound
+	}
 	return pages[s.page](s.Dashboard, ctx, s.r)
 }
 

@@ -104,7 +104,8 @@ func (d *Dashboard) overview(ctx context.Context, r *http.Request) (*view, error
 }
 
 // mailboxes fills in a page of mailboxes.
-func (d *Dashboard) mailboxes(ctx context.Context, r *http.Request, o *overview, after string) error {
+func (d *Dashboard) mailboxes(
+	ctx context.Context, r *http.Request, o *overview, after string) error {
 	names, next, err := d.gather(ctx, o.Store, after)
 	if err != nil {
 		return err

@@ -14,9 +14,11 @@ import (
 // either.
 func TestConformance(t *testing.T) {
 	for name, open := range map[string]func() backends.Backend{
-		"memory":               func() backends.Backend { return memory.New() },
-		"memory, claims many":  func() backends.Backend { return many{memory.New()} },
-		"memory, bare methods": func() backends.Backend { return struct{ backends.Backend }{memory.New()} },
+		"memory":              func() backends.Backend { return memory.New() },
+		"memory, claims many": func() backends.Backend { return many{memory.New()} },
+		"memory, bare methods": func() backends.Backend {
+			return struct{ backends.Backend }{memory.New()}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			backendtest.Run(t, func(t *testing.T) backends.Backend {

@@ -8,7 +8,8 @@
 // # Metrics
 //
 // No metric names a mailbox or an id, so the number of series depends only on the stores and
-// their outcomes. All values are counted when an operation returns. A scrape never asks the backend.
+// their outcomes. All values are counted when an operation returns. A scrape never asks the
+// backend.
 //
 //	pendingq.operation.duration       histogram, s           by store, operation, error type
 //	pendingq.request.created          counter, {request}     by store
@@ -61,8 +62,8 @@
 // Spans that are linked to the creator's span:
 //
 //   - receive: a claim that found something. One span for the whole claim.
-//   - process: the work, by the backend's clock, from the latest claim to the end. It is made at the
-//     end, and is the root of its trace.
+//   - process: the work, by the backend's clock, from the latest claim to the end. It is made at
+//     the end, and is the root of its trace.
 //   - settle: the end. A cancel is also one.
 //
 // They are made if the creator's span was sampled, or if the caller's span is recorded. A sampler

@@ -98,7 +98,8 @@ func (b *backend) HasPending(ctx context.Context, store, mailbox string) (bool, 
 func (b *backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
 	start := time.Now()
 	claimed, err := b.Backend.Claim(ctx, c)
-	b.claims(ctx, opClaim, start, []backends.Claim{c}, []backends.ClaimResult{{Claimed: claimed, Err: err}})
+	b.claims(ctx, opClaim, start, []backends.Claim{c},
+		[]backends.ClaimResult{{Claimed: claimed, Err: err}})
 	return claimed, err
 }
 

@@ -31,7 +31,7 @@ func (n *node) counts(name string) []string {
 			if kv.Key == "pendingq.store" && kv.Value.AsString() != "jobs" {
 				n.t.Errorf("%s has store %q", name, kv.Value.AsString())
 			} else if kv.Key != "pendingq.store" {
-				words = append(words, kv.Value.Emit())
+				words = append(words, kv.Value.String())
 			}
 		}
 		lines = append(lines, strings.Join(append(words, value), " "))
@@ -181,7 +181,8 @@ func TestClaimsThatFindNothingAreCountedForEachStore(t *testing.T) {
 			t.Errorf("pop: %v", err)
 		}
 	}
-	if _, err := in.PopMany(t.Context(), []string{"a", "b", "c"}); !errors.Is(err, pending.ErrNoPending) {
+	_, err = in.PopMany(t.Context(), []string{"a", "b", "c"})
+	if !errors.Is(err, pending.ErrNoPending) {
 		t.Errorf("pop many: %v", err)
 	}
 	want := map[string]int64{"jobs": 5, "others": 5}
@@ -316,8 +317,8 @@ func TestNoAttributeNamesAMailboxOrAnID(t *testing.T) {
 	note := func(set attribute.Set) {
 		for _, kv := range set.ToSlice() {
 			keys[string(kv.Key)] = true
-			if strings.Contains(kv.Value.Emit(), box) {
-				t.Errorf("%s is %q", kv.Key, kv.Value.Emit())
+			if strings.Contains(kv.Value.String(), box) {
+				t.Errorf("%s is %q", kv.Key, kv.Value.String())
 			}
 		}
 	}

@@ -19,8 +19,8 @@ var carried propagation.TraceContext
 
 const maxHeaders = 4 << 10 // bytes of all names and values of a request's headers
 
-// Link returns a link to the span that created a request, from the Headers of the request. It is for
-// spans of a handler:
+// Link returns a link to the span that created a request, from the Headers of the request. It is
+// for spans of a handler:
 //
 //	ctx, span := tracer.Start(ctx, "reboot", trace.WithLinks(pendingotel.Link(c.Headers)))
 //
@@ -42,8 +42,8 @@ func links(records ...backends.Record) (links []trace.Link) {
 	return links
 }
 
-// worthwhile reports whether a span has something to tell: its request's creator was sampled, or its
-// caller is.
+// worthwhile reports whether a span has something to tell: its request's creator was sampled, or
+// its caller is.
 func worthwhile(ctx context.Context, links []trace.Link) bool {
 	return len(links) > 0 || trace.SpanFromContext(ctx).IsRecording()
 }

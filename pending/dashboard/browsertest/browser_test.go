@@ -21,7 +21,8 @@ func TestOneGetsFromTheOverviewToARequestAndBack(t *testing.T) {
 	w.follow(r.ID, r.ID)
 	w.says("Nobody yet: it waits for a worker to claim it.")
 	w.says("(hidden)")
-	if text := value[string](w, "document.documentElement.outerHTML"); strings.Contains(text, "hunter2") {
+	text := value[string](w, "document.documentElement.outerHTML")
+	if strings.Contains(text, "hunter2") {
 		t.Error("the page shows the secret")
 	}
 	w.follow("device-7", "device-7")
@@ -148,7 +149,8 @@ func TestNamesPayloadsAndErrorsAreNeverMarkup(t *testing.T) {
 		w.run(chromedp.SetValue("#q", evil, chromedp.ByQuery),
 			chromedp.SendKeys("#q", kb.Enter, chromedp.ByQuery))
 		w.says("Nothing that you can see matches")
-		if value[bool](w, "'pwned' in window || document.querySelector('main img, main svg, main script') !== null") {
+		if value[bool](w, `"pwned" in window ||
+			document.querySelector("main img, main svg, main script") !== null`) {
 			t.Errorf("%s is markup", evil)
 		}
 	}
@@ -195,11 +197,13 @@ func TestAPhoneNeedsNoSidewaysScroll(t *testing.T) {
 	w := open(t, phone())
 	for _, path := range w.everyPage() {
 		w.visit(path)
-		if wide := value[int](w, "document.documentElement.scrollWidth - window.innerWidth"); wide > 0 {
+		wide := value[int](w, "document.documentElement.scrollWidth - window.innerWidth")
+		if wide > 0 {
 			t.Errorf("/%s is %d pixels too wide", path, wide)
 		}
-		if small := value[string](w, `[...document.querySelectorAll("button, .button, header input")]
-			.filter((e) => e.getBoundingClientRect().height < 24).map((e) => e.outerHTML).join()`); small != "" {
+		small := value[string](w, `[...document.querySelectorAll("button, .button, header input")]
+			.filter((e) => e.getBoundingClientRect().height < 24).map((e) => e.outerHTML).join()`)
+		if small != "" {
 			t.Errorf("/%s: too small for a finger: %s", path, small)
 		}
 		w.forget404()
@@ -216,7 +220,8 @@ func (w *world) forget404() {
 func TestDarkModeIsDark(t *testing.T) {
 	w := open(t, dark())
 	w.visit("")
-	if got := value[string](w, "getComputedStyle(document.body).backgroundColor"); got != "rgb(16, 17, 20)" {
+	got := value[string](w, "getComputedStyle(document.body).backgroundColor")
+	if got != "rgb(16, 17, 20)" {
 		t.Errorf("the background is %s", got)
 	}
 }
