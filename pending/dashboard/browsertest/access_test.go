@@ -1,0 +1,42 @@
+package browsertest
+
+import (
+	_ "embed"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+//go:embed access.js
+var access string
+
+// This is a check of our own: names, labels, landmarks, headings, ids and the contrast of all text,
+// on each page in each of its states, light and dark.
+func TestPagesAreAccessible(t *testing.T) {
+	for name, before := range map[string][]chromedp.Action{
+		"light": nil, "dark": {dark()}, "phone": {phone()}, "dark phone": {dark(), phone()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := open(t, before...)
+			for _, path := range w.everyPage() {
+				w.visit(path)
+				for _, problem := range value[[]string](w, access) {
+					t.Errorf("/%s: %s", path, problem)
+				}
+				w.forget404()
+			}
+		})
+	}
+}
+
+// A check that finds nothing is worth something only if it can find something.
+func TestTheAccessibilityCheckFindsMistakes(t *testing.T) {
+	w := open(t)
+	w.visit("")
+	w.run(chromedp.Evaluate(`document.querySelector("main").insertAdjacentHTML("beforeend",
+		"<h5>skips</h5><input><img src='./icon.svg'><a href='./'></a><p id='q' class='faint'>faint</p>");
+		document.querySelector(".faint").style.color = "#999"`, nil))
+	if got := value[[]string](w, access); len(got) < 6 {
+		t.Errorf("found only %q", got)
+	}
+}

@@ -1,0 +1,119 @@
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/pendingq/pendingq/pending"
+)
+
+// Config is what a dashboard works with. Only Stores is required.
+type Config struct {
+	Stores []Store // in the order of the page, each name once
+
+	// Access decides who may do what. Nil: everybody may [View], and nothing else is allowed.
+	Access Access
+
+	// Logger gets a line for each action and for each page that failed. Default: slog.Default().
+	Logger *slog.Logger
+
+	// CrossOrigin refuses actions that another site has made a browser send. Default: a new one,
+	// which trusts no other origin.
+	CrossOrigin *http.CrossOriginProtection
+
+	Timeout    time.Duration // how long a page may wait for the backend. Default: 3 s
+	Refresh    time.Duration // how often a live page looks again. Default: 2 s, at least 100 ms
+	MaxStreams int           // how many pages are live at a time. Default: 64
+}
+
+// Store is a store that the dashboard shows.
+type Store struct {
+	Policy pending.Policy // as the nodes have it
+
+	// Payload returns what the page of a request shows as its payload, in JSON. See [Show]. Nil: the
+	// page shows only its size.
+	Payload func(ctx context.Context, id string) (any, error)
+}
+
+// Show makes a [Store.Payload] that reads the payload through its store. Redact returns what people
+// may see of it. It may be nil if that is everything.
+func Show[T any](
+	s *pending.PendingStore[T], redact func(T) any) func(context.Context, string) (any, error) {
+	return func(ctx context.Context, id string) (any, error) {
+		r, err := s.Get(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if redact == nil {
+			return r.Payload, nil
+		}
+		return redact(r.Payload), nil
+	}
+}
+
+// Action is something that a person wants to do.
+type Action string
+
+// The actions that [Access] decides on.
+const (
+	View        Action = "view"    // see a page, a store or a mailbox and its requests
+	ReadPayload Action = "payload" // see the payloads and headers of requests
+	Cancel      Action = "cancel"  // cancel a request
+)
+
+// Access decides whether the sender of r may do something, and says who that is, for the log. Store
+// and mailbox are "" if the question is about all of them: whether the sender sees the overview, or
+// a store in it. It is asked often, so it must be fast.
+type Access func(r *http.Request, action Action, store, mailbox string) (who string, allowed bool)
+
+func viewOnly(_ *http.Request, action Action, _, _ string) (string, bool) {
+	return "anyone", action == View
+}
+
+const maxStores = 100
+
+// withDefaults fills in what was left out. It returns an error for what is invalid.
+func (c Config) withDefaults() (Config, error) {
+	if len(c.Stores) == 0 || len(c.Stores) > maxStores {
+		return c, fmt.Errorf("dashboard: %d stores, want 1 to %d", len(c.Stores), maxStores)
+	}
+	if c.Timeout < 0 || c.Refresh < 0 || c.MaxStreams < 0 {
+		return c, errors.New("dashboard: Timeout, Refresh and MaxStreams must not be negative")
+	}
+	if c.Access == nil {
+		c.Access = viewOnly
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.CrossOrigin == nil {
+		c.CrossOrigin = http.NewCrossOriginProtection()
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 3 * time.Second
+	}
+	if c.Refresh == 0 {
+		c.Refresh = 2 * time.Second
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = 64
+	}
+	c.Refresh = max(c.Refresh, 100*time.Millisecond)
+	return c, nil
+}
+
+const maxPayload = 64 << 10 // bytes of a payload that a page shows
+
+// payloadText returns a payload as indented JSON, cut after maxPayload bytes.
+func payloadText(payload any) (string, error) {
+	text, err := json.MarshalIndent(payload, "", "  ")
+	if len(text) > maxPayload {
+		text = append(text[:maxPayload:maxPayload], "\n… (cut)"...)
+	}
+	return string(text), err
+}

@@ -1,0 +1,159 @@
+package dashboard
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+const (
+	streamLife = 10 * time.Minute       // then the browser connects again, perhaps to another node
+	streamGap  = 250 * time.Millisecond // between two updates, at least
+	writeTime  = 10 * time.Second       // for the browser to take an update
+)
+
+// stream is a live page: an event stream of one browser.
+type stream struct {
+	*Dashboard
+	w    http.ResponseWriter
+	r    *http.Request
+	page string
+	sent []byte // the last update, without the times that go on by themselves
+}
+
+// events serves the live updates of a page. Each is the page's main part as HTML.
+func (d *Dashboard) events(w http.ResponseWriter, r *http.Request) {
+	page := param(r, "page")
+	if page != "overview" && page != "mailbox" && page != "request" {
+		d.notFound(w)
+		return
+	}
+	defer d.streams.Add(-1)
+	if d.streams.Add(1) > int64(d.config.MaxStreams) || d.draining.Err() != nil {
+		w.Header().Set("Retry-After", "30")
+		http.Error(w, "Too many pages are live.", http.StatusServiceUnavailable)
+		return
+	}
+	s := &stream{Dashboard: d, w: w, r: r, page: page}
+	if page == "overview" {
+		s.page = ""
+	}
+	v, err := s.load()
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // for nginx
+	s.follow(v)
+}
+
+func (s *stream) load() (*view, error) {
+	ctx, cancel := context.WithTimeout(s.r.Context(), s.config.Timeout)
+	defer cancel()
+	if !s.allowed(s.r, View, "", "") { // any more
+		return nil, backends.ErrNotFound
+	}
+	return pages[s.page](s.Dashboard, ctx, s.r)
+}
+
+// follow sends the page again after each change, until the browser leaves or nothing can change.
+func (s *stream) follow(v *view) {
+	ctx, cancel := context.WithTimeout(s.r.Context(), streamLife)
+	defer cancel()
+	defer context.AfterFunc(s.draining, cancel)()
+	signal, stop := s.watch(ctx)
+	defer stop()
+	var err error
+	for {
+		final := err == nil && isFinal(v)
+		switch {
+		case isNotFound(err):
+			_ = s.send("gone", []byte(missing.Text))
+			return
+		case err != nil:
+			err = s.send("trouble", []byte("The storage backend does not answer. Trying again."))
+		default:
+			err = s.update(v)
+		}
+		if err != nil {
+			return
+		}
+		if final {
+			_ = s.send("final", []byte("-"))
+			return
+		}
+		if !pause(ctx, streamGap, nil) || !pause(ctx, s.config.Refresh, signal) {
+			return
+		}
+		v, err = s.load()
+	}
+}
+
+// isFinal reports whether a page can change no more: a request that has ended.
+func isFinal(v *view) bool {
+	p, ok := v.Data.(*requestPage)
+	return ok && p.Ended()
+}
+
+// pause waits for a signal or a time. It reports false if ctx ends first.
+func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-signal:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// watch lets the backend's signals wake the stream of a mailbox or a request.
+func (s *stream) watch(ctx context.Context) (<-chan struct{}, func()) {
+	waker, ok := backends.As[backends.Waker](s.backend)
+	switch {
+	case ok && s.page == "mailbox":
+		return waker.WatchMailbox(ctx, param(s.r, "name"))
+	case ok && s.page == "request":
+		return waker.WatchRequest(ctx, param(s.r, "id"))
+	}
+	return nil, func() {}
+}
+
+// moving are the parts of a page that the script keeps up to date by itself.
+var moving = regexp.MustCompile(`(data-ms|value)="\d+"|>[^<]*</time>`)
+
+// update sends the page if it has changed. Otherwise it sends a comment, to notice a browser that
+// has left.
+func (s *stream) update(v *view) error {
+	var body bytes.Buffer
+	if err := templates[v.Page].ExecuteTemplate(&body, "content", v.Data); err != nil {
+		return err
+	}
+	still := moving.ReplaceAll(body.Bytes(), nil)
+	if bytes.Equal(still, s.sent) {
+		return s.send("", nil)
+	}
+	s.sent = still
+	return s.send("page", body.Bytes())
+}
+
+// send sends an event, or a comment if it has no name.
+func (s *stream) send(name string, data []byte) error {
+	message := []byte(":\n\n")
+	if name != "" {
+		data = bytes.ReplaceAll(data, []byte("\r"), nil)
+		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\ndata: "))
+		message = []byte("event: " + name + "\ndata: " + string(data) + "\n\n")
+	}
+	control := http.NewResponseController(s.w)
+	_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // some writers have none
+	if _, err := s.w.Write(message); err != nil {
+		return err
+	}
+	return control.Flush()
+}

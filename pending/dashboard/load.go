@@ -1,0 +1,304 @@
+package dashboard
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/pending"
+)
+
+// What a page reads at most.
+const (
+	mailboxRows  = 25 // mailboxes on the overview
+	glanceRows   = 10 // requests of each of them
+	requestRows  = 50 // requests on the page of a mailbox
+	gatherCalls  = 80 // calls for pages of mailboxes, many of which may be empty
+	parallel     = 4  // reads at a time
+	mailboxLimit = 26 // a page of mailboxes of the backend, if it keeps to that
+
+	gatherTime = 50 * time.Millisecond // after that, no further call for mailboxes
+	maxName    = 512                   // bytes of the name of a mailbox
+)
+
+// overview is the page of all stores, and of the mailboxes of one of them.
+type overview struct {
+	Stores    []storeRow
+	Observed  bool
+	Store     string // whose mailboxes these are
+	Mailboxes []mailboxRow
+	First     bool   // this is the first page
+	Next      string // the link to the next page; "" if this is the last
+}
+
+type storeRow struct {
+	Name    string
+	Link    string
+	Current bool
+	Policy  pending.Policy
+	Figures Figures
+}
+
+type mailboxRow struct {
+	Store, Name      string
+	Link             string
+	Pending, Running int
+	More             bool          // there are more than these
+	Oldest           time.Duration // the age of the oldest of them
+	Since            time.Time     // when that was created
+	Error            string
+}
+
+// param returns a parameter of the URL.
+func param(r *http.Request, name string) string { return r.URL.Query().Get(name) }
+
+// link returns a relative link to a page with an alternating list of names and values.
+func link(page string, pairs ...string) string {
+	q := url.Values{}
+	for pair := range slices.Chunk(pairs, 2) {
+		if pair[1] != "" {
+			q.Set(pair[0], pair[1])
+		}
+	}
+	if len(q) == 0 {
+		return "./" + page
+	}
+	return "./" + page + "?" + q.Encode()
+}
+
+func (d *Dashboard) overview(ctx context.Context, r *http.Request) (*view, error) {
+	names := d.visibleNames(r)
+	o := &overview{Observed: d.observed != nil, Store: param(r, "store")}
+	if o.Store == "" && len(names) > 0 {
+		o.Store = names[0]
+	}
+	if o.Store != "" && !slices.Contains(names, o.Store) {
+		return nil, backends.ErrNotFound
+	}
+	for _, name := range names {
+		row := storeRow{Name: name, Policy: d.stores[name].Policy, Current: name == o.Store,
+			Link: link("", "store", name)}
+		if d.observed != nil {
+			row.Figures = d.observed.Figures(name)
+		}
+		o.Stores = append(o.Stores, row)
+	}
+	after := param(r, "after")
+	o.First = after == ""
+	if o.Store != "" {
+		if err := d.mailboxes(ctx, r, o, after); err != nil {
+			return nil, err
+		}
+	}
+	return &view{Title: "Overview", Page: "overview", Data: o,
+		Live: link("events", "page", "overview", "store", param(r, "store"), "after", after)}, nil
+}
+
+// mailboxes fills in a page of mailboxes.
+func (d *Dashboard) mailboxes(
+	ctx context.Context, r *http.Request, o *overview, after string) error {
+	names, next, err := d.gather(ctx, o.Store, after)
+	if err != nil {
+		return err
+	}
+	if next != "" {
+		o.Next = link("", "store", o.Store, "after", next)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !d.allowed(r, View, o.Store, name)
+	})
+	o.Mailboxes = d.glance(ctx, o.Store, names)
+	return ctx.Err()
+}
+
+// gather collects names of mailboxes from several pages of the backend. A page of the backend may
+// have more names than fit here. So after and next are the backend's place, and how many names of
+// that page to skip.
+func (d *Dashboard) gather(
+	ctx context.Context, store, after string) (names []string, next string, err error) {
+	skipText, place, _ := strings.Cut(after, ",")
+	skip, _ := strconv.Atoi(skipText)
+	start := time.Now()
+	for range gatherCalls {
+		page, err := d.lister.Mailboxes(ctx, store, place, mailboxLimit)
+		if err != nil {
+			return nil, "", err
+		}
+		slices.Sort(page.Mailboxes)
+		found := slices.Compact(page.Mailboxes)
+		found = found[min(max(skip, 0), len(found)):]
+		if room := mailboxRows - len(names); len(found) > room {
+			return append(names, found[:room]...), fmt.Sprint(max(skip, 0)+room, ",", place), nil
+		}
+		names, skip, place = append(names, found...), 0, page.Next
+		if place == "" {
+			return names, "", nil
+		}
+		if len(names) == mailboxRows || time.Since(start) > gatherTime {
+			break
+		}
+	}
+	return names, "0," + place, nil
+}
+
+// glance reads a few requests of each mailbox, some mailboxes at a time. It leaves out mailboxes
+// without live requests. Of the others, the one with the oldest request comes first.
+func (d *Dashboard) glance(ctx context.Context, store string, names []string) []mailboxRow {
+	rows := make([]mailboxRow, len(names))
+	var work sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for i, name := range names {
+		slots <- struct{}{}
+		work.Go(func() {
+			defer func() { <-slots }()
+			rows[i] = d.glanceAt(ctx, store, name)
+		})
+	}
+	work.Wait()
+	rows = slices.DeleteFunc(rows, func(row mailboxRow) bool {
+		return row.Pending+row.Running == 0 && !row.More && row.Error == ""
+	})
+	slices.SortStableFunc(rows, func(x, y mailboxRow) int { return cmp.Compare(y.Oldest, x.Oldest) })
+	return rows
+}
+
+func (d *Dashboard) glanceAt(ctx context.Context, store, name string) mailboxRow {
+	row := mailboxRow{Store: store, Name: name, Link: link("mailbox", "store", store, "name", name)}
+	page, err := d.lister.List(ctx, store, name, "", glanceRows)
+	if err != nil {
+		row.Error = "cannot be read"
+		d.config.Logger.Warn("dashboard: list", "store", store, "mailbox", name, "error", err)
+	}
+	if len(page.Errs) > 0 {
+		row.Error = "damaged requests"
+	}
+	row.More = page.Next != ""
+	for _, rec := range page.Records {
+		if rec.Status == backends.StatusRunning {
+			row.Running++
+		} else {
+			row.Pending++
+		}
+		if age := rec.ReadAt.Sub(rec.CreatedAt); age > row.Oldest || row.Since.IsZero() {
+			row.Oldest, row.Since = age, rec.CreatedAt
+		}
+	}
+	return row
+}
+
+// mailboxPage is the page of a mailbox.
+type mailboxPage struct {
+	Store, Name string
+	Requests    []*requestRow
+	Damaged     int
+	First       bool
+	Next        string
+}
+
+// requestRow is a request as pages show it.
+type requestRow struct {
+	backends.Record
+	Store string
+}
+
+// Link returns the link to the request's page.
+func (r *requestRow) Link() string { return link("request", "store", r.Store, "id", r.ID) }
+
+// Age returns the time since the request was created, until it ended.
+func (r *requestRow) Age() time.Duration {
+	if r.Ended() {
+		return r.UpdatedAt.Sub(r.CreatedAt)
+	}
+	return r.ReadAt.Sub(r.CreatedAt)
+}
+
+// Left returns the time to the deadline of a live request.
+func (r *requestRow) Left() time.Duration { return max(0, r.Deadline.Sub(r.ReadAt)) }
+
+// Span returns the time from the last change to the deadline.
+func (r *requestRow) Span() time.Duration { return max(1, r.Deadline.Sub(r.UpdatedAt)) }
+
+// Quiet returns the time since the last change.
+func (r *requestRow) Quiet() time.Duration { return r.ReadAt.Sub(r.UpdatedAt) }
+
+// Says returns the status in words. A running request that is to stop has a status of its own.
+func (r *requestRow) Says() string {
+	if r.CancelledAs != "" {
+		return "stopping"
+	}
+	if r.Status == backends.StatusPending && r.Attempt > 0 {
+		return "retrying"
+	}
+	return r.Status
+}
+
+func (d *Dashboard) mailbox(ctx context.Context, r *http.Request) (*view, error) {
+	m := &mailboxPage{Store: param(r, "store"), Name: param(r, "name")}
+	if !validMailbox(m.Name) || d.visible(r, m.Store) == nil || !d.allowed(r, View, m.Store, m.Name) {
+		return nil, backends.ErrNotFound
+	}
+	after := param(r, "after")
+	page, err := d.lister.List(ctx, m.Store, m.Name, after, requestRows)
+	if err != nil {
+		return nil, err
+	}
+	for _, rec := range page.Records {
+		m.Requests = append(m.Requests, &requestRow{rec, m.Store})
+	}
+	slices.SortStableFunc(m.Requests, func(x, y *requestRow) int {
+		return x.CreatedAt.Compare(y.CreatedAt)
+	})
+	m.Damaged, m.First = len(page.Errs), after == ""
+	if page.Next != "" {
+		m.Next = link("mailbox", "store", m.Store, "name", m.Name, "after", page.Next)
+	}
+	return &view{Title: "Mailbox " + shown(m.Name), Page: "mailbox", Data: m,
+		Live: link("events", "page", "mailbox", "store", m.Store, "name", m.Name, "after", after)}, nil
+}
+
+// validMailbox reports whether a mailbox can have this name.
+func validMailbox(name string) bool {
+	return name != "" && len(name) <= maxName && utf8.ValidString(name)
+}
+
+// searchPage is what a search has found: the mailbox in each store.
+type searchPage struct {
+	Name string
+	Rows []mailboxRow
+}
+
+// search finds a request by its id, or a mailbox by its whole name.
+func (d *Dashboard) search(ctx context.Context, r *http.Request) (*view, error) {
+	query := param(r, "q")
+	v := &view{Title: "Search", Page: "search", Query: query}
+	if id := strings.TrimSpace(query); backends.CheckID(id) == nil {
+		for _, name := range d.visibleNames(r) {
+			row, err := d.find(ctx, r, name, id)
+			if err == nil {
+				return d.requestView(ctx, r, row)
+			}
+			if !isNotFound(err) {
+				return nil, err
+			}
+		}
+	}
+	s := &searchPage{Name: query}
+	if validMailbox(query) {
+		for _, name := range d.visibleNames(r) {
+			if d.allowed(r, View, name, query) {
+				s.Rows = append(s.Rows, d.glance(ctx, name, []string{query})...)
+			}
+		}
+	}
+	v.Data = s
+	return v, ctx.Err()
+}

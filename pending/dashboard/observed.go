@@ -1,0 +1,187 @@
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"math/bits"
+	"sync"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// Observed is a backend that counts what this node does with it. Make one with [Observe].
+type Observed struct {
+	backends.Backend
+	mu     sync.Mutex
+	start  time.Time
+	stores map[string]*[window]second
+}
+
+// window is how many seconds the figures cover.
+const window = 60
+
+// second is what happened in one second. Slot i of took counts operations of 2^(i-1) to 2^i
+// microseconds.
+type second struct {
+	at                             int64 // the number of the second
+	created, claimed, ended, fails int
+	took                           [32]int
+}
+
+// Figures is what this node did with a store in the last minute.
+type Figures struct {
+	Created, Claimed, Ended int
+	Failed                  int           // operations that the engine failed
+	P50, P99                time.Duration // of operations, rounded up to a power of two; 0: none
+}
+
+// Observe returns a backend that does what b does and counts it, in memory of a fixed size for each
+// store. Make the stores of this node over it, and the dashboard, too. It keeps the optional
+// interfaces of b; what goes through those is not counted.
+func Observe(b backends.Backend) *Observed {
+	return &Observed{Backend: b, start: time.Now(), stores: map[string]*[window]second{}}
+}
+
+// Unwrap returns the backend that is observed.
+func (o *Observed) Unwrap() backends.Backend { return o.Backend }
+
+// Figures returns what this node did with a store in the last minute.
+func (o *Observed) Figures(store string) (f Figures) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	seconds, now := o.stores[store], o.now()
+	if seconds == nil {
+		return f
+	}
+	var took [32]int
+	all := 0
+	for _, s := range seconds {
+		if s.at <= now-window {
+			continue
+		}
+		f.Created, f.Claimed, f.Ended = f.Created+s.created, f.Claimed+s.claimed, f.Ended+s.ended
+		f.Failed += s.fails
+		for i, n := range s.took {
+			took[i] += n
+			all += n
+		}
+	}
+	f.P50, f.P99 = quantile(took, (all+1)/2), quantile(took, (all*99+99)/100)
+	return f
+}
+
+// quantile returns the duration of the n-th fastest operation, rounded up.
+func quantile(took [32]int, n int) time.Duration {
+	for i, count := range took {
+		if n -= count; count > 0 && n <= 0 {
+			return time.Microsecond << i
+		}
+	}
+	return 0
+}
+
+// now is the number of the current second, from 1 on.
+func (o *Observed) now() int64 { return int64(time.Since(o.start)/time.Second) + 1 }
+
+// note counts an operation of a store. Count adds what it did.
+func (o *Observed) note(store string, start time.Time, err error, count func(*second)) {
+	took := time.Since(start)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	seconds := o.stores[store]
+	if seconds == nil {
+		if len(o.stores) >= maxStores {
+			return
+		}
+		seconds = new([window]second)
+		o.stores[store] = seconds
+	}
+	now := o.now()
+	s := &seconds[now%window]
+	if s.at != now {
+		*s = second{at: now}
+	}
+	s.took[min(bits.Len64(uint64(took.Microseconds())), len(s.took)-1)]++
+	if failure(err) {
+		s.fails++
+	}
+	if err == nil && count != nil {
+		count(s)
+	}
+}
+
+// failure reports whether an error is the engine's, and not a refusal or the caller's own end.
+func failure(err error) bool {
+	for _, refusal := range []error{nil, backends.ErrNotFound, backends.ErrEnded,
+		backends.ErrStaleClaim, backends.ErrBusy, backends.ErrFull, context.Canceled} {
+		if errors.Is(err, refusal) {
+			return false
+		}
+	}
+	return true
+}
+
+// Create implements [backends.Backend].
+func (o *Observed) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
+	start := time.Now()
+	rec, err := o.Backend.Create(ctx, c)
+	o.note(c.Store, start, err, func(s *second) {
+		if rec.CreatedAt.Equal(rec.ReadAt) { // else a repeat
+			s.created++
+		}
+	})
+	return rec, err
+}
+
+// Get implements [backends.Backend].
+func (o *Observed) Get(ctx context.Context, store, id string) (backends.Record, error) {
+	start := time.Now()
+	rec, err := o.Backend.Get(ctx, store, id)
+	o.note(store, start, err, nil)
+	return rec, err
+}
+
+// Claim implements [backends.Backend].
+func (o *Observed) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	start := time.Now()
+	claimed, err := o.Backend.Claim(ctx, c)
+	for i, from := range c.From {
+		o.note(from.Store, start, err, func(s *second) {
+			for _, rec := range claimed[i].Records {
+				if rec.StartedAt.Equal(rec.ReadAt) { // else a repeat
+					s.claimed++
+				}
+			}
+		})
+	}
+	return claimed, err
+}
+
+// Extend implements [backends.Backend].
+func (o *Observed) Extend(ctx context.Context, e backends.Extend) (backends.Lease, error) {
+	start := time.Now()
+	lease, err := o.Backend.Extend(ctx, e)
+	o.note(e.Store, start, err, nil)
+	return lease, err
+}
+
+// Cancel implements [backends.Backend].
+func (o *Observed) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
+	start := time.Now()
+	rec, err := o.Backend.Cancel(ctx, c)
+	o.note(c.Store, start, err, func(s *second) {
+		if rec.Ended() {
+			s.ended++
+		}
+	})
+	return rec, err
+}
+
+// End implements [backends.Backend].
+func (o *Observed) End(ctx context.Context, e backends.End) (backends.Record, error) {
+	start := time.Now()
+	rec, err := o.Backend.End(ctx, e)
+	o.note(e.Store, start, err, func(s *second) { s.ended++ })
+	return rec, err
+}

@@ -1,0 +1,129 @@
+package dashboard
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+//go:embed pages assets
+var files embed.FS
+
+// assets are the files that every page loads, by the last segment of their path.
+var assets = map[string]string{"style.css": "assets/style.css", "live.js": "assets/live.js",
+	"icon.svg": "assets/icon.svg"}
+
+// version stands for the content of the assets, so that browsers may keep them.
+var version = func() string {
+	var all []byte
+	for _, name := range slices.Sorted(maps.Keys(assets)) {
+		content, err := files.ReadFile(assets[name])
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		all = append(all, content...)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(all))[:12]
+}()
+
+// view is a page that is ready to render.
+type view struct {
+	Title string
+	Page  string // of pages: the name of its template
+	Live  string // the query of its events; "" if it does not change
+	Query string // what is in the search box
+	Data  any
+}
+
+// pages make the view of a request to each page.
+var pages map[string]func(*Dashboard, context.Context, *http.Request) (*view, error)
+
+func init() {
+	pages = map[string]func(*Dashboard, context.Context, *http.Request) (*view, error){
+		"": (*Dashboard).overview, "mailbox": (*Dashboard).mailbox, "request": (*Dashboard).request,
+		"search": (*Dashboard).search, "cancel": (*Dashboard).confirm}
+}
+
+var templates = func() map[string]*template.Template {
+	base := template.Must(template.New("").Funcs(functions).ParseFS(files, "pages/layout.html"))
+	all := map[string]*template.Template{}
+	for _, name := range []string{"overview", "mailbox", "request", "search", "cancel", "message"} {
+		all[name] = template.Must(template.Must(base.Clone()).ParseFS(files, "pages/"+name+".html"))
+	}
+	return all
+}()
+
+// message is a page that says only something.
+type message struct{ Heading, Text string }
+
+var (
+	missing = message{"Not found", "There is nothing here that you can see. " +
+		"A request disappears some time after it has ended."}
+	foreign = message{"Refused", "Your browser says that another site has sent this. " +
+		"Nothing was changed. Open the request here and try again."}
+	slow = message{"No answer in time", "The storage backend did not answer in time. " +
+		"Nothing is known about the requests. Try again in a moment."}
+	failed = message{"The backend failed", "The storage backend returned an error, " +
+		"which is in the log of this server. Try again in a moment."}
+)
+
+// page renders a page, or says why it cannot.
+func (d *Dashboard) page(w http.ResponseWriter, r *http.Request,
+	load func(*Dashboard, context.Context, *http.Request) (*view, error)) {
+	ctx, cancel := context.WithTimeout(r.Context(), d.config.Timeout)
+	defer cancel()
+	v, err := load(d, ctx, r)
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	d.render(w, http.StatusOK, v)
+}
+
+// refuse answers a request that failed.
+func (d *Dashboard) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, backends.ErrNotFound) {
+		d.notFound(w)
+		return
+	}
+	if r.Context().Err() == nil {
+		d.config.Logger.LogAttrs(r.Context(), slog.LevelWarn, "dashboard: page failed",
+			slog.String("path", r.URL.Path), slog.Any("error", err))
+	}
+	says := failed
+	if errors.Is(err, context.DeadlineExceeded) {
+		says = slow
+	}
+	d.say(w, http.StatusServiceUnavailable, says)
+}
+
+// notFound is the answer to all that does not exist and all that may not be seen.
+func (d *Dashboard) notFound(w http.ResponseWriter) { d.say(w, http.StatusNotFound, missing) }
+
+func (d *Dashboard) say(w http.ResponseWriter, status int, says message) {
+	d.render(w, status, &view{Title: says.Heading, Page: "message", Data: says})
+}
+
+func (d *Dashboard) render(w http.ResponseWriter, status int, v *view) {
+	var page bytes.Buffer
+	if err := templates[v.Page].ExecuteTemplate(&page, "layout", v); err != nil {
+		d.config.Logger.Error("dashboard: render", "page", v.Page, "error", err)
+		http.Error(w, "The page cannot be shown.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(page.Len()))
+	w.WriteHeader(status)
+	_, _ = w.Write(page.Bytes())
+}

@@ -1,0 +1,161 @@
+package dashboard_test
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/redistest"
+	"github.com/pendingq/pendingq/pending/dashboard"
+)
+
+// calls notes the commands of a client.
+type calls struct {
+	mu    sync.Mutex
+	names map[string]int
+	keys  int // the most that one SCAN returned
+}
+
+func (c *calls) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c *calls) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		c.note(cmd)
+		return err
+	}
+}
+
+func (c *calls) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		c.note(cmds...)
+		return err
+	}
+}
+
+func (c *calls) note(cmds ...redis.Cmder) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cmd := range cmds {
+		c.names[cmd.Name()]++
+		if scan, ok := cmd.(*redis.ScanCmd); ok {
+			keys, _ := scan.Val()
+			c.keys = max(c.keys, len(keys))
+		}
+	}
+}
+
+// fill creates a request in each of so many mailboxes.
+func fill(t testing.TB, b backends.Backend, mailboxes int) {
+	var work sync.WaitGroup
+	const callers = 32
+	for caller := range callers {
+		work.Go(func() {
+			for i := caller; i < mailboxes; i += callers {
+				mailbox := fmt.Sprintf("device-%06d", i)
+				_, err := b.Create(context.Background(), backends.Create{ID: backends.NewID(mailbox),
+					Mailbox: mailbox, Codec: "json", Payload: []byte("{}"),
+					Terms: backends.Terms{Store: "jobs", PendingTimeout: time.Hour,
+						RunningTimeout: time.Hour, Retention: time.Hour, MaxAttempts: 1}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	work.Wait()
+}
+
+func overRedis(t testing.TB) (*redis.Client, backends.Backend, *dashboard.Dashboard) {
+	client := redistest.Start(t).Client(t)
+	b, err := goredis.New(client, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	d, err := dashboard.New(b, dashboard.Config{Stores: []dashboard.Store{{Policy: policy("jobs")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Drain)
+	return client, b, d
+}
+
+// A page may cost some commands for each mailbox that it shows, and some SCANs. None of them may
+// read more when there are more mailboxes or more requests.
+func TestTheOverviewOverRedisIsBounded(t *testing.T) {
+	client, b, d := overRedis(t)
+	fill(t, b, 4000)
+	for range 500 { // one mailbox is crowded
+		_, err := b.Create(t.Context(), backends.Create{ID: backends.NewID("device-000000"),
+			Mailbox: "device-000000", Codec: "json", Payload: []byte("{}"),
+			Terms: backends.Terms{Store: "jobs", PendingTimeout: time.Hour,
+				RunningTimeout: time.Hour, Retention: time.Hour, MaxAttempts: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := &calls{names: map[string]int{}}
+	client.AddHook(seen)
+	for _, path := range []string{"/", page("mailbox", "store", "jobs", "name", "device-000000"),
+		page("search", "q", "device-000000")} {
+		clear(seen.names)
+		answer := httptest.NewRecorder()
+		d.ServeHTTP(answer, httptest.NewRequest("GET", path, nil))
+		text := answer.Body.String()
+		if rows := strings.Count(text, "data-key="); answer.Code != 200 || rows < 1 || rows > 50 {
+			t.Errorf("%s: %d with %d rows", path, answer.Code, rows)
+		}
+		total := 0
+		for name, times := range seen.names {
+			total += times
+			if name != "scan" && name != "evalsha" && name != "eval" {
+				t.Errorf("%s sends %s", path, name)
+			}
+		}
+		if total > 80+2*25 {
+			t.Errorf("%s sends %d commands: %v", path, total, seen.names)
+		}
+	}
+	if seen.keys > 2000 {
+		t.Errorf("a SCAN returned %d keys", seen.keys)
+	}
+}
+
+// BenchmarkOverviewOverRedis times the overview, and reports the longest command that the server
+// has seen meanwhile.
+func BenchmarkOverviewOverRedis(b *testing.B) {
+	for _, mailboxes := range []int{1000, 100_000} {
+		b.Run(fmt.Sprintf("mailboxes=%d", mailboxes), func(b *testing.B) {
+			client, backend, d := overRedis(b)
+			fill(b, backend, mailboxes)
+			client.ConfigSet(b.Context(), "slowlog-log-slower-than", "100")
+			client.SlowLogReset(b.Context())
+			for b.Loop() {
+				d.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+			}
+			longest := redis.SlowLog{Args: []string{"none"}}
+			entries, err := client.SlowLogGet(b.Context(), 1000).Result()
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, entry := range entries {
+				if entry.Duration > longest.Duration && entry.Args[0] != "slowlog" {
+					longest = entry
+				}
+			}
+			b.ReportMetric(float64(longest.Duration.Microseconds()), "longest-µs")
+			b.Logf("the longest command is %.60q", longest.Args)
+		})
+	}
+}

@@ -1,0 +1,74 @@
+// Package pendingotel watches pendingq with OpenTelemetry. [Instrument] wraps a backend; the stores
+// made over it then have metrics and traces. Nothing else changes:
+//
+//	b, err := pendingotel.Instrument(backend, nil)
+//	...
+//	reboots, err := pending.New(b, codec.JSON[Reboot](), policy)
+//
+// # Metrics
+//
+// No metric names a mailbox or an id, so the number of series depends only on the stores and
+// their outcomes. All values are counted when an operation returns. A scrape never asks the
+// backend.
+//
+//	pendingq.operation.duration       histogram, s           by store, operation, error type
+//	pendingq.request.created          counter, {request}     by store
+//	pendingq.request.claimed          counter, {request}     by store, attempt
+//	pendingq.request.ended            counter, {request}     by store, outcome
+//	pendingq.request.expired          counter, {request}     by store, outcome, attempt
+//	pendingq.request.wait.duration    histogram, s           by store
+//	pendingq.request.run.duration     histogram, s           by store, outcome
+//	pendingq.claim.empty              counter, {claim}       by store
+//	pendingq.watch.active             up-down counter, {watch}  by what is watched
+//
+// The attributes are:
+//
+//   - pendingq.store: the name of the store.
+//   - pendingq.operation: create, get, has_pending, claim, claim_many, extend, progress, release,
+//     cancel, end, list or mailboxes. A claim of several stores counts once for each. A claim_many
+//     is many claims in one call, and counts once for each of its stores.
+//   - error.type: missing on success. A refusal is not_found, ended, stale_claim, busy or full: the
+//     backend works. The others are corrupt_record, canceled, deadline_exceeded and _OTHER, which
+//     is an error of the storage engine.
+//   - pendingq.outcome: how the request ended: completed, failed, cancelled, timeout, or one that
+//     the policy declares.
+//   - pendingq.attempt: none if the request was never claimed, first for its first claim, again for
+//     a later one.
+//   - pendingq.watch.target: mailbox or request.
+//
+// # What the counts mean
+//
+// Wait and run times come from the backend's clock: from the create to the first claim, and from
+// the latest claim to the end.
+//
+// Created, claimed and ended count each request once in the whole system. The node that did it
+// counts it, and a repeat counts nothing. If the reply to an operation is lost, no node counts it.
+//
+// A timeout and an expired lease are derived: no operation writes them. So they are only seen.
+//
+//   - pendingq.request.expired counts requests that this process read after their last deadline.
+//     Each counts once, as far back as the last 4,096 of them. Two processes may count the same
+//     request. A request that nobody reads counts nowhere.
+//   - A claim with attempt "again" means that an earlier lease expired or was released. So leases
+//     that expired are those claims, less the operations "release".
+//
+// # Traces
+//
+// A Create makes a span. If that span is sampled, its context travels as W3C trace context in the
+// headers of the request. A header "traceparent" of the caller stays as it is. If the headers have
+// no room, the context stays behind. A repeated Create keeps the first context, and its span is
+// linked to it.
+//
+// Spans that are linked to the creator's span:
+//
+//   - receive: a claim that found something. One span for the whole claim.
+//   - process: the work, by the backend's clock, from the latest claim to the end. It is made at
+//     the end, and is the root of its trace.
+//   - settle: the end. A cancel is also one.
+//
+// They are made if the creator's span was sampled, or if the caller's span is recorded. A sampler
+// sees the links. Let it sample what is linked to a sampled span, or it may drop parts of a story.
+//
+// A claim that found nothing, a read, and an extended lease make no span. A handler that has spans
+// of its own links them with [Link].
+package pendingotel

@@ -1,0 +1,192 @@
+package pendingotel_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/VictoriaMetrics/metricsql"
+	"github.com/prometheus/client_golang/prometheus"
+	otelprom "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/pending/pendingotel"
+)
+
+// exported returns the series that the Prometheus exporter of OpenTelemetry makes of all metrics:
+// their names, each with its labels.
+func exported(t *testing.T) map[string][]string {
+	registry := prometheus.NewRegistry()
+	exporter, err := otelprom.New(otelprom.WithRegisterer(registry))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{t: t}
+	n.backend, err = pendingotel.Instrument(memory.New(), &pendingotel.Options{
+		MeterProvider: metric.NewMeterProvider(metric.WithReader(exporter))})
+	n.must(err)
+	n.store = n.newStore(policy())
+	everything(t, n)
+	families, err := registry.Gather()
+	n.must(err)
+	series := map[string][]string{}
+	for _, family := range families {
+		var labels []string
+		for _, m := range family.Metric {
+			for _, l := range m.Label {
+				labels = append(labels, l.GetName())
+			}
+		}
+		name := family.GetName()
+		series[name] = labels
+		if family.Metric[0].Histogram != nil {
+			delete(series, name)
+			series[name+"_bucket"] = append(slices.Clone(labels), "le")
+			series[name+"_count"], series[name+"_sum"] = labels, labels
+		}
+	}
+	return series
+}
+
+// values are all that a label may have, but for stores.
+var values = map[string][]string{
+	"error_type": {"", "not_found", "ended", "stale_claim", "busy", "full", "corrupt_record",
+		"canceled", "deadline_exceeded", "_OTHER"},
+	"pendingq_operation": {"create", "get", "has_pending", "claim", "claim_many", "extend",
+		"progress", "release", "cancel", "end", "list", "mailboxes"},
+	"pendingq_outcome": {"completed", "failed", "timeout", "cancelled"},
+	"pendingq_attempt": {"none", "first", "again"},
+}
+
+// checkQuery checks that a query parses, and that all series, labels and values in it exist.
+func checkQuery(t *testing.T, series map[string][]string, query string) {
+	t.Helper()
+	parsed, err := metricsql.Parse(query)
+	if err != nil {
+		t.Errorf("%s: %v", query, err)
+		return
+	}
+	found := 0
+	metricsql.VisitAll(parsed, func(e metricsql.Expr) {
+		m, ok := e.(*metricsql.MetricExpr)
+		if !ok {
+			return
+		}
+		found++
+		for _, problem := range problems(series, m) {
+			t.Errorf("%s: %s", query, problem)
+		}
+	})
+	if found == 0 {
+		t.Errorf("%s: it names no series", query)
+	}
+}
+
+func problems(series map[string][]string, m *metricsql.MetricExpr) (found []string) {
+	for _, filters := range m.LabelFilterss {
+		name := filters[0].Value
+		labels, ok := series[name]
+		if !ok || filters[0].Label != "__name__" {
+			return append(found, fmt.Sprintf("nobody exports %q", name))
+		}
+		for _, f := range filters[1:] {
+			if !slices.Contains(labels, f.Label) {
+				found = append(found, fmt.Sprintf("%s has no label %s", name, f.Label))
+			}
+			for _, value := range strings.Split(f.Value, "|") {
+				if f.Label != "pendingq_store" && !slices.Contains(values[f.Label], value) {
+					found = append(found, fmt.Sprintf("%s is never %q", f.Label, value))
+				}
+			}
+		}
+	}
+	return found
+}
+
+func TestAlertsNameWhatIsExported(t *testing.T) {
+	var rules struct {
+		Groups []struct {
+			Rules []struct {
+				Alert       string
+				Expr        string
+				For         string
+				Labels      map[string]string
+				Annotations map[string]string
+			}
+		}
+	}
+	read(t, "../../docs/alerts.yaml", func(text []byte) error { return yaml.Unmarshal(text, &rules) })
+	series := exported(t)
+	for _, r := range rules.Groups[0].Rules {
+		checkQuery(t, series, r.Expr)
+		if r.Labels["severity"] == "" || r.Annotations["summary"] == "" ||
+			r.Annotations["description"] == "" {
+			t.Errorf("%s lacks a severity, a summary or a description", r.Alert)
+		}
+	}
+}
+
+func TestTheGrafanaDashboardNamesWhatIsExported(t *testing.T) {
+	var dashboard struct {
+		Panels []struct {
+			ID      int
+			Type    string
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	read(t, "../../docs/grafana.json", func(text []byte) error {
+		return json.Unmarshal(text, &dashboard)
+	})
+	series := exported(t)
+	seen, ids := map[string]bool{}, map[int]bool{}
+	for _, p := range dashboard.Panels {
+		if ids[p.ID] || p.Title == "" || p.Type != "row" && len(p.Targets) == 0 {
+			t.Errorf("panel %d %q has no id of its own, no title or no query", p.ID, p.Title)
+		}
+		ids[p.ID] = true
+		for _, target := range p.Targets {
+			query := strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")
+			checkQuery(t, series, query)
+			for name := range series {
+				seen[name] = seen[name] || strings.Contains(query, name)
+			}
+		}
+	}
+	for name := range series {
+		base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(
+			name, "_bucket"), "_sum"), "_count")
+		ours := strings.HasPrefix(name, "pendingq_")
+		if ours && !seen[name] && !seen[base+"_bucket"] && !seen[base+"_count"] {
+			t.Errorf("no panel shows %s", name)
+		}
+	}
+}
+
+func TestTheCheckOfQueriesFindsMistakes(t *testing.T) {
+	series := exported(t)
+	for _, query := range []string{`pendingq_request_createt_total`, `sum(`,
+		`pendingq_request_created_total{mailbox="x"}`,
+		`pendingq_request_ended_total{pendingq_outcome="gone"}`} {
+		parsed, err := metricsql.Parse(query)
+		if m, ok := parsed.(*metricsql.MetricExpr); err == nil && (!ok || problems(series, m) == nil) {
+			t.Errorf("%s passes", query)
+		}
+	}
+}
+
+func read(t *testing.T, path string, parse func([]byte) error) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = parse(text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,148 @@
+package pendingotel
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// Options change what [Instrument] reports to. The zero value is right for many.
+type Options struct {
+	MeterProvider  metric.MeterProvider // gets the metrics. Default: otel.GetMeterProvider()
+	TracerProvider trace.TracerProvider // gets the spans. Default: otel.GetTracerProvider()
+}
+
+const scope = "github.com/pendingq/pendingq/pending/pendingotel"
+
+// Instrument returns a backend that does what b does, and reports it. Opts may be nil. It has the
+// optional interfaces of b, found through [backends.As]. All stores of one Inbox need the same
+// instrumented backend, so instrument a backend once. The error is that of the MeterProvider.
+func Instrument(b backends.Backend, opts *Options) (backends.Backend, error) {
+	if b == nil {
+		return nil, errors.New("pendingotel: the backend is nil")
+	}
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.MeterProvider == nil {
+		o.MeterProvider = otel.GetMeterProvider()
+	}
+	if o.TracerProvider == nil {
+		o.TracerProvider = otel.GetTracerProvider()
+	}
+	m, err := newMetrics(o.MeterProvider.Meter(scope))
+	if err != nil {
+		return nil, err
+	}
+	observer := &observer{metrics: m, tracer: o.TracerProvider.Tracer(scope)}
+	return &backend{Backend: b, observer: observer, next: optional(b, observer)}, nil
+}
+
+// observer gets each operation after it has returned.
+type observer struct {
+	*metrics
+	tracer trace.Tracer
+}
+
+// backend observes the operations of every Backend.
+type backend struct {
+	backends.Backend
+	*observer
+	next backends.Backend // has the optional interfaces
+}
+
+// Unwrap returns a backend with the optional interfaces.
+func (b *backend) Unwrap() backends.Backend { return b.next }
+
+func (b *backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
+	start := time.Now()
+	traced, span := b.startCreate(ctx, &c)
+	rec, err := b.Backend.Create(traced, c)
+	s := b.of(c.Store)
+	s.observe(ctx, opCreate, start, err)
+	isNew := err == nil && rec.CreatedAt.Equal(rec.ReadAt)
+	if isNew {
+		s.created.Add(ctx, 1, s.add...)
+	} else if err == nil {
+		s.sawExpired(ctx, rec)
+	}
+	endCreate(span, rec, isNew, err)
+	return rec, err
+}
+
+func (b *backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
+	start := time.Now()
+	rec, err := b.Backend.Get(ctx, store, id)
+	s := b.of(store)
+	s.observe(ctx, opGet, start, err)
+	if err == nil {
+		s.sawExpired(ctx, rec)
+	}
+	return rec, err
+}
+
+func (b *backend) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
+	start := time.Now()
+	has, err := b.Backend.HasPending(ctx, store, mailbox)
+	b.of(store).observe(ctx, opHasPending, start, err)
+	return has, err
+}
+
+func (b *backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	start := time.Now()
+	claimed, err := b.Backend.Claim(ctx, c)
+	b.claims(ctx, opClaim, start, []backends.Claim{c},
+		[]backends.ClaimResult{{Claimed: claimed, Err: err}})
+	return claimed, err
+}
+
+func (b *backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease, error) {
+	start, op := time.Now(), opExtend
+	if e.Codec != "" {
+		op = opProgress
+	}
+	if e.Release {
+		op = opRelease
+	}
+	lease, err := b.Backend.Extend(ctx, e)
+	b.of(e.Store).observe(ctx, op, start, err)
+	return lease, err
+}
+
+func (b *backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
+	start := time.Now()
+	rec, err := b.Backend.Cancel(ctx, c)
+	b.of(c.Store).observe(ctx, opCancel, start, err)
+	b.settled(ctx, opCancel, start, c.Store, c.ID, rec, err)
+	return rec, err
+}
+
+func (b *backend) End(ctx context.Context, e backends.End) (backends.Record, error) {
+	start := time.Now()
+	rec, err := b.Backend.End(ctx, e)
+	b.of(e.Store).observe(ctx, opEnd, start, err)
+	b.settled(ctx, opEnd, start, e.Store, e.ID, rec, err)
+	return rec, err
+}
+
+// settled observes what an End or a Cancel has made of a request.
+func (b *backend) settled(ctx context.Context, op operation, start time.Time, store, id string,
+	rec backends.Record, err error) {
+	s := b.of(store)
+	var ended *backends.EndedError
+	switch {
+	case errors.As(err, &ended):
+		rec = ended.Record
+		s.sawExpired(ctx, rec)
+	case err == nil && rec.Ended():
+		s.hasEnded(ctx, rec)
+	}
+	b.traceSettle(ctx, op, start, store, id, rec, err)
+}

@@ -1,0 +1,313 @@
+package pendingotel
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+const (
+	storeKey     = attribute.Key("pendingq.store")
+	operationKey = attribute.Key("pendingq.operation")
+	outcomeKey   = attribute.Key("pendingq.outcome")
+	attemptKey   = attribute.Key("pendingq.attempt")
+	errorKey     = attribute.Key("error.type")
+)
+
+// metrics are the instruments of a backend.
+type metrics struct {
+	operations, waits, runs                 metric.Float64Histogram
+	created, claimed, ended, expired, empty metric.Int64Counter
+	watches                                 metric.Int64UpDownCounter
+
+	stores   atomic.Pointer[map[string]*storeMetrics] // replaced when a store is added
+	mu       sync.Mutex                               // of whoever replaces stores
+	timeouts recent                                   // requests that expired and are counted
+}
+
+// Buckets are in seconds. An operation takes 50 µs to 10 s. A request waits and runs for
+// milliseconds to a day.
+var (
+	operationBuckets = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1,
+		.25, .5, 1, 2.5, 5, 10}
+	requestBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300,
+		600, 1800, 3600, 21600, 86400}
+)
+
+func newMetrics(meter metric.Meter) (*metrics, error) {
+	m := &metrics{}
+	m.stores.Store(&map[string]*storeMetrics{})
+	var errs []error
+	histogram := func(name, what string, buckets []float64) metric.Float64Histogram {
+		h, err := meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(what),
+			metric.WithExplicitBucketBoundaries(buckets...))
+		errs = append(errs, err)
+		return h
+	}
+	counter := func(name, unit, what string) metric.Int64Counter {
+		c, err := meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(what))
+		errs = append(errs, err)
+		return c
+	}
+	m.operations = histogram("pendingq.operation.duration",
+		"Duration of operations of the backend.", operationBuckets)
+	m.waits = histogram("pendingq.request.wait.duration",
+		"Time from the create of a request to its first claim.", requestBuckets)
+	m.runs = histogram("pendingq.request.run.duration",
+		"Time from the latest claim of a request to its end.", requestBuckets)
+	m.created = counter("pendingq.request.created", "{request}", "Requests created.")
+	m.claimed = counter("pendingq.request.claimed", "{request}", "Requests claimed.")
+	m.ended = counter("pendingq.request.ended", "{request}",
+		"Requests ended by a worker or a requester.")
+	m.expired = counter("pendingq.request.expired", "{request}",
+		"Requests that this process has read after their last deadline.")
+	m.empty = counter("pendingq.claim.empty", "{claim}", "Claims that found nothing.")
+	var err error
+	m.watches, err = meter.Int64UpDownCounter("pendingq.watch.active", metric.WithUnit("{watch}"),
+		metric.WithDescription("Waiters that watch for a change."))
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return nil, fmt.Errorf("pendingotel: make the metrics: %w", err)
+	}
+	return m, nil
+}
+
+// operation is an operation of a backend.
+type operation int
+
+const (
+	opCreate operation = iota
+	opGet
+	opHasPending
+	opClaim
+	opClaimMany
+	opExtend
+	opProgress
+	opRelease
+	opCancel
+	opEnd
+	opList
+	opMailboxes
+	operations
+)
+
+var operationNames = [operations]string{"create", "get", "has_pending", "claim", "claim_many",
+	"extend", "progress", "release", "cancel", "end", "list", "mailboxes"}
+
+// class is a class of errors: an index of errorTypes.
+type class int
+
+const (
+	classNone  class = 0
+	classOther class = classes - 1
+	classes          = 10
+)
+
+// errorTypes are the values of error.type.
+var errorTypes = [classes]string{"", "not_found", "ended", "stale_claim", "busy", "full",
+	"corrupt_record", "canceled", "deadline_exceeded", "_OTHER"}
+
+// errorsByClass are what errors.Is finds. The zero places are for classOf to know.
+var errorsByClass = [classes]error{1: backends.ErrNotFound, 2: backends.ErrEnded,
+	3: backends.ErrStaleClaim, 4: backends.ErrBusy, 5: backends.ErrFull,
+	7: context.Canceled, 8: context.DeadlineExceeded}
+
+func classOf(err error) class {
+	if err == nil {
+		return classNone
+	}
+	for c, target := range errorsByClass {
+		if target != nil && errors.Is(err, target) {
+			return class(c)
+		}
+	}
+	var corrupt *backends.CorruptError
+	if errors.As(err, &corrupt) {
+		return 6
+	}
+	return classOther
+}
+
+// refusal reports whether the backend works, and the request's state refuses the operation.
+func (c class) refusal() bool { return c > classNone && c <= 5 }
+
+// firstError returns err, or the first of what had to be passed over.
+func firstError(err error, passedOver []error) error {
+	if err == nil && len(passedOver) > 0 {
+		return passedOver[0]
+	}
+	return err
+}
+
+// storeMetrics are the metrics with the attributes of one store. They are made once, so that an
+// observation does not allocate.
+type storeMetrics struct {
+	*metrics
+	store     attribute.KeyValue
+	add       []metric.AddOption
+	record    []metric.RecordOption
+	durations [operations][classes][]metric.RecordOption
+	claims    [2][]metric.AddOption // of first claims, and of later ones
+	outcomes  map[string]metric.MeasurementOption
+}
+
+// maxStores bounds how many stores have metrics of their own. The others share one name.
+const maxStores = 1000
+
+// of returns the metrics of a store.
+func (m *metrics) of(store string) *storeMetrics {
+	if s := (*m.stores.Load())[store]; s != nil {
+		return s
+	}
+	return m.addStore(store)
+}
+
+func (m *metrics) addStore(store string) *storeMetrics {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	stores := *m.stores.Load()
+	if len(stores) >= maxStores {
+		store = "_OTHER"
+	}
+	if s := stores[store]; s != nil {
+		return s
+	}
+	s := &storeMetrics{metrics: m, store: storeKey.String(store),
+		outcomes: map[string]metric.MeasurementOption{}}
+	all := with(s.store)
+	s.add, s.record = []metric.AddOption{all}, []metric.RecordOption{all}
+	for op := range operations {
+		for c := range class(classes) {
+			attributes := []attribute.KeyValue{s.store, operationKey.String(operationNames[op])}
+			if c != classNone {
+				attributes = append(attributes, errorKey.String(errorTypes[c]))
+			}
+			s.durations[op][c] = []metric.RecordOption{with(attributes...)}
+		}
+	}
+	for i, number := range []int{1, 2} {
+		s.claims[i] = []metric.AddOption{with(s.store, attempt(number))}
+	}
+	for _, outcome := range []string{backends.StatusCompleted, backends.StatusFailed,
+		backends.StatusTimeout, backends.StatusCancelled} {
+		s.outcomes[outcome] = with(s.store, outcomeKey.String(outcome))
+	}
+	stores = maps.Clone(stores)
+	stores[store] = s
+	m.stores.Store(&stores)
+	return s
+}
+
+func with(attributes ...attribute.KeyValue) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(attributes...))
+}
+
+// observe records the duration of an operation.
+func (s *storeMetrics) observe(ctx context.Context, op operation, start time.Time, err error) {
+	seconds := time.Since(start).Seconds()
+	s.operations.Record(ctx, seconds, s.durations[op][classOf(err)]...)
+}
+
+// attempt is the value of pendingq.attempt.
+func attempt(number int) attribute.KeyValue {
+	switch number {
+	case 0:
+		return attemptKey.String("none")
+	case 1:
+		return attemptKey.String("first")
+	}
+	return attemptKey.String("again")
+}
+
+// hasClaimed counts a request that a claim returned. A repeat of the claim counts nothing.
+func (s *storeMetrics) hasClaimed(ctx context.Context, rec backends.Record) {
+	if !rec.StartedAt.Equal(rec.ReadAt) {
+		return
+	}
+	s.claimed.Add(ctx, 1, s.claims[min(rec.Attempt, 2)-1]...)
+	if rec.Attempt == 1 {
+		s.waits.Record(ctx, rec.StartedAt.Sub(rec.CreatedAt).Seconds(), s.record...)
+	}
+}
+
+// hasEnded counts a request that an operation has just ended.
+func (s *storeMetrics) hasEnded(ctx context.Context, rec backends.Record) {
+	attributes := s.outcomes[rec.Status]
+	if attributes == nil { // the policy's own
+		attributes = with(s.store, outcomeKey.String(rec.Status))
+	}
+	s.ended.Add(ctx, 1, attributes)
+	if !rec.StartedAt.IsZero() {
+		s.runs.Record(ctx, rec.UpdatedAt.Sub(rec.StartedAt).Seconds(), attributes)
+	}
+}
+
+// sawExpired counts a request that was read and whose last deadline has ended it. For what an
+// operation has ended, ReadAt equals UpdatedAt.
+func (s *storeMetrics) sawExpired(ctx context.Context, rec backends.Record) {
+	if rec.Ended() && rec.ReadAt.After(rec.UpdatedAt) && s.timeouts.add(rec.ID) {
+		s.expired.Add(ctx, 1, with(s.store, outcomeKey.String(rec.Status), attempt(rec.Attempt)))
+	}
+}
+
+// tally is what one call of Claim or ClaimMany did in one store.
+type tally struct {
+	*storeMetrics
+	empty int64
+	err   error // the first
+}
+
+// claims observes the claims of one call.
+func (o *observer) claims(ctx context.Context, op operation, start time.Time,
+	claims []backends.Claim, results []backends.ClaimResult) {
+	var few [8]tally // on the stack
+	tallies := few[:0]
+	for i, c := range claims {
+		found := 0
+		for j, from := range c.From {
+			at := 0
+			for at < len(tallies) && tallies[at].store.Value.AsString() != from.Store {
+				at++
+			}
+			if at == len(tallies) {
+				tallies = append(tallies, tally{storeMetrics: o.of(from.Store)})
+			}
+			found += tallies[at].claim(ctx, results[i], j)
+		}
+		if found > 0 {
+			o.traceClaim(ctx, start, c, results[i].Claimed)
+		}
+	}
+	for _, t := range tallies {
+		t.observe(ctx, op, start, t.err)
+		if t.empty > 0 {
+			t.storeMetrics.empty.Add(ctx, t.empty, t.add...)
+		}
+	}
+}
+
+// claim adds what a claim got from its store number j. It returns how many requests that is.
+func (t *tally) claim(ctx context.Context, result backends.ClaimResult, j int) int {
+	if result.Err != nil {
+		t.err = cmp.Or(t.err, result.Err)
+		return 0
+	}
+	claimed := result.Claimed[j]
+	t.err = firstError(t.err, claimed.Errs)
+	if len(claimed.Records) == 0 && len(claimed.Errs) == 0 {
+		t.empty++
+	}
+	for _, rec := range claimed.Records {
+		t.hasClaimed(ctx, rec)
+	}
+	return len(claimed.Records)
+}

@@ -1,0 +1,420 @@
+package pendingotel_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/pending"
+	"github.com/pendingq/pendingq/pending/pendingotel"
+)
+
+// counts renders the points of a metric: a line each, with the attributes but the store, and the
+// value: of a histogram the count, and for times of the backend's clock the sum.
+func (n *node) counts(name string) []string {
+	var lines []string
+	add := func(set attribute.Set, value string) {
+		var words []string
+		for _, kv := range set.ToSlice() {
+			if kv.Key == "pendingq.store" && kv.Value.AsString() != "jobs" {
+				n.t.Errorf("%s has store %q", name, kv.Value.AsString())
+			} else if kv.Key != "pendingq.store" {
+				words = append(words, kv.Value.String())
+			}
+		}
+		lines = append(lines, strings.Join(append(words, value), " "))
+	}
+	switch data := n.collected()[name].Data.(type) {
+	case metricdata.Sum[int64]:
+		for _, p := range data.DataPoints {
+			add(p.Attributes, fmt.Sprint(p.Value))
+		}
+	case metricdata.Histogram[float64]:
+		for _, p := range data.DataPoints {
+			value := fmt.Sprint(p.Count)
+			if strings.HasPrefix(name, "pendingq.request.") {
+				value = fmt.Sprintf("%d of %vs", p.Count, p.Sum)
+			}
+			add(p.Attributes, value)
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func (n *node) check(name string, want ...string) {
+	n.t.Helper()
+	if diff := cmp.Diff(n.counts(name), want); diff != "" {
+		n.t.Errorf("%s: got - want +\n%s", name, diff)
+	}
+}
+
+// onFakeTime runs a test with a node over memory, whose clock is the bubble's.
+func onFakeTime(t *testing.T, test func(n *node)) {
+	synctest.Test(t, func(t *testing.T) { test(memoryNode(t)) })
+}
+
+func TestALifecycleIsCountedWithItsTimes(t *testing.T) {
+	onFakeTime(t, func(n *node) {
+		n.create()
+		<-time.After(3 * time.Second)
+		c := n.pop()
+		<-time.After(5 * time.Second)
+		n.must(n.store.Progress(t.Context(), c))
+		n.must(n.store.Extend(t.Context(), c))
+		<-time.After(6 * time.Second)
+		n.must(n.store.Complete(t.Context(), c))
+
+		n.check("pendingq.request.created", "1")
+		n.check("pendingq.request.claimed", "first 1")
+		n.check("pendingq.request.wait.duration", "1 of 3s")
+		n.check("pendingq.request.run.duration", "completed 1 of 11s")
+		n.check("pendingq.request.ended", "completed 1")
+		n.check("pendingq.operation.duration", "claim 1", "create 1", "end 1", "extend 1", "progress 1")
+		n.check("pendingq.claim.empty")
+		n.check("pendingq.request.expired")
+	})
+}
+
+func TestARepeatCountsAnOperationAndNoRequest(t *testing.T) {
+	onFakeTime(t, func(n *node) {
+		var c *pending.Claim[job]
+		for range 2 {
+			n.create(pending.WithIdempotencyKey("once"))
+			<-time.After(time.Second)
+			c = n.pop(pending.WithClaimID("the same"))
+			<-time.After(time.Second)
+		}
+		for range 2 {
+			n.must(n.store.Complete(t.Context(), c))
+			<-time.After(time.Second)
+		}
+		n.create(pending.WithIdempotencyKey("once"))
+
+		n.check("pendingq.request.created", "1")
+		n.check("pendingq.request.claimed", "first 1")
+		n.check("pendingq.request.ended", "completed 1")
+		n.check("pendingq.request.wait.duration", "1 of 1s")
+		n.check("pendingq.operation.duration", "claim 2", "create 3", "end 1", "ended end 1")
+	})
+}
+
+func TestACancelIsCountedWhenItEndsTheRequest(t *testing.T) {
+	onFakeTime(t, func(n *node) {
+		pendingOne := n.create()
+		n.must(n.store.Cancel(t.Context(), pendingOne, "waiting"))
+		running := n.create()
+		c := n.pop()
+		n.must(n.store.Cancel(t.Context(), running, "running")) // only noted: see CancelGrace
+		n.check("pendingq.request.ended", "cancelled 1")
+		n.must(n.store.Extend(t.Context(), c))
+		n.must(n.store.Finish(t.Context(), c, pending.StatusCancelled))
+		n.check("pendingq.request.ended", "cancelled 2")
+		n.must(n.store.Timeout(t.Context(), n.create()))
+		n.check("pendingq.request.ended", "cancelled 2", "timeout 1")
+	})
+}
+
+func TestATimeoutIsCountedOnceByThoseWhoReadIt(t *testing.T) {
+	onFakeTime(t, func(n *node) {
+		unclaimed := n.create()
+		<-time.After(61 * time.Second)
+		n.check("pendingq.request.expired") // nobody has looked
+		for range 3 {
+			_, err := n.store.Get(t.Context(), unclaimed.ID)
+			n.must(err)
+		}
+		n.check("pendingq.request.expired", "none timeout 1")
+
+		cancelled := n.create()
+		n.pop()
+		n.must(n.store.Cancel(t.Context(), cancelled, "stop"))
+		<-time.After(61 * time.Second) // the grace
+		if err := n.store.Timeout(t.Context(), cancelled); !errors.Is(err, pending.ErrEnded) {
+			t.Errorf("a timeout after the grace: %v", err)
+		}
+		n.check("pendingq.request.expired", "first cancelled 1", "none timeout 1")
+		n.check("pendingq.request.ended")
+	})
+}
+
+func TestAClaimAfterAnotherOneShowsTheLostLease(t *testing.T) {
+	onFakeTime(t, func(n *node) {
+		n.create()
+		first := n.pop()
+		<-time.After(121 * time.Second) // the lease
+		second := n.pop()
+		if err := n.store.Complete(t.Context(), first); !errors.Is(err, pending.ErrStaleClaim) {
+			t.Errorf("a late report: %v", err)
+		}
+		n.must(n.store.Complete(t.Context(), second))
+		n.create()
+		n.must(n.store.Release(t.Context(), n.pop(), 0))
+		n.pop()
+
+		n.check("pendingq.request.claimed", "again 2", "first 2")
+		n.check("pendingq.operation.duration", "claim 4", "create 2", "end 1", "release 1",
+			"stale_claim end 1")
+	})
+}
+
+func TestClaimsThatFindNothingAreCountedForEachStore(t *testing.T) {
+	n := memoryNode(t)
+	other := policy()
+	other.Name = "others"
+	in, err := pending.NewInbox(n.store, n.newStore(other))
+	n.must(err)
+	for range 2 {
+		if _, err := in.Pop(t.Context(), box); !errors.Is(err, pending.ErrNoPending) {
+			t.Errorf("pop: %v", err)
+		}
+	}
+	_, err = in.PopMany(t.Context(), []string{"a", "b", "c"})
+	if !errors.Is(err, pending.ErrNoPending) {
+		t.Errorf("pop many: %v", err)
+	}
+	want := map[string]int64{"jobs": 5, "others": 5}
+	if diff := cmp.Diff(n.byStore("pendingq.claim.empty"), want); diff != "" {
+		t.Errorf("empty claims: got - want +\n%s", diff)
+	}
+}
+
+// byStore adds up the values of a counter for each store.
+func (n *node) byStore(name string) map[string]int64 {
+	sums := map[string]int64{}
+	data, _ := n.collected()[name].Data.(metricdata.Sum[int64])
+	for _, p := range data.DataPoints {
+		store, _ := p.Attributes.Value("pendingq.store")
+		sums[store.AsString()] += p.Value
+	}
+	return sums
+}
+
+func TestOptionalInterfacesSurviveAndAreMeasured(t *testing.T) {
+	n := newNode(t, many{memory.New()}, nil)
+	n.create()
+	_, err := n.store.List(t.Context(), box, pending.ListOptions{})
+	n.must(err)
+	lister, ok := backends.As[backends.Lister](n.backend)
+	if !ok {
+		t.Fatal("the Lister is lost")
+	}
+	_, err = lister.Mailboxes(t.Context(), "jobs", "", 10)
+	n.must(err)
+	in, err := pending.NewInbox(n.store)
+	n.must(err)
+	_, err = in.PopMany(t.Context(), []string{box, "another"})
+	n.must(err)
+	n.check("pendingq.operation.duration", "claim_many 1", "create 1", "list 1", "mailboxes 1")
+	n.check("pendingq.request.claimed", "first 1")
+	n.check("pendingq.claim.empty", "1")
+
+	waker, ok := backends.As[backends.Waker](n.backend)
+	if !ok {
+		t.Fatal("the Waker is lost")
+	}
+	_, stop := waker.WatchMailbox(t.Context(), box)
+	_, stopToo := waker.WatchRequest(t.Context(), backends.NewID(box))
+	n.check("pendingq.watch.active", "mailbox 1", "request 1")
+	stop()
+	stopToo()
+	n.check("pendingq.watch.active", "mailbox 0", "request 0")
+}
+
+// many is the memory backend with a ClaimMany.
+type many struct{ *memory.Backend }
+
+func (b many) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
+	results := make([]backends.ClaimResult, len(claims))
+	for i, c := range claims {
+		results[i].Claimed, results[i].Err = b.Claim(ctx, c)
+	}
+	return results
+}
+
+func TestWhatABackendLacksIsNotInvented(t *testing.T) {
+	n := newNode(t, struct{ backends.Backend }{memory.New()}, nil)
+	_, lists := backends.As[backends.Lister](n.backend)
+	_, wakes := backends.As[backends.Waker](n.backend)
+	_, claims := backends.As[backends.ManyClaimer](n.backend)
+	if lists || wakes || claims {
+		t.Errorf("Lister %t, Waker %t, ManyClaimer %t, want none", lists, wakes, claims)
+	}
+}
+
+// broken fails each operation that these tests call.
+type broken struct {
+	backends.Backend
+	err error
+}
+
+func (b broken) HasPending(context.Context, string, string) (bool, error) { return false, b.err }
+func (b broken) Get(context.Context, string, string) (backends.Record, error) {
+	return backends.Record{}, b.err
+}
+
+func TestErrorsHaveAClass(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, "has_pending 1"},
+		{backends.ErrNotFound, "not_found has_pending 1"},
+		{&backends.EndedError{}, "ended has_pending 1"},
+		{backends.ErrStaleClaim, "stale_claim has_pending 1"},
+		{&backends.BusyError{}, "busy has_pending 1"},
+		{backends.ErrFull, "full has_pending 1"},
+		{&backends.CorruptError{}, "corrupt_record has_pending 1"},
+		{context.Canceled, "canceled has_pending 1"},
+		{fmt.Errorf("read: %w", context.DeadlineExceeded), "deadline_exceeded has_pending 1"},
+		{errors.New("connection refused"), "_OTHER has_pending 1"},
+	} {
+		n := newNode(t, broken{memory.New(), c.err}, nil)
+		_, _ = n.store.HasPending(t.Context(), box)
+		n.check("pendingq.operation.duration", c.want)
+	}
+}
+
+func TestNamesAndUnitsArePinned(t *testing.T) {
+	n := memoryNode(t)
+	everything(t, n)
+	got := map[string]string{}
+	for name, m := range n.collected() {
+		got[name] = m.Unit
+	}
+	want := map[string]string{
+		"pendingq.operation.duration":    "s",
+		"pendingq.request.created":       "{request}",
+		"pendingq.request.claimed":       "{request}",
+		"pendingq.request.ended":         "{request}",
+		"pendingq.request.expired":       "{request}",
+		"pendingq.request.wait.duration": "s",
+		"pendingq.request.run.duration":  "s",
+		"pendingq.claim.empty":           "{claim}",
+		"pendingq.watch.active":          "{watch}",
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("metrics: got - want +\n%s", diff)
+	}
+}
+
+func TestNoAttributeNamesAMailboxOrAnID(t *testing.T) {
+	n := memoryNode(t)
+	everything(t, n)
+	keys := map[string]bool{}
+	note := func(set attribute.Set) {
+		for _, kv := range set.ToSlice() {
+			keys[string(kv.Key)] = true
+			if strings.Contains(kv.Value.String(), box) {
+				t.Errorf("%s is %q", kv.Key, kv.Value.String())
+			}
+		}
+	}
+	for _, m := range n.collected() {
+		switch data := m.Data.(type) {
+		case metricdata.Sum[int64]:
+			for _, p := range data.DataPoints {
+				note(p.Attributes)
+			}
+		case metricdata.Histogram[float64]:
+			for _, p := range data.DataPoints {
+				note(p.Attributes)
+			}
+		}
+	}
+	want := []string{"error.type", "pendingq.attempt", "pendingq.operation", "pendingq.outcome",
+		"pendingq.store", "pendingq.watch.target"}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(keys)), want); diff != "" {
+		t.Errorf("attributes: got - want +\n%s", diff)
+	}
+}
+
+// everything makes a node report each of its metrics.
+func everything(t *testing.T, n *node) {
+	ctx, p := t.Context(), policy()
+	p.PendingTimeout = time.Millisecond
+	expired := n.newStore(p)
+	r, err := expired.Create(ctx, box, job{})
+	n.must(err)
+	for r.Status != pending.StatusTimeout {
+		r, err = expired.Await(ctx, r.ID)
+		n.must(err)
+	}
+	n.create()
+	n.must(n.store.Complete(ctx, n.pop()))
+	if _, err := n.store.PopPending(ctx, box); !errors.Is(err, pending.ErrNoPending) {
+		t.Errorf("pop: %v", err)
+	}
+	if _, err := n.store.Get(ctx, backends.NewID(box)); !errors.Is(err, pending.ErrNotFound) {
+		t.Errorf("get: %v", err)
+	}
+}
+
+func TestStoresWithoutEndShareTheirMetrics(t *testing.T) {
+	n := memoryNode(t)
+	for i := range 1100 {
+		_, err := n.backend.HasPending(t.Context(), fmt.Sprint("store-", i), box)
+		n.must(err)
+	}
+	data := n.collected()["pendingq.operation.duration"].Data.(metricdata.Histogram[float64])
+	if got, want := len(data.DataPoints), 1001; got != want {
+		t.Errorf("%d series, want %d", got, want)
+	}
+}
+
+func TestAScrapeDoesNotAskTheBackend(t *testing.T) {
+	calls := 0
+	n := newNode(t, counting{memory.New(), &calls}, nil)
+	n.create()
+	_, err := n.store.HasPending(t.Context(), box)
+	n.must(err)
+	before := calls
+	n.collected()
+	if before == 0 || calls != before {
+		t.Errorf("%d calls before the scrape, %d after it", before, calls)
+	}
+}
+
+// counting counts the calls of HasPending and Get.
+type counting struct {
+	backends.Backend
+	calls *int
+}
+
+func (b counting) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
+	*b.calls++
+	return b.Backend.HasPending(ctx, store, mailbox)
+}
+
+func (b counting) Get(ctx context.Context, store, id string) (backends.Record, error) {
+	*b.calls++
+	return b.Backend.Get(ctx, store, id)
+}
+
+func TestANilBackendIsAnError(t *testing.T) {
+	if _, err := pendingotel.Instrument(nil, nil); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestTheGlobalProvidersAreTheDefault(t *testing.T) {
+	b, err := pendingotel.Instrument(memory.New(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.HasPending(t.Context(), "jobs", box); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,159 @@
+package pendingotel
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// carried is how a span context travels: traceparent and tracestate. Baggage never travels.
+var carried propagation.TraceContext
+
+const maxHeaders = 4 << 10 // bytes of all names and values of a request's headers
+
+// Link returns a link to the span that created a request, from the Headers of the request. It is
+// for spans of a handler:
+//
+//	ctx, span := tracer.Start(ctx, "reboot", trace.WithLinks(pendingotel.Link(c.Headers)))
+//
+// Without a trace context in the headers the link is invalid, and a tracer drops it.
+func Link(headers map[string]string) trace.Link {
+	ctx := carried.Extract(context.Background(), propagation.MapCarrier(headers))
+	return trace.Link{SpanContext: trace.SpanContextFromContext(ctx)}
+}
+
+// links returns the valid links to the creators of records, each once.
+func links(records ...backends.Record) (links []trace.Link) {
+	for _, rec := range records {
+		link := Link(rec.Headers)
+		same := func(l trace.Link) bool { return l.SpanContext.Equal(link.SpanContext) }
+		if link.SpanContext.IsValid() && !slices.ContainsFunc(links, same) {
+			links = append(links, link)
+		}
+	}
+	return links
+}
+
+// worthwhile reports whether a span has something to tell: its request's creator was sampled, or
+// its caller is.
+func worthwhile(ctx context.Context, links []trace.Link) bool {
+	return len(links) > 0 || trace.SpanFromContext(ctx).IsRecording()
+}
+
+// about returns the attributes of a span, by the semantic conventions for messaging.
+func about(kind, name, store string, more ...attribute.KeyValue) []attribute.KeyValue {
+	return append([]attribute.KeyValue{attribute.String("messaging.system", "pendingq"),
+		attribute.String("messaging.operation.type", kind),
+		attribute.String("messaging.operation.name", name),
+		attribute.String("messaging.destination.name", store)}, more...)
+}
+
+func idOf(id string) attribute.KeyValue { return attribute.String("messaging.message.id", id) }
+
+// startCreate starts the span of a Create and puts its context into the headers.
+func (o *observer) startCreate(
+	ctx context.Context, c *backends.Create) (context.Context, trace.Span) {
+	ctx, span := o.tracer.Start(ctx, "create "+c.Store, trace.WithSpanKind(trace.SpanKindProducer))
+	if span.IsRecording() {
+		span.SetAttributes(about("send", "create", c.Store, idOf(c.ID))...)
+	}
+	if _, has := c.Headers["traceparent"]; has || !span.SpanContext().IsSampled() {
+		return ctx, span
+	}
+	headers := maps.Clone(c.Headers) // the caller's map stays as it is
+	if headers == nil {
+		headers = map[string]string{}
+	}
+	carried.Inject(ctx, propagation.MapCarrier(headers))
+	size := 0
+	for name, value := range headers {
+		size += len(name) + len(value)
+	}
+	if size <= maxHeaders {
+		c.Headers = headers
+	}
+	return ctx, span
+}
+
+// endCreate ends the span of a Create. If the request was there before, the span is linked to the
+// span that has created it.
+func endCreate(span trace.Span, rec backends.Record, isNew bool, err error) {
+	if span.IsRecording() && err == nil && !isNew {
+		for _, link := range links(rec) {
+			span.AddLink(link)
+		}
+	}
+	end(span, time.Now(), err)
+}
+
+// end ends a span. A refusal is no fault of the span, but has its error type.
+func end(span trace.Span, at time.Time, err error) {
+	if c := classOf(err); c != classNone && span.IsRecording() {
+		span.SetAttributes(errorKey.String(errorTypes[c]))
+		if !c.refusal() {
+			span.SetStatus(codes.Error, err.Error())
+		}
+	}
+	span.End(trace.WithTimestamp(at))
+}
+
+// traceClaim makes the span of a claim that found some requests.
+func (o *observer) traceClaim(ctx context.Context, start time.Time, c backends.Claim,
+	claimed []backends.Claimed) {
+	for i, from := range c.From {
+		records := claimed[i].Records
+		to := links(records...)
+		if len(records) == 0 || !worthwhile(ctx, to) {
+			continue
+		}
+		_, span := o.tracer.Start(ctx, "receive "+from.Store, trace.WithTimestamp(start),
+			trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(to...))
+		if span.IsRecording() {
+			which := idOf(records[0].ID)
+			if len(records) > 1 {
+				which = attribute.Int("messaging.batch.message_count", len(records))
+			}
+			span.SetAttributes(about("receive", "claim", from.Store, which)...)
+		}
+		end(span, time.Now(), firstError(nil, claimed[i].Errs))
+	}
+}
+
+// traceSettle makes the span of an End or a Cancel, and the one of the work that it has ended.
+func (o *observer) traceSettle(ctx context.Context, op operation, start time.Time, store, id string,
+	rec backends.Record, err error) {
+	creator, now := links(rec), time.Now()
+	if !worthwhile(ctx, creator) {
+		return
+	}
+	to := trace.WithLinks(creator...)
+	if err == nil && op == opEnd && !rec.StartedAt.IsZero() {
+		_, work := o.tracer.Start(ctx, "process "+store, trace.WithNewRoot(), to,
+			trace.WithTimestamp(rec.StartedAt), trace.WithSpanKind(trace.SpanKindConsumer))
+		if work.IsRecording() {
+			work.SetAttributes(about("process", "work", store, idOf(id),
+				outcomeKey.String(rec.Status), attribute.Int("pendingq.attempt.number", rec.Attempt))...)
+		}
+		if rec.Status == backends.StatusFailed {
+			work.SetStatus(codes.Error, rec.Error)
+		}
+		work.End(trace.WithTimestamp(rec.UpdatedAt))
+	}
+	_, span := o.tracer.Start(ctx, "settle "+store, to, trace.WithTimestamp(start),
+		trace.WithSpanKind(trace.SpanKindClient))
+	if span.IsRecording() {
+		span.SetAttributes(about("settle", operationNames[op], store, idOf(id))...)
+		if rec.Status != "" && rec.Ended() {
+			span.SetAttributes(outcomeKey.String(rec.Status))
+		}
+	}
+	end(span, now, err)
+}
