@@ -59,6 +59,7 @@ func checkSchema(name string) error {
 // [backends.ManyClaimer] and a [backends.Lister]. Make one with [New].
 type Backend struct {
 	pool    *pgxpool.Pool
+	schema  string
 	poll    time.Duration
 	call    calls
 	unnamed bool // statements are not prepared
@@ -84,7 +85,8 @@ func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{pool: pool, poll: o.PollInterval, unnamed: o.PollOnly, call: newCalls(o.Schema)}
+	b := &Backend{pool: pool, schema: o.Schema, poll: o.PollInterval, unnamed: o.PollOnly,
+		call: newCalls(o.Schema)}
 	b.wakes = newWakes(pool, channel(o.Schema), o.PollOnly)
 	b.sweeper = newSweeper(b)
 	return b, nil
@@ -260,6 +262,9 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 	}
 	if e.Codec != "" || e.Release {
 		b.wakes.tell(requestTopic(e.ID))
+	}
+	if e.Release {
+		b.wakes.tell(mailboxTopic(cmp.Or(a.rec.Mailbox, e.Mailbox)))
 	}
 	return backends.Lease{UpdatedAt: a.now, Deadline: a.rec.Deadline,
 		CancelledAs: a.rec.CancelledAs, CancelReason: a.rec.CancelReason}, err
