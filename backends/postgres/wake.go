@@ -294,7 +294,7 @@ func (w *wakes) receiveOne(conn *pgx.Conn) error {
 // noticeClose wakes all waiters when the pool is closed: they look, and get its error. A pool tells
 // nobody that it is closed, but it closes its idle connections.
 func (w *wakes) noticeClose() {
-	for w.ctx.Err() == nil {
+	for failures := 0; w.ctx.Err() == nil; failures++ {
 		ctx, cancel := context.WithTimeout(w.ctx, answerWait)
 		conn, err := w.pool.Acquire(ctx)
 		cancel()
@@ -303,9 +303,10 @@ func (w *wakes) noticeClose() {
 			return
 		}
 		if err != nil {
-			w.pause(heartbeat)
+			w.backOff(failures)
 			continue
 		}
+		failures = 0
 		closed := conn.Conn().PgConn().CleanupDone()
 		conn.Release()
 		select {
