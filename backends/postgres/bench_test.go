@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -151,4 +152,58 @@ func (l lives) life(ctx context.Context, mailbox string) error {
 	}
 	_, err = l.b.Get(ctx, t.Store, end.ID)
 	return err
+}
+
+// BenchmarkPickUp measures how long a waiter of another process takes to hear of a request: from
+// the call of Create, or of Commit, to its signal. Nothing else happens meanwhile.
+func BenchmarkPickUp(b *testing.B) {
+	for _, inTx := range []bool{false, true} {
+		b.Run(fmt.Sprintf("tx=%v", inTx), func(b *testing.B) { pickUp(b, inTx) })
+	}
+}
+
+func pickUp(b *testing.B, inTx bool) {
+	s := startServer(b, "fsync=on")
+	pool := s.pool(b, nil)
+	opts := postgres.Options{Schema: newSchema(b, pool)}
+	one, two := open(b, pool, opts), open(b, pool, opts)
+	signal, stop := two.WatchMailbox(b.Context(), box)
+	defer stop()
+	drain(signal)
+	var took []time.Duration
+	for range b.N {
+		start := time.Now()
+		if err := createFor(b.Context(), one, pool, inTx, &start); err != nil {
+			b.Fatal(err)
+		}
+		<-signal
+		took = append(took, time.Since(start))
+		<-time.After(gap) // else notifications are gathered
+	}
+	slices.Sort(took)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
+}
+
+const gap = 15 * time.Millisecond
+
+// createFor creates a request. Start is when its commit begins.
+func createFor(ctx context.Context, node *postgres.Backend, pool *pgxpool.Pool, inTx bool,
+	start *time.Time) error {
+	c := question(lasting("s"), box)
+	if !inTx {
+		_, err := node.Create(ctx, c)
+		return err
+	}
+	tx, err := pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if _, err := node.Create(postgres.InTx(ctx, tx), c); err != nil {
+		return err
+	}
+	*start = time.Now()
+	return tx.Commit(ctx)
 }

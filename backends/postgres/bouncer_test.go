@@ -41,7 +41,8 @@ ignore_startup_parameters = extra_float_digits
 		t.Fatal(err)
 	}
 	s.args = []string{file}
-	s.url = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?default_query_exec_mode=exec", listen)
+	s.url = fmt.Sprintf(
+		"postgres://postgres@127.0.0.1:%d/postgres?default_query_exec_mode=exec", listen)
 	s.launch(t)
 	t.Cleanup(s.remove)
 	return s

@@ -27,8 +27,8 @@ func claimArgs(c backends.Claim) []any {
 		stores[i], limits[i], attempts[i] = f.Store, int32(f.Limit), int32(f.MaxAttempts)
 		waits[i], runs[i], keeps[i] = f.PendingTimeout, f.RunningTimeout, f.Retention
 	}
-	return []any{part(backends.Partition(c.Mailbox)), c.ID, []byte(c.Mailbox), stores, limits, attempts,
-		waits, runs, keeps}
+	return []any{part(backends.Partition(c.Mailbox)), c.ID, []byte(c.Mailbox), stores, limits,
+		attempts, waits, runs, keeps}
 }
 
 // claimed sorts the answers to a claim by store.

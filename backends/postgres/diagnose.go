@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +37,7 @@ type Finding struct {
 }
 
 // oldest is the oldest version of PostgreSQL that works, as server_version_num.
-const oldest = 120000
+const oldest = 130000
 
 // state is what Check and Diagnose ask the database.
 type state struct {
@@ -87,13 +86,13 @@ func (b *Backend) look(ctx context.Context) (s state, err error) {
 func (d *diagnosis) problems(ctx context.Context, b *Backend, s state) {
 	d.when(s.version < oldest, SeverityProblem, "version",
 		fmt.Sprintf("the server's version is %d.%d", s.version/10000, s.version%10000),
-		"use PostgreSQL 12 or later")
+		"use PostgreSQL 13 or later")
 	d.when(s.replica, SeverityProblem, "replica", "this server is a standby, which takes no writes",
 		"connect to the primary: target_session_attrs=read-write")
 	d.when(s.readOnly && !s.replica, SeverityProblem, "read-only",
 		"transactions are read-only by default", "see default_transaction_read_only")
 	d.when(s.isolation != "read committed", SeverityProblem, "isolation",
-		"default_transaction_isolation is "+s.isolation+", and functions would not see what they wait for",
+		"default_transaction_isolation is "+s.isolation+": operations would miss what they wait for",
 		"give the pool's connections READ COMMITTED, as in the DSN's options")
 	d.when(!s.schema, SeverityProblem, "schema", "the schema or its tables are not there",
 		"call Migrate")
@@ -142,8 +141,8 @@ func (b *Backend) Check(ctx context.Context) error {
 
 // Diagnose looks for what endangers pending requests at a pool and its database: what Check looks
 // for, and the size of the pool, settings, a pooler in between, the clock, long transactions and
-// dead rows. It only reads, and needs the rights of a Backend. Opts are those of New; nil works. The
-// gravest findings come first. The error is about opts or the pool.
+// dead rows. It only reads, and needs the rights of a Backend. Opts are those of New; nil works.
+// The gravest findings come first. The error is about opts or the pool.
 //
 // Call it at start-up and from a health check, not for each request.
 func Diagnose(ctx context.Context, pool *pgxpool.Pool, opts *Options) ([]Finding, error) {
@@ -165,7 +164,7 @@ func Diagnose(ctx context.Context, pool *pgxpool.Pool, opts *Options) ([]Finding
 			fmt.Sprintf("the server's clock differs from this node's by %v", offset),
 			"harmless here, since only the server's clock counts; logs of both are hard to compare")
 	}
-	slices.SortStableFunc(d.findings, func(x, y Finding) int { return cmp.Compare(y.Severity, x.Severity) })
+	slices.SortStableFunc(d.findings, func(x, y Finding) int { return int(y.Severity - x.Severity) })
 	return d.findings, nil
 }
 

@@ -67,8 +67,8 @@ func TestDiagnoseFindsDeadRows(t *testing.T) {
 	s := startServer(t, "autovacuum=off")
 	pool := s.pool(t, nil)
 	schema := newSchema(t, pool)
-	rows := execute(t, pool, `INSERT INTO `+table(schema, "request")+` (store, id, mailbox, live, status,
-		attempt, codec, payload, created, updated, deadline, last_deadline, expires, rank, sweep)
+	rows := execute(t, pool, `INSERT INTO `+table(schema, "request")+` (store, id, mailbox, live,
+		status, attempt, codec, payload, created, updated, deadline, last_deadline, expires, rank, sweep)
 		SELECT 's', i::text, '', false, 'failed', 0, '', '', t, t, t, t, t, t, t
 		FROM generate_series(1, 20000) i, now() t`)
 	if rows != execute(t, pool, "DELETE FROM "+table(schema, "request")) {
@@ -121,11 +121,12 @@ func TestErrorsTellNoSecrets(t *testing.T) {
 	c.Payload = []byte(secret)
 	_, createErr := b.Create(t.Context(), c)
 	findings, diagnoseErr := postgres.Diagnose(t.Context(), pool, nil)
-	if _, found := finding(findings, "connection"); !found || len(findings) != 1 || diagnoseErr != nil {
+	if _, found := finding(findings, "connection"); !found || len(findings) > 1 || diagnoseErr != nil {
 		t.Errorf("Diagnose: got %v, %v, want one finding: the connection", findings, diagnoseErr)
 	}
 	migrateErr := postgres.Migrate(t.Context(), pool, nil)
-	for _, err := range []error{createErr, b.Check(t.Context()), migrateErr, fmt.Errorf("%v", findings)} {
+	told := fmt.Errorf("%v", findings)
+	for _, err := range []error{createErr, b.Check(t.Context()), migrateErr, told} {
 		if err == nil || strings.Contains(fmt.Sprintf("%v %+v", err, err), secret) {
 			t.Errorf("got %v, want an error without the password and the payload", err)
 		}

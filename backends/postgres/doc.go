@@ -1,5 +1,5 @@
-// Package postgres keeps pending requests in PostgreSQL 12 or later, through pgx v5. All nodes that
-// use the same database and schema see the same requests:
+// Package postgres keeps pending requests in PostgreSQL 13 or later, through pgx v5. Its tests run
+// on version 15. All nodes that use the same database and schema see the same requests:
 //
 //	pool, err := pgxpool.New(ctx, "postgres://localhost/app")
 //	...
@@ -74,9 +74,9 @@
 //
 // # Maintenance
 //
-// Expired records are freed by the processes that create requests, in the background, up to 500
-// rows at a time and past what is locked. Migrate sets the tables' autovacuum to begin early, at 2 %
-// of dead rows and 500, and leaves room for heap-only updates (fillfactor 70). Autovacuum must be
-// on. A transaction that stays open for hours, and a replication slot that nobody reads, keep dead
-// rows from being freed: set idle_in_transaction_session_timeout.
+// Processes that create or end requests free expired records in the background, up to 500 rows at a
+// time, and pass over what is locked. Migrate lets autovacuum begin at 500 dead rows and 2 %, and
+// leaves room in each page for heap-only updates (fillfactor 70). Autovacuum must be on.
+// A transaction that stays open for hours keeps dead rows from being freed, as does a replication
+// slot that nobody reads: set idle_in_transaction_session_timeout.
 package postgres

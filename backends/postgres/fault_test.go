@@ -29,8 +29,8 @@ func newCampaign(t *testing.T, pool *pgxpool.Pool) *campaign {
 	t.Helper()
 	terms := lasting("s")
 	terms.RunningTimeout, terms.MaxAttempts = 5*time.Second, 1000
-	return &campaign{T: t, b: open(t, pool, postgres.Options{Schema: newSchema(t, pool)}), terms: terms,
-		wins: map[string][]string{}}
+	b := open(t, pool, postgres.Options{Schema: newSchema(t, pool)})
+	return &campaign{T: t, b: b, terms: terms, wins: map[string][]string{}}
 }
 
 // insist makes a call until the server has decided. A call whose answer was lost is sent again.
@@ -163,8 +163,10 @@ func TestEveryRequestEndsOnceThoughBackendsAreTerminated(t *testing.T) {
 func TestEveryRequestEndsOnceThoughTheServerIsKilled(t *testing.T) {
 	s := startServer(t, "fsync=on", "restart_after_crash=off")
 	c := newCampaign(t, s.pool(t, nil))
-	done := make(chan []string, 1)
-	go func() { done <- c.run(16, 40) }()
+	var ids []string
+	var running sync.WaitGroup
+	running.Go(func() { ids = c.run(16, 40) })
+	t.Cleanup(running.Wait)
 	for range 3 {
 		select {
 		case <-time.After(300 * time.Millisecond):
@@ -173,7 +175,8 @@ func TestEveryRequestEndsOnceThoughTheServerIsKilled(t *testing.T) {
 		s.kill()
 		s.launch(t)
 	}
-	c.finish(<-done)
+	running.Wait()
+	c.finish(ids)
 }
 
 func TestCallsKeepTheirDeadlineThoughTheServerIsFrozen(t *testing.T) {
@@ -186,17 +189,19 @@ func TestCallsKeepTheirDeadlineThoughTheServerIsFrozen(t *testing.T) {
 	}
 	thaw := s.freeze(t, pool)
 	defer thaw()
-	end := report(c.Terms, c.ID, 0)
+	end, claim := report(c.Terms, c.ID, 0), poll(box, c.Terms)
 	for name, call := range map[string]func(ctx context.Context) error{
-		"Create":     func(ctx context.Context) error { _, err := b.Create(ctx, c); return err },
-		"Get":        func(ctx context.Context) error { _, err := b.Get(ctx, "s", c.ID); return err },
-		"HasPending": func(ctx context.Context) error { _, err := b.HasPending(ctx, "s", box); return err },
-		"Claim":      func(ctx context.Context) error { _, err := b.Claim(ctx, poll(box, c.Terms)); return err },
-		"End":        func(ctx context.Context) error { _, err := b.End(ctx, end); return err },
-		"List":       func(ctx context.Context) error { _, err := b.List(ctx, "s", box, "", 1); return err },
+		"Create":     only(func(ctx context.Context) (any, error) { return b.Create(ctx, c) }),
+		"Get":        only(func(ctx context.Context) (any, error) { return b.Get(ctx, "s", c.ID) }),
+		"HasPending": only(func(ctx context.Context) (any, error) { return b.HasPending(ctx, "s", box) }),
+		"Claim":      only(func(ctx context.Context) (any, error) { return b.Claim(ctx, claim) }),
+		"End":        only(func(ctx context.Context) (any, error) { return b.End(ctx, end) }),
 		"Check":      b.Check,
+		"List": only(func(ctx context.Context) (any, error) {
+			return b.List(ctx, "s", box, "", 1)
+		}),
 		"ClaimMany": func(ctx context.Context) error {
-			return b.ClaimMany(ctx, []backends.Claim{poll(box, c.Terms)})[0].Err
+			return b.ClaimMany(ctx, []backends.Claim{claim})[0].Err
 		},
 		"WatchMailbox": func(ctx context.Context) error {
 			_, stop := b.WatchMailbox(ctx, box)
@@ -223,6 +228,14 @@ func TestCallsKeepTheirDeadlineThoughTheServerIsFrozen(t *testing.T) {
 			t.Errorf("%s did not return", name)
 		}
 		cancel()
+	}
+}
+
+// only is a call without its result.
+func only(call func(ctx context.Context) (any, error)) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := call(ctx)
+		return err
 	}
 }
 

@@ -17,8 +17,8 @@ func fleeting(store string) backends.Terms {
 		RunningTimeout: 100 * time.Millisecond, Retention: 100 * time.Millisecond, MaxAttempts: 2}
 }
 
-// TestTheTablesReturnToWhereTheyBegan fills and empties the tables three times. What autovacuum does
-// in time, it does at once. Indexes keep their pages, and use them again.
+// TestTheTablesReturnToWhereTheyBegan fills and empties the tables three times. It does at once
+// what autovacuum does in time. Indexes keep their pages, and use them again.
 func TestTheTablesReturnToWhereTheyBegan(t *testing.T) {
 	pool := commonPool(t)
 	schema := newSchema(t, pool)
@@ -135,7 +135,8 @@ func TestClaimsAndExtensionsStayHeapOnly(t *testing.T) {
 	defer cancel()
 	for all < 40 { // a connection reports its figures when it ends, or a little later
 		pool.Reset()
-		err := commonPool(t).QueryRow(ctx, `SELECT pg_stat_get_tuples_updated(c), pg_stat_get_tuples_hot_updated(c)
+		err := commonPool(t).QueryRow(ctx, `SELECT
+			pg_stat_get_tuples_updated(c), pg_stat_get_tuples_hot_updated(c)
 			FROM CAST($1::text AS regclass) c`, table(schema, "request")).Scan(&all, &heapOnly)
 		if err != nil {
 			t.Fatal(err)
@@ -143,5 +144,32 @@ func TestClaimsAndExtensionsStayHeapOnly(t *testing.T) {
 	}
 	if heapOnly != all {
 		t.Errorf("%d of %d updates were heap-only", heapOnly, all)
+	}
+}
+
+func TestAnIdlePollOfFiveStoresIsOneProbeOfOneIndex(t *testing.T) {
+	pool := commonServer(t).pool(t, nil)
+	schema := newSchema(t, pool)
+	b := open(t, pool, postgres.Options{Schema: schema})
+	const polls = 20
+	for range polls {
+		idle := poll(box, lasting("a"), lasting("b"), lasting("c"), lasting("d"), lasting("e"))
+		if _, err := b.Claim(t.Context(), idle); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for probes := 0; probes < polls; {
+		pool.Reset() // a connection reports its figures when it ends, or a little later
+		var others int
+		err := commonPool(t).QueryRow(ctx, `SELECT
+			coalesce(sum(idx_scan) FILTER (WHERE indexrelname = 'request_live'), 0),
+			coalesce(sum(idx_scan) FILTER (WHERE indexrelname <> 'request_live'), 0)
+			FROM pg_stat_all_indexes WHERE schemaname = $1 AND relname <> 'version'`, schema).
+			Scan(&probes, &others)
+		if err != nil || probes > polls || others > 0 {
+			t.Fatalf("%d polls: %d probes, and %d of other indexes, %v", polls, probes, others, err)
+		}
 	}
 }

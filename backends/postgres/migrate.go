@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -58,11 +59,8 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *MigrateOptions) erro
 	return nil
 }
 
-// undefinedTable and undefinedSchema are SQLSTATEs of what is not there.
-const (
-	undefinedTable  = "42P01"
-	undefinedSchema = "3F000"
-)
+// notThere are the SQLSTATEs of an undefined table and schema.
+var notThere = []string{"42P01", "3F000"}
 
 // version returns the version of a schema, 0 if it is not there.
 func version(ctx context.Context, on interface {
@@ -72,7 +70,7 @@ func version(ctx context.Context, on interface {
 	err = on.QueryRow(ctx, named(schema, "SELECT coalesce(max(version), 0) FROM {s}.version"),
 		pgx.QueryExecModeSimpleProtocol).Scan(&have)
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && (refused.Code == undefinedTable || refused.Code == undefinedSchema) {
+	if errors.As(err, &refused) && slices.Contains(notThere, refused.Code) {
 		return 0, nil
 	}
 	return have, err

@@ -34,9 +34,7 @@ func TestManyNodesMigrateAtOnce(t *testing.T) {
 func TestASchemaOfALaterVersionIsRefused(t *testing.T) {
 	pool := commonPool(t)
 	schema := newSchema(t, pool)
-	if _, err := pool.Exec(t.Context(), "INSERT INTO "+table(schema, "version")+" VALUES (99)"); err != nil {
-		t.Fatal(err)
-	}
+	execute(t, pool, "INSERT INTO "+table(schema, "version")+" VALUES (99)")
 	err := postgres.Migrate(t.Context(), pool, &postgres.MigrateOptions{Schema: schema})
 	if err == nil || !strings.Contains(err.Error(), "99") {
 		t.Errorf("got %v, want an error about version 99", err)
@@ -103,15 +101,14 @@ func TestEachOfTheSmallestRightsIsNeeded(t *testing.T) {
 	pool, role := restrictedPool(t)
 	for _, right := range []string{
 		"USAGE ON SCHEMA {s}", "SELECT ON {s}.version",
-		"SELECT ON {s}.request", "INSERT ON {s}.request", "UPDATE ON {s}.request", "DELETE ON {s}.request",
+		"SELECT ON {s}.request", "INSERT ON {s}.request", "UPDATE ON {s}.request",
+		"DELETE ON {s}.request",
 		"SELECT ON {s}.claim", "INSERT ON {s}.claim", "UPDATE ON {s}.claim", "DELETE ON {s}.claim",
 	} {
 		t.Run(right, func(t *testing.T) {
 			schema := grantedSchema(t, role)
-			sql := strings.ReplaceAll("REVOKE "+right+" FROM "+role, "{s}", pgx.Identifier{schema}.Sanitize())
-			if _, err := owner.Exec(t.Context(), sql); err != nil {
-				t.Fatal(err)
-			}
+			sql := "REVOKE " + right + " FROM " + role
+			execute(t, owner, strings.ReplaceAll(sql, "{s}", pgx.Identifier{schema}.Sanitize()))
 			err := open(t, pool, postgres.Options{Schema: schema}).Check(t.Context())
 			if err == nil || !strings.Contains(err.Error(), "rights") {
 				t.Errorf("Check: got %v, want an error about rights", err)

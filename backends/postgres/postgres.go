@@ -72,8 +72,8 @@ type calls struct {
 	create, get, pending, claim, extend, cancel, end, list, mailboxes, sweep string
 }
 
-// New returns a Backend that uses the pool, which stays the caller's to close. It sends nothing yet.
-// Opts may be nil.
+// New returns a Backend that uses the pool, which stays the caller's to close. It sends nothing
+// yet. Opts may be nil.
 func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 	if pool == nil {
 		return nil, errors.New("postgres: the pool is nil")
@@ -96,7 +96,8 @@ func newCalls(schema string) calls {
 	named := func(text string) string { return named(schema, text) }
 	const from = "SELECT " + answerFields + " FROM {s}."
 	return calls{
-		create: named(from + "create_request($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::int, $12) f"),
+		create: named(from + "create_request($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10, " +
+			"$11::int, $12) f"),
 		get:    named(from + "get_request($1::int, $2, $3) f"),
 		claim:  named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9) f"),
 		extend: named(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10) f"),
@@ -185,14 +186,15 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	if bound {
 		on, binding = tx, b.binding(c)
 	}
-	answers, err := b.ask(ctx, on, b.call.create, partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox), c.Codec,
-		notNil(c.Payload), headers, c.PendingTimeout, c.Retention, c.Exclusive, c.MaxPending, binding)
+	answers, err := b.ask(ctx, on, b.call.create, partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox),
+		c.Codec, notNil(c.Payload), headers, c.PendingTimeout, c.Retention, c.Exclusive, c.MaxPending,
+		binding)
 	if err == nil && len(answers) != 1 {
 		err = unexpected(answers)
 	}
+	b.sweeper.start()
 	if !bound && (err != nil || answers[0].code == "new") {
 		b.wakes.tell(mailboxTopic(c.Mailbox)) // after an error the request may be there
-		b.sweeper.start()
 	}
 	if err != nil {
 		return backends.Record{}, err
@@ -255,9 +257,9 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 	if e.Attempt < e.MaxAttempts {
 		waits = e.PendingTimeout
 	}
-	a, err := b.decide(ctx, b.call.extend, e.ID, partOf(e.ID), e.Store, e.ID, e.Attempt, e.Codec,
+	a, err := b.decide(ctx, b.call.extend, partOf(e.ID), e.Store, e.ID, e.Attempt, e.Codec,
 		notNil(e.Payload), lasts, waits, e.Retention, e.Release)
-	if outcomeKnown(err) && err != nil {
+	if refused(err) {
 		return backends.Lease{}, err
 	}
 	if e.Codec != "" || e.Release {
@@ -272,22 +274,23 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 
 // Cancel implements [backends.Backend].
 func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
-	a, err := b.decide(ctx, b.call.cancel, c.ID, partOf(c.ID), c.Store, c.ID, c.Outcome, []byte(c.Error),
-		c.Grace, c.Retention)
+	a, err := b.decide(ctx, b.call.cancel, partOf(c.ID), c.Store, c.ID, c.Outcome,
+		[]byte(c.Error), c.Grace, c.Retention)
 	return b.changed(c.ID, a, err)
 }
 
 // End implements [backends.Backend].
 func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, error) {
-	a, err := b.decide(ctx, b.call.end, e.ID, partOf(e.ID), e.Store, e.ID, e.Attempt, e.Outcome,
+	a, err := b.decide(ctx, b.call.end, partOf(e.ID), e.Store, e.ID, e.Attempt, e.Outcome,
 		[]byte(e.Error), e.Codec, notNil(e.Payload), e.Retention)
 	return b.changed(e.ID, a, err)
 }
 
 // changed tells waiters of a request and returns its head.
 func (b *Backend) changed(id string, a answer, err error) (backends.Record, error) {
-	if err == nil || !outcomeKnown(err) {
+	if !refused(err) {
 		b.wakes.tell(requestTopic(id))
+		b.sweeper.start()
 	}
 	if err != nil {
 		return backends.Record{}, err
@@ -296,14 +299,14 @@ func (b *Backend) changed(id string, a answer, err error) (backends.Record, erro
 	return a.record()
 }
 
-// outcomeKnown reports whether an operation's error is a refusal, or nil.
-func outcomeKnown(err error) bool {
-	return err == nil || errors.Is(err, backends.ErrNotFound) || errors.Is(err, backends.ErrEnded) ||
+// refused reports whether an operation has surely changed nothing.
+func refused(err error) bool {
+	return errors.Is(err, backends.ErrNotFound) || errors.Is(err, backends.ErrEnded) ||
 		errors.Is(err, backends.ErrStaleClaim)
 }
 
 // decide makes a call that changes a request, or is refused.
-func (b *Backend) decide(ctx context.Context, sql, id string, args ...any) (answer, error) {
+func (b *Backend) decide(ctx context.Context, sql string, args ...any) (answer, error) {
 	answers, err := b.ask(ctx, b.pool, sql, args...)
 	switch {
 	case err != nil:

@@ -14,8 +14,8 @@ import (
 // answerFields are what the functions of the schema answer, as scanAnswer reads it.
 const answerFields = "f.code, f.store, f.now, " +
 	"(f.r).id, (f.r).mailbox, (f.r).status, (f.r).attempt, (f.r).error, (f.r).codec, (f.r).payload, " +
-	"(f.r).headers, (f.r).created, (f.r).updated, (f.r).started, (f.r).deadline, (f.r).last_deadline, " +
-	"(f.r).rank, (f.r).cancelled_as, (f.r).cancel_reason"
+	"(f.r).headers, (f.r).created, (f.r).updated, (f.r).started, (f.r).deadline, " +
+	"(f.r).last_deadline, (f.r).rank, (f.r).cancelled_as, (f.r).cancel_reason"
 
 // answer is one row of an answer.
 type answer struct {
@@ -73,9 +73,9 @@ func (a answer) record() (backends.Record, error) {
 // newRecord is what Create has stored.
 func newRecord(c backends.Create, now time.Time) backends.Record {
 	deadline := now.Add(c.PendingTimeout)
-	rec := backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending, Codec: c.Codec,
-		Payload: slices.Clone(c.Payload), CreatedAt: now, UpdatedAt: now, Deadline: deadline,
-		LastDeadline: deadline}
+	rec := backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
+		Codec: c.Codec, Payload: slices.Clone(c.Payload), CreatedAt: now, UpdatedAt: now,
+		Deadline: deadline, LastDeadline: deadline}
 	if len(c.Headers) > 0 {
 		rec.Headers = maps.Clone(c.Headers)
 	}

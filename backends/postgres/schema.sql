@@ -59,8 +59,8 @@ CREATE TYPE {s}.answer AS (
   r {s}.request
 );
 
--- Functions for one request say live::int = 1, so that the planner does not take request_live, which
--- it believes to be small, for a lookup by id. Without sequential scans a plan that was made while
+-- Functions for one request say live::int = 1. Otherwise the planner may look the id up in
+-- request_live, which it believes to be small. Without sequential scans a plan that was made while
 -- the table was small stays right.
 
 -- The locks. A partition is locked first, then an id. Nobody waits for a caller's transaction while
@@ -113,13 +113,14 @@ BEGIN
   IF most > 0 AND most <= (SELECT count(*) FROM (
       SELECT FROM {s}.request q
         WHERE q.mailbox = box AND q.store = of AND q.live AND q.rank >= t AND q.last_deadline >= t
-          AND (q.status = 'pending' OR q.deadline < t) AND q.id <> refusal.id LIMIT most) waiting) THEN
+          AND (q.status = 'pending' OR q.deadline < t) AND q.id <> refusal.id
+        LIMIT most) waiting) THEN
     code := 'full';
   END IF;
 END $$;
 
--- create_request stores a new request. Creators of one id come one after the other. A creator with a
--- transaction of its own (binding is not null) locks no partition until it commits: see arrive.
+-- create_request stores a new request. Creators of one id come one after the other. A creator with
+-- a transaction of its own (binding is not null) locks no partition until it commits: see arrive.
 CREATE FUNCTION {s}.create_request(part int, of text, key text, box bytea, new_codec text,
   new_payload bytea, new_headers bytea, waits interval, keeps interval, exclusive boolean, most int,
   binding text[])
@@ -241,7 +242,8 @@ BEGIN
   IF FOUND THEN
     RETURN QUERY SELECT 'ok', array_position(stores, q.store) - 1, t, q FROM {s}.request q
       WHERE q.mailbox = box AND q.store = ANY (stores) AND q.live
-        AND q.claim = claim_id AND q.started = memo.made AND q.status = 'running' AND q.deadline >= t;
+        AND q.claim = claim_id AND q.started = memo.made AND q.status = 'running'
+        AND q.deadline >= t;
     RETURN;
   END IF;
   FOR i IN 1 .. cardinality(stores) LOOP
@@ -250,11 +252,12 @@ BEGIN
         WHERE q.mailbox = box AND q.store = stores[i] AND q.live AND q.rank >= t
           AND q.last_deadline >= t AND (q.status = 'pending' OR q.deadline < t)
         ORDER BY q.rank LIMIT limits[i] LOOP
-      RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1, updated = t,
-          started = t, deadline = ends, claim = claim_id,
+      RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1,
+          updated = t, started = t, deadline = ends, claim = claim_id,
           last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE ends END,
           rank = CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE q.rank END,
-          expires = CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE ends END + keeps[i]
+          expires = keeps[i]
+            + CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE ends END
         WHERE q.store = stores[i] AND q.id = next RETURNING 'ok', i - 1, t, q;
       until := greatest(until, ends);
     END LOOP;
@@ -288,7 +291,8 @@ BEGIN
       last_deadline = CASE WHEN q.cancelled_as IS NULL THEN last ELSE q.last_deadline END,
       rank = CASE WHEN q.cancelled_as IS NULL AND waits > '0' THEN last ELSE q.rank END,
       expires = CASE WHEN q.cancelled_as IS NULL THEN last + keeps ELSE q.expires END
-    WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.status = 'running' AND q.attempt = speaker
+    WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.status = 'running'
+      AND q.attempt = speaker
       AND q.last_deadline >= t AND (releases OR q.deadline >= t)
     RETURNING * INTO r;
   IF FOUND THEN
@@ -335,7 +339,8 @@ BEGIN
   UPDATE {s}.request q SET live = false, status = outcome, error = reason, codec = new_codec,
       payload = new_payload, updated = t, cancelled_as = NULL, cancel_reason = NULL,
       expires = t + keeps, sweep = t + keeps
-    WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.attempt = speaker AND q.last_deadline >= t
+    WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.attempt = speaker
+      AND q.last_deadline >= t
     RETURNING * INTO r;
   IF FOUND THEN
     r.payload := NULL;

@@ -68,8 +68,8 @@ func newServer(t testing.TB, settings ...string) *server {
 	initdb := find(t, "initdb", serverFolders)
 	s := &server{dir: privateFolder(t), path: find(t, "postgres", serverFolders)}
 	data := filepath.Join(s.dir, "data")
-	init := exec.Command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C",
-		"--no-sync")
+	init := exec.Command(initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+		"--locale=C", "--no-sync")
 	init.Dir, init.SysProcAttr = s.dir, notRoot(t)
 	if out, err := init.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
@@ -129,8 +129,27 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// launch starts the process and waits until it answers.
+// launch starts the process and waits until it answers. A cluster that was killed exits at once until
+// the last of its old backends has noticed.
 func (s *server) launch(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		s.start(t)
+		err := s.answers(ctx)
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+			s.remove()
+			t.Fatalf("%s does not answer: %v\n%s", s.path, err, text)
+		}
+	}
+}
+
+func (s *server) start(t testing.TB) {
 	t.Helper()
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -147,12 +166,6 @@ func (s *server) launch(t testing.TB) {
 		_ = cmd.Wait()
 	}()
 	s.cmd, s.exited = cmd, exited
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := s.answers(ctx); err != nil {
-		text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-		t.Fatalf("%s does not answer: %v\n%s", s.path, err, text)
-	}
 }
 
 // answers waits until the server answers.

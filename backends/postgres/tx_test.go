@@ -12,6 +12,8 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/postgres"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/pending"
 )
 
 // office is a backend with a table of the application beside it.
@@ -96,14 +98,11 @@ func TestARollbackLeavesNeitherRowNorRequest(t *testing.T) {
 
 func TestARequestIsVisibleWithItsCommitAndWakesTheWaiter(t *testing.T) {
 	o, c := newOffice(t), question(lasting("s"), box)
-	for name, opts := range map[string]postgres.Options{"in this process": {}, "in another process": {}} {
+	another := open(t, o.pool, postgres.Options{Schema: o.schema})
+	waiters := map[string]*postgres.Backend{"in this process": o.b, "in another": another}
+	for name, waiter := range waiters {
 		t.Run(name, func(t *testing.T) {
 			c.ID = backends.NewID(box)
-			waiter := o.b
-			if name != "in this process" {
-				opts.Schema = o.schema
-				waiter = open(t, o.pool, opts)
-			}
 			woken, stop := waiter.WatchMailbox(t.Context(), box)
 			defer stop()
 			drain(woken)
@@ -251,5 +250,36 @@ func TestARepeatableReadTransactionIsRefusedWhereItWouldBeWrong(t *testing.T) {
 	terms.Exclusive = true
 	if _, err := o.b.Create(postgres.InTx(t.Context(), tx), question(terms, box)); err == nil {
 		t.Error("an Exclusive request was created in a REPEATABLE READ transaction")
+	}
+}
+
+func TestAStoreCreatesInATransaction(t *testing.T) {
+	o := newOffice(t)
+	store, err := pending.New(o.b, codec.JSON[string](), pending.Policy{Name: "jobs",
+		PendingTimeout: time.Hour, RunningTimeout: time.Hour, Retention: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := o.begin(pgx.TxOptions{})
+	made, err := store.Create(postgres.InTx(t.Context(), tx), box, "ship it")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if has, err := store.HasPending(t.Context(), box); has || err != nil {
+		t.Errorf("before the commit: %v, %v", has, err)
+	}
+	claimed := make(chan string)
+	go func() {
+		claim, err := store.AwaitPending(t.Context(), box)
+		if err != nil {
+			t.Error(err)
+			close(claimed)
+			return
+		}
+		claimed <- claim.ID
+	}()
+	o.commit(tx)
+	if got := <-claimed; got != made.ID {
+		t.Errorf("claimed %s, want %s", got, made.ID)
 	}
 }

@@ -92,8 +92,11 @@ func (w *wakes) tell(topic string) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.ctx.Err() != nil {
+		return
+	}
 	w.told[topic] = struct{}{}
-	if !w.telling && w.ctx.Err() == nil {
+	if !w.telling {
 		w.telling = true
 		w.tasks.Go(w.send)
 	}
