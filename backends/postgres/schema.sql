@@ -67,23 +67,27 @@ CREATE TYPE {s}.answer AS (
 -- holding either. The clock is read once the locks are held, so its order is the order of the
 -- operations. Claims lock their partition alone. Operations on single requests share it, so that
 -- their commits reach the disk together.
+-- A lock is part of an expression, which costs half of what PERFORM does. It never IS NULL.
 CREATE FUNCTION {s}.lock_request(part int, id text) RETURNS timestamptz LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_advisory_xact_lock_shared({key}, part);
-  PERFORM pg_advisory_xact_lock(hashtextextended(id, {key}));
+  IF pg_advisory_xact_lock_shared({key}, part) IS NULL
+    OR pg_advisory_xact_lock(hashtextextended(id, {key})) IS NULL THEN
+  END IF;
   RETURN clock_timestamp();
 END $$;
 
 CREATE FUNCTION {s}.lock_to_read(part int, id text) RETURNS timestamptz LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_advisory_xact_lock_shared({key}, part);
-  PERFORM pg_advisory_xact_lock_shared(hashtextextended(id, {key}));
+  IF pg_advisory_xact_lock_shared({key}, part) IS NULL
+    OR pg_advisory_xact_lock_shared(hashtextextended(id, {key})) IS NULL THEN
+  END IF;
   RETURN clock_timestamp();
 END $$;
 
 CREATE FUNCTION {s}.lock_mailbox(part int) RETURNS timestamptz LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_advisory_xact_lock({key}, part);
+  IF pg_advisory_xact_lock({key}, part) IS NULL THEN
+  END IF;
   RETURN clock_timestamp();
 END $$;
 
@@ -91,8 +95,8 @@ CREATE FUNCTION {s}.lock_to_add(part int, alone boolean) RETURNS timestamptz LAN
 BEGIN
   IF alone THEN
     RETURN {s}.lock_mailbox(part);
+  ELSIF pg_advisory_xact_lock_shared({key}, part) IS NULL THEN
   END IF;
-  PERFORM pg_advisory_xact_lock_shared({key}, part);
   RETURN clock_timestamp();
 END $$;
 
@@ -134,7 +138,8 @@ BEGIN
   IF checked AND current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE 'a store that is Exclusive or has MaxPending needs a transaction that is READ COMMITTED';
   END IF;
-  PERFORM pg_advisory_xact_lock(hashtextextended(key, {key} + 1));
+  IF pg_advisory_xact_lock(hashtextextended(key, {key} + 1)) IS NULL THEN
+  END IF;
   IF binding IS NULL THEN
     t := {s}.lock_to_add(part, checked);
   ELSE
