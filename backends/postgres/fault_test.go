@@ -189,8 +189,27 @@ func TestCallsKeepTheirDeadlineThoughTheServerIsFrozen(t *testing.T) {
 	}
 	thaw := s.freeze(t, pool)
 	defer thaw()
+	for name, call := range callsOn(b, pool, c) {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		returned := make(chan error, 1)
+		go func() { returned <- call(ctx) }()
+		select {
+		case err := <-returned:
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: got %v, want DeadlineExceeded", name, err)
+			}
+		case <-time.After(30 * time.Second): // generous: the machine may be busy
+			t.Errorf("%s did not return", name)
+		}
+		cancel()
+	}
+}
+
+// callsOn are calls of everything that asks the server.
+func callsOn(b *postgres.Backend, pool *pgxpool.Pool,
+	c backends.Create) map[string]func(context.Context) error {
 	end, claim := report(c.Terms, c.ID, 0), poll(box, c.Terms)
-	for name, call := range map[string]func(ctx context.Context) error{
+	return map[string]func(context.Context) error{
 		"Create":     only(func(ctx context.Context) (any, error) { return b.Create(ctx, c) }),
 		"Get":        only(func(ctx context.Context) (any, error) { return b.Get(ctx, "s", c.ID) }),
 		"HasPending": only(func(ctx context.Context) (any, error) { return b.HasPending(ctx, "s", box) }),
@@ -215,19 +234,6 @@ func TestCallsKeepTheirDeadlineThoughTheServerIsFrozen(t *testing.T) {
 			}
 			return err
 		},
-	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		returned := make(chan error, 1)
-		go func() { returned <- call(ctx) }()
-		select {
-		case err := <-returned:
-			if !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%s: got %v, want DeadlineExceeded", name, err)
-			}
-		case <-time.After(30 * time.Second): // generous: the machine may be busy
-			t.Errorf("%s did not return", name)
-		}
-		cancel()
 	}
 }
 
