@@ -1,0 +1,108 @@
+package postgres_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/backendtest"
+	"github.com/pendingq/pendingq/backends/postgres"
+)
+
+// startBouncer starts a pgbouncer in front of a server. It gives each transaction another of a few
+// connections.
+func startBouncer(t *testing.T, behind *server) *server {
+	t.Helper()
+	path := find(t, "pgbouncer", "/usr/sbin", "/usr/local/sbin", "/opt/*/bin")
+	s := &server{dir: privateFolder(t), path: path}
+	_, address, _ := strings.Cut(behind.url, "@127.0.0.1:")
+	port, _, _ := strings.Cut(address, "/")
+	listen := freePort(t)
+	config := fmt.Sprintf(`[databases]
+postgres = host=127.0.0.1 port=%s user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir = %s
+auth_type = any
+pool_mode = transaction
+default_pool_size = 8
+max_client_conn = 200
+server_round_robin = 1
+ignore_startup_parameters = extra_float_digits
+`, port, listen, s.dir)
+	file := filepath.Join(s.dir, "pgbouncer.ini")
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.args = []string{file}
+	s.url = fmt.Sprintf(
+		"postgres://postgres@127.0.0.1:%d/postgres?default_query_exec_mode=exec", listen)
+	s.launch(t)
+	t.Cleanup(s.remove)
+	return s
+}
+
+func TestThePollOnlyModePassesTheSuiteThroughPgbouncer(t *testing.T) {
+	behind := commonServer(t)
+	pool := startBouncer(t, behind).pool(t, nil)
+	backendtest.Run(t, func(t *testing.T) backends.Backend {
+		schema := newSchema(t, pool)
+		return open(t, pool, postgres.Options{Schema: schema, PollOnly: true})
+	})
+}
+
+func TestThePollOnlyModeNeedsNothingOfItsPool(t *testing.T) {
+	bouncer := startBouncer(t, commonServer(t))
+	bouncer.url, _, _ = strings.Cut(bouncer.url, "?")
+	pool := bouncer.pool(t, func(c *pgxpool.Config) { c.MaxConns = 4 })
+	b := open(t, pool, postgres.Options{Schema: newSchema(t, pool), PollOnly: true})
+	terms := lasting("s")
+	for range 50 { // on all connections of the bouncer
+		c := question(terms, box)
+		if _, err := b.Create(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		got, err := b.Claim(t.Context(), poll(box, terms))
+		if err != nil || len(got[0].Records) != 1 {
+			t.Fatalf("claimed %v, %v", got, err)
+		}
+		if _, err := b.End(t.Context(), report(terms, c.ID, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDiagnoseFindsAPooler(t *testing.T) {
+	pool := startBouncer(t, commonServer(t)).pool(t, nil)
+	schema := newSchema(t, pool)
+	for _, pollOnly := range []bool{false, true} {
+		opts := &postgres.Options{Schema: schema, PollOnly: pollOnly}
+		findings, err := postgres.Diagnose(t.Context(), pool, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := postgres.SeverityWarning
+		if pollOnly {
+			want = postgres.SeverityInfo
+		}
+		if got, ok := finding(findings, "pooler"); !ok || got.Severity != want {
+			t.Errorf("PollOnly %v: got %v, want a finding of a pooler", pollOnly, findings)
+		}
+	}
+}
+
+// finding returns the first finding about a subject.
+func finding(findings []postgres.Finding, subject string) (postgres.Finding, bool) {
+	for _, f := range findings {
+		if f.Subject == subject {
+			return f, true
+		}
+	}
+	return postgres.Finding{}, false
+}

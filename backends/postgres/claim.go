@@ -1,0 +1,100 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+var _ backends.ManyClaimer = (*Backend)(nil)
+
+// Claim implements [backends.Backend].
+func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	answers, err := b.ask(ctx, b.pool, b.call.claim, claimArgs(c)...)
+	return claimed(c, answers, err)
+}
+
+func claimArgs(c backends.Claim) []any {
+	n := len(c.From)
+	stores, limits, attempts := make([]string, n), make([]int32, n), make([]int32, n)
+	waits, runs, keeps := make([]time.Duration, n), make([]time.Duration, n), make([]time.Duration, n)
+	for i, f := range c.From {
+		stores[i], limits[i], attempts[i] = f.Store, int32(f.Limit), int32(f.MaxAttempts)
+		waits[i], runs[i], keeps[i] = f.PendingTimeout, f.RunningTimeout, f.Retention
+	}
+	return []any{part(backends.Partition(c.Mailbox)), c.ID, []byte(c.Mailbox), stores, limits,
+		attempts, waits, runs, keeps}
+}
+
+// claimed sorts the answers to a claim by store.
+func claimed(c backends.Claim, answers []answer, err error) ([]backends.Claimed, error) {
+	if err != nil {
+		return nil, err
+	}
+	results := make([]backends.Claimed, len(c.From))
+	for _, a := range answers {
+		from := &results[a.store]
+		if rec, err := a.record(); err != nil {
+			from.Errs = append(from.Errs, err)
+		} else {
+			from.Records = append(from.Records, rec)
+		}
+	}
+	return results, nil
+}
+
+// together is how many claims share a transaction. Each locks its partition until all are made.
+const together = 64
+
+// ClaimMany implements [backends.ManyClaimer]. Up to 64 claims are one transaction and one round
+// trip. If that fails, each of them is made by itself.
+func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
+	results := make([]backends.ClaimResult, len(claims))
+	places := make([]int, len(claims))
+	for i := range places {
+		places[i] = i
+	}
+	slices.SortFunc(places, func(x, y int) int { // transactions lock partitions in one order
+		return cmp.Compare(backends.Partition(claims[x].Mailbox), backends.Partition(claims[y].Mailbox))
+	})
+	for some := range slices.Chunk(places, together) {
+		if b.claimTogether(ctx, claims, some, results) == nil {
+			continue
+		}
+		for _, at := range some {
+			results[at].Claimed, results[at].Err = b.Claim(ctx, claims[at])
+		}
+	}
+	return results
+}
+
+// claimTogether makes the claims at some places, all or none.
+func (b *Backend) claimTogether(ctx context.Context, claims []backends.Claim, places []int,
+	results []backends.ClaimResult) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	batch := &pgx.Batch{}
+	for _, at := range places {
+		batch.Queue(b.call.claim, b.args(claimArgs(claims[at]))...)
+	}
+	replies := b.pool.SendBatch(ctx, batch)
+	defer replies.Close()
+	for _, at := range places {
+		rows, err := replies.Query()
+		if err != nil {
+			return err
+		}
+		answers, err := pgx.CollectRows(rows, scanAnswer)
+		if err != nil {
+			return err
+		}
+		results[at].Claimed, results[at].Err = claimed(claims[at], answers, nil)
+	}
+	return replies.Close()
+}

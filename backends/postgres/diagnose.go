@@ -1,0 +1,228 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Severity says how much a [Finding] matters.
+type Severity int
+
+const (
+	SeverityInfo    Severity = iota // worth knowing
+	SeverityWarning                 // works, but can lose requests or wait too long one day
+	SeverityProblem                 // does not work, or loses requests
+)
+
+// String returns "info", "warning" or "problem".
+func (s Severity) String() string {
+	return [...]string{SeverityInfo: "info", SeverityWarning: "warning", SeverityProblem: "problem"}[s]
+}
+
+// MarshalText implements [encoding.TextMarshaler] with String.
+func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Finding is what [Diagnose] found out about a pool or its database.
+type Finding struct {
+	Severity Severity `json:"severity"`
+	Subject  string   `json:"subject"` // e.g. "rights"; the same from call to call
+	Text     string   `json:"text"`
+	Advice   string   `json:"advice,omitempty"` // what to do about it
+}
+
+// oldest is the oldest version of PostgreSQL that works, as server_version_num.
+const oldest = 130000
+
+// state is what Check and Diagnose ask the database.
+type state struct {
+	version                          int
+	isolation, commit, fsync, vacuum string
+	replica, readOnly                bool
+	now                              time.Time
+	sleeping                         time.Duration // the longest transaction that does nothing
+	connections, most                int
+	live, dead                       int64
+	schema, rights, reads            bool
+}
+
+const stateQuery = `SELECT current_setting('server_version_num')::int,
+	current_setting('default_transaction_isolation'), current_setting('synchronous_commit'),
+	current_setting('fsync'), current_setting('autovacuum'),
+	pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
+	clock_timestamp(),
+	coalesce((SELECT max(clock_timestamp() - a.state_change) FROM pg_stat_activity a
+		WHERE a.datname = current_database() AND a.state LIKE 'idle in transaction%'), '0')::interval,
+	(SELECT count(*) FROM pg_stat_activity), current_setting('max_connections')::int,
+	coalesce(pg_stat_get_live_tuples(c.oid), 0), coalesce(pg_stat_get_dead_tuples(c.oid), 0),
+	c.oid IS NOT NULL,
+	coalesce(has_schema_privilege(n.oid, 'USAGE')
+		AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+		AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')
+		AND (SELECT has_table_privilege(m.oid, 'SELECT') AND has_table_privilege(m.oid, 'INSERT')
+			AND has_table_privilege(m.oid, 'UPDATE') AND has_table_privilege(m.oid, 'DELETE')
+			FROM pg_class m WHERE m.relnamespace = n.oid AND m.relname = 'claim')
+		AND (SELECT bool_and(has_function_privilege(p.oid, 'EXECUTE'))
+			FROM pg_proc p WHERE p.pronamespace = n.oid), false),
+	coalesce(has_schema_privilege(n.oid, 'USAGE') AND (SELECT has_table_privilege(v.oid, 'SELECT')
+		FROM pg_class v WHERE v.relnamespace = n.oid AND v.relname = 'version'), false)
+	FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = $1
+	LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'request'`
+
+// look asks the database.
+func (b *Backend) look(ctx context.Context) (s state, err error) {
+	err = b.pool.QueryRow(ctx, stateQuery, b.args([]any{b.schema})...).Scan(&s.version, &s.isolation,
+		&s.commit, &s.fsync, &s.vacuum, &s.replica, &s.readOnly, &s.now, &s.sleeping,
+		&s.connections, &s.most, &s.live, &s.dead, &s.schema, &s.rights, &s.reads)
+	return s, err
+}
+
+// problems are what keeps a Backend from working, as findings.
+func (d *diagnosis) problems(ctx context.Context, b *Backend, s state) {
+	d.when(s.version < oldest, SeverityProblem, "version",
+		fmt.Sprintf("the server's version is %d.%d", s.version/10000, s.version%10000),
+		"use PostgreSQL 13 or later")
+	d.when(s.replica, SeverityProblem, "replica", "this server is a standby, which takes no writes",
+		"connect to the primary: target_session_attrs=read-write")
+	d.when(s.readOnly && !s.replica, SeverityProblem, "read-only",
+		"transactions are read-only by default", "see default_transaction_read_only")
+	d.when(s.isolation != "read committed", SeverityProblem, "isolation",
+		"default_transaction_isolation is "+s.isolation+": operations would miss what they wait for",
+		"give the pool's connections READ COMMITTED, as in the DSN's options")
+	d.when(!s.schema, SeverityProblem, "schema", "the schema or its tables are not there",
+		"call Migrate")
+	if !s.schema {
+		return
+	}
+	d.when(!s.rights || !s.reads, SeverityProblem, "rights",
+		"the role lacks rights in the schema", "call Migrate with this role in MigrateOptions.Grant")
+	if s.reads {
+		have, err := version(ctx, b.pool, b.schema)
+		d.when(err == nil && have != len(versions), SeverityProblem, "schema",
+			fmt.Sprintf("the schema has version %d; this program needs %d", have, len(versions)),
+			"call Migrate of the newest program")
+		d.when(err != nil, SeverityProblem, "schema", fmt.Sprintf("its version cannot be read: %v", err),
+			"call Migrate")
+	}
+}
+
+// diagnosis gathers findings.
+type diagnosis struct{ findings []Finding }
+
+func (d *diagnosis) when(found bool, severity Severity, subject, text, advice string) {
+	if found {
+		d.findings = append(d.findings, Finding{severity, subject, text, advice})
+	}
+}
+
+// Check returns an error that names all that keeps the Backend from working: the version, the
+// schema, rights, a standby, the isolation. It only reads. Call it when a program starts.
+func (b *Backend) Check(ctx context.Context) error {
+	s, err := b.look(ctx)
+	if err != nil {
+		return fmt.Errorf("postgres: check: %w", err)
+	}
+	d := &diagnosis{}
+	d.problems(ctx, b, s)
+	var all []error
+	for _, f := range d.findings {
+		all = append(all, fmt.Errorf("%s: %s; %s", f.Subject, f.Text, f.Advice))
+	}
+	if err := errors.Join(all...); err != nil {
+		return fmt.Errorf("postgres: check: %w", err)
+	}
+	return nil
+}
+
+// Diagnose looks for what endangers pending requests at a pool and its database: what Check looks
+// for, and the size of the pool, settings, a pooler in between, the clock, long transactions and
+// dead rows. It only reads, and needs the rights of a Backend. Opts are those of New; nil works.
+// The gravest findings come first. The error is about opts or the pool.
+//
+// Call it at start-up and from a health check, not for each request.
+func Diagnose(ctx context.Context, pool *pgxpool.Pool, opts *Options) ([]Finding, error) {
+	b, err := New(pool, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	d := &diagnosis{}
+	before := time.Now()
+	s, err := b.look(ctx)
+	d.unreachable(err)
+	if err == nil {
+		d.problems(ctx, b, s)
+		d.settings(s)
+		d.pool(ctx, b, s)
+		offset := s.now.Sub(before.Add(time.Since(before) / 2)).Round(time.Millisecond)
+		d.when(offset.Abs() > time.Second, SeverityInfo, "clock",
+			fmt.Sprintf("the server's clock differs from this node's by %v", offset),
+			"harmless here, since only the server's clock counts; logs of both are hard to compare")
+	}
+	slices.SortStableFunc(d.findings, func(x, y Finding) int { return int(y.Severity - x.Severity) })
+	return d.findings, nil
+}
+
+func (d *diagnosis) unreachable(err error) {
+	var refused *pgconn.PgError
+	switch {
+	case err == nil:
+	case errors.As(err, &refused):
+		d.when(true, SeverityProblem, "connection", "the server refuses: "+refused.Message,
+			"see the user's name, password and database")
+	default:
+		d.when(true, SeverityProblem, "connection", fmt.Sprintf("the server cannot be reached: %v", err),
+			"see whether it is up and the address is right")
+	}
+}
+
+// settings judges what the server is set to.
+func (d *diagnosis) settings(s state) {
+	d.when(s.fsync == "off", SeverityWarning, "fsync",
+		"fsync is off: when the machine fails, the database may be damaged", "set fsync to on")
+	d.when(s.commit == "off", SeverityInfo, "commit",
+		"synchronous_commit is off: when the server fails, it loses the last moments, about 600 ms",
+		"leave it if callers may ask again; claims may then be handed out twice")
+	d.when(s.vacuum == "off", SeverityWarning, "autovacuum",
+		"autovacuum is off: the tables will grow without bound", "set autovacuum to on")
+	d.when(s.sleeping > time.Minute, SeverityWarning, "transaction",
+		fmt.Sprintf("a transaction has done nothing for %v: until it ends, dead rows stay",
+			s.sleeping.Round(time.Second)),
+		"set idle_in_transaction_session_timeout")
+	d.when(s.dead > 10_000 && s.dead > 4*s.live, SeverityWarning, "bloat",
+		fmt.Sprintf("%d dead rows beside %d live ones", s.dead, s.live),
+		"see what keeps autovacuum away: old transactions, replication slots, or its settings")
+	d.when(s.connections*10 > s.most*9, SeverityWarning, "connections",
+		fmt.Sprintf("%d of max_connections %d are in use", s.connections, s.most),
+		"raise max_connections, or use smaller pools")
+}
+
+// pool judges the pool, and finds a pooler in between: it gives a client another process id than
+// the server's.
+func (d *diagnosis) pool(ctx context.Context, b *Backend, s state) {
+	if most := b.pool.Config().MaxConns; most < 4 {
+		d.when(true, SeverityWarning, "pool", fmt.Sprintf("the pool has at most %d connections", most),
+			"give it 4 or more; wake-ups use two connections beside them")
+	}
+	conn, err := b.pool.Acquire(ctx)
+	if err != nil {
+		d.unreachable(err)
+		return
+	}
+	defer conn.Release()
+	var pid uint32
+	err = conn.QueryRow(ctx, "SELECT pg_backend_pid() WHERE $1", b.args([]any{true})...).Scan(&pid)
+	d.unreachable(err)
+	pooled := err == nil && pid != conn.Conn().PgConn().PID()
+	d.when(pooled && !b.unnamed, SeverityWarning, "pooler",
+		"a pooler is between the client and the server",
+		"if it pools by transaction, set Options.PollOnly")
+	d.when(pooled && b.unnamed, SeverityInfo, "pooler",
+		"a pooler is between the client and the server: waiters in other processes poll",
+		"connect without it to have them woken")
+}

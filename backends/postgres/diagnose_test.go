@@ -1,0 +1,151 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/postgres"
+)
+
+func TestAHealthyServerPassesCheckAndDiagnose(t *testing.T) {
+	s := startServer(t, "fsync=on")
+	pool := s.pool(t, nil)
+	opts := postgres.Options{Schema: newSchema(t, pool)}
+	if err := open(t, pool, opts).Check(t.Context()); err != nil {
+		t.Errorf("Check: %v", err)
+	}
+	findings, err := postgres.Diagnose(t.Context(), pool, &opts)
+	if err != nil || len(findings) > 0 {
+		t.Errorf("Diagnose: %v, %v", findings, err)
+	}
+}
+
+func TestDiagnoseNamesWhatHurts(t *testing.T) {
+	s := startServer(t, "autovacuum=off", "synchronous_commit=off")
+	schema := newSchema(t, s.pool(t, nil))
+	for _, c := range []struct {
+		subject  string
+		severity postgres.Severity
+		setting  string // of the pool's connections
+	}{
+		{"fsync", postgres.SeverityWarning, ""}, // the server's own
+		{"autovacuum", postgres.SeverityWarning, ""},
+		{"commit", postgres.SeverityInfo, ""},
+		{"pool", postgres.SeverityWarning, ""},
+		{"isolation", postgres.SeverityProblem, "default_transaction_isolation=serializable"},
+		{"read-only", postgres.SeverityProblem, "default_transaction_read_only=on"},
+	} {
+		t.Run(c.subject, func(t *testing.T) {
+			pool := s.pool(t, func(conf *pgxpool.Config) {
+				conf.MaxConns = 2
+				if name, value, ok := strings.Cut(c.setting, "="); ok {
+					conf.ConnConfig.RuntimeParams[name] = value
+				}
+			})
+			findings, err := postgres.Diagnose(t.Context(), pool, &postgres.Options{Schema: schema})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, ok := finding(findings, c.subject); !ok || got.Severity != c.severity {
+				t.Errorf("got %v, want a finding about %s", findings, c.subject)
+			}
+			if err := open(t, pool, postgres.Options{Schema: schema}).Check(t.Context()); (err != nil) !=
+				(c.severity == postgres.SeverityProblem) {
+				t.Errorf("Check: %v", err)
+			}
+		})
+	}
+}
+
+func TestDiagnoseFindsDeadRows(t *testing.T) {
+	s := startServer(t, "autovacuum=off")
+	pool := s.pool(t, nil)
+	schema := newSchema(t, pool)
+	rows := execute(t, pool, `INSERT INTO `+table(schema, "request")+` (store, id, mailbox, live,
+		status, attempt, codec, payload, created, updated, deadline, last_deadline, expires, rank, sweep)
+		SELECT 's', i::text, '', false, 'failed', 0, '', '', t, t, t, t, t, t, t
+		FROM generate_series(1, 20000) i, now() t`)
+	if rows != execute(t, pool, "DELETE FROM "+table(schema, "request")) {
+		t.Fatal("not all rows were deleted")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		pool.Reset() // a connection reports its figures when it ends
+		findings, err := postgres.Diagnose(ctx, pool, &postgres.Options{Schema: schema})
+		if err != nil || ctx.Err() != nil {
+			t.Fatalf("got %v, %v, want a finding about bloat", findings, err)
+		}
+		if _, ok := finding(findings, "bloat"); ok {
+			return
+		}
+	}
+}
+
+func execute(t *testing.T, pool *pgxpool.Pool, sql string) int64 {
+	t.Helper()
+	tag, err := pool.Exec(t.Context(), sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tag.RowsAffected()
+}
+
+func TestWithoutASchemaTheAdviceIsToMigrate(t *testing.T) {
+	b := open(t, commonPool(t), postgres.Options{Schema: "nowhere"})
+	err := b.Check(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "Migrate") {
+		t.Errorf("got %v, want advice to migrate", err)
+	}
+	if _, err := b.Get(t.Context(), "s", backends.NewID(box)); err == nil {
+		t.Error("Get without a schema succeeded")
+	}
+}
+
+func TestErrorsTellNoSecrets(t *testing.T) {
+	const secret = "hunter2"
+	url := fmt.Sprintf("postgres://user:%s@127.0.0.1:%d/postgres", secret, freePort(t))
+	pool, err := openPool(url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	b := open(t, pool, postgres.Options{})
+	c := question(lasting("s"), box)
+	c.Payload = []byte(secret)
+	_, createErr := b.Create(t.Context(), c)
+	findings, diagnoseErr := postgres.Diagnose(t.Context(), pool, nil)
+	if _, found := finding(findings, "connection"); !found || len(findings) > 1 || diagnoseErr != nil {
+		t.Errorf("Diagnose: got %v, %v, want one finding: the connection", findings, diagnoseErr)
+	}
+	migrateErr := postgres.Migrate(t.Context(), pool, nil)
+	told := fmt.Errorf("%v", findings)
+	for _, err := range []error{createErr, b.Check(t.Context()), migrateErr, told} {
+		if err == nil || strings.Contains(fmt.Sprintf("%v %+v", err, err), secret) {
+			t.Errorf("got %v, want an error without the password and the payload", err)
+		}
+	}
+}
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	pool := commonPool(t)
+	for name, open := range map[string]func() (*postgres.Backend, error){
+		"no pool": func() (*postgres.Backend, error) { return postgres.New(nil, nil) },
+		"schema": func() (*postgres.Backend, error) {
+			return postgres.New(pool, &postgres.Options{Schema: strings.Repeat("s", 49)})
+		},
+		"interval": func() (*postgres.Backend, error) {
+			return postgres.New(pool, &postgres.Options{PollInterval: time.Millisecond})
+		},
+	} {
+		if _, err := open(); err == nil {
+			t.Errorf("%s: New accepted it", name)
+		}
+	}
+}

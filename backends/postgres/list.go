@@ -1,0 +1,99 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+var _ backends.Lister = (*Backend)(nil)
+
+// The clock of a list is read before its snapshot.
+const (
+	listed = "SELECT " + answerFields + ` FROM (
+		SELECT 'ok' AS code, 0 AS store, greatest(now(), q.updated) AS now, q AS r FROM {s}.request q
+		WHERE q.mailbox = $1 AND q.store = $2 AND q.live AND q.rank >= $3 AND (q.rank, q.id) > ($3, $4)
+		ORDER BY q.rank, q.id LIMIT $5::int) f`
+
+	mailboxes = `WITH RECURSIVE m AS (
+		(SELECT q.mailbox FROM {s}.request q WHERE q.live AND q.mailbox > $1 ORDER BY q.mailbox LIMIT 1)
+		UNION ALL
+		SELECT (SELECT q.mailbox FROM {s}.request q WHERE q.live AND q.mailbox > m.mailbox
+			ORDER BY q.mailbox LIMIT 1)
+		FROM m WHERE m.mailbox IS NOT NULL)
+		SELECT m.mailbox, EXISTS (SELECT FROM {s}.request q WHERE q.mailbox = m.mailbox AND q.store = $2
+			AND q.live AND q.last_deadline >= now())
+		FROM m WHERE m.mailbox IS NOT NULL LIMIT $3::int`
+)
+
+// List implements [backends.Lister], the earliest deadline at creation first. A request with
+// attempts left that is claimed, extended or released meanwhile moves down, so it may come twice. A
+// page looks at no more than limit requests of the index, and leaves out those that timed out.
+func (b *Backend) List(
+	ctx context.Context, store, mailbox, after string, limit int) (page backends.Page, err error) {
+	from, id, err := parseCursor(after)
+	if err != nil {
+		return page, err
+	}
+	answers, err := b.ask(ctx, b.pool, b.call.list, []byte(mailbox), store, from, id, limit)
+	if err != nil {
+		return page, err
+	}
+	for _, a := range answers {
+		switch rec, err := a.record(); {
+		case err != nil:
+			page.Errs = append(page.Errs, err)
+		case !rec.Ended():
+			page.Records = append(page.Records, rec)
+		}
+	}
+	if len(answers) == limit {
+		last := answers[limit-1]
+		page.Next = fmt.Sprint(last.rank.UnixMicro(), " ", last.rec.ID)
+	}
+	return page, nil
+}
+
+// parseCursor reads the Next of a page of requests.
+func parseCursor(after string) (from time.Time, id string, err error) {
+	if after == "" {
+		return time.UnixMicro(0), "", nil
+	}
+	number, id, _ := strings.Cut(after, " ")
+	us, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || backends.CheckID(id) != nil {
+		return from, "", fmt.Errorf("postgres: list: %q is no cursor of a page", after)
+	}
+	return time.UnixMicro(us), id, nil
+}
+
+// Mailboxes implements [backends.Lister], by name. A page looks at no more than limit mailboxes of
+// all stores, so it may be empty although others follow.
+func (b *Backend) Mailboxes(
+	ctx context.Context, store, after string, limit int) (page backends.MailboxPage, err error) {
+	if err := ctx.Err(); err != nil {
+		return page, err
+	}
+	rows, err := b.pool.Query(ctx, b.call.mailboxes, b.args([]any{[]byte(after), store, limit})...)
+	if err != nil {
+		return page, wrap(err)
+	}
+	var name []byte
+	var here bool
+	seen, err := pgx.ForEachRow(rows, []any{&name, &here}, func() error {
+		if here {
+			page.Mailboxes = append(page.Mailboxes, string(name))
+		}
+		return nil
+	})
+	if seen.RowsAffected() == int64(limit) {
+		page.Next = string(name)
+	}
+	return page, wrap(err)
+}

@@ -1,0 +1,126 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+//go:embed schema.sql
+var firstVersion string
+
+// versions are the steps from each version of the schema to the next. The first makes version 1. A
+// step is never changed once it was released.
+var versions = []string{firstVersion}
+
+// MigrateOptions says what [Migrate] brings up to date. The zero value is right for most.
+type MigrateOptions struct {
+	// Schema is as in [Options]. Migrate creates it if it is not there. Default: "pendingq".
+	Schema string
+
+	// Grant names roles that get the smallest rights of a Backend. Default: none, for a program that
+	// connects as the owner.
+	Grant []string
+}
+
+// Migrate brings the schema up to the version that this package needs. It is one transaction.
+// Several nodes may call it at once, and when nothing is to be done, it only reads. It returns an
+// error if the schema is of a later version. Opts may be nil.
+//
+// To create the schema, the role needs CREATE on the database, and afterwards it is the owner.
+func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *MigrateOptions) error {
+	o := MigrateOptions{}
+	if opts != nil {
+		o = *opts
+	}
+	o.Schema = cmp.Or(o.Schema, "pendingq")
+	if err := checkSchema(o.Schema); err != nil {
+		return err
+	}
+	have, err := version(ctx, pool, o.Schema)
+	if err == nil && (have < len(versions) || len(o.Grant) > 0) {
+		tx := pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}
+		err = pgx.BeginTxFunc(ctx, pool, tx, func(tx pgx.Tx) error { return migrate(ctx, tx, o) })
+	}
+	if err == nil && have > len(versions) {
+		err = fmt.Errorf("the schema has version %d; this program knows %d", have, len(versions))
+	}
+	if err != nil {
+		return fmt.Errorf("postgres: migrate: %w", err)
+	}
+	return nil
+}
+
+// notThere are the SQLSTATEs of an undefined table and schema.
+var notThere = []string{"42P01", "3F000"}
+
+// version returns the version of a schema, 0 if it is not there.
+func version(ctx context.Context, on interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}, schema string) (have int, err error) {
+	// Without an argument but the way to send it: so a pooler may be in between.
+	err = on.QueryRow(ctx, named(schema, "SELECT coalesce(max(version), 0) FROM {s}.version"),
+		pgx.QueryExecModeSimpleProtocol).Scan(&have)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && slices.Contains(notThere, refused.Code) {
+		return 0, nil
+	}
+	return have, err
+}
+
+// migrate does what has to be done, while no other node does.
+func migrate(ctx context.Context, tx pgx.Tx, o MigrateOptions) error {
+	run := func(sql string) error {
+		_, err := tx.Exec(ctx, named(o.Schema, sql)) // without arguments: many statements in one
+		return err
+	}
+	if err := run("SELECT pg_advisory_xact_lock({key}, 65537)"); err != nil {
+		return err
+	}
+	var exists bool
+	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)",
+		pgx.QueryExecModeExec, o.Schema).Scan(&exists)
+	if err == nil && !exists {
+		err = run("CREATE SCHEMA {s}")
+	}
+	if err == nil {
+		err = run("CREATE TABLE IF NOT EXISTS {s}.version (version int PRIMARY KEY, " +
+			"made timestamptz NOT NULL DEFAULT now())")
+	}
+	if err != nil {
+		return err
+	}
+	have, err := version(ctx, tx, o.Schema)
+	if err != nil {
+		return err
+	}
+	for i := have; i < len(versions); i++ {
+		step := versions[i] + fmt.Sprintf(";INSERT INTO {s}.version (version) VALUES (%d)", i+1)
+		if err := run(step); err != nil {
+			return fmt.Errorf("to version %d: %w", i+1, err)
+		}
+	}
+	for _, role := range o.Grant {
+		sql := strings.ReplaceAll(smallestRights, "{role}", pgx.Identifier{role}.Sanitize())
+		if err := run(sql); err != nil {
+			return fmt.Errorf("grant rights to %s: %w", role, err)
+		}
+	}
+	return nil
+}
+
+// smallestRights are all that a Backend needs in its schema.
+const smallestRights = `
+	GRANT USAGE ON SCHEMA {s} TO {role};
+	GRANT SELECT ON {s}.version TO {role};
+	GRANT SELECT, INSERT, UPDATE, DELETE ON {s}.request, {s}.claim TO {role};
+	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {s} TO {role};
+`

@@ -1,0 +1,330 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// Options changes how a Backend uses the database. The zero value is right for most.
+type Options struct {
+	// Schema is where the tables and functions are, made by [Migrate]. It has at most 48 bytes of
+	// UTF-8 and no NUL. Default: "pendingq".
+	Schema string
+
+	// PollOnly is for a pooler that gives each transaction another connection, such as pgbouncer in
+	// transaction mode. The Backend then neither notifies nor listens, and prepares no statements.
+	// Waiters in other processes find changes by polling.
+	PollOnly bool
+
+	// PollInterval is how often a waiter looks again without a wake-up, give or take a quarter. It
+	// bounds how long a lost wake-up delays a waiter, and how late an expired lease is claimed
+	// again. At least 10 ms. Default: 15 s, or 500 ms with PollOnly.
+	PollInterval time.Duration
+}
+
+// check fills in defaults and returns what cannot work.
+func (o Options) check() (Options, error) {
+	o.Schema = cmp.Or(o.Schema, "pendingq")
+	interval := 15 * time.Second
+	if o.PollOnly {
+		interval = 500 * time.Millisecond
+	}
+	o.PollInterval = cmp.Or(o.PollInterval, interval)
+	if o.PollInterval < 10*time.Millisecond {
+		return o, fmt.Errorf("postgres: Options.PollInterval is %v, want at least 10ms", o.PollInterval)
+	}
+	return o, checkSchema(o.Schema)
+}
+
+func checkSchema(name string) error {
+	if len(name) > 48 || strings.ContainsRune(name, 0) {
+		return fmt.Errorf("postgres: the schema's name is %q; want at most 48 bytes, and no NUL", name)
+	}
+	return nil
+}
+
+// Backend is a [backends.Backend] in PostgreSQL. It also is a [backends.Waker], a
+// [backends.ManyClaimer] and a [backends.Lister]. Make one with [New].
+type Backend struct {
+	pool    *pgxpool.Pool
+	schema  string
+	poll    time.Duration
+	call    calls
+	unnamed bool // statements are not prepared
+	wakes   *wakes
+	sweeper *sweeper
+}
+
+// calls are the statements of a Backend.
+type calls struct {
+	create, get, pending, claim, extend, cancel, end, list, mailboxes, sweep string
+}
+
+// New returns a Backend that uses the pool, which stays the caller's to close. It sends nothing
+// yet. Opts may be nil.
+func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
+	if pool == nil {
+		return nil, errors.New("postgres: the pool is nil")
+	}
+	if opts == nil {
+		opts = &Options{}
+	}
+	o, err := opts.check()
+	if err != nil {
+		return nil, err
+	}
+	b := &Backend{pool: pool, schema: o.Schema, poll: o.PollInterval, unnamed: o.PollOnly,
+		call: newCalls(o.Schema)}
+	b.wakes = newWakes(pool, channel(o.Schema), o.PollOnly)
+	b.sweeper = newSweeper(b)
+	return b, nil
+}
+
+func newCalls(schema string) calls {
+	named := func(text string) string { return named(schema, text) }
+	const from = "SELECT " + answerFields + " FROM {s}."
+	return calls{
+		create: named(from + "create_request($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10, " +
+			"$11::int, $12) f"),
+		get:    named(from + "get_request($1::int, $2, $3) f"),
+		claim:  named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9) f"),
+		extend: named(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10) f"),
+		cancel: named(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7) f"),
+		end:    named(from + "end_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9) f"),
+
+		pending:   named("SELECT {s}.has_pending($1::int, $2, $3)"),
+		list:      named(listed),
+		mailboxes: named(mailboxes),
+		sweep:     named("SELECT done, next, clock_timestamp() FROM {s}.sweep($1::int)"),
+	}
+}
+
+// named replaces the words of a statement that depend on the schema's name.
+func named(schema, text string) string {
+	h := fnv.New32a()
+	h.Write([]byte(schema))
+	key := strconv.Itoa(int(h.Sum32() >> 2))
+	return strings.NewReplacer("{s}", pgx.Identifier{schema}.Sanitize(), "{key}", key,
+		"{channel}", channel(schema)).Replace(text)
+}
+
+// channel is where the wake-ups of a schema come. Its name is a hash: it has a length that
+// PostgreSQL allows, and none of the schema's characters.
+func channel(schema string) string {
+	return "pendingq_" + strings.ToLower(backends.Digest("channel", schema))
+}
+
+// Close ends the connections for wake-ups and what frees expired records, but leaves the pool open.
+// Remaining waiters poll from then on. It waits until both have ended.
+func (b *Backend) Close() error {
+	b.wakes.close()
+	b.sweeper.close()
+	return nil
+}
+
+// querier is a pool, a connection or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// ask makes a call and returns its answers.
+func (b *Backend) ask(ctx context.Context, on querier, sql string, args ...any) ([]answer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	rows, err := on.Query(ctx, sql, b.args(args)...)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	answers, err := pgx.CollectRows(rows, scanAnswer)
+	return answers, wrap(err)
+}
+
+// args are the arguments of a statement, with how to send it.
+func (b *Backend) args(args []any) []any {
+	if b.unnamed {
+		return append([]any{pgx.QueryExecModeExec}, args...)
+	}
+	return args
+}
+
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("postgres: %w", err)
+}
+
+// part returns the number of the partition that 4 hex digits name.
+func part(hex string) int {
+	n, _ := strconv.ParseUint(hex, 16, 16)
+	return int(n)
+}
+
+func partOf(id string) int { return part(backends.PartitionOf(id)) }
+
+// Create implements [backends.Backend]. See [InTx] for the caller's own transaction.
+func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
+	var headers []byte
+	if len(c.Headers) > 0 {
+		headers, _ = json.Marshal(c.Headers) // strings cannot fail
+	}
+	on, binding := querier(b.pool), []string(nil)
+	tx, bound := boundTx(ctx)
+	if bound {
+		on, binding = tx, b.binding(c)
+	}
+	answers, err := b.ask(ctx, on, b.call.create, partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox),
+		c.Codec, notNil(c.Payload), headers, c.PendingTimeout, c.Retention, c.Exclusive, c.MaxPending,
+		binding)
+	if err == nil && len(answers) != 1 {
+		err = unexpected(answers)
+	}
+	b.sweeper.start()
+	if !bound && (err != nil || answers[0].code == "new") {
+		b.wakes.tell(mailboxTopic(c.Mailbox)) // after an error the request may be there
+	}
+	if err != nil {
+		return backends.Record{}, err
+	}
+	switch a := answers[0]; a.code {
+	case "new":
+		return newRecord(c, a.now), nil
+	case "old":
+		return a.record()
+	case "busy":
+		return backends.Record{}, &backends.BusyError{ID: a.rec.ID}
+	case "full":
+		return backends.Record{}, backends.ErrFull
+	}
+	return backends.Record{}, unexpected(answers)
+}
+
+func notNil(payload []byte) []byte {
+	if payload == nil {
+		return []byte{}
+	}
+	return payload
+}
+
+func unexpected(answers []answer) error {
+	if len(answers) == 0 {
+		return errors.New("postgres: no answer; is the schema of another version?")
+	}
+	return fmt.Errorf("postgres: answer %q; is the schema of another version?", answers[0].code)
+}
+
+// Get implements [backends.Backend].
+func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
+	answers, err := b.ask(ctx, b.pool, b.call.get, partOf(id), store, id)
+	switch {
+	case err != nil:
+		return backends.Record{}, err
+	case len(answers) == 0:
+		return backends.Record{}, backends.ErrNotFound
+	}
+	return answers[0].record()
+}
+
+// HasPending implements [backends.Backend].
+func (b *Backend) HasPending(ctx context.Context, store, mailbox string) (has bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	args := b.args([]any{part(backends.Partition(mailbox)), store, []byte(mailbox)})
+	err = b.pool.QueryRow(ctx, b.call.pending, args...).Scan(&has)
+	return has, wrap(err)
+}
+
+// Extend implements [backends.Backend].
+func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease, error) {
+	lasts, waits := e.RunningTimeout, time.Duration(0)
+	if e.Release {
+		lasts = e.After - time.Microsecond
+	}
+	if e.Attempt < e.MaxAttempts {
+		waits = e.PendingTimeout
+	}
+	a, err := b.decide(ctx, b.call.extend, partOf(e.ID), e.Store, e.ID, e.Attempt, e.Codec,
+		notNil(e.Payload), lasts, waits, e.Retention, e.Release)
+	if refused(err) {
+		return backends.Lease{}, err
+	}
+	if e.Codec != "" || e.Release {
+		b.wakes.tell(requestTopic(e.ID))
+	}
+	if e.Release {
+		b.wakes.tell(mailboxTopic(cmp.Or(a.rec.Mailbox, e.Mailbox)))
+	}
+	return backends.Lease{UpdatedAt: a.now, Deadline: a.rec.Deadline,
+		CancelledAs: a.rec.CancelledAs, CancelReason: a.rec.CancelReason}, err
+}
+
+// Cancel implements [backends.Backend].
+func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
+	a, err := b.decide(ctx, b.call.cancel, partOf(c.ID), c.Store, c.ID, c.Outcome,
+		[]byte(c.Error), c.Grace, c.Retention)
+	return b.changed(c.ID, a, err)
+}
+
+// End implements [backends.Backend].
+func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, error) {
+	a, err := b.decide(ctx, b.call.end, partOf(e.ID), e.Store, e.ID, e.Attempt, e.Outcome,
+		[]byte(e.Error), e.Codec, notNil(e.Payload), e.Retention)
+	return b.changed(e.ID, a, err)
+}
+
+// changed tells waiters of a request and returns its head.
+func (b *Backend) changed(id string, a answer, err error) (backends.Record, error) {
+	if !refused(err) {
+		b.wakes.tell(requestTopic(id))
+		b.sweeper.start()
+	}
+	if err != nil {
+		return backends.Record{}, err
+	}
+	a.rec.Codec, a.rec.Payload = "", nil
+	return a.record()
+}
+
+// refused reports whether an operation has surely changed nothing.
+func refused(err error) bool {
+	return errors.Is(err, backends.ErrNotFound) || errors.Is(err, backends.ErrEnded) ||
+		errors.Is(err, backends.ErrStaleClaim)
+}
+
+// decide makes a call that changes a request, or is refused.
+func (b *Backend) decide(ctx context.Context, sql string, args ...any) (answer, error) {
+	answers, err := b.ask(ctx, b.pool, sql, args...)
+	switch {
+	case err != nil:
+		return answer{}, err
+	case len(answers) == 0:
+		return answer{}, backends.ErrNotFound
+	}
+	switch a := answers[0]; a.code {
+	case "ok":
+		return a, nil
+	case "stale":
+		return answer{}, backends.ErrStaleClaim
+	case "ended":
+		rec, err := a.record()
+		if err != nil {
+			return answer{}, err
+		}
+		return answer{}, &backends.EndedError{Record: rec}
+	}
+	return answer{}, unexpected(answers)
+}

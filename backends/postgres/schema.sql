@@ -1,0 +1,384 @@
+-- Version 1. {s} is the schema, {key} a number that keeps its advisory locks apart from those of
+-- other schemas, {channel} its channel. Every name is qualified, so no search_path matters.
+
+CREATE TABLE {s}.request (
+  store text COLLATE "C" NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  mailbox bytea NOT NULL,              -- may contain NUL, as may error, cancel_reason and headers
+  live boolean NOT NULL,               -- nobody has ended it; it may have timed out
+  status text COLLATE "C" NOT NULL,
+  attempt int NOT NULL,
+  error bytea NOT NULL DEFAULT '',
+  codec text COLLATE "C" NOT NULL,
+  payload bytea NOT NULL,
+  headers bytea,                       -- JSON
+  created timestamptz NOT NULL,
+  updated timestamptz NOT NULL,
+  started timestamptz,
+  deadline timestamptz NOT NULL,
+  last_deadline timestamptz NOT NULL,
+  expires timestamptz NOT NULL,
+  claim text COLLATE "C",              -- the id of the latest claim
+  cancelled_as text COLLATE "C",
+  cancel_reason bytea,
+
+  -- What follows keeps claims and extends heap-only: no index has a column that they change.
+  -- rank equals last_deadline while the request waits, or may wait again. sweep is when to see
+  -- whether the record has expired: never later than expires, unless that became earlier.
+  rank timestamptz NOT NULL,
+  sweep timestamptz NOT NULL,
+
+  bound text[],                        -- in the creator's transaction: exclusive, most, topic
+  PRIMARY KEY (store, id)
+) WITH (
+  fillfactor = 70,
+  autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500,
+  autovacuum_analyze_scale_factor = 0.1, autovacuum_vacuum_cost_delay = 1,
+  toast.autovacuum_vacuum_scale_factor = 0.02, toast.autovacuum_vacuum_threshold = 500,
+  toast.autovacuum_vacuum_cost_delay = 1
+);
+ALTER TABLE {s}.request ALTER payload SET STORAGE EXTERNAL;
+CREATE INDEX request_live ON {s}.request (mailbox, store, rank) WHERE live;
+CREATE INDEX request_sweep ON {s}.request (sweep);
+
+-- A claim is remembered here. What it took are the requests with its id and its time.
+CREATE TABLE {s}.claim (
+  id text COLLATE "C" PRIMARY KEY,
+  made timestamptz NOT NULL,
+  until timestamptz NOT NULL           -- the latest deadline that it set
+) WITH (
+  autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500,
+  autovacuum_vacuum_cost_delay = 1
+);
+CREATE INDEX claim_until ON {s}.claim (until);
+
+CREATE TYPE {s}.answer AS (
+  code text,
+  store int,                           -- the place of the record's store in a claim
+  now timestamptz,
+  r {s}.request
+);
+
+-- Functions for one request say live::int = 1. Otherwise the planner may look the id up in
+-- request_live, which it believes to be small. Without sequential scans a plan that was made while
+-- the table was small stays right.
+
+-- The locks. A partition is locked first, then an id. Nobody waits for a caller's transaction while
+-- holding either. The clock is read once the locks are held, so its order is the order of the
+-- operations. Claims lock their partition alone. Operations on single requests share it, so that
+-- their commits reach the disk together.
+-- A lock is part of an expression, which costs half of what PERFORM does. It never IS NULL.
+CREATE FUNCTION {s}.lock_request(part int, id text) RETURNS timestamptz LANGUAGE plpgsql AS $$
+BEGIN
+  IF pg_advisory_xact_lock_shared({key}, part) IS NULL
+    OR pg_advisory_xact_lock(hashtextextended(id, {key})) IS NULL THEN
+  END IF;
+  RETURN clock_timestamp();
+END $$;
+
+CREATE FUNCTION {s}.lock_to_read(part int, id text) RETURNS timestamptz LANGUAGE plpgsql AS $$
+BEGIN
+  IF pg_advisory_xact_lock_shared({key}, part) IS NULL
+    OR pg_advisory_xact_lock_shared(hashtextextended(id, {key})) IS NULL THEN
+  END IF;
+  RETURN clock_timestamp();
+END $$;
+
+CREATE FUNCTION {s}.lock_mailbox(part int) RETURNS timestamptz LANGUAGE plpgsql AS $$
+BEGIN
+  IF pg_advisory_xact_lock({key}, part) IS NULL THEN
+  END IF;
+  RETURN clock_timestamp();
+END $$;
+
+CREATE FUNCTION {s}.lock_to_add(part int, alone boolean) RETURNS timestamptz LANGUAGE plpgsql AS $$
+BEGIN
+  IF alone THEN
+    RETURN {s}.lock_mailbox(part);
+  ELSIF pg_advisory_xact_lock_shared({key}, part) IS NULL THEN
+  END IF;
+  RETURN clock_timestamp();
+END $$;
+
+-- refusal tells why a new request is refused: 'busy' and the id of a live one, or 'full'.
+CREATE FUNCTION {s}.refusal(of text, box bytea, id text, exclusive boolean, most int, t timestamptz,
+  OUT code text, OUT busy text)
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+  IF exclusive THEN
+    SELECT q.id INTO busy FROM {s}.request q
+      WHERE q.mailbox = box AND q.store = of AND q.live AND q.last_deadline >= t
+        AND q.id <> refusal.id LIMIT 1;
+    IF FOUND THEN
+      code := 'busy';
+      RETURN;
+    END IF;
+  END IF;
+  IF most > 0 AND most <= (SELECT count(*) FROM (
+      SELECT FROM {s}.request q
+        WHERE q.mailbox = box AND q.store = of AND q.live AND q.rank >= t AND q.last_deadline >= t
+          AND (q.status = 'pending' OR q.deadline < t) AND q.id <> refusal.id
+        LIMIT most) waiting) THEN
+    code := 'full';
+  END IF;
+END $$;
+
+-- create_request stores a new request. Creators of one id come one after the other. A creator with
+-- a transaction of its own (binding is not null) locks no partition until it commits: see arrive.
+CREATE FUNCTION {s}.create_request(part int, of text, key text, box bytea, new_codec text,
+  new_payload bytea, new_headers bytea, waits interval, keeps interval, exclusive boolean, most int,
+  binding text[])
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz;
+  r {s}.request;
+  refused record;
+  checked boolean := exclusive OR most > 0;
+BEGIN
+  IF checked AND current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE 'a store that is Exclusive or has MaxPending needs a transaction that is READ COMMITTED';
+  END IF;
+  IF pg_advisory_xact_lock(hashtextextended(key, {key} + 1)) IS NULL THEN
+  END IF;
+  IF binding IS NULL THEN
+    t := {s}.lock_to_add(part, checked);
+  ELSE
+    t := clock_timestamp();
+  END IF;
+  IF checked THEN
+    PERFORM FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires >= t;
+    IF NOT FOUND THEN
+      SELECT * INTO refused FROM {s}.refusal(of, box, key, exclusive, most, t);
+      IF refused.code IS NOT NULL THEN
+        r.id := refused.busy;
+        RETURN NEXT (refused.code, 0, t, r)::{s}.answer;
+        RETURN;
+      END IF;
+    END IF;
+  END IF;
+  LOOP
+    INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec, payload, headers,
+        created, updated, deadline, last_deadline, rank, expires, sweep, bound)
+      VALUES (of, key, box, true, 'pending', 0, new_codec, new_payload, new_headers,
+        t, t, t + waits, t + waits, t + waits, t + waits + keeps, t + waits + keeps, binding)
+      ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+      RETURN NEXT ('new', 0, t, r)::{s}.answer;
+      RETURN;
+    END IF;
+    IF binding IS NULL THEN
+      t := {s}.lock_to_read(part, key);
+    END IF;
+    SELECT * INTO r FROM {s}.request q WHERE q.store = of AND q.id = key;
+    IF FOUND AND r.expires >= t THEN
+      RETURN NEXT ('old', 0, greatest(t, r.updated), r)::{s}.answer;
+      RETURN;
+    END IF;
+    DELETE FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires < t;
+  END LOOP;
+END $$;
+
+-- arrive makes a request that was created in a caller's transaction begin with its commit.
+CREATE FUNCTION {s}.arrive() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz;
+  exclusive boolean := NEW.bound[1];
+  most int := NEW.bound[2];
+  refused record;
+BEGIN
+  t := {s}.lock_to_add(('x' || left(NEW.id, 4))::bit(16)::int, exclusive OR most > 0);
+  IF exclusive OR most > 0 THEN
+    SELECT * INTO refused FROM {s}.refusal(NEW.store, NEW.mailbox, NEW.id, exclusive, most, t);
+    IF refused.code = 'busy' THEN
+      RAISE 'mailbox already has a live request: %', refused.busy USING ERRCODE = 'PQ001';
+    ELSIF refused.code = 'full' THEN
+      RAISE 'mailbox is full' USING ERRCODE = 'PQ002';
+    END IF;
+  END IF;
+  UPDATE {s}.request q SET created = t, updated = t, bound = NULL,
+      deadline = t + (NEW.deadline - NEW.created), last_deadline = t + (NEW.deadline - NEW.created),
+      rank = t + (NEW.deadline - NEW.created), expires = t + (NEW.expires - NEW.created),
+      sweep = t + (NEW.expires - NEW.created)
+    WHERE q.store = NEW.store AND q.id = NEW.id AND q.bound IS NOT NULL;
+  IF NEW.bound[3] <> '' THEN
+    PERFORM pg_notify('{channel}', NEW.bound[3]);
+  END IF;
+  RETURN NULL;
+END $$;
+
+CREATE CONSTRAINT TRIGGER request_arrives AFTER INSERT ON {s}.request
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.bound IS NOT NULL)
+  EXECUTE FUNCTION {s}.arrive();
+
+CREATE FUNCTION {s}.get_request(part int, of text, key text) RETURNS SETOF {s}.answer
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_to_read(part, key);
+BEGIN
+  RETURN QUERY SELECT 'ok', 0, t, q FROM {s}.request q
+    WHERE q.store = of AND q.id = key AND q.expires >= t;
+END $$;
+
+CREATE FUNCTION {s}.has_pending(part int, of text, box bytea) RETURNS boolean
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_mailbox(part);
+BEGIN
+  RETURN EXISTS (SELECT FROM {s}.request q
+    WHERE q.mailbox = box AND q.store = of AND q.live AND q.rank >= t AND q.last_deadline >= t
+      AND (q.status = 'pending' OR q.deadline < t));
+END $$;
+
+CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores text[], limits int[],
+  attempts int[], waits interval[], runs interval[], keeps interval[])
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_mailbox(part);
+  memo {s}.claim;
+  next text;
+  ends timestamptz;
+  until timestamptz;
+BEGIN
+  PERFORM FROM {s}.request q WHERE q.mailbox = box AND q.live LIMIT 1;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  SELECT * INTO memo FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t;
+  IF FOUND THEN
+    RETURN QUERY SELECT 'ok', array_position(stores, q.store) - 1, t, q FROM {s}.request q
+      WHERE q.mailbox = box AND q.store = ANY (stores) AND q.live
+        AND q.claim = claim_id AND q.started = memo.made AND q.status = 'running'
+        AND q.deadline >= t;
+    RETURN;
+  END IF;
+  FOR i IN 1 .. cardinality(stores) LOOP
+    ends := t + runs[i];
+    FOR next IN SELECT q.id FROM {s}.request q
+        WHERE q.mailbox = box AND q.store = stores[i] AND q.live AND q.rank >= t
+          AND q.last_deadline >= t AND (q.status = 'pending' OR q.deadline < t)
+        ORDER BY q.rank LIMIT limits[i] LOOP
+      RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1,
+          updated = t, started = t, deadline = ends, claim = claim_id,
+          last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE ends END,
+          rank = CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE q.rank END,
+          expires = keeps[i]
+            + CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE ends END
+        WHERE q.store = stores[i] AND q.id = next RETURNING 'ok', i - 1, t, q;
+      until := greatest(until, ends);
+    END LOOP;
+  END LOOP;
+  IF until IS NOT NULL THEN
+    INSERT INTO {s}.claim VALUES (claim_id, t, until)
+      ON CONFLICT (id) DO UPDATE SET made = excluded.made, until = excluded.until;
+  END IF;
+END $$;
+
+-- refuse tells why a live request was not found: no answer, 'ended' with the record, or 'stale'.
+CREATE FUNCTION {s}.refuse(of text, key text, t timestamptz) RETURNS SETOF {s}.answer
+LANGUAGE sql AS $$
+  SELECT CASE WHEN NOT q.live OR q.last_deadline < t THEN 'ended' ELSE 'stale' END, 0, t, q
+    FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires >= t
+$$;
+
+CREATE FUNCTION {s}.extend_request(part int, of text, key text, speaker int, new_codec text,
+  new_payload bytea, lasts interval, waits interval, keeps interval, releases boolean)
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_request(part, key);
+  ends timestamptz := t + lasts;
+  last timestamptz := ends + waits;
+  r {s}.request;
+BEGIN
+  UPDATE {s}.request q SET updated = t,
+      codec = CASE WHEN new_codec = '' THEN q.codec ELSE new_codec END,
+      payload = CASE WHEN new_codec = '' THEN q.payload ELSE new_payload END,
+      deadline = CASE WHEN q.cancelled_as IS NULL THEN ends ELSE q.deadline END,
+      last_deadline = CASE WHEN q.cancelled_as IS NULL THEN last ELSE q.last_deadline END,
+      rank = CASE WHEN q.cancelled_as IS NULL AND waits > '0' THEN last ELSE q.rank END,
+      expires = CASE WHEN q.cancelled_as IS NULL THEN last + keeps ELSE q.expires END
+    WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.status = 'running'
+      AND q.attempt = speaker
+      AND q.last_deadline >= t AND (releases OR q.deadline >= t)
+    RETURNING * INTO r;
+  IF FOUND THEN
+    r.payload := NULL;
+    RETURN NEXT ('ok', 0, t, r)::{s}.answer;
+  ELSE
+    RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
+  END IF;
+END $$;
+
+CREATE FUNCTION {s}.cancel_request(part int, of text, key text, outcome text, reason bytea,
+  grace interval, keeps interval)
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_request(part, key);
+  r {s}.request;
+BEGIN
+  SELECT * INTO r FROM {s}.request q
+    WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.last_deadline >= t;
+  IF NOT FOUND THEN
+    RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
+    RETURN;
+  ELSIF r.status <> 'running' OR r.deadline < t OR grace = '0' THEN
+    UPDATE {s}.request q SET live = false, status = outcome, error = reason, updated = t,
+        cancelled_as = NULL, cancel_reason = NULL, expires = t + keeps, sweep = t + keeps
+      WHERE q.store = of AND q.id = key RETURNING * INTO r;
+  ELSIF r.cancelled_as IS NULL THEN
+    UPDATE {s}.request q SET cancelled_as = outcome, cancel_reason = reason, updated = t,
+        deadline = least(q.deadline, t + grace), last_deadline = least(q.deadline, t + grace),
+        expires = least(q.deadline, t + grace) + keeps
+      WHERE q.store = of AND q.id = key RETURNING * INTO r;
+  END IF;
+  r.payload := NULL;
+  RETURN NEXT ('ok', 0, t, r)::{s}.answer;
+END $$;
+
+CREATE FUNCTION {s}.end_request(part int, of text, key text, speaker int, outcome text,
+  reason bytea, new_codec text, new_payload bytea, keeps interval)
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_request(part, key);
+  r {s}.request;
+BEGIN
+  UPDATE {s}.request q SET live = false, status = outcome, error = reason, codec = new_codec,
+      payload = new_payload, updated = t, cancelled_as = NULL, cancel_reason = NULL,
+      expires = t + keeps, sweep = t + keeps
+    WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.attempt = speaker
+      AND q.last_deadline >= t
+    RETURNING * INTO r;
+  IF FOUND THEN
+    r.payload := NULL;
+    RETURN NEXT ('ok', 0, t, r)::{s}.answer;
+  ELSE
+    RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
+  END IF;
+END $$;
+
+-- sweep frees up to most records and as many memos that have expired, and moves on as many records
+-- that have been given more time. It passes over what is locked. One session sweeps at a time.
+CREATE FUNCTION {s}.sweep(most int, OUT done int, OUT next timestamptz)
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := clock_timestamp();
+  n int;
+BEGIN
+  done := 0;
+  IF pg_try_advisory_xact_lock({key}, 65536) THEN
+    DELETE FROM {s}.request WHERE ctid = ANY (ARRAY(
+      SELECT q.ctid FROM {s}.request q WHERE q.sweep < t AND q.expires < t
+        ORDER BY q.sweep LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS done = ROW_COUNT;
+    UPDATE {s}.request SET sweep = expires WHERE ctid = ANY (ARRAY(
+      SELECT q.ctid FROM {s}.request q WHERE q.sweep < t AND q.expires >= t
+        ORDER BY q.sweep LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS n = ROW_COUNT;
+    done := done + n;
+    DELETE FROM {s}.claim WHERE ctid = ANY (ARRAY(
+      SELECT c.ctid FROM {s}.claim c WHERE c.until < t
+        ORDER BY c.until LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS n = ROW_COUNT;
+    done := done + n;
+  END IF;
+  next := least((SELECT min(q.sweep) FROM {s}.request q), (SELECT min(c.until) FROM {s}.claim c));
+END $$;

@@ -1,0 +1,335 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/puddle/v2"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/wake"
+)
+
+const (
+	gatherFor   = 10 * time.Millisecond // at most one notification in this time, but the first at once
+	listenWait  = time.Second           // how long LISTEN may take before waiters look
+	heartbeat   = 3 * time.Second       // a connection that stays silent as long is tried
+	answerWait  = 5 * time.Second       // how long the server may take to answer that
+	wakePause   = 50 * time.Microsecond // spreads the waiters that may have missed something
+	longestText = 7900                  // bytes of a notification; PostgreSQL takes 7,999
+)
+
+// everything is the topic that all waiters wait for beside their own.
+const everything = "*"
+
+var _ backends.Waker = (*Backend)(nil)
+
+// A topic is a hash, so a notification tells no names. Two that share one cost a look.
+func mailboxTopic(mailbox string) string { return backends.Digest("mailbox", mailbox)[:13] }
+func requestTopic(id string) string      { return backends.Digest("request", id)[:13] }
+
+// WatchMailbox implements [backends.Waker].
+func (b *Backend) WatchMailbox(ctx context.Context, mailbox string) (<-chan struct{}, func()) {
+	return b.wakes.watch(ctx, mailboxTopic(mailbox))
+}
+
+// WatchRequest implements [backends.Waker].
+func (b *Backend) WatchRequest(ctx context.Context, id string) (<-chan struct{}, func()) {
+	return b.wakes.watch(ctx, requestTopic(id))
+}
+
+// PollInterval implements [backends.Waker]: see Options.PollInterval.
+func (b *Backend) PollInterval() time.Duration { return b.poll }
+
+// wakes tells waiters of changes: those of this process at once, and those of others by
+// notifications. NOTIFY takes a lock of the whole server when it commits. So no operation does it:
+// changes are gathered, and sent on a connection of their own. Another connection listens for all
+// waiters of the process. Both begin when they are needed first, and end with the Backend.
+type wakes struct {
+	pool     *pgxpool.Pool
+	channel  string
+	pollOnly bool // tells only the waiters of this process
+	hub      wake.Hub
+
+	ctx   context.Context // ends with the Backend
+	end   context.CancelFunc
+	tasks sync.WaitGroup
+	kick  chan struct{} // something was told
+
+	mu        sync.Mutex
+	told      map[string]struct{} // topics to send
+	telling   bool
+	listening bool
+	up        chan struct{} // closed while changes of others are noticed
+	sender    uint32        // the process id of the connection that sends
+}
+
+func newWakes(pool *pgxpool.Pool, channel string, pollOnly bool) *wakes {
+	w := &wakes{pool: pool, channel: channel, pollOnly: pollOnly, kick: make(chan struct{}, 1),
+		told: map[string]struct{}{}, up: make(chan struct{})}
+	w.ctx, w.end = context.WithCancel(context.Background())
+	return w
+}
+
+func (w *wakes) close() {
+	w.mu.Lock()
+	w.end()
+	w.mu.Unlock()
+	w.tasks.Wait()
+}
+
+// tell wakes the waiters of a topic, here and elsewhere.
+func (w *wakes) tell(topic string) {
+	w.hub.Wake(topic)
+	if w.pollOnly {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ctx.Err() != nil {
+		return
+	}
+	w.told[topic] = struct{}{}
+	if !w.telling {
+		w.telling = true
+		w.tasks.Go(w.send)
+	}
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+// send notifies of what was told until the Backend is closed, and then once more.
+func (w *wakes) send() {
+	var conn *pgx.Conn
+	defer func() { hangUp(conn) }()
+	for failures := 0; ; {
+		select {
+		case <-w.kick:
+		case <-w.ctx.Done():
+			conn, _ = w.notify(context.WithoutCancel(w.ctx), conn)
+			return
+		}
+		var err error
+		if conn, err = w.notify(w.ctx, conn); err == nil {
+			failures = 0
+			w.pause(gatherFor)
+			continue
+		}
+		w.tellAll()
+		w.backOff(failures)
+		failures++
+	}
+}
+
+// tellAll makes the next notification wake everybody. What was told before may be lost.
+func (w *wakes) tellAll() {
+	w.mu.Lock()
+	w.told = map[string]struct{}{everything: {}}
+	w.mu.Unlock()
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+// notify sends what was told. It returns the connection for the next time, nil after an error.
+func (w *wakes) notify(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error) {
+	texts := w.take()
+	if len(texts) == 0 {
+		return conn, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	if conn == nil {
+		var err error
+		if conn, err = w.connect(ctx); err != nil {
+			return nil, err
+		}
+		w.mu.Lock()
+		w.sender = conn.PgConn().PID()
+		w.mu.Unlock()
+	}
+	if _, err := conn.Exec(ctx, "SELECT pg_notify($1, text) FROM unnest($2::text[]) AS text",
+		w.channel, texts); err != nil {
+		hangUp(conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// take returns what was told, as the texts of notifications.
+func (w *wakes) take() (texts []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var text []byte
+	for topic := range w.told {
+		if len(text)+len(topic) >= longestText {
+			texts, text = append(texts, string(text)), nil
+		}
+		text = append(append(text, topic...), ' ')
+	}
+	if clear(w.told); text != nil {
+		texts = append(texts, string(text))
+	}
+	return texts
+}
+
+// connect takes a connection out of the pool for good.
+func (w *wakes) connect(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := w.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return conn.Hijack(), nil
+}
+
+// hangUp closes a connection without waiting for a server that does not answer.
+func hangUp(conn *pgx.Conn) {
+	if conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Close(ctx)
+}
+
+// watch signals what happens to a topic. It first waits until changes of others are noticed.
+func (w *wakes) watch(ctx context.Context, topic string) (<-chan struct{}, func()) {
+	signal, stop := w.hub.Watch(topic, everything)
+	if w.pollOnly {
+		return signal, stop
+	}
+	timeout := time.NewTimer(listenWait)
+	defer timeout.Stop()
+	select {
+	case <-w.listen():
+	case <-timeout.C:
+	case <-ctx.Done():
+	case <-w.ctx.Done():
+	}
+	return signal, stop
+}
+
+// listen begins to listen if nobody has yet. The channel is closed once changes are noticed.
+func (w *wakes) listen() (up <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.listening && w.ctx.Err() == nil {
+		w.listening = true
+		w.tasks.Go(w.receive)
+		w.tasks.Go(w.noticeClose)
+	}
+	return w.up
+}
+
+// receive listens until the Backend is closed.
+func (w *wakes) receive() {
+	for failures := 0; w.ctx.Err() == nil; failures++ {
+		if w.receiveOn() {
+			failures = 0
+		}
+		w.backOff(failures)
+	}
+}
+
+// receiveOn listens on one connection until it is lost. It reports whether it ever listened.
+func (w *wakes) receiveOn() bool {
+	ctx, cancel := context.WithTimeout(w.ctx, answerWait)
+	defer cancel()
+	conn, err := w.connect(ctx)
+	if err != nil {
+		return false
+	}
+	defer hangUp(conn)
+	if _, err := conn.Exec(ctx, "LISTEN "+w.channel); err != nil {
+		return false
+	}
+	w.mu.Lock()
+	up := w.up
+	w.mu.Unlock()
+	close(up)
+	w.hub.WakeSlowly(everything, wakePause) // waiters that looked before look again
+	for w.receiveOne(conn) == nil {
+	}
+	w.mu.Lock()
+	w.up = make(chan struct{})
+	w.mu.Unlock()
+	return true
+}
+
+// receiveOne handles a notification, or sees whether a silent connection still works.
+func (w *wakes) receiveOne(conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(w.ctx, heartbeat)
+	defer cancel()
+	n, err := conn.WaitForNotification(ctx)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !conn.IsClosed() {
+		ctx, cancel := context.WithTimeout(w.ctx, answerWait)
+		defer cancel()
+		return conn.Ping(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	own := n.PID == w.sender
+	w.mu.Unlock()
+	if own {
+		return nil // its waiters were woken when it was told
+	}
+	for topic := range strings.FieldsSeq(n.Payload) {
+		if topic == everything {
+			w.hub.WakeSlowly(everything, wakePause)
+			continue
+		}
+		w.hub.Wake(topic)
+	}
+	return nil
+}
+
+// noticeClose wakes all waiters when the pool is closed: they look, and get its error. A pool tells
+// nobody that it is closed, but it closes its idle connections.
+func (w *wakes) noticeClose() {
+	for failures := 0; w.ctx.Err() == nil; failures++ {
+		ctx, cancel := context.WithTimeout(w.ctx, answerWait)
+		conn, err := w.pool.Acquire(ctx)
+		cancel()
+		if errors.Is(err, puddle.ErrClosedPool) {
+			w.hub.WakeSlowly(everything, wakePause)
+			return
+		}
+		if err != nil {
+			w.backOff(failures)
+			continue
+		}
+		failures = 0
+		closed := conn.Conn().PgConn().CleanupDone()
+		conn.Release()
+		select {
+		case <-closed:
+		case <-w.ctx.Done():
+		}
+	}
+}
+
+// backOff waits before the next attempt, longer after each failure in a row, half of it by chance.
+func (w *wakes) backOff(failures int) {
+	pause := min(answerWait, 50*time.Millisecond<<min(failures, 10))
+	w.pause(pause/2 + rand.N(pause/2))
+}
+
+func (w *wakes) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.ctx.Done():
+	}
+}

@@ -1,0 +1,151 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/postgres"
+)
+
+// twoNodes are two backends in one schema, as in two processes.
+func twoNodes(t *testing.T) (one, two *postgres.Backend, pool *pgxpool.Pool) {
+	t.Helper()
+	pool = commonPool(t)
+	opts := postgres.Options{Schema: newSchema(t, pool)}
+	return open(t, pool, opts), open(t, pool, opts), pool
+}
+
+func TestAnotherProcessIsWoken(t *testing.T) {
+	one, two, _ := twoNodes(t)
+	terms := lasting("s")
+	arrived, stop := two.WatchMailbox(t.Context(), box)
+	defer stop()
+	drain(arrived)
+	c := question(terms, box)
+	if _, err := one.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	awaitSignal(t, arrived)
+	ended, stop := two.WatchRequest(t.Context(), c.ID)
+	defer stop()
+	if _, err := one.End(t.Context(), report(terms, c.ID, 0)); err != nil {
+		t.Fatal(err)
+	}
+	awaitSignal(t, ended)
+}
+
+func TestManyChangesAtOnceWakeEveryWaiterOfAnotherProcess(t *testing.T) {
+	one, two, _ := twoNodes(t)
+	const n = 1500 // more than one notification holds
+	signals := make([]<-chan struct{}, n)
+	for i := range n {
+		signal, stop := two.WatchMailbox(t.Context(), fmt.Sprint("runtime-", i))
+		defer stop()
+		signals[i] = signal
+	}
+	drain(signals[0])
+	var callers sync.WaitGroup
+	for caller := range 16 {
+		callers.Go(func() {
+			for i := caller; i < n; i += 16 {
+				c := question(lasting("s"), fmt.Sprint("runtime-", i))
+				if _, err := one.Create(t.Context(), c); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	for _, signal := range signals {
+		awaitSignal(t, signal)
+	}
+}
+
+func TestListeningSurvivesTheLossOfItsConnection(t *testing.T) {
+	one, two, pool := twoNodes(t)
+	woken, stop := two.WatchMailbox(t.Context(), box)
+	defer stop()
+	drain(woken)
+	for range 3 {
+		terminate(t, pool)
+		awaitSignal(t, woken) // it listens again: waiters look, since a change may have been missed
+		c := question(lasting("s"), box)
+		if _, err := create(t, one, c); err != nil {
+			t.Fatal(err)
+		}
+		awaitSignal(t, woken)
+	}
+}
+
+// terminate ends all connections of the server but one.
+func terminate(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	_, err := pool.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()`)
+	if err != nil && t.Context().Err() != nil {
+		t.Fatal(err)
+	}
+}
+
+// create creates a request. It tries again while connections are cut.
+func create(t *testing.T, b *postgres.Backend, c backends.Create) (rec backends.Record, err error) {
+	t.Helper()
+	for range 100 {
+		if rec, err = b.Create(t.Context(), c); err == nil {
+			break
+		}
+	}
+	return rec, err
+}
+
+func TestAClosedPoolIsNoticedAtOnce(t *testing.T) {
+	pool := commonServer(t).pool(t, nil)
+	b := open(t, pool, postgres.Options{Schema: newSchema(t, pool), PollInterval: time.Hour})
+	woken, stop := b.WatchMailbox(t.Context(), box)
+	defer stop()
+	drain(woken)
+	pool.Close()
+	awaitSignal(t, woken)
+	if _, err := b.Claim(t.Context(), poll(box, lasting("s"))); err == nil {
+		t.Error("a claim through a closed pool succeeded")
+	}
+}
+
+func TestACloseSendsWhatWasTold(t *testing.T) {
+	one, two, _ := twoNodes(t)
+	woken, stop := two.WatchMailbox(t.Context(), box)
+	defer stop()
+	drain(woken)
+	if _, err := one.Create(t.Context(), question(lasting("s"), box)); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	awaitSignal(t, woken)
+}
+
+func TestAWatchOfAClosedBackendReturns(t *testing.T) {
+	b := openNew(t)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, stop := b.WatchMailbox(t.Context(), box)
+	stop()
+}
+
+func TestAnEndedContextIsItsError(t *testing.T) {
+	b := openNew(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Get(ctx, "s", backends.NewID(box)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
