@@ -70,7 +70,7 @@ func overHTTP(t *testing.T, b backends.Backend) backends.Backend {
 	t.Helper()
 	var stores []pending.Policy
 	for _, name := range strings.Fields("s a b c s2 capped clock empty exclusive full lasting other " +
-		"none a:b a:q a:r a.b") {
+		"none a:b a:q a:r a.b plain retried both") {
 		p := policy(name)
 		p.Outcomes = []pending.Status{"conflict"}
 		p.MaxPayload = 16 << 20
