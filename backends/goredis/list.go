@@ -88,10 +88,10 @@ func (b *Backend) fill(ctx context.Context, store string, records []stored, page
 }
 
 // scanned is how many keys a page of mailboxes looks at, give or take.
-const scanned = 1000
+const scanned = 100
 
 // Mailboxes implements [backends.Lister] with SCAN, which the Redis user must be allowed to run. A
-// page looks at about 1,000 keys, whatever the limit. It may be empty although others follow. A
+// page looks at about 100 keys, whatever the limit. It may be empty although others follow. A
 // mailbox may come twice, and one whose requests have all timed out may come, too.
 func (b *Backend) Mailboxes(
 	ctx context.Context, store, after string, _ int) (page backends.MailboxPage, err error) {
