@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"testing"
@@ -33,7 +34,7 @@ type step struct {
 
 // saveForEver saves one skill after the other, new ones or over another, and says so before and after.
 func saveForEver(dir string) {
-	l, err := openLibrary(dir)
+	l, err := openLibrary(dir, slog.New(slog.DiscardHandler))
 	for i := 0; err == nil; i++ {
 		s := saveOf(fmt.Sprint(os.Getpid(), " ", i))
 		s.Overwrite = os.Getenv(victimEnv + "_OVER")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,12 +27,13 @@ import (
 //
 // A skill's id follows from its name, so that two skills of one name would be the same folder.
 type library struct {
-	dir  string
-	lock *folderLock // held by who changes anything
+	dir    string
+	lock   *folderLock // held by who changes anything
+	logger *slog.Logger
 }
 
 // openLibrary makes the folder if it is not there.
-func openLibrary(dir string) (*library, error) {
+func openLibrary(dir string, logger *slog.Logger) (*library, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -39,7 +41,7 @@ func openLibrary(dir string) (*library, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &library{dir: dir, lock: lock}, nil
+	return &library{dir: dir, lock: lock, logger: logger}, nil
 }
 
 // Save implements [skillshttp.Library].
@@ -63,7 +65,7 @@ func (l *library) save(s skillshttp.Save) (skills.Skill, error) {
 		if shelf, rec, err = l.place(s); err != nil {
 			return skills.Skill{}, err
 		}
-		if rec, err = addVersion(shelf, rec, s); err != nil {
+		if rec, err = l.addVersion(shelf, rec, s); err != nil {
 			return skills.Skill{}, fmt.Errorf("save a skill: %w", err)
 		}
 	}
@@ -138,12 +140,17 @@ func (l *library) find(isIt func(shelf string) (bool, record, error)) (string, r
 }
 
 // addVersion puts a version of a skill on its shelf.
-func addVersion(shelf string, rec record, s skillshttp.Save) (record, error) {
+func (l *library) addVersion(shelf string, rec record, s skillshttp.Save) (record, error) {
 	if err := sweep(shelf, rec); err != nil {
 		return rec, err
 	}
-	if err := folders.Unpack(filepath.Join(shelf, s.RequestID), s.Bundle); err != nil {
+	left, err := folders.Unpack(filepath.Join(shelf, s.RequestID), s.Bundle)
+	if err != nil {
 		return rec, err
+	}
+	for _, w := range left {
+		l.logger.Warn("this disk leaves out a file of a skill",
+			"request", s.RequestID, "path", w.Path, "error", w.Err)
 	}
 	rec.Versions = append(rec.Versions, version{RequestID: s.RequestID, Description: s.Description, SavedAt: now(),
 		Origin: origin{s.RuntimeID, s.Bundle.Provider, s.Bundle.SourcePath}})

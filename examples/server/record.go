@@ -119,7 +119,8 @@ func load(shelf string, rec record, requestID string) (skills.Skill, error) {
 			return err
 		}
 		id := uuid.NewSHA1(skillSpace, []byte(rec.ID+"/"+path)).String()
-		s.Files = append(s.Files, skills.SkillFile{ID: id, Path: path, Content: string(content)})
+		s.Files = append(s.Files, skills.SkillFile{ID: id, SkillID: rec.ID, Path: path,
+			Content: string(content), CreatedAt: v.SavedAt, UpdatedAt: v.SavedAt})
 		return err
 	})
 	if err != nil {

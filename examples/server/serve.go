@@ -23,7 +23,7 @@ func serve(ctx context.Context, o options, logger *slog.Logger, ready func(addr 
 	if err != nil {
 		return &optionError{"tokens", err}
 	}
-	library, err := openLibrary(o.skills)
+	library, err := openLibrary(o.skills, logger)
 	if err != nil {
 		return &optionError{"skills", err}
 	}
@@ -37,7 +37,7 @@ func serve(ctx context.Context, o options, logger *slog.Logger, ready func(addr 
 		return err
 	}
 	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: access, Library: library,
-		Presence: shared.presence, Logger: logger})
+		Presence: shared.presence, Catalogue: shared.catalogue, Logger: logger})
 	if err != nil {
 		return err
 	}
