@@ -55,7 +55,8 @@ func (c *client) ask(ctx context.Context, q question, seen func(*record)) (*reco
 			err = pause(ctx) // a server that shuts down holds nobody
 		}
 	}
-	if cause := context.Cause(ctx); cause != nil {
+	var trouble *troubleError
+	if cause := context.Cause(ctx); cause != nil && !errors.As(err, &trouble) {
 		err = cause
 	}
 	return last, err

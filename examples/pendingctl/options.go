@@ -17,6 +17,7 @@ type options struct {
 	timeout   time.Duration
 	name      string // of an imported skill
 	overwrite string // the id of a skill
+	verbose   bool
 }
 
 const (
@@ -48,9 +49,14 @@ func newFlags(name string, o *options) *flag.FlagSet {
 	return flags
 }
 
+func listFlags(flags *flag.FlagSet, o *options) {
+	flags.BoolVar(&o.verbose, "v", false, "say what the list leaves out, and why")
+}
+
 func importFlags(flags *flag.FlagSet, o *options) {
 	flags.StringVar(&o.name, "name", "", "`NAME` for the skill instead of its own; with a single KEY")
-	flags.StringVar(&o.overwrite, "overwrite", "", "`ID` of the skill to replace, instead of making a new one; with a single KEY")
+	flags.StringVar(&o.overwrite, "overwrite", "",
+		"`ID` of the skill to replace, instead of making a new one; with a single KEY")
 }
 
 func flagHelp(flags *flag.FlagSet) string {

@@ -79,27 +79,6 @@ func (d *Daemon) post(ctx context.Context, timeout time.Duration, path string, b
 // errUnreadable is the error of an answer that is not the JSON that the daemon expects.
 var errUnreadable = errors.New("the server's answer is not the JSON that is expected here")
 
-// withoutForeignRedirects returns a copy of a client that sends nothing to another host or over
-// another scheme: a call carries a token, and perhaps a skill.
-func withoutForeignRedirects(client *http.Client) *http.Client {
-	c := *client
-	c.CheckRedirect = func(to *http.Request, via []*http.Request) error {
-		from := via[0].URL
-		if to.URL.Host != from.Host || to.URL.Scheme != from.Scheme {
-			return fmt.Errorf("the server redirects to %s://%s, which is refused",
-				to.URL.Scheme, to.URL.Host)
-		}
-		if client.CheckRedirect != nil {
-			return client.CheckRedirect(to, via)
-		}
-		if len(via) >= 10 {
-			return errors.New("the server redirects again and again")
-		}
-		return nil
-	}
-	return &c
-}
-
 func newStatusError(resp *http.Response, body []byte) error {
 	var refusal wire.Refusal
 	if json.Unmarshal(body, &refusal) != nil || refusal.Error == "" {

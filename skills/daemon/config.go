@@ -12,6 +12,7 @@ import (
 
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/folders"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 // Config is what a [Daemon] works with. Server and RuntimeID are required.
@@ -106,7 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("daemon: Config.Wait is %v, want at most %v", c.Wait, maxWait)
 	}
 	c.Server = strings.TrimSuffix(c.Server, "/")
-	c.Client = withoutForeignRedirects(or(c.Client, &http.Client{}))
+	c.Client = wire.Client(or(c.Client, &http.Client{}))
 	c.Wait = or(c.Wait, defaultWait)
 	c.Interval = or(c.Interval, defaultInterval)
 	c.MaxConcurrent = or(c.MaxConcurrent, defaultMaxConcurrent)
