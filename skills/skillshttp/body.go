@@ -142,22 +142,25 @@ func encode(answer any) ([]byte, error) {
 	if body, ok := answer.(encoded); ok {
 		return body, nil
 	}
+	body, err := appendJSON(nil, answer)
 	rec, isRecord := answer.(record)
-	head, err := marshal(answer)
 	if err != nil || !isRecord {
-		return head, err
+		return body, err
 	}
-	payload, err := marshal(rec.payload)
-	if err != nil || string(payload) == "{}" {
-		return head, err
+	end := len(body) - 1 // of the head: its }
+	if body, err = appendJSON(body[:end], rec.payload); err != nil {
+		return nil, err
 	}
-	head[len(head)-1] = ','
-	return append(head, payload[1:]...), nil
+	if len(body) == end+len("{}") {
+		return append(body[:end], '}'), nil
+	}
+	body[end] = ',' // instead of the payload's {
+	return body, nil
 }
 
-func marshal(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	encoder := json.NewEncoder(&buf)
+func appendJSON(body []byte, v any) ([]byte, error) {
+	buf := bytes.NewBuffer(body)
+	encoder := json.NewEncoder(buf)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
 		return nil, err
