@@ -108,28 +108,35 @@ func TestPoisonKeysAreRefused(t *testing.T) {
 
 // An update is claimed twice: its policy allows it.
 func TestTheAttemptTravelsWhereARequestIsHandedOutAgain(t *testing.T) {
-	stores, err := skills.New(memory.New(), func(p *skills.Policies) {
-		p.Updates.MaxAttempts, p.Updates.RunningTimeout = 2, 10*time.Millisecond
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := newWorld(t, func(c *skillshttp.Config) { c.Stores = stores })
-	id := w.ask("/update", `{"target_version":"1"}`)
-	w.want("the first", w.heartbeat(beat), 200, `"attempt":1,"target_version":"1"`)
-	w.eventually("the lease has expired", func() bool {
-		return strings.Contains(w.heartbeat(beat).body, `"attempt":2`)
-	})
-	w.want("without", w.report("/update", id, `{"status":"completed"}`), 400, "attempt")
-	w.want("the first's", w.report("/update", id, `{"status":"completed","output":"old","attempt":1}`), 200)
-	w.want("the second's", w.report("/update", id, `{"status":"completed","output":"new","attempt":2}`), 200)
-	w.want("read", w.read("/update", id), 200, `"output":"new"`)
-	if other := newWorld(t); true {
-		other.ask("/ping", "")
-		if r := other.heartbeat(beat); strings.Contains(r.body, "attempt") {
-			t.Errorf("a store that hands out once sends an attempt: %s", r.body)
+	synctest.Test(t, func(t *testing.T) {
+		stores, err := skills.New(memory.New(), func(p *skills.Policies) { p.Updates.MaxAttempts = 2 })
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		s := newSocketless(t, func(c *skillshttp.Config) { c.Stores = stores })
+		daemon := "daemon-" + laptop
+		id, _ := s.send("owner", "POST", api+"/update", []byte(`{"target_version":"1"}`), 200)["id"].(string)
+		report := func(status int, body string) {
+			t.Helper()
+			s.send(daemon, "POST", "/api/daemon/runtimes/laptop/update/"+id+"/result", []byte(body), status)
+		}
+		for attempt := range 2 {
+			answer := s.send(daemon, "POST", "/api/daemon/heartbeat", []byte(beat), 200)
+			assigned, _ := answer["pending_update"].(map[string]any)
+			if assigned["attempt"] != float64(attempt+1) {
+				t.Errorf("claim %d: got %v", attempt+1, answer)
+			}
+			if attempt == 0 {
+				<-time.After(skills.UpdatePolicy().RunningTimeout + time.Second)
+			}
+		}
+		report(400, `{"status":"completed"}`)
+		report(200, `{"status":"completed","output":"old","attempt":1}`)
+		report(200, `{"status":"completed","output":"new","attempt":2}`)
+		if got := s.send("owner", "GET", api+"/update/"+id, nil, 200); got["output"] != "new" {
+			t.Errorf("got %v, want the second attempt's answer", got)
+		}
+	})
 }
 
 func TestTimeoutsAreWordedAsClientsKnowThem(t *testing.T) {

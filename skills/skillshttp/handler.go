@@ -23,6 +23,7 @@ type Handler struct {
 	reading quota // calls that read a request from the stores
 	reports quota // bytes of bodies
 	answers quota // bytes of large answers
+	shelf   shelf
 
 	unsure   unsureClaims
 	draining context.Context // ends when parked requests are to be answered
@@ -221,18 +222,13 @@ const (
 	pieceTime   = 10 * time.Second
 )
 
-// write writes an answer as JSON. A large one is replaced if too many are on their way.
+// write writes an answer as JSON.
 func (c *call) write(status int, answer any) int {
 	body, err := encode(answer)
 	if err != nil {
 		c.config.Logger.Error("encode an answer",
 			"runtime", c.runtimeID, "request", c.requestID, "error", err)
 		status, body = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
-	}
-	if n := int64(len(body)); n > largeAnswer && !c.take(&c.answers, n, 0,
-		share{"", c.config.MaxBytes}, share{ofCaller(c.caller), c.config.MaxBytes / 2}) {
-		return c.answer(nil, refuse(http.StatusTooManyRequests, wire.CodeOverloaded,
-			"too many large answers are on their way to you; read them first"))
 	}
 	header := c.w.Header()
 	header.Set("Content-Type", "application/json")

@@ -121,7 +121,13 @@ func TestBombsTakeLittleMemory(t *testing.T) {
 	large := `{"status":"completed","output":"` + strings.Repeat("x", 15<<20) + `"}`
 	for range 4 {
 		id := w.ask("/ping", "")
-		all.Go(func() { w.want("large", w.report("/ping", id, large), 200) })
+		all.Go(func() {
+			r := w.report("/ping", id, large)
+			for r.status == 503 { // as a daemon does
+				r = w.report("/ping", id, large)
+			}
+			w.want("large", r, 200)
+		})
 	}
 	all.Wait()
 	w.wantMemory("bombs", peak())

@@ -75,5 +75,6 @@ func (q *quota) holds(key string) int64 {
 
 // The keys of shares. One of a node has the key "".
 func ofRuntime(id string) string         { return "runtime " + id }
+func ofRequest(id string) string         { return "request " + id }
 func ofCaller(user string) string        { return "caller " + user }
 func ofBoth(runtime, user string) string { return "both " + runtime + "\x00" + user }

@@ -112,7 +112,8 @@ func (k reported[T, R]) look(c *call) (*pending.Request[T], error) {
 	ctx, cancel := c.limited()
 	defer cancel()
 	const ofOne, ofAll = 2, 32
-	shares := []share{{"daemons", ofAll}, {ofRuntime(c.runtimeID), ofOne}}
+	shares := []share{{"daemons", ofAll}, {ofRuntime(c.runtimeID), ofOne},
+		{ofRequest("of daemons " + c.requestID), 1}}
 	if !c.reading.enter(ctx, 1, shares) {
 		return nil, fmt.Errorf("read the request: %w", errSlow)
 	}
