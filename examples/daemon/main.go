@@ -1,5 +1,6 @@
-// Daemon is a runtime: it lists and bundles the skills in this user's folders, answers pings, and can
-// update itself and list models if it is told how. It polls an API node such as examples/server.
+// Daemon is a runtime: it lists and bundles the skills in this user's folders, answers pings, and
+// can update itself and list models if it is told how. It polls an API node such as
+// examples/server.
 //
 //	go run ./examples/daemon -server http://localhost:8080 -runtime laptop -token SECRET
 package main

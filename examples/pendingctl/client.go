@@ -77,7 +77,8 @@ func (e *statusError) Unwrap() error {
 	return &backoff.RetryAfterError{Duration: e.retryAfter}
 }
 
-// refused reports whether the server has decided, and not just failed. A 503 says that the runtime is offline.
+// refused reports whether the server has decided, and not just failed. A 503 says that the runtime
+// is offline.
 func (e *statusError) refused() bool {
 	return e.status < 500 || e.status == http.StatusServiceUnavailable
 }

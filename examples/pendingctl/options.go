@@ -36,8 +36,8 @@ func defaults(env func(string) string) options {
 	}
 }
 
-// newFlags has the flags that all commands have. What o has already is their default, so that they may stand before
-// a command and behind it.
+// newFlags has the flags that all commands have. What o has already is their default, so that they
+// may stand before a command and behind it.
 func newFlags(name string, o *options) *flag.FlagSet {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // mistakes and help are printed where they are handled
@@ -66,7 +66,8 @@ func flagHelp(flags *flag.FlagSet) string {
 	return text.String()
 }
 
-// parseMixed parses flags that stand anywhere among other words, and returns those. After "--" there are no flags.
+// parseMixed parses flags that stand anywhere among other words, and returns those. After "--"
+// there are no flags.
 func parseMixed(flags *flag.FlagSet, args []string) (words []string, err error) {
 	for {
 		if err := flags.Parse(args); err != nil {

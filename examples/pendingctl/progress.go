@@ -12,8 +12,8 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// board tells people how far requests are: on a terminal in a line that is written over, elsewhere in a line for each
-// change.
+// board tells people how far requests are: on a terminal in a line that is written over, elsewhere
+// in a line for each change.
 type board struct {
 	live bool
 

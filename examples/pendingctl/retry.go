@@ -21,14 +21,16 @@ func (c *client) read(ctx context.Context, path string, wait time.Duration) (*re
 	})
 }
 
-// create makes a request. When the outcome is unknown it is repeated only if a second request does no harm.
+// create makes a request. When the outcome is unknown it is repeated only if a second request does
+// no harm.
 func (c *client) create(ctx context.Context, q question) (*record, error) {
 	return c.retried(ctx, func(err error) bool { return q.harmless || unsent(err) }, func() (*record, error) {
 		return c.send(ctx, http.MethodPost, q.path, q.body, 0)
 	})
 }
 
-// retried repeats an attempt while there is trouble. Again decides about errors that leave the outcome unknown.
+// retried repeats an attempt while there is trouble. Again decides about errors that leave the
+// outcome unknown.
 func (c *client) retried(ctx context.Context, again func(error) bool, attempt func() (*record, error)) (*record, error) {
 	pauses := backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.MaxInterval = 100*time.Millisecond, 3*time.Second

@@ -111,8 +111,8 @@ func (s *session) say(format string, args ...any) error {
 	return err
 }
 
-// table shows rows, the first of which is the heading. A cell that is empty becomes "-", so that every row has as many
-// words as the heading, up to cells with spaces.
+// table shows rows, the first of which is the heading. A cell that is empty becomes "-", so that
+// every row has as many words as the heading, up to cells with spaces.
 func (s *session) table(rows [][]string) error {
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range rows {

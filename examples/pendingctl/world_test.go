@@ -95,7 +95,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// withDaemon has a runtime that answers everything; a skill whose key starts with "bad" cannot be read.
+// withDaemon has a runtime that answers everything; a skill whose key starts with "bad" cannot be
+// read.
 func (w *world) withDaemon() *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan struct{})

@@ -21,9 +21,10 @@ import (
 //	<name>-<skill id>/skill.json       what the skill is, and its versions, the last of which counts
 //	<name>-<skill id>/<request id>/    the files of a version, as the runtime has them
 //
-// A save unpacks its version and then renames a new skill.json over the old one. That is the moment that counts: a
-// server that is killed before it has saved nothing, and after it has saved all. The files of a version that no
-// skill.json lists are what a kill has left, and the next save of that skill removes them.
+// A save unpacks its version and then renames a new skill.json over the old one. That is the moment
+// that counts: a server that is killed before it has saved nothing, and after it has saved all. The
+// files of a version that no skill.json lists are what a kill has left, and the next save of that
+// skill removes them.
 //
 // A skill's id follows from its name, so that two skills of one name would be the same folder.
 type library struct {
@@ -162,7 +163,8 @@ func (l *library) addVersion(shelf string, rec record, s skillshttp.Save) (recor
 	return rec, nil
 }
 
-// sweep removes from a shelf what its record does not list: what a kill has left, and versions that are too old.
+// sweep removes from a shelf what its record does not list: what a kill has left, and versions that
+// are too old.
 func sweep(shelf string, rec record) error {
 	entries, err := os.ReadDir(shelf)
 	if err != nil {
@@ -196,5 +198,6 @@ func (l *library) TakeBack(ctx context.Context, requestID string) error {
 // now is the time as it will be read again.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// keptVersions is how many versions of a skill are kept. A repeated report finds its own for as long.
+// keptVersions is how many versions of a skill are kept. A repeated report finds its own for as
+// long.
 const keptVersions = 10

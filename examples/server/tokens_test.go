@@ -107,6 +107,7 @@ func TestTokensFilesThatAreRefused(t *testing.T) {
 		"":                                  "knows nobody",
 		"people: 7":                         "not a tokens file",
 		"persons: []":                       "field persons not found",
+		"people: [" + long + "]":            "cannot unmarshal",
 		"people: [{user: a, token: short}]": "people, entry 1: its token has fewer than 16",
 		"people: [{user: a}]":               "fewer than 16",
 		"people: [{token: " + long + "}]":   "it has no user",
@@ -120,7 +121,7 @@ func TestTokensFilesThatAreRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s:\ngot %v, want %q", text, err, says)
 		}
-		if err != nil && strings.Contains(err.Error(), long) {
+		if err != nil && strings.Contains(err.Error(), long[:6]) {
 			t.Errorf("the error gives a token away: %v", err)
 		}
 	}

@@ -1,5 +1,6 @@
-// Package folders is what a runtime does with the skills on its disk, and a server with the ones it is sent:
-// it lists the skill folders, reads one into a [skills.Bundle], and writes a bundle into a new folder.
+// Package folders is what a runtime does with the skills on its disk, and a server with the ones it
+// is sent: it lists the skill folders, reads one into a [skills.Bundle], and writes a bundle into a
+// new folder.
 //
 //	roots, err := folders.DefaultRoots()
 //	...
@@ -8,9 +9,9 @@
 //	...
 //	left, err := folders.Unpack(filepath.Join(parent, "release-notes"), bundle) // elsewhere
 //
-// A skill is a folder with a SKILL.md in it, at most [MaxKeyDepth] folders below a [Root]; its key is its path
-// below that root. Everything else in it, nested folders included, are its supporting files, so a skill is
-// never searched for further skills. A root's own SKILL.md makes no skill.
+// A skill is a folder with a SKILL.md in it, at most [MaxKeyDepth] folders below a [Root]; its key
+// is its path below that root. Everything else in it, nested folders included, are its supporting
+// files, so a skill is never searched for further skills. A root's own SKILL.md makes no skill.
 //
 // Between a root and a skill, links to folders are followed, each real folder once, real folders
 // before links. Inside a skill nothing is followed but a SKILL.md that links to a regular file.

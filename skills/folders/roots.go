@@ -58,7 +58,8 @@ func wellKnownRoot(r Root) bool {
 	return err == nil && slices.Contains(roots, r)
 }
 
-// display is path as reports show it: from ~ inside the home folder, so that a user's name stays private.
+// display is path as reports show it: from ~ inside the home folder, so that a user's name stays
+// private.
 func display(path string) string {
 	home, err := os.UserHomeDir()
 	if err != nil {

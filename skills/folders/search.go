@@ -79,7 +79,8 @@ func searchRoot(ctx context.Context, root Root) (*rootSearch, error) {
 	return s, nil
 }
 
-// step searches one folder. Links wait for all folders, so that a real folder wins over links to it.
+// step searches one folder. Links wait for all folders, so that a real folder wins over links to
+// it.
 func (s *rootSearch) step() {
 	var f folder
 	var err error

@@ -18,7 +18,8 @@ type Config struct {
 	Library  Library        // required
 	Presence Presence       // nil: every runtime counts as online
 
-	// Logger gets a line a request: ids, outcome and duration, never a payload. Default: slog.Default().
+	// Logger gets a line a request: ids, outcome and duration, never a payload. Default:
+	// slog.Default().
 	Logger *slog.Logger
 
 	// Catalogue remembers the models of each runtime, so that most questions for them are answered

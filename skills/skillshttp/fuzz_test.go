@@ -14,8 +14,8 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// FuzzBody sends any body to every route that takes one. Each is answered in JSON, none with a 500, and what has been
-// asked and reported before and after can be read.
+// FuzzBody sends any body to every route that takes one. Each is answered in JSON, none with a 500,
+// and what has been asked and reported before and after can be read.
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{"", "{}", "null", "[]", `"`, beat, `{"runtime_id":"laptop","claim_id":"c"}`,
 		`{"skill_key":"k","name":" n ","supports_conflict":true}`, `{"skill_key":"k","action":"overwrite","target_skill_id":"x"}`,

@@ -236,8 +236,8 @@ func (b unsure) End(ctx context.Context, e backends.End) (rec backends.Record, e
 	return b.Backend.End(ctx, e)
 }
 
-// A node that dies between saving and completing, and a completion of unknown outcome, look the same to the next
-// report: one skill and a completed request.
+// A node that dies between saving and completing, and a completion of unknown outcome, look the
+// same to the next report: one skill and a completed request.
 func TestAnImportCutShortIsFinishedByTheNextReport(t *testing.T) {
 	for _, happened := range []bool{false, true} {
 		fail, happen := false, happened
@@ -272,7 +272,8 @@ func TestAnAnswerOverTheStoresLimitFailsItsRequest(t *testing.T) {
 	w.want("read", w.read("/ping", id), 200, `"status":"failed"`, `"error":"the runtime's report is too large"`)
 }
 
-// The completion is cut short, as by a kill, and the request times out before the daemon's next report.
+// The completion is cut short, as by a kill, and the request times out before the daemon's next
+// report.
 func TestASkillIsTakenBackByALateNextReport(t *testing.T) {
 	fail, happen := false, false
 	w := newWorldOn(t, unsure{memory.New(), &fail, &happen})

@@ -66,7 +66,8 @@ func (h *Handler) watch(ctx context.Context, what string,
 }
 
 // wait returns when it is time to look again, and reports whether ctx still runs then. That is at a
-// signal, when the poll interval is over, give or take a quarter, or after atMost, if that is not 0.
+// signal, when the poll interval is over, give or take a quarter, or after atMost, if that is not
+// 0.
 func (w watch) wait(ctx context.Context, atMost time.Duration) bool {
 	pause := w.poll * time.Duration(rand.IntN(513)+768) / 1024
 	if atMost > 0 && (pause == 0 || atMost < pause) {

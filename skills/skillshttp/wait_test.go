@@ -222,7 +222,8 @@ func TestAConfigThatLacksSomethingIsRefused(t *testing.T) {
 	}
 }
 
-// Ten thousand heartbeats are held by one node, without a network so that only the node is put to the test.
+// Ten thousand heartbeats are held by one node, without a network so that only the node is put to
+// the test.
 func TestTenThousandParkedWaits(t *testing.T) {
 	const n = 10_000
 	stores, err := skills.New(memory.New())

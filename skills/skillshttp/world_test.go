@@ -38,7 +38,8 @@ const (
 	gone   = "deleted-laptop" // one that was deleted
 )
 
-// access knows people by a bearer token that is their name, daemons by "daemon-" and their runtime's id.
+// access knows people by a bearer token that is their name, daemons by "daemon-" and their
+// runtime's id.
 type access struct{}
 
 func token(r *http.Request) string {
