@@ -77,22 +77,26 @@ func checkRoundTrip[T any](t *testing.T, want T) {
 }
 
 var (
-	at         = time.Date(2026, 11, 23, 12, 30, 0, 123456789, time.UTC)
+	at            = time.Date(2026, 11, 23, 12, 30, 0, 123456789, time.UTC)
+	fullOmissions = skills.Omissions{LeftOutCount: 2,
+		LeftOut: []skills.Omission{{Key: "k", Path: "~/s/x.png", Reason: "not a text file"}}}
 	fullImport = skills.Import{
 		SkillKey: "release-notes", Name: "Notes <&>", Description: "ü \u2028 \x00", Action: skills.ActionOverwrite,
 		TargetSkillID: "0d5c7cbe-93a5-4c4c-a2f3-d9a3f6e7c0a1", SupportsConflict: true, CreatorID: "user-1",
 		Skill: &skills.Skill{ID: "1", WorkspaceID: "w", Name: "n", Description: "d", Content: "# c\n",
 			Config: json.RawMessage(`{"a":[1,2.5e300,null,"<b>"]}`), CreatedBy: "user-1", CreatedAt: at, UpdatedAt: at,
-			Files: []skills.SkillFile{{ID: "f", Path: "a/b.md", Content: "x\ufffdy"}}},
-		Conflict: &skills.Conflict{ExistingSkillID: "2", ExistingCreatedBy: "user-2", CanOverwrite: true},
+			Files: []skills.SkillFile{{ID: "f", SkillID: "1", Path: "a/b.md", Content: "x\ufffdy",
+				CreatedAt: at, UpdatedAt: at}}},
+		Omissions: fullOmissions,
+		Conflict:  &skills.Conflict{ExistingSkillID: "2", ExistingCreatedBy: "user-2", CanOverwrite: true},
 	}
 	fullList = skills.List{
 		Skills: []skills.LocalSkill{{Key: "k", Name: "n", Description: "d", SourcePath: "~/s", Provider: "claude",
 			Root: "universal", Plugin: "p", CanDisable: true, FileCount: 3}},
 		Supported: true, MCPServers: []skills.MCPServer{{Name: "m", Transport: "stdio", Source: "s", Enabled: true}},
-		MCPSupported: true,
+		MCPSupported: true, Omissions: fullOmissions,
 	}
-	fullModels = skills.ModelList{Supported: true, Models: []skills.Model{{ID: "m", Label: "M", Provider: "p", Default: true,
+	fullModels = skills.ModelList{Supported: true, Cached: true, CachedAt: &at, Fallback: true, Models: []skills.Model{{ID: "m", Label: "M", Provider: "p", Default: true,
 		Thinking: &skills.Thinking{DefaultLevel: "low", SupportedLevels: []skills.ThinkingLevel{{Value: "low", Label: "Low",
 			Description: "d"}}},
 		ServiceTiers: []skills.ServiceTier{{ID: "t", Name: "T", Description: "d"}}}}}

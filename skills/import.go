@@ -8,8 +8,8 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// Import asks a runtime for one of its skills and holds what became of it: Skill once it is saved, or
-// Conflict.
+// Import asks a runtime for one of its skills and holds what became of it: Skill once it is saved,
+// or Conflict.
 type Import struct {
 	SkillKey         string    `json:"skill_key"`                   // LocalSkill.Key
 	Name             string    `json:"name,omitempty"`              // instead of the skill's own
@@ -19,6 +19,7 @@ type Import struct {
 	SupportsConflict bool      `json:"supports_conflict,omitempty"` // the client understands OutcomeConflict
 	Skill            *Skill    `json:"skill,omitempty"`
 	Conflict         *Conflict `json:"conflict,omitempty"`
+	Omissions                  // of the runtime's Bundle
 
 	// CreatorID is the user under whose name the skill is saved. It is stored and never sent.
 	CreatorID string `json:"-"`
@@ -27,7 +28,8 @@ type Import struct {
 // ActionOverwrite is the Import.Action that replaces TargetSkillID instead of creating a skill.
 const ActionOverwrite = "overwrite"
 
-// OutcomeConflict is how an import ends whose skill's name is taken, for a client that SupportsConflict.
+// OutcomeConflict is how an import ends whose skill's name is taken, for a client that
+// SupportsConflict.
 const OutcomeConflict pending.Status = "conflict"
 
 // Skill is an imported skill as the server keeps it.
@@ -46,9 +48,12 @@ type Skill struct {
 
 // SkillFile is a supporting file of a Skill.
 type SkillFile struct {
-	ID      string `json:"id"`
-	Path    string `json:"path"`
-	Content string `json:"content"`
+	ID        string    `json:"id"`
+	SkillID   string    `json:"skill_id"`
+	Path      string    `json:"path"`
+	Content   string    `json:"content"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
 }
 
 // Conflict says which skill already has the name of the one to import.

@@ -13,6 +13,32 @@ type List struct {
 	Supported    bool         `json:"supported"` // false: the runtime cannot list skills
 	MCPServers   []MCPServer  `json:"mcp_servers,omitempty"`
 	MCPSupported bool         `json:"mcp_supported"` // true: the runtime also listed its MCP servers
+	Omissions
+}
+
+// Omissions says what an answer lacks. Files and folders of a disk that a list or a bundle leaves
+// out are counted, and the first [MaxOmissions] are named.
+type Omissions struct {
+	LeftOut      []Omission `json:"left_out,omitempty"`
+	LeftOutCount int        `json:"left_out_count,omitempty"`
+}
+
+// MaxOmissions is how many omissions an answer names.
+const MaxOmissions = 100
+
+// Omission is a file or folder that was left out.
+type Omission struct {
+	Key    string `json:"key,omitempty"` // of the skill; "" if it is about no skill
+	Path   string `json:"path"`          // from ~ where it lies in the home folder
+	Reason string `json:"reason"`
+}
+
+// Add adds an omission.
+func (o *Omissions) Add(omitted Omission) {
+	o.LeftOutCount++
+	if len(o.LeftOut) < MaxOmissions {
+		o.LeftOut = append(o.LeftOut, omitted)
+	}
 }
 
 // NewList returns the question: nothing listed yet, and Supported until the runtime says otherwise.
@@ -25,7 +51,7 @@ type LocalSkill struct {
 	Description string `json:"description,omitempty"`
 	SourcePath  string `json:"source_path"` // its folder, from ~ where it lies in the home folder
 	Provider    string `json:"provider"`
-	Root        string `json:"root,omitempty"` // "provider" or "universal": which kind of root it was found in
+	Root        string `json:"root,omitempty"` // "provider" or "universal": the kind of its root
 	Plugin      string `json:"plugin,omitempty"`
 	CanDisable  bool   `json:"can_disable,omitempty"`
 	FileCount   int    `json:"file_count"` // SKILL.md included

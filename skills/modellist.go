@@ -11,9 +11,18 @@ import (
 type ModelList struct {
 	Models    []Model `json:"models,omitempty"`
 	Supported bool    `json:"supported"` // false: the runtime cannot list models
+
+	// Cached means that the server answered from the runtime's catalogue, as of CachedAt.
+	Cached   bool       `json:"cached,omitempty"`
+	CachedAt *time.Time `json:"cached_at,omitempty"`
+
+	// Fallback means that the runtime could not list its own models, and lists others. Such a list
+	// does not change the catalogue.
+	Fallback bool `json:"-"`
 }
 
-// NewModelList returns the question: nothing listed yet, and Supported until the runtime says otherwise.
+// NewModelList returns the question: nothing listed yet, and Supported until the runtime says
+// otherwise.
 func NewModelList() ModelList { return ModelList{Supported: true} }
 
 // Model describes one model that a runtime can use.

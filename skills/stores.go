@@ -17,6 +17,9 @@ func newStore[T any](b backends.Backend, p pending.Policy) (*pending.PendingStor
 	return pending.New(b, codec.Msgpack[T](), p, pending.AlsoReads(codec.JSON[T]()))
 }
 
+// Policies are the policies of the five stores.
+type Policies struct{ Lists, Imports, Pings, Updates, ModelLists pending.Policy }
+
 // Stores are the five stores of one backend. Make them with [New].
 type Stores struct {
 	Lists      *pending.PendingStore[List]
@@ -25,18 +28,25 @@ type Stores struct {
 	Updates    *pending.PendingStore[Update]
 	ModelLists *pending.PendingStore[ModelList]
 
-	inbox *pending.Inbox
+	inbox    *pending.Inbox
+	backend  backends.Backend
+	policies Policies
 }
 
-// New makes the five stores over one backend.
-func New(b backends.Backend) (*Stores, error) {
-	var s Stores
+// New makes the five stores over one backend. Each change may change the policies, all but their
+// names. All nodes should make the same changes.
+func New(b backends.Backend, change ...func(*Policies)) (*Stores, error) {
+	p := Policies{ListPolicy(), ImportPolicy(), PingPolicy(), UpdatePolicy(), ModelListPolicy()}
+	for _, f := range change {
+		f(&p)
+	}
+	s := Stores{backend: b, policies: p}
 	var errs [5]error
-	s.Lists, errs[0] = NewListStore(b)
-	s.Imports, errs[1] = NewImportStore(b)
-	s.Pings, errs[2] = NewPingStore(b)
-	s.Updates, errs[3] = NewUpdateStore(b)
-	s.ModelLists, errs[4] = NewModelListStore(b)
+	s.Lists, errs[0] = newStore[List](b, p.Lists)
+	s.Imports, errs[1] = newStore[Import](b, p.Imports)
+	s.Pings, errs[2] = newStore[Ping](b, p.Pings)
+	s.Updates, errs[3] = newStore[Update](b, p.Updates)
+	s.ModelLists, errs[4] = newStore[ModelList](b, p.ModelLists)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("skills: %w", err)
 	}
@@ -47,6 +57,12 @@ func New(b backends.Backend) (*Stores, error) {
 	s.inbox = inbox
 	return &s, nil
 }
+
+// Backend returns the backend of the stores.
+func (s *Stores) Backend() backends.Backend { return s.backend }
+
+// Policies returns the policies of the stores.
+func (s *Stores) Policies() Policies { return s.policies }
 
 // Work is what a runtime has claimed and has to do: at most one request of each kind, and up to
 // [MaxImports] imports. The runtime reports with the ID and the Attempt of each claim. See

@@ -1,11 +1,11 @@
-// Daemon is a runtime: it lists and bundles the skills in this user's folders, answers pings, and can update itself and
-// list models if it is told how. It polls an API node such as examples/server.
+// Daemon is a runtime: it lists and bundles the skills in this user's folders, answers pings, and
+// can update itself and list models if it is told how. It polls an API node such as
+// examples/server.
 //
 //	go run ./examples/daemon -server http://localhost:8080 -runtime laptop -token SECRET
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +14,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	goruntime "runtime"
@@ -35,8 +34,9 @@ func main() {
 
 const usage = `Usage: daemon -server URL -runtime ID [flags]
 
-Does a runtime's work: asks an API node for it, does it, reports. Ends at SIGINT or SIGTERM, once what runs is reported.
-Exits with 1 if it could not work or the runtime has been deleted, with 2 if it was called wrongly.
+Does a runtime's work: asks an API node for it, does it, reports. Ends at SIGINT or SIGTERM, once what
+runs is reported. Exits with 1 if it could not work or the runtime has been deleted, with 2 if it was
+called wrongly.
 
 `
 
@@ -81,16 +81,26 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	c := &o.config
 	flags.StringVar(&c.Server, "server", "", "base URL of the API")
 	flags.StringVar(&c.RuntimeID, "runtime", "", "id of this runtime")
-	flags.StringVar(&c.Token, "token", os.Getenv("DAEMON_TOKEN"), "bearer token; better in the environment as DAEMON_TOKEN, or in a file")
+	flags.StringVar(&c.Token, "token", "",
+		"bearer token; better in the environment as DAEMON_TOKEN, or in a file")
 	tokenFile := flags.String("token-file", "", "file with the bearer token")
-	flags.DurationVar(&c.Wait, "wait", 20*time.Second, "how long the server is to hold a heartbeat; negative: not at all")
-	flags.DurationVar(&c.Interval, "interval", 15*time.Second, "how often to send one to a server that does not hold them")
-	flags.DurationVar(&c.Grace, "grace", 30*time.Second, "how long running work may go on at the end")
+	flags.DurationVar(&c.Wait, "wait", 20*time.Second,
+		"how long the server is to hold a heartbeat; negative: not at all")
+	flags.DurationVar(&c.Interval, "interval", 15*time.Second,
+		"how often to send one to a server that does not hold them")
+	flags.DurationVar(&c.Grace, "grace", 30*time.Second,
+		"how long running work may go on at the end")
 	flags.StringVar(&o.root, "root", "", "folder with skills, instead of this user's own")
-	flags.StringVar(&o.models, "models", "", "JSON file with the list of models; without it the runtime lists none")
-	flags.StringVar(&o.command, "update-command", "", "shell command that updates to $VERSION; without it updates are only acknowledged")
+	flags.StringVar(&o.models, "models", "",
+		"JSON file with the list of models; without it the runtime lists none")
+	flags.StringVar(&o.command, "update-command", "",
+		"shell command that updates to $VERSION, in a small environment; "+
+			"without it updates are only acknowledged")
 	if err := flags.Parse(args); err != nil {
 		return o, err
+	}
+	if c.Token == "" { // not as the default, which --help would show
+		c.Token = os.Getenv("DAEMON_TOKEN")
 	}
 	if flags.NArg() > 0 {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
@@ -111,13 +121,18 @@ func handlers(o options) (daemon.Handlers, error) {
 		var path string
 		path, err = filepath.Abs(o.root)
 		roots = []folders.Root{{Provider: "local", Path: path}}
+		if info, statErr := os.Stat(path); statErr != nil || !info.IsDir() {
+			err = fmt.Errorf("-root %s is not a folder", o.root)
+		}
 	}
 	if err != nil {
 		return daemon.Handlers{}, err
 	}
 	h := daemon.Folders(roots)
 	h.Ping = func(context.Context) (string, error) { return "up, " + goruntime.Version(), nil }
-	h.Update = func(ctx context.Context, version string) (string, error) { return update(ctx, o.command, version) }
+	h.Update = func(ctx context.Context, version string) (string, error) {
+		return update(ctx, o.command, version)
+	}
 	if o.models != "" {
 		h.Models = func(context.Context) (skills.ModelList, error) { return readModels(o.models) }
 		if _, err := readModels(o.models); err != nil {
@@ -125,22 +140,6 @@ func handlers(o options) (daemon.Handlers, error) {
 		}
 	}
 	return h, nil
-}
-
-const maxOutput = 64 << 10 // bytes of what an update prints that are reported
-
-func update(ctx context.Context, command, version string) (string, error) {
-	if command == "" {
-		return "nothing to do for " + version + ": no -update-command", nil
-	}
-	cmd := exec.CommandContext(ctx, "sh", "-c", command)
-	cmd.Env = append(os.Environ(), "VERSION="+version)
-	output, err := cmd.CombinedOutput()
-	output = bytes.ToValidUTF8(output[:min(len(output), maxOutput)], []byte("?"))
-	if err != nil {
-		return string(output), fmt.Errorf("the update command failed: %w", err)
-	}
-	return string(output), nil
 }
 
 func readModels(path string) (l skills.ModelList, err error) {

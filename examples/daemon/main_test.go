@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +106,61 @@ func TestAnUpdateThatFailsSaysHow(t *testing.T) {
 	}
 }
 
+func TestAnUpdateSeesNoSecretAndItsOutputIsBounded(t *testing.T) {
+	t.Setenv("DAEMON_TOKEN", "secret")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+	output, err := update(t.Context(), "env; yes | head -c 1000000", "2")
+	if err != nil || strings.Contains(output, "secret") || !strings.Contains(output, "VERSION=2") ||
+		!strings.Contains(output, "PATH=") {
+		t.Errorf("got %.2000s, %v", output, err)
+	}
+	if len(output) > maxOutput+100 || !strings.HasSuffix(output, "[cut after 65536 bytes]") {
+		t.Errorf("%d bytes of output, which end in %q", len(output), output[len(output)-30:])
+	}
+	if strings.Contains(helpText(t), "secret") {
+		t.Error("--help shows the token")
+	}
+}
+
+func helpText(t *testing.T) string {
+	t.Helper()
+	var text bytes.Buffer
+	if code := run(t.Context(), []string{"--help"}, &text); code != 0 {
+		t.Errorf("--help exits with %d", code)
+	}
+	return text.String()
+}
+
+// A process that an update leaves behind keeps its pipe, for a minute here.
+func TestAnUpdateThatLeavesAProcessBehind(t *testing.T) {
+	began := time.Now()
+	output, err := update(t.Context(), "echo done; sleep 60 & echo $!", "2")
+	if err != nil || !strings.Contains(output, "done") || time.Since(began) > 30*time.Second {
+		t.Errorf("got %q, %v after %v", output, err, time.Since(began))
+	}
+	_, pid, _ := strings.Cut(strings.TrimSpace(output), "\n")
+	if p, err := strconv.Atoi(pid); err == nil {
+		if left, err := os.FindProcess(p); err == nil {
+			_ = left.Kill()
+		}
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	ready := filepath.Join(t.TempDir(), "ready")
+	go func() {
+		defer cancel()
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
+			if _, err := os.Stat(ready); err == nil {
+				return
+			}
+		}
+	}()
+	began = time.Now()
+	if output, err := update(ctx, "sleep 60 & touch "+ready+"; wait", "2"); err == nil || time.Since(began) > 40*time.Second {
+		t.Errorf("given up: %q, %v after %v", output, err, time.Since(began))
+	}
+}
+
 func TestWhatTheCommandLineRefuses(t *testing.T) {
 	for _, tc := range []struct {
 		args []string
@@ -118,6 +174,8 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 		{[]string{"-server", "x"}, 2, "Server"},
 		{[]string{"-server", "http://x"}, 2, "RuntimeID"},
 		{[]string{"-models", "/no/such/file"}, 2, "-models"},
+		{[]string{"-server", "http://x", "-runtime", "r", "-root", "/no/such/folder"}, 2, "not a folder"},
+		{[]string{"-server", "http://x", "-runtime", "r", "-root", "main.go"}, 2, "not a folder"},
 	} {
 		var stderr bytes.Buffer
 		if code := run(t.Context(), tc.args, &stderr); code != tc.code || !strings.Contains(stderr.String(), tc.says) {

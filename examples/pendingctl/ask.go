@@ -30,14 +30,15 @@ func (e *endedError) Error() string {
 // errPatience is why a question was given up that the server has not.
 var errPatience = errors.New("no answer in time (-timeout)")
 
-// The first waits are short, so that people soon see that a request is running; the next ones spare the server.
+// The first waits are short, so that people soon see that a request is running; the next ones spare
+// the server.
 const (
 	firstWait = time.Second
 	longWait  = 20 * time.Second
 )
 
-// ask asks a question and waits for its answer. Seen is called with each state of the request. The record is the last
-// that was read, and may come with an error.
+// ask asks a question and waits for its answer. Seen is called with each state of the request. The
+// record is the last that was read, and may come with an error.
 func (c *client) ask(ctx context.Context, q question, seen func(*record)) (*record, error) {
 	last, err := c.create(ctx, q)
 	for wait := firstWait; err == nil; wait = min(2*wait, longWait) {
@@ -55,7 +56,8 @@ func (c *client) ask(ctx context.Context, q question, seen func(*record)) (*reco
 			err = pause(ctx) // a server that shuts down holds nobody
 		}
 	}
-	if cause := context.Cause(ctx); cause != nil {
+	var trouble *troubleError
+	if cause := context.Cause(ctx); cause != nil && !errors.As(err, &trouble) {
 		err = cause
 	}
 	return last, err

@@ -17,6 +17,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/pendingq/pendingq/pending"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 // client sends requests to an API node.
@@ -30,11 +31,11 @@ type client struct {
 func newClient(o options, note func(string, ...any)) (*client, error) {
 	u, err := url.Parse(o.server)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, misused("-server %q is not the URL of a server, such as http://127.0.0.1:8080", o.server)
+		return nil, misused("-server is not the URL of a server, such as http://127.0.0.1:8080")
 	}
-	base := strings.TrimSuffix(u.String(), "/") + "/api/runtimes/" + url.PathEscape(o.runtime)
+	base := strings.TrimSuffix(u.String(), "/") + "/api/runtimes/" + wire.PathSegment(o.runtime)
 	return &client{base: base, token: o.token, note: note,
-		http: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}}, nil
+		http: wire.Client(&http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()})}, nil
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
@@ -76,7 +77,8 @@ func (e *statusError) Unwrap() error {
 	return &backoff.RetryAfterError{Duration: e.retryAfter}
 }
 
-// refused reports whether the server has decided, and not just failed. A 503 says that the runtime is offline.
+// refused reports whether the server has decided, and not just failed. A 503 says that the runtime
+// is offline.
 func (e *statusError) refused() bool {
 	return e.status < 500 || e.status == http.StatusServiceUnavailable
 }
@@ -118,7 +120,7 @@ func (c *client) send(ctx context.Context, method, path string, body []byte, wai
 }
 
 func newStatusError(response *http.Response, text []byte) error {
-	var body struct{ Error, ID string }
+	var body wire.Refusal
 	_ = json.Unmarshal(text, &body) // what is in between may answer something else
 	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
 	if err != nil {

@@ -21,8 +21,8 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{words: "skills list", summary: "list the skills on the runtime's disk", run: listSkills,
-			details: "KEY is what import asks for."},
+		{words: "skills list", summary: "list the skills on the runtime's disk", flags: listFlags,
+			run: listSkills, details: "KEY is what import asks for."},
 		{words: "skills import", args: "KEY...", summary: "import skills from the runtime to the server", flags: importFlags, run: importSkills,
 			details: "Several skills are imported at once. When the name of one is taken the import ends as a conflict, which\n" +
 				"says the id of the skill that has it; its creator may import again with --overwrite ID."},

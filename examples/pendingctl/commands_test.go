@@ -172,7 +172,57 @@ func TestWhatIsNoAPINode(t *testing.T) {
 		return true
 	}
 	w.want(w.call("update", "1"), exitTrouble, "is it an API node?")
-	w.want(w.call("-server", "http://127.0.0.1:1", "-timeout", "200ms", "ping"), exitFailed, "no answer in time", "connection refused")
+	w.want(w.call("-server", "http://127.0.0.1:1", "-timeout", "200ms", "ping"), exitTrouble, "no answer in time", "connection refused")
+}
+
+func TestWhatAListLeavesOutIsExplained(t *testing.T) {
+	w := newWorld(t).withDaemon()
+	w.want(w.call("skills", "list"), exitOK, "120 files and folders were left out; -v says which")
+	w.want(w.call("skills", "list", "-v"), exitOK, "~/s/a/logo.png  not a text file", "119 more")
+}
+
+func TestALineIsCutToTheTerminal(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	w.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet {
+			time.AfterFunc(3*frameTime, cancel)
+		}
+		return false
+	}
+	r := w.callIn(ctx, true, "skills", "import", strings.Repeat("漢", 60)+strings.Repeat("k", 60))
+	drawn := false
+	for line := range strings.SplitSeq(r.stderr, clearsLine) {
+		line, _, _ = strings.Cut(line, "\n")
+		drawn = drawn || strings.Contains(line, "import of")
+		if wide := strings.Count(line, "漢") + len([]rune(line)); wide >= 80 && !strings.HasPrefix(line, "pendingctl") {
+			t.Errorf("a line has %d columns: %s", wide, line)
+		}
+	}
+	if !drawn {
+		t.Errorf("no line was drawn: %q", r.stderr)
+	}
+}
+
+func TestImportsThatWereNeverAsked(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var reads atomic.Int32
+	w.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet && reads.Add(1) == atOnce {
+			cancel()
+		}
+		return false
+	}
+	args := []string{"skills", "import"}
+	for i := range atOnce + 8 {
+		args = append(args, fmt.Sprint("k", i))
+	}
+	r := w.callIn(ctx, false, args...)
+	w.want(r, exitInterrupted, "not asked")
+	if asked, refused := strings.Count(r.stdout, "not asked"), strings.Count(r.stdout, "refused"); asked != 8 || refused != 0 {
+		t.Errorf("%d rows are not asked and %d refused, want 8 and 0:\n%s", asked, refused, r.stdout)
+	}
 }
 
 func TestATerminalGetsALineThatIsWrittenOver(t *testing.T) {

@@ -12,7 +12,8 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// atOnce is how many imports are under way at a time. Each is held by a server, which holds a hundred of a runtime.
+// atOnce is how many imports are under way at a time. A server holds each, and holds 50 for a user
+// and a runtime.
 const atOnce = 32
 
 // imported is what became of one import.
@@ -21,6 +22,9 @@ type imported struct {
 	record *record // the last that was read; nil if it was not made
 	err    error
 }
+
+// errNotAsked is the error of an import that was given up before it was asked for.
+var errNotAsked = errors.New("not asked")
 
 // errReported is an error that people have been told already.
 var errReported = errors.New("not all skills were imported")
@@ -55,9 +59,16 @@ func (s *session) importAll(ctx context.Context) []imported {
 	var all sync.WaitGroup
 	for i, key := range s.words {
 		all.Go(func() {
-			places <- struct{}{}
-			defer func() { <-places }()
 			q := s.importQuestion(key)
+			select {
+			case places <- struct{}{}:
+				defer func() { <-places }()
+			case <-waiting.Done():
+			}
+			if cause := context.Cause(waiting); cause != nil {
+				results[i] = imported{key, nil, fmt.Errorf("%s: %w: %w", q.label, errNotAsked, cause)}
+				return
+			}
 			r, err := s.ask(waiting, q, func(r *record) { s.board.seen(q.label, r) })
 			results[i] = imported{key, r, explain(ctx, q, r, err)}
 		})
@@ -88,10 +99,16 @@ func (i imported) payload() (p skills.Import) {
 }
 
 func (i imported) status() string {
-	if i.record == nil {
+	var answered *statusError
+	switch {
+	case i.record != nil:
+		return string(i.record.Status)
+	case errors.Is(i.err, errNotAsked):
+		return "not asked"
+	case errors.As(i.err, &answered) && answered.refused():
 		return "refused"
 	}
-	return string(i.record.Status)
+	return "unknown"
 }
 
 func (s *session) importTable(results []imported) error {
@@ -136,6 +153,10 @@ func (s *session) importJSON(results []imported) error {
 func (s *session) importErrors(ctx context.Context, results []imported) error {
 	var gravest error
 	for _, i := range results {
+		if n := i.payload().LeftOutCount; n > 0 {
+			fmt.Fprintf(s.stderr, "pendingctl: import of %s: %d files were left out; "+
+				"skills list -v explains it\n", i.key, n)
+		}
 		if i.err == nil {
 			continue
 		}
@@ -157,7 +178,8 @@ func (i imported) advice() string {
 	case i.record == nil || i.record.Status != pending.Status(skills.OutcomeConflict) || p.Conflict == nil:
 		return ""
 	case p.Conflict.CanOverwrite:
-		return fmt.Sprintf(": a skill with this name already exists; replace it with --overwrite %s, or give another --name", p.Conflict.ExistingSkillID)
+		return fmt.Sprintf(": a skill with this name already exists; replace it with --overwrite %s, "+
+			"or give another --name", p.Conflict.ExistingSkillID)
 	}
 	return ": a skill with this name already exists, and it is somebody else's; give another --name"
 }

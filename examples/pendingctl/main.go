@@ -1,5 +1,6 @@
-// Pendingctl asks runtimes for things from the command line: their skills, to import some, a sign of life, an update,
-// their models. It talks to an API node (examples/server), which the runtime's daemon (examples/daemon) polls.
+// Pendingctl asks runtimes for things from the command line: their skills, to import some, a sign
+// of life, an update, their models. It talks to an API node (examples/server), which the runtime's
+// daemon (examples/daemon) polls.
 //
 //	export PENDINGCTL_SERVER=http://127.0.0.1:8080 PENDINGCTL_RUNTIME=laptop PENDINGCTL_TOKEN=...
 //	pendingctl skills list

@@ -17,6 +17,7 @@ type options struct {
 	timeout   time.Duration
 	name      string // of an imported skill
 	overwrite string // the id of a skill
+	verbose   bool
 }
 
 const (
@@ -35,8 +36,8 @@ func defaults(env func(string) string) options {
 	}
 }
 
-// newFlags has the flags that all commands have. What o has already is their default, so that they may stand before
-// a command and behind it.
+// newFlags has the flags that all commands have. What o has already is their default, so that they
+// may stand before a command and behind it.
 func newFlags(name string, o *options) *flag.FlagSet {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // mistakes and help are printed where they are handled
@@ -48,9 +49,14 @@ func newFlags(name string, o *options) *flag.FlagSet {
 	return flags
 }
 
+func listFlags(flags *flag.FlagSet, o *options) {
+	flags.BoolVar(&o.verbose, "v", false, "say what the list leaves out, and why")
+}
+
 func importFlags(flags *flag.FlagSet, o *options) {
 	flags.StringVar(&o.name, "name", "", "`NAME` for the skill instead of its own; with a single KEY")
-	flags.StringVar(&o.overwrite, "overwrite", "", "`ID` of the skill to replace, instead of making a new one; with a single KEY")
+	flags.StringVar(&o.overwrite, "overwrite", "",
+		"`ID` of the skill to replace, instead of making a new one; with a single KEY")
 }
 
 func flagHelp(flags *flag.FlagSet) string {
@@ -60,7 +66,8 @@ func flagHelp(flags *flag.FlagSet) string {
 	return text.String()
 }
 
-// parseMixed parses flags that stand anywhere among other words, and returns those. After "--" there are no flags.
+// parseMixed parses flags that stand anywhere among other words, and returns those. After "--"
+// there are no flags.
 func parseMixed(flags *flag.FlagSet, args []string) (words []string, err error) {
 	for {
 		if err := flags.Parse(args); err != nil {

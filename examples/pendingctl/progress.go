@@ -12,8 +12,8 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// board tells people how far requests are: on a terminal in a line that is written over, elsewhere in a line for each
-// change.
+// board tells people how far requests are: on a terminal in a line that is written over, elsewhere
+// in a line for each change.
 type board struct {
 	live bool
 
@@ -66,7 +66,22 @@ func (b *board) draw() {
 		return
 	}
 	b.frame++
-	fmt.Fprintf(b.out, "%s%c %s", clearsLine, frames[b.frame%len(frames)], b.summary())
+	line := fmt.Sprintf("%c %s", frames[b.frame%len(frames)], oneLine(b.summary()))
+	fmt.Fprint(b.out, clearsLine, cut(line, columns(b.out)-1))
+}
+
+// cut cuts a line to so many columns. Letters of East Asian scripts, and emoji, take two.
+func cut(line string, columns int) string {
+	used := 0
+	for i, r := range line {
+		if used++; r >= 0x1100 {
+			used++
+		}
+		if used > columns {
+			return line[:i]
+		}
+	}
+	return line
 }
 
 // summary is all requests in a line.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -20,28 +21,42 @@ func (c *client) read(ctx context.Context, path string, wait time.Duration) (*re
 	})
 }
 
-// create makes a request. When the outcome is unknown it is repeated only if a second request does no harm.
+// create makes a request. When the outcome is unknown it is repeated only if a second request does
+// no harm.
 func (c *client) create(ctx context.Context, q question) (*record, error) {
 	return c.retried(ctx, func(err error) bool { return q.harmless || unsent(err) }, func() (*record, error) {
 		return c.send(ctx, http.MethodPost, q.path, q.body, 0)
 	})
 }
 
-// retried repeats an attempt while there is trouble. Again decides about errors that leave the outcome unknown.
+// retried repeats an attempt while there is trouble. Again decides about errors that leave the
+// outcome unknown.
 func (c *client) retried(ctx context.Context, again func(error) bool, attempt func() (*record, error)) (*record, error) {
 	pauses := backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.MaxInterval = 100*time.Millisecond, 3*time.Second
+	var trouble error
 	note := func(err error, pause time.Duration) {
+		trouble = err
 		c.note("%v; trying again in %v", err, pause.Round(time.Millisecond))
 	}
-	return backoff.Retry(ctx, func() (*record, error) {
+	r, err := backoff.Retry(ctx, func() (*record, error) {
 		r, err := attempt()
 		if err == nil || mayPass(err, again) {
 			return r, err
 		}
 		return nil, backoff.Permanent(err)
 	}, backoff.WithBackOff(pauses), backoff.WithMaxElapsedTime(troubleTime), backoff.WithNotify(note))
+	if err != nil && trouble != nil && errors.Is(context.Cause(ctx), errPatience) {
+		err = &troubleError{trouble}
+	}
+	return r, err
 }
+
+// troubleError says that there was still trouble when the user's patience ended.
+type troubleError struct{ cause error }
+
+func (e *troubleError) Error() string { return fmt.Sprintf("%v; %v", errPatience, e.cause) }
+func (e *troubleError) Unwrap() error { return e.cause }
 
 // mayPass reports whether it makes sense, and is safe, to try again after an error.
 func mayPass(err error, again func(error) bool) bool {

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -24,10 +26,32 @@ func listSkills(ctx context.Context, s *session) error {
 		}
 		rows := [][]string{{"KEY", "FILES", "PROVIDER", "NAME", "DESCRIPTION"}}
 		for _, k := range list.Skills {
-			rows = append(rows, []string{k.Key, fmt.Sprint(k.FileCount), k.Provider, k.Name, short(k.Description)})
+			rows = append(rows, []string{
+				k.Key, fmt.Sprint(k.FileCount), k.Provider, k.Name, short(k.Description)})
 		}
-		return s.table(rows)
+		return errors.Join(s.table(rows), s.leftOut(list.Omissions))
 	})
+}
+
+// leftOut says what a list lacks: how much, and with -v what and why.
+func (s *session) leftOut(o skills.Omissions) error {
+	if o.LeftOutCount == 0 {
+		return nil
+	}
+	if !s.verbose {
+		fmt.Fprintf(s.stderr, "pendingctl: %d files and folders were left out; -v says which\n",
+			o.LeftOutCount)
+		return nil
+	}
+	rows := [][]string{{"LEFT OUT", "REASON"}}
+	for _, left := range o.LeftOut {
+		rows = append(rows, []string{left.Path, left.Reason})
+	}
+	if more := o.LeftOutCount - len(o.LeftOut); more > 0 {
+		rows = append(rows, []string{fmt.Sprintf("%d more", more), "see the log of the daemon"})
+	}
+	_, err := io.WriteString(s.stdout, "\n")
+	return errors.Join(err, s.table(rows))
 }
 
 func ping(ctx context.Context, s *session) error {
@@ -87,8 +111,8 @@ func (s *session) say(format string, args ...any) error {
 	return err
 }
 
-// table shows rows, the first of which is the heading. A cell that is empty becomes "-", so that every row has as many
-// words as the heading, up to cells with spaces.
+// table shows rows, the first of which is the heading. A cell that is empty becomes "-", so that
+// every row has as many words as the heading, up to cells with spaces.
 func (s *session) table(rows [][]string) error {
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range rows {

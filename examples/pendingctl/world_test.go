@@ -18,6 +18,7 @@ import (
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/skillshttp"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -94,7 +95,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// withDaemon has a runtime that answers everything; a skill whose key starts with "bad" cannot be read.
+// withDaemon has a runtime that answers everything; a skill whose key starts with "bad" cannot be
+// read.
 func (w *world) withDaemon() *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan struct{})
@@ -130,31 +132,35 @@ func (d *fakeDaemon) post(ctx context.Context, path string, body, into any) {
 }
 
 func (d *fakeDaemon) beat(ctx context.Context) {
-	var a skillshttp.Assignments
-	d.post(ctx, "/heartbeat?wait=10s", skillshttp.Heartbeat{RuntimeID: "laptop", SupportsBatchImport: true}, &a)
+	var a wire.Assignments
+	d.post(ctx, "/heartbeat?wait=10s", wire.Heartbeat{RuntimeID: "laptop", SupportsBatchImport: true}, &a)
 	report := func(kind, id string, fields any) {
 		d.post(ctx, fmt.Sprintf("/runtimes/laptop/%s/%s/result", kind, id), fields, new(any))
 	}
-	done := skillshttp.Report{Status: "completed"}
+	done := wire.Report{Status: "completed"}
 	if a.List != nil {
-		report("local-skills", a.List.ID, skillshttp.ListReport{Report: done, Skills: []skills.LocalSkill{
-			{Key: "a", Name: "A skill", Description: strings.Repeat("long ", 50), Provider: "claude", FileCount: 2}}})
+		report("local-skills", a.List.ID, wire.ListReport{Report: done, List: skills.List{
+			Skills: []skills.LocalSkill{{Key: "a", Name: "A skill",
+				Description: strings.Repeat("long ", 50), Provider: "claude", FileCount: 2}},
+			Omissions: skills.Omissions{LeftOutCount: 120, LeftOut: []skills.Omission{
+				{Key: "a", Path: "~/s/a/logo.png", Reason: "not a text file"}}}}})
 	}
 	for _, i := range a.Imports {
 		if strings.HasPrefix(i.SkillKey, "bad") {
-			report("local-skills/import", i.ID, skillshttp.Report{Status: "failed", Error: "no such skill"})
+			report("local-skills/import", i.ID, wire.Report{Status: "failed", Error: "no such skill"})
 			continue
 		}
-		report("local-skills/import", i.ID, skillshttp.ImportReport{Report: done, Skill: &skills.Bundle{Name: i.SkillKey, Content: "c"}})
+		report("local-skills/import", i.ID, wire.ImportReport{Report: done, Skill: &skills.Bundle{Name: i.SkillKey, Content: "c"}})
 	}
 	if a.Ping != nil {
-		report("ping", a.Ping.ID, skillshttp.PingReport{Report: done, Ping: skills.Ping{Output: "fine\x1b[31m", DurationMS: 7}})
+		report("ping", a.Ping.ID, wire.PingReport{Report: done, Ping: skills.Ping{Output: "fine\x1b[31m", DurationMS: 7}})
 	}
 	if a.Update != nil {
-		report("update", a.Update.ID, skillshttp.UpdateReport{Report: done, Output: "now at " + a.Update.TargetVersion})
+		report("update", a.Update.ID, wire.UpdateReport{Report: done, Output: "now at " + a.Update.TargetVersion})
 	}
 	if a.ModelList != nil {
-		report("models", a.ModelList.ID, skillshttp.ModelListReport{Report: done, Models: []skills.Model{{ID: "m", Label: "M", Default: true}}})
+		report("models", a.ModelList.ID, wire.ModelListReport{Report: done, ModelList: skills.ModelList{
+			Models: []skills.Model{{ID: "m", Label: "M", Default: true}}}})
 	}
 }
 

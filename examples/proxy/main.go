@@ -1,5 +1,6 @@
-// Proxy stands in front of several API nodes and sends each request to the next one, so that no two steps of a request's
-// life meet the same node. It is for demonstrations; any load balancer will do, and none needs sticky sessions.
+// Proxy stands in front of several API nodes and sends each request to the next one, so that no two
+// steps of a request's life meet the same node. It is for demonstrations; any load balancer will
+// do, and none needs sticky sessions.
 //
 //	go run ./examples/proxy -listen 127.0.0.1:8080 http://127.0.0.1:8081 http://127.0.0.1:8082
 package main

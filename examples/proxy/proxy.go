@@ -27,8 +27,8 @@ func newProxy(servers []*url.URL, logger *slog.Logger) http.Handler {
 	}
 }
 
-// newTransport makes a connection for each request: one that is kept might be to a server that has been killed since,
-// and then it would be unknown whether the request got there.
+// newTransport makes a connection for each request: one that is kept might be to a server that has
+// been killed since, and then it would be unknown whether the request got there.
 func newTransport() *http.Transport {
 	return &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext}
 }
@@ -62,7 +62,8 @@ func (rr *roundRobin) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, problems
 }
 
-// to is a request for one of the servers. Its body stays open, for the next server if this one is down.
+// to is a request for one of the servers. Its body stays open, for the next server if this one is
+// down.
 func to(server *url.URL, r *http.Request) *http.Request {
 	r = r.Clone(r.Context())
 	r.URL.Scheme, r.URL.Host = server.Scheme, server.Host

@@ -134,7 +134,7 @@ func (n *node) saveImport(ctx context.Context, id string, attempt int, b skills.
 	}
 	name := cmp.Or(claim.Payload.Name, b.Name)
 	dir := filepath.Join(n.out, folderName(name))
-	if err := folders.Unpack(dir, b); err != nil {
+	if _, err := folders.Unpack(dir, b); err != nil {
 		return errors.Join(err, n.Imports.Fail(ctx, claim, "the skill could not be saved"))
 	}
 	now := time.Now().UTC()

@@ -19,7 +19,11 @@ const everyOther = "*"
 
 // Requester implements [skillshttp.Access].
 func (a *access) Requester(r *http.Request, runtimeID string) (skillshttp.Requester, error) {
-	p, known := a.people[sent(r)]
+	d := sent(r)
+	p, known := a.people[d]
+	if _, daemon := a.daemons[d]; !known && !daemon {
+		return skillshttp.Requester{}, skillshttp.ErrUnauthenticated
+	}
 	if !known || a.deleted[runtimeID] {
 		return skillshttp.Requester{}, nil
 	}
@@ -32,7 +36,12 @@ func (a *access) Requester(r *http.Request, runtimeID string) (skillshttp.Reques
 
 // Daemon implements [skillshttp.Access].
 func (a *access) Daemon(r *http.Request, runtimeID string) (bool, error) {
-	if speaksFor, known := a.daemons[sent(r)]; !known || speaksFor != runtimeID {
+	d := sent(r)
+	speaksFor, known := a.daemons[d]
+	if _, person := a.people[d]; !known && !person {
+		return false, skillshttp.ErrUnauthenticated
+	}
+	if !known || speaksFor != runtimeID {
 		return false, nil
 	}
 	if a.deleted[runtimeID] {

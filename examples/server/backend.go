@@ -14,23 +14,27 @@ import (
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/internal/redisurl"
+	"github.com/pendingq/pendingq/skills/catalogue"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
 // shared is what all nodes have in common.
 type shared struct {
-	backend  backends.Backend
-	presence skillshttp.Presence
-	check    func(context.Context) error // whether it works now
-	close    func()
+	backend   backends.Backend
+	presence  skillshttp.Presence
+	catalogue skillshttp.Catalogue
+	check     func(context.Context) error // whether it works now
+	close     func()
 }
 
 // openBackend connects to Redis, or makes a backend in memory.
 func openBackend(ctx context.Context, o options, logger *slog.Logger) (*shared, error) {
 	if o.redis == "" {
-		logger.Warn("requests are kept in memory: other nodes do not share them, and they end with this process; see -redis")
+		logger.Warn("requests are kept in memory: other nodes do not share them, " +
+			"and they end with this process; see -redis")
 		return &shared{backend: memory.New(), presence: newMemoryPresence(),
-			check: func(context.Context) error { return nil }, close: func() {}}, nil
+			catalogue: &catalogue.Memory{},
+			check:     func(context.Context) error { return nil }, close: func() {}}, nil
 	}
 	opts, err := redisurl.Parse(o.redis)
 	if err != nil {
@@ -41,10 +45,11 @@ func openBackend(ctx context.Context, o options, logger *slog.Logger) (*shared, 
 	if err != nil {
 		return nil, errors.Join(&optionError{"prefix", err}, client.Close())
 	}
-	s := &shared{backend: b, presence: &redisPresence{client: client, prefix: o.prefix}, check: b.Check, close: func() {
-		_ = b.Close()
-		_ = client.Close()
-	}}
+	s := &shared{backend: b, presence: &redisPresence{client: client, prefix: o.prefix},
+		catalogue: catalogue.NewRedis(client, o.prefix), check: b.Check, close: func() {
+			_ = b.Close()
+			_ = client.Close()
+		}}
 	if err := s.reach(ctx, client, o.prefix, logger); err != nil {
 		s.close()
 		return nil, fmt.Errorf("use Redis at %s: %w", opts.Addr, err)
@@ -71,7 +76,8 @@ func (s *shared) reach(ctx context.Context, client redis.UniversalClient, prefix
 	}
 	for _, f := range findings {
 		if f.Severity != goredis.SeverityInfo {
-			logger.Warn("redis: "+f.Text, "severity", f.Severity, "subject", f.Subject, "server", cmp.Or(f.Server, "client"), "advice", f.Advice)
+			logger.Warn("redis: "+f.Text, "severity", f.Severity, "subject", f.Subject,
+				"server", cmp.Or(f.Server, "client"), "advice", f.Advice)
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"testing"
@@ -31,9 +32,10 @@ type step struct {
 	Saved *skills.Skill
 }
 
-// saveForEver saves one skill after the other, new ones or over another, and says so before and after.
+// saveForEver saves one skill after the other, new ones or over another, and says so before and
+// after.
 func saveForEver(dir string) {
-	l, err := openLibrary(dir)
+	l, err := openLibrary(dir, slog.New(slog.DiscardHandler))
 	for i := 0; err == nil; i++ {
 		s := saveOf(fmt.Sprint(os.Getpid(), " ", i))
 		s.Overwrite = os.Getenv(victimEnv + "_OVER")
@@ -48,7 +50,8 @@ func saveForEver(dir string) {
 	os.Exit(1)
 }
 
-// killed lets a process save skills, and kills it after some lines, wherever it is by then. It returns what was said.
+// killed lets a process save skills, and kills it after some lines, wherever it is by then. It
+// returns what was said.
 func killed(t *testing.T, dir, overwrite string, lines int) (steps []step) {
 	t.Helper()
 	victim := exec.Command(os.Args[0])
@@ -75,7 +78,8 @@ func killed(t *testing.T, dir, overwrite string, lines int) (steps []step) {
 	return steps
 }
 
-// Wherever a server is killed, what it has saved stays saved, and what it was saving is saved by the repeat.
+// Wherever a server is killed, what it has saved stays saved, and what it was saving is saved by
+// the repeat.
 func TestAServerThatIsKilledWhileItSaves(t *testing.T) {
 	dir := t.TempDir()
 	survivor := libraryIn(t, dir)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,18 +21,20 @@ import (
 //	<name>-<skill id>/skill.json       what the skill is, and its versions, the last of which counts
 //	<name>-<skill id>/<request id>/    the files of a version, as the runtime has them
 //
-// A save unpacks its version and then renames a new skill.json over the old one. That is the moment that counts: a
-// server that is killed before it has saved nothing, and after it has saved all. The files of a version that no
-// skill.json lists are what a kill has left, and the next save of that skill removes them.
+// A save unpacks its version and then renames a new skill.json over the old one. That is the moment
+// that counts: a server that is killed before it has saved nothing, and after it has saved all. The
+// files of a version that no skill.json lists are what a kill has left, and the next save of that
+// skill removes them.
 //
 // A skill's id follows from its name, so that two skills of one name would be the same folder.
 type library struct {
-	dir  string
-	lock *folderLock // held by who changes anything
+	dir    string
+	lock   *folderLock // held by who changes anything
+	logger *slog.Logger
 }
 
 // openLibrary makes the folder if it is not there.
-func openLibrary(dir string) (*library, error) {
+func openLibrary(dir string, logger *slog.Logger) (*library, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -39,7 +42,7 @@ func openLibrary(dir string) (*library, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &library{dir: dir, lock: lock}, nil
+	return &library{dir: dir, lock: lock, logger: logger}, nil
 }
 
 // Save implements [skillshttp.Library].
@@ -63,7 +66,7 @@ func (l *library) save(s skillshttp.Save) (skills.Skill, error) {
 		if shelf, rec, err = l.place(s); err != nil {
 			return skills.Skill{}, err
 		}
-		if rec, err = addVersion(shelf, rec, s); err != nil {
+		if rec, err = l.addVersion(shelf, rec, s); err != nil {
 			return skills.Skill{}, fmt.Errorf("save a skill: %w", err)
 		}
 	}
@@ -138,12 +141,17 @@ func (l *library) find(isIt func(shelf string) (bool, record, error)) (string, r
 }
 
 // addVersion puts a version of a skill on its shelf.
-func addVersion(shelf string, rec record, s skillshttp.Save) (record, error) {
+func (l *library) addVersion(shelf string, rec record, s skillshttp.Save) (record, error) {
 	if err := sweep(shelf, rec); err != nil {
 		return rec, err
 	}
-	if err := folders.Unpack(filepath.Join(shelf, s.RequestID), s.Bundle); err != nil {
+	left, err := folders.Unpack(filepath.Join(shelf, s.RequestID), s.Bundle)
+	if err != nil {
 		return rec, err
+	}
+	for _, w := range left {
+		l.logger.Warn("this disk leaves out a file of a skill",
+			"request", s.RequestID, "path", w.Path, "error", w.Err)
 	}
 	rec.Versions = append(rec.Versions, version{RequestID: s.RequestID, Description: s.Description, SavedAt: now(),
 		Origin: origin{s.RuntimeID, s.Bundle.Provider, s.Bundle.SourcePath}})
@@ -155,7 +163,8 @@ func addVersion(shelf string, rec record, s skillshttp.Save) (record, error) {
 	return rec, nil
 }
 
-// sweep removes from a shelf what its record does not list: what a kill has left, and versions that are too old.
+// sweep removes from a shelf what its record does not list: what a kill has left, and versions that
+// are too old.
 func sweep(shelf string, rec record) error {
 	entries, err := os.ReadDir(shelf)
 	if err != nil {
@@ -189,5 +198,6 @@ func (l *library) TakeBack(ctx context.Context, requestID string) error {
 // now is the time as it will be read again.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// keptVersions is how many versions of a skill are kept. A repeated report finds its own for as long.
+// keptVersions is how many versions of a skill are kept. A repeated report finds its own for as
+// long.
 const keptVersions = 10

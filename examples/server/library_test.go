@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +21,7 @@ import (
 // libraryIn opens a library as a server of its own would.
 func libraryIn(t *testing.T, dir string) *library {
 	t.Helper()
-	l, err := openLibrary(dir)
+	l, err := openLibrary(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// folderLock is held by one server at a time, and within it by one request. The system frees it when its holder is
-// killed.
+// folderLock is held by one server at a time, and within it by one request. The system frees it
+// when its holder is killed.
 type folderLock struct {
 	path string
 	turn chan struct{} // of this process
@@ -22,7 +22,8 @@ func newFolderLock(path string) (*folderLock, error) {
 	return &folderLock{path: path, turn: make(chan struct{}, 1)}, f.Close()
 }
 
-// lockPollInterval is how often a lock is tried that another server holds, for a few milliseconds usually.
+// lockPollInterval is how often a lock is tried that another server holds, for a few milliseconds
+// usually.
 const lockPollInterval = 5 * time.Millisecond
 
 // while runs do while it holds the lock.

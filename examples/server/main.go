@@ -1,5 +1,5 @@
-// Server is an API node: it serves the routes of package skillshttp. Any number of them may share a Redis server and a
-// folder of imported skills.
+// Server is an API node: it serves the routes of package skillshttp. Any number of them may share a
+// Redis server and a folder of imported skills.
 //
 //	go run ./examples/server -tokens tokens.yaml -skills ./skills -redis redis://localhost:6379
 package main

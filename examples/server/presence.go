@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// onlineFor is how long a runtime counts as online after a heartbeat. Daemons send one every 20 s or so, held or not,
-// so one may get lost.
+// onlineFor is how long a runtime counts as online after a heartbeat. Daemons send one every 20 s
+// or so, held or not, so one may get lost.
 const onlineFor = 45 * time.Second
 
 // redisPresence is shared by all nodes: a key for each runtime, which goes away by itself.
@@ -31,7 +31,8 @@ func (p *redisPresence) Online(ctx context.Context, runtimeID string) (bool, err
 	return n > 0, err
 }
 
-// memoryPresence is for a single node. It holds an entry for each runtime of the tokens file at most.
+// memoryPresence is for a single node. It holds an entry for each runtime of the tokens file at
+// most.
 type memoryPresence struct {
 	mu   sync.Mutex
 	seen map[string]time.Time

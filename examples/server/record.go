@@ -86,8 +86,8 @@ var skillSpace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/pend
 // skillID is the id of the skill of this name.
 func skillID(name string) string { return uuid.NewSHA1(skillSpace, []byte(name)).String() }
 
-// shelfName is a name that every file system takes: of the skill's own only what is harmless, for people to know it
-// by, and its id, which tells it from others that look the same then.
+// shelfName is a name that every file system takes: of the skill's own only what is harmless, for
+// people to know it by, and its id, which tells it from others that look the same then.
 func shelfName(name, id string) string {
 	const most = 40
 	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
@@ -119,7 +119,8 @@ func load(shelf string, rec record, requestID string) (skills.Skill, error) {
 			return err
 		}
 		id := uuid.NewSHA1(skillSpace, []byte(rec.ID+"/"+path)).String()
-		s.Files = append(s.Files, skills.SkillFile{ID: id, Path: path, Content: string(content)})
+		s.Files = append(s.Files, skills.SkillFile{ID: id, SkillID: rec.ID, Path: path,
+			Content: string(content), CreatedAt: v.SavedAt, UpdatedAt: v.SavedAt})
 		return err
 	})
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// shutdownTime is how long requests may take to finish once the server is told to go. Parked waits are answered at
-// once, so what is left is reports whose bodies are still coming in.
+// shutdownTime is how long requests may take to finish once the server is told to go. Parked waits
+// are answered at once, so what is left is reports whose bodies are still coming in.
 const shutdownTime = 20 * time.Second
 
 // serve serves until ctx ends, and calls ready with its address once it listens.
@@ -23,7 +23,7 @@ func serve(ctx context.Context, o options, logger *slog.Logger, ready func(addr 
 	if err != nil {
 		return &optionError{"tokens", err}
 	}
-	library, err := openLibrary(o.skills)
+	library, err := openLibrary(o.skills, logger)
 	if err != nil {
 		return &optionError{"skills", err}
 	}
@@ -37,7 +37,7 @@ func serve(ctx context.Context, o options, logger *slog.Logger, ready func(addr 
 		return err
 	}
 	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: access, Library: library,
-		Presence: shared.presence, Logger: logger})
+		Presence: shared.presence, Catalogue: shared.catalogue, Logger: logger})
 	if err != nil {
 		return err
 	}

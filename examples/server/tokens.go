@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 
 	"go.yaml.in/yaml/v3"
 
@@ -57,7 +58,8 @@ func (s secret) digest() (d digest, err error) {
 	return digestOf(s.Plain), nil
 }
 
-// digest is the SHA-256 of a token. Tokens are looked up by it, so how long that takes says nothing of a token.
+// digest is the SHA-256 of a token. Tokens are looked up by it, so how long that takes says nothing
+// of a token.
 type digest [sha256.Size]byte
 
 func digestOf(token string) digest { return sha256.Sum256([]byte(token)) }
@@ -86,7 +88,7 @@ func readTokens(path string) (*access, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s is not a tokens file: %w", path, err)
+		return nil, fmt.Errorf("%s is not a tokens file: %s", path, withoutQuotes(err))
 	}
 	a, err := f.access()
 	if err != nil {
@@ -94,6 +96,11 @@ func readTokens(path string) (*access, error) {
 	}
 	return a, nil
 }
+
+var quoted = regexp.MustCompile("`[^`]*`")
+
+// withoutQuotes returns the text of an error without what it quotes of the file.
+func withoutQuotes(err error) string { return quoted.ReplaceAllString(err.Error(), "`...`") }
 
 // access checks a file and makes it fit to be asked.
 func (f tokensFile) access() (*access, error) {

@@ -12,12 +12,13 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/pendingq/pendingq/skills/skillshttp"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 const (
-	callTimeout = 30 * time.Second // of a call that is not held
-	maxAnswer   = 1 << 20          // bytes
+	callTimeout   = 30 * time.Second // of a heartbeat, beyond its wait
+	reportTimeout = 90 * time.Second // of a report, which may be large
+	maxAnswer     = 1 << 20          // bytes
 )
 
 // statusError is an answer other than 200.
@@ -34,20 +35,24 @@ func (e *statusError) Error() string {
 // definite reports whether asking again would get the same answer.
 func definite(err error) bool {
 	var status *statusError
-	return errors.As(err, &status) && status.status >= 400 && status.status < 500 && status.status != http.StatusTooManyRequests
+	return errors.As(err, &status) && status.status >= 400 && status.status < 500 &&
+		status.status != http.StatusTooManyRequests
 }
 
-// post sends a body and reads an answer, both JSON. Its error is a statusError, or one of the network.
-func (d *Daemon) post(ctx context.Context, timeout time.Duration, path string, body, answer any) error {
+// post sends a body and reads an answer, both JSON. Its error is a statusError, errUnreadable, or
+// one of the network.
+func (d *Daemon) post(ctx context.Context, timeout time.Duration, path string, body, answer any) (
+	http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	encoded, err := json.Marshal(body)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.config.Server+path, bytes.NewReader(encoded))
+	r, err := http.NewRequestWithContext(
+		ctx, http.MethodPost, d.config.Server+path, bytes.NewReader(encoded))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/json")
 	if d.config.Token != "" {
@@ -55,41 +60,47 @@ func (d *Daemon) post(ctx context.Context, timeout time.Duration, path string, b
 	}
 	resp, err := d.config.Client.Do(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("read the server's answer: %w", err)
+		return nil, fmt.Errorf("read the server's answer: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return newStatusError(resp, got)
+		return nil, newStatusError(resp, got)
 	}
-	if err := json.Unmarshal(got, answer); err != nil {
-		return fmt.Errorf("the server's answer is not the JSON that is expected here: %w", err)
+	if json.Unmarshal(got, answer) != nil { // its error may quote a secret
+		return nil, errUnreadable
 	}
-	return nil
+	return resp.Header, nil
 }
 
+// errUnreadable is the error of an answer that is not the JSON that the daemon expects.
+var errUnreadable = errors.New("the server's answer is not the JSON that is expected here")
+
 func newStatusError(resp *http.Response, body []byte) error {
-	var refusal struct {
-		Error string `json:"error"`
-	}
+	var refusal wire.Refusal
 	if json.Unmarshal(body, &refusal) != nil || refusal.Error == "" {
 		refusal.Error = http.StatusText(resp.StatusCode)
 	}
-	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // 0 for what is not there, or a date
-	return &statusError{resp.StatusCode, refusal.Error, time.Duration(max(seconds, 0)) * time.Second}
+	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // 0 if it is missing, or a date
+	after := time.Duration(min(max(seconds, 0), 3600)) * time.Second
+	return &statusError{resp.StatusCode, refusal.Error, after}
 }
 
-// heartbeat asks for work, with a claim id that makes it repeatable.
-func (d *Daemon) heartbeat(ctx context.Context, claimID string, batch bool) (a skillshttp.Assignments, err error) {
+// heartbeat asks for work, with a claim id that makes it repeatable. Failed means that the server
+// could not look for work.
+func (d *Daemon) heartbeat(ctx context.Context, claimID string, batch bool, wait time.Duration) (
+	a wire.Assignments, failed bool, err error) {
 	path, timeout := "/api/daemon/heartbeat", callTimeout
-	if d.config.Wait > 0 {
-		path, timeout = path+"?wait="+url.QueryEscape(d.config.Wait.String()), d.config.Wait+callTimeout
+	if wait > 0 {
+		path, timeout = path+"?wait="+url.QueryEscape(wait.String()), wait+callTimeout
 	}
-	body := skillshttp.Heartbeat{RuntimeID: d.config.RuntimeID, SupportsBatchImport: batch, ClaimID: claimID}
-	return a, d.post(ctx, timeout, path, body, &a)
+	body := wire.Heartbeat{
+		RuntimeID: d.config.RuntimeID, SupportsBatchImport: batch, ClaimID: claimID}
+	header, err := d.post(ctx, timeout, path, body, &a)
+	return a, header.Get(wire.ClaimFailed) != "", err
 }
 
 // reportPauses are those before each attempt to report.
@@ -97,13 +108,14 @@ var reportPauses = []time.Duration{0, 500 * time.Millisecond, 2 * time.Second, 4
 
 // report reports about a request, several times if need be.
 func (d *Daemon) report(ctx context.Context, kind, id string, body any) (err error) {
-	path := "/api/daemon/runtimes/" + url.PathEscape(d.config.RuntimeID) + kind + "/" + url.PathEscape(id) + "/result"
+	path := "/api/daemon/runtimes/" + wire.PathSegment(d.config.RuntimeID) + kind + "/" +
+		wire.PathSegment(id) + "/result"
 	for _, pause := range reportPauses {
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 		var taken struct{}
-		if err = d.post(ctx, callTimeout, path, body, &taken); err == nil || definite(err) {
+		if _, err = d.post(ctx, reportTimeout, path, body, &taken); err == nil || definite(err) {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/folders"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 // Config is what a [Daemon] works with. Server and RuntimeID are required.
@@ -22,13 +23,16 @@ type Config struct {
 
 	Handlers Handlers
 
-	// Client makes the calls. Default: one without a time limit of its own, since each call has one.
+	// Client makes the calls. It is copied, and follows no redirect to another host. Default: a
+	// client without a time limit of its own, since each call has one.
 	Client *http.Client
 
-	// Wait is how long the server is asked to hold a heartbeat, at most a minute. Negative: not at all. Default: 20 s.
+	// Wait is how long the server is asked to hold a heartbeat, at most a minute. It becomes
+	// shorter while a proxy cuts it off. Negative: not at all. Default: 20 s.
 	Wait time.Duration
 
-	// Interval is how often a heartbeat is sent to a server that does not hold them, give or take a tenth. Default: 15 s.
+	// Interval is how often a heartbeat is sent to a server that does not hold them, give or take a
+	// tenth. Default: 15 s.
 	Interval time.Duration
 
 	// MaxConcurrent is how many requests are worked on at a time. Default: 16.
@@ -41,8 +45,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Handlers do the work. They are called concurrently, and their context ends when the daemon stops waiting for them.
-// An error is what people read as the reason of a failure.
+// Handlers do the work. They are called concurrently, and their context ends when the daemon stops
+// waiting for them. People read an error as the reason of a failure.
 type Handlers struct {
 	// List lists the runtime's skills and MCP servers. nil: the runtime cannot.
 	List func(ctx context.Context) (skills.List, error)
@@ -53,7 +57,8 @@ type Handlers struct {
 	// Ping gives a sign of life. nil: an empty one.
 	Ping func(ctx context.Context) (output string, err error)
 
-	// Update updates the runtime to a version. While it runs the server is told so. nil: every update fails.
+	// Update updates the runtime to a version. While it runs the server is told so. nil: every
+	// update fails.
 	Update func(ctx context.Context, version string) (output string, err error)
 
 	// Models lists the models that the runtime can use. nil: the runtime cannot.
@@ -64,14 +69,22 @@ type Handlers struct {
 func Folders(roots []folders.Root) Handlers {
 	return Handlers{
 		List: func(ctx context.Context) (skills.List, error) {
-			found, _, err := folders.Discover(ctx, roots)
-			return skills.List{Skills: found, Supported: true}, err
+			found, left, err := folders.Discover(ctx, roots)
+			return skills.List{Skills: found, Supported: true, Omissions: omissions(left)}, err
 		},
 		Import: func(ctx context.Context, key string) (skills.Bundle, error) {
-			b, _, err := folders.Bundle(ctx, roots, key)
+			b, left, err := folders.Bundle(ctx, roots, key)
+			b.Omissions = omissions(left)
 			return b, err
 		},
 	}
+}
+
+func omissions(left []folders.Warning) (o skills.Omissions) {
+	for _, w := range left {
+		o.Add(skills.Omission{Key: w.Key, Path: w.Path, Reason: w.Err.Error()})
+	}
+	return o
 }
 
 const (
@@ -87,14 +100,14 @@ func (c Config) withDefaults() (Config, error) {
 	server, err := url.Parse(c.Server)
 	switch {
 	case err != nil || server.Host == "" || server.Scheme != "http" && server.Scheme != "https":
-		return c, fmt.Errorf("daemon: Config.Server %q is no http or https URL", c.Server)
+		return c, errors.New("daemon: Config.Server is no http or https URL") // it may hold a password
 	case c.RuntimeID == "":
 		return c, errors.New("daemon: Config.RuntimeID is empty")
 	case c.Wait > maxWait:
 		return c, fmt.Errorf("daemon: Config.Wait is %v, want at most %v", c.Wait, maxWait)
 	}
 	c.Server = strings.TrimSuffix(c.Server, "/")
-	c.Client = or(c.Client, &http.Client{})
+	c.Client = wire.Client(or(c.Client, &http.Client{}))
 	c.Wait = or(c.Wait, defaultWait)
 	c.Interval = or(c.Interval, defaultInterval)
 	c.MaxConcurrent = or(c.MaxConcurrent, defaultMaxConcurrent)

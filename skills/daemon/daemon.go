@@ -13,7 +13,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/pendingq/pendingq/skills"
-	"github.com/pendingq/pendingq/skills/skillshttp"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 // ErrRuntimeGone is what Run returns when the server says that the runtime has been deleted.
@@ -24,6 +24,7 @@ type Daemon struct {
 	config Config
 	slots  chan struct{} // one for each request that is worked on
 	work   sync.WaitGroup
+	wait   patience
 }
 
 // New makes a Daemon. It refuses a Config that cannot work.
@@ -32,12 +33,13 @@ func New(c Config) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Daemon{config: c, slots: make(chan struct{}, c.MaxConcurrent)}, nil
+	return &Daemon{config: c, slots: make(chan struct{}, c.MaxConcurrent),
+		wait: patience{now: c.Wait, most: c.Wait}}, nil
 }
 
-// Run asks for work and does it until ctx ends. Then it asks for no more, gives what is running Config.Grace, reports
-// everything, and returns nil. It returns [ErrRuntimeGone] when the runtime has been deleted. While the server is away
-// it keeps trying, less and less often.
+// Run asks for work and does it until ctx ends. Then it asks for no more, gives what is running
+// Config.Grace, reports everything, and returns nil. It returns [ErrRuntimeGone] when the runtime
+// has been deleted. While the server is away it keeps trying, less and less often.
 func (d *Daemon) Run(ctx context.Context) error {
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
@@ -51,37 +53,89 @@ func (d *Daemon) Run(ctx context.Context) error {
 // poll sends heartbeats, and starts what they bring.
 func (d *Daemon) poll(ctx, working context.Context) error {
 	pauses := newBackOff()
-	claimID := rand.Text()
+	claim := claimIDs{id: rand.Text()}
 	for {
 		batch, err := d.awaitSlot(ctx)
 		if err != nil {
 			return nil
 		}
 		began := time.Now()
-		a, err := d.heartbeat(ctx, claimID, batch)
+		a, failed, err := d.heartbeat(ctx, claim.id, batch, d.wait.now)
+		took := time.Since(began)
+		claim.after(failed, err)
+		var pause time.Duration
 		switch {
 		case ctx.Err() != nil && err != nil:
 			return nil
 		case gone(err):
 			return ErrRuntimeGone
-		case err != nil: // the same claim id again: its answer may have been lost
-			pause := d.afterFailure(err, pauses)
-			d.config.Logger.Warn("heartbeat", "runtime", d.config.RuntimeID, "error", err, "again in", pause)
-			if sleep(ctx, pause) != nil {
-				return nil
+		case err != nil:
+			if d.wait.cutOff(took, err) {
+				pauses.Reset() // the server is there
 			}
-			continue
+			pause = d.afterFailure(err, pauses)
+			d.config.Logger.Warn("heartbeat",
+				"runtime", d.config.RuntimeID, "error", err, "again in", pause)
+		default:
+			pauses.Reset()
+			d.start(working, a)
+			pause = d.untilNext(a, took)
+			d.wait.held()
 		}
-		pauses.Reset()
-		claimID = rand.Text()
-		d.start(working, a)
-		if sleep(ctx, d.untilNext(a, time.Since(began))) != nil {
+		if sleep(ctx, pause) != nil {
 			return nil
 		}
 	}
 }
 
-// awaitSlot waits until there is room for work, and reports whether there is room for as much as a heartbeat can bring.
+// claimIDs makes the claim ids of heartbeats.
+type claimIDs struct {
+	id         string
+	unreadable bool // the last answer was
+}
+
+// after changes the id once its answer has been read. Else the answer may have been lost, and the
+// same id gets it again. An answer that cannot be read twice is given up.
+func (c *claimIDs) after(failed bool, err error) {
+	unreadable := errors.Is(err, errUnreadable)
+	if err == nil && !failed || unreadable && c.unreadable {
+		c.id, unreadable = rand.Text(), false
+	}
+	c.unreadable = unreadable
+}
+
+// patience is how long a server is asked to hold a heartbeat. A proxy in between may cut longer
+// waits off.
+type patience struct {
+	now, most time.Duration
+	calm      int // how many waits have not been cut off since
+}
+
+const (
+	leastWait = time.Second
+	calmWaits = 100 // after which a longer wait is tried again
+)
+
+// cutOff shortens the wait if a heartbeat failed while it was held, and reports whether it did.
+func (p *patience) cutOff(took time.Duration, err error) bool {
+	var answered *statusError
+	refused := errors.As(err, &answered) && answered.status < 500
+	if took < leastWait || took > p.now || refused {
+		return false
+	}
+	p.now, p.calm = max(leastWait, took*3/4), 0
+	return true
+}
+
+// held notes a heartbeat that was answered, and lengthens the wait again after many of them.
+func (p *patience) held() {
+	if p.calm++; p.calm >= calmWaits {
+		p.now, p.calm = min(p.most, 2*p.now), 0
+	}
+}
+
+// awaitSlot waits until there is room for work, and reports whether there is room for as much as a
+// heartbeat can bring.
 func (d *Daemon) awaitSlot(ctx context.Context) (batch bool, err error) {
 	select {
 	case d.slots <- struct{}{}:
@@ -93,9 +147,10 @@ func (d *Daemon) awaitSlot(ctx context.Context) (batch bool, err error) {
 	return cap(d.slots)-len(d.slots) >= skills.MaxImports+single, ctx.Err()
 }
 
-// untilNext is the pause after an answer that took so long. A server that holds heartbeats is asked again at once.
-func (d *Daemon) untilNext(a skillshttp.Assignments, took time.Duration) time.Duration {
-	held := d.config.Wait > 0 && (!a.Empty() || took >= d.config.Wait/2)
+// untilNext is the pause after an answer that took so long. A server that holds heartbeats is asked
+// again at once.
+func (d *Daemon) untilNext(a wire.Assignments, took time.Duration) time.Duration {
+	held := d.wait.now > 0 && (!a.Empty() || took >= d.wait.now/2)
 	if held {
 		return 0
 	}
@@ -112,15 +167,16 @@ func newBackOff() *backoff.ExponentialBackOff {
 	return b
 }
 
-// afterFailure is the pause after a heartbeat that failed: what the server asks for, the longest where only people can
-// help, else a longer one each time.
+// afterFailure is the pause after a heartbeat that failed: what the server asks for, the longest if
+// only people can help, else a longer one each time.
 func (d *Daemon) afterFailure(err error, pauses *backoff.ExponentialBackOff) time.Duration {
 	var status *statusError
 	if errors.As(err, &status) && status.retryAfter > 0 {
 		return min(status.retryAfter, longestPause)
 	}
 	if definite(err) {
-		d.config.Logger.Error("the server refuses this runtime: are its id and token right?", "runtime", d.config.RuntimeID, "status", status.status)
+		d.config.Logger.Error("the server refuses this runtime: are its id and token right?",
+			"runtime", d.config.RuntimeID, "status", status.status)
 		return longestPause
 	}
 	return pauses.NextBackOff()
@@ -129,40 +185,47 @@ func (d *Daemon) afterFailure(err error, pauses *backoff.ExponentialBackOff) tim
 // gone tells the answer that a deleted runtime gets.
 func gone(err error) bool {
 	var status *statusError
-	return errors.As(err, &status) && status.status == http.StatusNotFound && status.text == skillshttp.ErrRuntimeGone.Error()
+	return errors.As(err, &status) && status.status == http.StatusNotFound &&
+		status.text == wire.RuntimeGone
 }
 
 // start begins to work on what a heartbeat brought.
-func (d *Daemon) start(ctx context.Context, a skillshttp.Assignments) {
+func (d *Daemon) start(ctx context.Context, a wire.Assignments) {
 	if a.List != nil {
-		d.do(ctx, "/local-skills", a.List.ID, d.list)
+		d.do(ctx, "/local-skills", *a.List, d.list)
 	}
 	if len(a.Imports) == 0 && a.Import != nil { // from a server that knows no batches
-		a.Imports = []skillshttp.ImportAssignment{*a.Import}
+		a.Imports = []wire.ImportAssignment{*a.Import}
 	}
 	for _, i := range a.Imports {
-		d.do(ctx, "/local-skills/import", i.ID, func(ctx context.Context) any { return d.bundle(ctx, i.SkillKey) })
+		d.do(ctx, "/local-skills/import", i.Assignment,
+			func(ctx context.Context) result { return d.bundle(ctx, i.SkillKey) })
 	}
 	if a.Ping != nil {
-		d.do(ctx, "/ping", a.Ping.ID, d.ping)
+		d.do(ctx, "/ping", *a.Ping, d.ping)
 	}
 	if u := a.Update; u != nil {
-		d.do(ctx, "/update", u.ID, func(ctx context.Context) any { return d.update(ctx, u.ID, u.TargetVersion) })
+		d.do(ctx, "/update", u.Assignment,
+			func(ctx context.Context) result { return d.update(ctx, *u) })
 	}
 	if a.ModelList != nil {
-		d.do(ctx, "/models", a.ModelList.ID, d.models)
+		d.do(ctx, "/models", *a.ModelList, d.models)
 	}
 }
 
-// do works on a request as soon as there is a slot, and reports the result even if ctx has ended meanwhile.
-func (d *Daemon) do(ctx context.Context, kind, id string, work func(context.Context) any) {
+// do works on a request as soon as there is a slot, and reports the result even if ctx has ended
+// meanwhile.
+func (d *Daemon) do(ctx context.Context, kind string, a wire.Assignment,
+	work func(context.Context) result) {
 	d.work.Go(func() {
 		d.slots <- struct{}{}
 		defer func() { <-d.slots }()
 		began := time.Now()
-		result := d.guarded(ctx, kind, id, work)
-		err := d.report(context.WithoutCancel(ctx), kind, id, result)
-		log := d.config.Logger.With("runtime", d.config.RuntimeID, "kind", kind, "request", id, "took", time.Since(began))
+		answer := d.guarded(ctx, kind, a.ID, work)
+		answer.SetAttempt(a.Attempt)
+		err := d.report(context.WithoutCancel(ctx), kind, a.ID, answer)
+		log := d.config.Logger.With("runtime", d.config.RuntimeID, "kind", kind, "request", a.ID,
+			"took", time.Since(began))
 		if err != nil {
 			log.Error("report", "error", err)
 			return
@@ -172,11 +235,13 @@ func (d *Daemon) do(ctx context.Context, kind, id string, work func(context.Cont
 }
 
 // guarded turns a handler's panic into a failure.
-func (d *Daemon) guarded(ctx context.Context, kind, id string, work func(context.Context) any) (result any) {
+func (d *Daemon) guarded(ctx context.Context, kind, id string,
+	work func(context.Context) result) (answer result) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.config.Logger.Error("a handler panicked", "runtime", d.config.RuntimeID, "kind", kind, "request", id, "panic", fmt.Sprintf("%T", p))
-			result = failure(errors.New("the runtime's handler crashed"))
+			d.config.Logger.Error("a handler panicked", "runtime", d.config.RuntimeID,
+				"kind", kind, "request", id, "panic", fmt.Sprintf("%T", p))
+			answer = failure(errors.New("the runtime's handler crashed"))
 		}
 	}()
 	return work(ctx)

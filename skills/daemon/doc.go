@@ -13,7 +13,7 @@
 //	...
 //	err = d.Run(ctx) // until ctx ends
 //
-// A heartbeat is held by the server until there is work. Each carries a claim id, and is repeated with it until an
-// answer has arrived, so an answer that is lost costs nothing. Reports are repeated as well, and finished even while
-// the daemon shuts down.
+// The server holds a heartbeat until there is work. Each carries a claim id, and is repeated with
+// it until an answer has arrived, so an answer that is lost costs nothing. Reports are repeated as
+// well, and finished even while the daemon shuts down.
 package daemon

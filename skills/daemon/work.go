@@ -7,35 +7,49 @@ import (
 
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
-	"github.com/pendingq/pendingq/skills/skillshttp"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 // The functions here call a handler and make a report of what it returns.
 
-var completed = skillshttp.Report{Status: string(pending.StatusCompleted)}
+var completed = wire.Report{Status: string(pending.StatusCompleted)}
 
-func failure(err error) skillshttp.Report {
+// result is a report that has yet to say its attempt.
+type result interface{ SetAttempt(int) }
+
+func failure(err error) *wire.Report {
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("the runtime is shutting down")
 	}
-	return skillshttp.Report{Status: string(pending.StatusFailed), Error: err.Error()}
+	return &wire.Report{Status: string(pending.StatusFailed), Error: err.Error()}
 }
 
 var unsupported = new(bool) // false
 
-func (d *Daemon) list(ctx context.Context) any {
+// logOmissions logs what an answer lacks.
+func (d *Daemon) logOmissions(o skills.Omissions) {
+	for _, left := range o.LeftOut {
+		d.config.Logger.Warn("left out", "runtime", d.config.RuntimeID, "skill", left.Key,
+			"path", left.Path, "reason", left.Reason)
+	}
+	if more := o.LeftOutCount - len(o.LeftOut); more > 0 {
+		d.config.Logger.Warn("left out more", "runtime", d.config.RuntimeID, "count", more)
+	}
+}
+
+func (d *Daemon) list(ctx context.Context) result {
 	if d.config.Handlers.List == nil {
-		return skillshttp.ListReport{Report: completed, Supported: unsupported}
+		return &wire.ListReport{Report: completed, Supported: unsupported}
 	}
 	l, err := d.config.Handlers.List(ctx)
 	if err != nil {
 		return failure(err)
 	}
-	return skillshttp.ListReport{Report: completed, Skills: l.Skills, Supported: &l.Supported, MCPServers: l.MCPServers,
-		MCPSupported: l.MCPSupported}
+	d.logOmissions(l.Omissions)
+	return &wire.ListReport{Report: completed, List: l, Supported: &l.Supported}
 }
 
-func (d *Daemon) bundle(ctx context.Context, key string) any {
+func (d *Daemon) bundle(ctx context.Context, key string) result {
 	if d.config.Handlers.Import == nil {
 		return failure(errors.New("this runtime cannot import skills"))
 	}
@@ -43,10 +57,11 @@ func (d *Daemon) bundle(ctx context.Context, key string) any {
 	if err != nil {
 		return failure(err)
 	}
-	return skillshttp.ImportReport{Report: completed, Skill: &b}
+	d.logOmissions(b.Omissions)
+	return &wire.ImportReport{Report: completed, Skill: &b}
 }
 
-func (d *Daemon) ping(ctx context.Context) any {
+func (d *Daemon) ping(ctx context.Context) result {
 	began := time.Now()
 	var output string
 	if d.config.Handlers.Ping != nil {
@@ -55,47 +70,52 @@ func (d *Daemon) ping(ctx context.Context) any {
 			return failure(err)
 		}
 	}
-	return skillshttp.PingReport{Report: completed, Ping: skills.Ping{Output: output, DurationMS: time.Since(began).Milliseconds()}}
+	took := time.Since(began).Milliseconds()
+	return &wire.PingReport{Report: completed, Ping: skills.Ping{Output: output, DurationMS: took}}
 }
 
-func (d *Daemon) models(ctx context.Context) any {
+func (d *Daemon) models(ctx context.Context) result {
 	if d.config.Handlers.Models == nil {
-		return skillshttp.ModelListReport{Report: completed, Supported: unsupported}
+		return &wire.ModelListReport{Report: completed, Supported: unsupported}
 	}
 	l, err := d.config.Handlers.Models(ctx)
 	if err != nil {
 		return failure(err)
 	}
-	return skillshttp.ModelListReport{Report: completed, Models: l.Models, Supported: &l.Supported}
+	return &wire.ModelListReport{
+		Report: completed, ModelList: l, Supported: &l.Supported, Fallback: l.Fallback}
 }
 
-// stillRunning is how often the server is told that an update still runs: a third of the time that it may be silent.
+// stillRunning is how often the server is told that an update still runs: a third of the time that
+// the daemon may be silent.
 var stillRunning = skills.UpdatePolicy().RunningTimeout / 3
 
-func (d *Daemon) update(ctx context.Context, id, version string) any {
+func (d *Daemon) update(ctx context.Context, u wire.UpdateAssignment) result {
 	if d.config.Handlers.Update == nil {
 		return failure(errors.New("this runtime cannot update itself"))
 	}
-	stop := d.tellThatItRuns(ctx, id)
+	stop := d.tellThatItRuns(ctx, u.Assignment)
 	defer stop()
-	output, err := d.config.Handlers.Update(ctx, version)
-	report := skillshttp.UpdateReport{Report: completed, Output: output}
+	output, err := d.config.Handlers.Update(ctx, u.TargetVersion)
+	report := &wire.UpdateReport{Report: completed, Output: output}
 	if err != nil {
-		report.Report = failure(err)
+		report.Report = *failure(err)
 	}
 	return report
 }
 
 // tellThatItRuns reports now and then that an update still runs, until stop is called.
-func (d *Daemon) tellThatItRuns(ctx context.Context, id string) (stop func()) {
+func (d *Daemon) tellThatItRuns(ctx context.Context, a wire.Assignment) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for sleep(ctx, stillRunning) == nil {
-			report := skillshttp.UpdateReport{Report: skillshttp.Report{Status: string(pending.StatusRunning)}}
-			if err := d.report(ctx, "/update", id, report); err != nil && ctx.Err() == nil {
-				d.config.Logger.Warn("report that an update runs", "runtime", d.config.RuntimeID, "request", id, "error", err)
+			report := wire.UpdateReport{Report: wire.Report{
+				Status: string(pending.StatusRunning), Attempt: a.Attempt}}
+			if err := d.report(ctx, "/update", a.ID, report); err != nil && ctx.Err() == nil {
+				d.config.Logger.Warn("report that an update runs",
+					"runtime", d.config.RuntimeID, "request", a.ID, "error", err)
 			}
 		}
 	}()

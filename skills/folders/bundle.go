@@ -5,20 +5,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/skills"
 )
 
-// Bundle reads the skill that Discover lists under key. Its supporting files are sorted by path and never nil.
-// The warnings say which of them were left out, and whether the front matter is broken.
+// Bundle reads the skill that Discover lists under key. Its supporting files are sorted by path and
+// never nil. The warnings say which of them were left out, and whether the front matter is broken.
 //
-// The error is ErrInvalidKey, ErrNotFound (its warnings say which folders could not be searched), ErrTooLarge for
-// a bundle over the limits, ErrNotText or ErrNotRegular for its SKILL.md, ctx's, that of a root whose Path is not
-// absolute, or that of a file that cannot be read.
+// The error is ErrInvalidKey, ErrNotFound (its warnings say which folders could not be searched),
+// ErrTooLarge for a bundle over the limits, ErrNotText or ErrNotRegular for its SKILL.md, ctx's,
+// that of a file that cannot be read, or one about a root, as Discover returns it.
 func Bundle(ctx context.Context, roots []Root, key string) (skills.Bundle, []Warning, error) {
 	b, warnings, err := findBundle(ctx, roots, key)
 	if err != nil {
@@ -35,7 +38,8 @@ func findBundle(ctx context.Context, roots []Root, key string) (skills.Bundle, [
 	if err != nil {
 		return skills.Bundle{}, nil, err
 	}
-	i, ok := slices.BinarySearchFunc(found, key, func(f folder, key string) int { return cmp.Compare(f.key, key) })
+	i, ok := slices.BinarySearchFunc(found, key,
+		func(f folder, key string) int { return cmp.Compare(f.key, key) })
 	if !ok {
 		return skills.Bundle{}, warnings, ErrNotFound
 	}
@@ -48,9 +52,8 @@ type bundler struct {
 	folder   folder
 	root     *os.Root // of folder
 	bundle   skills.Bundle
-	paths    paths // of bundle.Files
-	size     int   // bytes in bundle
-	entries  int   // seen so far
+	size     int // bytes in bundle
+	entries  int // seen so far
 	warnings []Warning
 }
 
@@ -60,19 +63,20 @@ func readBundle(ctx context.Context, f folder) (skills.Bundle, []Warning, error)
 		return skills.Bundle{}, nil, fmt.Errorf("open skill folder: %w", err)
 	}
 	defer root.Close()
-	b := &bundler{ctx: ctx, folder: f, root: root, paths: newPaths()}
+	b := &bundler{ctx: ctx, folder: f, root: root}
 	if err := b.readSkillFile(); err != nil {
 		return skills.Bundle{}, b.warnings, fmt.Errorf("read %s: %w", skillFile, err)
 	}
 	if err := b.readFolder("."); err != nil {
 		return skills.Bundle{}, b.warnings, err
 	}
-	slices.SortFunc(b.bundle.Files, func(x, y skills.BundleFile) int { return cmp.Compare(x.Path, y.Path) })
+	slices.SortFunc(b.bundle.Files,
+		func(x, y skills.BundleFile) int { return cmp.Compare(x.Path, y.Path) })
 	return b.bundle, b.warnings, nil
 }
 
 func (b *bundler) readSkillFile() error {
-	content, err := readText(b.root, skillFile)
+	content, err := readSkillFile(b.root, b.folder.path)
 	if err != nil {
 		return err
 	}
@@ -80,12 +84,24 @@ func (b *bundler) readSkillFile() error {
 	if err != nil {
 		b.warn(skillFile, fmt.Errorf("read %s: %w", skillFile, err))
 	}
+	fm.name = b.atMost("name", fm.name, skills.MaxName)
+	fm.description = b.atMost("description", fm.description, skills.MaxDescription)
 	b.size = len(content)
 	b.bundle = skills.Bundle{
-		Name: cmp.Or(fm.name, path.Base(b.folder.key)), Description: fm.description, Content: content,
-		SourcePath: display(b.folder.path), Provider: b.folder.root.Provider, Files: []skills.BundleFile{},
+		Name: cmp.Or(fm.name, path.Base(b.folder.key)), Description: fm.description,
+		Content: content, SourcePath: display(b.folder.path), Provider: b.folder.root.Provider,
+		Files: []skills.BundleFile{},
 	}
 	return nil
+}
+
+// atMost cuts a field of the front matter to what a server takes.
+func (b *bundler) atMost(field, text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	b.warn(skillFile, fmt.Errorf("%w: %s is cut after %d bytes", ErrTooLarge, field, limit))
+	return strings.ToValidUTF8(text[:limit], "")
 }
 
 func (b *bundler) readFolder(dir string) error {
@@ -101,17 +117,32 @@ func (b *bundler) readFolder(dir string) error {
 			return err
 		}
 		p := path.Join(dir, e.Name())
+		why := passedOver(e)
 		switch {
-		case hidden(e.Name()) || p == skillFile:
-		case e.IsDir() && pathFault(p) == "":
+		case p == skillFile:
+		case why != nil:
+			b.warn(p, why)
+		case e.IsDir():
 			err = b.readFolder(p)
-		case licence(e.Name()):
 		default:
 			err = b.readFile(p)
 		}
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// passedOver says why a skill's bundle leaves out an entry whatever is in it, or returns nil.
+func passedOver(e fs.DirEntry) error {
+	switch {
+	case hidden(e.Name()):
+		return fmt.Errorf("%w: hidden", ErrSkipped)
+	case !e.Type().IsRegular() && skipped(e.Name()):
+		return fmt.Errorf("%w: a %s folder", ErrSkipped, e.Name())
+	case !e.IsDir() && licence(e.Name()):
+		return fmt.Errorf("%w: a licence", ErrSkipped)
 	}
 	return nil
 }
@@ -132,8 +163,12 @@ func (b *bundler) readFile(p string) error {
 }
 
 func (b *bundler) readSupporting(p string) (string, error) {
-	if err := b.paths.add(p); err != nil {
-		return "", err
+	fault := escape(p)
+	if !utf8.ValidString(p) {
+		fault = "is not UTF-8"
+	}
+	if fault != "" {
+		return "", fmt.Errorf("%w: it %s", ErrInvalidPath, fault)
 	}
 	return readText(b.root, p)
 }

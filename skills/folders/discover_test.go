@@ -116,8 +116,12 @@ func TestWhatIsNoSkill(t *testing.T) {
 		".claude/skills/outer/inner/SKILL.md":       skillText,
 	})
 	list, warnings := discover(t, rootIn(home))
-	if got, want := keys(list), "1/2/3/4/5 outer"; got != want || warnings != nil {
-		t.Errorf("keys = %q with warnings %v, want %q", got, warnings, want)
+	if got, want := keys(list), "1/2/3/4/5 outer"; got != want {
+		t.Errorf("keys = %q, want %q", got, want)
+	}
+	want := "~/.claude/skills/.system ~/.claude/skills/1/2/3/4/deep/deep"
+	if got := warned(warnings); got != want {
+		t.Errorf("left out %s, want %s", got, want)
 	}
 }
 
@@ -192,6 +196,33 @@ func TestRelativeRootIsAnError(t *testing.T) {
 		if _, _, err := folders.Bundle(t.Context(), roots, "x"); err == nil || errors.Is(err, folders.ErrNotFound) {
 			t.Errorf("Bundle in %q: %v, want that the root is not absolute", path, err)
 		}
+	}
+}
+
+func TestARootThatDoesNotExistIsAnError(t *testing.T) {
+	home := newHome(t, nil)
+	discover(t, rootIn(home)) // a well-known one need not exist
+	roots := []folders.Root{{Provider: "local", Path: filepath.Join(home, "typo")}}
+	if _, _, err := folders.Discover(t.Context(), roots); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Discover = %v, want that the root does not exist", err)
+	}
+	if _, _, err := folders.Bundle(t.Context(), roots, "x"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Bundle = %v, want that the root does not exist", err)
+	}
+}
+
+func TestDescriptionsInAListAreCut(t *testing.T) {
+	long := strings.Repeat("é", 5000)
+	home := newHome(t, map[string]string{
+		".claude/skills/a/SKILL.md": "---\nname: " + strings.Repeat("n", 300) + "\ndescription: " + long + "\n---\n"})
+	list, warnings := discover(t, rootIn(home))
+	if got := len([]rune(list[0].Description)); got != folders.MaxListed {
+		t.Errorf("the list has %d characters, want %d", got, folders.MaxListed)
+	}
+	b, _ := bundle(t, rootIn(home), "a")
+	if len(b.Name) != skills.MaxName || len(b.Description) > skills.MaxDescription || len(warnings) != 2 {
+		t.Errorf("a name of %d bytes and a description of %d, with warnings %v",
+			len(b.Name), len(b.Description), warnings)
 	}
 }
 

@@ -10,7 +10,7 @@ var (
 	// ErrInvalidKey: the key is no path below a root, e.g. "../x", "/x" or one that is too deep.
 	ErrInvalidKey = errors.New("invalid skill key")
 
-	// ErrInvalidPath: the path of a supporting file leads out of its folder, or not every system can hold it.
+	// ErrInvalidPath: the path of a supporting file leads out of its folder, or is no path.
 	ErrInvalidPath = errors.New("invalid path")
 
 	// ErrTooLarge: over one of the limits that the message names.
@@ -24,6 +24,15 @@ var (
 
 	// ErrFrontMatter: the front matter of a SKILL.md cannot be understood. It is only ever a Warning.
 	ErrFrontMatter = errors.New("broken front matter")
+
+	// ErrSkipped: hidden, a licence, or a folder of the kind of node_modules.
+	ErrSkipped = errors.New("skipped")
+
+	// ErrUnstorable: this disk cannot hold a file of this name beside the others.
+	ErrUnstorable = errors.New("this disk cannot hold it")
+
+	// ErrTooDeep: a folder that lies deeper below its root than a skill may.
+	ErrTooDeep = errors.New("too deep")
 
 	// ErrExists: the folder to unpack into is already there.
 	ErrExists = errors.New("already exists")

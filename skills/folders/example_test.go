@@ -2,7 +2,6 @@ package folders_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -25,7 +24,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(skillRoot)
-	if err := folders.Unpack(filepath.Join(skillRoot, "release-notes"), releaseNotes); err != nil {
+	if _, err := folders.Unpack(filepath.Join(skillRoot, "release-notes"), releaseNotes); err != nil {
 		log.Fatal(err)
 	}
 
@@ -65,15 +64,20 @@ func ExampleDiscover() {
 	answer.Skills = found
 }
 
-// What a bundle may not do is refused before anything is written.
+// A file that would lie outside the new folder is left out.
 func ExampleUnpack() {
+	parent, err := os.MkdirTemp("", "skills")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(parent)
 	bundle := skills.Bundle{Files: []skills.BundleFile{{Path: "../.bashrc", Content: "gotcha"}}}
-	err := folders.Unpack("release-notes", bundle)
-	fmt.Println(errors.Is(err, folders.ErrInvalidPath))
+	left, err := folders.Unpack(filepath.Join(parent, "release-notes"), bundle)
+	fmt.Println(left[0].Path, "-", left[0].Err)
 	fmt.Println(err)
 	// Output:
-	// true
-	// unpack skill into "release-notes": supporting file 1, "../.bashrc": invalid path: it has a . or .. segment
+	// ../.bashrc - invalid path: it leads out of the skill
+	// <nil>
 }
 
 // A key from a request is safe to pass on.

@@ -1,6 +1,7 @@
 package folders
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -8,57 +9,165 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// frontMatter is what a SKILL.md says of itself between its first line, ---, and the next such line.
+// frontMatter is what a SKILL.md says of itself between a line --- and the next such line.
 type frontMatter struct{ name, description string }
 
-// parseFrontMatter returns as much of the front matter as can be understood, with an ErrFrontMatter if that is
-// not all. To have none is no error.
+// parseFrontMatter returns as much of the front matter as can be understood. It returns an
+// ErrFrontMatter if the name or the description cannot be. To have none is no error.
 func parseFrontMatter(content string) (frontMatter, error) {
-	text, err := cutFrontMatter(content)
-	if err != nil {
-		return frontMatter{}, err
+	text, certain, err := cutFrontMatter(content)
+	fm, found, readErr := readFields(text)
+	if !certain && !found {
+		return frontMatter{}, nil // a heading and a ruler, no comment and front matter
 	}
-	// A Node leaves aliases as they are, so those that refer to each other cannot blow up.
-	var doc yaml.Node
-	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
-		return frontMatter{}, syntaxError(err)
+	if err == nil {
+		err = readErr
 	}
-	if len(doc.Content) == 0 {
-		return frontMatter{}, nil
-	}
-	return readMapping(doc.Content[0])
+	return fm, err
 }
 
-// cutFrontMatter returns the YAML between the two lines, "" if content does not start with such a line.
-func cutFrontMatter(content string) (string, error) {
-	first, rest, _ := strings.Cut(strings.TrimPrefix(content, "\ufeff"), "\n")
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
+// cutFrontMatter returns the YAML between the two lines, or "" if content does not start with one.
+// Blank lines and comments may come first. After a comment that Markdown takes for a heading, it is
+// not certain that the rest is front matter. If the closing line is missing, the YAML ends at the
+// first blank line or heading.
+func cutFrontMatter(content string) (text string, certain bool, err error) {
+	head := content[:min(len(content), 2*MaxFrontMatter)]
+	rest, certain := skipComments(lineEnds.Replace(strings.TrimPrefix(head, "\ufeff")))
+	first, rest, _ := strings.Cut(rest, "\n")
 	if !isMarker(first) {
-		return "", nil
+		return "", true, nil
 	}
 	end := 0
 	for line := range strings.Lines(rest) {
 		if isMarker(line) {
-			return rest[:end], nil
+			return rest[:end], certain, nil
 		}
 		if end += len(line); end > MaxFrontMatter {
-			return "", fmt.Errorf("%w: %w: over %d bytes", ErrFrontMatter, ErrTooLarge, MaxFrontMatter)
+			return "", true, fmt.Errorf(
+				"%w: %w: over %d bytes", ErrFrontMatter, ErrTooLarge, MaxFrontMatter)
 		}
 	}
-	return "", fmt.Errorf("%w: no closing --- line", ErrFrontMatter)
+	return beforeBody(rest), certain, fmt.Errorf("%w: no closing --- line", ErrFrontMatter)
 }
 
-func isMarker(line string) bool { return strings.TrimRight(line, " \t\r\n") == "---" }
+func isMarker(line string) bool { return strings.TrimRight(line, " \t\n") == "---" }
 
-func readMapping(m *yaml.Node) (fm frontMatter, err error) {
-	if m.Kind != yaml.MappingNode {
-		return fm, fmt.Errorf("%w: not a list of names and values", ErrFrontMatter)
+// skipComments returns what follows blank lines and comments: <!-- --> and lines that start with #.
+func skipComments(text string) (rest string, certain bool) {
+	certain = true
+	for {
+		text = strings.TrimLeft(text, " \t\n\ufeff")
+		switch {
+		case strings.HasPrefix(text, "<!--"):
+			_, text, _ = strings.Cut(text, "-->")
+		case strings.HasPrefix(text, "#"):
+			_, text, _ = strings.Cut(text, "\n")
+			certain = false
+		default:
+			return text, certain
+		}
 	}
-	fields := map[string]*string{"name": &fm.name, "description": &fm.description}
+}
+
+// beforeBody returns the lines before the first one that is blank or a heading.
+func beforeBody(text string) string {
+	end := 0
+	for line := range strings.Lines(text) {
+		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
+			break
+		}
+		end += len(line)
+	}
+	return text[:end]
+}
+
+// readFields reads the fields of YAML. If it is broken, each field is read by itself, so that an
+// intact one survives an error in another. Found means that there is one of those wanted.
+func readFields(text string) (fm frontMatter, found bool, err error) {
+	// A Node leaves aliases as they are, so those that refer to each other cannot blow up.
+	var doc yaml.Node
+	whole := yaml.Unmarshal([]byte(text), &doc)
+	switch {
+	case whole == nil && len(doc.Content) == 0:
+		return fm, false, nil
+	case whole == nil:
+		return readMapping(doc.Content[0])
+	}
+	for _, field := range splitFields(text) {
+		one, has, fieldErr := readField(field)
+		if !has {
+			continue
+		}
+		found = true
+		if fieldErr != nil {
+			err = fieldErr
+		}
+		fm.name, fm.description = cmp.Or(one.name, fm.name), cmp.Or(one.description, fm.description)
+	}
+	if !found {
+		err = syntaxError(whole)
+	}
+	return fm, found, err
+}
+
+var fieldStart = regexp.MustCompile(`^["']?[A-Za-z0-9_.-]+["']?\s*:(\s|$)`)
+
+// splitFields splits YAML into its top-level fields by their first lines.
+func splitFields(text string) (fields []string) {
+	for line := range strings.Lines(text) {
+		if fieldStart.MatchString(line) || len(fields) == 0 {
+			fields = append(fields, "")
+		}
+		fields[len(fields)-1] += line
+	}
+	return fields
+}
+
+// readField reads a field by itself. If it is no YAML, its text is taken as it is written: an
+// unquoted colon, bracket, quote or asterisk belongs to it.
+func readField(field string) (fm frontMatter, found bool, err error) {
+	var doc yaml.Node
+	if yaml.Unmarshal([]byte(field), &doc) == nil && len(doc.Content) > 0 {
+		return readMapping(doc.Content[0])
+	}
+	key, text, _ := strings.Cut(field, ":")
+	target, found := fm.fields()[strings.Trim(strings.TrimSpace(key), `"'`)]
+	if !found {
+		return fm, false, nil
+	}
+	if text = unquote(strings.Join(strings.Fields(text), " ")); checkText(text) != nil {
+		return fm, true, fmt.Errorf("%w: %s is not text", ErrFrontMatter, strings.TrimSpace(key))
+	}
+	*target = text
+	return fm, true, nil
+}
+
+// unquote removes quotes around a text.
+func unquote(text string) string {
+	if n := len(text); n > 1 && text[0] == text[n-1] && (text[0] == '"' || text[0] == '\'') {
+		return strings.TrimSpace(text[1 : n-1])
+	}
+	return text
+}
+
+// fields are the fields that are wanted, by name.
+func (fm *frontMatter) fields() map[string]*string {
+	return map[string]*string{"name": &fm.name, "description": &fm.description}
+}
+
+func readMapping(m *yaml.Node) (fm frontMatter, found bool, err error) {
+	if m.Kind != yaml.MappingNode {
+		return fm, false, fmt.Errorf("%w: not a list of names and values", ErrFrontMatter)
+	}
+	fields := fm.fields()
 	for i := 0; i+1 < len(m.Content); i += 2 {
 		field, known := fields[m.Content[i].Value]
 		if !known {
 			continue
 		}
+		found = true
 		value, ok := scalar(m.Content[i+1])
 		if !ok {
 			err = fmt.Errorf("%w: %s is not text", ErrFrontMatter, m.Content[i].Value)
@@ -66,11 +175,11 @@ func readMapping(m *yaml.Node) (fm frontMatter, err error) {
 		}
 		*field = value
 	}
-	return fm, err
+	return fm, found, err
 }
 
-// scalar returns a node's text; a number is taken as it is written. An escape may make it what no text file
-// can hold.
+// scalar returns a node's text. A number is taken as it is written. An escape may make text what no
+// text file can hold.
 func scalar(n *yaml.Node) (text string, ok bool) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias

@@ -7,8 +7,8 @@ const (
 	// MaxFiles is the most supporting files in a bundle, SKILL.md not counted.
 	MaxFiles = 256
 
-	// MaxFileSize is the most bytes in a file of a bundle. A larger supporting file is left out, a larger
-	// SKILL.md fails the bundle.
+	// MaxFileSize is the most bytes in a file of a bundle. A larger supporting file is left out, a
+	// larger SKILL.md fails the bundle.
 	MaxFileSize = 1 << 20
 
 	// MaxBundleSize is the most bytes in all files of a bundle, SKILL.md included.
@@ -21,8 +21,8 @@ const (
 	MaxPathLength = 1024
 )
 
-// These bound the work, where the rules above alone do not: a root may link to a whole disk, and a skill may
-// hold any number of files that its bundle leaves out.
+// These bound the work, where the rules above alone do not: a root may link to a whole disk, and a
+// skill may hold any number of files that its bundle leaves out.
 const (
 	maxFolders = 10_000 // below one root, links included
 	maxEntries = 10_000 // in one folder between a root and a skill; in a whole skill

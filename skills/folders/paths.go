@@ -2,7 +2,6 @@ package folders
 
 import (
 	"fmt"
-	"path"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -11,10 +10,10 @@ import (
 // skillFile is the file that makes its folder a skill.
 const skillFile = "SKILL.md"
 
-// hidden is true for names that are passed over, and never unpacked: .git, .env.
+// hidden is true for names that are passed over: .git, .env.
 func hidden(name string) bool { return strings.HasPrefix(name, ".") }
 
-// licence is true for files that say nothing to an agent and are passed over.
+// licence is true for files that say nothing to an agent. They are passed over.
 func licence(name string) bool {
 	switch stem, ext, _ := strings.Cut(strings.ToLower(name), "."); stem {
 	case "license", "licence", "copying":
@@ -42,8 +41,17 @@ func depth(key string) int {
 	return strings.Count(key, "/") + 1
 }
 
-// pathFault says why a path is not one that every system can hold below a folder, or "". The rules are those of
-// the strictest system everywhere, so that a bundle means the same wherever it is unpacked.
+// skipped is true for folders that hold what can be had elsewhere: they are passed over between a
+// root and its skills, and inside skills.
+func skipped(name string) bool {
+	switch name {
+	case "node_modules", "venv", "__pycache__", "target", "dist":
+		return true
+	}
+	return false
+}
+
+// pathFault says why a key is not the path of a folder below a root, or returns "".
 func pathFault(p string) string {
 	switch {
 	case p == "":
@@ -52,7 +60,7 @@ func pathFault(p string) string {
 		return fmt.Sprintf("is longer than %d bytes", MaxPathLength)
 	case !utf8.ValidString(p):
 		return "is not UTF-8"
-	case strings.HasPrefix(p, "/"):
+	case strings.HasPrefix(p, "/") || len(p) > 2 && p[1:3] == ":/":
 		return "is absolute"
 	}
 	for segment := range strings.SplitSeq(p, "/") {
@@ -75,62 +83,10 @@ func segmentFault(s string) string {
 		return "has a segment of more than 255 bytes"
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return "has a control character"
-	case strings.ContainsAny(s, `\:<>"|?*`):
-		return `has one of \ : < > " | ? *`
-	case strings.TrimSpace(s) != s || strings.HasSuffix(s, "."):
-		return "has a segment that starts or ends with a space, or ends with a dot"
-	case reserved(s):
-		return "has a name that Windows reserves"
+	case strings.Contains(s, `\`):
+		return `has a \`
+	case strings.TrimSpace(s) != s:
+		return "has a segment that starts or ends with a space"
 	}
 	return ""
 }
-
-// reserved is true for the names of devices, which Windows sees whatever their extension: aux.md.
-func reserved(name string) bool {
-	stem, _, _ := strings.Cut(strings.ToUpper(name), ".")
-	stem = strings.TrimSpace(stem)
-	switch stem {
-	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$":
-		return true
-	}
-	port, ok := strings.CutPrefix(stem, "COM")
-	if !ok {
-		port, ok = strings.CutPrefix(stem, "LPT")
-	}
-	return ok && utf8.RuneCountInString(port) == 1 && strings.Contains("0123456789¹²³", port)
-}
-
-// paths are the paths of a bundle and of their folders, by what a file system without letter case sees.
-type paths map[string]node
-
-type node struct {
-	path   string // as it is spelled
-	folder bool
-}
-
-// newPaths has SKILL.md taken, which is no supporting file.
-func newPaths() paths { return paths{fold(skillFile): {path: skillFile}} }
-
-// add takes the path of a supporting file, unless it is unsafe or would meet another one somewhere: a file
-// twice, A and a, or a and a/b.
-func (ps paths) add(p string) error {
-	if fault := pathFault(p); fault != "" {
-		return fmt.Errorf("%w: it %s", ErrInvalidPath, fault)
-	}
-	var n node
-	var folded string
-	segments := strings.Split(p, "/")
-	for i, segment := range segments {
-		n = node{path: path.Join(n.path, segment), folder: i < len(segments)-1}
-		folded = path.Join(folded, fold(segment))
-		if other, taken := ps[folded]; taken && (other != n || !n.folder) {
-			return fmt.Errorf("%w: it collides with %q", ErrInvalidPath, other.path)
-		}
-		ps[folded] = n
-	}
-	return nil
-}
-
-// fold maps names that differ in letter case alone to the same string. Upper case first, since some letters
-// have two lower ones.
-func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -46,8 +47,31 @@ func readText(root *os.Root, name string) (string, error) {
 	return content, checkText(content)
 }
 
-// openRegular opens a regular file. It looks before it opens, since to open a device may have effects, and again
-// afterwards, in case the file was replaced; O_NONBLOCK keeps a pipe put there in between from blocking.
+// readSkillFile reads the SKILL.md of a folder. A link to a regular file is followed, wherever it
+// leads. Its errors name no path, since that may hold a user's name.
+func readSkillFile(root *os.Root, folder string) (string, error) {
+	info, err := root.Lstat(skillFile)
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return readText(root, skillFile)
+	}
+	real, err := filepath.EvalSymlinks(filepath.Join(folder, skillFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w: a link that leads to nothing", ErrNotRegular)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: a link that cannot be followed", ErrNotRegular)
+	}
+	target, err := os.OpenRoot(filepath.Dir(real))
+	if err != nil {
+		return "", fmt.Errorf("%w: a link that cannot be followed", ErrNotRegular)
+	}
+	defer target.Close()
+	return readText(target, filepath.Base(real))
+}
+
+// openRegular opens a regular file. It looks before it opens, since to open a device may have
+// effects. It looks again afterwards, in case the file was replaced. O_NONBLOCK keeps a pipe that
+// was put there in between from blocking.
 func openRegular(root *os.Root, name string) (*os.File, error) {
 	info, err := root.Lstat(name)
 	if err != nil {

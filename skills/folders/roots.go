@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Root is a folder that skill folders lie in.
@@ -32,9 +33,10 @@ var wellKnown = []Root{
 	{Provider: "universal", Path: ".agents/skills", Universal: true},
 }
 
-// DefaultRoots returns the well-known roots in the home folder, whether they exist or not: those of claude,
-// codex, copilot, cursor, gemini and opencode, then ~/.agents/skills, whose provider is "universal". Their
-// order is their priority: the first root that has a key wins. It fails only if there is no home folder.
+// DefaultRoots returns the well-known roots in the home folder, whether they exist or not: those of
+// claude, codex, copilot, cursor, gemini and opencode, then ~/.agents/skills, whose provider is
+// "universal". Their order is their priority: the first root that has a key wins. It fails only if
+// there is no home folder.
 //
 // A runtime of one provider passes on that provider's root and the last one.
 func DefaultRoots() ([]Root, error) {
@@ -50,7 +52,14 @@ func DefaultRoots() ([]Root, error) {
 	return roots, nil
 }
 
-// display is path as reports show it: from ~ inside the home folder, so that a user's name stays private.
+// wellKnownRoot reports whether a root is one of DefaultRoots, which need not exist.
+func wellKnownRoot(r Root) bool {
+	roots, err := DefaultRoots()
+	return err == nil && slices.Contains(roots, r)
+}
+
+// display is path as reports show it: from ~ inside the home folder, so that a user's name stays
+// private.
 func display(path string) string {
 	home, err := os.UserHomeDir()
 	if err != nil {

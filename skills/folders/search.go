@@ -59,12 +59,16 @@ type rootSearch struct {
 
 func searchRoot(ctx context.Context, root Root) (*rootSearch, error) {
 	if !filepath.IsAbs(root.Path) {
-		return nil, fmt.Errorf("search the skills of provider %q: root %q is not absolute", root.Provider, root.Path)
+		return nil, fmt.Errorf("search the skills of provider %q: root %q is not absolute",
+			root.Provider, root.Path)
 	}
 	top := folder{root: root, path: filepath.Clean(root.Path)}
 	s := &rootSearch{top: top, visited: map[string]bool{}}
 	if _, err := os.Lstat(top.path); !errors.Is(err, fs.ErrNotExist) {
 		s.links = []folder{top}
+	} else if !wellKnownRoot(root) {
+		return nil, fmt.Errorf("search the skills of provider %q: root %q does not exist: %w",
+			root.Provider, root.Path, fs.ErrNotExist)
 	}
 	for len(s.folders)+len(s.links) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -75,7 +79,8 @@ func searchRoot(ctx context.Context, root Root) (*rootSearch, error) {
 	return s, nil
 }
 
-// step searches one folder. Links wait for all folders, so that a real folder wins over links to it.
+// step searches one folder. Links wait for all folders, so that a real folder wins over links to
+// it.
 func (s *rootSearch) step() {
 	var f folder
 	var err error
@@ -126,9 +131,6 @@ func (s *rootSearch) visit(f folder) error {
 		s.found = append(s.found, f)
 		return nil
 	}
-	if depth(f.key) == MaxKeyDepth {
-		return nil
-	}
 	entries, err := readDir(dir, ".")
 	for _, e := range entries {
 		s.putOff(f, e)
@@ -136,21 +138,24 @@ func (s *rootSearch) visit(f folder) error {
 	return err
 }
 
+// putOff notes a folder, or a link to one, to be searched later.
 func (s *rootSearch) putOff(parent folder, e fs.DirEntry) {
 	name := e.Name()
 	link := e.Type()&fs.ModeSymlink != 0
-	if hidden(name) || !e.IsDir() && !link {
+	if !e.IsDir() && !link {
+		return
+	}
+	child := folder{root: parent.root, key: path.Join(parent.key, name),
+		path: filepath.Join(parent.path, name)}
+	if err := refused(child, e); err != nil {
+		s.warnings = append(s.warnings, child.warning(err))
 		return
 	}
 	if s.met++; s.met > maxFolders {
 		if s.met == maxFolders+1 {
-			s.warn(s.top, fmt.Errorf("%w: more than %d folders, the rest is left out", ErrTooLarge, maxFolders))
+			s.warn(s.top, fmt.Errorf("%w: more than %d folders, the rest is left out",
+				ErrTooLarge, maxFolders))
 		}
-		return
-	}
-	child := folder{root: parent.root, key: path.Join(parent.key, name), path: filepath.Join(parent.path, name)}
-	if err := checkKey(child.key); err != nil {
-		s.warn(child, err)
 		return
 	}
 	if link {
@@ -159,4 +164,15 @@ func (s *rootSearch) putOff(parent folder, e fs.DirEntry) {
 	}
 	child.real = filepath.Join(parent.real, name)
 	s.folders = append(s.folders, child)
+}
+
+// refused says why a folder is not searched, or returns nil.
+func refused(f folder, e fs.DirEntry) error {
+	if err := passedOver(e); err != nil {
+		return err
+	}
+	if depth(f.key) > MaxKeyDepth {
+		return fmt.Errorf("%w: more than %d folders below its root", ErrTooDeep, MaxKeyDepth)
+	}
+	return checkKey(f.key)
 }

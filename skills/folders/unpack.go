@@ -1,6 +1,7 @@
 package folders
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -8,77 +9,62 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
 
 	"github.com/pendingq/pendingq/skills"
 )
 
-// Unpack writes a bundle into the new folder dir: Content as SKILL.md, and its Files. The folder that dir lies in
-// must exist. The rest of the bundle is not written, since Content says it.
+// Unpack writes a bundle into the new folder dir: Content as SKILL.md, and its Files. A file that
+// starts with #! becomes executable. The folder that dir lies in must exist. The rest of the bundle
+// is not written, since Content says it.
 //
-// It happens at once or not at all: the files are written into a hidden folder beside dir, .unpack- and random
-// letters, which is then renamed; only a crash in between leaves it there.
+// A file that cannot be written is left out with a Warning, and the others are written: its path is
+// one that [Tidy] drops, lies in a .git folder, or is one that this disk cannot hold beside the
+// others; or its content is not text. Any other error of the disk is an error of Unpack.
 //
-// A bundle is refused before anything is written: with ErrInvalidPath if a path leads out of dir, is hidden, is one
-// that some system cannot hold (a backslash, a drive letter, a control character, CON, a trailing dot or space), is
-// SKILL.md, or differs from another in letter case alone, or is another's folder; with ErrTooLarge if it is over the
-// limits; with ErrNotText. ErrExists: dir is there already.
+// It happens at once or not at all: the files are written into a hidden folder beside dir, .unpack-
+// and random letters, which is then renamed. Only a crash in between leaves it there.
 //
-// Only the bundle is not trusted. A dir made of a key or name that came from elsewhere has to be checked first.
-func Unpack(dir string, b skills.Bundle) error {
-	err := Check(b)
+// The error is ErrTooLarge for a bundle over the limits, ErrNotText for its SKILL.md, or ErrExists
+// if dir is there already. Only the bundle is not trusted. A dir that is made of a key or name from
+// elsewhere has to be checked first.
+func Unpack(dir string, b skills.Bundle) ([]Warning, error) {
+	err := cmp.Or(CheckSize(b), checkText(b.Content))
+	var left []Warning
 	if err == nil {
-		err = unpack(filepath.Clean(dir), b)
+		b, left = Tidy(b)
+		left, err = unpack(filepath.Clean(dir), b, left)
 	}
 	if err != nil {
-		return fmt.Errorf("unpack skill into %q: %w", dir, err)
+		return nil, fmt.Errorf("unpack skill into %q: %w", dir, err)
 	}
-	return nil
+	return left, nil
 }
 
-// Check returns why Unpack would refuse a bundle wherever it is unpacked, ErrInvalidPath, ErrTooLarge or ErrNotText,
-// and nil for a good one. It is for a server that stores what a runtime reports.
-func Check(b skills.Bundle) error {
-	if err := checkSize(len(b.Files), 0); err != nil {
-		return err
-	}
-	if err := checkText(b.Content); err != nil {
-		return fmt.Errorf("%s: %w", skillFile, err)
-	}
-	taken, size := newPaths(), len(b.Content)
-	for i, f := range b.Files {
-		err := taken.add(f.Path)
-		if err == nil {
-			err = checkText(f.Content)
-		}
-		if err != nil {
-			return fmt.Errorf("supporting file %d, %.100q: %w", i+1, f.Path, err)
-		}
-		size += len(f.Content)
-	}
-	return checkSize(len(b.Files), size)
-}
-
-func unpack(dir string, b skills.Bundle) error {
+func unpack(dir string, b skills.Bundle, left []Warning) ([]Warning, error) {
 	parent, err := os.OpenRoot(filepath.Dir(dir))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer parent.Close()
 	name := filepath.Base(dir)
 	if _, err := parent.Lstat(name); err == nil {
-		return ErrExists
+		return nil, ErrExists
 	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return nil, err
 	}
 	temp := ".unpack-" + rand.Text()
-	err = writeBundle(parent, temp, b)
+	left, err = writeBundle(parent, temp, b, left)
 	if err == nil {
 		err = rename(parent, temp, name)
 	}
 	if err != nil {
-		return errors.Join(err, parent.RemoveAll(temp))
+		return nil, errors.Join(err, parent.RemoveAll(temp))
 	}
-	return nil
+	return left, nil
 }
 
 // rename reports as ErrExists that somebody else made the folder meanwhile.
@@ -90,33 +76,71 @@ func rename(parent *os.Root, from, to string) error {
 	return err
 }
 
-func writeBundle(parent *os.Root, temp string, b skills.Bundle) error {
+func writeBundle(
+	parent *os.Root, temp string, b skills.Bundle, left []Warning) ([]Warning, error) {
 	if err := parent.Mkdir(temp, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	dir, err := parent.OpenRoot(temp)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer dir.Close()
 	if err := writeFile(dir, skillFile, b.Content); err != nil {
-		return err
+		return nil, err
 	}
 	for _, f := range b.Files {
-		if err := writeFile(dir, f.Path, f.Content); err != nil {
-			return err
+		why, err := tryFile(dir, f)
+		if err != nil {
+			return nil, err
+		}
+		if why != nil {
+			left = append(left, Warning{Path: f.Path, Err: why})
 		}
 	}
-	return nil
+	return left, nil
 }
 
-// writeFile makes a new file. O_EXCL, since a file system may see collisions that paths.add does not, e.g. between
-// two ways to write an accent.
+// tryFile writes a supporting file, or says why it is left out.
+func tryFile(dir *os.Root, f skills.BundleFile) (why, err error) {
+	switch {
+	case !filepath.IsLocal(filepath.FromSlash(f.Path)):
+		return ErrUnstorable, nil
+	case slices.Contains(strings.Split(strings.ToLower(f.Path), "/"), ".git"):
+		return fmt.Errorf("%w: in a .git folder", ErrSkipped), nil
+	case checkText(f.Content) != nil:
+		return checkText(f.Content), nil
+	}
+	err = writeFile(dir, f.Path, f.Content)
+	if unstorable(err) {
+		return fmt.Errorf("%w: %w", ErrUnstorable, err), nil
+	}
+	return nil, err
+}
+
+// unstorable tells the errors about a name from those of a disk in trouble.
+func unstorable(err error) bool {
+	const windowsInvalidName = syscall.Errno(123)
+	for _, about := range []error{fs.ErrExist, fs.ErrInvalid, syscall.EINVAL, syscall.ENAMETOOLONG,
+		syscall.ENOTDIR, syscall.EISDIR, syscall.EILSEQ} {
+		if errors.Is(err, about) {
+			return true
+		}
+	}
+	return runtime.GOOS == "windows" && errors.Is(err, windowsInvalidName)
+}
+
+// writeFile makes a new file. O_EXCL, since a file system may take two names for one: letter case,
+// and two ways to write an accent.
 func writeFile(dir *os.Root, name, content string) error {
 	if err := dir.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
-	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	mode := fs.FileMode(0o644)
+	if strings.HasPrefix(content, "#!") {
+		mode = 0o755
+	}
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}

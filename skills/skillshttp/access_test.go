@@ -7,7 +7,8 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// Every route for everyone: who is not allowed gets 403 where they may see the runtime, else the one 404.
+// Every route for everyone: who is not allowed gets 403 where they may see the runtime, else the
+// one 404.
 func TestWhoMayDoWhat(t *testing.T) {
 	people := []string{"owner", "admin", "member", "initiator", "stranger", "", "daemon-" + laptop, "daemon-" + phone}
 	const (

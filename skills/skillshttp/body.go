@@ -8,80 +8,159 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/pendingq/pendingq/pending"
-	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// decode reads a JSON body of at most limit bytes into v; unknown fields are ignored, and no body is an empty one.
-func (c *call) decode(v any, limit int64) error {
-	control := http.NewResponseController(c.w)
-	_ = control.SetReadDeadline(time.Now().Add(c.config.BodyTimeout)) // not every writer has one
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, limit))
-	if err == nil {
-		_ = control.SetReadDeadline(time.Time{}) // what follows may be a wait
+// decodeSmall reads a JSON body of at most 64 KiB into v. It ignores unknown fields. An empty body
+// leaves v as it is.
+func (c *call) decodeSmall(v any) error {
+	body, err := c.read(maxSmallBody, min(pieceTime, c.config.BodyTimeout))
+	if err != nil || len(bytes.TrimSpace(body)) == 0 {
+		return err
 	}
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return refuse(http.StatusRequestEntityTooLarge, "the body is over the limit of %d bytes", tooLarge.Limit)
-	case err != nil:
-		return &refusal{http.StatusBadRequest, "the body could not be read", err}
-	case len(bytes.TrimSpace(body)) == 0:
-		return nil
+	return decode(body, v)
+}
+
+// decodeReport reads the JSON body of a report into v. A large one waits until the node has room.
+func (c *call) decodeReport(v any, limit int64) error {
+	n := c.r.ContentLength
+	if n > limit {
+		return tooLarge("the body is over the limit of %d bytes", limit)
 	}
-	if err := json.Unmarshal(body, v); err != nil {
-		return refuse(http.StatusBadRequest, "the body is not the JSON that is expected here") // err quotes the body
+	if n < 0 {
+		n = limit
+	}
+	if n > maxSmallBody && !c.take(&c.reports, n, c.config.CallTime,
+		share{"", c.config.MaxBytes}, share{ofRuntime(c.runtimeID), c.config.MaxBytes / 2}) {
+		return refuse(http.StatusServiceUnavailable, wire.CodeOverloaded,
+			"too many large reports are on their way; try again")
+	}
+	body, err := c.read(limit, c.config.BodyTimeout)
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return invalid("the body is empty")
+	}
+	return decode(body, v)
+}
+
+// decode decodes the first JSON value of a body.
+func decode(body []byte, v any) error {
+	err := json.Unmarshal(body, v)
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) && syntax.Offset > 1 { // perhaps about what follows the value
+		err = json.Unmarshal(body[:syntax.Offset-1], v)
+	}
+	if err != nil {
+		return invalid("the body is not the JSON that is expected here") // err quotes the body
 	}
 	return nil
 }
 
-// record is a request as clients read it: one flat object of the head's fields and the payload's.
-type record struct {
-	ID        string         `json:"id"`
-	RuntimeID string         `json:"runtime_id"`
-	Status    pending.Status `json:"status"`
-	Error     string         `json:"error,omitempty"`
-	CreatedAt time.Time      `json:"created_at"`
-	UpdatedAt time.Time      `json:"updated_at"`
-
-	payload any
-}
-
-func newRecord[T any](r *pending.Request[T]) record {
-	return record{ID: r.ID, RuntimeID: r.Mailbox, Status: r.Status, Error: r.Error, CreatedAt: r.CreatedAt,
-		UpdatedAt: r.UpdatedAt, payload: withLists(r.Payload)}
-}
-
-// withLists gives a payload the empty lists that clients read where storage keeps no difference between an empty
-// list and none.
-func withLists(payload any) any {
-	if i, ok := payload.(skills.Import); ok && i.Skill != nil && i.Skill.Files == nil {
-		saved := *i.Skill
-		saved.Files = []skills.SkillFile{}
-		i.Skill = &saved
-		return i
-	}
-	return payload
-}
-
-// encode writes an answer as JSON, without HTML escapes. A record's head and payload become one object.
-func encode(answer any) ([]byte, error) {
-	rec, isRecord := answer.(record)
-	head, err := marshal(answer)
-	if err != nil || !isRecord {
-		return head, err
-	}
-	payload, err := marshal(rec.payload)
-	if err != nil || string(payload) == "{}" {
-		return head, err
-	}
-	head[len(head)-1] = ','
-	return append(head, payload[1:]...), nil
-}
-
-func marshal(v any) ([]byte, error) {
+// read reads a body of at most limit bytes, within that time.
+func (c *call) read(limit int64, within time.Duration) ([]byte, error) {
+	control := http.NewResponseController(c.w)
+	p := &paced{call: c, from: http.MaxBytesReader(c.w, c.r.Body, limit), control: control,
+		end: time.Now().Add(within)}
 	var buf bytes.Buffer
-	encoder := json.NewEncoder(&buf)
+	if n := c.r.ContentLength; n > 0 && n <= limit {
+		buf.Grow(int(n) + bytes.MinRead)
+	}
+	_, err := buf.ReadFrom(p)
+	_ = control.SetReadDeadline(time.Time{}) // a wait may follow; not every writer has a deadline
+	var over *http.MaxBytesError
+	var refused *refusal
+	switch {
+	case err == nil || errors.As(err, &refused):
+		return buf.Bytes(), err
+	case errors.As(err, &over):
+		return nil, tooLarge("the body is over the limit of %d bytes", over.Limit)
+	}
+	return nil, &refusal{http.StatusBadRequest, wire.CodeInvalid, "the body could not be read", err}
+}
+
+// maxValues is how many values the JSON of a body may have. A value of two bytes can take a hundred
+// in memory.
+const maxValues = 200_000
+
+var errManyValues = tooLarge("the body has over %d JSON values", maxValues)
+
+// paced reads a body. Each piece has to arrive in time, and the values are counted as they come.
+type paced struct {
+	*call
+	from    io.Reader
+	control *http.ResponseController
+	end     time.Time
+	left    int // of the piece
+
+	values   int
+	inString bool
+	escaped  bool
+}
+
+// Read implements [io.Reader].
+func (p *paced) Read(b []byte) (int, error) {
+	if p.left <= 0 {
+		p.left = bodyPiece
+		deadline := time.Now().Add(pieceTime)
+		if p.draining.Err() == nil && deadline.After(p.end) {
+			deadline = p.end
+		}
+		_ = p.control.SetReadDeadline(deadline)
+	}
+	n, err := p.from.Read(b[:min(len(b), bodyPiece)])
+	p.left -= n
+	if p.count(b[:n]); p.values > maxValues {
+		return n, errManyValues
+	}
+	return n, err
+}
+
+// count counts the values of JSON by what stands between them.
+func (p *paced) count(text []byte) {
+	for _, b := range text {
+		switch {
+		case p.escaped:
+			p.escaped = false
+		case p.inString:
+			p.escaped, p.inString = b == '\\', b != '"'
+		case b == '"':
+			p.inString = true
+		case b == ',' || b == '[' || b == '{':
+			p.values++
+		}
+	}
+}
+
+// encoded is an answer that is JSON already.
+type encoded []byte
+
+// encode writes an answer as JSON, without HTML escapes. A record's head and payload become one
+// object.
+func encode(answer any) ([]byte, error) {
+	if body, ok := answer.(encoded); ok {
+		return body, nil
+	}
+	body, err := appendJSON(nil, answer)
+	rec, isRecord := answer.(record)
+	if err != nil || !isRecord {
+		return body, err
+	}
+	end := len(body) - 1 // of the head: its }
+	if body, err = appendJSON(body[:end], rec.payload); err != nil {
+		return nil, err
+	}
+	if len(body) == end+len("{}") {
+		return append(body[:end], '}'), nil
+	}
+	body[end] = ',' // instead of the payload's {
+	return body, nil
+}
+
+func appendJSON(body []byte, v any) ([]byte, error) {
+	buf := bytes.NewBuffer(body)
+	encoder := json.NewEncoder(buf)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
 		return nil, err

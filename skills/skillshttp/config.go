@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 // Config is what a [Handler] works with.
@@ -17,27 +18,55 @@ type Config struct {
 	Library  Library        // required
 	Presence Presence       // nil: every runtime counts as online
 
-	// Logger gets a line a request: ids, outcome and duration, never a payload. Default: slog.Default().
+	// Logger gets a line a request: ids, outcome and duration, never a payload. Default:
+	// slog.Default().
 	Logger *slog.Logger
 
-	// MaxWaits is how many requests with ?wait= this node holds at a time, MaxRuntimeWaits how many of one runtime;
-	// more are answered 429 with Retry-After. Defaults: 20,000 and 100.
-	MaxWaits, MaxRuntimeWaits int
+	// Catalogue remembers the models of each runtime, so that most questions for them are answered
+	// at once. All nodes have to share it. Default: nil, which asks the runtime each time.
+	Catalogue Catalogue
 
-	// MaxBody is how large the body of a report may be, in bytes; a larger one is answered 413 and fails its
-	// request. All other bodies may have 64 KiB. Default: 64 MiB.
+	// MaxWaits is how many GETs with ?wait= this node holds at a time, and how many heartbeats
+	// beside them. MaxRuntimeWaits is the same for one runtime, and MaxCallerWaits how many GETs of
+	// one user it holds. One user may also hold no more than half of a runtime's. Another GET is
+	// answered 429 with Retry-After. Another heartbeat claims at once, without a wait.
+	// Defaults: 20,000, 100 and 1,000.
+	MaxWaits, MaxRuntimeWaits, MaxCallerWaits int
+
+	// MaxBody is how large the body of a report may be, in bytes. A larger one is answered 413, and
+	// its request fails. All other bodies may have 64 KiB. Default: 32 MiB.
 	MaxBody int64
 
-	// BodyTimeout is how long a body may take to arrive, and an answer to be taken. Default: 1 min.
+	// MaxBytes is how many bytes of report bodies this node holds at a time, and how many of large
+	// answers. A runtime's reports, and a user's answers, may have half of it. A report waits for
+	// its turn, up to CallTime, and is then answered 503. An answer is replaced by a 429.
+	// Default: 64 MiB.
+	MaxBytes int64
+
+	// BodyTimeout is how long the body of a report may take to arrive, and half of how long an
+	// answer may take. Each 64 KiB of a body, and each 256 KiB of an answer, have 10 s of it, and so
+	// has any other body. Default: 1 min.
 	BodyTimeout time.Duration
+
+	// HeartbeatTime is how long a heartbeat's look for work may take. If the stores are slower, or
+	// fail, the answer is without work, and the log has a warning. Default: 2 s.
+	HeartbeatTime time.Duration
+
+	// CallTime is how long the stores, Access and Presence may take for any other answer. Default:
+	// 10 s.
+	CallTime time.Duration
 }
 
 const (
 	defaultMaxWaits        = 20_000
 	defaultMaxRuntimeWaits = 100
-	defaultMaxBody         = 64 << 20
+	defaultMaxCallerWaits  = 1000
+	defaultMaxBody         = 32 << 20
+	defaultMaxBytes        = 64 << 20
 	maxSmallBody           = 64 << 10
 	defaultBodyTimeout     = time.Minute
+	defaultHeartbeatTime   = 2 * time.Second
+	defaultCallTime        = 10 * time.Second
 	maxWait                = time.Minute
 )
 
@@ -57,19 +86,22 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	if c.MaxWaits <= 0 {
-		c.MaxWaits = defaultMaxWaits
-	}
-	if c.MaxRuntimeWaits <= 0 {
-		c.MaxRuntimeWaits = defaultMaxRuntimeWaits
-	}
-	if c.MaxBody <= 0 {
-		c.MaxBody = defaultMaxBody
-	}
-	if c.BodyTimeout <= 0 {
-		c.BodyTimeout = defaultBodyTimeout
-	}
+	c.MaxWaits = or(c.MaxWaits, defaultMaxWaits)
+	c.MaxRuntimeWaits = or(c.MaxRuntimeWaits, defaultMaxRuntimeWaits)
+	c.MaxCallerWaits = or(c.MaxCallerWaits, defaultMaxCallerWaits)
+	c.MaxBody = or(c.MaxBody, defaultMaxBody)
+	c.MaxBytes = or(c.MaxBytes, defaultMaxBytes)
+	c.BodyTimeout = or(c.BodyTimeout, defaultBodyTimeout)
+	c.HeartbeatTime = or(c.HeartbeatTime, defaultHeartbeatTime)
+	c.CallTime = or(c.CallTime, defaultCallTime)
 	return c, nil
+}
+
+func or[N int | int64 | time.Duration](value, fallback N) N {
+	if value <= 0 {
+		return fallback
+	}
+	return value
 }
 
 // Role is what a requester is to a runtime.
@@ -88,19 +120,25 @@ type Requester struct {
 	Role   Role
 }
 
-// Access decides who may do what. It is asked before anything is looked up. Its errors are answered 500 and logged,
-// but for ErrRuntimeGone.
+// Access decides who may do what. It is asked before anything is looked up. An error is answered
+// 500 and logged, except for those below.
 type Access interface {
-	// Requester returns who a front end's request comes from and what they are to the runtime.
+	// Requester returns who sent a front end's request, and the sender's role for the runtime. It
+	// returns [ErrUnauthenticated] for a missing or wrong token.
 	Requester(r *http.Request, runtimeID string) (Requester, error)
 
-	// Daemon reports whether a request comes from the runtime's own daemon. [ErrRuntimeGone] says that it does, and
-	// that the runtime has been deleted: its daemon is to forget it.
+	// Daemon reports whether a request comes from the runtime's own daemon. It returns
+	// [ErrUnauthenticated] for a missing or wrong token. [ErrRuntimeGone] means that the request
+	// comes from the daemon of a runtime that was deleted, and its daemon is to forget it.
 	Daemon(r *http.Request, runtimeID string) (bool, error)
 }
 
+// ErrUnauthenticated is what [Access] returns for a missing or wrong token: 401. Clients log out or
+// renew their token then. A caller who is known but may not do something gets another answer.
+var ErrUnauthenticated = errors.New("the token is missing or wrong")
+
 // ErrRuntimeGone is what [Access.Daemon] returns for a runtime that has been deleted.
-var ErrRuntimeGone = errors.New("runtime not found")
+var ErrRuntimeGone = errors.New(wire.RuntimeGone)
 
 // Presence knows which runtimes are online. It has to be shared by all nodes.
 type Presence interface {
@@ -117,18 +155,21 @@ func (alwaysOnline) Online(context.Context, string) (bool, error) { return true,
 
 // Library is where imported skills are kept. It has to be shared by all nodes.
 type Library interface {
-	// Save keeps a skill that a runtime has reported. It is idempotent by RequestID: once a save has succeeded, the
-	// same RequestID again returns the skill as it was saved then. It refuses with a [NameTakenError] when it is to
-	// create a skill whose name another one has, and with an error that is [ErrRefused] when it cannot be done for
-	// a reason that people should read. Any other error is answered 500, and the daemon reports again.
+	// Save keeps a skill that a runtime has reported. It is idempotent by RequestID: once a save has
+	// succeeded, the same RequestID again returns the skill as it was saved then. It returns a
+	// [NameTakenError] if another skill has the name of the one to create. It returns an error that
+	// is [ErrRefused] for any other reason that people should read. Any other error is answered 500,
+	// and the daemon reports again.
 	Save(ctx context.Context, s Save) (skills.Skill, error)
 
-	// TakeBack removes the skill that the save of this request created, if it is still there and nothing else has
-	// changed it since.
+	// TakeBack removes the skill that the save of this request created, if it is still there and
+	// nothing else has changed it since.
 	TakeBack(ctx context.Context, requestID string) error
 }
 
-// Save is a skill to keep. The bundle's paths and sizes have been checked.
+// Save is a skill to keep. Its texts hold no NUL and are within the limits of package skills. The
+// paths of its files are clean, differ, and stay below the skill's folder. A disk may still be
+// unable to hold one: see folders.Unpack.
 type Save struct {
 	RequestID   string
 	RuntimeID   string
@@ -146,5 +187,5 @@ type NameTakenError struct{ Conflict skills.Conflict }
 
 func (e *NameTakenError) Error() string { return "a skill with this name already exists" }
 
-// ErrRefused is what a [Library] refuses with; the text of the error that wraps it is shown to people.
+// ErrRefused is what a [Library] refuses with. People see the text of the error that wraps it.
 var ErrRefused = errors.New("refused")

@@ -1,5 +1,6 @@
-// Package skillshttp serves the five stores of package skills over HTTP, with the routes, shapes and statuses that
-// existing clients and daemons speak. Any number of nodes may serve the same stores, each with a Handler of its own:
+// Package skillshttp serves the five stores of package skills over HTTP, with the routes, shapes
+// and statuses that existing clients and daemons speak. Any number of nodes may serve the same
+// stores, each with a Handler of its own:
 //
 //	stores, err := skills.New(backend)
 //	...
@@ -13,7 +14,8 @@
 //	server := skillshttp.NewServer(":8080", handler)
 //	err = server.ListenAndServe()
 //
-// A front end asks below /api/runtimes/{runtimeId}, a runtime's daemon reports below /api/daemon. Each request is
-// authorised for its runtime before anything is looked up, and whatever the caller may not see is one and the same
-// 404. With ?wait=20s a GET is held until the request has ended, and a heartbeat until there is work.
+// A front end asks below /api/runtimes/{runtimeId}, a runtime's daemon reports below /api/daemon.
+// Each request is authorised for its runtime before anything is looked up, and whatever the caller
+// may not see is one and the same 404. With ?wait=20s a GET is held until the request has ended,
+// and a heartbeat until there is work.
 package skillshttp

@@ -1,22 +1,28 @@
 package skillshttp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
+	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 // question is one kind of request, as front ends ask it.
 type question[T any] struct {
 	path   string
 	store  *pending.PendingStore[T]
+	policy pending.Policy
 	online bool // the runtime has to be online to be asked
 	role   Role // what a requester has to be to ask
 
@@ -25,18 +31,26 @@ type question[T any] struct {
 
 	// ask makes the payload from a call's body.
 	ask func(*call, Requester) (T, error)
+
+	// known returns an answer that takes no request, or nil.
+	known func(*call) any
 }
 
 func (h *Handler) routes() {
-	front(h, question[skills.List]{path: "/local-skills", store: h.config.Stores.Lists, online: true, role: RoleMember,
+	s, p := h.config.Stores, h.config.Stores.Policies()
+	front(h, question[skills.List]{path: "/local-skills", store: s.Lists, policy: p.Lists,
+		online: true, role: RoleMember,
 		ask: func(*call, Requester) (skills.List, error) { return skills.NewList(), nil }})
-	front(h, question[skills.Import]{path: "/local-skills/import", store: h.config.Stores.Imports, online: true, role: RoleOwner,
-		ask: askImport})
-	front(h, question[skills.Ping]{path: "/ping", store: h.config.Stores.Pings, role: RoleMember,
+	front(h, question[skills.Import]{path: "/local-skills/import", store: s.Imports,
+		policy: p.Imports, online: true, role: RoleOwner, ask: askImport})
+	front(h, question[skills.Ping]{path: "/ping", store: s.Pings, policy: p.Pings, role: RoleMember,
 		ask: func(*call, Requester) (skills.Ping, error) { return skills.Ping{}, nil }})
-	front(h, question[skills.Update]{path: "/update", store: h.config.Stores.Updates, role: RoleAdmin, ask: askUpdate,
-		mayRead: func(who Requester, u skills.Update) bool { return who.UserID != "" && who.UserID == u.InitiatorID }})
-	front(h, question[skills.ModelList]{path: "/models", store: h.config.Stores.ModelLists, online: true, role: RoleMember,
+	front(h, question[skills.Update]{path: "/update", store: s.Updates, policy: p.Updates,
+		role: RoleAdmin, ask: askUpdate, mayRead: func(who Requester, u skills.Update) bool {
+			return who.UserID != "" && who.UserID == u.InitiatorID
+		}})
+	front(h, question[skills.ModelList]{path: "/models", store: s.ModelLists, policy: p.ModelLists,
+		online: true, role: RoleMember, known: (*call).catalogued,
 		ask: func(*call, Requester) (skills.ModelList, error) { return skills.NewModelList(), nil }})
 	h.daemonRoutes()
 	h.handle("/", func(*call) (any, error) { return nil, errNotFound })
@@ -50,14 +64,18 @@ func front[T any](h *Handler, q question[T]) {
 
 // requester authorises a front end's call, down to what its sender may know of the runtime.
 func (c *call) requester() (Requester, error) {
-	who, err := c.config.Access.Requester(c.r, c.runtimeID)
+	ctx, cancel := c.limited()
+	defer cancel()
+	who, err := c.config.Access.Requester(c.r.WithContext(ctx), c.runtimeID)
 	if err == nil && who.Role <= RoleNone {
 		err = errNotFound
 	}
+	c.caller = who.UserID
 	return who, err
 }
 
-var errForbidden = refuse(http.StatusForbidden, "not allowed for this runtime")
+var errForbidden = refuse(
+	http.StatusForbidden, wire.CodeForbidden, "not allowed for this runtime")
 
 func (q question[T]) create(c *call) (any, error) {
 	who, err := c.requester()
@@ -71,23 +89,30 @@ func (q question[T]) create(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := c.limited()
+	defer cancel()
 	if q.online {
-		if err := c.checkOnline(); err != nil {
+		if err := c.checkOnline(ctx); err != nil {
 			return nil, err
 		}
 	}
-	r, err := q.store.Create(c.r.Context(), c.runtimeID, payload)
+	if q.known != nil {
+		if answer := q.known(c); answer != nil {
+			return answer, nil
+		}
+	}
+	r, err := q.store.Create(ctx, c.runtimeID, payload)
 	if err != nil {
 		return nil, err
 	}
 	c.requestID = r.ID
-	return newRecord(r), nil
+	return newRecord(r, q.policy), nil
 }
 
-func (c *call) checkOnline() error {
-	online, err := c.config.Presence.Online(c.r.Context(), c.runtimeID)
+func (c *call) checkOnline(ctx context.Context) error {
+	online, err := c.config.Presence.Online(ctx, c.runtimeID)
 	if err == nil && !online {
-		err = refuse(http.StatusServiceUnavailable, "the runtime is offline")
+		err = refuse(http.StatusServiceUnavailable, wire.CodeOffline, "the runtime is offline")
 	}
 	return err
 }
@@ -97,55 +122,84 @@ func (q question[T]) read(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if who.Role < q.role {
-		if err := q.checkReader(c, who); err != nil {
-			return nil, err
-		}
-	}
-	ctx, wait, done, err := c.waiting()
+	wait, err := c.wait()
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	r, err := q.await(ctx, c, wait > 0)
-	if err != nil {
-		return nil, err
+	allowed := func(u T) bool {
+		return who.Role >= q.role || q.mayRead != nil && q.mayRead(who, u)
 	}
-	return newRecord(r), nil
+	if wait == 0 || backends.CheckID(c.requestID) != nil {
+		r, err := q.load(c, allowed)
+		return r.body, err
+	}
+	if !c.take(&c.waits, 1, 0, share{"", int64(c.config.MaxWaits)},
+		share{ofRuntime(c.runtimeID), int64(c.config.MaxRuntimeWaits)},
+		share{ofCaller(who.UserID), int64(c.config.MaxCallerWaits)},
+		share{ofBoth(c.runtimeID, who.UserID), int64(max(1, c.config.MaxRuntimeWaits/2))}) {
+		return nil, refuse(http.StatusTooManyRequests, wire.CodeTooManyWaits,
+			"too many requests are waiting here")
+	}
+	return q.await(c, c.parked(wait), allowed)
 }
 
-// checkReader lets through who may read a request though they may not make one. Others learn no more than that:
-// not even whether there is such a request.
-func (q question[T]) checkReader(c *call, who Requester) error {
-	if q.mayRead == nil {
-		return errForbidden
-	}
-	r, err := q.get(c.r.Context(), c)
-	if errors.Is(err, pending.ErrNotFound) || err == nil && !q.mayRead(who, r.Payload) {
-		return errForbidden
-	}
-	return err
+// loaded is a request as it was read.
+type loaded struct {
+	body     encoded
+	ended    bool
+	deadline time.Time
 }
 
-// get reads the request of the call's path, if it is one of the call's runtime.
-func (q question[T]) get(ctx context.Context, c *call) (*pending.Request[T], error) {
-	return found(q.store.Get(ctx, c.requestID, pending.InMailbox(c.runtimeID)))
-}
-
-// await reads it once it has ended, or the wait is over.
-func (q question[T]) await(ctx context.Context, c *call, wait bool) (*pending.Request[T], error) {
-	if !wait {
-		return q.get(ctx, c)
+// load reads the request of the call's path, if it is one of the call's runtime. Only a few
+// requests are read at a time, since one can be large. Who may not read a request does not learn
+// whether it exists.
+func (q question[T]) load(c *call, allowed func(T) bool) (l loaded, err error) {
+	ctx, cancel := c.limited()
+	defer cancel()
+	const ofOne, ofAll = 2, 32
+	shares := []share{{"", ofAll}, {ofCaller(c.caller), ofOne}, {ofRequest(c.requestID), 1}}
+	if !c.reading.enter(ctx, 1, shares) {
+		return l, fmt.Errorf("read the request: %w", errSlow)
 	}
-	r, err := found(q.store.Await(ctx, c.requestID, pending.InMailbox(c.runtimeID)))
+	defer c.reading.leave(1, shares)
+	var none T
+	if body := c.borrow(); body != nil && allowed(none) {
+		return loaded{body: body, ended: true}, nil
+	}
+	r, err := found(q.store.Get(ctx, c.requestID, pending.InMailbox(c.runtimeID)))
 	switch {
-	case err == nil || ctx.Err() == nil:
-		return r, err
-	case r != nil:
-		return r, nil
+	case errors.Is(err, pending.ErrNotFound) && !allowed(none):
+		return l, errForbidden
+	case err != nil:
+		return l, err
+	case !allowed(r.Payload):
+		return l, errForbidden
 	}
-	return q.get(c.r.Context(), c)
+	l.ended, l.deadline = r.Status.Ended(), r.Deadline
+	l.body, err = encode(newRecord(r, q.policy))
+	if err == nil && l.ended && len(l.body) > largeAnswer {
+		err = c.lay(l.body)
+	}
+	return l, err
 }
+
+// await loads a request once it has ended, or ctx ends.
+func (q question[T]) await(
+	c *call, ctx context.Context, allowed func(T) bool) (any, error) {
+	w := c.watch(ctx, c.requestID, backends.Waker.WatchRequest)
+	defer w.stop()
+	for {
+		r, err := q.load(c, allowed)
+		if err != nil || r.ended || ctx.Err() != nil {
+			return r.body, err
+		}
+		// Clocks may differ a little, and a deadline that has just passed is not seen yet.
+		w.wait(ctx, max(time.Until(r.deadline), 0)+soon)
+	}
+}
+
+// soon is a pause that costs the backend little.
+const soon = 50 * time.Millisecond
 
 // found turns the error about an id that no Create can have made into [pending.ErrNotFound].
 func found[R any](r R, err error) (R, error) {
@@ -156,44 +210,53 @@ func found[R any](r R, err error) (R, error) {
 }
 
 func askUpdate(c *call, who Requester) (skills.Update, error) {
-	var body struct {
-		TargetVersion string `json:"target_version"`
-	}
-	err := c.decode(&body, maxSmallBody)
+	var body wire.UpdateQuestion
+	err := c.decodeSmall(&body)
 	version := strings.TrimSpace(body.TargetVersion)
 	if err == nil && version == "" {
-		err = refuse(http.StatusBadRequest, "target_version is required")
+		err = invalid("target_version is required")
 	}
-	return skills.Update{TargetVersion: version, InitiatorID: who.UserID}, err
+	return skills.Update{TargetVersion: version, InitiatorID: who.UserID},
+		cmp.Or(err, atMost("target_version", version, skills.MaxVersion))
 }
 
 func askImport(c *call, who Requester) (skills.Import, error) {
-	var body struct {
-		SkillKey         string `json:"skill_key"`
-		Name             string `json:"name"`
-		Description      string `json:"description"`
-		Action           string `json:"action"`
-		TargetSkillID    string `json:"target_skill_id"`
-		SupportsConflict bool   `json:"supports_conflict"`
-	}
-	if err := c.decode(&body, maxSmallBody); err != nil {
+	var body wire.ImportQuestion
+	if err := c.decodeSmall(&body); err != nil {
 		return skills.Import{}, err
 	}
+	target := strings.ToLower(strings.TrimSpace(body.TargetSkillID))
 	i := skills.Import{
 		SkillKey: strings.TrimSpace(body.SkillKey), Name: strings.TrimSpace(body.Name),
-		Description: strings.TrimSpace(body.Description), Action: body.Action, CreatorID: who.UserID,
+		Description: strings.TrimSpace(body.Description), Action: body.Action,
+		CreatorID:        who.UserID,
 		SupportsConflict: body.SupportsConflict || body.Action == skills.ActionOverwrite,
 	}
 	switch {
 	case i.SkillKey == "":
-		return i, refuse(http.StatusBadRequest, "skill_key is required")
-	case i.Action == "":
-		return i, nil
-	case i.Action != skills.ActionOverwrite:
-		return i, refuse(http.StatusBadRequest, `action is neither "" nor "overwrite"`)
-	case len(body.TargetSkillID) != len(uuid.UUID{}.String()) || uuid.Validate(body.TargetSkillID) != nil:
-		return i, refuse(http.StatusBadRequest, "target_skill_id is not a UUID, which overwrite needs")
+		return i, invalid("skill_key is required")
+	case strings.ContainsFunc(i.SkillKey, unicode.IsControl):
+		return i, invalid("skill_key has a control character")
+	case i.Action == skills.ActionOverwrite:
+		i.TargetSkillID = target
+		if len(target) != len(uuid.UUID{}.String()) || uuid.Validate(target) != nil {
+			return i, invalid("target_skill_id is not a UUID, which overwrite needs")
+		}
+	case i.Action != "":
+		return i, invalid(`action is neither "" nor "overwrite"`)
 	}
-	i.TargetSkillID = body.TargetSkillID
-	return i, nil
+	return i, cmp.Or(atMost("skill_key", i.SkillKey, skills.MaxKey),
+		atMost("name", i.Name, skills.MaxName),
+		atMost("description", i.Description, skills.MaxDescription))
+}
+
+// atMost refuses a text of over limit bytes, or with a NUL.
+func atMost(field, text string, limit int) error {
+	switch {
+	case len(text) > limit:
+		return invalid("%s has over %d bytes", field, limit)
+	case strings.ContainsRune(text, 0):
+		return invalid("%s has a NUL", field)
+	}
+	return nil
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// FuzzBody sends any body to every route that takes one. Each is answered in JSON, none with a 500, and what has been
-// asked and reported before and after can be read.
+// FuzzBody sends any body to every route that takes one. Each is answered in JSON, none with a 500,
+// and what has been asked and reported before and after can be read.
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{"", "{}", "null", "[]", `"`, beat, `{"runtime_id":"laptop","claim_id":"c"}`,
 		`{"skill_key":"k","name":" n ","supports_conflict":true}`, `{"skill_key":"k","action":"overwrite","target_skill_id":"x"}`,
@@ -48,13 +48,18 @@ type socketless struct {
 	asked   map[string]string // the paths of requests, by id
 }
 
-func newSocketless(t *testing.T) *socketless {
+func newSocketless(t *testing.T, change ...func(*skillshttp.Config)) *socketless {
 	stores, err := skills.New(memory.New())
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: access{}, Logger: slog.New(slog.DiscardHandler),
-		Library: &library{byRequest: map[string]skills.Skill{}}})
+	config := skillshttp.Config{Stores: stores, Access: access{},
+		Logger:  slog.New(slog.DiscardHandler),
+		Library: &library{byRequest: map[string]skills.Skill{}}}
+	for _, c := range change {
+		c(&config)
+	}
+	handler, err := skillshttp.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +68,8 @@ func newSocketless(t *testing.T) *socketless {
 
 func (s *socketless) post(as, path string, body []byte) {
 	s.Helper()
-	answer := s.send(as, http.MethodPost, path, body, http.StatusOK, http.StatusBadRequest, http.StatusNotFound, http.StatusConflict)
+	answer := s.send(as, http.MethodPost, path, body, http.StatusOK, http.StatusBadRequest, http.StatusNotFound, http.StatusConflict,
+		http.StatusRequestEntityTooLarge)
 	if id, created := answer["id"].(string); created {
 		s.asked[id] = path[len(api):]
 	}

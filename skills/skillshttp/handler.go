@@ -7,17 +7,25 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/pendingq/pendingq/pending"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 // Handler serves the routes. Make one with [New]. It may be used concurrently.
 type Handler struct {
-	config   Config
-	mux      *http.ServeMux
-	waits    parking
+	config Config
+	mux    *http.ServeMux
+
+	waits   quota // places of held GETs
+	beats   quota // places of held heartbeats and WebSockets
+	reading quota // calls that read a request from the stores
+	reports quota // bytes of bodies
+	answers quota // bytes of large answers
+	shelf   shelf
+
+	unsure   unsureClaims
 	draining context.Context // ends when parked requests are to be answered
 	drain    context.CancelFunc
 }
@@ -29,26 +37,22 @@ func New(c Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{config: c, mux: http.NewServeMux()}
-	h.waits.max, h.waits.maxOfOne = c.MaxWaits, c.MaxRuntimeWaits
 	h.draining, h.drain = context.WithCancel(context.Background())
 	h.routes()
 	return h, nil
 }
 
-// Drain answers every parked request as if its wait were over, and lets no other wait. It is for a server that
-// shuts down: http.Server.RegisterOnShutdown(handler.Drain).
+// Drain answers every parked request as if its wait were over, lets no other wait, and closes the
+// WebSockets. Bodies that still arrive have 10 s. It is for a server that shuts down:
+// http.Server.RegisterOnShutdown(handler.Drain).
 func (h *Handler) Drain() { h.drain() }
 
 // Parked returns how many requests are parked now, for metrics.
-func (h *Handler) Parked() int {
-	h.waits.mu.Lock()
-	defer h.waits.mu.Unlock()
-	return h.waits.all
-}
+func (h *Handler) Parked() int { return int(h.waits.holds("") + h.beats.holds("")) }
 
-// NewServer returns a server for a handler, with limits on what a slow or hostile client can hold: headers have 10
-// s and 64 KiB, an idle connection 2 min. Bodies and answers have the limits of [Config]. When it shuts down it
-// drains the handler.
+// NewServer returns a server for a handler, with limits on what a slow or hostile client can hold:
+// headers have 10 s and 64 KiB, an idle connection 2 min. Bodies and answers have the limits of
+// [Config]. The server drains the handler when it shuts down.
 func NewServer(addr string, h *Handler) *http.Server {
 	server := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
 		IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(h.config.Logger.Handler(), slog.LevelWarn)}
@@ -62,13 +66,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.Serv
 // handle serves a route with a function that returns the answer or why there is none.
 func (h *Handler) handle(pattern string, serve func(*call) (any, error)) {
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		c := &call{Handler: h, w: w, r: r, runtimeID: r.PathValue("runtimeId"), requestID: r.PathValue("requestId")}
+		c := &call{Handler: h, w: w, r: r, runtimeID: r.PathValue("runtimeId"),
+			requestID: r.PathValue("requestId")}
+		defer c.leave()
 		start := time.Now()
 		answer, err := serve(c)
-		status := c.answer(answer, err)
+		status := http.StatusSwitchingProtocols
+		if answer != hijacked {
+			status = c.answer(answer, err)
+		}
 		c.log(pattern, status, err, time.Since(start))
 	})
 }
+
+// hijacked stands for the answer of a call whose connection has become a WebSocket.
+var hijacked any = new(int)
 
 // call is one HTTP request.
 type call struct {
@@ -77,19 +89,41 @@ type call struct {
 	r         *http.Request
 	runtimeID string
 	requestID string
-	quiet     bool // worth a line only when someone looks closely
+	caller    string   // the user of a front end
+	quiet     bool     // worth a line only when someone looks closely
+	leaves    []func() // give back what the call holds
+}
+
+// take takes n of a quota until the call is answered. It waits for it at most that long.
+func (c *call) take(q *quota, n int64, wait time.Duration, shares ...share) bool {
+	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
+	defer cancel()
+	ok := q.enter(ctx, n, shares)
+	if ok {
+		c.leaves = append(c.leaves, func() { q.leave(n, shares) })
+	}
+	return ok
+}
+
+func (c *call) leave() {
+	for _, leave := range c.leaves {
+		leave()
+	}
 }
 
 func (c *call) log(route string, status int, err error, took time.Duration) {
 	level := slog.LevelInfo
+	attrs := []slog.Attr{slog.String("route", route), slog.String("runtime", c.runtimeID),
+		slog.Int("status", status), slog.Duration("took", took)}
 	switch {
-	case status >= 500:
+	case c.r.Context().Err() != nil:
+		level = slog.LevelDebug
+		attrs = append(attrs, slog.Bool("hung up", true))
+	case status >= 500 && status != http.StatusServiceUnavailable:
 		level = slog.LevelError
 	case c.quiet && err == nil:
 		level = slog.LevelDebug
 	}
-	attrs := []slog.Attr{slog.String("route", route), slog.String("runtime", c.runtimeID), slog.Int("status", status),
-		slog.Duration("took", took)}
 	if c.requestID != "" {
 		attrs = append(attrs, slog.String("request", c.requestID))
 	}
@@ -102,6 +136,7 @@ func (c *call) log(route string, status int, err error, took time.Duration) {
 // refusal is an error with the answer that a client gets for it.
 type refusal struct {
 	status int
+	code   string
 	text   string
 	cause  error // for the log; may be nil
 }
@@ -115,123 +150,135 @@ func (e *refusal) Error() string {
 
 func (e *refusal) Unwrap() error { return e.cause }
 
-func refuse(status int, format string, args ...any) error {
-	return &refusal{status: status, text: fmt.Sprintf(format, args...)}
+func refuse(status int, code, format string, args ...any) error {
+	return &refusal{status: status, code: code, text: fmt.Sprintf(format, args...)}
+}
+
+func invalid(format string, args ...any) error {
+	return refuse(http.StatusBadRequest, wire.CodeInvalid, format, args...)
+}
+
+func tooLarge(format string, args ...any) error {
+	return refuse(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, format, args...)
 }
 
 // errNotFound is the answer for all that is not there or not the caller's to see.
-var errNotFound = refuse(http.StatusNotFound, "not found")
+var errNotFound = refuse(http.StatusNotFound, "", "not found")
 
 // answer writes the answer to a call and returns its status.
 func (c *call) answer(answer any, err error) int {
-	var refused *refusal
-	var busy *pending.BusyError
-	switch {
-	case err == nil:
+	if err == nil {
 		return c.write(http.StatusOK, answer)
-	case errors.As(err, &refused):
-		return c.refused(refused.status, refused.text)
-	case errors.As(err, &busy):
-		return c.write(http.StatusConflict, errorAnswer{"an update is already in progress for this runtime", busy.ID})
-	case errors.Is(err, pending.ErrNotFound):
-		return c.refused(http.StatusNotFound, "not found")
-	case errors.Is(err, pending.ErrFull):
-		return c.refused(http.StatusTooManyRequests, "too many requests are waiting for this runtime")
-	case errors.Is(err, pending.ErrTooLarge):
-		return c.refused(http.StatusRequestEntityTooLarge, "the request is too large")
 	}
-	return c.refused(http.StatusInternalServerError, "internal error")
-}
-
-type errorAnswer struct {
-	Error string `json:"error"`
-	ID    string `json:"id,omitempty"`
+	r := asRefusal(err)
+	switch r.status {
+	case http.StatusUnauthorized:
+		c.w.Header().Set("WWW-Authenticate", "Bearer")
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		if r.code != wire.CodeOffline {
+			c.w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		}
+	}
+	body := wire.Refusal{Error: r.text, Code: r.code}
+	var busy *pending.BusyError
+	if errors.As(err, &busy) {
+		body.ID = busy.ID
+	}
+	return c.write(r.status, body)
 }
 
 // retryAfter is what a client is told that has to come again, in seconds.
 const retryAfter = 5
 
-func (c *call) refused(status int, text string) int {
-	if status == http.StatusTooManyRequests {
-		c.w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+// asRefusal returns how an error is answered.
+func asRefusal(err error) *refusal {
+	var r *refusal
+	switch {
+	case errors.As(err, &r):
+	case errors.Is(err, ErrUnauthenticated):
+		r = &refusal{status: http.StatusUnauthorized, code: wire.CodeUnauthorized,
+			text: ErrUnauthenticated.Error()}
+	case errors.Is(err, pending.ErrBusy):
+		r = &refusal{status: http.StatusConflict, code: wire.CodeBusy,
+			text: "an update is already in progress for this runtime"}
+	case errors.Is(err, pending.ErrNotFound):
+		r = &refusal{status: http.StatusNotFound, text: "not found"}
+	case errors.Is(err, pending.ErrFull):
+		r = &refusal{status: http.StatusTooManyRequests, code: wire.CodeFull,
+			text: "too many requests are waiting for this runtime"}
+	case errors.Is(err, pending.ErrTooLarge):
+		r = &refusal{status: http.StatusRequestEntityTooLarge, code: wire.CodeTooLarge,
+			text: "the request is too large"}
+	default:
+		r = &refusal{status: http.StatusInternalServerError, text: "internal error"}
 	}
-	return c.write(status, errorAnswer{Error: text})
+	return r
 }
 
+const (
+	largeAnswer = 64 << 10  // bytes; a larger one counts towards MaxBytes
+	answerPiece = 256 << 10 // bytes that a reader has pieceTime for
+	bodyPiece   = 64 << 10
+	pieceTime   = 10 * time.Second
+)
+
+// write writes an answer as JSON.
 func (c *call) write(status int, answer any) int {
 	body, err := encode(answer)
 	if err != nil {
-		c.config.Logger.Error("encode an answer", "runtime", c.runtimeID, "request", c.requestID, "error", err)
+		c.config.Logger.Error("encode an answer",
+			"runtime", c.runtimeID, "request", c.requestID, "error", err)
 		status, body = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
 	}
-	control, deadline := http.NewResponseController(c.w), time.Now().Add(c.config.BodyTimeout)
-	_ = control.SetReadDeadline(deadline) // for what is left of a body, which the server reads before it answers
-	_ = control.SetWriteDeadline(deadline.Add(c.config.BodyTimeout))
 	header := c.w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
-	c.w.WriteHeader(status)
-	_, _ = c.w.Write(body) // that the client has gone is no one's news
+	c.send(status, body)
 	return status
 }
 
-// parking counts the requests that are parked.
-type parking struct {
-	max, maxOfOne int
-
-	mu    sync.Mutex
-	all   int
-	ofOne map[string]int // by runtime
+// send sends an answer piece by piece. A client that stops reading is cut off.
+func (c *call) send(status int, body []byte) {
+	control := http.NewResponseController(c.w)
+	pace, end := min(pieceTime, c.config.BodyTimeout), time.Now().Add(2*c.config.BodyTimeout)
+	_ = control.SetReadDeadline(time.Now().Add(pace)) // for the rest of a body, which is read first
+	c.w.WriteHeader(status)
+	for len(body) > 0 {
+		deadline := time.Now().Add(2 * pace) // the rest of a body may take one
+		if deadline.After(end) {
+			deadline = end
+		}
+		_ = control.SetWriteDeadline(deadline) // not every writer has one
+		n := min(len(body), answerPiece)
+		if _, err := c.w.Write(body[:n]); err != nil {
+			return // the client has gone
+		}
+		body = body[n:]
+	}
+	_ = control.SetWriteDeadline(time.Now().Add(2 * pace)) // for what is still buffered
 }
 
-// enter takes a place, or reports that there is none.
-func (p *parking) enter(runtimeID string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.all >= p.max || p.ofOne[runtimeID] >= p.maxOfOne {
-		return false
-	}
-	if p.ofOne == nil {
-		p.ofOne = map[string]int{}
-	}
-	p.all++
-	p.ofOne[runtimeID]++
-	return true
-}
-
-func (p *parking) leave(runtimeID string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.all--
-	p.ofOne[runtimeID]--
-	if p.ofOne[runtimeID] == 0 {
-		delete(p.ofOne, runtimeID)
-	}
-}
-
-// waiting returns how long the caller is ready to wait, with a context that lasts as long and a place to park in. A
-// zero wait is none. Done frees the place.
-func (c *call) waiting() (ctx context.Context, wait time.Duration, done func(), err error) {
+// wait returns how long the caller is ready to wait; 0: not at all.
+func (c *call) wait() (time.Duration, error) {
 	text := c.r.URL.Query().Get("wait")
 	if text == "" {
-		return c.r.Context(), 0, func() {}, nil
+		return 0, nil
 	}
-	wait, err = time.ParseDuration(text)
+	wait, err := time.ParseDuration(text)
 	if err != nil || wait < 0 {
-		return nil, 0, nil, refuse(http.StatusBadRequest, "wait is not a duration such as 20s")
+		return 0, invalid("wait is not a duration such as 20s")
 	}
-	if wait == 0 || c.draining.Err() != nil {
-		return c.r.Context(), 0, func() {}, nil
+	if c.draining.Err() != nil {
+		wait = 0
 	}
-	if !c.waits.enter(c.runtimeID) {
-		return nil, 0, nil, refuse(http.StatusTooManyRequests, "too many requests are waiting here")
-	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), min(wait, maxWait))
+	return min(wait, maxWait), nil
+}
+
+// parked returns a context for a wait. It ends early if the client hangs up or the server drains.
+func (c *call) parked(wait time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
 	stop := context.AfterFunc(c.draining, cancel)
-	return ctx, wait, func() {
-		stop()
-		cancel()
-		c.waits.leave(c.runtimeID)
-	}, nil
+	c.leaves = append(c.leaves, func() { stop(); cancel() })
+	return ctx
 }

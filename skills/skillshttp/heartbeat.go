@@ -1,64 +1,35 @@
 package skillshttp
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"net/http"
+	"sync"
+	"time"
 
+	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// Heartbeat is what a daemon sends.
-type Heartbeat struct {
-	RuntimeID string `json:"runtime_id"`
-
-	// SupportsBatchImport says that the daemon reads all imports of an answer, not just the singular one.
-	SupportsBatchImport bool `json:"supports_batch_import,omitempty"`
-
-	// ClaimID makes the heartbeat repeatable: the same again gets the same answer. 1 to 512 bytes.
-	ClaimID string `json:"claim_id,omitempty"`
-}
-
-// Assignments is the answer to a [Heartbeat]: what the runtime is to do, and has claimed with it.
-type Assignments struct {
-	Status    string             `json:"status"` // "ok"
-	List      *Assignment        `json:"pending_local_skills,omitempty"`
-	Import    *ImportAssignment  `json:"pending_local_skill_import,omitempty"` // the first of Imports, for old daemons
-	Imports   []ImportAssignment `json:"pending_local_skill_imports,omitempty"`
-	Ping      *Assignment        `json:"pending_ping,omitempty"`
-	Update    *UpdateAssignment  `json:"pending_update,omitempty"`
-	ModelList *Assignment        `json:"pending_model_list,omitempty"`
-}
-
-// Empty reports whether there is nothing to do.
-func (a *Assignments) Empty() bool {
-	return a.List == nil && a.Import == nil && len(a.Imports) == 0 && a.Ping == nil && a.Update == nil && a.ModelList == nil
-}
-
-// Assignment is a claimed request that needs no more than its id.
-type Assignment struct {
-	ID string `json:"id"`
-}
-
-// ImportAssignment is a claimed import.
-type ImportAssignment struct {
-	ID       string `json:"id"`
-	SkillKey string `json:"skill_key"`
-}
-
-// UpdateAssignment is a claimed update.
-type UpdateAssignment struct {
-	ID            string `json:"id"`
-	TargetVersion string `json:"target_version"`
-}
+// The messages of heartbeats are those of package wire.
+type (
+	Heartbeat   = wire.Heartbeat
+	Assignments = wire.Assignments
+	Assignment  = wire.Assignment
+)
 
 // authoriseDaemon lets only the runtime's own daemon through.
-func (c *call) authoriseDaemon() error {
-	allowed, err := c.config.Access.Daemon(c.r, c.runtimeID)
+func (c *call) authoriseDaemon(runtimeID string) error {
+	ctx, cancel := c.limited()
+	defer cancel()
+	allowed, err := c.config.Access.Daemon(c.r.WithContext(ctx), runtimeID)
 	switch {
 	case errors.Is(err, ErrRuntimeGone):
-		return refuse(http.StatusNotFound, "%s", ErrRuntimeGone.Error())
+		return refuse(http.StatusNotFound, wire.CodeRuntimeGone, wire.RuntimeGone)
 	case err == nil && !allowed:
 		return errNotFound
 	}
@@ -66,81 +37,169 @@ func (c *call) authoriseDaemon() error {
 }
 
 func (h *Handler) heartbeat(c *call) (any, error) {
-	var beat Heartbeat
-	if err := c.decode(&beat, maxSmallBody); err != nil {
+	var beat wire.Heartbeat
+	if err := c.decodeSmall(&beat); err != nil {
 		return nil, err
 	}
 	c.runtimeID = beat.RuntimeID
-	if err := c.authoriseDaemon(); err != nil {
+	if err := c.authoriseDaemon(c.runtimeID); errors.Is(err, ErrUnauthenticated) {
+		return nil, err
+	} else if beat.RuntimeID == "" {
+		return nil, invalid("runtime_id is required")
+	} else if err != nil {
 		return nil, err
 	}
 	if len(beat.ClaimID) > maxClaimID {
-		return nil, refuse(http.StatusBadRequest, "claim_id has over %d bytes", maxClaimID)
+		return nil, invalid("claim_id has over %d bytes", maxClaimID)
 	}
-	if err := h.config.Presence.Seen(c.r.Context(), c.runtimeID); err != nil {
-		h.config.Logger.Warn("note that a runtime is online", "runtime", c.runtimeID, "error", err)
-	}
-	work, err := h.claim(c, beat)
-	if work == nil {
+	wait, err := c.wait()
+	if err != nil {
 		return nil, err
 	}
-	if err != nil {
-		h.config.Logger.Warn("a heartbeat is answered in part", "runtime", c.runtimeID, "error", err)
+	ctx := c.r.Context()
+	if wait > 0 && c.take(&c.beats, 1, 0, c.ofDaemon(c.runtimeID)...) {
+		ctx = c.parked(wait)
+	} else {
+		wait = 0
 	}
-	c.quiet = work.Empty()
-	return assignments(work), nil
+	answer, failed := h.beat(ctx, beat, wait > 0)
+	if failed {
+		c.w.Header().Set(wire.ClaimFailed, "true")
+	}
+	c.quiet = answer.Empty()
+	return answer, nil
 }
 
 const maxClaimID = 512
 
-// claim claims what there is for a runtime, at once or until its wait is over. Without work the
-// error is about the whole claim.
-func (h *Handler) claim(c *call, beat Heartbeat) (*skills.Work, error) {
-	var opts []pending.PopOption
+// ofDaemon returns the shares of the places of heartbeats.
+func (h *Handler) ofDaemon(runtimeID string) []share {
+	return []share{{"", int64(h.config.MaxWaits)},
+		{ofRuntime(runtimeID), int64(h.config.MaxRuntimeWaits)}}
+}
+
+// beat answers a heartbeat. It waits for work until ctx ends, or looks once. A store that fails, or
+// is slow, costs no more than the work. Failed means that there may be work all the same.
+func (h *Handler) beat(
+	ctx context.Context, beat wire.Heartbeat, wait bool) (answer *wire.Assignments, failed bool) {
+	seen := make(chan struct{})
+	go func() {
+		defer close(seen)
+		_, err := within(ctx, h.config.HeartbeatTime, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, h.config.Presence.Seen(ctx, beat.RuntimeID)
+		})
+		h.warn(err, "note that a runtime is online", beat.RuntimeID)
+	}()
+	work, err := h.awaitWork(ctx, beat, wait)
+	<-seen
+	if failed = work == nil; failed {
+		h.warn(err, "a heartbeat is answered without a look for work", beat.RuntimeID)
+		work = &skills.Work{}
+	} else {
+		h.warn(err, "a heartbeat is answered in part", beat.RuntimeID)
+	}
+	return Assign(h.config.Stores, work), failed
+}
+
+func (h *Handler) warn(err error, what, runtimeID string) {
+	if err != nil {
+		h.config.Logger.Warn(what, "runtime", runtimeID, "error", err)
+	}
+}
+
+// awaitWork claims what there is for a runtime, at once or when there is something. Without work
+// the error is about the whole claim.
+func (h *Handler) awaitWork(
+	ctx context.Context, beat wire.Heartbeat, wait bool) (work *skills.Work, err error) {
+	began := time.Now()
+	w := watch{stop: func() {}}
+	if wait {
+		w = h.watch(ctx, beat.RuntimeID, backends.Waker.WatchMailbox)
+	}
+	defer w.stop()
+	limit := h.config.HeartbeatTime - time.Since(began) // a watch of a slow server takes a while
+	for {
+		work, err = h.claim(ctx, beat, limit)
+		if !wait || work == nil || !work.Empty() || !w.wait(ctx, 0) {
+			return work, err
+		}
+		limit = h.config.HeartbeatTime
+	}
+}
+
+// claim claims once, within a limit.
+func (h *Handler) claim(
+	ctx context.Context, beat wire.Heartbeat, limit time.Duration) (*skills.Work, error) {
+	id := cmp.Or(beat.ClaimID, h.unsure.take(beat.RuntimeID), rand.Text())
+	opts := []pending.PopOption{pending.WithClaimID(id)}
 	if !beat.SupportsBatchImport {
 		opts = append(opts, pending.WithLimit(h.config.Stores.Imports, 1))
 	}
-	if beat.ClaimID != "" {
-		opts = append(opts, pending.WithClaimID(beat.ClaimID))
-	}
-	ctx, wait, done, err := c.waiting()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	if wait == 0 {
-		return h.config.Stores.Heartbeat(c.r.Context(), c.runtimeID, opts...)
-	}
-	work, err := h.config.Stores.AwaitWork(ctx, c.runtimeID, opts...)
-	if work == nil && waited(ctx, c.r.Context()) {
-		return &skills.Work{}, nil
+	work, err := within(ctx, limit, func(ctx context.Context) (*skills.Work, error) {
+		return h.config.Stores.Heartbeat(ctx, beat.RuntimeID, opts...)
+	})
+	if work == nil && beat.ClaimID == "" {
+		h.unsure.put(beat.RuntimeID, id)
 	}
 	return work, err
 }
 
-// waited reports whether a wait is over and its request is not.
-func waited(wait, request context.Context) bool { return wait.Err() != nil && request.Err() == nil }
+// unsureClaims are the ids of claims whose outcome is unknown, by runtime. They are for daemons
+// that send no claim id: the next heartbeat repeats the claim, so that its work is not lost.
+type unsureClaims struct {
+	mu  sync.Mutex
+	ids map[string]string
+}
 
-func assignments(work *skills.Work) *Assignments {
-	a := &Assignments{Status: "ok", List: assignment(work.List), Ping: assignment(work.Ping),
-		ModelList: assignment(work.ModelList)}
+const maxUnsure = 10_000
+
+func (u *unsureClaims) put(runtimeID, claimID string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ids == nil {
+		u.ids = map[string]string{}
+	}
+	if len(u.ids) < maxUnsure {
+		u.ids[runtimeID] = claimID
+	}
+}
+
+// take returns and forgets the id of a runtime's claim, or returns "".
+func (u *unsureClaims) take(runtimeID string) string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	id := u.ids[runtimeID]
+	delete(u.ids, runtimeID)
+	return id
+}
+
+// Assign returns how the answer to a heartbeat names the work that it has claimed. It is for
+// servers that have routes or a WebSocket hub of their own.
+func Assign(s *skills.Stores, work *skills.Work) *wire.Assignments {
+	p := s.Policies()
+	a := &wire.Assignments{Status: "ok", List: assignment(work.List, p.Lists),
+		Ping: assignment(work.Ping, p.Pings), ModelList: assignment(work.ModelList, p.ModelLists)}
 	for _, claim := range work.Imports {
-		a.Imports = append(a.Imports,
-			ImportAssignment{ID: claim.ID, SkillKey: claim.Payload.SkillKey})
+		a.Imports = append(a.Imports, wire.ImportAssignment{
+			Assignment: *assignment(claim, p.Imports), SkillKey: claim.Payload.SkillKey})
 	}
 	if len(a.Imports) > 0 {
 		a.Import = &a.Imports[0]
 	}
 	if work.Update != nil {
-		a.Update = &UpdateAssignment{ID: work.Update.ID,
+		a.Update = &wire.UpdateAssignment{Assignment: *assignment(work.Update, p.Updates),
 			TargetVersion: work.Update.Payload.TargetVersion}
 	}
 	return a
 }
 
-func assignment[T any](claim *pending.Claim[T]) *Assignment {
+func assignment[T any](claim *pending.Claim[T], p pending.Policy) *wire.Assignment {
 	if claim == nil {
 		return nil
 	}
-	return &Assignment{ID: claim.ID}
+	a := &wire.Assignment{ID: claim.ID}
+	if p.MaxAttempts > 1 {
+		a.Attempt = claim.Attempt
+	}
+	return a
 }

@@ -9,26 +9,29 @@ import (
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/folders"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 // imported saves the skill that a runtime reports, and then completes the import. Saving is
 // idempotent. If the node dies between the two, or the outcome is unknown, the daemon's next report
 // meets its own skill.
-func (h *Handler) imported(
-	c *call, claim *pending.Claim[skills.Import], report ImportReport) error {
-	ctx, cancel := c.detached()
-	defer cancel()
+func (h *Handler) imported(ctx context.Context, _ *call, claim *pending.Claim[skills.Import],
+	report wire.ImportReport) error {
 	imports := h.config.Stores.Imports
 	if report.Status != string(pending.StatusCompleted) {
-		return end(c, imports, claim, report.Report)
+		return end(ctx, imports, claim, report.Report)
 	}
 	if report.Skill == nil {
 		return imports.Fail(ctx, claim, "daemon returned an empty skill bundle")
 	}
-	if err := folders.Check(*report.Skill); err != nil {
+	bundle, over := h.tidied(claim, *report.Skill)
+	if over != nil {
+		return cmp.Or(imports.Fail(ctx, claim, over.Error()), over)
+	}
+	if err := folders.CheckSize(bundle); err != nil {
 		return imports.Fail(ctx, claim, fmt.Sprintf("the skill cannot be imported: %v", err))
 	}
-	saved, err := h.config.Library.Save(ctx, newSave(&claim.Request, *report.Skill))
+	saved, err := h.config.Library.Save(ctx, newSave(&claim.Request, bundle))
 	var taken *NameTakenError
 	switch {
 	case errors.As(err, &taken):
@@ -38,8 +41,33 @@ func (h *Handler) imported(
 	case err != nil:
 		return fmt.Errorf("save the skill: %w", err)
 	}
-	claim.Payload.Skill = &saved
+	claim.Payload.Skill, claim.Payload.Omissions = &saved, bundle.Omissions
 	return h.completeImport(ctx, claim)
+}
+
+// tidied returns a bundle as it can be saved. What it drops is logged and counted.
+func (h *Handler) tidied(
+	claim *pending.Claim[skills.Import], b skills.Bundle) (skills.Bundle, error) {
+	b, dropped := folders.Tidy(b)
+	b.LeftOut = b.LeftOut[:min(len(b.LeftOut), skills.MaxOmissions)]
+	for _, w := range dropped {
+		b.Omissions.Add(skills.Omission{Path: w.Path, Reason: w.Err.Error()})
+		h.config.Logger.Warn("a file of an imported skill is dropped", "runtime", claim.Mailbox,
+			"request", claim.ID, "path", w.Path, "error", w.Err)
+	}
+	for _, text := range []struct {
+		what, text string
+		limit      int
+	}{
+		{"name", b.Name, skills.MaxName}, {"description", b.Description, skills.MaxDescription},
+		{"source_path", b.SourcePath, skills.MaxSourcePath},
+		{"provider", b.Provider, skills.MaxProvider},
+	} {
+		if len(text.text) > text.limit {
+			return b, tooLarge("the skill's %s has over %d bytes", text.what, text.limit)
+		}
+	}
+	return b, nil
 }
 
 func newSave(r *pending.Request[skills.Import], b skills.Bundle) Save {
@@ -85,12 +113,10 @@ func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skill
 // importedTooLate takes back a skill that an earlier report of this request left behind. The node
 // of that report died or did not learn the outcome of its Complete. Then the request ended without
 // the skill.
-func (h *Handler) importedTooLate(c *call, r *pending.Request[skills.Import]) error {
+func (h *Handler) importedTooLate(ctx context.Context, r *pending.Request[skills.Import]) error {
 	if r.Payload.Skill != nil || r.Payload.Action == skills.ActionOverwrite {
 		return nil
 	}
-	ctx, cancel := c.detached()
-	defer cancel()
 	if err := h.config.Library.TakeBack(ctx, r.ID); err != nil {
 		return fmt.Errorf("take back the skill: %w", err)
 	}

@@ -2,14 +2,19 @@ package skillshttp_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/skillshttp"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 const imports = "/local-skills/import"
@@ -83,21 +88,94 @@ func TestOnlyTheCreatorOverwrites(t *testing.T) {
 	w.want("read", w.read(imports, id), 200, `"status":"failed"`, `only its creator may overwrite`)
 }
 
-func TestBundlesThatLeadOutsideAreRefused(t *testing.T) {
-	w := newWorld(t)
-	for _, path := range []string{"../x", "/etc/x", `a\\..\\b`, "a/../../b", "C:/x", "SKILL.md", ""} {
-		id := w.claimed(`{"skill_key":"k"}`)
-		report := fmt.Sprintf(`{"status":"completed","skill":{"name":"n","content":"c","files":[{"path":"%s","content":"x"}]}}`, path)
-		w.want(path, w.report(imports, id, report), 200)
-		w.want(path, w.read(imports, id), 200, `"status":"failed"`, "cannot be imported")
+// bundled is the report of a skill with these files.
+func bundled(t *testing.T, skill skills.Bundle) string {
+	t.Helper()
+	text, err := json.Marshal(wire.ImportReport{
+		Report: wire.Report{Status: "completed"}, Skill: &skill})
+	if err != nil {
+		t.Fatal(err)
 	}
-	many := strings.TrimSuffix(strings.Repeat(`{"path":"f","content":""},`, 10_000), ",")
+	return string(text)
+}
+
+func TestFilesOfAnImportAreDroppedOrCleaned(t *testing.T) {
+	w := newWorld(t)
+	b := skills.Bundle{Name: "n", Content: "c\x00d"}
+	for _, path := range []string{"what?.md", "a:b.md", "aux.md", "Notes.md", "notes.md", "./c.md", "a//b.md",
+		".hidden/x", "x/../y.md", "f\x00.md", "sub/SKILL.md", `back\slash.md`, // kept
+		"SKILL.md", "./skill.md", "", ".", "/etc/x", `C:\x`, "../x", "a/../../b", `a\..\..\b`, "c.md"} {
+		b.Files = append(b.Files, skills.BundleFile{Path: path, Content: "\x00x"})
+	}
 	id := w.claimed(`{"skill_key":"k"}`)
-	w.want("10,000 files", w.report(imports, id, `{"status":"completed","skill":{"name":"n","content":"c","files":[`+many+`]}}`), 200)
+	w.want("report", w.report(imports, id, bundled(t, b)), 200)
+	w.want("read", w.read(imports, id), 200, `"status":"completed"`, `"left_out_count":10`)
+	var paths []string
+	saved := w.library.byRequest[id]
+	for _, f := range saved.Files {
+		paths = append(paths, f.Path)
+		if f.Content != "x" {
+			t.Errorf("%s: got %q, want it without NUL", f.Path, f.Content)
+		}
+	}
+	want := []string{"what?.md", "a:b.md", "aux.md", "Notes.md", "notes.md", "c.md", "a/b.md",
+		".hidden/x", "y.md", "f.md", "sub/SKILL.md", `back\slash.md`}
+	if diff := cmp.Diff(want, paths); diff != "" || saved.Content != "cd" {
+		t.Errorf("saved %q with files (-want +got):\n%s", saved.Content, diff)
+	}
+	if n := strings.Count(w.log.String(), "a file of an imported skill is dropped"); n != 10 {
+		t.Errorf("the log names %d dropped files, want 10:\n%s", n, w.log)
+	}
+}
+
+func TestASkillOverALimitIsRefusedAndFails(t *testing.T) {
+	w := newWorld(t)
+	for says, change := range map[string]func(*skills.Bundle){
+		"name has over 255 bytes":         func(b *skills.Bundle) { b.Name = strings.Repeat("n", 256) },
+		"description has over 8192 bytes": func(b *skills.Bundle) { b.Description = strings.Repeat("d", 8193) },
+		"source_path has over 4096 bytes": func(b *skills.Bundle) { b.SourcePath = strings.Repeat("s", 4097) },
+		"provider has over 64 bytes":      func(b *skills.Bundle) { b.Provider = strings.Repeat("p", 65) },
+	} {
+		b := skills.Bundle{Name: "n", Content: "c"}
+		change(&b)
+		id := w.claimed(`{"skill_key":"k"}`)
+		w.want(says, w.report(imports, id, bundled(t, b)), 413, says, `"code":"too_large"`)
+		w.want(says, w.read(imports, id), 200, `"status":"failed"`, says)
+	}
+	id := w.claimed(`{"skill_key":"k"}`)
+	many := skills.Bundle{Name: "n", Content: "c"}
+	for i := range 10_000 {
+		many.Files = append(many.Files, skills.BundleFile{Path: fmt.Sprint(i)})
+	}
+	w.want("10,000 files", w.report(imports, id, bundled(t, many)), 200)
 	w.want("10,000 files", w.read(imports, id), 200, `"status":"failed"`, "256")
 	if n := w.library.saved(); n != 0 {
 		t.Errorf("%d of them were saved", n)
 	}
+}
+
+func TestTheFieldsOfASkill(t *testing.T) {
+	w := newWorld(t)
+	id := w.claimed(`{"skill_key":"k"}`)
+	w.report(imports, id, bundle("n"))
+	skill, _ := w.read(imports, id).fields()["skill"].(map[string]any)
+	files, _ := skill["files"].([]any)
+	if len(files) != 1 {
+		t.Fatalf("got skill %v", skill)
+	}
+	file, _ := files[0].(map[string]any)
+	for _, field := range []string{"id", "skill_id", "path", "content", "created_at", "updated_at"} {
+		if _, there := file[field]; !there {
+			t.Errorf("a file lacks %s: %v", field, file)
+		}
+	}
+	if file["skill_id"] != skill["id"] {
+		t.Errorf("the file is of skill %v, want %v", file["skill_id"], skill["id"])
+	}
+	nobodys := newWorld(t, func(c *skillshttp.Config) { c.Access = anyone{} })
+	id = nobodys.claimed(`{"skill_key":"k"}`)
+	nobodys.report(imports, id, bundle("n"))
+	nobodys.want("read", nobodys.read(imports, id), 200, `"created_by":null`)
 }
 
 func TestALibraryThatIsAwayMakesTheDaemonComeAgain(t *testing.T) {
@@ -158,8 +236,8 @@ func (b unsure) End(ctx context.Context, e backends.End) (rec backends.Record, e
 	return b.Backend.End(ctx, e)
 }
 
-// A node that dies between saving and completing, and a completion of unknown outcome, look the same to the next
-// report: one skill and a completed request.
+// A node that dies between saving and completing, and a completion of unknown outcome, look the
+// same to the next report: one skill and a completed request.
 func TestAnImportCutShortIsFinishedByTheNextReport(t *testing.T) {
 	for _, happened := range []bool{false, true} {
 		fail, happen := false, happened
@@ -194,7 +272,8 @@ func TestAnAnswerOverTheStoresLimitFailsItsRequest(t *testing.T) {
 	w.want("read", w.read("/ping", id), 200, `"status":"failed"`, `"error":"the runtime's report is too large"`)
 }
 
-// The completion is cut short, as by a kill, and the request times out before the daemon's next report.
+// The completion is cut short, as by a kill, and the request times out before the daemon's next
+// report.
 func TestASkillIsTakenBackByALateNextReport(t *testing.T) {
 	fail, happen := false, false
 	w := newWorldOn(t, unsure{memory.New(), &fail, &happen})

@@ -5,62 +5,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"time"
 
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// Report is the head of every report; the fields of the result stand beside it.
-type Report struct {
-	Status string `json:"status"` // StatusCompleted; anything else is a failure, but for an update's "running"
-	Error  string `json:"error,omitempty"`
-}
-
-// ListReport is a runtime's answer to a list.
-type ListReport struct {
-	Report
-	Skills       []skills.LocalSkill `json:"skills,omitempty"`
-	Supported    *bool               `json:"supported,omitempty"` // nil: true
-	MCPServers   []skills.MCPServer  `json:"mcp_servers,omitempty"`
-	MCPSupported bool                `json:"mcp_supported"`
-}
-
-// ImportReport is a runtime's answer to an import.
-type ImportReport struct {
-	Report
-	Skill *skills.Bundle `json:"skill,omitempty"`
-}
-
-// PingReport is a runtime's answer to a ping.
-type PingReport struct {
-	Report
-	skills.Ping
-}
-
-// UpdateReport is what a runtime says of an update.
-type UpdateReport struct {
-	Report
-	Output string `json:"output,omitempty"`
-}
-
-// ModelListReport is a runtime's answer to a list of models.
-type ModelListReport struct {
-	Report
-	Models    []skills.Model `json:"models,omitempty"`
-	Supported *bool          `json:"supported,omitempty"` // nil: true
-}
-
-// orTrue is what a missing "supported" means.
+// orTrue returns the meaning of a "supported" that may be missing.
 func orTrue(supported *bool) bool { return supported == nil || *supported }
+
+// answerLimit is how large the report of a short answer may be: as large as its store takes.
+const answerLimit = 16 << 20
 
 func (h *Handler) daemonRoutes() {
 	h.handle("POST /api/daemon/heartbeat", h.heartbeat)
-	reports(h, "/local-skills", h.config.Stores.Lists, nothing, h.listed)
-	reports(h, "/local-skills/import", h.config.Stores.Imports, h.importedTooLate, h.imported)
-	reports(h, "/ping", h.config.Stores.Pings, nothing, h.pinged)
-	reports(h, "/update", h.config.Stores.Updates, nothing, h.updated)
-	reports(h, "/models", h.config.Stores.ModelLists, nothing, h.modelsListed)
+	h.handle("GET /api/daemon/ws", h.socket)
+	s, p := h.config.Stores, h.config.Stores.Policies()
+	short := min(answerLimit, h.config.MaxBody)
+	reports(h, reported[skills.List, wire.ListReport]{path: "/local-skills",
+		store: s.Lists, policy: p.Lists, limit: short, take: h.listed})
+	reports(h, reported[skills.Import, wire.ImportReport]{path: "/local-skills/import",
+		store: s.Imports, policy: p.Imports, limit: h.config.MaxBody, take: h.imported,
+		tooLate: h.importedTooLate})
+	reports(h, reported[skills.Ping, wire.PingReport]{path: "/ping",
+		store: s.Pings, policy: p.Pings, limit: short, take: h.pinged})
+	reports(h, reported[skills.Update, wire.UpdateReport]{path: "/update",
+		store: s.Updates, policy: p.Updates, limit: short, take: h.updated})
+	reports(h, reported[skills.ModelList, wire.ModelListReport]{path: "/models",
+		store: s.ModelLists, policy: p.ModelLists, limit: short, take: h.modelsListed})
 }
 
 // done is the answer to a report that was taken, or that came too late.
@@ -68,47 +43,102 @@ type done struct {
 	Status string `json:"status"`
 }
 
-// nothing is what most stores do about a report that comes too late.
-func nothing[T any](*call, *pending.Request[T]) error { return nil }
+// reported is one kind of report R, about the requests of a store.
+type reported[T any, R interface{ Head() wire.Report }] struct {
+	path   string
+	store  *pending.PendingStore[T]
+	policy pending.Policy
+	limit  int64 // bytes of a report
 
-// reports serves the reports of one store. Take acts on a report R about a live request. TooLate
-// acts on a report about a request that has ended.
-//
-// A report does not say its attempt. The MaxAttempts of these stores is 1, so there is at most one
-// claim, and AnyAttempt stands for it.
-func reports[T, R any](h *Handler, path string, store *pending.PendingStore[T],
-	tooLate func(*call, *pending.Request[T]) error,
-	take func(*call, *pending.Claim[T], R) error) {
-	h.handle("POST /api/daemon/runtimes/{runtimeId}"+path+"/{requestId}/result", func(c *call) (any, error) {
-		if err := c.authoriseDaemon(); err != nil {
+	// take acts on a report about a live request.
+	take func(context.Context, *call, *pending.Claim[T], R) error
+
+	// tooLate acts on a report about a request that has ended. nil: nothing.
+	tooLate func(context.Context, *pending.Request[T]) error
+}
+
+func reports[T any, R interface{ Head() wire.Report }](h *Handler, k reported[T, R]) {
+	const route = "POST /api/daemon/runtimes/{runtimeId}%s/{requestId}/result"
+	h.handle(fmt.Sprintf(route, k.path), func(c *call) (any, error) {
+		if err := c.authoriseDaemon(c.runtimeID); err != nil {
 			return nil, err
 		}
-		var report R
-		tooLarge := c.decode(&report, c.config.MaxBody)
-		if tooLarge != nil && !isTooLarge(tooLarge) {
-			return nil, tooLarge
-		}
-		claim, err := found(store.Held(
-			c.r.Context(), c.requestID, pending.AnyAttempt, pending.InMailbox(c.runtimeID)))
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case tooLarge != nil:
-			err = tooLarge
-		case claim.Status.Ended():
-			err = tooLate(c, &claim.Request)
-		default:
-			err = take(c, claim, report)
-		}
-		if isTooLarge(err) {
-			return nil, failTooLarge(c, store, claim, err)
-		}
+		err := k.serve(c)
 		if late(err) {
 			err = nil
 		}
 		return done{"ok"}, err
 	})
+}
+
+// serve looks the request up before it reads the report, which may be large.
+func (k reported[T, R]) serve(c *call) error {
+	r, err := k.look(c)
+	if err != nil {
+		return err
+	}
+	if r.Status.Ended() {
+		ctx, cancel := c.detached()
+		defer cancel()
+		if k.tooLate != nil {
+			err = k.tooLate(ctx, r)
+		}
+		c.discard(k.limit)
+		return err
+	}
+	var report R
+	err = c.decodeReport(&report, k.limit)
+	if isTooLarge(err) && k.policy.MaxAttempts <= 1 { // else it does not say whose report it is
+		return k.failTooLarge(c, r.Attempt, err)
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.detached()
+	defer cancel()
+	claim, err := k.held(ctx, c, report.Head().Attempt)
+	if err != nil {
+		return err
+	}
+	if err = k.take(ctx, c, claim, report); isTooLarge(err) {
+		return k.failTooLarge(c, claim.Attempt, err)
+	}
+	return err
+}
+
+// look reads the request that a report is about. It is large only if it has ended, and then not
+// many are read at a time.
+func (k reported[T, R]) look(c *call) (*pending.Request[T], error) {
+	ctx, cancel := c.limited()
+	defer cancel()
+	const ofOne, ofAll = 2, 32
+	shares := []share{{"daemons", ofAll}, {ofRuntime(c.runtimeID), ofOne},
+		{ofRequest("of daemons " + c.requestID), 1}}
+	if !c.reading.enter(ctx, 1, shares) {
+		return nil, fmt.Errorf("read the request: %w", errSlow)
+	}
+	defer c.reading.leave(1, shares)
+	return found(k.store.Get(ctx, c.requestID, pending.InMailbox(c.runtimeID)))
+}
+
+// held returns the claim that a report is about. A report that says no attempt is about the only
+// claim that there can be.
+func (k reported[T, R]) held(
+	ctx context.Context, c *call, attempt int) (*pending.Claim[T], error) {
+	switch {
+	case attempt < 0 || attempt == 0 && k.policy.MaxAttempts > 1:
+		return nil, invalid("attempt is required: see the answer to the heartbeat")
+	case attempt == 0:
+		attempt = pending.AnyAttempt
+	}
+	return found(k.store.Held(ctx, c.requestID, attempt, pending.InMailbox(c.runtimeID)))
+}
+
+// discard reads what is left of a body, so that the client can read the answer.
+func (c *call) discard(limit int64) {
+	from := &paced{call: c, from: http.MaxBytesReader(c.w, c.r.Body, limit),
+		control: http.NewResponseController(c.w), end: time.Now().Add(c.config.BodyTimeout)}
+	_, _ = io.Copy(io.Discard, from) // whatever the client sends, the answer stands
 }
 
 // late reports whether a report came after its request had ended or its lease had expired. That is
@@ -124,12 +154,12 @@ func isTooLarge(err error) bool {
 }
 
 // failTooLarge ends a request whose report is answered 413: its daemon will not retry the report.
-// It loads the claim again, because the report may have changed the payload.
-func failTooLarge[T any](
-	c *call, store *pending.PendingStore[T], changed *pending.Claim[T], cause error) error {
-	claim, err := store.Held(c.r.Context(), changed.ID, changed.Attempt)
+func (k reported[T, R]) failTooLarge(c *call, attempt int, cause error) error {
+	ctx, cancel := c.detached()
+	defer cancel()
+	claim, err := k.store.Held(ctx, c.requestID, attempt) // again, as it is stored
 	if err == nil && !claim.Status.Ended() {
-		err = store.Fail(c.r.Context(), claim, "the runtime's report is too large")
+		err = k.store.Fail(ctx, claim, "the runtime's report is too large")
 	}
 	if err != nil && !late(err) {
 		return err
@@ -138,42 +168,52 @@ func failTooLarge[T any](
 }
 
 // end ends a request as its report says.
-func end[T any](
-	c *call, store *pending.PendingStore[T], claim *pending.Claim[T], report Report) error {
+func end[T any](ctx context.Context, store *pending.PendingStore[T], claim *pending.Claim[T],
+	report wire.Report) error {
 	if report.Status == string(pending.StatusCompleted) {
-		return store.Complete(c.r.Context(), claim)
+		return store.Complete(ctx, claim)
 	}
 	reason := cmp.Or(report.Error,
 		fmt.Sprintf("the runtime reported %.40q without a reason", report.Status))
-	return store.Fail(c.r.Context(), claim, reason)
+	return store.Fail(ctx, claim, reason)
 }
 
-func (h *Handler) listed(c *call, claim *pending.Claim[skills.List], report ListReport) error {
-	claim.Payload = skills.List{Skills: report.Skills, Supported: orTrue(report.Supported),
-		MCPServers: report.MCPServers, MCPSupported: report.MCPSupported}
-	return end(c, h.config.Stores.Lists, claim, report.Report)
+func (h *Handler) listed(
+	ctx context.Context, _ *call, claim *pending.Claim[skills.List], report wire.ListReport) error {
+	claim.Payload = report.List
+	claim.Payload.Supported = orTrue(report.Supported)
+	claim.Payload.LeftOut = report.LeftOut[:min(len(report.LeftOut), skills.MaxOmissions)]
+	return end(ctx, h.config.Stores.Lists, claim, report.Report)
 }
 
-func (h *Handler) pinged(c *call, claim *pending.Claim[skills.Ping], report PingReport) error {
+func (h *Handler) pinged(
+	ctx context.Context, _ *call, claim *pending.Claim[skills.Ping], report wire.PingReport) error {
 	claim.Payload = report.Ping
-	return end(c, h.config.Stores.Pings, claim, report.Report)
+	return end(ctx, h.config.Stores.Pings, claim, report.Report)
 }
 
-func (h *Handler) updated(c *call, claim *pending.Claim[skills.Update], report UpdateReport) error {
+func (h *Handler) updated(ctx context.Context, _ *call, claim *pending.Claim[skills.Update],
+	report wire.UpdateReport) error {
 	switch pending.Status(report.Status) {
 	case pending.StatusRunning:
-		return h.config.Stores.Updates.Extend(c.r.Context(), claim)
+		return h.config.Stores.Updates.Extend(ctx, claim)
 	case pending.StatusCompleted, pending.StatusFailed:
 		claim.Payload.Output = report.Output
-		return end(c, h.config.Stores.Updates, claim, report.Report)
+		return end(ctx, h.config.Stores.Updates, claim, report.Report)
 	}
-	return refuse(http.StatusBadRequest, "status is neither running, completed nor failed")
+	return invalid("status is neither running, completed nor failed")
 }
 
-func (h *Handler) modelsListed(
-	c *call, claim *pending.Claim[skills.ModelList], report ModelListReport) error {
-	claim.Payload = skills.ModelList{Models: report.Models, Supported: orTrue(report.Supported)}
-	return end(c, h.config.Stores.ModelLists, claim, report.Report)
+func (h *Handler) modelsListed(ctx context.Context, _ *call,
+	claim *pending.Claim[skills.ModelList], report wire.ModelListReport) error {
+	list := report.ModelList
+	list.Supported, list.Cached, list.CachedAt = orTrue(report.Supported), false, nil
+	claim.Payload = list
+	err := end(ctx, h.config.Stores.ModelLists, claim, report.Report)
+	if err == nil && claim.Status == pending.StatusCompleted && !report.Fallback {
+		h.catalogue(ctx, claim)
+	}
+	return err
 }
 
 // detached returns a context for work that has to be finished although the client may have gone.

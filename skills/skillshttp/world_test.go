@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -24,7 +25,12 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(hostileEnv) != "" {
+		serveAlone()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	laptop = "laptop"         // a runtime, and
@@ -32,7 +38,8 @@ const (
 	gone   = "deleted-laptop" // one that was deleted
 )
 
-// access knows people by a bearer token that is their name, daemons by "daemon-" and their runtime's id.
+// access knows people by a bearer token that is their name, daemons by "daemon-" and their
+// runtime's id.
 type access struct{}
 
 func token(r *http.Request) string {

@@ -1,0 +1,77 @@
+package catalogue_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/pendingq/pendingq/internal/redistest"
+	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/catalogue"
+	"github.com/pendingq/pendingq/skills/skillshttp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var entry = catalogue.Entry{At: time.Date(2026, 11, 26, 9, 0, 0, 123456000, time.UTC),
+	Models: []skills.Model{{ID: "m", Label: "M", Default: true,
+		ServiceTiers: []skills.ServiceTier{{ID: "t", Name: "T"}}}}}
+
+// check puts, gets and drops entries. Now is the time of the catalogue.
+func check(t *testing.T, c skillshttp.Catalogue, now time.Time) {
+	ctx := t.Context()
+	want := entry
+	want.At = now
+	if got, err := c.Get(ctx, "laptop"); got != nil || err != nil {
+		t.Errorf("an empty catalogue has %v, %v", got, err)
+	}
+	for _, id := range []string{"laptop", "phone"} {
+		if err := c.Put(ctx, id, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := c.Get(ctx, "laptop")
+	if diff := cmp.Diff(&want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if err := c.Drop(ctx, "laptop"); err != nil {
+		t.Error(err)
+	}
+	if got, err := c.Get(ctx, "laptop"); got != nil || err != nil {
+		t.Errorf("what was dropped is %v, %v", got, err)
+	}
+	if got, err := c.Get(ctx, "phone"); got == nil || err != nil {
+		t.Errorf("another runtime has %v, %v", got, err)
+	}
+}
+
+func TestMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &catalogue.Memory{}
+		check(t, c, time.Now().UTC())
+		<-time.After(catalogue.Lifetime)
+		if got, err := c.Get(t.Context(), "phone"); got != nil || err != nil {
+			t.Errorf("after its lifetime there is %v, %v", got, err)
+		}
+	})
+}
+
+func TestRedis(t *testing.T) {
+	server, client := redistest.Mini(t)
+	c := catalogue.NewRedis(client, "test:")
+	check(t, c, entry.At)
+	if ttl := server.TTL("test:models:phone"); ttl > catalogue.Lifetime || ttl < catalogue.Lifetime-time.Minute {
+		t.Errorf("the key lives for %v, want %v", ttl, catalogue.Lifetime)
+	}
+	server.Set("test:models:phone", "no JSON")
+	if got, err := c.Get(t.Context(), "phone"); err == nil {
+		t.Errorf("a damaged entry reads as %v", got)
+	}
+	server.Close()
+	if err := c.Put(t.Context(), "phone", entry); err == nil {
+		t.Error("a server that is away takes an entry")
+	}
+}

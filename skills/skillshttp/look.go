@@ -1,0 +1,88 @@
+package skillshttp
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+)
+
+// errSlow is the error of a call that took longer than its limit.
+var errSlow = errors.New("it took too long")
+
+// within calls f and returns what it returns, or errSlow if that takes longer than the limit. A
+// backend may notice the end of its context late, so f may go on after that. It also goes on if the
+// client hangs up, so that a claim is not cut off half way.
+func within[R any](
+	ctx context.Context, limit time.Duration, f func(context.Context) (R, error)) (R, error) {
+	type result struct {
+		value R
+		err   error
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), limit, errSlow)
+	results := make(chan result, 1)
+	go func() {
+		defer cancel()
+		value, err := f(ctx)
+		results <- result{value, err}
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case r := <-results:
+		return r.value, r.err
+	case <-timer.C:
+		var none R
+		return none, errSlow
+	}
+}
+
+// limited returns a context for the backend calls of one answer.
+func (c *call) limited() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.r.Context(), c.config.CallTime)
+}
+
+// watch wakes those who wait for a change in the backend.
+type watch struct {
+	signal <-chan struct{} // nil if the backend cannot signal
+	poll   time.Duration   // how long to trust silence; 0: for ever
+	stop   func()
+}
+
+// blindPoll is how often to look if the backend cannot signal.
+const blindPoll = 500 * time.Millisecond
+
+// watch starts a watch of a mailbox or a request. Start is the method of Waker for it.
+func (h *Handler) watch(ctx context.Context, what string,
+	start func(backends.Waker, context.Context, string) (<-chan struct{}, func())) watch {
+	waker, ok := backends.As[backends.Waker](h.config.Stores.Backend())
+	if !ok {
+		return watch{poll: blindPoll, stop: func() {}}
+	}
+	signal, stop := start(waker, ctx, what)
+	return watch{signal, waker.PollInterval(), stop}
+}
+
+// wait returns when it is time to look again, and reports whether ctx still runs then. That is at a
+// signal, when the poll interval is over, give or take a quarter, or after atMost, if that is not
+// 0.
+func (w watch) wait(ctx context.Context, atMost time.Duration) bool {
+	pause := w.poll * time.Duration(rand.IntN(513)+768) / 1024
+	if atMost > 0 && (pause == 0 || atMost < pause) {
+		pause = atMost
+	}
+	var timeUp <-chan time.Time
+	if pause > 0 {
+		timer := time.NewTimer(pause)
+		defer timer.Stop()
+		timeUp = timer.C
+	}
+	select {
+	case <-w.signal:
+	case <-timeUp:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}

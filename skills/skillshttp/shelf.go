@@ -1,0 +1,67 @@
+package skillshttp
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/pendingq/pendingq/skills/wire"
+)
+
+// shelf has the large answers that are on their way. Readers of the same request share one, since
+// the answer of a request that has ended never changes.
+type shelf struct {
+	mu     sync.Mutex
+	bodies map[string]*shelved
+}
+
+type shelved struct {
+	body    encoded
+	readers int
+	shares  []share // of the answers, that the first reader has taken
+}
+
+// borrow returns an answer that is on its way to another reader, or nil.
+func (c *call) borrow() encoded {
+	c.shelf.mu.Lock()
+	defer c.shelf.mu.Unlock()
+	s := c.shelf.bodies[c.shelfKey()]
+	if s == nil {
+		return nil
+	}
+	c.hold(s)
+	return s.body
+}
+
+func (c *call) shelfKey() string { return c.r.Pattern + " " + c.runtimeID + " " + c.requestID }
+
+// hold counts the call as a reader until it is answered.
+func (c *call) hold(s *shelved) {
+	s.readers++
+	c.leaves = append(c.leaves, func() {
+		c.shelf.mu.Lock()
+		defer c.shelf.mu.Unlock()
+		if s.readers--; s.readers > 0 {
+			return
+		}
+		delete(c.shelf.bodies, c.shelfKey())
+		c.answers.leave(int64(len(s.body)), s.shares)
+	})
+}
+
+// lay puts a large answer on the shelf. It is refused if too many are there already.
+func (c *call) lay(body encoded) error {
+	c.shelf.mu.Lock()
+	defer c.shelf.mu.Unlock()
+	shares := []share{{"", c.config.MaxBytes}, {ofCaller(c.caller), c.config.MaxBytes / 2}}
+	if ok, _ := c.answers.try(int64(len(body)), shares); !ok {
+		return refuse(http.StatusTooManyRequests, wire.CodeOverloaded,
+			"too many large answers are on their way to you; read them first")
+	}
+	s := &shelved{body: body, shares: shares}
+	if c.shelf.bodies == nil {
+		c.shelf.bodies = map[string]*shelved{}
+	}
+	c.shelf.bodies[c.shelfKey()] = s
+	c.hold(s)
+	return nil
+}

@@ -1,0 +1,150 @@
+package skillshttp_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/redistest"
+	"github.com/pendingq/pendingq/skills"
+	"github.com/pendingq/pendingq/skills/skillshttp"
+)
+
+// dial opens the WebSocket of a daemon.
+func (w *world) dial(as, runtimes string) *websocket.Conn {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, w.url+"/api/daemon/ws?runtime_ids="+runtimes,
+		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + as}}})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.Cleanup(func() { _ = conn.CloseNow() })
+	return conn
+}
+
+// frame is any frame.
+type frame struct {
+	Type    string         `json:"type"`
+	Payload map[string]any `json:"payload"`
+}
+
+func (w *world) next(conn *websocket.Conn) (f frame) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	defer cancel()
+	if err := wsjson.Read(ctx, conn, &f); err != nil {
+		w.Fatal(err)
+	}
+	return f
+}
+
+// beatOver sends a heartbeat over a WebSocket and returns its answer. Hints may come before it.
+func (w *world) beatOver(conn *websocket.Conn, payload map[string]any) map[string]any {
+	w.Helper()
+	if err := wsjson.Write(w.Context(), conn, frame{"daemon:heartbeat", payload}); err != nil {
+		w.Fatal(err)
+	}
+	for {
+		if f := w.next(conn); f.Type == "daemon:heartbeat_ack" {
+			return f.Payload
+		}
+	}
+}
+
+func TestHeartbeatsAndHintsOverAWebSocket(t *testing.T) {
+	_, client := redistest.Mini(t)
+	for name, open := range map[string]func() backends.Backend{
+		"memory": func() backends.Backend { return memory.New() },
+		"redis": func() backends.Backend {
+			b, err := goredis.New(client, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = b.Close() })
+			return b
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := open()
+			w := newWorldOn(t, b)
+			elsewhere, err := skills.New(b) // another node
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := w.dial("daemon-"+laptop, laptop)
+			if ack := w.beatOver(conn, map[string]any{"runtime_id": laptop}); ack["status"] != "ok" || ack["runtime_id"] != laptop {
+				t.Errorf("got %v", ack)
+			}
+			r, err := elsewhere.ModelLists.Create(t.Context(), laptop, skills.NewModelList())
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := w.next(conn)
+			if f.Type != "daemon:pending_work" || f.Payload["kind"] != "model_list" || f.Payload["runtime_id"] != laptop || len(f.Payload) != 2 {
+				t.Errorf("the hint: %v", f)
+			}
+			ack := w.beatOver(conn, map[string]any{"runtime_id": laptop, "supports_batch_import": true})
+			if work, _ := ack["pending_model_list"].(map[string]any); work["id"] != r.ID {
+				t.Errorf("the work: %v", ack)
+			}
+			if len(w.presence.seen) != 2 {
+				t.Errorf("seen %v, want twice", w.presence.seen)
+			}
+		})
+	}
+}
+
+func TestWhatAWebSocketRefuses(t *testing.T) {
+	w := newWorld(t)
+	const path = "/api/daemon/ws?runtime_ids="
+	w.want("a stranger", w.send("daemon-"+phone, "GET", path+laptop, ""), 404)
+	w.want("one of two", w.send("daemon-"+laptop, "GET", path+laptop+","+phone, ""), 404)
+	w.want("none", w.send("daemon-"+laptop, "GET", path, ""), 400)
+	w.want("too many", w.send("daemon-"+laptop, "GET", path+strings.Repeat("x,", 200), ""), 400)
+	conn := w.dial("daemon-"+laptop, laptop)
+	if ack := w.beatOver(conn, map[string]any{"runtime_id": phone}); ack["status"] != "not_found" {
+		t.Errorf("another's heartbeat: %v", ack)
+	}
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte("no JSON")); err != nil {
+		t.Fatal(err)
+	}
+	if ack := w.beatOver(conn, map[string]any{"runtime_id": laptop}); ack["status"] != "ok" {
+		t.Errorf("after a frame that is no JSON: %v", ack)
+	}
+	if err := conn.Write(t.Context(), websocket.MessageText, make([]byte, 1<<20)); err == nil {
+		_, _, err = conn.Read(t.Context())
+		if err == nil {
+			t.Error("a frame of 1 MiB is read")
+		}
+	}
+}
+
+func TestADeletedRuntimeIsToldOverAWebSocket(t *testing.T) {
+	w := newWorld(t)
+	conn := w.dial("daemon-"+gone, gone)
+	ack := w.beatOver(conn, map[string]any{"runtime_id": gone})
+	if ack["status"] != "runtime_gone" || ack["runtime_gone"] != true || ack["runtime_id"] != gone {
+		t.Errorf("got %v", ack)
+	}
+}
+
+func TestDrainingClosesWebSockets(t *testing.T) {
+	w := newWorld(t, func(c *skillshttp.Config) { c.MaxRuntimeWaits = 1 })
+	conn := w.dial("daemon-"+laptop, laptop)
+	w.want("a second", w.send("daemon-"+laptop, "GET", "/api/daemon/ws?runtime_ids="+laptop, ""), 429)
+	w.handler.Drain()
+	if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("got %v, want that the server goes away", err)
+	}
+	w.eventually("its place is free", func() bool { return w.handler.Parked() == 0 })
+}
