@@ -61,6 +61,7 @@ type wakes struct {
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 	kick  chan struct{} // something was told
+	taken chan struct{} // a connection has left the pool
 
 	mu        sync.Mutex
 	told      map[string]struct{} // topics to send
@@ -72,7 +73,7 @@ type wakes struct {
 
 func newWakes(pool *pgxpool.Pool, channel string, pollOnly bool) *wakes {
 	w := &wakes{pool: pool, channel: channel, pollOnly: pollOnly, kick: make(chan struct{}, 1),
-		told: map[string]struct{}{}, up: make(chan struct{})}
+		taken: make(chan struct{}, 1), told: map[string]struct{}{}, up: make(chan struct{})}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	return w
 }
@@ -188,7 +189,12 @@ func (w *wakes) connect(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return conn.Hijack(), nil
+	own := conn.Hijack()
+	select {
+	case w.taken <- struct{}{}:
+	default:
+	}
+	return own, nil
 }
 
 // hangUp closes a connection without waiting for a server that does not answer.
@@ -295,7 +301,8 @@ func (w *wakes) receiveOne(conn *pgx.Conn) error {
 }
 
 // noticeClose wakes all waiters when the pool is closed: they look, and get its error. A pool tells
-// nobody that it is closed, but it closes its idle connections.
+// nobody that it is closed, but it closes its idle connections. The connection that is watched here
+// may leave the pool meanwhile. Then another one is watched.
 func (w *wakes) noticeClose() {
 	for failures := 0; w.ctx.Err() == nil; failures++ {
 		ctx, cancel := context.WithTimeout(w.ctx, answerWait)
@@ -314,6 +321,7 @@ func (w *wakes) noticeClose() {
 		conn.Release()
 		select {
 		case <-closed:
+		case <-w.taken:
 		case <-w.ctx.Done():
 		}
 	}
