@@ -109,7 +109,10 @@ func show(ctx context.Context, o options, output io.Writer) error {
 	err = front.askEverything(ctx)
 	stopPolling()
 	<-polled
-	if err != nil && o.separate {
+	switch {
+	case err == nil:
+		fmt.Fprintln(output, "\nSee requests live in a browser: go run ./examples/server -demo")
+	case o.separate:
 		fmt.Fprint(output, explanation)
 	}
 	return err

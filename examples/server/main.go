@@ -2,6 +2,7 @@
 // Redis server and a folder of imported skills.
 //
 //	go run ./examples/server -tokens tokens.yaml -skills ./skills -redis redis://localhost:6379
+//	go run ./examples/server -demo    # a dashboard over requests that come and go, and nothing else
 package main
 
 import (
@@ -37,9 +38,11 @@ type options struct {
 	tokens string
 	skills string
 	debug  bool
+	demo   bool
 }
 
 const usage = `Usage: server -tokens FILE -skills DIR [flags]
+       server -demo [-listen ADDRESS]
 
 An API node for the local skills of runtimes. Front ends ask it, daemons poll it; see GET /healthz for its health.
 Any number of nodes may share one Redis server (-redis) and one folder of imported skills (-skills).
@@ -72,6 +75,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.StringVar(&o.prefix, "prefix", "pendingq:", "what the keys in Redis start with")
 	flags.StringVar(&o.tokens, "tokens", "", "file that says who may do what (required)")
 	flags.StringVar(&o.skills, "skills", "", "folder for imported skills, which nodes on one machine may share (required)")
+	flags.BoolVar(&o.demo, "demo", false,
+		"serve only a dashboard, over requests in memory that come and go; everybody may see and cancel them")
 	flags.BoolVar(&o.debug, "debug", false, "log idle heartbeats too")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -79,6 +84,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	switch {
 	case flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case o.demo:
 	case o.tokens == "":
 		err = errors.New("-tokens is required")
 	case o.skills == "":
@@ -103,7 +109,11 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		level = slog.LevelDebug
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	if err := serve(ctx, o, logger, func(string) {}); err != nil {
+	start := serve
+	if o.demo {
+		start = serveDemo
+	}
+	if err := start(ctx, o, logger, func(string) {}); err != nil {
 		fmt.Fprintf(stderr, "server: %v\n", err)
 		var bad *optionError
 		if errors.As(err, &bad) {
