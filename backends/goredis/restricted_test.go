@@ -148,7 +148,7 @@ func checkRefused(t *testing.T, full, restricted *rig, right string) (refused in
 	t.Helper()
 	terms := lasting("s")
 	terms.MaxAttempts, terms.MaxPending = 3, 1
-	lapse(full, terms)
+	expireLease(full, terms)
 	terms.MaxPending = 2
 	c := question(terms, box)
 	able := full.steps(c)
@@ -173,14 +173,14 @@ func checkRefused(t *testing.T, full, restricted *rig, right string) (refused in
 	return refused
 }
 
-// lapse leaves a lapsed claim in box, which takes the scripts where they go only then.
-func lapse(r *rig, terms backends.Terms) {
+// expireLease leaves an expired lease in box. Some commands of the scripts run only then.
+func expireLease(r *rig, terms backends.Terms) {
 	r.Helper()
 	other := terms
 	other.RunningTimeout = time.Millisecond
 	r.create(other, box)
 	r.claim(other, box, 1)
-	r.until("the claim has lapsed, and only its record and its queue are left", func() bool {
+	r.until("the lease has expired, and only the record and the queue are left", func() bool {
 		pending, err := r.b.HasPending(r.Context(), terms.Store, box)
 		return pending && err == nil && len(r.dump()) == 2
 	})

@@ -15,7 +15,7 @@ import (
 )
 
 // A session is a mailbox of four stores with requesters, workers, and front ends that give up, all
-// at once, all recorded. Its times are so short that claims lapse and requests time out all the
+// at once, all recorded. Its times are so short that leases expire and requests time out all the
 // time.
 type session struct {
 	*Sessions
