@@ -11,33 +11,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
 )
-
-// Severity says how much a [Finding] matters.
-type Severity int
-
-const (
-	SeverityInfo    Severity = iota // worth knowing
-	SeverityWarning                 // works, but can lose requests or wait too long one day
-	SeverityProblem                 // does not work, or loses requests
-)
-
-// String returns "info", "warning" or "problem".
-func (s Severity) String() string {
-	return [...]string{SeverityInfo: "info", SeverityWarning: "warning", SeverityProblem: "problem"}[s]
-}
-
-// MarshalText implements [encoding.TextMarshaler] with String.
-func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// Finding is what [Diagnose] found out about a client or one of its servers.
-type Finding struct {
-	Severity Severity `json:"severity"`
-	Server   string   `json:"server,omitempty"` // its address; "" if the finding is about the client
-	Subject  string   `json:"subject"`          // e.g. "eviction"; the same from call to call
-	Text     string   `json:"text"`
-	Advice   string   `json:"advice,omitempty"` // what to do about it
-}
 
 // Diagnose looks for what endangers pending requests at a client and its servers: the version,
 // eviction, persistence, memory, permissions, replicas, the state of a cluster, the clock, and the
@@ -46,7 +22,8 @@ type Finding struct {
 //
 // Diagnose writes two keys that are gone a second later. Call it at start-up and from a health
 // check, not for each request.
-func Diagnose(ctx context.Context, client redis.UniversalClient, opts *Options) ([]Finding, error) {
+func Diagnose(
+	ctx context.Context, client redis.UniversalClient, opts *Options) ([]backends.Finding, error) {
 	b, err := New(client, opts)
 	if err != nil {
 		return nil, err
@@ -55,10 +32,10 @@ func Diagnose(ctx context.Context, client redis.UniversalClient, opts *Options) 
 	d := &diagnosis{}
 	d.client(client)
 	found, err := eachServer(ctx, b, b.diagnose)
-	d.when(err != nil && !d.unreachable(err), SeverityProblem, "connection",
+	d.when(err != nil && !d.unreachable(err), backends.SeverityProblem, "connection",
 		fmt.Sprint(err), adviceOn(err))
 	findings := slices.Concat(append(found, d.findings)...)
-	slices.SortStableFunc(findings, func(x, y Finding) int { return int(y.Severity - x.Severity) })
+	slices.SortStableFunc(findings, backends.Finding.Compare)
 	return findings, nil
 }
 
@@ -124,13 +101,14 @@ func (b *Backend) probe(ctx context.Context, _ redis.Cmdable, partition string) 
 // diagnosis collects findings about a server, or about the client.
 type diagnosis struct {
 	server   string
-	findings []Finding
+	findings []backends.Finding
 }
 
 // when adds a finding if it is true.
-func (d *diagnosis) when(found bool, severity Severity, subject, text, advice string) {
+func (d *diagnosis) when(found bool, severity backends.Severity, subject, text, advice string) {
 	if found {
-		d.findings = append(d.findings, Finding{severity, d.server, subject, text, advice})
+		d.findings = append(d.findings, backends.Finding{Severity: severity, Server: d.server,
+			Subject: subject, Text: text, Advice: advice})
 	}
 }
 
@@ -143,18 +121,19 @@ func (d *diagnosis) client(client redis.UniversalClient) {
 	case *redis.ClusterClient:
 		keepsDeadlines = c.Options().ContextTimeoutEnabled
 	}
-	d.when(!keepsDeadlines, SeverityWarning, "deadlines",
+	d.when(!keepsDeadlines, backends.SeverityWarning, "deadlines",
 		"the client does not keep the deadlines of contexts",
 		"set ContextTimeoutEnabled; a call may otherwise last many seconds longer than its context")
 	if s := client.PoolStats(); s != nil {
-		d.when(s.Timeouts > 0, SeverityWarning, "pool",
+		d.when(s.Timeouts > 0, backends.SeverityWarning, "pool",
 			fmt.Sprintf("%d calls found no free connection in time (%d are open)", s.Timeouts, s.TotalConns),
 			"raise PoolSize, or let Options.AutoPipeline gather commands; waiters hold no connection")
 	}
 }
 
 // diagnose looks at one server. If the server cannot be reached, that is the only finding.
-func (b *Backend) diagnose(ctx context.Context, server redis.Cmdable, partition string) []Finding {
+func (b *Backend) diagnose(
+	ctx context.Context, server redis.Cmdable, partition string) []backends.Finding {
 	d := &diagnosis{}
 	if c, ok := server.(*redis.Client); ok {
 		d.server = c.Options().Addr
@@ -165,19 +144,19 @@ func (b *Backend) diagnose(ctx context.Context, server redis.Cmdable, partition 
 		return d.findings
 	}
 	offset := now.Sub(before.Add(time.Since(before) / 2)).Round(time.Millisecond)
-	d.when(err == nil && offset.Abs() > time.Second, SeverityInfo, "clock",
+	d.when(err == nil && offset.Abs() > time.Second, backends.SeverityInfo, "clock",
 		fmt.Sprintf("the server's clock differs from this node's by %v", offset),
 		"harmless here, since only the server's clock counts; logs of both are hard to compare")
 	for _, err := range b.probe(ctx, server, partition) {
-		d.when(true, SeverityProblem, "commands", err.Error(), adviceOn(err))
+		d.when(true, backends.SeverityProblem, "commands", err.Error(), adviceOn(err))
 	}
 	if partition != "" {
 		err := b.wakes.try(ctx, b.channel(partition))
-		d.when(err != nil, SeverityWarning, "wake-ups",
+		d.when(err != nil, backends.SeverityWarning, "wake-ups",
 			fmt.Sprintf("waiters poll, since they cannot subscribe: %v", err), adviceOn(err))
 	}
 	text, err := server.Info(ctx).Result()
-	d.when(err != nil, SeverityInfo, "info",
+	d.when(err != nil, backends.SeverityInfo, "info",
 		fmt.Sprintf("INFO cannot be read, so less is known: %v", err),
 		"allow +info to have the version, memory, persistence and replicas checked")
 	if err != nil {
@@ -192,7 +171,7 @@ func (b *Backend) diagnose(ctx context.Context, server redis.Cmdable, partition 
 	if clustered {
 		text, err := server.ClusterInfo(ctx).Result()
 		state := parseInfo(text)["cluster_state"]
-		d.when(err == nil && state != "ok", SeverityProblem, "cluster", "cluster_state is "+state,
+		d.when(err == nil && state != "ok", backends.SeverityProblem, "cluster", "cluster_state is "+state,
 			"see which slots have no master: redis-cli --cluster check")
 	}
 	return d.findings
@@ -202,10 +181,11 @@ func (b *Backend) diagnose(ctx context.Context, server redis.Cmdable, partition 
 func (d *diagnosis) unreachable(err error) bool {
 	var answer redis.Error
 	away := err != nil && !errors.As(err, &answer)
-	d.when(away, SeverityProblem, "connection", fmt.Sprintf("the server cannot be reached: %v", err),
+	d.when(away, backends.SeverityProblem, "connection",
+		fmt.Sprintf("the server cannot be reached: %v", err),
 		"see whether it is up and the address is right")
 	refused := redis.HasErrorPrefix(err, "WRONGPASS") || redis.HasErrorPrefix(err, "NOAUTH")
-	d.when(refused, SeverityProblem, "connection",
+	d.when(refused, backends.SeverityProblem, "connection",
 		fmt.Sprintf("the server does not accept the client: %v", err), "see its user name and password")
 	return away || refused
 }
@@ -230,55 +210,55 @@ func (d *diagnosis) version(version string, clustered bool) {
 	var major, minor int
 	_, err := fmt.Sscanf(version, "%d.%d", &major, &minor)
 	known := err == nil
-	d.when(known && (major < 6 || major == 6 && minor < 2), SeverityProblem, "version",
+	d.when(known && (major < 6 || major == 6 && minor < 2), backends.SeverityProblem, "version",
 		"the server's version is "+version, "use Redis 6.2 or later, or Valkey")
-	d.when(known && clustered && major < 7, SeverityWarning, "version",
+	d.when(known && clustered && major < 7, backends.SeverityWarning, "version",
 		"a cluster of version "+version+" cannot push wake-ups: waiters poll", "use Redis 7 or later")
 }
 
 func (d *diagnosis) memory(info map[string]string) {
 	limit, _ := strconv.ParseInt(info["maxmemory"], 10, 64)
 	used, _ := strconv.ParseInt(info["used_memory"], 10, 64)
-	severity := SeverityProblem
+	severity := backends.SeverityProblem
 	if limit <= 0 {
-		severity = SeverityWarning
+		severity = backends.SeverityWarning
 	}
 	policy := info["maxmemory_policy"]
 	d.when(policy != "" && policy != "noeviction", severity, "eviction",
 		"maxmemory-policy "+policy+" removes requests without a word when maxmemory is reached",
 		"set maxmemory-policy noeviction: then new requests are refused, with an error")
-	d.when(limit <= 0, SeverityInfo, "memory", "maxmemory is not set",
+	d.when(limit <= 0, backends.SeverityInfo, "memory", "maxmemory is not set",
 		"set it below the machine's memory, so that requests are refused before the process is killed")
 	percent := used * 100 / max(limit, 1)
 	text := fmt.Sprintf("%d%% of maxmemory is used", percent)
-	d.when(limit > 0 && percent >= 95, SeverityProblem, "memory", text, "raise maxmemory")
-	d.when(limit > 0 && percent >= 80 && percent < 95, SeverityWarning, "memory", text,
+	d.when(limit > 0 && percent >= 95, backends.SeverityProblem, "memory", text, "raise maxmemory")
+	d.when(limit > 0 && percent >= 80 && percent < 95, backends.SeverityWarning, "memory", text,
 		"raise maxmemory before requests are refused")
 }
 
 func (d *diagnosis) persistence(info map[string]string) {
-	d.when(info["aof_enabled"] == "0", SeverityInfo, "persistence",
+	d.when(info["aof_enabled"] == "0", backends.SeverityInfo, "persistence",
 		"the append-only file is off: a restart loses requests since the last snapshot, or all",
 		"set appendonly yes, unless callers may ask again")
 	fields := []string{"aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status"}
 	for _, field := range fields {
 		status := info[field]
-		d.when(status != "" && status != "ok", SeverityProblem, "persistence",
+		d.when(status != "" && status != "ok", backends.SeverityProblem, "persistence",
 			fmt.Sprintf("%s is %s: the server cannot write to its disk", field, status),
 			"see the server's log; it may refuse all writes (MISCONF)")
 	}
-	d.when(info["loading"] == "1", SeverityWarning, "persistence",
+	d.when(info["loading"] == "1", backends.SeverityWarning, "persistence",
 		"the server is still loading its data", "wait")
 }
 
 func (d *diagnosis) replicas(role, count string, clustered bool) {
-	d.when(role == "slave", SeverityProblem, "replicas",
+	d.when(role == "slave", backends.SeverityProblem, "replicas",
 		"this server is a replica, which takes no writes",
 		"connect to its master, by Sentinel or as a cluster")
 	alone := role != "slave" && count == "0"
-	d.when(alone && clustered, SeverityWarning, "replicas",
+	d.when(alone && clustered, backends.SeverityWarning, "replicas",
 		"this master has no replica: when it fails, its requests are gone", "add a replica")
-	d.when(alone && !clustered, SeverityInfo, "replicas",
+	d.when(alone && !clustered, backends.SeverityInfo, "replicas",
 		"there is no replica: while the server is away, so are all requests",
 		"add one, with Sentinel, if that matters")
 }

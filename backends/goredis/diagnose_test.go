@@ -8,11 +8,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-func diagnose(t *testing.T, client redis.UniversalClient) []goredis.Finding {
+func diagnose(t *testing.T, client redis.UniversalClient) []backends.Finding {
 	t.Helper()
 	findings, err := goredis.Diagnose(t.Context(), client, nil)
 	if err != nil {
@@ -22,7 +23,7 @@ func diagnose(t *testing.T, client redis.UniversalClient) []goredis.Finding {
 }
 
 // subjects are those of the findings of a severity.
-func subjects(findings []goredis.Finding, severity goredis.Severity) (subjects []string) {
+func subjects(findings []backends.Finding, severity backends.Severity) (subjects []string) {
 	for _, f := range findings {
 		if f.Severity == severity {
 			subjects = append(subjects, f.Subject)
@@ -34,7 +35,7 @@ func subjects(findings []goredis.Finding, severity goredis.Severity) (subjects [
 func TestDiagnoseFindsNothingWrongWithASoundServer(t *testing.T) {
 	client := redistest.Start(t, "--maxmemory", "100mb", "--appendonly", "yes").Client(t)
 	for _, f := range diagnose(t, client) {
-		if f.Severity > goredis.SeverityInfo {
+		if f.Severity > backends.SeverityInfo {
 			t.Errorf("found %v", f)
 		}
 	}
@@ -47,25 +48,25 @@ func TestDiagnoseFindsNothingWrongWithASoundServer(t *testing.T) {
 func TestDiagnoseNamesWhatIsWrong(t *testing.T) {
 	for name, tc := range map[string]struct {
 		config   []string
-		severity goredis.Severity
+		severity backends.Severity
 		subject  string
 	}{
-		"an evicting policy":             {[]string{"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"}, goredis.SeverityProblem, "eviction"},
-		"one that has no limit to reach": {[]string{"--maxmemory-policy", "allkeys-lru"}, goredis.SeverityWarning, "eviction"},
-		"hardly any memory left":         {[]string{"--maxmemory", "1kb"}, goredis.SeverityProblem, "memory"},
-		"writes that memory refuses":     {[]string{"--maxmemory", "1kb"}, goredis.SeverityProblem, "commands"},
-		"no limit":                       {nil, goredis.SeverityInfo, "memory"},
-		"no persistence":                 {nil, goredis.SeverityInfo, "persistence"},
-		"no replica":                     {nil, goredis.SeverityInfo, "replicas"},
-		"a replica":                      {[]string{"--replicaof", "127.0.0.1 1"}, goredis.SeverityProblem, "replicas"},
-		"a cluster without slots":        {[]string{"--cluster-enabled", "yes"}, goredis.SeverityProblem, "cluster"},
+		"an evicting policy":             {[]string{"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"}, backends.SeverityProblem, "eviction"},
+		"one that has no limit to reach": {[]string{"--maxmemory-policy", "allkeys-lru"}, backends.SeverityWarning, "eviction"},
+		"hardly any memory left":         {[]string{"--maxmemory", "1kb"}, backends.SeverityProblem, "memory"},
+		"writes that memory refuses":     {[]string{"--maxmemory", "1kb"}, backends.SeverityProblem, "commands"},
+		"no limit":                       {nil, backends.SeverityInfo, "memory"},
+		"no persistence":                 {nil, backends.SeverityInfo, "persistence"},
+		"no replica":                     {nil, backends.SeverityInfo, "replicas"},
+		"a replica":                      {[]string{"--replicaof", "127.0.0.1 1"}, backends.SeverityProblem, "replicas"},
+		"a cluster without slots":        {[]string{"--cluster-enabled", "yes"}, backends.SeverityProblem, "cluster"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			findings := diagnose(t, redistest.Start(t, tc.config...).Client(t))
 			if !slices.Contains(subjects(findings, tc.severity), tc.subject) {
 				t.Errorf("no %v about %s in %v", tc.severity, tc.subject, findings)
 			}
-			if !slices.IsSortedFunc(findings, func(x, y goredis.Finding) int { return int(y.Severity - x.Severity) }) {
+			if !slices.IsSortedFunc(findings, backends.Finding.Compare) {
 				t.Errorf("the gravest do not come first: %v", findings)
 			}
 		})
@@ -85,7 +86,7 @@ func TestAClientOfTheOnlyNodeOfAClusterWorks(t *testing.T) {
 	if err := r.b.Check(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if got := subjects(diagnose(t, client), goredis.SeverityProblem); len(got) > 0 {
+	if got := subjects(diagnose(t, client), backends.SeverityProblem); len(got) > 0 {
 		t.Errorf("diagnosed problems: %v", got)
 	}
 	checkWoken(t, client)
@@ -95,7 +96,7 @@ func TestDiagnoseLooksAtTheClient(t *testing.T) {
 	server := redistest.Start(t)
 	careless := redis.NewClient(&redis.Options{Addr: server.Addr})
 	t.Cleanup(func() { careless.Close() })
-	if got := subjects(diagnose(t, careless), goredis.SeverityWarning); !slices.Contains(got, "deadlines") {
+	if got := subjects(diagnose(t, careless), backends.SeverityWarning); !slices.Contains(got, "deadlines") {
 		t.Errorf("a client that keeps no deadlines: %v", got)
 	}
 	if _, err := goredis.Diagnose(t.Context(), careless, &goredis.Options{Prefix: "{"}); err == nil {
@@ -120,7 +121,7 @@ func TestDiagnoseSaysOnceThatAServerIsAway(t *testing.T) {
 		"a wrong password":              {stranger, "WRONGPASS", "password"},
 	} {
 		findings := diagnose(t, tc.client)
-		if len(findings) != 1 || findings[0].Severity != goredis.SeverityProblem {
+		if len(findings) != 1 || findings[0].Severity != backends.SeverityProblem {
 			t.Errorf("%s: got %+v, want one problem", name, findings)
 			continue
 		}
@@ -143,7 +144,7 @@ func TestCheckNamesEachCommandThatIsMissing(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), strings.ToUpper(command)) {
 			t.Errorf("without %s: %v", command, err)
 		}
-		if got := subjects(diagnose(t, client), goredis.SeverityProblem); !slices.Contains(got, "commands") {
+		if got := subjects(diagnose(t, client), backends.SeverityProblem); !slices.Contains(got, "commands") {
 			t.Errorf("without %s: diagnosed %v", command, got)
 		}
 		client.Close()
@@ -151,7 +152,7 @@ func TestCheckNamesEachCommandThatIsMissing(t *testing.T) {
 	admin.ACLSetUser(t.Context(), "mute", "on", "nopass", "~*", "+@all", "resetchannels")
 	mute := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "mute", Password: "x", ContextTimeoutEnabled: true})
 	t.Cleanup(func() { mute.Close() })
-	if got := subjects(diagnose(t, mute), goredis.SeverityWarning); !slices.Contains(got, "wake-ups") {
+	if got := subjects(diagnose(t, mute), backends.SeverityWarning); !slices.Contains(got, "wake-ups") {
 		t.Errorf("without channels: %v", got)
 	}
 }

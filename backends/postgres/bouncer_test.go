@@ -87,9 +87,9 @@ func TestDiagnoseFindsAPooler(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := postgres.SeverityWarning
+		want := backends.SeverityWarning
 		if pollOnly {
-			want = postgres.SeverityInfo
+			want = backends.SeverityInfo
 		}
 		if got, ok := finding(findings, "pooler"); !ok || got.Severity != want {
 			t.Errorf("PollOnly %v: got %v, want a finding of a pooler", pollOnly, findings)
@@ -98,11 +98,11 @@ func TestDiagnoseFindsAPooler(t *testing.T) {
 }
 
 // finding returns the first finding about a subject.
-func finding(findings []postgres.Finding, subject string) (postgres.Finding, bool) {
+func finding(findings []backends.Finding, subject string) (backends.Finding, bool) {
 	for _, f := range findings {
 		if f.Subject == subject {
 			return f, true
 		}
 	}
-	return postgres.Finding{}, false
+	return backends.Finding{}, false
 }

@@ -9,32 +9,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pendingq/pendingq/backends"
 )
-
-// Severity says how much a [Finding] matters.
-type Severity int
-
-const (
-	SeverityInfo    Severity = iota // worth knowing
-	SeverityWarning                 // works, but can lose requests or wait too long one day
-	SeverityProblem                 // does not work, or loses requests
-)
-
-// String returns "info", "warning" or "problem".
-func (s Severity) String() string {
-	return [...]string{SeverityInfo: "info", SeverityWarning: "warning", SeverityProblem: "problem"}[s]
-}
-
-// MarshalText implements [encoding.TextMarshaler] with String.
-func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// Finding is what [Diagnose] found out about a pool or its database.
-type Finding struct {
-	Severity Severity `json:"severity"`
-	Subject  string   `json:"subject"` // e.g. "rights"; the same from call to call
-	Text     string   `json:"text"`
-	Advice   string   `json:"advice,omitempty"` // what to do about it
-}
 
 // oldest is the oldest version of PostgreSQL that works, as server_version_num.
 const oldest = 130000
@@ -84,39 +61,42 @@ func (b *Backend) look(ctx context.Context) (s state, err error) {
 
 // problems are what keeps a Backend from working, as findings.
 func (d *diagnosis) problems(ctx context.Context, b *Backend, s state) {
-	d.when(s.version < oldest, SeverityProblem, "version",
+	d.when(s.version < oldest, backends.SeverityProblem, "version",
 		fmt.Sprintf("the server's version is %d.%d", s.version/10000, s.version%10000),
 		"use PostgreSQL 13 or later")
-	d.when(s.replica, SeverityProblem, "replica", "this server is a standby, which takes no writes",
+	d.when(s.replica, backends.SeverityProblem, "replica",
+		"this server is a standby, which takes no writes",
 		"connect to the primary: target_session_attrs=read-write")
-	d.when(s.readOnly && !s.replica, SeverityProblem, "read-only",
+	d.when(s.readOnly && !s.replica, backends.SeverityProblem, "read-only",
 		"transactions are read-only by default", "see default_transaction_read_only")
-	d.when(s.isolation != "read committed", SeverityProblem, "isolation",
+	d.when(s.isolation != "read committed", backends.SeverityProblem, "isolation",
 		"default_transaction_isolation is "+s.isolation+": operations would miss what they wait for",
 		"give the pool's connections READ COMMITTED, as in the DSN's options")
-	d.when(!s.schema, SeverityProblem, "schema", "the schema or its tables are not there",
+	d.when(!s.schema, backends.SeverityProblem, "schema", "the schema or its tables are not there",
 		"call Migrate")
 	if !s.schema {
 		return
 	}
-	d.when(!s.rights || !s.reads, SeverityProblem, "rights",
+	d.when(!s.rights || !s.reads, backends.SeverityProblem, "rights",
 		"the role lacks rights in the schema", "call Migrate with this role in MigrateOptions.Grant")
 	if s.reads {
 		have, err := version(ctx, b.pool, b.schema)
-		d.when(err == nil && have != len(versions), SeverityProblem, "schema",
+		d.when(err == nil && have != len(versions), backends.SeverityProblem, "schema",
 			fmt.Sprintf("the schema has version %d; this program needs %d", have, len(versions)),
 			"call Migrate of the newest program")
-		d.when(err != nil, SeverityProblem, "schema", fmt.Sprintf("its version cannot be read: %v", err),
+		d.when(err != nil, backends.SeverityProblem, "schema",
+			fmt.Sprintf("its version cannot be read: %v", err),
 			"call Migrate")
 	}
 }
 
 // diagnosis gathers findings.
-type diagnosis struct{ findings []Finding }
+type diagnosis struct{ findings []backends.Finding }
 
-func (d *diagnosis) when(found bool, severity Severity, subject, text, advice string) {
+func (d *diagnosis) when(found bool, severity backends.Severity, subject, text, advice string) {
 	if found {
-		d.findings = append(d.findings, Finding{severity, subject, text, advice})
+		d.findings = append(d.findings, backends.Finding{Severity: severity, Subject: subject,
+			Text: text, Advice: advice})
 	}
 }
 
@@ -145,7 +125,7 @@ func (b *Backend) Check(ctx context.Context) error {
 // The gravest findings come first. The error is about opts or the pool.
 //
 // Call it at start-up and from a health check, not for each request.
-func Diagnose(ctx context.Context, pool *pgxpool.Pool, opts *Options) ([]Finding, error) {
+func Diagnose(ctx context.Context, pool *pgxpool.Pool, opts *Options) ([]backends.Finding, error) {
 	b, err := New(pool, opts)
 	if err != nil {
 		return nil, err
@@ -160,11 +140,11 @@ func Diagnose(ctx context.Context, pool *pgxpool.Pool, opts *Options) ([]Finding
 		d.settings(s)
 		d.pool(ctx, b, s)
 		offset := s.now.Sub(before.Add(time.Since(before) / 2)).Round(time.Millisecond)
-		d.when(offset.Abs() > time.Second, SeverityInfo, "clock",
+		d.when(offset.Abs() > time.Second, backends.SeverityInfo, "clock",
 			fmt.Sprintf("the server's clock differs from this node's by %v", offset),
 			"harmless here, since only the server's clock counts; logs of both are hard to compare")
 	}
-	slices.SortStableFunc(d.findings, func(x, y Finding) int { return int(y.Severity - x.Severity) })
+	slices.SortStableFunc(d.findings, backends.Finding.Compare)
 	return d.findings, nil
 }
 
@@ -173,31 +153,32 @@ func (d *diagnosis) unreachable(err error) {
 	switch {
 	case err == nil:
 	case errors.As(err, &refused):
-		d.when(true, SeverityProblem, "connection", "the server refuses: "+refused.Message,
+		d.when(true, backends.SeverityProblem, "connection", "the server refuses: "+refused.Message,
 			"see the user's name, password and database")
 	default:
-		d.when(true, SeverityProblem, "connection", fmt.Sprintf("the server cannot be reached: %v", err),
+		d.when(true, backends.SeverityProblem, "connection",
+			fmt.Sprintf("the server cannot be reached: %v", err),
 			"see whether it is up and the address is right")
 	}
 }
 
 // settings judges what the server is set to.
 func (d *diagnosis) settings(s state) {
-	d.when(s.fsync == "off", SeverityWarning, "fsync",
+	d.when(s.fsync == "off", backends.SeverityWarning, "fsync",
 		"fsync is off: when the machine fails, the database may be damaged", "set fsync to on")
-	d.when(s.commit == "off", SeverityInfo, "commit",
+	d.when(s.commit == "off", backends.SeverityInfo, "commit",
 		"synchronous_commit is off: when the server fails, it loses the last moments, about 600 ms",
 		"leave it if callers may ask again; claims may then be handed out twice")
-	d.when(s.vacuum == "off", SeverityWarning, "autovacuum",
+	d.when(s.vacuum == "off", backends.SeverityWarning, "autovacuum",
 		"autovacuum is off: the tables will grow without bound", "set autovacuum to on")
-	d.when(s.sleeping > time.Minute, SeverityWarning, "transaction",
+	d.when(s.sleeping > time.Minute, backends.SeverityWarning, "transaction",
 		fmt.Sprintf("a transaction has done nothing for %v: until it ends, dead rows stay",
 			s.sleeping.Round(time.Second)),
 		"set idle_in_transaction_session_timeout")
-	d.when(s.dead > 10_000 && s.dead > 4*s.live, SeverityWarning, "bloat",
+	d.when(s.dead > 10_000 && s.dead > 4*s.live, backends.SeverityWarning, "bloat",
 		fmt.Sprintf("%d dead rows beside %d live ones", s.dead, s.live),
 		"see what keeps autovacuum away: old transactions, replication slots, or its settings")
-	d.when(s.connections*10 > s.most*9, SeverityWarning, "connections",
+	d.when(s.connections*10 > s.most*9, backends.SeverityWarning, "connections",
 		fmt.Sprintf("%d of max_connections %d are in use", s.connections, s.most),
 		"raise max_connections, or use smaller pools")
 }
@@ -206,7 +187,8 @@ func (d *diagnosis) settings(s state) {
 // the server's.
 func (d *diagnosis) pool(ctx context.Context, b *Backend, s state) {
 	if most := b.pool.Config().MaxConns; most < 4 {
-		d.when(true, SeverityWarning, "pool", fmt.Sprintf("the pool has at most %d connections", most),
+		d.when(true, backends.SeverityWarning, "pool",
+			fmt.Sprintf("the pool has at most %d connections", most),
 			"give it 4 or more; wake-ups use two connections beside them")
 	}
 	conn, err := b.pool.Acquire(ctx)
@@ -219,10 +201,10 @@ func (d *diagnosis) pool(ctx context.Context, b *Backend, s state) {
 	err = conn.QueryRow(ctx, "SELECT pg_backend_pid() WHERE $1", b.args([]any{true})...).Scan(&pid)
 	d.unreachable(err)
 	pooled := err == nil && pid != conn.Conn().PgConn().PID()
-	d.when(pooled && !b.unnamed, SeverityWarning, "pooler",
+	d.when(pooled && !b.unnamed, backends.SeverityWarning, "pooler",
 		"a pooler is between the client and the server",
 		"if it pools by transaction, set Options.PollOnly")
-	d.when(pooled && b.unnamed, SeverityInfo, "pooler",
+	d.when(pooled && b.unnamed, backends.SeverityInfo, "pooler",
 		"a pooler is between the client and the server: waiters in other processes poll",
 		"connect without it to have them woken")
 }

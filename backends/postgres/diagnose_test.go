@@ -31,15 +31,15 @@ func TestDiagnoseNamesWhatHurts(t *testing.T) {
 	schema := newSchema(t, s.pool(t, nil))
 	for _, c := range []struct {
 		subject  string
-		severity postgres.Severity
+		severity backends.Severity
 		setting  string // of the pool's connections
 	}{
-		{"fsync", postgres.SeverityWarning, ""}, // the server's own
-		{"autovacuum", postgres.SeverityWarning, ""},
-		{"commit", postgres.SeverityInfo, ""},
-		{"pool", postgres.SeverityWarning, ""},
-		{"isolation", postgres.SeverityProblem, "default_transaction_isolation=serializable"},
-		{"read-only", postgres.SeverityProblem, "default_transaction_read_only=on"},
+		{"fsync", backends.SeverityWarning, ""}, // the server's own
+		{"autovacuum", backends.SeverityWarning, ""},
+		{"commit", backends.SeverityInfo, ""},
+		{"pool", backends.SeverityWarning, ""},
+		{"isolation", backends.SeverityProblem, "default_transaction_isolation=serializable"},
+		{"read-only", backends.SeverityProblem, "default_transaction_read_only=on"},
 	} {
 		t.Run(c.subject, func(t *testing.T) {
 			pool := s.pool(t, func(conf *pgxpool.Config) {
@@ -56,7 +56,7 @@ func TestDiagnoseNamesWhatHurts(t *testing.T) {
 				t.Errorf("got %v, want a finding about %s", findings, c.subject)
 			}
 			if err := open(t, pool, postgres.Options{Schema: schema}).Check(t.Context()); (err != nil) !=
-				(c.severity == postgres.SeverityProblem) {
+				(c.severity == backends.SeverityProblem) {
 				t.Errorf("Check: %v", err)
 			}
 		})

@@ -21,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
+	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/internal/redisurl"
 )
@@ -78,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "diagnose:", err)
 		return 1
 	}
-	if len(findings) > 0 && findings[0].Severity == goredis.SeverityProblem {
+	if len(findings) > 0 && findings[0].Severity == backends.SeverityProblem {
 		return 1
 	}
 	return 0
@@ -99,7 +100,7 @@ func connect(url string, cluster bool) (redis.UniversalClient, error) {
 	return redis.NewClient(opts), nil
 }
 
-func show(w io.Writer, findings []goredis.Finding, output string) error {
+func show(w io.Writer, findings []backends.Finding, output string) error {
 	if output == "json" {
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")

@@ -75,7 +75,7 @@ func (s *shared) reach(ctx context.Context, client redis.UniversalClient, prefix
 		return err
 	}
 	for _, f := range findings {
-		if f.Severity != goredis.SeverityInfo {
+		if f.Severity != backends.SeverityInfo {
 			logger.Warn("redis: "+f.Text, "severity", f.Severity, "subject", f.Subject,
 				"server", cmp.Or(f.Server, "client"), "advice", f.Advice)
 		}
