@@ -77,9 +77,9 @@ type Backend interface {
 	// deadline is the deadline. A later claimer's MaxAttempts does not change that.
 	//
 	// A Claim that found something is remembered under c.ID until the latest deadline that it set.
-	// The same ID again claims nothing more. It returns, whatever its limits and in any order,
-	// those of the remembered requests that still run at the attempt that it gave them. A Claim
-	// that found nothing is not remembered.
+	// The same ID again claims nothing more. It returns the remembered requests that still run at
+	// the attempt of that Claim, whatever its limits and in any order. A Claim that found nothing
+	// is not remembered.
 	//
 	// A damaged store never hinders the others. A queue that cannot be read, and a record that
 	// cannot ([CorruptError]), go into that store's Claimed.Errs. They are passed over, not

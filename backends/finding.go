@@ -11,19 +11,19 @@ const (
 
 // String returns "info", "warning" or "problem".
 func (s Severity) String() string {
-	return [...]string{SeverityInfo: "info", SeverityWarning: "warning", SeverityProblem: "problem"}[s]
+	return [...]string{"info", "warning", "problem"}[s]
 }
 
 // MarshalText implements [encoding.TextMarshaler] with String.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Finding is what the Diagnose function of a backend found out about a client or one of its servers.
+// Finding is one result of a backend's Diagnose function, about a client or one of its servers.
 type Finding struct {
 	Severity Severity `json:"severity"`
-	Server   string   `json:"server,omitempty"` // its address; "" if the finding is about the client
+	Server   string   `json:"server,omitempty"` // the server's address; "": about the client
 	Subject  string   `json:"subject"`          // e.g. "eviction"; the same from call to call
 	Text     string   `json:"text"`
-	Advice   string   `json:"advice,omitempty"` // what to do about it
+	Advice   string   `json:"advice,omitempty"` // how to mend it
 }
 
 // Compare puts the gravest findings first, for [slices.SortStableFunc].

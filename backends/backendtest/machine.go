@@ -306,8 +306,8 @@ func (m *machine) changeAgain(rt *rapid.T) {
 	m.both(m.changes[max(0, len(m.changes)-1-rapid.IntRange(0, 4).Draw(rt, "which"))])
 }
 
-// rolledOut returns the terms, or those of a node that has a newer policy already, which allows one
-// attempt.
+// rolledOut returns the terms. Now and then it returns newer terms, which allow one attempt: during
+// a rolling deploy some nodes have a newer policy.
 func (m *machine) rolledOut(rt *rapid.T, t backends.Terms) backends.Terms {
 	if rapid.IntRange(0, 5).Draw(rt, "node") == 0 {
 		t.MaxAttempts = 1

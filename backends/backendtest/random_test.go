@@ -147,8 +147,8 @@ func recording(run func()) {
 	running.Wait()
 }
 
-// wantReport runs a random test until it reports something. Most faults show in each run, the rarest
-// in nine of ten.
+// wantReport runs a random test until it reports something. A run finds most faults always, and the
+// rarest in about nine of ten cases.
 func wantReport(t *testing.T, run func() *recorder) {
 	t.Helper()
 	for range 10 {

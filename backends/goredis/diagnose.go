@@ -17,8 +17,8 @@ import (
 
 // Diagnose looks for what endangers pending requests at a client and its servers: the version,
 // eviction, persistence, memory, permissions, replicas, the state of a cluster, the clock, and the
-// client's settings. It needs the rights of a Backend. Without INFO it finds less and says so. Opts
-// are those of New; nil works. The gravest findings come first. The error is about opts.
+// client's settings. It needs the rights of a Backend. Without INFO it finds less and says so. Pass
+// the opts that New gets; nil works. The gravest findings come first. The error is about opts.
 //
 // Diagnose writes two keys that are gone a second later. Call it at start-up and from a health
 // check, not for each request.
@@ -171,7 +171,8 @@ func (b *Backend) diagnose(
 	if clustered {
 		text, err := server.ClusterInfo(ctx).Result()
 		state := parseInfo(text)["cluster_state"]
-		d.when(err == nil && state != "ok", backends.SeverityProblem, "cluster", "cluster_state is "+state,
+		d.when(err == nil && state != "ok", backends.SeverityProblem, "cluster",
+			"cluster_state is "+state,
 			"see which slots have no master: redis-cli --cluster check")
 	}
 	return d.findings

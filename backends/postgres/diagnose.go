@@ -121,7 +121,7 @@ func (b *Backend) Check(ctx context.Context) error {
 
 // Diagnose looks for what endangers pending requests at a pool and its database: what Check looks
 // for, and the size of the pool, settings, a pooler in between, the clock, long transactions and
-// dead rows. It only reads, and needs the rights of a Backend. Opts are those of New; nil works.
+// dead rows. It only reads, and needs the rights of a Backend. Pass the opts of New; nil works.
 // The gravest findings come first. The error is about opts or the pool.
 //
 // Call it at start-up and from a health check, not for each request.

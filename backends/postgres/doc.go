@@ -70,7 +70,7 @@
 //
 // A pooler in session mode needs nothing. In transaction mode, set Options.PollOnly: then no
 // statement is prepared, and nothing is kept in a session. Waiters of the same process are still
-// woken. Those of others poll. InTx works, too.
+// woken. Waiters of other processes poll. InTx works, too.
 //
 // # Maintenance
 //

@@ -105,8 +105,8 @@ func (c *campaign) work(mailbox, answer string) {
 	}
 }
 
-// finish works off what is left, and checks that every request has ended once, by the one worker
-// that was told so.
+// finish handles the remaining requests. Then it checks that each request has ended once, and that
+// exactly one worker was told that it ended the request.
 func (c *campaign) finish(ids []string) {
 	c.Helper()
 	for i := 0; c.Context().Err() == nil; i++ {

@@ -34,7 +34,7 @@ const (
 
 // List implements [backends.Lister], the earliest deadline at creation first. A request with
 // attempts left that is claimed, extended or released meanwhile moves down, so it may come twice. A
-// page looks at no more than limit requests of the index, and leaves out those that timed out.
+// page looks at up to limit requests of the index, and leaves out timed-out requests.
 func (b *Backend) List(
 	ctx context.Context, store, mailbox, after string, limit int) (page backends.Page, err error) {
 	from, id, err := parseCursor(after)

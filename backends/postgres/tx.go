@@ -22,8 +22,8 @@ type txKey struct{}
 //	request, err := store.Create(postgres.InTx(ctx, tx), mailbox, payload)
 //	err = tx.Commit(ctx)
 //
-// The request begins with the commit. CreatedAt and Deadline of the record that Create returns are
-// those of the call, and the stored ones move to the commit. So a long transaction makes no request
+// The request begins with the commit. Create returns the times of the call. The commit
+// moves the stored CreatedAt and Deadline to its own time. So a long transaction makes no request
 // dead on arrival. A store that is Exclusive or has MaxPending is checked twice: by Create, and by
 // the commit, which fails with [CommitBusy] or [CommitFull] if others came first.
 //

@@ -172,7 +172,7 @@ func TestAClaimIDReachesNoOtherMailbox(t *testing.T) {
 	if err != nil || len(claimed[0].Records) != 1 {
 		t.Fatalf("got %v, %v", claimed, err)
 	}
-	c.Mailbox = "" // becomes one whose requests lie beside those of box
+	c.Mailbox = "" // becomes another mailbox in the partition of box
 	for i := 0; backends.Partition(c.Mailbox) != backends.PartitionOf(made.ID); i++ {
 		c.Mailbox = fmt.Sprint("thief-", i)
 	}

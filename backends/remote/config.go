@@ -101,7 +101,7 @@ func termsOf(p pending.Policy) backends.Terms {
 // maxBody returns how large a body with a payload may be.
 func (s *store) maxBody() int64 { return s.maxPayload/3*4 + envelope }
 
-// withDefaults fills in what was left out.
+// withDefaults fills in the defaults.
 func (c Config) withDefaults() (Config, error) {
 	if len(c.Stores) == 0 {
 		return c, errors.New("remote: Config.Stores is empty")

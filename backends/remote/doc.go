@@ -25,8 +25,8 @@
 // # Access
 //
 // Each request is decided by [Access] before a large body is read: the caller, the action, the
-// store and the mailbox. Whatever a caller may not see is answered like what is not there, byte
-// for byte.
+// store and the mailbox. If a caller may not see a request, the answer is the same 404, byte for byte,
+// as for a request that does not exist.
 //
 // # Retries
 //

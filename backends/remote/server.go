@@ -24,7 +24,7 @@ type Server struct {
 	stores   map[string]*store
 	budgets  [sides]budget
 	parked   [sides]parking
-	draining context.Context // ends when those who wait are to be answered
+	draining context.Context // ends when all waiters must get their answer
 	drain    context.CancelFunc
 }
 
@@ -56,8 +56,8 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 	return s, nil
 }
 
-// Drain answers those who wait, and lets nobody wait any more. It is for a server that shuts down:
-// pass it to [http.Server.RegisterOnShutdown].
+// Drain answers all waiters at once, and later requests do not wait. Pass it to
+// [http.Server.RegisterOnShutdown].
 func (s *Server) Drain() { s.drain() }
 
 // ServeHTTP implements [http.Handler].
@@ -306,7 +306,7 @@ func (c *call) errorHeaders(status int, code string) {
 	}
 }
 
-// begin limits the time that an answer may take. What is left of a body is not waited for.
+// begin limits the time that an answer may take. It does not wait for the rest of a body.
 func (c *call) begin(contentType string, status int) {
 	c.status = status
 	_ = c.control.SetWriteDeadline(time.Now().Add(c.config.BodyTimeout))

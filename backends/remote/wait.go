@@ -114,7 +114,7 @@ func (c *call) follow(
 	}
 }
 
-// stream is an answer in parts, each of which the client has to take in time.
+// stream is an answer in parts. The client must take each part in time.
 type stream struct{ *call }
 
 // stream begins an answer in parts.
@@ -186,8 +186,8 @@ func version(r backends.Record) string {
 	return fmt.Sprintf("%s.%d.%d", r.Status, r.Attempt, r.UpdatedAt.UnixMicro())
 }
 
-// watch tells a client which mailboxes may have got requests and which requests have changed. What
-// the caller may not see gives no signal, like what is not there.
+// watch tells a client which mailboxes may have got requests and which requests have changed. A
+// mailbox or request that the caller may not see gives no signal.
 func (c *call) watch() (*body, error) {
 	var b watchBody
 	if err := c.decode(&b, smallBody); err != nil {
@@ -216,7 +216,7 @@ func (c *call) watch() (*body, error) {
 	return nil, c.signals(ctx, mailboxes, b.Requests)
 }
 
-// claimable returns those of the mailboxes from which the caller may claim.
+// claimable returns the mailboxes that the caller may claim from.
 func (c *call) claimable(mailboxes []string) (allowed []string, err error) {
 	for _, mailbox := range mailboxes {
 		for name := range c.stores {
@@ -268,7 +268,7 @@ func (c *call) signals(ctx context.Context, mailboxes, requests []string) error 
 	return c.sendEvents(ctx, out)
 }
 
-// sendEvents sends the event that a watch begins with, and then those of a channel.
+// sendEvents sends the first event of a watch, and then the events of a channel.
 func (c *call) sendEvents(ctx context.Context, events <-chan event) error {
 	s := c.stream("application/x-ndjson")
 	for next := (event{Watching: true}); ; {

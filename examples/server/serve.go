@@ -14,7 +14,7 @@ import (
 )
 
 // shutdownTime is how long requests may take to finish once the server is told to go. Parked waits
-// are answered at once, so what is left is reports whose bodies are still coming in.
+// are answered at once. The others are reports whose bodies are still coming in.
 const shutdownTime = 20 * time.Second
 
 // serve serves until ctx ends, and calls ready with its address once it listens.

@@ -11,8 +11,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// Shape is what an answer says but for the times at which things happened: these are told by how
-// far deadlines are from them.
+// Shape is the content of an answer without absolute times. It tells each deadline by its distance
+// from the time of the last change.
 func (c *Call) Shape() string {
 	switch op := c.Op.(type) {
 	case backends.End:
