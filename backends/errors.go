@@ -7,11 +7,13 @@ import (
 
 // What a backend refuses with. Package pending hands them on, so they read as its users need them.
 var (
-	ErrNotFound   = errors.New("request not found")                      // never stored, or no longer
-	ErrEnded      = errors.New("request has ended")                      // its outcome stands
-	ErrStaleClaim = errors.New("request is not running at this attempt") // never claimed, expired, or claimed again
-	ErrBusy       = errors.New("mailbox already has a live request")     // the store is Exclusive
-	ErrFull       = errors.New("mailbox is full")                        // it holds MaxPending
+	ErrNotFound = errors.New("request not found")                  // never stored, or no longer
+	ErrEnded    = errors.New("request has ended")                  // its outcome stands
+	ErrBusy     = errors.New("mailbox already has a live request") // the store is Exclusive
+	ErrFull     = errors.New("mailbox is full")                    // it holds MaxPending
+
+	// ErrStaleClaim: the request was never claimed, its lease has expired, or another claim followed.
+	ErrStaleClaim = errors.New("request is not running at this attempt")
 )
 
 // BusyError is [ErrBusy] with the id of the request that is live.

@@ -99,8 +99,8 @@ const tick = 10 * time.Millisecond
 
 func machineStores() []calls.Store {
 	terms := func(name string, running time.Duration, attempts int) calls.Store {
-		return calls.Store{Store: name, PendingTimeout: 20 * tick, RunningTimeout: running*tick + tick/2,
-			Retention: 15*tick + tick/4, MaxAttempts: attempts}
+		return calls.Store{Store: name, PendingTimeout: 20 * tick,
+			RunningTimeout: running*tick + tick/2, Retention: 15*tick + tick/4, MaxAttempts: attempts}
 	}
 	plain, retried, capped := terms("plain", 30, 1), terms("retried", 3, 3), terms("capped", 7, 2)
 	exclusive, both := terms("exclusive", 2, 1), terms("both", 4, 3)
@@ -142,7 +142,8 @@ func (m *machine) both(op any) *calls.Call {
 		shapes[i] = m.shape(made[i])
 	}
 	if shapes[0] != shapes[1] {
-		m.rt.Fatalf("%T %+v:\nwant %s\ngot  %s\nerror %v", op, op, shapes[0], shapes[1], made[1].Err)
+		m.rt.Fatalf("%T %+v:\nwant %s\ngot  %s\nerror %v",
+			op, op, shapes[0], shapes[1], made[1].Err)
 	}
 	return made[0]
 }

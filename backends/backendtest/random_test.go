@@ -64,7 +64,9 @@ func TestMachineFindsFaults(t *testing.T) {
 	for _, fault := range machineFaults {
 		t.Run(fault, func(t *testing.T) {
 			wantReport(t, func() *recorder {
-				return inBubble(t, func(r *recorder) { runMachine(onlyTB{r}, newSketch(fault), true) })
+				return inBubble(t, func(r *recorder) {
+					runMachine(onlyTB{r}, newSketch(fault), true)
+				})
 			})
 		})
 	}

@@ -27,7 +27,8 @@ func (b *Backend) List(
 		highest, last, _ = strings.Cut(after, " ")
 	}
 	k := b.keys(backends.Partition(mailbox), store)
-	reply, err := b.run(ctx, b.scripts.list, []string{k.queue(mailbox)}, k.record(""), highest, last, limit)
+	reply, err := b.run(ctx, b.scripts.list, []string{k.queue(mailbox)},
+		k.record(""), highest, last, limit)
 	if err != nil {
 		return page, err
 	}
@@ -64,7 +65,8 @@ func (b *Backend) List(
 }
 
 // fill puts records with their payloads on a page. It leaves out requests that have ended since.
-func (b *Backend) fill(ctx context.Context, store string, records []stored, page *backends.Page) error {
+func (b *Backend) fill(
+	ctx context.Context, store string, records []stored, page *backends.Page) error {
 	pointers := make([]*stored, len(records))
 	for i := range records {
 		pointers[i] = &records[i]

@@ -25,8 +25,8 @@
 // # Access
 //
 // Each request is decided by [Access] before a large body is read: the caller, the action, the
-// store and the mailbox. If a caller may not see a request, the answer is the same 404, byte for byte,
-// as for a request that does not exist.
+// store and the mailbox. If a caller may not see a request, the answer is a 404, byte for byte the
+// one for a request that does not exist.
 //
 // # Retries
 //

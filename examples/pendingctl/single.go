@@ -111,8 +111,8 @@ func (s *session) say(format string, args ...any) error {
 	return err
 }
 
-// table shows rows. The first row is the heading. An empty cell becomes "-", so that each row has as
-// many words as the heading, if no cell has spaces.
+// table shows rows. The first row is the heading. An empty cell becomes "-", so that each row has
+// as many words as the heading, if no cell has spaces.
 func (s *session) table(rows [][]string) error {
 	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range rows {

@@ -11,7 +11,7 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// newDevices serves a store of the nodes' own below /pending/: backups, which examples/device makes.
+// newDevices serves the store of backups, which examples/device makes, below /pending/.
 func newDevices(b backends.Backend, a *access, logger *slog.Logger) (*remote.Server, error) {
 	backups := pending.Policy{Name: "backup", PendingTimeout: 10 * time.Minute,
 		RunningTimeout: time.Minute, Retention: time.Hour, CancelGrace: 10 * time.Second,

@@ -76,7 +76,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.StringVar(&o.tokens, "tokens", "", "file that says who may do what (required)")
 	flags.StringVar(&o.skills, "skills", "", "folder for imported skills, which nodes on one machine may share (required)")
 	flags.BoolVar(&o.demo, "demo", false,
-		"serve only a dashboard, over requests in memory that come and go; everybody may see and cancel them")
+		"serve only a dashboard, over sample requests in memory; everybody may see and cancel them")
 	flags.BoolVar(&o.debug, "debug", false, "log idle heartbeats too")
 	if err := flags.Parse(args); err != nil {
 		return o, err

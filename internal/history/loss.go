@@ -12,7 +12,8 @@ import (
 // of a mailbox nothing that is older than what was kept. Whatever comes after it has to follow from
 // what was kept.
 
-// FailOver is a fail-over that may have lost acknowledged writes. Times are microseconds since the epoch.
+// FailOver is a fail-over that may have lost acknowledged writes. Times are microseconds since the
+// epoch.
 type FailOver struct {
 	Kind  string
 	Shard int
