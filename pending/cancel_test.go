@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -74,7 +75,7 @@ func TestAWorkerLearnsOfACancelAndMayFinishOrStop(t *testing.T) {
 					t.Errorf("%s: %s does not tell of the cancel", name, what)
 				}
 			}
-			pass(time.Second)
+			calls.Pass(time.Second)
 			mustDo(t, s.Extend(t.Context(), c))
 			if !c.CancelRequested || c.CancelReason != "why" || !c.Deadline.Equal(r.Deadline) {
 				t.Errorf("%s: Extend told %v, %q, until %v", name, c.CancelRequested, c.CancelReason, c.Deadline)
@@ -97,10 +98,10 @@ func TestAWorkerThatIgnoresACancelIsOverruled(t *testing.T) {
 		c := pop(t, s)
 		mustDo(t, s.Cancel(t.Context(), r, ""))
 		for range 3 {
-			pass(3 * time.Second)
+			calls.Pass(3 * time.Second)
 			mustDo(t, s.Extend(t.Context(), c))
 		}
-		pass(time.Second + time.Microsecond)
+		calls.Pass(time.Second + time.Microsecond)
 		got := get(t, s, r.ID)
 		if got.Status != pending.StatusCancelled || got.Error != "cancelled by the requester" {
 			t.Errorf("got %s, %q", got.Status, got.Error)
@@ -138,7 +139,7 @@ func TestProgressIsReadAndGoesOnInTheNextAttempt(t *testing.T) {
 		s := newStore(t, b, twice())
 		r := create(t, s)
 		c := pop(t, s)
-		pass(time.Minute)
+		calls.Pass(time.Minute)
 		c.Payload.Output = "half"
 		mustDo(t, s.Progress(t.Context(), c))
 		got := get(t, s, r.ID)
@@ -148,7 +149,7 @@ func TestProgressIsReadAndGoesOnInTheNextAttempt(t *testing.T) {
 		if left := time.Until(c.Deadline); left != 2*time.Minute {
 			t.Errorf("the lease lasts %v, want it renewed", left)
 		}
-		pass(2*time.Minute + time.Second)
+		calls.Pass(2*time.Minute + time.Second)
 		if err := s.Progress(t.Context(), c); !errors.Is(err, pending.ErrStaleClaim) {
 			t.Errorf("progress on an expired lease: got %v, want ErrStaleClaim", err)
 		}
@@ -172,7 +173,7 @@ func TestAReleasedRequestIsClaimedAgain(t *testing.T) {
 			if _, err := s.PopPending(t.Context(), box); after > 0 && !errors.Is(err, pending.ErrNoPending) {
 				t.Errorf("released for %v: got %v, want ErrNoPending", after, err)
 			} else if after > 0 {
-				pass(after)
+				calls.Pass(after)
 			} else if err != nil {
 				t.Fatal(err)
 			}

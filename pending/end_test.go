@@ -10,6 +10,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -74,7 +75,7 @@ func TestAnEndingMayBeRepeatedFromAnyNode(t *testing.T) {
 			r.Payload.Output, r.Payload.Env = "answer", map[string]string{"a": "1", "b": "2", "c": "3"}
 			first, again, elsewhere := *r, *r, *r
 			mustDo(t, finish(node1, &first))
-			pass(time.Second)
+			calls.Pass(time.Second)
 			for node, repeat := range map[*pending.PendingStore[job]]*pending.Claim[job]{
 				node1: &again, node2: &elsewhere} {
 				if err := finish(node, repeat); err != nil {
@@ -170,7 +171,7 @@ func TestRefusalsComeInOrder(t *testing.T) {
 		if err := s.Extend(t.Context(), unclaimed); !errors.Is(err, pending.ErrStaleClaim) {
 			t.Errorf("extend unclaimed: got %v, want ErrStaleClaim", err)
 		}
-		pass(time.Minute + time.Microsecond) // past its deadline
+		calls.Pass(time.Minute + time.Microsecond) // past its deadline
 		if err := s.Complete(t.Context(), unclaimed); !errors.Is(err, pending.ErrEnded) {
 			t.Errorf("timed out, with a wrong attempt: got %v, want ErrEnded", err)
 		}
@@ -184,11 +185,11 @@ func TestDeadlinesAreInclusive(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		r := create(t, s)
-		pass(time.Until(r.Deadline))
+		calls.Pass(time.Until(r.Deadline))
 		if got := get(t, s, r.ID).Status; got != pending.StatusPending {
 			t.Errorf("at its deadline: %s, want pending", got)
 		}
-		pass(time.Microsecond)
+		calls.Pass(time.Microsecond)
 		got := get(t, s, r.ID)
 		if got.Status != pending.StatusTimeout || !got.UpdatedAt.Equal(r.Deadline) || !strings.Contains(got.Error, "1m0s") {
 			t.Errorf("a microsecond later: %s since %v, %q", got.Status, got.UpdatedAt, got.Error)
@@ -205,7 +206,7 @@ func TestExtendKeepsALongJobAlive(t *testing.T) {
 		create(t, s)
 		r := pop(t, s)
 		for range 5 {
-			pass(110 * time.Second)
+			calls.Pass(110 * time.Second)
 			mustDo(t, s.Extend(t.Context(), r))
 			checkRequest(t, get(t, s, r.ID), r.Request)
 		}
@@ -223,7 +224,7 @@ func TestAnExpiredLeaseIsClaimedAgain(t *testing.T) {
 		s := newStore(t, b, p)
 		create(t, s)
 		old := pop(t, s)
-		pass(2*time.Minute + time.Second)
+		calls.Pass(2*time.Minute + time.Second)
 		got := get(t, s, old.ID)
 		if got.Status != pending.StatusPending || got.Attempt != 1 {
 			t.Errorf("expired: %s at attempt %d, want pending at 1", got.Status, got.Attempt)

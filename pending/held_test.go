@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -35,7 +36,7 @@ func TestALateWorkerCannotEndTheClaimOfAnother(t *testing.T) {
 		late, byReport := create(t, s), create(t, s)
 		_, _ = pop(t, s), pop(t, s)
 		old := held(t, s, late.ID, 1)
-		pass(2*time.Minute + time.Second)
+		calls.Pass(2*time.Minute + time.Second)
 		_, _ = pop(t, s), pop(t, s)
 
 		old.Payload.Output = "late"

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -17,7 +18,7 @@ func TestAListHasTheLiveRequestsOldestFirst(t *testing.T) {
 		var want []string
 		for range 7 {
 			want = append(want, create(t, s).ID)
-			pass(time.Second)
+			calls.Pass(time.Second)
 		}
 		pop(t, s)
 		page, err := s.List(t.Context(), box, pending.ListOptions{})

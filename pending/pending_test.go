@@ -104,6 +104,3 @@ func mustDo(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
-
-// pass lets fake time go by.
-func pass(d time.Duration) { <-time.After(d) }

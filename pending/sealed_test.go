@@ -15,6 +15,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -213,10 +214,10 @@ func TestKeysAreChangedUnderTraffic(t *testing.T) {
 		for _, ids := range [][]string{{"old", "new"}, {"new", "old"}, {"new"}} {
 			before := answered.Load()
 			for _, n := range nodes {
-				pass(time.Minute)
+				calls.Pass(time.Minute)
 				n.keys.Store(keys(ids...))
 			}
-			pass(6 * time.Minute) // the longest life of a request
+			calls.Pass(6 * time.Minute) // the longest life of a request
 			if answered.Load() == before {
 				t.Errorf("no request was answered while the keys were %v", ids)
 			}
@@ -229,7 +230,7 @@ func TestKeysAreChangedUnderTraffic(t *testing.T) {
 // oneLifecycle runs each step of a request at a random node.
 func oneLifecycle(ctx context.Context, nodes []*node, device, command string) error {
 	at := func() *pending.PendingStore[job] { return nodes[rand.IntN(len(nodes))].PendingStore }
-	think := func() { pass(rand.N(time.Minute)) }
+	think := func() { calls.Pass(rand.N(time.Minute)) }
 	asked, err := at().Create(ctx, device, job{Command: command})
 	if err != nil {
 		return err

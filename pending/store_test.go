@@ -15,6 +15,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -27,7 +28,7 @@ func TestARequestGoesFromQuestionToAnswer(t *testing.T) {
 			Payload: job{Command: "uptime", Owner: "ada"}, CreatedAt: start, UpdatedAt: start, Deadline: start.Add(time.Minute)}
 		checkRequest(t, made, want)
 
-		pass(time.Second) // what the claim's times are told by
+		calls.Pass(time.Second) // what the claim's times are told by
 		claimed := pop(t, s)
 		want.Status, want.Attempt = pending.StatusRunning, 1
 		want.StartedAt, want.UpdatedAt = claimed.StartedAt, claimed.StartedAt
@@ -231,7 +232,7 @@ func TestTheSameIdempotencyKeyReturnsTheFirstRequest(t *testing.T) {
 			t.Error("another mailbox, another key or none made the same request")
 		}
 
-		pass(time.Minute + 3*time.Minute + time.Second) // the key goes with its request
+		calls.Pass(time.Minute + 3*time.Minute + time.Second) // the key goes with its request
 		if renewed := create(t, s, key); !renewed.CreatedAt.After(first.CreatedAt) {
 			t.Error("a request that is long gone was returned")
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -40,7 +41,7 @@ func TestAwaitReturnsAtTheEnding(t *testing.T) {
 		s := newStore(t, b, policy())
 		made := create(t, s)
 		waiting := later(func() (*pending.Request[job], error) { return s.Await(t.Context(), made.ID) })
-		pass(5 * time.Second)
+		calls.Pass(5 * time.Second)
 		r := pop(t, s)
 		r.Payload.Output = "up"
 		mustDo(t, s.Complete(t.Context(), r))
@@ -56,7 +57,7 @@ func TestAwaitReturnsAtTheDeadline(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		made := create(t, s)
-		pass(20 * time.Second)
+		calls.Pass(20 * time.Second)
 		waiting := later(func() (*pending.Request[job], error) { return s.Await(t.Context(), made.ID) })
 		got := <-waiting
 		mustDo(t, got.err)
@@ -112,7 +113,7 @@ func TestAwaitPendingClaimsWhatComes(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		waiting := later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
-		pass(5 * time.Second)
+		calls.Pass(5 * time.Second)
 		made := create(t, s)
 		got := <-waiting
 		mustDo(t, got.err)
@@ -174,7 +175,7 @@ func TestMemorySignalsALapseItself(t *testing.T) {
 		s := newStore(t, memory.New(), p)
 		create(t, s)
 		first := pop(t, s)
-		pass(p.RunningTimeout / 2)
+		calls.Pass(p.RunningTimeout / 2)
 		mustDo(t, s.Extend(t.Context(), first))
 		got := <-later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
 		mustDo(t, got.err)
@@ -188,7 +189,7 @@ func TestABackendThatCannotSignalIsPolled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, blind{memory.New()}, policy())
 		claiming := later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
-		pass(5 * time.Second)
+		calls.Pass(5 * time.Second)
 		made := create(t, s)
 		reading := later(func() (*pending.Request[job], error) { return s.Await(t.Context(), made.ID) })
 		claimed := <-claiming
@@ -211,7 +212,7 @@ func TestADecoratorKeepsWaitersAwake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, decorated{memory.New()}, policy())
 		claiming := later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
-		pass(5 * time.Second)
+		calls.Pass(5 * time.Second)
 		create(t, s)
 		if got := <-claiming; got.err != nil || got.after != 5*time.Second {
 			t.Errorf("got it after %v, %v; want it at once", got.after, got.err)
@@ -245,7 +246,7 @@ func TestAClaimThatIsUnderWayWhenItsContextEndsIsNotLost(t *testing.T) {
 		claimed := later(func() (*pending.Claim[job], error) { return s.AwaitPending(ctx, box) })
 		<-b.claiming
 		cancel()
-		pass(time.Second)
+		calls.Pass(time.Second)
 		b.finish <- struct{}{}
 		if got := <-claimed; got.err != nil || got.value.ID != made.ID {
 			t.Errorf("got %v, %v, want the request", got.value, got.err)
@@ -326,7 +327,7 @@ func TestAnInboxWaitsForAllOfItsStores(t *testing.T) {
 		in, err := pending.NewInbox(s1, s2)
 		mustDo(t, err)
 		waiting := later(func() (*pending.Delivery, error) { return in.Await(t.Context(), box) })
-		pass(5 * time.Second)
+		calls.Pass(5 * time.Second)
 		made := create(t, s2)
 		got := <-waiting
 		mustDo(t, got.err)
@@ -358,16 +359,16 @@ func TestWatchYieldsEachChangeAndThenTheEnd(t *testing.T) {
 			}
 			return true, nil
 		})
-		pass(5 * time.Second)
+		calls.Pass(5 * time.Second)
 		c := pop(t, s)
-		pass(5 * time.Second)
+		calls.Pass(5 * time.Second)
 		for _, output := range []string{"a third", "half"} {
 			c.Payload.Output = output
 			mustDo(t, s.Progress(t.Context(), c))
-			pass(time.Second)
+			calls.Pass(time.Second)
 		}
 		mustDo(t, s.Release(t.Context(), c, 0))
-		pass(time.Hour) // nobody claims it again
+		calls.Pass(time.Hour) // nobody claims it again
 		got := <-watching
 		want := "[pending0 running1 running1a third running1half pending1half timeout1half]"
 		if fmt.Sprint(seen) != want || got.err != nil {

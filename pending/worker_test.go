@@ -16,6 +16,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -54,7 +55,7 @@ func TestAWorkerHandlesManyRequestsSomeAtATime(t *testing.T) {
 		stop := work(t, s, pending.WorkerOptions{Concurrency: 4},
 			func(_ context.Context, c *pending.Claim[job]) error {
 				most.Store(max(most.Load(), running.Add(1)))
-				pass(time.Second)
+				calls.Pass(time.Second)
 				running.Add(-1)
 				c.Payload.Output = "done " + c.Payload.Command
 				return nil
@@ -79,7 +80,7 @@ func TestAWorkerKeepsTheLeaseOfALongHandler(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		stop := work(t, s, pending.WorkerOptions{}, func(ctx context.Context, _ *pending.Claim[job]) error {
-			pass(time.Hour)
+			calls.Pass(time.Hour)
 			return ctx.Err()
 		})
 		if got := await(t, s, create(t, s).ID); got.Status != pending.StatusCompleted {
@@ -160,7 +161,7 @@ func TestAHandlerLearnsOfACancelAtOnce(t *testing.T) {
 				return nil
 			})
 			r := create(t, s)
-			pass(5 * time.Second)
+			calls.Pass(5 * time.Second)
 			mustDo(t, s.Cancel(t.Context(), r, "the page was closed"))
 			got := await(t, s, r.ID)
 			<-handled
@@ -187,7 +188,7 @@ func TestAHandlerLearnsThatItsClaimIsLost(t *testing.T) {
 			return nil
 		})
 		r := create(t, s)
-		pass(5 * time.Second)
+		calls.Pass(5 * time.Second)
 		mustDo(t, s.Timeout(t.Context(), r))
 		if cause := <-causes; !errors.Is(cause, pending.ErrEnded) {
 			t.Errorf("got %v, want ErrEnded", cause)
@@ -275,7 +276,7 @@ func TestAWorkerSendsProgressOnceASecondAndTheLast(t *testing.T) {
 				if err := s.Progress(ctx, c); err != nil {
 					return err
 				}
-				pass(10 * time.Millisecond)
+				calls.Pass(10 * time.Millisecond)
 			}
 			return pending.Retry(0, errors.New("interrupted"))
 		})
@@ -332,14 +333,14 @@ func TestAWorkerSurvivesABackendThatIsAway(t *testing.T) {
 				mu.Lock()
 				handled[c.ID]++
 				mu.Unlock()
-				pass(5 * time.Minute)
+				calls.Pass(5 * time.Minute)
 				return ctx.Err()
 			})
 		first := create(t, s)
-		pass(4*time.Minute + 50*time.Second)
+		calls.Pass(4*time.Minute + 50*time.Second)
 		gone.Store(true)
-		second := create(t, s) // its claim's reply is lost
-		pass(time.Minute)      // and so is the first's ending
+		second := create(t, s)  // its claim's reply is lost
+		calls.Pass(time.Minute) // and so is the first's ending
 		gone.Store(false)
 		for _, r := range []*pending.Request[job]{first, second} {
 			if got := await(t, s, r.ID); got.Status != pending.StatusCompleted {
@@ -450,7 +451,7 @@ func TestABusyStoreStarvesNoOther(t *testing.T) {
 		mustDo(t, err)
 		w, err := pending.NewWorker(box, nil,
 			pending.Handle(busy, func(context.Context, *pending.Claim[job]) error {
-				pass(time.Second)
+				calls.Pass(time.Second)
 				return nil
 			}),
 			pending.Handle(quiet, func(context.Context, *pending.Claim[note]) error { return nil }))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/calls"
 )
 
 // raceCases are about operations that meet a deadline.
@@ -99,9 +100,8 @@ func (r *race) run(w *world) {
 		w.Error(err)
 		return
 	}
-	left := rec.Deadline.Sub(rec.ReadAt)
-	start, send := time.After(left-r.lead-200*time.Microsecond), time.After(left-r.lead)
-	<-start
+	send := time.Now().Add(rec.Deadline.Sub(rec.ReadAt) - r.lead)
+	calls.Pass(time.Until(send) - 200*time.Microsecond)
 	var readers sync.WaitGroup
 	var timedOut atomic.Bool
 	for range 2 {
@@ -111,7 +111,7 @@ func (r *race) run(w *world) {
 			}
 		})
 	}
-	<-send
+	calls.Pass(time.Until(send))
 	won, err := r.act(t, rec)
 	w.allow(err, backends.ErrEnded)
 	readers.Wait()
@@ -163,6 +163,6 @@ func (w *world) readsTimeout(rec backends.Record) bool {
 		case !got.UpdatedAt.Equal(rec.UpdatedAt):
 			return false
 		}
-		<-time.After(pause)
+		calls.Pass(pause)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/calls"
 )
 
 // rightBackends pass every case.
@@ -73,8 +74,8 @@ func (s slow) Unwrap() backends.Backend { return s.Backend }
 
 // wait waits before the operation. The caller calls what it returns afterwards.
 func (s slow) wait() (after func()) {
-	<-time.After(s.before)
-	return func() { <-time.After(s.after) }
+	calls.Pass(s.before)
+	return func() { calls.Pass(s.after) }
 }
 
 func (s slow) Create(ctx context.Context, c backends.Create) (backends.Record, error) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/internal/wake"
 )
 
@@ -50,7 +51,7 @@ func (s *sketch) has(fault string) bool { return s.fault == fault }
 func clock() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
 // moment is what a fault waits.
-func moment() { <-time.After(300 * time.Microsecond) }
+func moment() { calls.Pass(300 * time.Microsecond) }
 
 // begin takes the lock and reads the clock. The caller unlocks.
 func (s *sketch) begin(operation string) (now time.Time) {
