@@ -193,8 +193,8 @@ func runTest(t *testing.T, root, test string) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	name = "^" + strings.ReplaceAll(name, "/", "$/^") + "$"
-	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-timeout=9m",
-		"-run", name, "./"+dir)
+	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-count=1", "-failfast",
+		"-timeout=9m", "-run", name, "./"+dir)
 	if test == byMachine {
 		cmd.Args = append(cmd.Args, "-args", "-rapid.checks=1000", "-rapid.nofailfile",
 			"-rapid.shrinktime=1s")
