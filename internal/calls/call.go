@@ -12,7 +12,7 @@ import (
 // Call is one operation as its caller saw it. Times are microseconds since the epoch. Caller and
 // server use the same clock, because both run on one machine.
 type Call struct {
-	Op         any                // a backends.Create, Claim, Extend, Cancel or End, a Get or a Look
+	Op         any                // a backends.Create, Claim, Extend, Cancel or End; Get; Look
 	Began, Was int64              // the times of the first try and of the reply
 	Rec        backends.Record    // the reply to a create, a get, a cancel or an end
 	Lease      backends.Lease     // the reply to an extend
