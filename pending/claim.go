@@ -16,23 +16,23 @@ import (
 )
 
 // Claim is a request that a worker holds. Only the pops and [PendingStore.Held] make one. A worker
-// sets Payload's answer and then calls Complete.
+// sets the answer in Payload and then calls Complete.
 //
-// All operations on a Claim act at its Attempt. So a worker whose lease has expired cannot end the
-// claim of another worker. If several errors apply, the order is [ErrNotFound], [ErrEnded],
-// [ErrStaleClaim]. An ending may be retried from any node: the same attempt, outcome and payload
-// again succeeds. A codec such as [codec.Sealed] requires the claim's Mailbox.
+// All operations on a Claim apply to its Attempt. So a worker whose lease has expired cannot end
+// the claim of another worker. If several errors apply, the order is [ErrNotFound], [ErrEnded],
+// [ErrStaleClaim]. An ending may be retried from any node: it succeeds with the same attempt,
+// outcome and payload. A codec such as [codec.Sealed] requires the claim's Mailbox.
 type Claim[T any] struct {
 	Request[T]
 
-	// CancelRequested says that the requester wants the worker to stop, and CancelReason why. They
-	// are as of the pop or Held that made the claim, or of its last Extend or Progress.
+	// CancelRequested says that the requester wants the worker to stop, and CancelReason why. The
+	// pop or Held that made the claim sets them, and so does each Extend and Progress.
 	CancelRequested bool
 	CancelReason    string
 
 	held     bool                 // made by a pop or by Held
-	left     time.Duration        // of the lease, when the claim was made
-	progress chan backends.Extend // takes progress to the Worker that has the claim; else nil
+	left     time.Duration        // the rest of the lease when the claim was made
+	progress chan backends.Extend // sends progress to the Worker of the claim; nil without one
 }
 
 func (s *PendingStore[T]) claim(rec backends.Record) (*Claim[T], error) {
@@ -60,19 +60,19 @@ func (c *Claim[T]) check() error {
 	return cmp.Or(checkID(c.ID), checkRange("the claim's attempt", c.Attempt, 0, maxAttempts))
 }
 
-// AnyAttempt makes Held accept the latest attempt, for reports that do not say theirs. It is
-// [ErrInvalid] for a store whose MaxAttempts is more than 1: the report of a worker whose lease has
-// expired could end the claim of another worker.
+// AnyAttempt makes Held accept the latest attempt. It is for reports without an attempt. If the
+// store's MaxAttempts is more than 1, Held returns [ErrInvalid], because the report of a worker
+// whose lease has expired could end the claim of another worker.
 const AnyAttempt = -1
 
-// Held returns the claim of a worker that reports over a network. An API node that takes a report
-// calls Held with the attempt that the worker has sent, sets Payload's answer, and calls Complete.
+// Held returns the claim of a worker that reports over a network. When a report arrives, an API
+// node calls Held with the attempt in the report, sets the answer in Payload, and calls Complete.
 // Attempt 0 stands for a request that was never claimed.
 //
-// Held returns [ErrNotFound] if there is no such request, and [ErrStaleClaim] if its latest attempt
-// is another one. Held also returns a request that has ended, so that a report can be retried:
-// Complete then succeeds for the same answer, and returns [ErrEnded] for any other. If a report has
-// side effects, look at Status first.
+// Held returns [ErrNotFound] if there is no such request, and [ErrStaleClaim] if the attempt is not
+// the latest. Held also returns a request that has ended, so that a report can be retried: Complete
+// then succeeds for the same answer, and returns [ErrEnded] for any other. If a report has side
+// effects, look at Status first.
 //
 // If the payload cannot be decoded, Held returns the claim without its payload together with a
 // [DecodeError]. Fail can still end such a request.
@@ -97,18 +97,18 @@ func (s *PendingStore[T]) Held(
 }
 
 // Extend renews the lease of a claim: the deadline becomes now plus the policy's RunningTimeout. It
-// sets c's Deadline and UpdatedAt, and tells in CancelRequested whether the requester wants the
-// worker to stop. A cancel keeps its deadline. Extend returns [ErrStaleClaim] if the lease has
-// expired or another worker has claimed the request, and [ErrEnded] after the last deadline.
+// does not move the deadline of a cancel. It sets c's Deadline, UpdatedAt, CancelRequested and
+// CancelReason. Extend returns [ErrStaleClaim] if the lease has expired or another worker has
+// claimed the request, and [ErrEnded] after the last deadline.
 func (s *PendingStore[T]) Extend(ctx context.Context, c *Claim[T]) (err error) {
 	defer s.wrap(&err, "extend", c.id())
 	return s.extend(ctx, c, backends.Extend{})
 }
 
-// Progress is an Extend that also stores c.Payload as it stands. The requester can read it, and a
-// next attempt gets it. So it is an answer in parts, or a checkpoint. Calls for one claim must not
-// overlap. In a handler of a [Worker], Progress returns at once, with the cause if ctx has ended,
-// and the Worker sends the payload.
+// Progress is an Extend that also stores c.Payload, such as a partial answer or a checkpoint. The
+// requester can read it, and the next attempt receives it. Calls for one claim must not overlap. In
+// a handler of a [Worker], Progress returns at once, with the cause if ctx has ended, and the
+// Worker sends the payload.
 func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error) {
 	defer s.wrap(&err, "store progress", c.id())
 	if err := c.check(); err != nil {
@@ -123,17 +123,17 @@ func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error)
 		return s.extend(ctx, c, progress)
 	}
 	select {
-	case <-c.progress: // was not sent yet, and is out of date
+	case <-c.progress: // replace progress that is not sent yet
 	default:
 	}
 	c.progress <- progress
 	return context.Cause(ctx)
 }
 
-// Release hands a request back: it can be claimed again after that time, at once for 0. A worker
-// releases what it cannot do before it shuts down, and what may succeed later. Release does not
-// store c.Payload. It needs another attempt: on the last one it returns [ErrInvalid]. If a cancel
-// was requested, no attempt follows, and Release ends the request as cancelled.
+// Release hands a request back. It can be claimed again after the time after, or at once for 0. A
+// worker releases a request that it cannot finish before it shuts down, or that may succeed later.
+// Release does not store c.Payload. On the last attempt it returns [ErrInvalid]. If a cancel was
+// requested, no attempt follows, and Release ends the request as cancelled.
 func (s *PendingStore[T]) Release(
 	ctx context.Context, c *Claim[T], after time.Duration) (err error) {
 	defer s.wrap(&err, "release", c.id())
@@ -169,24 +169,24 @@ func (s *PendingStore[T]) extend(ctx context.Context, c *Claim[T], x backends.Ex
 	return err
 }
 
-// Complete marks a request as completed and stores c.Payload as its answer. A request that was
-// never claimed may be completed too, at attempt 0: see Held. It leaves the queue. On success
-// Complete sets c's Status, Error and UpdatedAt, as Fail and Finish do.
+// Complete marks a request as completed and stores c.Payload as its answer. It also completes a
+// request that was never claimed, at attempt 0: see Held. On success Complete sets c's Status,
+// Error and UpdatedAt, as Fail and Finish do.
 func (s *PendingStore[T]) Complete(ctx context.Context, c *Claim[T]) (err error) {
 	defer s.wrap(&err, "complete", c.id())
 	return s.end(ctx, c, StatusCompleted, "")
 }
 
-// Fail marks a request as failed. It stores c.Payload and the reason, which is for people. A reason
-// is cut after 16 KiB, and its bytes that are not UTF-8 are replaced.
+// Fail marks a request as failed. It stores c.Payload and the reason, which is for people. The
+// reason is cut after 16 KiB, and bytes that are not UTF-8 are replaced.
 func (s *PendingStore[T]) Fail(ctx context.Context, c *Claim[T], reason string) (err error) {
 	defer s.wrap(&err, "fail", c.id())
 	return s.end(ctx, c, StatusFailed, cut(reason))
 }
 
-// Finish ends a request in a way that the policy declares in Outcomes, and stores c.Payload. If a
-// cancel was requested, [StatusCancelled] is also allowed: the worker has stopped, and the error of
-// the request becomes the reason of the cancel. Any other outcome is [ErrInvalid].
+// Finish ends a request with a status from the policy's Outcomes, and stores c.Payload. If a cancel
+// was requested, [StatusCancelled] is also allowed: it says that the worker has stopped, and the
+// request's Error becomes the reason of the cancel. For any other outcome it returns [ErrInvalid].
 func (s *PendingStore[T]) Finish(ctx context.Context, c *Claim[T], outcome Status) (err error) {
 	defer s.wrap(&err, "finish", c.id())
 	reason := ""
@@ -236,7 +236,7 @@ func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool
 	return errA == nil && errB == nil && codec.Equal(a, b)
 }
 
-// cut makes a reason UTF-8 of at most 16 KiB.
+// cut makes a reason valid UTF-8 of at most 16 KiB.
 func cut(reason string) string {
 	reason = strings.ToValidUTF8(reason, "\uFFFD")
 	end := min(len(reason), 16<<10)

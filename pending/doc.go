@@ -1,7 +1,7 @@
-// Package pending asks machines that cannot be called for something: agents, daemons and devices
+// Package pending sends requests to machines that cannot be called: agents, daemons and devices
 // behind NAT that only poll. An API node stores a request. The machine's next poll claims it. The
-// machine does the work and reports. The front end reads the answer. Each of them may use another
-// node, since all state is in a backend, such as memory or goredis, and lives by its clock.
+// machine does the work and reports. The front end reads the answer. Each step may use another
+// node, because all state is in a backend, such as memory or goredis. All times are of its clock.
 //
 // A store is typed by its payload, which holds the question and the answer:
 //
@@ -19,7 +19,7 @@
 //
 // # Requesters and workers
 //
-// A requester creates a [Request] and reads it. A worker claims it, and gets a [Claim]:
+// A requester creates a [Request] and reads it. A worker claims the request and gets a [Claim]:
 //
 //	asked, err := reboots.Create(ctx, "device-7", Reboot{Reason: "update"}) // node 1: the front end
 //	...
@@ -32,18 +32,17 @@
 //	answer, err := reboots.Get(ctx, asked.ID) // node 1 or any other
 //
 // A device sends the ID and the Attempt of its claim with its report. Held returns [ErrStaleClaim]
-// if another worker has claimed the request since. A worker that is in one process with its store
-// completes the claim of its pop.
+// if another worker has claimed the request since. In the store's process, Held is not needed.
 //
-// Only a Claim can end a request as its worker. A Request that Get returns cannot: its attempt is
-// the latest one, so a worker whose lease has expired could end the claim of another worker. A
-// [Worker] claims requests and runs handlers for them.
+// Only a Claim can end a request as its worker. A Request from Get has the latest attempt, so a
+// worker whose lease has expired could end the claim of another worker with it. A [Worker] claims
+// requests and runs handlers for them.
 //
 // # Promises
 //
 //   - A claim has exactly one winner, and the longest claimable request comes first.
-//   - Ended is final: no late report and no other ending changes it.
-//   - Nobody has to enforce deadlines: a request past its deadline reads as timed out, everywhere.
+//   - An ended request is final: no late report changes it.
+//   - Nobody has to enforce deadlines: a request past its deadline reads as timed out everywhere.
 //   - Every operation can be retried, and has one effect.
-//   - Storage frees itself: requests that nobody claims or reads disappear.
+//   - Storage frees itself: the backend removes each request after its Retention.
 package pending

@@ -1,8 +1,8 @@
 package pending_test
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -14,22 +14,22 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-func TestEachEndingSaysWhatItStored(t *testing.T) {
+func TestEachEndingStoresItsStatusReasonAndPayload(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		for _, tc := range []struct {
-			end           func(c *pending.Claim[job]) error
+			end           func(c *jobClaim) error
 			status        pending.Status
 			reason        string
 			storesPayload bool
 		}{
-			{func(c *pending.Claim[job]) error { return s.Complete(t.Context(), c) },
+			{func(c *jobClaim) error { return s.Complete(t.Context(), c) },
 				pending.StatusCompleted, "", true},
-			{func(c *pending.Claim[job]) error { return s.Fail(t.Context(), c, "no disk") },
+			{func(c *jobClaim) error { return s.Fail(t.Context(), c, "no disk") },
 				pending.StatusFailed, "no disk", true},
-			{func(c *pending.Claim[job]) error { return s.Finish(t.Context(), c, "conflict") },
+			{func(c *jobClaim) error { return s.Finish(t.Context(), c, "conflict") },
 				"conflict", "", true},
-			{func(c *pending.Claim[job]) error { return s.Timeout(t.Context(), &c.Request) },
+			{func(c *jobClaim) error { return s.Timeout(t.Context(), &c.Request) },
 				pending.StatusTimeout, "timed out: the requester gave up waiting", false},
 		} {
 			create(t, s)
@@ -44,66 +44,81 @@ func TestEachEndingSaysWhatItStored(t *testing.T) {
 			got := get(t, s, r.ID)
 			checkRequest(t, got, want)
 			if r.Status != want.Status || r.Error != want.Error {
-				t.Errorf("in the caller's hand: %s, %q, want %s, %q", r.Status, r.Error, want.Status, want.Error)
+				t.Errorf("the call set status %s and error %q, want %s and %q",
+					r.Status, r.Error, want.Status, want.Error)
 			}
 		}
 	})
 }
 
+// endings are the ways to end a request, by the name of the method.
+var endings = map[string]func(context.Context, *jobStore, *jobClaim) error{
+	"Complete": func(ctx context.Context, s *jobStore, c *jobClaim) error {
+		return s.Complete(ctx, c)
+	},
+	"Fail": func(ctx context.Context, s *jobStore, c *jobClaim) error {
+		return s.Fail(ctx, c, "why")
+	},
+	"Finish": func(ctx context.Context, s *jobStore, c *jobClaim) error {
+		return s.Finish(ctx, c, "conflict")
+	},
+	"Timeout": func(ctx context.Context, s *jobStore, c *jobClaim) error {
+		return s.Timeout(ctx, &c.Request)
+	},
+}
+
 func TestAnEndingMayBeRepeatedFromAnyNode(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
-		node1 := newStore(t, b, policy())
-		node2, err := pending.New(b, codec.Msgpack[job](), policy(), pending.AlsoReads(codec.JSON[job]()))
-		mustDo(t, err)
-		end := map[string]func(*pending.PendingStore[job], *pending.Claim[job]) error{
-			"complete": func(s *pending.PendingStore[job], c *pending.Claim[job]) error {
-				return s.Complete(t.Context(), c)
-			},
-			"fail": func(s *pending.PendingStore[job], c *pending.Claim[job]) error {
-				return s.Fail(t.Context(), c, "why")
-			},
-			"finish": func(s *pending.PendingStore[job], c *pending.Claim[job]) error {
-				return s.Finish(t.Context(), c, "conflict")
-			},
-			"timeout": func(s *pending.PendingStore[job], c *pending.Claim[job]) error {
-				return s.Timeout(t.Context(), &c.Request)
-			},
-		}
-		for name, finish := range end {
+		node1, node2 := newStore(t, b, policy()), newMsgpackStore(t, b)
+		for name, end := range endings {
 			create(t, node1)
-			r := pop(t, node1)
-			r.Payload.Output, r.Payload.Env = "answer", map[string]string{"a": "1", "b": "2", "c": "3"}
-			first, again, elsewhere := *r, *r, *r
-			mustDo(t, finish(node1, &first))
+			c := pop(t, node1)
+			c.Payload.Output = "answer"
+			c.Payload.Env = map[string]string{"a": "1", "b": "2", "c": "3"}
+			first := *c
+			mustDo(t, end(t.Context(), node1, &first))
 			calls.Pass(time.Second)
-			for node, repeat := range map[*pending.PendingStore[job]]*pending.Claim[job]{
-				node1: &again, node2: &elsewhere} {
-				if err := finish(node, repeat); err != nil {
+			for _, node := range []*jobStore{node1, node2} {
+				repeat := *c
+				if err := end(t.Context(), node, &repeat); err != nil {
 					t.Errorf("%s, repeated: %v", name, err)
 				}
 				if repeat.Status != first.Status || !repeat.UpdatedAt.Equal(first.UpdatedAt) {
-					t.Errorf("%s, repeated: %s at %v, want %s at %v", name, repeat.Status, repeat.UpdatedAt, first.Status, first.UpdatedAt)
+					t.Errorf("%s, repeated: %s at %v, want %s at %v", name,
+						repeat.Status, repeat.UpdatedAt, first.Status, first.UpdatedAt)
 				}
 			}
-			for other, refinish := range end {
-				if late := *r; other != name && !errors.Is(refinish(node2, &late), pending.ErrEnded) {
-					t.Errorf("%s after %s was not refused with ErrEnded", other, name)
+			for other, endOtherwise := range endings {
+				late := *c
+				if other != name {
+					err := endOtherwise(t.Context(), node2, &late)
+					checkErr(t, other+" after "+name, err, pending.ErrEnded)
 				}
 			}
-			for what, change := range map[string]func(*pending.Claim[job]){
-				"content": func(c *pending.Claim[job]) { c.Payload.Output = "another answer" },
-				"attempt": func(c *pending.Claim[job]) { c.Attempt = 2 },
-			} {
-				late := *r
-				change(&late)
-				for _, node := range []*pending.PendingStore[job]{node1, node2} {
-					err := finish(node, &late)
-					if name == "timeout" {
-						if err != nil {
-							t.Errorf("timeout takes any %s, got %v", what, err)
-						}
-					} else if !errors.Is(err, pending.ErrEnded) || late.Status != pending.StatusRunning {
-						t.Errorf("%s with another %s: got %v and status %s, want ErrEnded and r untouched", name, what, err, late.Status)
+		}
+	})
+}
+
+func TestAnotherEndingIsRefused(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		node1, node2 := newStore(t, b, policy()), newMsgpackStore(t, b)
+		for name, end := range endings {
+			create(t, node1)
+			c := pop(t, node1)
+			c.Payload.Output = "answer"
+			first, otherAnswer, otherAttempt := *c, *c, *c
+			otherAnswer.Payload.Output = "another answer"
+			otherAttempt.Attempt = 2
+			mustDo(t, end(t.Context(), node1, &first))
+			want := pending.ErrEnded
+			if name == "Timeout" {
+				want = nil // it has no answer, and is not bound to an attempt
+			}
+			for _, node := range []*jobStore{node1, node2} {
+				for _, late := range []jobClaim{otherAnswer, otherAttempt} {
+					checkErr(t, name+", another", end(t.Context(), node, &late), want)
+					if want != nil && late.Status != pending.StatusRunning {
+						t.Errorf("%s was refused and set status %s", name, late.Status)
 					}
 				}
 			}
@@ -111,11 +126,11 @@ func TestAnEndingMayBeRepeatedFromAnyNode(t *testing.T) {
 	})
 }
 
-// A report may be repeated at a node that writes with another codec, and with a payload that is
-// equal, though its bytes differ.
+// A report may be repeated at a node that writes with another codec. The payloads are equal, but
+// their bytes differ.
 func TestAnEndingMayBeRepeatedWithAnotherCodec(t *testing.T) {
 	local := time.Local
-	time.Local = time.FixedZone("", 2*3600) // where msgpack's times come back
+	time.Local = time.FixedZone("", 2*3600) // Msgpack decodes times in this zone
 	t.Cleanup(func() { time.Local = local })
 	type visit struct {
 		At   time.Time
@@ -140,15 +155,11 @@ func TestAnEndingMayBeRepeatedWithAnotherCodec(t *testing.T) {
 			other := *r
 			other.Payload.At = r.Payload.At.Add(1)
 			for _, node := range []*pending.PendingStore[visit]{first, second} {
-				if err := node.Complete(t.Context(), r); err != nil {
-					t.Errorf("%s first, repeated: %v", codecs[0].Name(), err)
-				}
-				if err := node.Complete(t.Context(), &same); err != nil {
-					t.Errorf("%s first, an equal payload: %v", codecs[0].Name(), err)
-				}
-				if err := node.Complete(t.Context(), &other); !errors.Is(err, pending.ErrEnded) {
-					t.Errorf("%s first, another: got %v, want ErrEnded", codecs[0].Name(), err)
-				}
+				name := codecs[0].Name() + " first"
+				checkErr(t, name+", repeated", node.Complete(t.Context(), r), nil)
+				checkErr(t, name+", an equal payload", node.Complete(t.Context(), &same), nil)
+				err := node.Complete(t.Context(), &other)
+				checkErr(t, name+", another payload", err, pending.ErrEnded)
 			}
 		}
 	})
@@ -159,25 +170,17 @@ func TestRefusalsComeInOrder(t *testing.T) {
 		s := newStore(t, b, policy())
 		gone := held(t, s, create(t, s).ID, 0)
 		gone.ID = backends.NewID(box)
-		if err := s.Complete(t.Context(), gone); !errors.Is(err, pending.ErrNotFound) {
-			t.Errorf("not there: got %v, want ErrNotFound", err)
-		}
+		checkErr(t, "an unknown request", s.Complete(t.Context(), gone), pending.ErrNotFound)
 		pop(t, s)
 		unclaimed := held(t, s, create(t, s).ID, 0)
 		unclaimed.Attempt = 1
-		if err := s.Complete(t.Context(), unclaimed); !errors.Is(err, pending.ErrStaleClaim) {
-			t.Errorf("never claimed: got %v, want ErrStaleClaim", err)
-		}
-		if err := s.Extend(t.Context(), unclaimed); !errors.Is(err, pending.ErrStaleClaim) {
-			t.Errorf("extend unclaimed: got %v, want ErrStaleClaim", err)
-		}
+		complete := func() error { return s.Complete(t.Context(), unclaimed) }
+		checkErr(t, "Complete, unclaimed", complete(), pending.ErrStaleClaim)
+		checkErr(t, "Extend, unclaimed", s.Extend(t.Context(), unclaimed), pending.ErrStaleClaim)
 		calls.Pass(time.Minute + time.Microsecond) // past its deadline
-		if err := s.Complete(t.Context(), unclaimed); !errors.Is(err, pending.ErrEnded) {
-			t.Errorf("timed out, with a wrong attempt: got %v, want ErrEnded", err)
-		}
-		if err := s.Timeout(t.Context(), &unclaimed.Request); !errors.Is(err, pending.ErrEnded) {
-			t.Errorf("giving up after it timed out by itself: got %v, want ErrEnded", err)
-		}
+		checkErr(t, "Complete after the deadline", complete(), pending.ErrEnded)
+		timeout := s.Timeout(t.Context(), &unclaimed.Request)
+		checkErr(t, "Timeout after the deadline", timeout, pending.ErrEnded)
 	})
 }
 
@@ -191,12 +194,11 @@ func TestDeadlinesAreInclusive(t *testing.T) {
 		}
 		calls.Pass(time.Microsecond)
 		got := get(t, s, r.ID)
-		if got.Status != pending.StatusTimeout || !got.UpdatedAt.Equal(r.Deadline) || !strings.Contains(got.Error, "1m0s") {
+		if got.Status != pending.StatusTimeout || !got.UpdatedAt.Equal(r.Deadline) ||
+			!strings.Contains(got.Error, "1m0s") {
 			t.Errorf("a microsecond later: %s since %v, %q", got.Status, got.UpdatedAt, got.Error)
 		}
-		if _, err := s.PopPending(t.Context(), box); !errors.Is(err, pending.ErrNoPending) {
-			t.Errorf("PopPending: got %v, want ErrNoPending", err)
-		}
+		checkErr(t, "PopPending", failure(s.PopPending(t.Context(), box)), pending.ErrNoPending)
 	})
 }
 
@@ -219,9 +221,7 @@ func TestExtendKeepsALongJobAlive(t *testing.T) {
 
 func TestAnExpiredLeaseIsClaimedAgain(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
-		p := policy()
-		p.MaxAttempts = 2
-		s := newStore(t, b, p)
+		s := newStore(t, b, twice())
 		create(t, s)
 		old := pop(t, s)
 		calls.Pass(2*time.Minute + time.Second)
@@ -229,16 +229,12 @@ func TestAnExpiredLeaseIsClaimedAgain(t *testing.T) {
 		if got.Status != pending.StatusPending || got.Attempt != 1 {
 			t.Errorf("expired: %s at attempt %d, want pending at 1", got.Status, got.Attempt)
 		}
-		if err := s.Extend(t.Context(), old); !errors.Is(err, pending.ErrStaleClaim) {
-			t.Errorf("extend an expired lease: got %v, want ErrStaleClaim", err)
-		}
+		checkErr(t, "Extend, expired", s.Extend(t.Context(), old), pending.ErrStaleClaim)
 		renewed := pop(t, s)
 		if renewed.ID != old.ID || renewed.Attempt != 2 {
 			t.Errorf("got %s at attempt %d", renewed.ID, renewed.Attempt)
 		}
-		if err := s.Complete(t.Context(), old); !errors.Is(err, pending.ErrStaleClaim) {
-			t.Errorf("the old worker's report: got %v, want ErrStaleClaim", err)
-		}
+		checkErr(t, "Complete, expired", s.Complete(t.Context(), old), pending.ErrStaleClaim)
 		mustDo(t, s.Complete(t.Context(), renewed))
 	})
 }
@@ -250,11 +246,12 @@ func TestALongReasonIsCutBetweenCharacters(t *testing.T) {
 		r := pop(t, s)
 		mustDo(t, s.Fail(t.Context(), r, "x\xff"+strings.Repeat("ü", 16<<10)))
 		got := get(t, s, r.ID).Error
-		if len(got) > 16<<10 || len(got) < 16<<10-4 || !utf8.ValidString(got) || !strings.HasPrefix(got, "x\uFFFDü") {
-			t.Errorf("stored %d bytes, valid %v: %.20q", len(got), utf8.ValidString(got), got)
+		valid := utf8.ValidString(got) && strings.HasPrefix(got, "x\uFFFDü")
+		if len(got) > 16<<10 || len(got) < 16<<10-4 || !valid {
+			t.Errorf("stored %d bytes, valid %v: %.20q", len(got), valid, got)
 		}
 		if r.Error != got {
-			t.Error("the caller's request has another reason than the stored one")
+			t.Error("the claim has another reason than the stored request")
 		}
 	})
 }

@@ -9,20 +9,20 @@ import (
 )
 
 // Errors that operations return, for errors.Is. Any other error comes from the backend, a codec or
-// the context. After such an error the operation may or may not have happened. The caller may retry
-// it: a retry has no second effect.
+// the context. After such an error the operation may or may not have taken effect. The caller may
+// retry it: a retry has no second effect.
 var (
 	ErrNotFound   = backends.ErrNotFound             // no such request, or its Retention is over
 	ErrNoPending  = errors.New("nothing is pending") // the mailbox has nothing to claim
-	ErrEnded      = backends.ErrEnded                // the request has ended; its outcome stands
+	ErrEnded      = backends.ErrEnded                // the request has ended and does not change
 	ErrStaleClaim = backends.ErrStaleClaim           // another claim followed, or the lease expired
 	ErrBusy       = backends.ErrBusy                 // a [BusyError]: see Policy.Exclusive
-	ErrFull       = backends.ErrFull                 // the mailbox holds Policy.MaxPending
+	ErrFull       = backends.ErrFull                 // the mailbox has Policy.MaxPending requests
 	ErrTooLarge   = codec.ErrTooLarge                // over Policy.MaxPayload or the codec's limit
-	ErrInvalid    = errors.New("invalid argument")   // the text names it; nothing was stored
+	ErrInvalid    = errors.New("invalid argument")   // the text names the argument; no effect
 )
 
-// BusyError is [ErrBusy] with the id of the request that is live.
+// BusyError is an [ErrBusy] with the id of the live request.
 type BusyError = backends.BusyError
 
 // DecodeError means that a stored request cannot be read. Either its record is damaged or of
@@ -47,14 +47,14 @@ func (e *DecodeError) Error() string {
 // Unwrap returns the cause.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// wrap adds what an operation attempted, and on what, to its error.
+// wrap adds the operation and its subject to an error.
 func (c *core) wrap(err *error, operation, subject string) {
 	if *err != nil {
 		*err = c.failed(operation, subject, *err)
 	}
 }
 
-// failed returns the error of an operation. A record that cannot be read is a DecodeError.
+// failed returns the error of an operation. For an unreadable record it returns a DecodeError.
 func (c *core) failed(operation, subject string, err error) error {
 	var decode *DecodeError
 	var corrupt *backends.CorruptError

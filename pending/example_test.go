@@ -16,7 +16,7 @@ import (
 type Reboot struct {
 	Reason string
 	Uptime time.Duration // the answer
-	User   string        `json:"-"` // stored, but not for clients to see
+	User   string        `json:"-"` // stored, but hidden from clients
 }
 
 func newReboots() *pending.PendingStore[Reboot] {
@@ -33,7 +33,7 @@ func newReboots() *pending.PendingStore[Reboot] {
 	return reboots
 }
 
-// One request from its creation to its answer.
+// A request is created, claimed, completed and read.
 func Example() {
 	ctx := context.Background()
 	reboots := newReboots()
@@ -65,7 +65,7 @@ func Example() {
 	// answered: completed 3s ada
 }
 
-// An Exclusive store has one live request a mailbox and says which.
+// An Exclusive store allows each mailbox one live request. The error has the id of that request.
 func ExampleBusyError() {
 	ctx := context.Background()
 	reboots := newReboots()
@@ -83,15 +83,16 @@ func ExampleBusyError() {
 	// already asked: true
 }
 
-// A Create whose answer was lost is repeated with the key of the first.
+// The reply to a Create was lost. A retry with the same key returns the same request.
 func ExampleWithIdempotencyKey() {
 	ctx := context.Background()
 	reboots := newReboots()
-	first, err := reboots.Create(ctx, "device-7", Reboot{}, pending.WithIdempotencyKey("order-4711"))
+	key := pending.WithIdempotencyKey("order-4711")
+	first, err := reboots.Create(ctx, "device-7", Reboot{}, key)
 	if err != nil {
 		log.Fatal(err)
 	}
-	again, err := reboots.Create(ctx, "device-7", Reboot{}, pending.WithIdempotencyKey("order-4711"))
+	again, err := reboots.Create(ctx, "device-7", Reboot{}, key)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -100,7 +101,7 @@ func ExampleWithIdempotencyKey() {
 	// the same request: true
 }
 
-// A poll whose answer was lost is repeated with its claim id, and gets the same request.
+// The reply to a poll was lost. A retry with the same claim id returns the same request.
 func ExampleWithClaimID() {
 	ctx := context.Background()
 	reboots := newReboots()
@@ -171,7 +172,7 @@ func ExamplePendingStore_Cancel() {
 	// nothing to do: true
 }
 
-// A requester follows a request until it has ended. The worker stores its progress.
+// A requester watches a request until it has ended. The worker stores its progress.
 func ExamplePendingStore_Watch() {
 	ctx := context.Background()
 	reboots := newReboots()
@@ -206,11 +207,16 @@ func ExamplePendingStore_Watch() {
 	// completed 1m0s
 }
 
-// A machine polls once for all of its stores.
+// A machine claims from all of its stores in one poll.
 func ExampleInbox() {
 	ctx := context.Background()
 	backend := memory.New()
-	policy := pending.Policy{Name: "a", PendingTimeout: time.Minute, RunningTimeout: time.Minute, Retention: time.Minute}
+	policy := pending.Policy{
+		Name:           "a",
+		PendingTimeout: time.Minute,
+		RunningTimeout: time.Minute,
+		Retention:      time.Minute,
+	}
 	names, err := pending.New(backend, codec.JSON[string](), policy)
 	if err != nil {
 		log.Fatal(err)

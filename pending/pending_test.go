@@ -1,6 +1,8 @@
 package pending_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,11 +27,36 @@ type job struct {
 	Owner   string            `json:"-"`
 }
 
+type (
+	jobStore   = pending.PendingStore[job]
+	jobRequest = pending.Request[job]
+	jobClaim   = pending.Claim[job]
+)
+
 const box = "runtime-1"
 
 func policy() pending.Policy {
-	return pending.Policy{Name: "jobs", PendingTimeout: time.Minute, RunningTimeout: 2 * time.Minute,
-		Retention: 3 * time.Minute, Outcomes: []pending.Status{"conflict"}}
+	return pending.Policy{
+		Name:           "jobs",
+		PendingTimeout: time.Minute,
+		RunningTimeout: 2 * time.Minute,
+		Retention:      3 * time.Minute,
+		Outcomes:       []pending.Status{"conflict"},
+	}
+}
+
+// twice is a policy that allows two attempts.
+func twice() pending.Policy {
+	p := policy()
+	p.MaxAttempts = 2
+	return p
+}
+
+// patient is a policy that allows two attempts, and 10 seconds after a cancel.
+func patient() pending.Policy {
+	p := twice()
+	p.CancelGrace = 10 * time.Second
+	return p
 }
 
 // onEach runs a test on fake time, over memory and over Redis.
@@ -41,60 +68,56 @@ func onEach(t *testing.T, test func(t *testing.T, b backends.Backend)) {
 		synctest.Test(t, func(t *testing.T) {
 			_, client := redistest.Mini(t)
 			b, err := goredis.New(client, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			mustDo(t, err)
 			t.Cleanup(func() { b.Close() })
 			test(t, b)
 		})
 	})
 }
 
-func newStore(t *testing.T, b backends.Backend, p pending.Policy) *pending.PendingStore[job] {
+func newStore(t *testing.T, b backends.Backend, p pending.Policy) *jobStore {
 	t.Helper()
 	s, err := pending.New(b, codec.JSON[job](), p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	return s
 }
 
-func create(t *testing.T, s *pending.PendingStore[job], opts ...pending.CreateOption) *pending.Request[job] {
+// newMsgpackStore makes the store of a node that writes Msgpack and also reads JSON.
+func newMsgpackStore(t *testing.T, b backends.Backend) *jobStore {
+	t.Helper()
+	s, err := pending.New(b, codec.Msgpack[job](), policy(), pending.AlsoReads(codec.JSON[job]()))
+	mustDo(t, err)
+	return s
+}
+
+func create(t *testing.T, s *jobStore, opts ...pending.CreateOption) *jobRequest {
 	t.Helper()
 	r, err := s.Create(t.Context(), box, job{Command: "uptime", Owner: "ada"}, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	return r
 }
 
 func pop(
-	t *testing.T, s *pending.PendingStore[job], opts ...pending.PopOption) *pending.Claim[job] {
+	t *testing.T, s *jobStore, opts ...pending.PopOption) *jobClaim {
 	t.Helper()
 	c, err := s.PopPending(t.Context(), box, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	return c
 }
 
-// held returns the claim of a request at an attempt, as an API node gets it for a report.
+// held returns the claim at an attempt. An API node gets it so when a report arrives.
 func held(
-	t *testing.T, s *pending.PendingStore[job], id string, attempt int) *pending.Claim[job] {
+	t *testing.T, s *jobStore, id string, attempt int) *jobClaim {
 	t.Helper()
 	c, err := s.Held(t.Context(), id, attempt)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	return c
 }
 
-func get(t *testing.T, s *pending.PendingStore[job], id string) *pending.Request[job] {
+func get(t *testing.T, s *jobStore, id string) *jobRequest {
 	t.Helper()
 	r, err := s.Get(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	return r
 }
 
@@ -102,5 +125,21 @@ func mustDo(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// checkErr checks that a call returned an error, which errors.Is finds.
+func checkErr(t *testing.T, call string, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Errorf("%s: got error %v, want %v", call, got, want)
+	}
+}
+
+// checkInvalid checks that an error is ErrInvalid and that its text contains want.
+func checkInvalid(t *testing.T, err error, want string) {
+	t.Helper()
+	if !errors.Is(err, pending.ErrInvalid) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got error %v, want ErrInvalid with the text %s", err, want)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// PopOption changes one pop.
+// PopOption configures one pop.
 type PopOption func(*popOptions)
 
 type popOptions struct {
@@ -22,8 +22,8 @@ type popOptions struct {
 
 // WithClaimID lets the caller retry a pop. A retry has the same id, of 1 to 512 bytes, the same
 // mailbox and the same stores. It claims nothing new. Whatever its limits, it returns the requests
-// that the first pop claimed and that still run at that attempt. The id is remembered until the
-// latest deadline that the first pop set. A pop that found nothing is not remembered.
+// that the first pop claimed and that still run at that attempt. The backend remembers the id until
+// the latest deadline that the first pop set, and forgets it if the pop found nothing.
 func WithClaimID(id string) PopOption {
 	return func(o *popOptions) { o.claimID, o.hasClaimID = id, true }
 }
@@ -31,15 +31,16 @@ func WithClaimID(id string) PopOption {
 // WithLimit lets a pop of an [Inbox] claim up to n requests of s, 1 to 100. The default is one of
 // each store.
 func WithLimit[T any](s *PendingStore[T], n int) PopOption {
-	return func(o *popOptions) { o.limits = append(o.limits, backends.From{Terms: s.terms, Limit: n}) }
+	from := backends.From{Terms: s.terms, Limit: n}
+	return func(o *popOptions) { o.limits = append(o.limits, from) }
 }
 
 // PopPending claims the request that has been claimable longest. Exactly one caller gets it. The
 // worker then has the policy's RunningTimeout to end the request or to call Extend.
 //
 // It returns [ErrNoPending] if there is nothing to claim, and a [DecodeError] for a claimed request
-// that cannot be read. A claim may come together with an error, about other requests that the pop
-// had to pass over. So look at the claim first.
+// that cannot be read. It may return a claim and an error: the error is about unreadable requests
+// that the pop skipped. So look at the claim first.
 func (s *PendingStore[T]) PopPending(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Claim[T], error) {
 	claims, err := s.PopPendingBatch(ctx, mailbox, 1, opts...)
@@ -73,7 +74,7 @@ func (s *PendingStore[T]) PopPendingBatch(
 	return claims, err
 }
 
-// newClaim makes a claim of up to limit requests of each store, or as many as WithLimit says.
+// newClaim makes a claim of up to limit requests of each store. WithLimit replaces the limit.
 func newClaim(
 	stores []Source, mailbox string, limit int, o popOptions) (c backends.Claim, err error) {
 	err = cmp.Or(checkMailbox(mailbox), checkRange("the limit", limit, 1, maxLimit))
@@ -82,7 +83,8 @@ func newClaim(
 		c.From[i] = backends.From{Terms: s.base().terms, Limit: limit}
 	}
 	for _, limited := range o.limits {
-		i := slices.IndexFunc(c.From, func(f backends.From) bool { return f.Store == limited.Store })
+		named := func(f backends.From) bool { return f.Store == limited.Store }
+		i := slices.IndexFunc(c.From, named)
 		if i < 0 {
 			return c, fmt.Errorf("%w: WithLimit names store %q, which is not in the inbox",
 				ErrInvalid, limited.Store)
@@ -99,12 +101,12 @@ func newClaim(
 		parts = append(parts, from.Store)
 	}
 	slices.Sort(parts[2:])
-	c.ID = backends.Digest(parts...) // bound to the mailbox and the set of stores
+	c.ID = backends.Digest(parts...) // depends on the mailbox and the set of stores
 	return c, cmp.Or(err, checkRange("the claim id's length", len(o.claimID), 1, maxName))
 }
 
-// claims converts what a claim got. Its error joins a DecodeError for each record that cannot be
-// read, and what else was passed over.
+// claims converts the result of a claim. Its error joins a DecodeError for each record that cannot
+// be read and the errors of skipped requests.
 func (s *PendingStore[T]) claims(c backends.Claimed) (claims []*Claim[T], err error) {
 	for _, problem := range c.Errs {
 		err = errors.Join(err, s.failed("read", "", problem))
@@ -129,8 +131,8 @@ func (s *PendingStore[T]) base() *core { return &s.core }
 
 func (s *PendingStore[T]) anyClaims(c backends.Claimed) (any, error) { return s.claims(c) }
 
-// Inbox claims from several stores of one mailbox in one round trip, as for the heartbeat of a
-// runtime. Make one with [NewInbox]. It may be used concurrently.
+// Inbox claims requests of several stores for one mailbox in one round trip, such as the heartbeat
+// of a runtime. Make one with [NewInbox]. It may be used concurrently.
 type Inbox struct{ stores []Source }
 
 // NewInbox makes an Inbox of stores that share one backend, each store once. Otherwise it returns
@@ -166,15 +168,15 @@ func checkSource(s Source, others []Source) error {
 
 func (in *Inbox) backend() backends.Backend { return in.stores[0].base().backend }
 
-// Delivery is what an [Inbox] claimed. Read it store by store with [Claimed].
+// Delivery holds the requests that an [Inbox] claimed. Get those of one store with [Claimed].
 type Delivery struct {
 	claims   map[string]any // a []*Claim[T] for each store of the inbox, by its name
-	requests int            // how many were claimed, readable or not
+	requests int            // how many requests were claimed, readable or not
 }
 
-// Claimed returns what a delivery has of one store, the longest claimable first. It looks the store
-// up by its name. It returns [ErrInvalid] if the inbox has no such store, or one with another type
-// of payload. A nil delivery holds nothing.
+// Claimed returns the claims that a delivery has of one store, the longest claimable first. It
+// looks the store up by its name. It returns [ErrInvalid] if the inbox has no store of that name,
+// or one with another type of payload. A nil delivery is empty.
 func Claimed[T any](d *Delivery, s *PendingStore[T]) ([]*Claim[T], error) {
 	if d == nil {
 		return nil, nil
@@ -191,12 +193,12 @@ const popFailed = "pending: pop from inbox for %.80q: %w"
 
 var errNothing = fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
 
-// Pop claims one request of each store, or up to [WithLimit] of it, the longest claimable first. It
-// returns [ErrNoPending] if there is nothing to claim.
+// Pop claims one request of each store, or up to as many as [WithLimit] allows, the longest
+// claimable first. It returns [ErrNoPending] if there is nothing to claim.
 //
-// A delivery, even one that holds nothing, may come together with an error about what the pop had
-// to pass over: a joined [DecodeError] for each request that cannot be read, and the error of each
-// damaged store. So look at the delivery first. Without it the error is about the whole pop.
+// Pop may return a delivery and an error. The error joins a [DecodeError] for each request that
+// cannot be read and the error of each damaged store. So look at the delivery first: it may be
+// empty. If it is nil, the whole pop failed.
 func (in *Inbox) Pop(ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
 	return in.pop(ctx, mailbox, 1, collect[popOptions](opts))
 }
@@ -211,10 +213,10 @@ func (in *Inbox) pop(
 	return in.deliver(mailbox, claimed, err)
 }
 
-// PopMany pops for many mailboxes at once, as for a machine that hosts many runtimes. It takes one
-// round trip, or one for each node of a cluster, if the backend can do that. It returns what Pop
-// returns for each mailbox, in their order: a delivery or nil, and the joined errors. It returns
-// [ErrNoPending] only if no mailbox has anything and no pop failed.
+// PopMany pops for many mailboxes at once, such as those of a machine that hosts many runtimes. If
+// the backend can, it takes one round trip, or one for each node of a cluster. It returns a
+// delivery or nil for each mailbox, in their order, and joins the errors that Pop would return. It
+// returns [ErrNoPending] only if all mailboxes are empty and no pop failed.
 func (in *Inbox) PopMany(
 	ctx context.Context, mailboxes []string, opts ...PopOption) ([]*Delivery, error) {
 	claims := make([]backends.Claim, len(mailboxes))
@@ -240,7 +242,7 @@ func (in *Inbox) PopMany(
 	return deliveries, problems
 }
 
-// claimMany makes the claims one by one if the backend has no better way.
+// claimMany makes the claims one by one if the backend is no ManyClaimer.
 func claimMany(
 	ctx context.Context, b backends.Backend, claims []backends.Claim) []backends.ClaimResult {
 	if many, ok := backends.As[backends.ManyClaimer](b); ok {
@@ -253,7 +255,7 @@ func claimMany(
 	return results
 }
 
-// deliver converts what a claim returned. If that is nothing, it returns errNothing.
+// deliver converts the result of a claim. If the claim found nothing, it returns errNothing.
 func (in *Inbox) deliver(
 	mailbox string, claimed []backends.Claimed, err error) (d *Delivery, problems error) {
 	if err != nil {

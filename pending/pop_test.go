@@ -24,9 +24,7 @@ func newNotes(t *testing.T, b backends.Backend) *pending.PendingStore[note] {
 	p := policy()
 	p.Name = "notes"
 	s, err := pending.New(b, codec.Msgpack[note](), p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	return s
 }
 
@@ -38,18 +36,16 @@ func ids[T any](claims []*pending.Claim[T]) string {
 	return strings.Join(ids, " ")
 }
 
-// claimed returns what a delivery has of a store of its inbox.
+// claimed returns the claims that a delivery has of one store of its inbox.
 func claimed[T any](
 	t *testing.T, d *pending.Delivery, s *pending.PendingStore[T]) []*pending.Claim[T] {
 	t.Helper()
 	claims, err := pending.Claimed(d, s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustDo(t, err)
 	return claims
 }
 
-func TestAPopBelongsToItsClaimIDMailboxAndStores(t *testing.T) {
+func TestAClaimIDHoldsForItsMailboxAndStores(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		for range 4 {
@@ -63,15 +59,17 @@ func TestAPopBelongsToItsClaimIDMailboxAndStores(t *testing.T) {
 		if other := pop(t, s, pending.WithClaimID("d")); other.ID == first.ID {
 			t.Error("another claim id got the same request")
 		}
-		if other, err := s.PopPending(t.Context(), "runtime-2", claim); err != nil || other.ID != elsewhere.ID {
-			t.Errorf("in another mailbox the claim id got %v (%v)", other, err)
+		other, err := s.PopPending(t.Context(), "runtime-2", claim)
+		mustDo(t, err)
+		if other.ID != elsewhere.ID {
+			t.Errorf("in another mailbox the claim id got %v, want %s", other, elsewhere.ID)
 		}
 		inbox, err := pending.NewInbox(s, newNotes(t, b))
 		mustDo(t, err)
 		d, err := inbox.Pop(t.Context(), box, claim)
 		mustDo(t, err)
 		if got := claimed(t, d, s); len(got) != 1 || got[0].ID == first.ID {
-			t.Errorf("of another set of stores the claim id got %v", ids(got))
+			t.Errorf("with other stores the claim id got %v, want another request", ids(got))
 		}
 		again, err := s.PopPendingBatch(t.Context(), box, 100, claim)
 		if err != nil || ids(again) != first.ID {
@@ -97,8 +95,9 @@ func TestAnInboxServesSeveralStoresAtOnce(t *testing.T) {
 		mustDo(t, err)
 		d, err = inbox.Pop(t.Context(), box, pending.WithLimit(jobs, 2))
 		mustDo(t, err)
-		// A node may look claims up with a store of its own of the same name.
-		if got := claimed(t, d, newStore(t, b, policy())); len(got) != 2 || !strings.Contains(want, got[0].ID) {
+		// Claimed also accepts another store of the same name.
+		got := claimed(t, d, newStore(t, b, policy()))
+		if len(got) != 2 || !strings.Contains(want, got[0].ID) {
 			t.Errorf("got jobs %v, want two of %v", ids(got), want)
 		}
 		if got := claimed(t, d, notes); ids(got) != made.ID || got[0].Payload.Text != "hello" {
@@ -118,17 +117,15 @@ func TestAStoreThatIsNotInTheInboxIsAnError(t *testing.T) {
 	create(t, jobs)
 	d, err := inbox.Pop(t.Context(), box)
 	mustDo(t, err)
-	if got, err := pending.Claimed(d, notes); !errors.Is(err, pending.ErrInvalid) {
-		t.Errorf("a store that is not in the inbox: got %v, %v; want ErrInvalid", got, err)
-	}
+	_, err = pending.Claimed(d, notes)
+	checkErr(t, "a store that is not in the inbox", err, pending.ErrInvalid)
 	namesake, err := pending.New(b, codec.JSON[note](), policy())
 	mustDo(t, err)
-	if got, err := pending.Claimed(d, namesake); !errors.Is(err, pending.ErrInvalid) {
-		t.Errorf("a store of another payload: got %v, %v; want ErrInvalid", got, err)
-	}
+	_, err = pending.Claimed(d, namesake)
+	checkErr(t, "a store of the same name with another payload", err, pending.ErrInvalid)
 }
 
-func TestNothingThereIsErrNoPendingInEveryPop(t *testing.T) {
+func TestEveryPopOfAnEmptyMailboxReturnsErrNoPending(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		in, err := pending.NewInbox(s, newNotes(t, b))
@@ -138,39 +135,39 @@ func TestNothingThereIsErrNoPendingInEveryPop(t *testing.T) {
 		batch, inBatch := s.PopPendingBatch(ctx, box, 10)
 		d, inInbox := in.Pop(ctx, box)
 		many, ofMany := in.PopMany(ctx, []string{box, "runtime-2"})
-		for what, err := range map[string]error{
-			"PopPending": alone, "PopPendingBatch": inBatch, "Pop": inInbox, "PopMany": ofMany} {
-			if !errors.Is(err, pending.ErrNoPending) {
-				t.Errorf("%s: got %v, want ErrNoPending", what, err)
-			}
-		}
+		checkErr(t, "PopPending", alone, pending.ErrNoPending)
+		checkErr(t, "PopPendingBatch", inBatch, pending.ErrNoPending)
+		checkErr(t, "Pop", inInbox, pending.ErrNoPending)
+		checkErr(t, "PopMany", ofMany, pending.ErrNoPending)
 		if batch != nil || d != nil || many[0] != nil || many[1] != nil {
 			t.Errorf("got %v, %v, %v; want nothing", batch, d, many)
 		}
 	})
 }
 
-func TestInboxesThatCannotWorkAreRefused(t *testing.T) {
+func TestInvalidInboxesAreRefused(t *testing.T) {
 	b := memory.New()
 	jobs, elsewhere := newStore(t, b, policy()), newNotes(t, memory.New())
-	var none *pending.PendingStore[job]
+	var none *jobStore
 	for want, stores := range map[string][]pending.Source{
-		"no stores": nil, "twice": {jobs, newStore(t, b, policy())}, "another backend": {jobs, elsewhere},
-		"is nil": {jobs, nil}, "a store is nil": {none},
+		"no stores":       nil,
+		"twice":           {jobs, newStore(t, b, policy())},
+		"another backend": {jobs, elsewhere},
+		"is nil":          {jobs, nil},
+		"a store is nil":  {none},
 	} {
-		if _, err := pending.NewInbox(stores...); !errors.Is(err, pending.ErrInvalid) || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want ErrInvalid that says %s", err, want)
-		}
+		_, err := pending.NewInbox(stores...)
+		checkInvalid(t, err, want)
 	}
 	inbox, err := pending.NewInbox(jobs)
 	mustDo(t, err)
 	for want, opt := range map[string]pending.PopOption{
-		`"notes", which is not`: pending.WithLimit(elsewhere, 1), "limit is 0": pending.WithLimit(jobs, 0),
-		"claim id": pending.WithClaimID(""),
+		`"notes", which is not`: pending.WithLimit(elsewhere, 1),
+		"limit is 0":            pending.WithLimit(jobs, 0),
+		"claim id":              pending.WithClaimID(""),
 	} {
-		if _, err := inbox.Pop(t.Context(), box, opt); !errors.Is(err, pending.ErrInvalid) || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want ErrInvalid that says %s", err, want)
-		}
+		_, err := inbox.Pop(t.Context(), box, opt)
+		checkInvalid(t, err, want)
 	}
 	if _, err := inbox.Pop(t.Context(), ""); !errors.Is(err, pending.ErrInvalid) {
 		t.Errorf("got %v, want ErrInvalid", err)
@@ -179,20 +176,18 @@ func TestInboxesThatCannotWorkAreRefused(t *testing.T) {
 
 func TestACodecIsChangedWithoutLosingAnything(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
-		old := newStore(t, b, policy())
-		renewed, err := pending.New(b, codec.Msgpack[job](), policy(), pending.AlsoReads(codec.JSON[job]()))
-		mustDo(t, err)
-		asked := create(t, old)
-		r := pop(t, renewed)
+		before, after := newStore(t, b, policy()), newMsgpackStore(t, b)
+		asked := create(t, before)
+		r := pop(t, after)
 		if r.ID != asked.ID || r.Payload.Owner != "ada" {
 			t.Errorf("got %v with payload %v", r, r.Payload)
 		}
-		mustDo(t, renewed.Complete(t.Context(), r))
-		checkRequest(t, get(t, renewed, r.ID), r.Request)
+		mustDo(t, after.Complete(t.Context(), r))
+		checkRequest(t, get(t, after, r.ID), r.Request)
 	})
 }
 
-func TestWhatCannotBeReadIsNamedAndTheRestGoesOn(t *testing.T) {
+func TestAnUnreadablePayloadIsReportedAndOthersAreClaimed(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		writer, err := pending.New(b, codec.Msgpack[job](), policy())
@@ -208,7 +203,7 @@ func TestWhatCannotBeReadIsNamedAndTheRestGoesOn(t *testing.T) {
 		checkDecodeError(t, err, bad.ID, 1)
 
 		if still := get(t, writer, bad.ID); still.Status != pending.StatusRunning {
-			t.Errorf("the unreadable request is %s, want running", still.Status)
+			t.Errorf("the request is %s, want running", still.Status)
 		}
 		unread, err := s.Held(t.Context(), bad.ID, 1)
 		checkDecodeError(t, err, bad.ID, 1)
@@ -231,7 +226,8 @@ func TestWhatCannotBeReadIsNamedAndTheRestGoesOn(t *testing.T) {
 func checkDecodeError(t *testing.T, err error, id string, attempt int) {
 	t.Helper()
 	var decode *pending.DecodeError
-	if !errors.As(err, &decode) || decode.ID != id || decode.Attempt != attempt || decode.Store != "jobs" {
+	if !errors.As(err, &decode) || decode.ID != id || decode.Attempt != attempt ||
+		decode.Store != "jobs" {
 		t.Errorf("got %v, want a DecodeError of %s at attempt %d", err, id, attempt)
 	}
 	if !strings.Contains(fmt.Sprint(err), id) {
@@ -239,7 +235,7 @@ func checkDecodeError(t *testing.T, err error, id string, attempt int) {
 	}
 }
 
-func TestADamagedRecordIsNamedAndTheRestGoesOn(t *testing.T) {
+func TestADamagedRecordIsReportedAndOthersAreClaimed(t *testing.T) {
 	m, client := redistest.Mini(t)
 	b, err := goredis.New(client, nil)
 	mustDo(t, err)
@@ -249,7 +245,7 @@ func TestADamagedRecordIsNamedAndTheRestGoesOn(t *testing.T) {
 	create(t, s)
 	for _, key := range m.Keys() {
 		if strings.HasSuffix(key, bad.ID) {
-			mustDo(t, m.Set(key, "2 of a version to come"))
+			mustDo(t, m.Set(key, "2 is a later version"))
 		}
 	}
 	_, err = s.Get(t.Context(), bad.ID)
@@ -303,13 +299,14 @@ func TestManyMailboxesArePoppedAtOnce(t *testing.T) {
 				t.Errorf("got %v, want %v", got, want)
 			}
 		}
-		if _, err := in.PopMany(t.Context(), []string{"a", ""}); !errors.Is(err, pending.ErrInvalid) {
-			t.Errorf("an empty mailbox: got %v, want ErrInvalid", err)
-		}
+		_, err = in.PopMany(t.Context(), []string{"a", ""})
+		checkErr(t, "an empty mailbox", err, pending.ErrInvalid)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if deliveries, err := in.PopMany(ctx, []string{"a", "b"}); !errors.Is(err, context.Canceled) || deliveries[0] != nil {
-			t.Errorf("cancelled: got %v, %v", deliveries, err)
+		deliveries, err := in.PopMany(ctx, []string{"a", "b"})
+		checkErr(t, "a cancelled context", err, context.Canceled)
+		if deliveries[0] != nil {
+			t.Errorf("a cancelled context: got delivery %v, want none", deliveries[0])
 		}
 	})
 }

@@ -14,38 +14,37 @@ import (
 	"github.com/pendingq/pendingq/codec"
 )
 
-// Status says where a request stands.
+// Status is the state of a request.
 type Status string
 
-// The statuses of every store. A policy may declare further ones for requests that have ended.
+// The statuses of every store. A policy may declare further statuses for ended requests.
 const (
 	StatusPending   Status = backends.StatusPending   // waits for a claim, perhaps again
-	StatusRunning   Status = backends.StatusRunning   // a worker has it
-	StatusCompleted Status = backends.StatusCompleted // answered: see Complete
-	StatusFailed    Status = backends.StatusFailed    // the worker could not: see Fail
-	StatusTimeout   Status = backends.StatusTimeout   // a deadline passed, or see Timeout
-	StatusCancelled Status = backends.StatusCancelled // no longer wanted: see Cancel
+	StatusRunning   Status = backends.StatusRunning   // a worker has claimed it
+	StatusCompleted Status = backends.StatusCompleted // a worker has answered it: see Complete
+	StatusFailed    Status = backends.StatusFailed    // a worker has failed it: see Fail
+	StatusTimeout   Status = backends.StatusTimeout   // a deadline has passed, or see Timeout
+	StatusCancelled Status = backends.StatusCancelled // the requester cancelled it: see Cancel
 )
 
 // Ended reports whether a request with this status never changes again.
 func (s Status) Ended() bool { return s != StatusPending && s != StatusRunning && s != "" }
 
-// Request is one request as it stood when it was read. It is the requester's view: nothing that
-// Get returns can end a request as its worker. Its times are those of the backend's clock, in UTC
-// and whole microseconds.
+// Request is the requester's view of a request, as of its last read. Only a [Claim] can end a
+// request as its worker. Times are those of the backend's clock, in UTC and whole microseconds.
 type Request[T any] struct {
 	ID      string // 30 letters and digits, safe in a URL
-	Mailbox string // whom it is for
+	Mailbox string // names the machine that the request is for
 	Status  Status
-	Attempt int    // the number of the latest claim, 1 for the first; 0 while never claimed
-	Payload T      // the question, and once it has ended the answer
+	Attempt int    // the number of the latest claim, 1 for the first; 0 before any claim
+	Payload T      // the question, and after the end also the answer
 	Error   string // why it failed, timed out or was cancelled, for people
 
 	Headers map[string]string // see WithHeaders; nil if there are none
 
 	CreatedAt time.Time
-	UpdatedAt time.Time // when Status last changed; of a running request also the last Extend
-	StartedAt time.Time // the latest claim; zero before any
+	UpdatedAt time.Time // the last change of Status, or the last Extend of a running request
+	StartedAt time.Time // the latest claim; zero before any claim
 	Deadline  time.Time // when a live request times out, or when a lease with attempts left expires
 }
 
@@ -55,7 +54,7 @@ func (r Request[T]) LogValue() slog.Value {
 		slog.String("status", string(r.Status)), slog.Int("attempt", r.Attempt))
 }
 
-// CreateOption changes one Create.
+// CreateOption configures one Create.
 type CreateOption func(*createOptions)
 
 type createOptions struct {
@@ -64,14 +63,14 @@ type createOptions struct {
 	headers map[string]string
 }
 
-// WithIdempotencyKey lets the caller retry a Create. The same key, of 1 to 512 bytes, again in the
-// same store and mailbox returns the first request, whatever its payload and whatever has become of
-// it, for as long as it is kept. Without a key each Create makes a new request.
+// WithIdempotencyKey lets the caller retry a Create. As long as the first request is stored, a
+// Create with the same key, store and mailbox returns it, whatever its payload and status. A key
+// has 1 to 512 bytes. Without a key each Create makes a new request.
 func WithIdempotencyKey(key string) CreateOption {
 	return func(o *createOptions) { o.key, o.hasKey = key, true }
 }
 
-// WithHeaders sends small strings along with a request, such as a trace context. They never change.
+// WithHeaders stores small strings with a request, such as a trace context. They never change.
 // Names and values are UTF-8 and have at most 4 KiB together.
 func WithHeaders(headers map[string]string) CreateOption {
 	return func(o *createOptions) { o.headers = headers }
@@ -112,7 +111,7 @@ func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 		Mailbox: mailbox, Codec: s.codec.Name(), Payload: encoded, Headers: o.headers}))
 }
 
-// GetOption changes one Get.
+// GetOption configures one Get.
 type GetOption func(*getOptions)
 
 type getOptions struct {
@@ -120,15 +119,15 @@ type getOptions struct {
 	inMailbox bool
 }
 
-// InMailbox turns a request of any other mailbox into [ErrNotFound]. It is for callers who may see
-// only this mailbox.
+// InMailbox makes Get return [ErrNotFound] for a request of another mailbox. It is for callers who
+// may see only this mailbox.
 func InMailbox(mailbox string) GetOption {
 	return func(o *getOptions) { o.mailbox, o.inMailbox = mailbox, true }
 }
 
 // Get reads a request. A request past its deadline reads as timed out: nobody has to write a
-// timeout. Get returns [ErrNotFound] if there is no such request, and [ErrInvalid] for an id that
-// no Create can have made. With a [DecodeError] it may return the request without its payload.
+// timeout. Get returns [ErrNotFound] if there is no such request, and [ErrInvalid] if the id is
+// malformed. With a [DecodeError] it may return the request without its payload.
 func (s *PendingStore[T]) Get(
 	ctx context.Context, id string, opts ...GetOption) (r *Request[T], err error) {
 	defer s.wrap(&err, "get", id)
@@ -148,7 +147,7 @@ func (s *PendingStore[T]) get(
 	return rec, err
 }
 
-// HasPending reports whether the mailbox has a request that a pop could claim now. It only reads.
+// HasPending reports whether the mailbox has a request that can be claimed now. It only reads.
 func (s *PendingStore[T]) HasPending(ctx context.Context, mailbox string) (has bool, err error) {
 	defer s.wrap(&err, "look into", mailbox)
 	if err := checkMailbox(mailbox); err != nil {
@@ -157,24 +156,24 @@ func (s *PendingStore[T]) HasPending(ctx context.Context, mailbox string) (has b
 	return s.backend.HasPending(ctx, s.policy.Name, mailbox)
 }
 
-// ListOptions say which page of live requests List returns. The zero value is the first page.
+// ListOptions select a page of live requests. The zero value selects the first page.
 type ListOptions struct {
-	After string // Page.Next of the page before; "": the first page
+	After string // Page.Next of the previous page; "": the first page
 	Limit int    // how many requests at most, 1 to 100. Default: 100
 }
 
 // Page is a page of live requests.
 type Page[T any] struct {
 	Requests []*Request[T] // the oldest first
-	Next     string        // ListOptions.After for the next page; "" if this is the last one
+	Next     string        // ListOptions.After for the next page; "" after the last page
 }
 
-// List returns pending and running requests of a mailbox, the oldest first within the page. A page
-// may have fewer requests than the limit although others follow. A request that changes meanwhile
-// may come twice or not at all.
+// List returns a page of the pending and running requests of a mailbox, the oldest first within the
+// page. A page may have fewer requests than the limit although more pages follow. A request that
+// changes between two pages may be in both pages or in none.
 //
-// A page may come together with an error, a joined [DecodeError] for each request that cannot be
-// read. List returns [errors.ErrUnsupported] if the backend cannot list.
+// List may return a page and an error, which joins a [DecodeError] for each unreadable request. It
+// returns [errors.ErrUnsupported] if the backend cannot list.
 func (s *PendingStore[T]) List(
 	ctx context.Context, mailbox string, opts ListOptions) (*Page[T], error) {
 	limit := cmp.Or(opts.Limit, maxLimit)
@@ -200,23 +199,21 @@ func (s *PendingStore[T]) List(
 	return page, err
 }
 
-// Cancel asks for the end of a live request, with a reason for people; "" stands for a standard
-// text. A pending request ends at once as cancelled, and so does a running one if the policy's
-// CancelGrace is 0. Otherwise the worker learns of the cancel at its next Extend, and has that time
-// to end the request in its own way. After that the request reads as cancelled. No further attempt
-// follows in any case.
+// Cancel cancels a live request. The reason is for people; "" selects a standard text. A pending
+// request ends at once as cancelled. So does a running request if the policy's CancelGrace is 0.
+// Otherwise its worker learns of the cancel at its next Extend, and may end the request until the
+// grace is over. Then the request reads as cancelled. No further attempt follows.
 //
-// On success r has the status of the request: cancelled, or running for the time of the grace. A
-// second Cancel succeeds and changes nothing. If the request has ended otherwise, Cancel returns
-// [ErrEnded].
+// On success Cancel sets the status of r: cancelled, or running during the grace. A second Cancel
+// succeeds and changes nothing. If the request has ended in another way, Cancel returns [ErrEnded].
 func (s *PendingStore[T]) Cancel(ctx context.Context, r *Request[T], reason string) error {
 	reason = cmp.Or(cut(reason), "cancelled by the requester")
 	return s.cancel(ctx, "cancel", r, backends.Cancel{Outcome: backends.StatusCancelled,
 		Error: reason, Grace: s.policy.CancelGrace.Truncate(time.Microsecond)})
 }
 
-// Timeout ends a request at once because its requester gives up waiting, whatever its attempt. It
-// keeps the stored payload. On success r has the status of the request.
+// Timeout ends a request at once, at any attempt, because its requester gives up waiting. It keeps
+// the stored payload. On success Timeout sets the status of r.
 func (s *PendingStore[T]) Timeout(ctx context.Context, r *Request[T]) error {
 	return s.cancel(ctx, "time out", r, backends.Cancel{Outcome: backends.StatusTimeout,
 		Error: "timed out: the requester gave up waiting"})
@@ -237,13 +234,13 @@ func (s *PendingStore[T]) cancel(
 	var ended *backends.EndedError
 	if errors.As(err, &ended) && ended.Record.Status == c.Outcome &&
 		(c.Outcome == backends.StatusCancelled || ended.Record.Error == c.Error) {
-		rec, err = ended.Record, nil // this repeats the cancel that ended it
+		rec, err = ended.Record, nil // a retry of the cancel that ended the request
 	}
 	if err != nil {
 		return s.failed(operation, r.ID, err)
 	}
 	payload := r.Payload
-	_ = s.read(rec, r) // Cancel returns no payload
+	_ = s.read(rec, r) // the record of a cancel has no payload
 	r.Payload = payload
 	return nil
 }

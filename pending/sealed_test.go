@@ -19,9 +19,9 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// node is a store with a keyring of its own, which a test can change.
+// node is a store with its own keyring. A test may change the keyring.
 type node struct {
-	*pending.PendingStore[job]
+	*jobStore
 	keys atomic.Pointer[codec.Keys]
 }
 
@@ -33,7 +33,7 @@ func (n *node) OpeningKey(mailbox, id string) ([]byte, error) {
 	return n.keys.Load().OpeningKey(mailbox, id)
 }
 
-// keys returns a keyring that seals with the first of some keys and opens with all.
+// keys returns a keyring that seals with the first key and opens with all keys.
 func keys(ids ...string) *codec.Keys {
 	k := &codec.Keys{ByID: map[string][]byte{}}
 	for _, id := range ids {
@@ -51,28 +51,25 @@ func newNode(t *testing.T, b backends.Backend, p pending.Policy, ids ...string) 
 	n.keys.Store(keys(ids...))
 	s, err := pending.New(b, codec.Sealed(codec.Zstd(codec.JSON[job](), nil), n), p)
 	mustDo(t, err)
-	n.PendingStore = s
+	n.jobStore = s
 	return n
 }
 
 func TestASealedRequestGoesFromQuestionToAnswer(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
-		s := newNode(t, b, policy(), "a").PendingStore
+		s := newNode(t, b, policy(), "a").jobStore
 		asked := create(t, s)
-		stored, err := b.Get(t.Context(), "jobs", asked.ID)
-		mustDo(t, err)
+		stored := record(t, b, asked.ID)
 		if stored.Codec != "sealed.zstd.json" || bytes.Contains(stored.Payload, []byte("uptime")) {
 			t.Errorf("codec %s stored %q", stored.Codec, stored.Payload)
 		}
 		r := pop(t, s)
 		r.Payload.Output = "up 3 days"
 		mustDo(t, s.Complete(t.Context(), r))
-		mustDo(t, s.Complete(t.Context(), r)) // the repeat is recognised
+		mustDo(t, s.Complete(t.Context(), r)) // a retry succeeds
 		other := *r
 		other.Payload.Output = "up 4 days"
-		if err := s.Complete(t.Context(), &other); !errors.Is(err, pending.ErrEnded) {
-			t.Errorf("another report: got %v, want ErrEnded", err)
-		}
+		checkErr(t, "another report", s.Complete(t.Context(), &other), pending.ErrEnded)
 		if got := get(t, s, asked.ID); got.Payload.Output != "up 3 days" {
 			t.Errorf("the answer is %q", got.Payload.Output)
 		}
@@ -84,72 +81,99 @@ func TestASealedRequestGoesFromQuestionToAnswer(t *testing.T) {
 	})
 }
 
-// An attacker with write access moves sealed payloads.
+// An attacker with write access moves sealed questions.
 func TestASealedPayloadCannotBeMoved(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		p := policy()
-		s := newNode(t, b, p, "a").PendingStore
-		question, err := b.Get(t.Context(), "jobs", create(t, s).ID)
-		mustDo(t, err)
-		answered := pop(t, s)
-		mustDo(t, s.Complete(t.Context(), answered))
-		answer, err := b.Get(t.Context(), "jobs", answered.ID)
-		mustDo(t, err)
+		s := newNode(t, b, p, "a").jobStore
+		question := record(t, b, create(t, s).ID)
+		c := pop(t, s)
+		mustDo(t, s.Complete(t.Context(), c))
+		answer := record(t, b, c.ID)
 
+		// plant stores a payload as a question, and reads it.
 		plant := func(policy pending.Policy, mailbox, id string, payload []byte) error {
 			empty := memory.New() // as if the attacker had deleted all records
 			_, err := empty.Create(t.Context(), backends.Create{Terms: terms(policy), ID: id,
 				Mailbox: mailbox, Codec: question.Codec, Payload: payload})
 			mustDo(t, err)
-			_, err = newNode(t, empty, policy, "a").Get(t.Context(), id)
-			return err
-		}
-		end := func(id string, payload []byte) error {
-			_, err := b.End(t.Context(), backends.End{Terms: terms(p), ID: id, Outcome: "completed",
-				Codec: question.Codec, Payload: payload})
-			mustDo(t, err)
-			_, err = s.Get(t.Context(), id)
-			return err
+			return failure(newNode(t, empty, policy, "a").Get(t.Context(), id))
 		}
 		other := p
 		other.Name = "other"
-		if err := plant(p, box, question.ID, question.Payload); err != nil {
-			t.Errorf("where it belongs: %v", err)
-		}
-		waiting, err := b.Get(t.Context(), "jobs", create(t, s).ID)
-		mustDo(t, err)
-		for what, err := range map[string]error{
-			"in another request":           plant(p, box, backends.NewID(box), question.Payload),
-			"in another mailbox":           plant(p, "runtime-2", question.ID, question.Payload),
-			"in another store":             plant(other, box, question.ID, question.Payload),
-			"an answer as a question":      plant(p, box, answer.ID, answer.Payload),
-			"plain text":                   plant(p, box, question.ID, []byte(`{"command":"rm"}`)),
-			"a question as an answer":      end(waiting.ID, waiting.Payload),
-			"an answer to another request": end(create(t, s).ID, answer.Payload),
-		} {
-			if decodeErr := new(pending.DecodeError); !errors.As(err, &decodeErr) {
-				t.Errorf("%s: got %v, want a DecodeError", what, err)
-			}
-		}
+		mustDo(t, plant(p, box, question.ID, question.Payload))
+		checkAllDecodeErrors(t, map[string]error{
+			"in another request":      plant(p, box, backends.NewID(box), question.Payload),
+			"in another mailbox":      plant(p, "runtime-2", question.ID, question.Payload),
+			"in another store":        plant(other, box, question.ID, question.Payload),
+			"an answer as a question": plant(p, box, answer.ID, answer.Payload),
+			"plain text":              plant(p, box, question.ID, []byte(`{"command":"rm"}`)),
+		})
 	})
 }
 
+// An attacker with write access moves sealed answers.
+func TestASealedAnswerCannotBeMoved(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newNode(t, b, policy(), "a").jobStore
+		create(t, s)
+		c := pop(t, s)
+		mustDo(t, s.Complete(t.Context(), c))
+		answer := record(t, b, c.ID)
+
+		// plant stores a payload as an answer, and reads it.
+		plant := func(id string, payload []byte) error {
+			_, err := b.End(t.Context(), backends.End{Terms: terms(policy()), ID: id,
+				Outcome: "completed", Codec: answer.Codec, Payload: payload})
+			mustDo(t, err)
+			return failure(s.Get(t.Context(), id))
+		}
+		waiting := record(t, b, create(t, s).ID)
+		checkAllDecodeErrors(t, map[string]error{
+			"a question as an answer":      plant(waiting.ID, waiting.Payload),
+			"an answer to another request": plant(create(t, s).ID, answer.Payload),
+		})
+	})
+}
+
+// record returns the record of a request as the backend has stored it.
+func record(t *testing.T, b backends.Backend, id string) backends.Record {
+	t.Helper()
+	rec, err := b.Get(t.Context(), "jobs", id)
+	mustDo(t, err)
+	return rec
+}
+
+func checkAllDecodeErrors(t *testing.T, errs map[string]error) {
+	t.Helper()
+	for what, err := range errs {
+		if decode := new(pending.DecodeError); !errors.As(err, &decode) {
+			t.Errorf("%s: got %v, want a DecodeError", what, err)
+		}
+	}
+}
+
 func terms(p pending.Policy) backends.Terms {
-	return backends.Terms{Store: p.Name, PendingTimeout: p.PendingTimeout,
-		RunningTimeout: p.RunningTimeout, Retention: p.Retention, MaxAttempts: 1}
+	return backends.Terms{
+		Store:          p.Name,
+		PendingTimeout: p.PendingTimeout,
+		RunningTimeout: p.RunningTimeout,
+		Retention:      p.Retention,
+		MaxAttempts:    1,
+	}
 }
 
 func TestARequestWhoseKeyIsUnknownCanBeFailed(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
-		asked := create(t, newNode(t, b, policy(), "old").PendingStore)
-		s := newNode(t, b, policy(), "new").PendingStore
+		asked := create(t, newNode(t, b, policy(), "old").jobStore)
+		s := newNode(t, b, policy(), "new").jobStore
 		_, err := s.PopPending(t.Context(), box)
 		unread := new(pending.DecodeError)
 		if !errors.As(err, &unread) || unread.ID != asked.ID {
 			t.Fatalf("got %v, want a DecodeError of %s", err, asked.ID)
 		}
 		if !errors.Is(err, codec.ErrUnknownKey) || !strings.Contains(err.Error(), `"old"`) {
-			t.Errorf("got %v, want ErrUnknownKey that names the key", err)
+			t.Errorf("got %v, want ErrUnknownKey with the name of the key", err)
 		}
 		c, err := s.Held(t.Context(), unread.ID, unread.Attempt)
 		if !errors.Is(err, codec.ErrUnknownKey) {
@@ -160,35 +184,33 @@ func TestARequestWhoseKeyIsUnknownCanBeFailed(t *testing.T) {
 			t.Errorf("got status %s, want failed", got.Status)
 		}
 		c.Mailbox = ""
-		if err := s.Fail(t.Context(), c, "again"); !errors.Is(err, pending.ErrInvalid) {
-			t.Errorf("without its mailbox: got %v, want ErrInvalid", err)
-		}
+		checkErr(t, "without its mailbox", s.Fail(t.Context(), c, "again"), pending.ErrInvalid)
 	})
 }
 
 func TestAKeyringThatFailsStoresNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		n := newNode(t, b, policy(), "a")
-		asked := create(t, n.PendingStore)
-		r := pop(t, n.PendingStore)
+		asked := create(t, n.jobStore)
+		r := pop(t, n.jobStore)
 		n.keys.Store(keys())
 		if _, err := n.Create(t.Context(), box, job{}); !errors.Is(err, codec.ErrUnknownKey) {
 			t.Errorf("Create: got %v, want the keyring's error", err)
 		}
-		if pending, err := n.HasPending(t.Context(), box); pending || err != nil {
-			t.Errorf("a request was stored (%v)", err)
+		if has, err := n.HasPending(t.Context(), box); has || err != nil {
+			t.Errorf("HasPending: got %v, %v; want false", has, err)
 		}
 		if err := n.Complete(t.Context(), r); !errors.Is(err, codec.ErrUnknownKey) {
 			t.Errorf("Complete: got %v, want the keyring's error", err)
 		}
 		n.keys.Store(keys("a"))
-		if got := get(t, n.PendingStore, asked.ID); got.Status != pending.StatusRunning {
+		if got := get(t, n.jobStore, asked.ID); got.Status != pending.StatusRunning {
 			t.Errorf("got status %s, want running", got.Status)
 		}
 	})
 }
 
-// Three nodes change their key one after the other, under traffic. Every request gets its answer.
+// Three nodes change their keys one after another, under traffic. Every request gets its answer.
 func TestKeysAreChangedUnderTraffic(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		var nodes []*node
@@ -229,7 +251,7 @@ func TestKeysAreChangedUnderTraffic(t *testing.T) {
 
 // oneLifecycle runs each step of a request at a random node.
 func oneLifecycle(ctx context.Context, nodes []*node, device, command string) error {
-	at := func() *pending.PendingStore[job] { return nodes[rand.IntN(len(nodes))].PendingStore }
+	at := func() *jobStore { return nodes[rand.IntN(len(nodes))].jobStore }
 	think := func() { calls.Pass(rand.N(time.Minute)) }
 	asked, err := at().Create(ctx, device, job{Command: command})
 	if err != nil {

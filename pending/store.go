@@ -15,43 +15,43 @@ import (
 	"github.com/pendingq/pendingq/codec"
 )
 
-// Policy says how a store treats its requests. All nodes should give a store the same policy. While
-// a change is rolled out, each operation goes by the policy of the node that runs it, and deadlines
-// that are set stand. The first three durations must each be between 1 ms and 10 years.
+// Policy configures a store. All nodes should give a store the same policy. While a change is
+// rolled out, each operation uses the policy of the node that runs it. Deadlines that are already
+// set do not change. The first three durations must each be between 1 ms and 10 years.
 type Policy struct {
 	Name string // of the store, in keys, errors and metrics: 1 to 64 of [a-z0-9_:.-]
 
-	// PendingTimeout is how long a request may wait for a claim before it times out. A request whose
-	// lease expired waits as long again, if MaxAttempts allows another attempt.
+	// PendingTimeout is how long a request may wait for a claim before it times out. If its lease
+	// expires and MaxAttempts allows another attempt, the request waits as long again.
 	PendingTimeout time.Duration
 
-	// RunningTimeout is how long a worker may be silent after its claim or its last Extend. Then the
-	// request can be claimed again, if MaxAttempts allows it. Otherwise the request times out.
+	// RunningTimeout is how long a lease lasts after a claim or an Extend. Then the request can be
+	// claimed again, if MaxAttempts allows it. Otherwise the request times out.
 	RunningTimeout time.Duration
 
 	Retention time.Duration // how long a request stays readable after it has ended or timed out
 
-	// CancelGrace is how long the worker of a running request may still end it in its own way after
-	// a Cancel, at most 10 years. 0: a Cancel ends a running request at once.
+	// CancelGrace is how long the worker of a running request may still end it after a Cancel, at
+	// most 10 years. 0: a Cancel ends a running request at once.
 	CancelGrace time.Duration
 
-	MaxAttempts int  // how often a request may be handed out, at most 9,999. 0 or 1: never twice
-	Exclusive   bool // allows a mailbox one live request; Create refuses another: [BusyError]
-	MaxPending  int  // how many requests of a mailbox may wait; then [ErrFull]. 0: no limit
-	MaxPayload  int  // bytes of an encoded payload, at most 256 MiB; else [ErrTooLarge]. 0: 16 MiB
+	MaxAttempts int  // how often a request may be claimed, at most 9,999. 0 or 1: once
+	Exclusive   bool // allows a mailbox one live request. Create of another returns [BusyError]
+	MaxPending  int  // how many requests of a mailbox may wait, else [ErrFull]. 0: no limit
+	MaxPayload  int  // bytes of an encoded payload, at most 256 MiB, else [ErrTooLarge]. 0: 16 MiB
 
-	// Outcomes are further ways to end, for Finish: each 1 to 32 of [a-z0-9_.-], and none of the
-	// statuses of the library.
+	// Outcomes are further statuses of ended requests, for Finish. Each is 1 to 32 of [a-z0-9_.-]
+	// and differs from the statuses of this package.
 	Outcomes []Status
 }
 
-// PendingStore is a store of requests whose payloads are T: the question and the answer in one
-// type. Make one with [New]. It holds no state of its own, so every node makes its own over the
-// same backend. It may be used concurrently.
+// PendingStore is a store of requests with payloads of type T, which holds the question and the
+// answer. Make one with [New]. All state is in the backend, so each node makes a PendingStore over
+// the same backend. It may be used concurrently.
 type PendingStore[T any] struct {
 	core
-	codec  codec.Codec[T]            // writes
-	codecs map[string]codec.Codec[T] // read, by name
+	codec  codec.Codec[T]            // encodes payloads
+	codecs map[string]codec.Codec[T] // decode payloads, by name
 }
 
 // core is the part of a store that does not depend on T.
@@ -59,14 +59,14 @@ type core struct {
 	backend   backends.Backend
 	policy    Policy
 	terms     backends.Terms
-	noPending error // ErrNoPending with what was attempted, the answer to most polls
+	noPending error // ErrNoPending with the name of the store: most polls return it
 }
 
-// Option changes how a store is made.
+// Option configures a store in New.
 type Option[T any] func(*PendingStore[T]) error
 
-// AlsoReads lets a store read payloads of these codecs, besides its own codec. To change the codec
-// of a running system, let every node read the new codec, then let every node write it. Keep the
+// AlsoReads lets a store read payloads of these codecs besides its own. To change the codec of a
+// running system, first let every node read the new codec, then let every node write it. Keep the
 // old codec in AlsoReads for the longest lifetime of a request.
 func AlsoReads[T any](codecs ...codec.Codec[T]) Option[T] {
 	return func(s *PendingStore[T]) error {
@@ -107,7 +107,7 @@ func isNil(value any) bool {
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// reads adds a codec to those that the store reads.
+// reads adds a codec for reading.
 func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 	if isNil(c) {
 		return fmt.Errorf("%w: a codec is nil", ErrInvalid)
@@ -115,7 +115,7 @@ func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 	name := c.Name()
 	switch err := codec.Check(c); {
 	case !validOutcome.MatchString(name):
-		return fmt.Errorf("%w: the codec's name %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, name)
+		return fmt.Errorf("%w: codec name %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, name)
 	case s.codecs[name] != nil:
 		return fmt.Errorf("%w: two codecs are named %q", ErrInvalid, name)
 	case err != nil:
@@ -139,14 +139,15 @@ var (
 
 // check returns an error that names a field with an invalid value.
 func (p Policy) check() error {
+	const invalid = "%w: Policy.%s %.80q is not 1 to %d of %s"
 	if !validName.MatchString(p.Name) {
-		return fmt.Errorf("%w: Policy.Name %.80q is not 1 to 64 of [a-z0-9_:.-]", ErrInvalid, p.Name)
+		return fmt.Errorf(invalid, ErrInvalid, "Name", p.Name, 64, "[a-z0-9_:.-]")
 	}
 	taken := []Status{StatusPending, StatusRunning, StatusCompleted, StatusFailed, StatusTimeout,
 		StatusCancelled}
 	for _, o := range p.Outcomes {
 		if !validOutcome.MatchString(string(o)) {
-			return fmt.Errorf("%w: Policy.Outcomes: %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, o)
+			return fmt.Errorf(invalid, ErrInvalid, "Outcomes", o, 32, "[a-z0-9_.-]")
 		}
 		if slices.Contains(taken, o) {
 			return fmt.Errorf("%w: Policy.Outcomes: %q is taken", ErrInvalid, o)
@@ -171,7 +172,7 @@ func checkRange[N int | time.Duration](what string, value, low, high N) error {
 	return nil
 }
 
-// terms is the policy as backends take it.
+// terms returns the policy in the form that backends take.
 func (p Policy) terms() backends.Terms {
 	return backends.Terms{Store: p.Name, MaxAttempts: max(p.MaxAttempts, 1),
 		Exclusive: p.Exclusive, MaxPending: p.MaxPending,
@@ -180,7 +181,7 @@ func (p Policy) terms() backends.Terms {
 		Retention:      p.Retention.Truncate(time.Microsecond)}
 }
 
-var errEncode = errors.New("encode the payload") // which cannot be stored
+var errEncode = errors.New("encode the payload")
 
 // encode encodes a payload with the store's codec and checks its size. A ContextCodec needs the
 // mailbox of the request.
@@ -219,8 +220,8 @@ func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
 	return c.Unmarshal(rec.Payload)
 }
 
-// partOf returns which payload a request of this status holds. A timeout and a cancel keep what was
-// stored while the request was live.
+// partOf returns whether a request with this status holds the question or the answer. A timeout and
+// a cancel keep the payload that was stored while the request was live.
 func partOf(status Status) codec.Part {
 	if status.Ended() && status != StatusTimeout && status != StatusCancelled {
 		return codec.Answer
@@ -228,8 +229,7 @@ func partOf(status Status) codec.Part {
 	return codec.Question
 }
 
-// request converts a record that a call returned, unless err is set. With a DecodeError it returns
-// all but the payload.
+// request converts the result of a call. With a DecodeError the request has no payload.
 func (s *PendingStore[T]) request(rec backends.Record, err error) (*Request[T], error) {
 	if err != nil {
 		return nil, err
@@ -270,7 +270,7 @@ func checkID(id string) error {
 	return nil
 }
 
-// collect makes one struct of a call's options. Without options it does not allocate.
+// collect applies the options of a call to one struct. Without options it does not allocate.
 func collect[O any, F ~func(*O)](opts []F) (o O) {
 	if len(opts) == 0 {
 		return o

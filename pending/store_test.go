@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -24,11 +23,18 @@ func TestARequestGoesFromQuestionToAnswer(t *testing.T) {
 		s := newStore(t, b, policy())
 		made := create(t, s)
 		start := made.CreatedAt
-		want := pending.Request[job]{ID: made.ID, Mailbox: box, Status: pending.StatusPending,
-			Payload: job{Command: "uptime", Owner: "ada"}, CreatedAt: start, UpdatedAt: start, Deadline: start.Add(time.Minute)}
+		want := jobRequest{
+			ID:        made.ID,
+			Mailbox:   box,
+			Status:    pending.StatusPending,
+			Payload:   job{Command: "uptime", Owner: "ada"},
+			CreatedAt: start,
+			UpdatedAt: start,
+			Deadline:  start.Add(time.Minute),
+		}
 		checkRequest(t, made, want)
 
-		calls.Pass(time.Second) // what the claim's times are told by
+		calls.Pass(time.Second) // the claim's times differ from the creation's
 		claimed := pop(t, s)
 		want.Status, want.Attempt = pending.StatusRunning, 1
 		want.StartedAt, want.UpdatedAt = claimed.StartedAt, claimed.StartedAt
@@ -40,20 +46,21 @@ func TestARequestGoesFromQuestionToAnswer(t *testing.T) {
 
 		claimed.Payload.Output = "up 3 days"
 		mustDo(t, s.Complete(t.Context(), claimed))
-		want.Status, want.Payload, want.UpdatedAt = pending.StatusCompleted, claimed.Payload, claimed.UpdatedAt
+		want.Status, want.Payload = pending.StatusCompleted, claimed.Payload
+		want.UpdatedAt = claimed.UpdatedAt
 		checkRequest(t, &claimed.Request, want)
 		checkRequest(t, get(t, s, made.ID), want)
 	})
 }
 
-func checkRequest(t *testing.T, got *pending.Request[job], want pending.Request[job]) {
+func checkRequest(t *testing.T, got *jobRequest, want jobRequest) {
 	t.Helper()
 	if diff := cmp.Diff(want, *got); diff != "" {
 		t.Errorf("the request differs (-want +got):\n%s", diff)
 	}
 }
 
-func TestWhatACallReturnsIsTheCallersOwn(t *testing.T) {
+func TestACallerMayChangeItsPayload(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		payload := job{Env: map[string]string{"A": "1"}}
@@ -61,7 +68,7 @@ func TestWhatACallReturnsIsTheCallersOwn(t *testing.T) {
 		mustDo(t, err)
 		payload.Env["A"] = "changed"
 		if made.Payload.Env["A"] != "1" {
-			t.Error("the request shares the payload that Create got")
+			t.Error("the returned request shares memory with the caller's payload")
 		}
 		made.Payload.Env["A"] = "changed"
 		if got := get(t, s, made.ID).Payload.Env["A"]; got != "1" {
@@ -70,7 +77,7 @@ func TestWhatACallReturnsIsTheCallersOwn(t *testing.T) {
 	})
 }
 
-func TestPoliciesThatCannotWorkAreRefused(t *testing.T) {
+func TestInvalidPoliciesAreRefused(t *testing.T) {
 	for want, change := range map[string]func(*pending.Policy){
 		"Name":             func(p *pending.Policy) { p.Name = "" },
 		"Name \"Jobs\"":    func(p *pending.Policy) { p.Name = "Jobs" },
@@ -90,9 +97,7 @@ func TestPoliciesThatCannotWorkAreRefused(t *testing.T) {
 		p := policy()
 		change(&p)
 		_, err := pending.New(memory.New(), codec.JSON[job](), p)
-		if !errors.Is(err, pending.ErrInvalid) || !strings.Contains(fmt.Sprint(err), want) {
-			t.Errorf("got %v, want ErrInvalid that says %s", err, want)
-		}
+		checkInvalid(t, err, want)
 	}
 }
 
@@ -101,21 +106,24 @@ type badName struct{ codec.Codec[job] }
 
 func (badName) Name() string { return "a b" }
 
-func TestStoresThatCannotWorkAreRefused(t *testing.T) {
+func TestInvalidStoresAreRefused(t *testing.T) {
 	_, noBackend := pending.New(nil, codec.JSON[job](), policy())
 	_, noCodec := pending.New[job](memory.New(), nil, policy())
 	_, name := pending.New(memory.New(), codec.Codec[job](badName{codec.JSON[job]()}), policy())
-	_, twice := pending.New(memory.New(), codec.JSON[job](), policy(), pending.AlsoReads(codec.JSON[job]()))
+	_, twoCodecs := pending.New(memory.New(), codec.JSON[job](), policy(),
+		pending.AlsoReads(codec.JSON[job]()))
 	_, lossy := pending.New(memory.New(), codec.JSON[struct{ X any }](), policy())
 	_, lossyToo := pending.New(memory.New(), codec.JSON[hidesForMsgpack](), policy(),
 		pending.AlsoReads(codec.Msgpack[hidesForMsgpack]()))
 	for want, err := range map[string]error{
-		"backend is nil": noBackend, "codec is nil": noCodec, `"a b"`: name, "two codecs": twice,
-		".X: an interface": lossy, "hidesForMsgpack.X": lossyToo,
+		"backend is nil":    noBackend,
+		"codec is nil":      noCodec,
+		`"a b"`:             name,
+		"two codecs":        twoCodecs,
+		".X: an interface":  lossy,
+		"hidesForMsgpack.X": lossyToo,
 	} {
-		if !errors.Is(err, pending.ErrInvalid) || !strings.Contains(fmt.Sprint(err), want) {
-			t.Errorf("got %v, want ErrInvalid that says %s", err, want)
-		}
+		checkInvalid(t, err, want)
 	}
 }
 
@@ -123,9 +131,7 @@ func TestANilPointerIsNoBackendAndNoCodec(t *testing.T) {
 	_, noBackend := pending.New((*memory.Backend)(nil), codec.JSON[job](), policy())
 	_, noCodec := pending.New[job](memory.New(), (*badName)(nil), policy())
 	for want, err := range map[string]error{"backend is nil": noBackend, "codec is nil": noCodec} {
-		if !errors.Is(err, pending.ErrInvalid) || !strings.Contains(fmt.Sprint(err), want) {
-			t.Errorf("got %v, want ErrInvalid that says %s", err, want)
-		}
+		checkInvalid(t, err, want)
 	}
 }
 
@@ -133,57 +139,69 @@ type hidesForMsgpack struct {
 	X string `msgpack:"-"`
 }
 
-func TestBadArgumentsAreNamedAndStoreNothing(t *testing.T) {
+// failure returns the error of a call.
+func failure[T any](_ T, err error) error { return err }
+
+func TestInvalidArgumentsOfARequesterStoreNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
-		s := newStore(t, b, policy())
-		ctx := t.Context()
+		s, ctx := newStore(t, b, policy()), t.Context()
+		made := create(t, s)
+		long, noKey := strings.Repeat("x", 513), pending.WithIdempotencyKey("")
+		for want, err := range map[string]error{
+			"mailbox is empty":    failure(s.Create(ctx, "", job{})),
+			"has 513 bytes":       failure(s.Create(ctx, long, job{})),
+			`"\xff" is not UTF-8`: failure(s.HasPending(ctx, "\xff")),
+			"idempotency key":     failure(s.Create(ctx, box, job{}, noKey)),
+			`id "nonsense"`:       failure(s.Get(ctx, "nonsense")),
+			`'}' at position 0`:   failure(s.Get(ctx, "}"+made.ID[1:])),
+			`':' at position 29`:  failure(s.Get(ctx, made.ID[:29]+":")),
+			"request is nil":      s.Timeout(ctx, nil),
+			`30 characters`:       s.Timeout(ctx, &jobRequest{ID: "x"}),
+		} {
+			checkInvalid(t, err, want)
+		}
+		checkOnly(t, s, made.ID)
+	})
+}
+
+func TestInvalidArgumentsOfAWorkerStoreNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s, ctx := newStore(t, b, policy()), t.Context()
 		made := create(t, s)
 		unclaimed := held(t, s, made.ID, 0)
-		with := func(change func(c *pending.Claim[job])) *pending.Claim[job] {
-			c := *unclaimed
-			change(&c)
-			return &c
-		}
-		for name, call := range map[string]func() error{
-			"mailbox is empty":    func() error { _, err := s.Create(ctx, "", job{}); return err },
-			"has 513 bytes":       func() error { _, err := s.Create(ctx, strings.Repeat("x", 513), job{}); return err },
-			"has 1048576 bytes":   func() error { _, err := s.PopPending(ctx, strings.Repeat("x", 1<<20)); return err },
-			`"\xff" is not UTF-8`: func() error { _, err := s.HasPending(ctx, "\xff"); return err },
-			"idempotency key":     func() error { _, err := s.Create(ctx, box, job{}, pending.WithIdempotencyKey("")); return err },
-			"claim id": func() error {
-				_, err := s.PopPending(ctx, box, pending.WithClaimID(strings.Repeat("x", 513)))
-				return err
-			},
-			"limit is 0":         func() error { _, err := s.PopPendingBatch(ctx, box, 0); return err },
-			"limit is 101":       func() error { _, err := s.PopPendingBatch(ctx, box, 101); return err },
-			"WithLimit is for":   func() error { _, err := s.PopPending(ctx, box, pending.WithLimit(s, 2)); return err },
-			`id "nonsense"`:      func() error { _, err := s.Get(ctx, "nonsense"); return err },
-			`'}' at position 0`:  func() error { _, err := s.Get(ctx, "}"+made.ID[1:]); return err },
-			`':' at position 29`: func() error { _, err := s.Get(ctx, made.ID[:29]+":"); return err },
-			"request is nil":     func() error { return s.Timeout(ctx, nil) },
-			`30 characters`:      func() error { return s.Timeout(ctx, &pending.Request[job]{ID: "x"}) },
-			"claim is nil":       func() error { return s.Complete(ctx, nil) },
-			"not made by a pop":  func() error { return s.Complete(ctx, &pending.Claim[job]{Request: *made}) },
-			`id ""`: func() error {
-				return s.Extend(ctx, with(func(c *pending.Claim[job]) { c.ID = "" }))
-			},
-			"attempt is -1": func() error {
-				return s.Fail(ctx, with(func(c *pending.Claim[job]) { c.Attempt = -1 }), "")
-			},
-			`outcome "nope"`:      func() error { return s.Finish(ctx, unclaimed, "nope") },
-			`outcome "completed"`: func() error { return s.Finish(ctx, unclaimed, pending.StatusCompleted) },
-			`id "gone"`:           func() error { _, err := s.Held(ctx, "gone", 1); return err },
-			"the attempt is -2":   func() error { _, err := s.Held(ctx, made.ID, -2); return err },
-			"attempt is 10000":    func() error { _, err := s.Held(ctx, made.ID, 10_000); return err },
+		withoutID, negative := *unclaimed, *unclaimed
+		withoutID.ID, negative.Attempt = "", -1
+		longID := pending.WithClaimID(strings.Repeat("x", 513))
+		for want, err := range map[string]error{
+			"has 1048576 bytes":   failure(s.PopPending(ctx, strings.Repeat("x", 1<<20))),
+			"claim id":            failure(s.PopPending(ctx, box, longID)),
+			"limit is 0":          failure(s.PopPendingBatch(ctx, box, 0)),
+			"limit is 101":        failure(s.PopPendingBatch(ctx, box, 101)),
+			"WithLimit is for":    failure(s.PopPending(ctx, box, pending.WithLimit(s, 2))),
+			"claim is nil":        s.Complete(ctx, nil),
+			"not made by a pop":   s.Complete(ctx, &jobClaim{Request: *made}),
+			`id ""`:               s.Extend(ctx, &withoutID),
+			"attempt is -1":       s.Fail(ctx, &negative, ""),
+			`outcome "nope"`:      s.Finish(ctx, unclaimed, "nope"),
+			`outcome "completed"`: s.Finish(ctx, unclaimed, pending.StatusCompleted),
+			`id "gone"`:           failure(s.Held(ctx, "gone", 1)),
+			"the attempt is -2":   failure(s.Held(ctx, made.ID, -2)),
+			"attempt is 10000":    failure(s.Held(ctx, made.ID, 10_000)),
 		} {
-			if err := call(); !errors.Is(err, pending.ErrInvalid) || !strings.Contains(err.Error(), name) {
-				t.Errorf("got %v, want ErrInvalid that says %s", err, name)
-			}
+			checkInvalid(t, err, want)
 		}
-		if got, err := s.PopPendingBatch(ctx, box, 100); err != nil || len(got) != 1 || got[0].ID != made.ID {
-			t.Errorf("the mailbox holds %v (%v), want the one good request", got, err)
-		}
+		checkOnly(t, s, made.ID)
 	})
+}
+
+// checkOnly checks that the mailbox has one pending request, with this id.
+func checkOnly(t *testing.T, s *jobStore, id string) {
+	t.Helper()
+	got, err := s.PopPendingBatch(t.Context(), box, 100)
+	mustDo(t, err)
+	if ids(got) != id {
+		t.Errorf("the mailbox holds %q, want %q", ids(got), id)
+	}
 }
 
 func TestAPayloadOverTheLimitIsRefused(t *testing.T) {
@@ -191,18 +209,15 @@ func TestAPayloadOverTheLimitIsRefused(t *testing.T) {
 		p := policy()
 		p.MaxPayload = 100
 		s := newStore(t, b, p)
-		if _, err := s.Create(t.Context(), box, job{Command: strings.Repeat("x", 100)}); !errors.Is(err, pending.ErrTooLarge) {
-			t.Errorf("Create: got %v, want ErrTooLarge", err)
-		}
+		_, err := s.Create(t.Context(), box, job{Command: strings.Repeat("x", 100)})
+		checkErr(t, "Create", err, pending.ErrTooLarge)
 		create(t, s)
 		r := pop(t, s)
 		before := r.Request
 		r.Payload.Output = strings.Repeat("x", 100)
-		if err := s.Complete(t.Context(), r); !errors.Is(err, pending.ErrTooLarge) {
-			t.Errorf("Complete: got %v, want ErrTooLarge", err)
-		}
+		checkErr(t, "Complete", s.Complete(t.Context(), r), pending.ErrTooLarge)
 		if r.Status != pending.StatusRunning {
-			t.Errorf("the refused request is %s in the caller's hand", r.Status)
+			t.Errorf("the refused Complete set status %s", r.Status)
 		}
 		checkRequest(t, get(t, s, r.ID), before)
 	})
@@ -214,8 +229,8 @@ func TestAPayloadThatCannotBeEncodedIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "job.Command") {
 		t.Errorf("got %v, want an error that names job.Command", err)
 	}
-	if pending, err := s.HasPending(t.Context(), box); pending || err != nil {
-		t.Errorf("HasPending: %v, %v", pending, err)
+	if has, err := s.HasPending(t.Context(), box); has || err != nil {
+		t.Errorf("HasPending: got %v, %v; want false", has, err)
 	}
 }
 
@@ -223,18 +238,20 @@ func TestTheSameIdempotencyKeyReturnsTheFirstRequest(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s, key := newStore(t, b, policy()), pending.WithIdempotencyKey("k")
 		first := create(t, s, key)
-		again, err := newStore(t, b, policy()).Create(t.Context(), box, job{Command: "another"}, key)
+		node2 := newStore(t, b, policy())
+		again, err := node2.Create(t.Context(), box, job{Command: "another"}, key)
 		mustDo(t, err)
 		checkRequest(t, again, *first)
 		other, err := s.Create(t.Context(), "runtime-2", job{}, key)
 		mustDo(t, err)
-		if other.ID == first.ID || create(t, s).ID == first.ID || create(t, s, pending.WithIdempotencyKey("l")).ID == first.ID {
-			t.Error("another mailbox, another key or none made the same request")
+		otherKey := create(t, s, pending.WithIdempotencyKey("l"))
+		if other.ID == first.ID || create(t, s).ID == first.ID || otherKey.ID == first.ID {
+			t.Error("another mailbox, another key or no key made the same request")
 		}
 
 		calls.Pass(time.Minute + 3*time.Minute + time.Second) // the key goes with its request
 		if renewed := create(t, s, key); !renewed.CreatedAt.After(first.CreatedAt) {
-			t.Error("a request that is long gone was returned")
+			t.Error("the key returned a request whose retention is over")
 		}
 	})
 }
@@ -253,7 +270,7 @@ func TestAnExclusiveStoreNamesTheLiveRequest(t *testing.T) {
 	})
 }
 
-func TestAFullMailboxRefuses(t *testing.T) {
+func TestAFullMailboxRefusesACreate(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		p := policy()
 		p.MaxPending = 1
@@ -272,26 +289,19 @@ func TestInMailboxHidesOthersRequests(t *testing.T) {
 		if _, err := s.Get(t.Context(), r.ID, pending.InMailbox(box)); err != nil {
 			t.Errorf("in its own mailbox: %v", err)
 		}
-		if _, err := s.Get(t.Context(), r.ID, pending.InMailbox("runtime-2")); !errors.Is(err, pending.ErrNotFound) {
-			t.Errorf("in another mailbox: got %v, want ErrNotFound", err)
-		}
+		_, err := s.Get(t.Context(), r.ID, pending.InMailbox("runtime-2"))
+		checkErr(t, "in another mailbox", err, pending.ErrNotFound)
 	})
 }
 
-func TestTheWorldGoesOnAfterTheContextEnds(t *testing.T) {
+func TestACallWithAnEndedContextHasNoEffect(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := s.Create(ctx, box, job{}); !errors.Is(err, context.Canceled) {
-			t.Errorf("Create: got %v, want context.Canceled", err)
-		}
-		if _, err := s.HasPending(ctx, box); !errors.Is(err, context.Canceled) {
-			t.Errorf("HasPending: got %v, want context.Canceled", err)
-		}
-		if _, err := s.PopPending(t.Context(), box); !errors.Is(err, pending.ErrNoPending) {
-			t.Errorf("PopPending: got %v, want ErrNoPending", err)
-		}
+		checkErr(t, "Create", failure(s.Create(ctx, box, job{})), context.Canceled)
+		checkErr(t, "HasPending", failure(s.HasPending(ctx, box)), context.Canceled)
+		checkErr(t, "PopPending", failure(s.PopPending(t.Context(), box)), pending.ErrNoPending)
 	})
 }
 
@@ -318,9 +328,16 @@ func TestLogsAndErrorsDoNotCarryThePayload(t *testing.T) {
 	}
 }
 
-func TestStatusesKnowWhetherTheyAreEnds(t *testing.T) {
-	for status, want := range map[pending.Status]bool{"": false, pending.StatusPending: false, pending.StatusRunning: false,
-		pending.StatusCompleted: true, pending.StatusFailed: true, pending.StatusTimeout: true, "conflict": true} {
+func TestEndedTellsEndedStatusesFromLiveOnes(t *testing.T) {
+	for status, want := range map[pending.Status]bool{
+		"":                      false,
+		pending.StatusPending:   false,
+		pending.StatusRunning:   false,
+		pending.StatusCompleted: true,
+		pending.StatusFailed:    true,
+		pending.StatusTimeout:   true,
+		"conflict":              true,
+	} {
 		if got := status.Ended(); got != want {
 			t.Errorf("%q: got %v, want %v", status, got, want)
 		}

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	blindPollInterval = 500 * time.Millisecond // of waiters, if the backend cannot signal
-	claimPollInterval = time.Second            // of Watch: over Redis a claim sends no signal
-	deadlineSlack     = time.Millisecond       // until the backend's clock has passed a deadline, too
-	claimGrace        = 2 * time.Second        // for a claim that is under way when its context ends
+	blindPollInterval = 500 * time.Millisecond // for backends that cannot signal
+	claimPollInterval = time.Second            // for Watch: over Redis a claim sends no signal
+	deadlineSlack     = time.Millisecond       // the backend's clock may lag behind this one
+	claimGrace        = 2 * time.Second        // for a claim in flight when its context ends
 )
 
 // Await waits until a request has ended and returns it as Get does, with the same errors. The end
-// wakes it, if the backend can signal, and so does the request's deadline. It also looks again at
-// the backend's poll interval, in case a signal was lost. If ctx ends first, Await returns ctx's
-// error and the request as last read, or nil if it was never read.
+// wakes it, if the backend can signal, and so does the request's deadline. A signal may be lost, so
+// Await also reads the request at the backend's poll interval. If ctx ends first, Await returns
+// ctx's error and the request as last read, or nil if it was never read.
 func (s *PendingStore[T]) Await(
 	ctx context.Context, id string, opts ...GetOption) (last *Request[T], err error) {
 	for r, err := range s.follow(ctx, "await", id, opts, 0) {
@@ -37,17 +37,17 @@ func (s *PendingStore[T]) Await(
 	return last, nil
 }
 
-// Watch yields a request as it stands and then after each change, until it has ended: each status,
-// attempt and progress. Changes in quick succession may show as one. If the request cannot be read
-// any more, or ctx ends, Watch yields an error, and that is the last.
+// Watch yields a request now and after each change of its status, attempt or progress, until it has
+// ended. Changes in quick succession may appear as one. If the request cannot be read, or ctx ends,
+// Watch yields an error and ends.
 //
-// Progress and endings wake Watch, if the backend can signal. It looks for a claim once a second.
+// Progress and endings wake Watch, if the backend can signal. It polls for a claim once a second.
 func (s *PendingStore[T]) Watch(
 	ctx context.Context, id string, opts ...GetOption) iter.Seq2[*Request[T], error] {
 	return s.follow(ctx, "watch", id, opts, claimPollInterval)
 }
 
-// follow is Watch, which looks for a claim every pollClaim, if that is not 0.
+// follow implements Watch. It polls for a claim every pollClaim, or not at all if that is 0.
 func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts []GetOption,
 	pollClaim time.Duration) iter.Seq2[*Request[T], error] {
 	return func(yield func(*Request[T], error) bool) {
@@ -62,7 +62,8 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 			rec, err := s.get(ctx, id, opts)
 			r, err := s.request(rec, err)
 			if err == nil {
-				changed := last == nil || r.Status != last.Status || !r.UpdatedAt.Equal(last.UpdatedAt)
+				changed := last == nil || r.Status != last.Status ||
+					!r.UpdatedAt.Equal(last.UpdatedAt)
 				if changed && !yield(r, nil) || r.Status.Ended() {
 					return
 				}
@@ -82,9 +83,9 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 }
 
 // AwaitPending waits until it has claimed a request, as PopPending does. A new request wakes it, if
-// the backend can signal. It also looks again at the backend's poll interval. If ctx ends first,
-// AwaitPending returns ctx's error. A claim that is under way then gets two seconds more, so that
-// the request it takes is not lost.
+// the backend can signal. It also polls at the backend's poll interval. If ctx ends first,
+// AwaitPending returns ctx's error. A claim in flight then has two more seconds, so that a request
+// that it claims is not lost.
 //
 // Give ctx a deadline. If its server does not answer, a backend may notice a cancellation only
 // after its own timeouts.
@@ -96,19 +97,20 @@ func (s *PendingStore[T]) AwaitPending(
 	})
 }
 
-// Await waits until Pop claims something, as [PendingStore.AwaitPending] does. A store that fails
-// while the others have nothing does not end the wait. Its error comes with the delivery, or with
-// ctx's error if there is no delivery.
+// Await waits until Pop claims a request, as [PendingStore.AwaitPending] does. If a store fails and
+// the other stores are empty, the wait goes on. The error of that store comes with the delivery, or
+// with ctx's error if there is no delivery.
 func (in *Inbox) Await(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
-	return awaitClaim(ctx, in.backend(), mailbox, func(ctx context.Context) (*Delivery, bool, error) {
+	pop := func(ctx context.Context) (*Delivery, bool, error) {
 		d, err := in.Pop(ctx, mailbox, opts...)
 		return d, errors.Is(err, ErrNoPending) || d != nil && d.requests == 0, err
-	})
+	}
+	return awaitClaim(ctx, in.backend(), mailbox, pop)
 }
 
-// awaitClaim calls pop until it has something or fails, or ctx has ended. If pop reports that there
-// was nothing to claim, its error may be about what it had to pass over.
+// awaitClaim calls pop until pop claims a request, pop fails or ctx ends. If pop returns nothing,
+// its error may name requests that it skipped.
 func awaitClaim[C any](ctx context.Context, b backends.Backend, mailbox string,
 	pop func(context.Context) (claimed *C, nothing bool, err error)) (*C, error) {
 	const failed = "pending: await a claim for %.80q: %w"
@@ -144,7 +146,7 @@ func ended(ctx context.Context) error {
 }
 
 // outliving returns a context that ends grace later than ctx. It has a deadline if ctx has one,
-// because a network client may notice only deadlines while it waits for an answer.
+// because a network client may observe only deadlines while it waits for a reply.
 func outliving(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	if deadline, ok := ctx.Deadline(); ok {
@@ -158,12 +160,12 @@ func outliving(ctx context.Context, grace time.Duration) (context.Context, conte
 }
 
 type watcher struct {
-	signal <-chan struct{} // nil where the backend cannot signal
-	poll   time.Duration   // how long to trust silence; 0: for ever
+	signal <-chan struct{} // nil if the backend cannot signal
+	poll   time.Duration   // how long to wait without a signal; 0: no limit
 	stop   func()
 }
 
-// watch starts to watch a request or a mailbox. Start is the method of Waker for it.
+// watch starts to watch a request or a mailbox. Start is WatchRequest or WatchMailbox of Waker.
 func watch(ctx context.Context, b backends.Backend, what string,
 	start func(backends.Waker, context.Context, string) (<-chan struct{}, func())) watcher {
 	waker, ok := backends.As[backends.Waker](b)
@@ -174,8 +176,8 @@ func watch(ctx context.Context, b backends.Backend, what string,
 	return watcher{signal: signal, poll: waker.PollInterval(), stop: stop}
 }
 
-// wait returns when it is time to look again: at a signal, when the poll interval is over, give or
-// take a quarter, or after atMost, if that is not 0.
+// wait returns when the caller should read again: at a signal, after the poll interval plus or
+// minus a quarter, or after atMost, if that is not 0.
 func (w watcher) wait(ctx context.Context, atMost time.Duration) error {
 	pause := w.poll * time.Duration(rand.IntN(513)+768) / 1024
 	if atMost > 0 && (pause == 0 || atMost < pause) {

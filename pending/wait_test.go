@@ -3,7 +3,6 @@ package pending_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,10 +14,10 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// blind hides what a backend can do beyond backends.Backend.
+// blind hides the optional methods of a backend.
 type blind struct{ backends.Backend }
 
-// answer is what a call that waits returned, and when.
+// answer is the result of a waiting call, and how long the call took.
 type answer[T any] struct {
 	value T
 	err   error
@@ -36,19 +35,30 @@ func later[T any](call func() (T, error)) <-chan answer[T] {
 	return done
 }
 
+// awaitLater awaits the end of a request in the background.
+func awaitLater(t *testing.T, s *jobStore, id string) <-chan answer[*jobRequest] {
+	return later(func() (*jobRequest, error) { return s.Await(t.Context(), id) })
+}
+
+// claimLater awaits a claim in the background.
+func claimLater(t *testing.T, s *jobStore) <-chan answer[*jobClaim] {
+	return later(func() (*jobClaim, error) { return s.AwaitPending(t.Context(), box) })
+}
+
 func TestAwaitReturnsAtTheEnding(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
 		made := create(t, s)
-		waiting := later(func() (*pending.Request[job], error) { return s.Await(t.Context(), made.ID) })
+		waiting := awaitLater(t, s, made.ID)
 		calls.Pass(5 * time.Second)
 		r := pop(t, s)
 		r.Payload.Output = "up"
 		mustDo(t, s.Complete(t.Context(), r))
 		got := <-waiting
 		mustDo(t, got.err)
-		if got.value.Status != pending.StatusCompleted || got.value.Payload.Output != "up" || got.after != 5*time.Second {
-			t.Errorf("got %s with %q after %v, want the answer at once", got.value.Status, got.value.Payload.Output, got.after)
+		status, output := got.value.Status, got.value.Payload.Output
+		if status != pending.StatusCompleted || output != "up" || got.after != 5*time.Second {
+			t.Errorf("got %s with %q after %v, want the answer after 5s", status, output, got.after)
 		}
 	})
 }
@@ -58,11 +68,11 @@ func TestAwaitReturnsAtTheDeadline(t *testing.T) {
 		s := newStore(t, b, policy())
 		made := create(t, s)
 		calls.Pass(20 * time.Second)
-		waiting := later(func() (*pending.Request[job], error) { return s.Await(t.Context(), made.ID) })
-		got := <-waiting
+		got := <-awaitLater(t, s, made.ID)
 		mustDo(t, got.err)
-		if got.value.Status != pending.StatusTimeout || got.after > 40*time.Second+10*time.Millisecond {
-			t.Errorf("got %s after %v, want the timeout 40s later", got.value.Status, got.after)
+		limit := 40*time.Second + 10*time.Millisecond
+		if got.value.Status != pending.StatusTimeout || got.after > limit {
+			t.Errorf("got %s after %v, want timeout after 40s", got.value.Status, got.after)
 		}
 	})
 }
@@ -74,14 +84,14 @@ func TestAwaitAtTheEndOfItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		r, err := s.Await(ctx, made.ID)
-		if !errors.Is(err, context.DeadlineExceeded) || r == nil || r.Status != pending.StatusPending {
-			t.Errorf("got %v with error %v, want the request as it stands and the context's error", r, err)
+		checkErr(t, "Await", err, context.DeadlineExceeded)
+		if r == nil || r.Status != pending.StatusPending {
+			t.Errorf("Await returned %v, want the pending request", r)
 		}
-		if r, err := s.AwaitPending(ctx, box); r != nil || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("AwaitPending got %v, %v", r, err)
-		}
-		if pop(t, s).ID != made.ID {
-			t.Error("a wait that was over claimed something")
+		c, err := s.AwaitPending(ctx, box)
+		checkErr(t, "AwaitPending", err, context.DeadlineExceeded)
+		if c != nil || pop(t, s).ID != made.ID {
+			t.Error("AwaitPending claimed a request after its context had ended")
 		}
 	})
 }
@@ -97,28 +107,31 @@ func TestAwaitRefusesAsGetDoes(t *testing.T) {
 		}{
 			"no id":           {"", nil, pending.ErrInvalid},
 			"no such request": {backends.NewID(box), nil, pending.ErrNotFound},
-			"another mailbox": {made.ID, []pending.GetOption{pending.InMailbox("other")}, pending.ErrNotFound},
+			"another mailbox": {made.ID, []pending.GetOption{pending.InMailbox("other")},
+				pending.ErrNotFound},
 		} {
-			if r, err := s.Await(t.Context(), tc.id, tc.opts...); r != nil || !errors.Is(err, tc.want) {
-				t.Errorf("%s: got %v, %v, want %v", name, r, err, tc.want)
+			r, err := s.Await(t.Context(), tc.id, tc.opts...)
+			if r != nil || !errors.Is(err, tc.want) {
+				t.Errorf("%s: got request %v and error %v, want error %v", name, r, err, tc.want)
 			}
 		}
-		if _, err := s.AwaitPending(t.Context(), ""); !errors.Is(err, pending.ErrInvalid) {
-			t.Errorf("AwaitPending without a mailbox: got %v", err)
-		}
+		_, err := s.AwaitPending(t.Context(), "")
+		checkErr(t, "AwaitPending without a mailbox", err, pending.ErrInvalid)
 	})
 }
 
-func TestAwaitPendingClaimsWhatComes(t *testing.T) {
+func TestAwaitPendingClaimsANewRequest(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
-		waiting := later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
+		waiting := claimLater(t, s)
 		calls.Pass(5 * time.Second)
 		made := create(t, s)
 		got := <-waiting
 		mustDo(t, got.err)
-		if got.value.ID != made.ID || got.value.Status != pending.StatusRunning || got.after != 5*time.Second {
-			t.Errorf("got %s %s after %v", got.value.ID, got.value.Status, got.after)
+		claimed := got.value.ID == made.ID && got.value.Status == pending.StatusRunning
+		if !claimed || got.after != 5*time.Second {
+			t.Errorf("got %s, %s, after %v; want %s, running, after 5s",
+				got.value.ID, got.value.Status, got.after, made.ID)
 		}
 	})
 }
@@ -153,34 +166,34 @@ func TestManyWaitersShareTheWorkWithoutTakingItTwice(t *testing.T) {
 	})
 }
 
-func TestAwaitPendingFindsALapsedClaim(t *testing.T) {
+func TestAwaitPendingFindsAnExpiredLease(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
-		p := policy()
-		p.MaxAttempts = 2
+		p := twice()
 		s := newStore(t, b, p)
 		made := create(t, s)
 		pop(t, s)
-		got := <-later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
+		got := <-claimLater(t, s)
 		mustDo(t, got.err)
-		if got.value.ID != made.ID || got.value.Attempt != 2 || got.after > p.RunningTimeout+20*time.Second {
-			t.Errorf("got attempt %d after %v", got.value.Attempt, got.after)
+		limit := p.RunningTimeout + 20*time.Second
+		if got.value.ID != made.ID || got.value.Attempt != 2 || got.after > limit {
+			t.Errorf("got %s at attempt %d after %v, want %s at attempt 2 within %v",
+				got.value.ID, got.value.Attempt, got.after, made.ID, limit)
 		}
 	})
 }
 
-func TestMemorySignalsALapseItself(t *testing.T) {
+func TestMemorySignalsAnExpiredLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := policy()
-		p.MaxAttempts = 2
+		p := twice()
 		s := newStore(t, memory.New(), p)
 		create(t, s)
 		first := pop(t, s)
 		calls.Pass(p.RunningTimeout / 2)
 		mustDo(t, s.Extend(t.Context(), first))
-		got := <-later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
+		got := <-claimLater(t, s)
 		mustDo(t, got.err)
 		if got.after > p.RunningTimeout+time.Second {
-			t.Errorf("got it after %v, want %v", got.after, p.RunningTimeout)
+			t.Errorf("got the claim after %v, want %v", got.after, p.RunningTimeout)
 		}
 	})
 }
@@ -188,133 +201,38 @@ func TestMemorySignalsALapseItself(t *testing.T) {
 func TestABackendThatCannotSignalIsPolled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, blind{memory.New()}, policy())
-		claiming := later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
+		claiming := claimLater(t, s)
 		calls.Pass(5 * time.Second)
 		made := create(t, s)
-		reading := later(func() (*pending.Request[job], error) { return s.Await(t.Context(), made.ID) })
+		reading := awaitLater(t, s, made.ID)
 		claimed := <-claiming
 		mustDo(t, claimed.err)
 		mustDo(t, s.Complete(t.Context(), claimed.value))
 		read := <-reading
 		mustDo(t, read.err)
-		if claimed.after > 6*time.Second || read.after > 2*time.Second || !read.value.Status.Ended() {
-			t.Errorf("claimed after %v, read after %v as %s", claimed.after, read.after, read.value.Status)
+		if claimed.after > 6*time.Second || read.after > 2*time.Second {
+			t.Errorf("claimed after %v and read after %v, want at most 6s and 2s",
+				claimed.after, read.after)
+		}
+		if !read.value.Status.Ended() {
+			t.Errorf("Await returned a request that is %s", read.value.Status)
 		}
 	})
 }
 
-// decorated is a decorator that says what it wraps.
+// decorated is a decorator with the method Unwrap.
 type decorated struct{ backends.Backend }
 
 func (d decorated) Unwrap() backends.Backend { return d.Backend }
 
-func TestADecoratorKeepsWaitersAwake(t *testing.T) {
+func TestSignalsPassThroughADecorator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, decorated{memory.New()}, policy())
-		claiming := later(func() (*pending.Claim[job], error) { return s.AwaitPending(t.Context(), box) })
+		claiming := claimLater(t, s)
 		calls.Pass(5 * time.Second)
 		create(t, s)
 		if got := <-claiming; got.err != nil || got.after != 5*time.Second {
-			t.Errorf("got it after %v, %v; want it at once", got.after, got.err)
-		}
-	})
-}
-
-// slow claims only when it is told to.
-type slow struct {
-	backends.Backend
-	claiming chan struct{} // gets a value when a claim begins
-	finish   chan struct{} // lets it go on
-}
-
-func (b slow) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
-	b.claiming <- struct{}{}
-	select {
-	case <-b.finish:
-		return b.Backend.Claim(ctx, c)
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func TestAClaimThatIsUnderWayWhenItsContextEndsIsNotLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := slow{memory.New(), make(chan struct{}), make(chan struct{})}
-		s := newStore(t, b, policy())
-		made := create(t, s)
-		ctx, cancel := context.WithCancel(t.Context())
-		claimed := later(func() (*pending.Claim[job], error) { return s.AwaitPending(ctx, box) })
-		<-b.claiming
-		cancel()
-		calls.Pass(time.Second)
-		b.finish <- struct{}{}
-		if got := <-claimed; got.err != nil || got.value.ID != made.ID {
-			t.Errorf("got %v, %v, want the request", got.value, got.err)
-		}
-
-		hopeless := later(func() (*pending.Claim[job], error) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			return s.AwaitPending(ctx, box)
-		})
-		<-b.claiming
-		if got := <-hopeless; !errors.Is(got.err, context.DeadlineExceeded) || got.after != 3*time.Second {
-			t.Errorf("a backend that hangs: got %v after %v, want the context's error after 3s", got.err, got.after)
-		}
-	})
-}
-
-// frozen is a backend whose server does not answer. Like a network client it keeps the deadlines of
-// contexts, does not notice their cancellation, and has a long timeout of its own.
-type frozen struct{ backends.Backend }
-
-const frozenTimeout = time.Minute
-
-func (frozen) hang(ctx context.Context) error {
-	timeout := frozenTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(deadline))
-	}
-	<-time.After(timeout)
-	return errors.New("i/o timeout")
-}
-
-func (b frozen) Claim(ctx context.Context, _ backends.Claim) ([]backends.Claimed, error) {
-	return nil, b.hang(ctx)
-}
-
-func (b frozen) Get(ctx context.Context, _, _ string) (backends.Record, error) {
-	return backends.Record{}, b.hang(ctx)
-}
-
-func TestWaitingKeepsItsDeadlineThoughTheServerIsFrozen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newStore(t, frozen{memory.New()}, policy())
-		in, err := pending.NewInbox(s)
-		mustDo(t, err)
-		const timeout, grace = 500 * time.Millisecond, 2 * time.Second
-		for name, wait := range map[string]func(ctx context.Context) error{
-			"Await": func(ctx context.Context) error {
-				_, err := s.Await(ctx, backends.NewID(box))
-				return err
-			},
-			"AwaitPending": func(ctx context.Context) error {
-				_, err := s.AwaitPending(ctx, box)
-				return err
-			},
-			"Inbox.Await": func(ctx context.Context) error {
-				_, err := in.Await(ctx, box)
-				return err
-			},
-		} {
-			start := time.Now()
-			ctx, cancel := context.WithTimeout(t.Context(), timeout)
-			err := wait(ctx)
-			cancel()
-			took := time.Since(start)
-			if took > timeout+grace || !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%s: got %v after %v, want the context's error", name, err, took)
-			}
+			t.Errorf("got a claim after %v with error %v, want it after 5s", got.after, got.err)
 		}
 	})
 }
@@ -340,63 +258,7 @@ func TestAnInboxWaitsForAllOfItsStores(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if d, err := in.Await(ctx, box); d != nil || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("with nothing to do: got %v, %v", d, err)
-		}
-	})
-}
-
-func TestWatchYieldsEachChangeAndThenTheEnd(t *testing.T) {
-	onEach(t, func(t *testing.T, b backends.Backend) {
-		s := newStore(t, b, patient())
-		made := create(t, s)
-		var seen []string
-		watching := later(func() (bool, error) {
-			for r, err := range s.Watch(t.Context(), made.ID, pending.InMailbox(box)) {
-				if err != nil {
-					return false, err
-				}
-				seen = append(seen, fmt.Sprint(r.Status, r.Attempt, r.Payload.Output))
-			}
-			return true, nil
-		})
-		calls.Pass(5 * time.Second)
-		c := pop(t, s)
-		calls.Pass(5 * time.Second)
-		for _, output := range []string{"a third", "half"} {
-			c.Payload.Output = output
-			mustDo(t, s.Progress(t.Context(), c))
-			calls.Pass(time.Second)
-		}
-		mustDo(t, s.Release(t.Context(), c, 0))
-		calls.Pass(time.Hour) // nobody claims it again
-		got := <-watching
-		want := "[pending0 running1 running1a third running1half pending1half timeout1half]"
-		if fmt.Sprint(seen) != want || got.err != nil {
-			t.Errorf("got  %v, %v\nwant %v", seen, got.err, want)
-		}
-	})
-}
-
-func TestWatchEndsWithItsContextItsLoopAndItsRequest(t *testing.T) {
-	onEach(t, func(t *testing.T, b backends.Backend) {
-		s := newStore(t, b, policy())
-		for _, err := range s.Watch(t.Context(), backends.NewID(box)) {
-			if !errors.Is(err, pending.ErrNotFound) {
-				t.Errorf("no such request: got %v, want ErrNotFound", err)
-			}
-		}
-		made := create(t, s)
-		for range s.Watch(t.Context(), made.ID) {
-			break
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		var last error
-		for _, err := range s.Watch(ctx, made.ID) {
-			last = err
-		}
-		if !errors.Is(last, context.DeadlineExceeded) {
-			t.Errorf("its context has ended: got %v, want the context's error", last)
+			t.Errorf("an empty mailbox: got %v and error %v, want context.DeadlineExceeded", d, err)
 		}
 	})
 }

@@ -20,22 +20,21 @@ import (
 // Worker claims the requests of one mailbox and runs handlers for them. Make one with [NewWorker].
 //
 // A Worker never claims more requests than it has free handlers. While a handler runs, the Worker
-// extends the lease at a third of its time. It cancels the handler's context if the claim is lost,
-// with [ErrStaleClaim], [ErrEnded] or [ErrNotFound] as the cause, and if the requester cancels,
-// with [ErrCancelRequested]. While the backend is away, the Worker keeps trying. After a shutdown's
-// Grace it tries to end each request only once more: then the lease expires.
+// extends the lease after each third of RunningTimeout. If the claim is lost, it cancels the
+// handler's context with the cause [ErrStaleClaim], [ErrEnded] or [ErrNotFound]. If the requester
+// cancels, the cause is [ErrCancelRequested]. While the backend cannot be reached, the Worker
+// retries. After the Grace of a shutdown it tries only once more to end each request.
 //
-// What a handler returns decides how its request ends:
+// The result of a handler decides how its request ends:
 //
-//   - nil completes it, with the payload as the handler has left it. Nothing happens if the handler
-//     has ended the request by itself.
-//   - An error from [Retry] releases it for its next attempt. On the last attempt it fails.
-//   - Any other error fails it. After a cancel, it ends the request as cancelled instead. After a
-//     shutdown, it releases the request if attempts are left.
-//   - A panic fails it. The log has its text, the request has not.
+//   - nil completes the request, unless the handler has ended or released it.
+//   - An error from [Retry] releases the request. On the last attempt the request fails.
+//   - Any other error fails the request. After a cancel, the request ends as cancelled instead.
+//     After a shutdown, it is released if attempts are left.
+//   - A panic fails the request. Only the log has its text.
 //
-// A handler may call Progress on its claim as often as it likes. The Worker sends at most one
-// progress a second, and always the last.
+// A handler may call Progress at any rate. The Worker sends at most one progress a second, and
+// always the last.
 type Worker struct {
 	mailbox  string
 	opts     WorkerOptions
@@ -45,23 +44,23 @@ type Worker struct {
 	started  atomic.Bool
 }
 
-// WorkerOptions change how a Worker works. The zero value is right for many.
+// WorkerOptions configure a Worker. The zero value has all defaults.
 type WorkerOptions struct {
 	Concurrency int          // how many handlers run at a time. Default: 1
-	Logger      *slog.Logger // gets warnings: the backend fails, a panic. Default: slog.Default()
+	Logger      *slog.Logger // logs backend errors and panics of handlers. Default: slog.Default()
 
 	// Grace is how long running handlers may go on after the context of Run has ended. Then their
 	// contexts are cancelled with [ErrWorkerStopped]. Default: 30 s. Less than 0: no grace.
 	Grace time.Duration
 }
 
-// Causes of the end of a handler's context.
+// Causes with which a Worker cancels the context of a handler.
 var (
 	ErrCancelRequested = errors.New("the requester has cancelled the request")
 	ErrWorkerStopped   = errors.New("the worker is shutting down")
 )
 
-// Handler is a store and what to do with its requests. Make one with [Handle].
+// Handler is a store and the function that handles its requests. Make one with [Handle].
 type Handler struct {
 	store Source
 	jobs  func(d *Delivery, logger *slog.Logger) []func(context.Context)
@@ -74,16 +73,17 @@ func Handle[T any](
 	return Handler{s, func(d *Delivery, logger *slog.Logger) (jobs []func(context.Context)) {
 		claims, _ := Claimed(d, s) // none if the delivery is of other stores
 		for _, c := range claims {
-			j := job[T]{store: s, claim: c, handle: handle, logger: logger.With(
-				"store", s.policy.Name, "mailbox", c.Mailbox, "request", c.ID, "attempt", c.Attempt)}
+			about := logger.With("store", s.policy.Name, "mailbox", c.Mailbox,
+				"request", c.ID, "attempt", c.Attempt)
+			j := job[T]{store: s, claim: c, handle: handle, logger: about}
 			jobs = append(jobs, j.do)
 		}
 		return jobs
 	}}
 }
 
-// Retry wraps the error of a handler whose request may succeed later: the Worker releases the
-// request, and it can be claimed again after that time.
+// Retry wraps the error of a handler whose request may succeed later. The Worker releases the
+// request, which can be claimed again once the time after has passed.
 func Retry(after time.Duration, err error) error { return retryError{err, after} }
 
 type retryError struct {
@@ -97,11 +97,11 @@ const (
 	defaultGrace     = 30 * time.Second
 	minPause         = 50 * time.Millisecond // after the first failure; doubled each time
 	maxPause         = 5 * time.Second
-	maxFailures      = 20          // to end a request
-	progressInterval = time.Second // at least, between two that are sent
+	maxFailures      = 20          // how often a Worker tries to end a request
+	progressInterval = time.Second // the shortest time between two sends of progress
 )
 
-// pauseAfter is the pause before another try, after so many others that failed.
+// pauseAfter returns the pause before the next try.
 func pauseAfter(failures int) time.Duration { return min(maxPause, minPause<<min(failures, 10)) }
 
 // NewWorker makes a Worker for a mailbox. Opts may be nil. It returns [ErrInvalid] if the handlers'
@@ -138,7 +138,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	slots := make(chan struct{}, w.opts.Concurrency) // holds a value for each running handler
 	for ctx.Err() == nil {
 		select {
-		case slots <- struct{}{}: // so a slot was free
+		case slots <- struct{}{}: // a slot is free
 			<-slots
 		case <-ctx.Done():
 			continue
@@ -176,8 +176,8 @@ func (w *Worker) await(ctx context.Context, free int) *Delivery {
 	}
 }
 
-// claim claims up to free requests. With fewer free slots than stores, it asks some stores at a
-// time, until one has something. The next claim begins with other stores.
+// claim claims up to free requests. With fewer free slots than stores, it asks as many stores at a
+// time as there are slots, until one has a request. The next claim begins with other stores.
 func (w *Worker) claim(ctx context.Context, free int) (d *Delivery, nothing bool, err error) {
 	some := min(free, len(w.stores))
 	for asked := 0; asked < len(w.stores); asked += some {
@@ -185,7 +185,7 @@ func (w *Worker) claim(ctx context.Context, free int) (d *Delivery, nothing bool
 		limit := min(maxLimit, free/some)
 		d, err := part.pop(ctx, w.mailbox, limit, popOptions{claimID: w.claimID, hasClaimID: true})
 		if d == nil && !errors.Is(err, ErrNoPending) {
-			return nil, false, err // the reply may have been lost: the next claim repeats this one
+			return nil, false, err // the reply may be lost: the next claim has the same id
 		}
 		w.claimID = rand.Text()
 		w.stores = slices.Concat(w.stores[some:], w.stores[:some])
@@ -205,10 +205,10 @@ type job[T any] struct {
 	claim  *Claim[T]
 	handle func(context.Context, *Claim[T]) error
 	logger *slog.Logger
-	unsent backends.Extend // progress that was taken from claim.progress, and is not sent yet
+	unsent backends.Extend // progress that was received from claim.progress and is not sent yet
 }
 
-// do runs the handler, and keeps the lease meanwhile. Then it ends or releases the request.
+// do runs the handler and extends the lease meanwhile. Then it ends or releases the request.
 func (j *job[T]) do(working context.Context) {
 	j.claim.progress = make(chan backends.Extend, 1)
 	kept := *j.claim // a copy, since the handler may change the claim
@@ -291,15 +291,15 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 	}
 }
 
-// conclude ends or releases the request after the handler has returned err. Stopped tells whether
-// the Worker had stopped the handler.
+// conclude ends or releases the request after the handler has returned err. Stopped says whether
+// the Worker has stopped the handler.
 func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	s, c := j.store, j.claim
 	if c.Status != StatusRunning {
 		return nil // the handler has ended or released it
 	}
 	if err == nil {
-		// If the payload cannot be stored, the request fails. So the requester learns of it.
+		// If the payload cannot be encoded, the request fails with that error.
 		if err = s.Complete(ctx, c); !errors.Is(err, errEncode) {
 			return err
 		}
@@ -307,7 +307,7 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	if len(c.progress) > 0 {
 		j.unsent = <-c.progress
 	}
-	// The last Extend sends the last progress, and tells whether a cancel was requested.
+	// Send the last progress, and learn whether a cancel was requested.
 	if err := s.extend(ctx, c, j.unsent); err != nil {
 		return s.failed("extend", c.ID, err)
 	}
@@ -318,14 +318,14 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	case (again || stopped) && c.Attempt < s.terms.MaxAttempts:
 		return s.Release(ctx, c, retry.after)
 	}
-	stored, heldErr := s.Held(ctx, c.ID, c.Attempt) // the handler's payload may not be storable
+	stored, heldErr := s.Held(ctx, c.ID, c.Attempt) // the handler's payload may not be encodable
 	if heldErr != nil {
 		return heldErr
 	}
 	return s.Fail(ctx, stored, err.Error())
 }
 
-// refused reports whether another try is of no use.
+// refused reports whether a retry would fail with the same error.
 func refused(err error) bool {
 	return slices.ContainsFunc([]error{ErrNotFound, ErrEnded, ErrStaleClaim, ErrInvalid, errEncode},
 		func(target error) bool { return errors.Is(err, target) })

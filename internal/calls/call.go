@@ -9,24 +9,23 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// Call is one operation as its caller saw it. Times are microseconds since the epoch, by the same
-// clock as the server's, since both are on one machine.
+// Call is one operation as its caller saw it. Times are microseconds since the epoch. Caller and
+// server use the same clock, because both run on one machine.
 type Call struct {
-	Op         any // a backends.Create, Claim, Extend, Cancel or End, a get or a look
-	Began, Was int64
-	Rec        backends.Record    // the answer of a create, a get, a cancel or an end
-	Lease      backends.Lease     // of an extend
-	Claimed    []backends.Claimed // of a claim
-	Pending    bool               // of a look
+	Op         any                // a backends.Create, Claim, Extend, Cancel or End; Get; Look
+	Began, Was int64              // the times of the first try and of the reply
+	Rec        backends.Record    // the reply to a create, a get, a cancel or an end
+	Lease      backends.Lease     // the reply to an extend
+	Claimed    []backends.Claimed // the reply to a claim
+	Pending    bool               // the reply to a look
 	Err        error
-	// Replies were lost meanwhile, or it was repeated: it may have happened before it was answered.
-	Lossy  bool
-	Repeat bool // the same operation has been called before
-	// Its caller went away once: that sending may be executed even after the answer to a later one.
-	Abandoned bool
+
+	Lossy     bool // a reply may be lost: an earlier try may have had the effect
+	Repeat    bool // the same operation was called before
+	Abandoned bool // the caller left a try, which may take effect after the reply to a later try
 }
 
-// Latest returns until when the call may have had its effect.
+// Latest returns the latest time at which the call may have had its effect.
 func (c *Call) Latest() int64 {
 	if c.Abandoned {
 		return Never
@@ -34,7 +33,7 @@ func (c *Call) Latest() int64 {
 	return c.Was
 }
 
-// Says returns the words of a Cancel or an End.
+// Says returns the wording of a Cancel or an End.
 func (c *Call) Says() string {
 	switch op := c.Op.(type) {
 	case backends.Cancel:
@@ -45,14 +44,16 @@ func (c *Call) Says() string {
 	return ""
 }
 
-// Wording is what tells an ending from others.
+// Wording returns a text that identifies an ending.
 func Wording(outcome, reason string) string { return outcome + ": " + reason }
 
+// Get is a call of Get.
 type Get struct {
 	backends.Terms
 	ID string
 }
 
+// Look is a call of HasPending.
 type Look struct {
 	backends.Terms
 	Mailbox string
@@ -78,13 +79,13 @@ func (c *Call) Perform(ctx context.Context, b backends.Backend) {
 	}
 }
 
-// Never is when a call returns that was not answered.
+// Never is the time of a reply that does not arrive.
 const Never = math.MaxInt64
 
-// Answered reports whether the backend decided, for or against.
+// Answered reports whether the backend did or refused the operation.
 func (c *Call) Answered() bool { return c.Err == nil || Refusal(c.Err) }
 
-// Refusal tells a decision of the backend from a failure to reach it.
+// Refusal reports whether an error is a decision of the backend, and not a failure to reach it.
 func Refusal(err error) bool {
 	for _, r := range []error{backends.ErrNotFound, backends.ErrEnded, backends.ErrStaleClaim,
 		backends.ErrBusy, backends.ErrFull} {
@@ -95,8 +96,10 @@ func Refusal(err error) bool {
 	return false
 }
 
+// Now returns the current time in microseconds since the epoch.
 func Now() int64 { return time.Now().UnixMicro() }
 
+// Micros returns a time in microseconds since the epoch, or 0 for the zero time.
 func Micros(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

@@ -1,6 +1,6 @@
-// Package calls has what the tests of whole systems share: an operation on a backend as its caller
-// saw it, short builders of operations, and the shape of an answer, which is the same whenever the
-// operation happens.
+// Package calls records and builds operations on a backend, for the tests of whole systems. A
+// [Call] is an operation with its reply. A [Store] builds operations. The shape of a reply is its
+// content without absolute times, so it can be compared.
 //
 //	var retried = calls.Retried()
 //

@@ -11,14 +11,14 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// Shape is the content of an answer without absolute times. It tells each deadline by its distance
-// from the time of the last change.
+// Shape returns the content of a reply without absolute times. Deadlines are relative to the time
+// of the last change.
 func (c *Call) Shape() string {
 	switch op := c.Op.(type) {
 	case backends.End:
 		return endShape(c.Rec, c.Err, func(r backends.Record) bool {
-			return said(r, op.Outcome, op.Error) && r.Attempt == op.Attempt && r.Codec == op.Codec &&
-				bytes.Equal(r.Payload, op.Payload)
+			return said(r, op.Outcome, op.Error) && r.Attempt == op.Attempt &&
+				r.Codec == op.Codec && bytes.Equal(r.Payload, op.Payload)
 		})
 	case backends.Cancel:
 		return endShape(c.Rec, c.Err, func(r backends.Record) bool {
@@ -44,8 +44,8 @@ func (c *Call) Shape() string {
 	return errorShape(c.Err)
 }
 
-// endShape takes the answer to one's own repeat for what it is. Own is the rule by which callers
-// tell that an ending is their own.
+// endShape returns the shape of the reply to a Cancel or an End. An EndedError counts as success if
+// own reports that the stored ending is the caller's own: then the call was a retry.
 func endShape(rec backends.Record, err error, own func(backends.Record) bool) string {
 	var ended *backends.EndedError
 	if errors.As(err, &ended) && own(ended.Record) {
@@ -67,8 +67,8 @@ func leaseShape(l backends.Lease) string {
 		lasts(l.UpdatedAt, l.Deadline, l.CancelledAs), l.CancelledAs, l.CancelReason)
 }
 
-// lasts returns how far away a deadline was when it was set. That of a noted cancel may have been
-// set a little earlier.
+// lasts returns how far away a deadline was when it was set. The deadline of a noted cancel may
+// have been set a little earlier, so it is rounded.
 func lasts(updated, deadline time.Time, cancelledAs string) time.Duration {
 	if cancelledAs != "" {
 		return deadline.Sub(updated).Round(time.Minute)
@@ -113,6 +113,7 @@ func errorShape(err error) string {
 	return "failure"
 }
 
+// RecordShape returns the content of a record without absolute times.
 func RecordShape(r backends.Record) string {
 	live := "for ever"
 	if !r.Ended() {
@@ -120,6 +121,7 @@ func RecordShape(r backends.Record) string {
 			r.LastDeadline.Sub(r.Deadline))
 	}
 	return fmt.Sprintf("%s in %q: %s at attempt %d for %s, error %q, %s payload %q, started %v, "+
-		"headers %#v, cancelled as %q %q", r.ID, r.Mailbox, r.Status, r.Attempt, live, r.Error, r.Codec,
-		r.Payload, !r.StartedAt.IsZero(), r.Headers, r.CancelledAs, r.CancelReason)
+		"headers %#v, cancelled as %q %q",
+		r.ID, r.Mailbox, r.Status, r.Attempt, live, r.Error, r.Codec, r.Payload,
+		!r.StartedAt.IsZero(), r.Headers, r.CancelledAs, r.CancelReason)
 }

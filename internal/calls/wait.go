@@ -2,16 +2,16 @@ package calls
 
 import "time"
 
-// Pass lets time go by, which in most tests is fake. It does not wait for a timer that is due from
-// the start: two goroutines of a synctest bubble that receive from such timers at once crash the
-// race detector (Go issue 78156).
+// Pass waits. In most tests time is fake. Pass never waits for a timer that is due at once: if two
+// goroutines of a synctest bubble receive from such timers, the race detector crashes (Go issue
+// 78156).
 func Pass(d time.Duration) {
 	if d > 0 {
 		<-time.After(d)
 	}
 }
 
-// Await looks every so often whether a condition holds, and reports whether it did in time.
+// Await checks a condition every so often. It reports whether the condition held in time.
 func Await(patience, every time.Duration, condition func() bool) bool {
 	deadline := time.After(patience)
 	for !condition() {

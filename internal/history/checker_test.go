@@ -11,7 +11,17 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// sameMicrosecond is a create and two claims, all at one time of the server. Second is the second
+// newlyCreated returns the record of a new request as a later read returns it.
+func newlyCreated(c backends.Create, createdAt, readAt int64) backends.Record {
+	at := time.UnixMicro(createdAt).UTC()
+	deadline := at.Add(c.PendingTimeout)
+	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
+		Codec: c.Codec, Payload: c.Payload,
+		CreatedAt: at, UpdatedAt: at, Deadline: deadline, LastDeadline: deadline,
+		ReadAt: time.UnixMicro(readAt).UTC()}
+}
+
+// sameMicrosecond returns a create and two claims, all in one microsecond. Second is the second
 // claim.
 func sameMicrosecond(second calls.Call) []*calls.Call {
 	terms := backends.Terms{Store: "s", PendingTimeout: time.Second, RunningTimeout: time.Second,
@@ -40,11 +50,11 @@ func TestCheckerAllowsARepeatWithinTheMicrosecond(t *testing.T) {
 
 func TestCheckerFindsTwoClaimsOfOneAttemptWithinAMicrosecond(t *testing.T) {
 	if err := New(sameMicrosecond(calls.Call{})).Check(); err == nil {
-		t.Error("one attempt was given to two claims, and the checker found nothing")
+		t.Error("two claims got one attempt, and the checker found no mistake")
 	}
 }
 
-// diary is a history that is made call by call, on fake time and in memory.
+// diary is a history that a test makes call by call, on fake time, over memory.
 type diary struct {
 	*calls.Stage
 	calls []*calls.Call
@@ -62,7 +72,7 @@ func (d *diary) do(name string, op any) *calls.Call {
 	return c
 }
 
-// check judges the history with one of its calls in another form.
+// check checks the history with one call replaced.
 func (d *diary) check(instead *calls.Call, of *calls.Call) error {
 	var all []*calls.Call
 	for _, c := range d.calls {
@@ -76,7 +86,7 @@ func (d *diary) check(instead *calls.Call, of *calls.Call) error {
 	return h.Check()
 }
 
-// inDiary writes a diary of all that an Extend and a Cancel can do, and hands it on.
+// inDiary makes a diary of all effects of an Extend and a Cancel, and passes it to use.
 func inDiary(t *testing.T, use func(*diary)) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &diary{Stage: &calls.Stage{T: t, B: memory.New()}, names: map[string]*calls.Call{}}
@@ -92,7 +102,7 @@ func inDiary(t *testing.T, use func(*diary)) {
 
 		d.graced("run out")
 		calls.Pass(2 * time.Hour)
-		d.do("get what ran out", calls.Retried().Get(calls.Retried().Question("run out").ID))
+		d.do("get after the grace", calls.Retried().Get(calls.Retried().Question("run out").ID))
 
 		d.claimed("released")
 		release := calls.Retried().Releasing(calls.Retried().Question("released").ID, 0)
@@ -104,7 +114,7 @@ func inDiary(t *testing.T, use func(*diary)) {
 		d.do("early claim", d.poll("early claim"))
 		calls.Pass(time.Hour)
 		d.do("late claim", d.poll("late claim"))
-		d.do("get what was released", calls.Retried().Get(release.ID))
+		d.do("get after the release", calls.Retried().Get(release.ID))
 		use(d)
 	})
 }
@@ -115,13 +125,13 @@ func (d *diary) poll(id string) backends.Claim {
 	return c
 }
 
-// claimed has a request claimed, with headers.
+// claimed creates a request with headers and claims it.
 func (d *diary) claimed(key string) {
 	d.do("create "+key, calls.WithHeaders(calls.Retried().Question(key)))
 	d.do("claim "+key, d.poll(key))
 }
 
-// graced has a cancel of it noted.
+// graced creates and claims a request, and cancels it with a grace.
 func (d *diary) graced(key string) {
 	d.claimed(key)
 	c := calls.Retried().Cancelling(calls.Retried().Question(key).ID, time.Hour)
@@ -129,40 +139,46 @@ func (d *diary) graced(key string) {
 	d.do("cancel "+key, c)
 }
 
-// Whatever call got no answer: what it did explains what others saw.
+// Any call may lose its reply. Its effect then explains the replies to other calls.
 func TestCheckerAllowsEachReplyToBeLost(t *testing.T) {
 	inDiary(t, func(d *diary) {
 		if err := d.check(nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		for name, c := range d.names {
-			lost := &calls.Call{Op: c.Op, Began: c.Began, Was: calls.Never, Err: context.DeadlineExceeded,
-				Lossy: true, Abandoned: true}
+			lost := &calls.Call{
+				Op:        c.Op,
+				Began:     c.Began,
+				Was:       calls.Never,
+				Err:       context.DeadlineExceeded,
+				Lossy:     true,
+				Abandoned: true,
+			}
 			if err := d.check(lost, c); err != nil {
-				t.Errorf("no answer to %q: %v", name, err)
+				t.Errorf("the reply to %q is lost: %v", name, err)
 			}
 		}
 	})
 }
 
-// mistakes are wrong answers, each to a call of the diary.
+// mistakes are wrong replies, each to a call of the diary.
 var mistakes = []struct {
-	name, answer string
-	make         func(*calls.Call)
+	name, call string
+	make       func(*calls.Call)
 }{
-	{"a grace is longer than it should be", "cancel run out",
+	{"a grace is too long", "cancel run out",
 		func(c *calls.Call) { c.Rec.Deadline = c.Rec.Deadline.Add(time.Minute) }},
-	{"an attempt is to follow a cancel", "cancel run out",
+	{"an attempt may follow a cancel", "cancel run out",
 		func(c *calls.Call) { c.Rec.LastDeadline = c.Rec.LastDeadline.Add(time.Hour) }},
 	{"a cancel is not noted", "cancel run out",
 		func(c *calls.Call) { c.Rec.CancelledAs, c.Rec.CancelReason = "", "" }},
-	{"a cancel answers with a payload", "cancel run out",
+	{"a cancel returns a payload", "cancel run out",
 		func(c *calls.Call) { c.Rec.Payload = []byte("question run out") }},
 	{"an extend moves a grace", "extend in the grace",
 		func(c *calls.Call) { c.Lease.Deadline = c.Lease.Deadline.Add(time.Minute) }},
 	{"an extend does not tell of a cancel", "extend in the grace",
 		func(c *calls.Call) { c.Lease.CancelledAs = "" }},
-	{"an extend tells another time", "extend in the grace",
+	{"an extend returns another time", "extend in the grace",
 		func(c *calls.Call) { c.Lease.UpdatedAt = c.Lease.UpdatedAt.Add(-time.Microsecond) }},
 	{"a second cancel changes the reason", "second cancel",
 		func(c *calls.Call) { c.Rec.CancelReason = "another reason" }},
@@ -176,31 +192,31 @@ var mistakes = []struct {
 		func(c *calls.Call) { c.Rec.CancelledAs = backends.StatusCancelled }},
 	{"an end moves a deadline", "answer",
 		func(c *calls.Call) { c.Rec.Deadline = c.Rec.Deadline.Add(time.Minute) }},
-	{"what ran out reads as timed out", "get what ran out",
+	{"a request reads as timed out after a grace", "get after the grace",
 		func(c *calls.Call) { c.Rec.Status, c.Rec.Error = backends.StatusTimeout, timedOut }},
-	{"what was released is not pending", "look",
+	{"a released request is not pending", "look",
 		func(c *calls.Call) { c.Pending = false }},
-	{"what was released is passed over", "second claim",
+	{"a released request is skipped", "second claim",
 		func(c *calls.Call) { c.Claimed = make([]backends.Claimed, 1) }},
-	{"what was released for later is passed over", "late claim",
+	{"a request released for later is skipped", "late claim",
 		func(c *calls.Call) { c.Claimed = make([]backends.Claimed, 1) }},
-	{"what was released for later is claimed too early", "late claim", claimEarlier},
+	{"a request released for later is claimed too early", "late claim", claimEarlier},
 }
 
 func TestCheckerFindsEachMistake(t *testing.T) {
 	inDiary(t, func(d *diary) {
 		for _, m := range mistakes {
-			c := d.names[m.answer]
+			c := d.names[m.call]
 			wrong := *c
 			m.make(&wrong)
 			if d.check(&wrong, c) == nil {
-				t.Errorf("%s, and the checker found nothing", m.name)
+				t.Errorf("%s, and the checker found no mistake", m.name)
 			}
 		}
 	})
 }
 
-// claimEarlier makes a claim that came half an hour earlier, and took as long.
+// claimEarlier moves a claim and its lease half an hour earlier.
 func claimEarlier(c *calls.Call) {
 	const early = 30 * time.Minute
 	rec := c.Claimed[0].Records[0]

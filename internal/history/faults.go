@@ -5,11 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// Faults injects faults while calls are made, and knows which calls a fault may have disturbed. The
+// Faults injects faults while calls are made. It knows which calls a fault may have disturbed. The
 // zero value injects none.
 type Faults struct {
-	Inject func(turn int) // makes one fault, and returns when it is over
-	Every  int64          // a fault follows each time that so many calls have been made; 0: never
+	Inject func(turn int) // makes one fault and returns when it is over
+	Every  int64          // how many calls lie between two faults; 0: no faults
 
 	calls       atomic.Int64
 	begun, over atomic.Int64
@@ -37,8 +37,8 @@ func (f *Faults) Begin() (over func()) {
 	return func() { f.over.Add(1) }
 }
 
-// Watch begins to watch a call. What it returns reports, after the call, whether a fault may have
-// disturbed the call.
+// Watch begins to watch a call. After the call, disturbed reports whether a fault may have
+// disturbed it.
 func (f *Faults) Watch() (disturbed func() bool) {
 	over, begun := f.over.Load(), f.begun.Load()
 	return func() bool { return begun != over || f.begun.Load() != begun }

@@ -8,27 +8,27 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// What a fail-over may have lost: of each request the last of what the dead master did to it, and
-// of a mailbox nothing that is older than what was kept. Whatever comes after it has to follow from
-// what was kept.
+// A fail-over may lose the last changes of the dead master. If it loses one change of a mailbox, it
+// loses all later changes of that mailbox too. All calls after the fail-over must agree with the
+// changes that it kept.
 
 // FailOver is a fail-over that may have lost acknowledged writes. Times are microseconds since the
 // epoch.
 type FailOver struct {
 	Kind  string
 	Shard int
-	Safe  int64 // what had happened by then had reached the replica
-	Dead  int64 // the old master did nothing any more
-	Over  int64 // the new one did
+	Safe  int64 // the replica had received all writes until this time
+	Dead  int64 // the old master was dead
+	Over  int64 // the replica had become the new master
 }
 
-// branch is a state that may be lost, and what the request was before it.
+// branch is a state that may be lost, and the branch before it.
 type branch struct {
 	state
 	before *branch
 }
 
-// failOverModel is requestModel where masters fail over.
+// failOverModel is the requestModel for masters that fail over.
 var failOverModel = (&porcupine.NondeterministicModel{
 	Init: func() []any { return []any{branch{}} },
 	Step: func(s, in, _ any) []any {
@@ -48,7 +48,7 @@ var failOverModel = (&porcupine.NondeterministicModel{
 	Equal: func(a, b any) bool { return a.(branch).is(b.(branch)) },
 }).ToModel()
 
-// is reports whether two branches have come about alike.
+// is reports whether two branches have the same states.
 func (b branch) is(other branch) bool {
 	if b.before == nil || other.before == nil {
 		return b == other
@@ -56,8 +56,7 @@ func (b branch) is(other branch) bool {
 	return b.state == other.state && b.before.is(*other.before)
 }
 
-// survivors are what a fail-over may leave of a request of which all was safe that had happened by
-// then.
+// survivors returns the branches that a fail-over may leave. Changes until safe are kept.
 func (b branch) survivors(safe int64) (all []any) {
 	for at := &b; at != nil; at = at.before {
 		all = append(all, *at)
@@ -68,7 +67,7 @@ func (b branch) survivors(safe int64) (all []any) {
 	return all
 }
 
-// sameAs reports whether nothing happened between two states.
+// sameAs reports whether two states differ only in the clock.
 func (s state) sameAs(earlier state) bool {
 	earlier.now = s.now
 	return s == earlier
@@ -78,15 +77,15 @@ func (s state) sameAs(earlier state) bool {
 type effect struct {
 	kind    kind   // created, claimed or ended
 	attempt int    // of a claim
-	text    string // the words of an end, which no other has
+	text    string // of an end: its unique outcome and reason
 	at      int64
 }
 
-// loss counts what callers had been told and fail-overs of one kind then lost.
+// loss counts the acknowledged effects that fail-overs of one kind lost.
 type loss struct {
-	sessions int // that were hit
-	atRisk   int // effects that the replica may not have got
-	lost     [ended + 1]int
+	sessions int            // how many sessions had such a fail-over
+	atRisk   int            // effects that the replica may not have received
+	lost     [ended + 1]int // lost effects by their kind
 }
 
 func (l *loss) note(e effect, lost bool) {
@@ -102,7 +101,7 @@ func (l loss) String() string {
 		l.atRisk, l.lost[created], l.lost[claimed], l.lost[ended])
 }
 
-// Losses are counted by the kind of fail-over.
+// Losses has the loss for each kind of fail-over.
 type Losses map[string]loss
 
 func (l Losses) add(other Losses) {
@@ -122,12 +121,12 @@ func (h *history) failOver(f FailOver) {
 	for _, r := range h.requests {
 		r.addBetween(f.Dead, f.Over, step{kind: failedOver, at: f.Safe})
 		for attempt := 1; attempt < r.final.Attempt; attempt++ {
-			// Nobody may have seen the one that replaced it.
+			// A later claim of this attempt may have replaced a lost one. No record shows it.
 			if at := r.claims[attempt]; f.Safe < at && at <= f.Dead {
 				r.addPerhaps(f.Dead, calls.Never, step{kind: claimed, attempt: attempt})
 			}
 		}
-		// Nor may anybody have seen the one that was lost, and replaced.
+		// A claim may have been lost and replaced. No record shows the lost one.
 		began, was := h.lostClaims(r, 0)
 		for attempt := 1; attempt < r.attempts && began <= was; attempt++ {
 			if r.claims[attempt] > f.Dead {
@@ -137,7 +136,7 @@ func (h *history) failOver(f FailOver) {
 	}
 }
 
-// since is the history of the calls that began after a fail-over was over.
+// since returns the history of the calls that began after a fail-over was over.
 func (h *history) since(f FailOver) *history {
 	later := gather(slices.DeleteFunc(slices.Clone(h.calls),
 		func(c *calls.Call) bool { return c.Began <= f.Over }))
@@ -147,8 +146,8 @@ func (h *history) since(f FailOver) *history {
 	return later
 }
 
-// checkLoss checks that a fail-over has lost nothing of a mailbox that is older than what it kept,
-// and counts what callers had been told.
+// checkLoss checks that a fail-over has lost only the last effects of a mailbox. It counts the
+// acknowledged ones.
 func (h *history) checkLoss(f FailOver, later *history) {
 	count := loss{sessions: 1}
 	firstLost, lastKept := effect{at: calls.Never}, effect{}
@@ -171,12 +170,11 @@ func (h *history) checkLoss(f FailOver, later *history) {
 	}
 	h.losses.add(Losses{f.Kind: count})
 	if firstLost.at < lastKept.at {
-		h.fault("a fail-over lost %+v and kept %+v, which was later", firstLost, lastKept)
+		h.fault("a fail-over lost %+v and kept the later %+v", firstLost, lastKept)
 	}
 }
 
-// shows reports whether an effect still stands by what was seen of its request last, if that is
-// known.
+// shows reports whether the last read of a request shows an effect, if that is known.
 func (h *history) shows(id string, e effect) (stands, known bool) {
 	r := h.requests[id]
 	switch {

@@ -8,34 +8,34 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// lossCase is two creates, of which a later read does not find what was lost.
+// lossCase has two creates and two later reads. A read of a lost request does not find it.
 type lossCase struct {
-	name        string
-	at          [2]int64 // when they were created
-	lost        [2]bool
-	fails       []FailOver
-	permissible bool
+	name    string
+	at      [2]int64 // when the requests were created
+	lost    [2]bool
+	fails   []FailOver
+	allowed bool
 }
 
-func TestLossIsTheLastOfWhatWasDone(t *testing.T) {
+func TestOnlyTheLastEffectsMayBeLost(t *testing.T) {
 	fails := []FailOver{{Safe: 1_000, Dead: 2_000, Over: 3_000}}
 	for _, c := range []lossCase{
-		{"nothing", [2]int64{1_100, 1_200}, [2]bool{}, fails, true},
-		{"both", [2]int64{1_100, 1_200}, [2]bool{true, true}, fails, true},
+		{"no request", [2]int64{1_100, 1_200}, [2]bool{}, fails, true},
+		{"both requests", [2]int64{1_100, 1_200}, [2]bool{true, true}, fails, true},
 		{"the last", [2]int64{1_100, 1_200}, [2]bool{false, true}, fails, true},
-		{"the first alone", [2]int64{1_100, 1_200}, [2]bool{true, false}, fails, false},
-		{"what was safe", [2]int64{900, 1_200}, [2]bool{true, true}, fails, false},
-		{"what came after it", [2]int64{1_100, 3_100}, [2]bool{false, true}, fails, false},
-		{"something without a fail-over", [2]int64{1_100, 1_200}, [2]bool{false, true}, nil, false},
+		{"only the first", [2]int64{1_100, 1_200}, [2]bool{true, false}, fails, false},
+		{"a safe request", [2]int64{900, 1_200}, [2]bool{true, true}, fails, false},
+		{"a later request", [2]int64{1_100, 3_100}, [2]bool{false, true}, fails, false},
+		{"one without a fail-over", [2]int64{1_100, 1_200}, [2]bool{false, true}, nil, false},
 	} {
 		all, lost := c.calls()
 		h := New(all, c.fails...)
 		h.CheckMailbox([]backends.Terms{calls.Lasting("s").Terms()})
-		if err := h.Check(); (err == nil) != c.permissible {
-			t.Errorf("%s is lost: got %v, permissible: %v", c.name, err, c.permissible)
+		if err := h.Check(); (err == nil) != c.allowed {
+			t.Errorf("%s is lost: got error %v, want allowed %v", c.name, err, c.allowed)
 		}
-		if got := h.losses[""].lost[created]; c.permissible && got != lost {
-			t.Errorf("%s is lost: %d are counted, want %d", c.name, got, lost)
+		if got := h.losses[""].lost[created]; c.allowed && got != lost {
+			t.Errorf("%s is lost: counted %d, want %d", c.name, got, lost)
 		}
 	}
 }

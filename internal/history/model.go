@@ -11,43 +11,42 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// What a single, never failing store would do with one request. Histories are checked against it
-// request by request. It knows the rules of package backends and shares no code with any backend,
-// nor with Record.At.
+// The model says what a store that never fails does with one request. A history is checked against
+// the model request by request. The model knows the rules of package backends. It shares no code
+// with a backend or with Record.At.
 
-// step is one operation on one request: what was asked, and what was answered at which time of the
-// server.
+// step is one operation on one request, with its reply.
 type step struct {
 	kind  kind
 	terms backends.Terms
 	id    string
 
-	op      any             // create, extend, note and end: the call's
-	attempt int             // claim: the one that it gave
-	rec     backends.Record // what was answered, if it was a record
-	bare    bool            // rec is without its payload
-	lease   backends.Lease  // extend: what was answered, if it was
-	at      int64           // when the server did it, or 0; fail-over: all until then is safe
-	from    int64           // the server did it no earlier
-	by      int64           // and no later
-	may     bool            // nobody knows whether it happened
+	op      any             // create, extend, note and end: the operation of the call
+	attempt int             // claim: the attempt that it starts
+	rec     backends.Record // the record in the reply, if there is one
+	bare    bool            // rec has no payload
+	lease   backends.Lease  // extend: the lease in the reply, if there is one
+	at      int64           // the server's time; 0 if unknown; fail-over: FailOver.Safe
+	from    int64           // the earliest time at which the server did it
+	by      int64           // the latest time at which the server did it
+	may     bool            // the step may or may not have happened
 }
 
 type kind int
 
 const (
-	created    kind = iota // a Create was answered with rec
+	created    kind = iota // a Create made the request
 	refused                // a Create was refused: busy or full
-	read                   // rec was answered, by whatever operation
+	read                   // the reply to some operation was rec
 	missing                // the request was not found
-	claimed                // a Claim made it run at attempt
+	claimed                // a Claim started an attempt
 	extended               // an Extend succeeded
 	notExtend              // an Extend was refused as stale
 	noted                  // a Cancel with a grace was noted
-	ended                  // an End succeeded, or a Cancel that ended it at once
+	ended                  // an End or a Cancel ended the request
 	notEnded               // an End was refused as stale
-	seenAlive              // another Create was refused because of this live request
-	failedOver             // a master died, with what had happened after at, perhaps
+	seenAlive              // another Create was refused because this request was live
+	failedOver             // a master died and may have lost all later changes
 )
 
 var kindNames = [...]string{"create", "create refused", "read", "not found", "claim", "extend",
@@ -60,7 +59,7 @@ func (s step) String() string {
 	return kindNames[s.kind]
 }
 
-// state is a request as it is stored. Times are microseconds since the epoch.
+// state is a stored request. Times are microseconds since the epoch.
 type state struct {
 	exists                    bool
 	status, text              string
@@ -69,15 +68,16 @@ type state struct {
 	attempt                   int
 	created, started, updated int64
 	deadline, last            int64
-	now                       int64 // the server's clock is not behind this
-	changed                   int64 // when it became so, at the latest
+	now                       int64 // the server's clock shows at least this time
+	changed                   int64 // the latest time at which the request came into this state
 
-	// The time of a claim or an Extend that no record shows is not known. Then updated is the
-	// earliest, deadline and last belong to it, and all three may be later by up to slack.
+	// The time of a claim or an Extend is unknown if no record shows it. Then updated is the
+	// earliest possible time, and deadline and last follow from it. The real times of all three may
+	// be later by up to slack.
 	slack int64
 }
 
-// requestModel is what porcupine checks the steps of one request against.
+// requestModel is the model of one request for porcupine.
 var requestModel = porcupine.Model{
 	Init: func() any { return state{} },
 	Step: func(s, in, _ any) (bool, any) { return s.(state).apply(in.(step)) },
@@ -91,7 +91,7 @@ func (s state) apply(op step) (bool, state) {
 	return ok, next
 }
 
-// does reports whether the request may take the step, and returns what it is then.
+// does reports whether the step is possible, and returns the state after it.
 func (s state) does(op step) (ok bool, next state) {
 	if op.at != 0 && (op.at < op.from || op.at > op.by) {
 		return false, s
@@ -127,12 +127,22 @@ func (s state) does(op step) (ok bool, next state) {
 func newState(op step) state {
 	c := op.op.(backends.Create)
 	deadline := op.at + c.PendingTimeout.Microseconds()
-	return state{exists: true, status: backends.StatusPending,
-		codec: c.Codec, payload: string(c.Payload), headers: headers(c.Headers),
-		created: op.at, updated: op.at, deadline: deadline, last: deadline, now: op.at, changed: op.at}
+	return state{
+		exists:   true,
+		status:   backends.StatusPending,
+		codec:    c.Codec,
+		payload:  string(c.Payload),
+		headers:  headers(c.Headers),
+		created:  op.at,
+		updated:  op.at,
+		deadline: deadline,
+		last:     deadline,
+		now:      op.at,
+		changed:  op.at,
+	}
 }
 
-// headers writes out headers. Only none are "".
+// headers returns headers as text, or "" if there are none.
 func headers(h map[string]string) string {
 	if h == nil {
 		return ""
@@ -144,12 +154,12 @@ func (s state) isEnded() bool {
 	return s.status != backends.StatusPending && s.status != backends.StatusRunning
 }
 
-// live reports whether the request may have been live when the server did this.
+// live reports whether the request may have been live at the time of the step.
 func (s state) live(op step) bool {
 	return s.exists && !s.isEnded() && max(s.now, op.from) <= s.last+s.slack
 }
 
-// claimed reports whether a claim holds the request, if its lease has not expired.
+// claimed reports whether a claim holds the request. Its lease may have expired.
 func (s state) claimed() bool { return s.status == backends.StatusRunning }
 
 func (s state) claim(op step) (bool, state) {
@@ -170,7 +180,7 @@ func (s state) claim(op step) (bool, state) {
 	return true, s
 }
 
-// run sets the deadlines of a claim that starts, or is extended or released, at this time.
+// run sets the deadlines of a claim that is started, extended or released at this time.
 func (s *state) run(t backends.Terms, lasts time.Duration, at int64) {
 	s.updated, s.now = at, at
 	s.deadline = at + lasts.Microseconds()
@@ -198,7 +208,7 @@ func (s state) extend(op step) (bool, state) {
 	if s.cancelledAs != "" {
 		next.deadline, next.last, again = s.deadline, s.last, 0
 	}
-	if op.at == 0 { // each repetition may come as late as the one before it allows
+	if op.at == 0 { // each retry may come as late as the previous try allows
 		latest = min(latest, until+s.slack+maxTries*max(again, 0))
 	}
 	if next.changed = latest; s.cancelledAs == "" {
@@ -210,7 +220,7 @@ func (s state) extend(op step) (bool, state) {
 	return op.lease.UpdatedAt.IsZero() || next.leased(op.lease), next
 }
 
-// leased reports whether an Extend is answered with this.
+// leased reports whether the reply to an Extend is right.
 func (s state) leased(l backends.Lease) bool {
 	return s.slack == 0 && s.updated == calls.Micros(l.UpdatedAt) &&
 		s.deadline == calls.Micros(l.Deadline) &&
@@ -224,7 +234,8 @@ func (s state) refusesExtend(op step) bool {
 	return s.live(op) && (!s.claimed() || s.attempt != e.Attempt || expired)
 }
 
-// note notes a cancel with a grace. If no record shows when, it did not move the deadline.
+// note notes a cancel with a grace. If no record shows its time, the cancel did not move the
+// deadline.
 func (s state) note(op step) (bool, state) {
 	c := op.op.(backends.Cancel)
 	at, latest, grace := op.at, op.at, op.at+c.Grace.Microseconds()
@@ -263,11 +274,11 @@ func (s state) finish(op step) (bool, state) {
 	return true, s
 }
 
-// reads checks what was answered.
+// reads checks the record in a reply.
 func (s state) reads(op step) (bool, state) {
 	rec, at := op.rec, calls.Micros(op.rec.ReadAt)
 	if rec.Ended() && at == calls.Micros(rec.UpdatedAt) {
-		at = max(at, s.now) // an ended record need not tell when it was read
+		at = max(at, s.now) // ReadAt of an ended record may be its UpdatedAt
 	}
 	if at < s.now || s.slack > 0 {
 		return false, s
@@ -280,7 +291,8 @@ func (s state) reads(op step) (bool, state) {
 	}
 	timed := want.created == calls.Micros(rec.CreatedAt) &&
 		want.started == calls.Micros(rec.StartedAt) &&
-		want.updated == calls.Micros(rec.UpdatedAt) && want.deadline == calls.Micros(rec.Deadline) &&
+		want.updated == calls.Micros(rec.UpdatedAt) &&
+		want.deadline == calls.Micros(rec.Deadline) &&
 		want.last == calls.Micros(rec.LastDeadline)
 	said := want.cancelledAs == rec.CancelledAs && want.cancelReason == rec.CancelReason &&
 		strings.HasPrefix(rec.Error, want.text) && (want.text == timedOut || rec.Error == want.text)
@@ -288,10 +300,10 @@ func (s state) reads(op step) (bool, state) {
 		want.headers == headers(rec.Headers), s
 }
 
-// timedOut is how the errors of timeouts that nobody wrote begin.
+// timedOut is the start of the error of a derived timeout.
 const timedOut = "timed out: "
 
-// view is the state as it reads at a time.
+// view returns the state as a read at this time shows it.
 func (s state) view(at int64) state {
 	if s.isEnded() || at <= s.deadline {
 		return s

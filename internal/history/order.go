@@ -9,15 +9,15 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// What a mailbox as a whole promises: the longest claimable first, nothing that is there passed
-// over, a cap and an exclusive hold that are never too wide and never too narrow. As one model a
-// queue takes for ever to check, so this goes by the server's times, which every record carries.
+// These are the promises of a whole mailbox. A claim takes the longest claimable request first and
+// skips none. Caps and exclusive stores refuse a request only when they must. To check a queue
+// against one model takes too long. So these checks compare the server's times in the records.
 
-// span is a time in which a request can be claimed. Its ends are doubtful to the microsecond.
+// span is a time in which a request can be claimed. Each end may be off by a microsecond.
 type span struct {
 	from, to int64
-	key      int64 // the last deadline, which claims go by
-	sure     bool  // false if a change of unknown time may have moved it
+	key      int64 // the last deadline: claims take the smallest first
+	sure     bool  // false if a change at an unknown time may have moved the span
 	of       *request
 }
 
@@ -44,8 +44,8 @@ func (r *request) spans() (spans []span) {
 	return spans
 }
 
-// leases returns what is known of the leases of an attempt, in their order. Attempt 0, which waits
-// for its first claim, has a lease that is over at once.
+// leases returns the known leases of an attempt, in their order. Attempt 0 waits for the first
+// claim. Its lease is over at once.
 func (r *request) leases(attempt int, started int64) []lease {
 	first := lease{attempt: attempt, at: started, deadline: started, last: started}
 	if attempt > 0 {
@@ -65,10 +65,10 @@ func (r *request) leases(attempt int, started int64) []lease {
 	return leases
 }
 
-// ends returns from when on the request can be claimed under a lease.
+// ends returns when the request becomes claimable after a lease.
 func (l lease) ends() int64 { return max(l.at, l.deadline) }
 
-// between returns when the request could be claimed between its leases, the last of which was over
+// between returns when the request could be claimed between its leases. It was no longer claimable
 // at left.
 func (r *request) between(leases []lease, left int64, known bool) (spans []span) {
 	for i, l := range leases {
@@ -76,15 +76,15 @@ func (r *request) between(leases []lease, left int64, known bool) (spans []span)
 		if i+1 < len(leases) {
 			s.to, s.sure = min(leases[i+1].at, l.last), true
 		}
-		if s.from <= s.to && s.from < l.last { // for a microsecond, at least
+		if s.from <= s.to && s.from < l.last { // at least a microsecond
 			spans = append(spans, s)
 		}
 	}
 	return spans
 }
 
-// doubts reports whether these are perhaps not all leases of their attempt, or not in their order.
-// Then it returns from when on the request may have been claimable.
+// doubts reports whether leases may be missing or out of order. Then it returns the earliest time
+// at which the request may have been claimable.
 func (r *request) doubts(leases []lease) (from int64, doubtful bool) {
 	from, doubtful = leases[0].ends(), leases[0].at == 0
 	for i, l := range leases[1:] {
@@ -106,8 +106,7 @@ func (r *request) doubts(leases []lease) (from int64, doubtful bool) {
 	return from, doubtful
 }
 
-// leaves returns when the request, last claimed at this attempt, was claimed again or ended, if
-// that is known.
+// leaves returns when the next attempt began or the request ended, if that is known.
 func (r *request) leaves(attempt int) (at int64, known bool) {
 	if at, claimed := r.claims[attempt+1]; claimed {
 		if at == 0 {
@@ -121,16 +120,15 @@ func (r *request) leaves(attempt int) (at int64, known bool) {
 	return calls.Never, true
 }
 
-// store is one store's share of a mailbox.
+// store is the part of a mailbox that belongs to one store.
 type store struct {
 	terms    backends.Terms
 	requests []*request
 	spans    []span
 }
 
-// CheckMailbox checks the promises of a session's mailbox, store by store. Where a fail-over has
-// lost something, they are checked for what came after it, and what was lost is checked instead of
-// what came before.
+// CheckMailbox checks the promises of a session's mailbox, store by store. After fail-overs it
+// checks the promises only for later calls. For each fail-over it checks the loss.
 func (h *history) CheckMailbox(stores []backends.Terms) {
 	if len(h.fails) > 0 {
 		for _, f := range h.fails {
@@ -161,7 +159,7 @@ func (h *history) CheckMailbox(stores []backends.Terms) {
 func (h *history) checkCall(s store, c *calls.Call) {
 	switch op := c.Op.(type) {
 	case backends.Claim:
-		i := slices.IndexFunc(op.From, func(f backends.From) bool { return f.Store == s.terms.Store })
+		i := indexOf(op, s.terms.Store)
 		if i >= 0 && c.Err == nil && !c.Lossy && !c.Repeat {
 			h.checkClaim(s, c, op, i)
 		}
@@ -176,14 +174,14 @@ func (h *history) checkCall(s store, c *calls.Call) {
 	}
 }
 
-// checkClaim checks that a claim left nothing behind that it should have taken.
+// checkClaim checks that a claim skipped no request that it should have claimed.
 func (h *history) checkClaim(s store, c *calls.Call, op backends.Claim, i int) {
 	records := c.Claimed[i].Records
 	if len(records) > op.From[i].Limit {
-		h.fault("a claim of %d got %d", op.From[i].Limit, len(records))
+		h.fault("a claim with limit %d got %d requests", op.From[i].Limit, len(records))
 	}
 	at := claimTime(c)
-	// The last deadline of the one that came last, if there could have been more.
+	// If the limit was reached, claimable requests may remain after the last one that was claimed.
 	newest := int64(calls.Never)
 	if len(records) == op.From[i].Limit {
 		newest = s.keyBefore(records[len(records)-1])
@@ -194,8 +192,8 @@ func (h *history) checkClaim(s store, c *calls.Call, op backends.Claim, i int) {
 			there = left.throughout(c.Began, c.Was)
 		}
 		if there && left.key < newest {
-			h.fault("a claim of %s at %d passed over %s, which was claimable from %d to %d; "+
-				"it got %d of %d", s.terms.Store, at,
+			h.fault("a claim of %s at %d skipped %s, which was claimable from %d to %d; "+
+				"it got %d requests, its limit is %d", s.terms.Store, at,
 				left.of.id, left.from, left.to, len(records), op.From[i].Limit)
 		}
 	}
@@ -206,7 +204,7 @@ func (h *history) checkClaim(s store, c *calls.Call, op backends.Claim, i int) {
 	}
 }
 
-// claimTime returns when the server made a claim, 0 if it found nothing and so does not tell.
+// claimTime returns the server's time of a claim, or 0 if the claim found nothing.
 func claimTime(c *calls.Call) (at int64) {
 	for _, from := range c.Claimed {
 		for _, rec := range from.Records {
@@ -216,8 +214,8 @@ func claimTime(c *calls.Call) (at int64) {
 	return at
 }
 
-// keyBefore returns the last deadline that a claimed request had before it was claimed, 0 if it is
-// not known.
+// keyBefore returns the last deadline that a request had before it was claimed, or 0 if that is
+// unknown.
 func (s store) keyBefore(rec backends.Record) int64 {
 	for _, sp := range s.spans {
 		if sp.of.id == rec.ID && sp.sure && sp.to == calls.Micros(rec.StartedAt) {
@@ -227,7 +225,7 @@ func (s store) keyBefore(rec backends.Record) int64 {
 	return 0
 }
 
-// checkLook checks that HasPending says what a claim would find.
+// checkLook checks that HasPending agrees with a claim at that time.
 func (h *history) checkLook(s store, c *calls.Call) {
 	there, perhaps := false, false
 	for _, sp := range s.spans {
@@ -235,11 +233,12 @@ func (h *history) checkLook(s store, c *calls.Call) {
 		perhaps = perhaps || sp.maybeWithin(c.Began, c.Was)
 	}
 	if !c.Lossy && (c.Pending && !perhaps || !c.Pending && there) {
-		h.fault("HasPending of %s between %d and %d said %v", s.terms.Store, c.Began, c.Was, c.Pending)
+		h.fault("HasPending of %s between %d and %d returned %v",
+			s.terms.Store, c.Began, c.Was, c.Pending)
 	}
 }
 
-// checkCap checks that a mailbox was neither filled over its cap nor called full below it.
+// checkCap checks that a Create fails with ErrFull if the mailbox is full, and only then.
 func (h *history) checkCap(s store, c *calls.Call) {
 	at, sure, perhaps := calls.Micros(c.Rec.CreatedAt), 1, 0
 	for _, sp := range s.spans {
@@ -251,10 +250,11 @@ func (h *history) checkCap(s store, c *calls.Call) {
 		}
 	}
 	if c.Err == nil && c.Rec.ReadAt.Equal(c.Rec.CreatedAt) && sure > s.terms.MaxPending {
-		h.fault("a create at %d made %d pending of at most %d", at, sure, s.terms.MaxPending)
+		h.fault("a create at %d made %d pending, MaxPending is %d", at, sure, s.terms.MaxPending)
 	}
 	if errors.Is(c.Err, backends.ErrFull) && perhaps < s.terms.MaxPending {
-		h.fault("full with %d of %d between %d and %d", perhaps, s.terms.MaxPending, c.Began, c.Was)
+		h.fault("ErrFull with %d pending between %d and %d, MaxPending is %d",
+			perhaps, c.Began, c.Was, s.terms.MaxPending)
 	}
 }
 
@@ -270,8 +270,8 @@ func (h *history) checkExclusive(s store) {
 	for i := 1; i < len(requests); i++ {
 		before, after := requests[i-1], requests[i]
 		if !before.final.Ended() || calls.Micros(before.final.UpdatedAt) > after.createdAt {
-			h.fault("two live requests at once:\n%s:\n%s%s:\n%s", before.id, before.describe(), after.id,
-				after.describe())
+			h.fault("two live requests at once:\n%s:\n%s%s:\n%s",
+				before.id, before.describe(), after.id, after.describe())
 		}
 	}
 }

@@ -3,9 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/anishathalye/porcupine"
 
@@ -13,8 +11,7 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// request is what the calls of a session did to one request: the steps, and what its records have
-// shown.
+// request has the steps of one request, and the facts that its records have shown.
 type request struct {
 	id    string
 	terms backends.Terms
@@ -23,35 +20,35 @@ type request struct {
 	creates []*calls.Call
 	ends    []*calls.Call // Ends and Cancels
 	changes []*calls.Call // Extends, and Cancels with a grace
-	unsure  []*calls.Call // of these: may have happened when nobody was told
-	// What is known to have happened, and whether the caller who did it was told.
-	effects   map[effect]bool
-	createdAt int64          // 0 while no record was seen
-	claims    map[int]int64  // when each attempt started; 0 where nobody was told
-	attempts  int            // the most that a record has shown
-	shown     map[lease]bool // what was shown of its claims
-	final     backends.Record
-	gone      bool // the last that asked for it did not find it
+	unsure  []*calls.Call // changes that may have taken effect at an unknown time
+
+	effects   map[effect]bool // true: the reply to the call that had the effect has arrived
+	createdAt int64           // 0 if no record was seen
+	claims    map[int]int64   // the start of each attempt; 0 if it is unknown
+	attempts  int             // the highest attempt of any record
+	shown     map[lease]bool  // the leases in all replies
+	final     backends.Record // the latest record
+	gone      bool            // the last read did not find the request
 }
 
-// lease is what was shown of a claim at some time.
+// lease is a lease as a reply shows it.
 type lease struct {
 	attempt        int
-	at             int64 // when it became so; 0 if that was not shown
+	at             int64 // when it was set; 0 if the reply does not show this
 	deadline, last int64
-	noted          bool // with a cancel
+	noted          bool // a cancel was noted
 }
 
 // history sorts the calls of a session by request.
 type history struct {
 	requests map[string]*request
 	calls    []*calls.Call
-	faulty   []string // what was wrong already before any model is asked
+	faulty   []string // the mistakes found so far
 	fails    []FailOver
 	losses   Losses
 }
 
-// newHistory makes the history of calls and of the fail-overs that they went through.
+// New makes the history of calls, and of the fail-overs that happened meanwhile.
 func New(all []*calls.Call, fails ...FailOver) *history {
 	h := gather(all)
 	h.fails = fails
@@ -64,7 +61,7 @@ func New(all []*calls.Call, fails ...FailOver) *history {
 	return h
 }
 
-// gather sorts calls.
+// gather sorts calls by request.
 func gather(all []*calls.Call) *history {
 	h := &history{requests: map[string]*request{}, calls: all, losses: Losses{}}
 	for _, c := range all {
@@ -112,13 +109,13 @@ func (r *request) addBetween(began, was int64, s step) {
 	r.steps = append(r.steps, porcupine.Operation{Input: s, Call: began, Return: was})
 }
 
-// addPerhaps adds a step that may have happened, or not.
+// addPerhaps adds a step that may or may not have happened.
 func (r *request) addPerhaps(began, latest int64, s step) {
 	s.id, s.terms, s.from, s.by, s.may = r.id, r.terms, began, latest, true
 	r.steps = append(r.steps, porcupine.Operation{Input: s, Call: began, Return: calls.Never})
 }
 
-// saw keeps what a record tells about the past of its request.
+// saw keeps the facts that a record shows about the past of its request.
 func (r *request) saw(rec backends.Record) {
 	r.gone = false
 	r.createdAt = calls.Micros(rec.CreatedAt)
@@ -130,9 +127,9 @@ func (r *request) saw(rec backends.Record) {
 		r.sawLease(rec)
 	}
 	for attempt := 1; attempt < rec.Attempt; attempt++ {
-		r.claims[attempt] += 0 // it has been, even if nobody saw it
+		r.claims[attempt] += 0 // this attempt has happened, even if no record shows it
 	}
-	if rec.Ended() && rec.UpdatedAt.Before(rec.LastDeadline) { // otherwise nobody ended it
+	if rec.Ended() && rec.UpdatedAt.Before(rec.LastDeadline) { // no timeout
 		r.happened(effect{kind: ended, text: calls.Wording(rec.Status, rec.Error),
 			at: calls.Micros(rec.UpdatedAt)})
 	}
@@ -150,27 +147,28 @@ func (r *request) sawLease(rec backends.Record) {
 	r.shown[l] = true
 }
 
-// happened notes an effect, of which nobody may have been told yet.
+// happened notes an effect. Its reply may not have arrived.
 func (r *request) happened(e effect) {
 	if _, known := r.effects[e]; !known {
 		r.effects[e] = false
 	}
 }
 
-// tell notes that the caller was told what the call did.
+// tell notes that a caller got the reply to the call that had the effect.
 func (h *history) tell(r *request, e effect) {
 	if r.effects[e] {
-		h.fault("two callers were told of %s that they did this: %v %+v", r.id, e.kind, e)
+		h.fault("two callers got a reply that their call had one effect on %s: %s %+v",
+			r.id, kindNames[e.kind], e)
 	}
 	r.effects[e] = true
 }
 
-// toldBefore reports whether a call repeats one whose caller was told of the effect already. Within
-// a microsecond both answers read as if their call had the effect.
+// toldBefore reports whether a call is a repeat, and the reply to the first call has reported the
+// effect. Within one microsecond, both replies look as if their call had the effect.
 func (r *request) toldBefore(c *calls.Call, e effect) bool { return c.Repeat && r.effects[e] }
 
-// read adds an answer that tells a request's state and changes nothing. It reports whether it was
-// one.
+// read adds a step for a reply that shows the request's state and changes nothing. It returns false
+// if the reply is another one.
 func (h *history) read(r *request, c *calls.Call, rec backends.Record, err error) bool {
 	var ended *backends.EndedError
 	switch {
@@ -216,22 +214,24 @@ func (h *history) create(c *calls.Call, op backends.Create) {
 func (h *history) claim(c *calls.Call, op backends.Claim) {
 	for i, from := range c.Claimed {
 		for _, err := range from.Errs {
-			h.fault("a claim passed over: %v", err)
+			h.fault("a claim skipped an unreadable request: %v", err)
 		}
 		for _, rec := range from.Records {
 			r := h.request(op.From[i].Terms, rec.ID)
 			if rec.Status != backends.StatusRunning || rec.Mailbox != op.Mailbox {
-				h.fault("a claim of %q gave %s in %q as %s", op.Mailbox, rec.ID, rec.Mailbox, rec.Status)
+				h.fault("a claim for mailbox %q returned %s of mailbox %q as %s",
+					op.Mailbox, rec.ID, rec.Mailbox, rec.Status)
 			}
-			taken := effect{kind: claimed, attempt: rec.Attempt, at: calls.Micros(rec.StartedAt)}
-			// Another sending of this claim may have taken it before.
+			started := calls.Micros(rec.StartedAt)
+			taken := effect{kind: claimed, attempt: rec.Attempt, at: started}
+			// An earlier try of this claim may have claimed the request.
 			if !rec.StartedAt.Equal(rec.ReadAt) || r.toldBefore(c, taken) {
 				h.read(r, c, rec, nil)
 				continue
 			}
 			r.saw(rec)
 			h.tell(r, taken)
-			r.add(c, step{kind: claimed, attempt: rec.Attempt, at: calls.Micros(rec.StartedAt), rec: rec})
+			r.add(c, step{kind: claimed, attempt: rec.Attempt, at: started, rec: rec})
 		}
 	}
 }
@@ -255,7 +255,7 @@ func (h *history) extend(c *calls.Call, op backends.Extend) {
 	r.change(c, c.Lossy)
 }
 
-// waitsAfter returns how long a request waits after the lease that an Extend gives it.
+// waitsAfter returns how long a request may wait for a claim after the lease that an Extend sets.
 func waitsAfter(e backends.Extend) int64 {
 	if e.Attempt < e.MaxAttempts {
 		return e.PendingTimeout.Microseconds()
@@ -263,7 +263,7 @@ func waitsAfter(e backends.Extend) int64 {
 	return 0
 }
 
-// change keeps an Extend or a Cancel with a grace that may have had an effect.
+// change keeps an Extend, or a Cancel with a grace, that may have taken effect.
 func (r *request) change(c *calls.Call, unsure bool) {
 	if c.Err == nil || c.Lossy {
 		r.changes = append(r.changes, c)
@@ -289,7 +289,7 @@ func (h *history) cancel(c *calls.Call, op backends.Cancel) {
 		h.read(r, c, c.Rec, c.Err)
 	}
 	if c.Err == nil && !c.Rec.Ended() && (op.Grace == 0 || c.Rec.CancelledAs == "") {
-		h.fault("a cancel of %s was neither noted nor an end: %+v", r.id, c.Rec)
+		h.fault("a cancel of %s was not noted and did not end the request: %+v", r.id, c.Rec)
 	}
 	r.ends = append(r.ends, c)
 	if op.Grace != 0 {
@@ -310,196 +310,4 @@ func (h *history) end(c *calls.Call, op backends.End) {
 		h.read(r, c, c.Rec, c.Err)
 	}
 	r.ends = append(r.ends, c)
-}
-
-// fillIn adds the steps of which no caller was told that they had happened, but that a record has
-// shown.
-func (h *history) fillIn(r *request) {
-	for e, told := range r.effects {
-		switch {
-		case told:
-		case e.kind == created:
-			h.fillInCreate(r, e.at)
-		case e.kind == claimed:
-			h.fillInClaim(r, e.attempt, e.at)
-		case e.kind == ended:
-			h.fillInEnd(r, e)
-		}
-	}
-	for attempt, at := range r.claims {
-		if at == 0 {
-			h.fillInClaim(r, attempt, 0)
-		}
-	}
-	for _, c := range r.unsure {
-		r.fillInChange(c)
-	}
-}
-
-// fillInChange adds the times at which a call may have changed a lease: those that a record shows,
-// and any that none does.
-func (r *request) fillInChange(c *calls.Call) {
-	kind := extended
-	if _, cancels := c.Op.(backends.Cancel); cancels {
-		kind = noted
-	}
-	for at := range r.timesOf(c, kind) {
-		r.addPerhaps(c.Began, c.Latest(), step{kind: kind, op: c.Op, at: at})
-	}
-	r.addPerhaps(c.Began, c.Latest(), step{kind: kind, op: c.Op})
-}
-
-// timesOf returns when a call may have changed a lease, by what was shown of the lease later. What
-// another call of this kind is known to have done at that time, this call has not done.
-func (r *request) timesOf(c *calls.Call, kind kind) map[int64]bool {
-	times := map[int64]bool{}
-	for l := range r.shown {
-		for _, at := range l.mayBeOf(c.Op) {
-			if at >= c.Began && at <= c.Latest() {
-				times[at] = true
-			}
-		}
-	}
-	for _, o := range r.steps {
-		if s := o.Input.(step); !s.may && s.kind == kind {
-			delete(times, s.at)
-		}
-	}
-	return times
-}
-
-// mayBeOf returns when a lease may have become what it is by an Extend or a Cancel, or by that and
-// a later note.
-func (l lease) mayBeOf(op any) []int64 {
-	switch op := op.(type) {
-	case backends.Cancel:
-		if l.at == 0 || l.noted {
-			return []int64{l.at, l.deadline - op.Grace.Microseconds()}
-		}
-	case backends.Extend:
-		lasts := op.RunningTimeout.Microseconds()
-		if op.Release {
-			lasts = op.After.Microseconds() - 1
-		}
-		switch {
-		case l.attempt != op.Attempt || l.at != 0 && !l.noted && l.at != l.deadline-lasts:
-			return nil
-		case l.at != 0:
-			return []int64{l.at, l.deadline - lasts}
-		}
-		return []int64{l.deadline - lasts, l.last - lasts - waitsAfter(op)}
-	}
-	return nil
-}
-
-// fillInEnd finds the calls, all the same, of which one must have ended the request.
-func (h *history) fillInEnd(r *request, e effect) {
-	op, began, was := any(nil), int64(calls.Never), int64(0)
-	for _, c := range r.ends {
-		if c.Lossy && c.Says() == e.text {
-			op, began, was = c.Op, min(began, c.Began), max(was, c.Latest())
-		}
-	}
-	if op == nil {
-		h.fault("%s ended at %d with %q, which nobody said, or was refused", r.id, e.at, e.text)
-		return
-	}
-	r.addBetween(began, was, step{kind: ended, op: op, at: e.at})
-}
-
-func (h *history) fillInCreate(r *request, createdAt int64) {
-	for _, c := range r.creates {
-		if c.Lossy && c.Began <= createdAt && createdAt <= c.Latest() {
-			r.addBetween(c.Began, c.Latest(), step{kind: created, op: c.Op, at: createdAt})
-			return
-		}
-	}
-	h.fault("%s was created at %d, when nobody created it", r.id, createdAt)
-}
-
-// newlyCreated is the record of a new request as it is read later.
-func newlyCreated(c backends.Create, createdAt, readAt int64) backends.Record {
-	at := time.UnixMicro(createdAt).UTC()
-	deadline := at.Add(c.PendingTimeout)
-	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
-		Codec: c.Codec, Payload: c.Payload,
-		CreatedAt: at, UpdatedAt: at, Deadline: deadline, LastDeadline: deadline,
-		ReadAt: time.UnixMicro(readAt).UTC()}
-}
-
-// fillInClaim finds the claim of which nobody knows whether it happened and that must have started
-// the attempt.
-func (h *history) fillInClaim(r *request, attempt int, at int64) {
-	began, was := h.lostClaims(r, at)
-	if began > was {
-		h.fault("attempt %d of %s started at %d and was given to nobody", attempt, r.id, at)
-		return
-	}
-	r.addBetween(began, was, step{kind: claimed, attempt: attempt, at: at})
-}
-
-// lostClaims returns when claims were under way of which nobody knows whether they happened. If at
-// is not 0, they were under way then.
-func (h *history) lostClaims(r *request, at int64) (began, was int64) {
-	began = calls.Never
-	for _, c := range h.calls {
-		op, isClaim := c.Op.(backends.Claim)
-		if !isClaim || !c.Lossy || at != 0 && (at < c.Began || at > c.Latest()) ||
-			!slices.ContainsFunc(op.From, func(f backends.From) bool { return f.Store == r.terms.Store }) {
-			continue
-		}
-		began, was = min(began, c.Began), max(was, c.Latest())
-	}
-	return began, was
-}
-
-// Check returns the first thing that was wrong, after asking the model about every request.
-func (h *history) Check() error {
-	if len(h.faulty) > 0 {
-		return fmt.Errorf("%s\n(and %d more)", h.faulty[0], len(h.faulty)-1)
-	}
-	model := requestModel
-	if len(h.fails) > 0 {
-		model = failOverModel
-	}
-	for _, r := range h.requests {
-		if got := porcupine.CheckOperationsTimeout(model, r.steps, 10*time.Second); got != porcupine.Ok {
-			return fmt.Errorf("%s of %s: %s: no order explains\n%s", r.id, r.terms.Store, got, r.describe())
-		}
-	}
-	return nil
-}
-
-// describe writes out what happened, in the order in which it began.
-func (r *request) describe() string {
-	steps := slices.Clone(r.steps)
-	slices.SortFunc(steps, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
-	var text strings.Builder
-	start := steps[0].Call
-	since := func(us int64) int64 { return max(us-start, -1) }
-	for _, o := range steps {
-		s := o.Input.(step)
-		fmt.Fprintf(&text, "  %6d to %6d: %v attempt %d at %d", since(o.Call), since(o.Return), s,
-			s.attempt, since(s.at))
-		switch op := s.op.(type) {
-		case backends.Extend:
-			fmt.Fprintf(&text, " of %d, release %v after %v, %.20q, until %d", op.Attempt, op.Release,
-				op.After, op.Payload, since(calls.Micros(s.lease.Deadline)))
-		case backends.Cancel:
-			fmt.Fprintf(&text, " as %s %q, grace %v", op.Outcome, op.Error, op.Grace)
-		case backends.End:
-			fmt.Fprintf(&text, " of %d as %s %q", op.Attempt, op.Outcome, op.Error)
-		}
-		if rec := s.rec; rec.ID != "" {
-			fmt.Fprintf(&text, ": %s attempt %d %q %.20q noted %q", rec.Status, rec.Attempt, rec.Error,
-				rec.Payload, rec.CancelReason)
-			fmt.Fprintf(&text, " read %d created %d updated %d started %d deadline %d last %d",
-				since(calls.Micros(rec.ReadAt)), since(calls.Micros(rec.CreatedAt)),
-				since(calls.Micros(rec.UpdatedAt)),
-				since(calls.Micros(rec.StartedAt)), since(calls.Micros(rec.Deadline)),
-				since(calls.Micros(rec.LastDeadline)))
-		}
-		text.WriteByte('\n')
-	}
-	return text.String()
 }

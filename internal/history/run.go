@@ -12,33 +12,33 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// Sessions are sessions on one Backend, some at a time.
+// Sessions runs sessions on one Backend, some at a time.
 type Sessions struct {
 	Backend    backends.Backend
-	Operations int64         // how many calls are made
-	Pace       time.Duration // the times of requests are multiples of it
-	Slow       time.Duration // the pace of every other session; 0: the same
-	Tolerance  time.Duration // how far the Backend's clock may be from the caller's
+	Operations int64         // how many calls all sessions make
+	Pace       time.Duration // the unit of a session's times; 0: Run chooses it
+	Slow       time.Duration // the pace of about half of the sessions; 0: Pace
+	Tolerance  time.Duration // the largest difference of the Backend's clock and the caller's
 	Faults     *Faults
-	Shards     FailOvers // nil if nothing fails over
+	Shards     FailOvers // nil without fail-overs
 
-	Losses Losses // what Run has found that fail-overs have lost
+	Losses Losses // Run sets the effects that fail-overs have lost
 }
 
-// FailOvers are the fail-overs of a storage that may lose the last of what it did.
+// FailOvers makes the fail-overs of a storage that may lose its last writes.
 type FailOvers interface {
 	// Count counts a call about a mailbox, and makes a fail-over if it is time for one.
 	Count(done int64, mailbox string)
-	// AwaitCalm waits while a part of the storage is away.
+	// AwaitCalm waits while a part of the storage has no master.
 	AwaitCalm()
-	// Of returns the fail-overs that a mailbox went through between two times.
+	// Of returns the fail-overs of a mailbox's part of the storage between two times.
 	Of(mailbox string, began, ended int64) ([]FailOver, error)
 }
 
 // atOnce is how many sessions run at the same time.
 const atOnce = 6
 
-// enough is how many calls show everything that can happen.
+// enough is the number of calls from which on everything that can happen has to happen.
 const enough = 10_000
 
 // Run runs sessions until all calls have been made, and checks each session once it is over.
@@ -68,11 +68,11 @@ func (s *Sessions) Run(t testing.TB) {
 	wg.Wait()
 	t.Logf("%d calls, %v", s.Faults.Calls(), total)
 	if lacking := total.lacks(); lacking != "" && s.Operations >= enough && !t.Failed() {
-		t.Errorf("these histories show too little: they have no %s", lacking)
+		t.Errorf("the histories have no %s: they show too little", lacking)
 	}
 }
 
-// prepare compares the clocks, and chooses the pace if it is 0.
+// prepare compares the clocks. It chooses the pace if that is 0.
 func (s *Sessions) prepare(ctx context.Context) error {
 	ahead, took, err := s.probe(ctx)
 	if err != nil {
@@ -84,8 +84,8 @@ func (s *Sessions) prepare(ctx context.Context) error {
 	return s.checkClock(ahead)
 }
 
-// probe makes a call. It returns how far the Backend's clock is from the caller's at the least, and
-// how long the call took.
+// probe makes a call. It returns the smallest possible difference of the two clocks, and how long
+// the call took.
 func (s *Sessions) probe(ctx context.Context) (ahead, took time.Duration, err error) {
 	began := time.Now()
 	rec, err := s.Backend.Create(ctx, calls.Lasting("clock").Probe())
@@ -102,8 +102,8 @@ func (s *Sessions) checkClock(ahead time.Duration) error {
 	return nil
 }
 
-// one runs one session and checks its history. If the clocks have moved apart meanwhile, that is
-// the error.
+// one runs one session and checks its history. If the clocks have moved apart meanwhile, its error
+// says so.
 func (s *Sessions) one(ctx context.Context) (*session, *history, error) {
 	pace := s.Pace
 	if s.Slow > 0 && rand.IntN(2) == 0 {

@@ -14,9 +14,9 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// A session is a mailbox of four stores with requesters, workers, and front ends that give up, all
-// at once, all recorded. Its times are so short that leases expire and requests time out all the
-// time.
+// A session is a mailbox of four stores. Requesters, workers, and front ends that give up make
+// calls concurrently, and all calls are recorded. The session's times are so short that leases
+// often expire and requests often time out.
 type session struct {
 	*Sessions
 	ctx     context.Context
@@ -27,15 +27,15 @@ type session struct {
 	tally tally
 
 	lists   sync.Mutex
-	ids     []calls.Get   // every request that a Create was sent for
-	held    []work        // claims that their workers have not reported yet
+	ids     []calls.Get   // all requests for which a Create was sent
+	held    []work        // claims whose workers have not reported yet
 	creates []*calls.Call // to repeat
 	claims  []*calls.Call // to repeat
 	changes []*calls.Call // Extends and Cancels to repeat
 	nonce   int
 }
 
-// work is a request in the hands of a worker.
+// work is a claim of a worker.
 type work struct {
 	terms backends.Terms
 	rec   backends.Record
@@ -46,11 +46,16 @@ const (
 	perActor = 60
 )
 
-// sessionStores are the stores of a session, whose times are so many milliseconds times its pace.
+// sessionStores returns the stores of a session. Their times are multiples of its pace.
 func sessionStores(pace time.Duration) []backends.Terms {
 	terms := func(name string, running time.Duration, attempts int) backends.Terms {
-		return backends.Terms{Store: name, PendingTimeout: 30 * pace, RunningTimeout: running * pace,
-			Retention: time.Minute + 1000*pace, MaxAttempts: attempts}
+		return backends.Terms{
+			Store:          name,
+			PendingTimeout: 30 * pace,
+			RunningTimeout: running * pace,
+			Retention:      time.Minute + 1000*pace,
+			MaxAttempts:    attempts,
+		}
 	}
 	plain, retried := terms("plain", 12, 1), terms("retried", 4, 3)
 	capped, exclusive := terms("capped", 12, 1), terms("exclusive", 6, 2)
@@ -58,8 +63,8 @@ func sessionStores(pace time.Duration) []backends.Terms {
 	return []backends.Terms{plain, retried, capped, exclusive}
 }
 
-// run lets the actors act, waits for them, and reads every request a last time. It returns the
-// fail-overs that may have lost something of what the actors did.
+// run runs the actors, waits for them, and reads every request once more. It returns the fail-overs
+// that may have lost effects of their calls.
 func (s *session) run() ([]FailOver, error) {
 	began := calls.Now()
 	var wg sync.WaitGroup
@@ -104,11 +109,11 @@ func (s *session) act() {
 	}
 }
 
-// do makes a call, again as long as nobody answers, and records it. Some callers die instead of
-// trying again.
+// do makes a call, retries it until there is a reply, and records it. Some callers die instead of
+// retrying.
 func (s *session) do(op any) *calls.Call { return s.call(&calls.Call{Op: op}) }
 
-// again makes a call that has been made before.
+// again repeats a call.
 func (s *session) again(first *calls.Call) *calls.Call {
 	return s.call(&calls.Call{Op: first.Op, Repeat: true})
 }
@@ -144,7 +149,7 @@ func (s *session) call(c *calls.Call) *calls.Call {
 
 const maxTries = 50
 
-// attempt makes a call once. Now and then its caller goes away at once.
+// attempt makes a call once. Sometimes its caller goes away at once.
 func (s *session) attempt(c *calls.Call) {
 	patience := time.Minute
 	if rand.IntN(400) == 0 {
@@ -158,7 +163,7 @@ func (s *session) attempt(c *calls.Call) {
 	c.Perform(ctx, s.Backend)
 }
 
-// word returns a text that no other call has.
+// word returns a text that is unique in the session.
 func (s *session) word(what string) string {
 	s.lists.Lock()
 	defer s.lists.Unlock()
@@ -170,8 +175,8 @@ func (s *session) anyStore() backends.Terms { return s.stores[rand.IntN(len(s.st
 
 func (s *session) create() {
 	terms := s.anyStore()
-	c := backends.Create{Terms: terms, ID: backends.NewID(s.mailbox), Mailbox: s.mailbox, Codec: "raw",
-		Payload: []byte(s.word("question"))}
+	c := backends.Create{Terms: terms, ID: backends.NewID(s.mailbox), Mailbox: s.mailbox,
+		Codec: "raw", Payload: []byte(s.word("question"))}
 	if rand.IntN(3) == 0 {
 		c.Headers = map[string]string{"trace": s.word("\x00<é>"), "": "\n"}
 	}
@@ -184,15 +189,14 @@ func (s *session) create() {
 	s.creates = append(s.creates, done)
 }
 
-// createAgain repeats a Create, as a caller with an idempotency key may, whatever has become of the
-// first.
+// createAgain repeats a Create, as a caller with an idempotency key may at any time.
 func (s *session) createAgain() {
 	if first, ok := s.pick(&s.creates, math.MaxInt); ok {
 		s.again(first)
 	}
 }
 
-// pick returns one of the newest so many calls.
+// pick returns one of the newest calls.
 func (s *session) pick(from *[]*calls.Call, newest int) (*calls.Call, bool) {
 	s.lists.Lock()
 	defer s.lists.Unlock()
@@ -211,14 +215,14 @@ func (s *session) claim() {
 	s.takeOn(done)
 }
 
-// claimAgain repeats a Claim that may be long over, or still under way.
+// claimAgain repeats a Claim that may be long over or still in flight.
 func (s *session) claimAgain() {
 	if first, ok := s.pick(&s.claims, math.MaxInt); ok {
 		s.takeOn(s.again(first))
 	}
 }
 
-// takeOn hands what was claimed to workers. Some of them die at once.
+// takeOn hands the claimed requests to workers. Some workers die at once.
 func (s *session) takeOn(c *calls.Call) {
 	s.lists.Lock()
 	defer s.lists.Unlock()
@@ -233,13 +237,14 @@ func (s *session) takeOn(c *calls.Call) {
 	}
 }
 
-// extend extends a claim, and may store progress; or releases it.
+// extend extends or releases a claim. It may store progress.
 func (s *session) extend() {
 	w, ok := s.pickWork()
 	if !ok {
 		return
 	}
-	e := backends.Extend{Terms: w.terms, ID: w.rec.ID, Mailbox: w.rec.Mailbox, Attempt: w.rec.Attempt}
+	e := backends.Extend{Terms: w.terms, ID: w.rec.ID, Mailbox: w.rec.Mailbox,
+		Attempt: w.rec.Attempt}
 	if rand.IntN(2) == 0 {
 		e.Codec, e.Payload = "progress", s.text("progress")
 	}
@@ -249,7 +254,7 @@ func (s *session) extend() {
 	s.change(e)
 }
 
-// text is a payload that no other call has. Now and then it passes by the scripts.
+// text returns a unique payload. Sometimes it is so large that it bypasses the scripts.
 func (s *session) text(what string) []byte {
 	text := []byte(s.word(what))
 	if rand.IntN(50) == 0 {
@@ -258,7 +263,7 @@ func (s *session) text(what string) []byte {
 	return text
 }
 
-// pause is a time that is long against a lease, or short, or nothing.
+// pause returns no time, or a third or two thirds of a lease.
 func (s *session) pause(t backends.Terms) time.Duration {
 	return (time.Duration(rand.IntN(3)) * t.RunningTimeout / 3).Truncate(time.Microsecond)
 }
@@ -270,25 +275,31 @@ func (s *session) change(op any) {
 	s.changes = append(s.changes, done)
 }
 
-// changeAgain repeats an Extend or a Cancel, whatever others have done since.
+// changeAgain repeats an Extend or a Cancel. Others may have changed the request since.
 func (s *session) changeAgain() {
 	if first, ok := s.pick(&s.changes, 5); ok {
 		s.again(first)
 	}
 }
 
-// report ends a request. A worker has often stalled past the deadline. Now and then several report
-// the same request.
+// report ends a request. The worker has often stalled past the deadline. Sometimes several workers
+// report the same request.
 func (s *session) report() {
 	w, ok := s.pickWork()
 	if !ok {
 		return
 	}
 	outcome := []string{backends.StatusCompleted, backends.StatusFailed, "conflict"}[rand.IntN(3)]
-	end := backends.End{Terms: w.terms, ID: w.rec.ID, Mailbox: w.rec.Mailbox, Outcome: outcome,
+	s.do(backends.End{
+		Terms:   w.terms,
+		ID:      w.rec.ID,
+		Mailbox: w.rec.Mailbox,
+		Attempt: w.rec.Attempt,
+		Outcome: outcome,
 		Error:   s.word("reason"),
-		Attempt: w.rec.Attempt, Codec: "raw", Payload: s.text("answer")}
-	s.do(end)
+		Codec:   "raw",
+		Payload: s.text("answer"),
+	})
 }
 
 func (s *session) pickWork() (work, bool) {
@@ -314,7 +325,7 @@ func (s *session) anyRequest() (calls.Get, bool) {
 	return anyOf(s.ids, 20)
 }
 
-// anyOf returns one of the newest so many.
+// anyOf returns one of the newest elements.
 func anyOf[T any](all []T, newest int) (one T, ok bool) {
 	if len(all) == 0 {
 		return one, false
@@ -323,7 +334,7 @@ func anyOf[T any](all []T, newest int) (one T, ok bool) {
 	return all[rand.IntN(len(all))], true
 }
 
-// cancel cancels any request, or one that a worker has.
+// cancel cancels one of the newest requests, or one that a worker holds.
 func (s *session) cancel() {
 	r, ok := s.anyRequest()
 	s.lists.Lock()
@@ -333,8 +344,8 @@ func (s *session) cancel() {
 	s.lists.Unlock()
 	if ok {
 		outcome := []string{backends.StatusCancelled, backends.StatusTimeout}[rand.IntN(2)]
-		s.change(backends.Cancel{Terms: r.Terms, ID: r.ID, Outcome: outcome, Error: s.word("gave up"),
-			Grace: s.pause(r.Terms)})
+		s.change(backends.Cancel{Terms: r.Terms, ID: r.ID, Outcome: outcome,
+			Error: s.word("gave up"), Grace: s.pause(r.Terms)})
 	}
 }
 
@@ -346,7 +357,8 @@ func (s *session) get() {
 
 func (s *session) look() { s.do(calls.Look{Terms: s.anyStore(), Mailbox: s.mailbox}) }
 
-// settle reads every request, so that what nobody was told about is seen. It insists for a while.
+// settle reads every request, so that the effects of calls with lost replies are seen. It retries
+// each read for up to 30 seconds.
 func (s *session) settle() error {
 	for _, r := range s.ids {
 		patience := time.Now().Add(30 * time.Second)
@@ -359,7 +371,7 @@ func (s *session) settle() error {
 	return nil
 }
 
-// record collects calls from many goroutines.
+// record collects the calls of many goroutines.
 type record struct {
 	mu    sync.Mutex
 	calls []*calls.Call

@@ -7,14 +7,14 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// tally counts what happened on purpose.
+// tally counts the rare events of sessions, to show that they happen often enough.
 type tally struct {
 	dead, stalled, abandoned int
-	changes                  map[string]int // what Extends and Cancels did
+	changes                  map[string]int // the effects of Extends and Cancels
 	losses                   Losses
 }
 
-// The names of what Extends and Cancels do.
+// The names of the effects of Extends and Cancels.
 const (
 	progress     = "progress stored"
 	released     = "releases"
@@ -27,9 +27,9 @@ const (
 	ranOut       = "graces that ran out"
 )
 
-// String says how much of everything has happened.
+// String returns all counts.
 func (t tally) String() string {
-	return fmt.Sprintf("%d given up by their callers; %d workers died, %d reports came late; %v",
+	return fmt.Sprintf("%d abandoned by their callers; %d workers died, %d reports came late; %v",
 		t.abandoned, t.dead, t.stalled, t.changes)
 }
 
@@ -42,7 +42,7 @@ func (t *tally) add(one tally, h *history) {
 	t.countAll(h)
 }
 
-// lacks returns something that has not happened, or "".
+// lacks returns the name of an effect that has not happened, or "".
 func (t tally) lacks() string {
 	for _, what := range []string{progress, released, reclaimed, inGrace, endedAtOnce, firstCancel,
 		secondCancel, overruled, ranOut} {
@@ -67,7 +67,7 @@ func (t tally) countAll(h *history) {
 	}
 }
 
-// count counts a call that succeeded. Noted are the requests with a cancel that was noted before.
+// count counts a call that succeeded. Noted has the requests with a noted cancel.
 func (t tally) count(c *calls.Call, h *history, noted map[string]bool) {
 	add := func(what string, is bool) {
 		if is {

@@ -15,19 +15,18 @@ import (
 // Slots is how many hash slots a Cluster has.
 const Slots = 16384
 
-// NodeTimeout is for how long a Cluster's node must not answer before the others take it for dead.
+// NodeTimeout is how long a node may be silent before the other nodes consider it dead.
 const NodeTimeout = time.Second
 
-// Cluster is three masters with a replica each. Which of them are masters changes when one is
-// killed.
+// Cluster has three masters, each with a replica. After a fail-over other servers are masters.
 type Cluster struct {
-	Masters  []*Server // as they were at the start; the slots in three equal parts, in this order
-	Replicas []*Server // Replicas[i] follows Masters[i]
+	Masters  []*Server // the masters at the start; each has a third of the slots, in this order
+	Replicas []*Server // Replicas[i] follows Masters[i] at the start
 }
 
-// StartCluster starts a Cluster that persists nothing and fails over within some two seconds, with
-// further configuration of its nodes as words of their command lines. It ends with the test.
-// Without a redis-server on PATH it skips the test, or fails it: see [RequireEnv].
+// StartCluster starts a Cluster that persists nothing and fails over within about two seconds. It
+// ends with the test. Config is appended to the command line of each node. Without a redis-server
+// on PATH it skips the test, or fails it: see [RequireEnv].
 func StartCluster(t testing.TB, config ...string) *Cluster {
 	t.Helper()
 	path := executable(t)
@@ -53,9 +52,12 @@ func startCluster(t testing.TB, path string, config []string) (*Cluster, error) 
 	}
 	for i, port := range ports {
 		dir := t.TempDir()
-		args := append(settings(dir, port), "--cluster-enabled", "yes",
-			"--cluster-node-timeout", fmt.Sprint(NodeTimeout.Milliseconds()), "--cluster-allow-replica-migration", "no",
-			"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0")
+		args := append(settings(dir, port),
+			"--cluster-enabled", "yes",
+			"--cluster-node-timeout", fmt.Sprint(NodeTimeout.Milliseconds()),
+			"--cluster-allow-replica-migration", "no",
+			"--cluster-replica-validity-factor", "0",
+			"--repl-diskless-sync-delay", "0")
 		s, err := startProcess(t, dir, port, path, append(args, config...)...)
 		if err != nil {
 			return c, err
@@ -71,12 +73,12 @@ func startCluster(t testing.TB, path string, config []string) (*Cluster, error) 
 	return c, c.form(ctx)
 }
 
-// Nodes returns all servers, the masters of the start first.
+// Nodes returns all servers: first Masters, then Replicas.
 func (c *Cluster) Nodes() []*Server {
 	return append(append([]*Server(nil), c.Masters...), c.Replicas...)
 }
 
-// form makes a cluster of the nodes.
+// form joins the nodes to a Cluster.
 func (c *Cluster) form(ctx context.Context) error {
 	for i, s := range c.Nodes() {
 		if err := s.introduce(ctx, c.Masters[0], i+1); err != nil {
@@ -96,8 +98,8 @@ func (c *Cluster) form(ctx context.Context) error {
 	return c.AwaitHealthy(ctx, len(c.Nodes()))
 }
 
-// introduce lets a node meet another. Its first epoch is its own, since equal ones would take time
-// to settle.
+// introduce lets a node meet another node. Each node starts with its own epoch, because the nodes
+// would need time to resolve equal epochs.
 func (s *Server) introduce(ctx context.Context, other *Server, epoch int) error {
 	client := s.plainClient()
 	defer client.Close()
@@ -118,7 +120,7 @@ func (s *Server) own(ctx context.Context, first, last int) error {
 	return client.ClusterAddSlotsRange(ctx, first, last).Err()
 }
 
-// follow makes a node a replica of another, as soon as it has heard of it.
+// follow makes a node a replica of another node. It retries until the node knows the other node.
 func (s *Server) follow(ctx context.Context, master *Server) error {
 	id, err := master.ID(ctx)
 	if err != nil {
@@ -129,15 +131,15 @@ func (s *Server) follow(ctx context.Context, master *Server) error {
 	return poll(ctx, func() error { return client.ClusterReplicate(ctx, id).Err() })
 }
 
-// ID returns a Cluster node's id.
+// ID returns the id of a Cluster node.
 func (s *Server) ID(ctx context.Context) (string, error) {
 	client := s.plainClient()
 	defer client.Close()
 	return client.ClusterMyID(ctx).Result()
 }
 
-// AwaitHealthy waits until every running node sees this many nodes, all slots served, three masters
-// and a replica in sync with each.
+// AwaitHealthy waits until every node sees this many nodes, all slots are served, and each of the
+// three masters has a replica in sync.
 func (c *Cluster) AwaitHealthy(ctx context.Context, nodes int) error {
 	for _, s := range c.Nodes() {
 		if err := poll(ctx, func() error { return s.checkHealthy(ctx, nodes) }); err != nil {
@@ -154,7 +156,11 @@ func (s *Server) checkHealthy(ctx context.Context, nodes int) error {
 	if err != nil {
 		return err
 	}
-	for _, want := range []string{"cluster_state:ok", fmt.Sprint("cluster_slots_ok:", Slots), fmt.Sprint("cluster_known_nodes:", nodes)} {
+	for _, want := range []string{
+		"cluster_state:ok",
+		fmt.Sprint("cluster_slots_ok:", Slots),
+		fmt.Sprint("cluster_known_nodes:", nodes),
+	} {
 		if !strings.Contains(info, want) {
 			return fmt.Errorf("want %s, got\n%s", want, info)
 		}
@@ -169,7 +175,7 @@ func (s *Server) checkHealthy(ctx context.Context, nodes int) error {
 	return checkInSync(ctx, client, 1)
 }
 
-// Epoch returns a number that grows with every election, as its last master sees it.
+// Epoch returns a number that grows with every election, as the last of Masters sees it.
 func (c *Cluster) Epoch(t testing.TB) (epoch int) {
 	t.Helper()
 	client := c.Masters[len(c.Masters)-1].plainClient()
@@ -180,12 +186,12 @@ func (c *Cluster) Epoch(t testing.TB) (epoch int) {
 	}
 	_, after, _ := strings.Cut(info, "cluster_current_epoch:")
 	if _, err := fmt.Sscan(after, &epoch); err != nil {
-		t.Fatalf("reading the epoch: %v in\n%s", err, info)
+		t.Fatalf("read the epoch: %v in\n%s", err, info)
 	}
 	return epoch
 }
 
-// checkInSync checks that a replica has its master's data, or that a master has so many replicas.
+// checkInSync checks that a replica is in sync, or that a master has this many replicas in sync.
 func checkInSync(ctx context.Context, client *redis.Client, replicas int) error {
 	info, err := client.Info(ctx, "replication").Result()
 	if err != nil {
@@ -201,12 +207,13 @@ func checkInSync(ctx context.Context, client *redis.Client, replicas int) error 
 	return nil
 }
 
-// Client returns a client of the whole Cluster, closed with the test.
+// Client returns a client of the whole Cluster. It is closed with the test.
 func (c *Cluster) Client(t testing.TB) *redis.ClusterClient {
 	return c.ClientWith(t, redis.ClusterOptions{})
 }
 
-// ClientWith returns a client of the whole Cluster with further options, closed with the test.
+// ClientWith returns a client of the whole Cluster with further options. It is closed with the
+// test.
 func (c *Cluster) ClientWith(t testing.TB, opts redis.ClusterOptions) *redis.ClusterClient {
 	for _, s := range c.Nodes() {
 		opts.Addrs = append(opts.Addrs, s.Addr)

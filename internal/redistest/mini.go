@@ -11,15 +11,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Mini starts a miniredis and a client of it. It uses no network and lives on the test's clock, so
-// in a testing/synctest bubble its TIME and the expiry of its keys run on fake time.
+// Mini starts a miniredis and returns a client of it. It uses no network. It uses the test's clock:
+// in a synctest bubble its TIME and the expiry of its keys run on fake time.
 func Mini(t testing.TB) (*miniredis.Miniredis, *redis.Client) {
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true)
 	client := redis.NewClient(&redis.Options{
 		Addr:                  "127.0.0.1:1", // never dialled; a name would be looked up
 		ContextTimeoutEnabled: true,
-		PoolSize:              1024, // who waits for a connection does so with a timer that the client shares among bubbles
+		// There is a free connection for each call. A call that waited would use a timer that the
+		// client shares among bubbles.
+		PoolSize: 1024,
 		Dialer: func(context.Context, string, string) (net.Conn, error) {
 			conn, err := m.Dial()
 			if err != nil {
@@ -35,9 +37,9 @@ func Mini(t testing.TB) (*miniredis.Miniredis, *redis.Client) {
 	return m, client
 }
 
-// buffered is a connection in memory that takes what is written at once, as TCP does. Without a
-// buffer, a client that writes many commands before it reads and a server that answers the first
-// wait for each other.
+// buffered is a connection in memory whose Write does not wait for the reader, as in TCP. Without a
+// buffer there is a deadlock if the client writes many commands before it reads a reply: the server
+// waits to write the first reply, and the client waits to write the next command.
 type buffered struct {
 	net.Conn
 	mu      sync.Mutex
@@ -53,7 +55,7 @@ func buffer(conn net.Conn) *buffered {
 	return b
 }
 
-// send passes on what is written, until the connection is closed.
+// send forwards the buffered bytes until the connection is closed.
 func (b *buffered) send() {
 	for {
 		b.mu.Lock()

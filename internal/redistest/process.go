@@ -19,10 +19,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Server is a server process of a test. It is killed at the end of the test, whatever has been done to it.
+// Server is a server process of a test. It is killed at the end of the test.
 type Server struct {
 	Addr string // host:port
-	Dir  string // its working directory, where its log is, too
+	Dir  string // its working directory, which also has its log
 
 	t      testing.TB
 	path   string
@@ -32,7 +32,8 @@ type Server struct {
 }
 
 // startProcess starts a server and waits until it answers.
-func startProcess(t testing.TB, dir string, port int, path string, args ...string) (*Server, error) {
+func startProcess(
+	t testing.TB, dir string, port int, path string, args ...string) (*Server, error) {
 	s := &Server{Addr: address(port), Dir: dir, t: t, path: path, args: args}
 	t.Cleanup(s.cleanUp)
 	return s, s.launch()
@@ -40,7 +41,7 @@ func startProcess(t testing.TB, dir string, port int, path string, args ...strin
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// launch starts the process. On an error none is left.
+// launch starts the process. On an error it leaves no process behind.
 func (s *Server) launch() error {
 	log, err := os.OpenFile(s.logName(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -66,7 +67,7 @@ func (s *Server) launch() error {
 	return nil
 }
 
-// awaitReady polls until the server answers, which it does not while it loads its data.
+// awaitReady polls until the server answers. A server does not answer while it loads its data.
 func (s *Server) awaitReady() error {
 	client := s.plainClient()
 	defer client.Close()
@@ -83,19 +84,20 @@ func (s *Server) awaitReady() error {
 	})
 }
 
-// plainClient is a client for this package's own commands.
+// plainClient returns a client for the commands of this package.
 func (s *Server) plainClient() *redis.Client {
-	return redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, ContextTimeoutEnabled: true, PoolSize: 1})
+	return redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, PoolSize: 1,
+		ContextTimeoutEnabled: true})
 }
 
-// Kill ends the process as kill -9 does and waits until it is gone.
+// Kill ends the process as kill -9 does and waits for its end.
 func (s *Server) Kill() {
 	s.t.Helper()
 	s.signal(syscall.SIGKILL)
 	<-s.exited
 }
 
-// Stop freezes the process: it keeps its connections and answers nothing.
+// Stop freezes the process. It keeps its connections and answers nothing.
 func (s *Server) Stop() {
 	s.t.Helper()
 	s.signal(syscall.SIGSTOP)
@@ -107,20 +109,20 @@ func (s *Server) Continue() {
 	s.signal(syscall.SIGCONT)
 }
 
-// Restart starts the server again, on its port and in its folder, and waits until it answers. A process that
-// still runs is killed first.
+// Restart kills the server if it runs, starts it again on its port and in its folder, and waits
+// until it answers.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.end()
 	if err := s.launch(); err != nil {
-		s.t.Fatalf("restarting %s: %v", s.Addr, err)
+		s.t.Fatalf("restart the server on %s: %v", s.Addr, err)
 	}
 }
 
 func (s *Server) signal(sig syscall.Signal) {
 	s.t.Helper()
 	if err := s.cmd.Process.Signal(sig); err != nil {
-		s.t.Fatalf("sending %v to the server on %s: %v", sig, s.Addr, err)
+		s.t.Fatalf("send %v to the server on %s: %v", sig, s.Addr, err)
 	}
 }
 
@@ -132,7 +134,7 @@ func (s *Server) end() {
 	<-s.exited
 }
 
-// Log returns what the server has written to its log so far.
+// Log returns the content of the server's log.
 func (s *Server) Log() string {
 	log, err := os.ReadFile(s.logName())
 	if err != nil {
@@ -143,7 +145,7 @@ func (s *Server) Log() string {
 
 func (s *Server) logName() string { return filepath.Join(s.Dir, "server.log") }
 
-// poll repeats condition until it has no error, and returns the last one when ctx ends.
+// poll repeats condition until it returns no error. If ctx ends first, poll returns the last error.
 func poll(ctx context.Context, condition func() error) error {
 	for {
 		err := condition()
@@ -158,13 +160,13 @@ func poll(ctx context.Context, condition func() error) error {
 	}
 }
 
-// cleanUp ends the server, and waits until the clients that the test has closed no longer try to reach it, which
-// outlives their Close by up to a second.
+// cleanUp ends the server. Then it waits until closed clients no longer dial it, which they may do
+// for up to a second after Close.
 func (s *Server) cleanUp() {
 	s.end()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	_ = poll(ctx, checkNotDialing) // a check for leaks reports those that go on
+	_ = poll(ctx, checkNotDialing) // goleak reports clients that still dial
 }
 
 func checkNotDialing() error {
@@ -176,15 +178,15 @@ func checkNotDialing() error {
 	return nil
 }
 
-// Where ports are taken from: below those that systems hand out by themselves, and so that a Cluster's bus, on a
-// port 10,000 higher, is there too.
+// The range of ports. Systems assign higher ports to other processes. A Cluster node also needs the
+// port that is busOffset higher.
 const (
 	lowestPort  = 10_000
 	highestPort = 21_999
 	busOffset   = 10_000
 )
 
-// freePorts returns n different ports that nothing listens on, nor on their bus ports.
+// freePorts returns n different ports that are free, and whose bus ports are free.
 func freePorts(n int) ([]int, error) {
 	var ports []int
 	for range 1000 {
@@ -198,7 +200,7 @@ func freePorts(n int) ([]int, error) {
 				port = 0
 				break
 			}
-			defer l.Close() // held until all are found, so that none is found twice
+			defer l.Close() // keep the port until the end, so that it is not found twice
 		}
 		if port != 0 {
 			ports = append(ports, port)

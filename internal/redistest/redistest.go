@@ -1,6 +1,6 @@
-// Package redistest starts real redis-server processes for tests: alone, as a Cluster or behind
-// Sentinel, on loopback, in temporary folders, ended by their own pid. What they need to survive
-// faults, it does to them: see [Server].
+// Package redistest starts redis-server processes for tests: a single server, a Cluster, or servers
+// behind Sentinel. They listen on loopback and live in temporary folders. The methods of [Server]
+// make faults.
 package redistest
 
 import (
@@ -12,21 +12,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// RequireEnv names the environment variable that, set to anything, makes Start, StartCluster and
-// StartSentinel fail where they would skip because no redis-server is installed.
+// RequireEnv names an environment variable. If it is set, Start, StartCluster and StartSentinel
+// fail the test when no redis-server is installed. Otherwise they skip it.
 const RequireEnv = "PENDINGQ_REQUIRE_REDIS"
 
-// URLEnv names the environment variable that holds the URL of a server of the user. [Client] then
-// returns a client of that server instead of starting one.
+// URLEnv names the environment variable with the URL of a server of the user. If it is set,
+// [Client] returns a client of that server and starts none.
 const URLEnv = "REDIS_TEST_URL"
 
-// attempts is how often a server is started anew: another process may take a free port before the
-// server does, but hardly three times.
+// attempts is how often a start is tried. Another process may take a free port before the server
+// does, but hardly three times.
 const attempts = 3
 
-// Start starts a server that persists nothing, with further configuration as words of its command
-// line, and ends it with the test. Without a redis-server on PATH it skips the test, or fails it:
-// see [RequireEnv].
+// Start starts a server that persists nothing. It ends with the test. Config is appended to its
+// command line. Without a redis-server on PATH it skips the test, or fails it: see [RequireEnv].
 func Start(t testing.TB, config ...string) *Server {
 	t.Helper()
 	path := executable(t)
@@ -36,15 +35,14 @@ func Start(t testing.TB, config ...string) *Server {
 			return s
 		}
 		if attempt == attempts {
-			t.Fatalf("starting redis-server: %v", err)
+			t.Fatalf("start redis-server: %v", err)
 		}
 	}
 }
 
-// Client returns a client of a server that is not the test's own: the user's, see [URLEnv], or a
-// new one that persists nothing. It is closed with the test. A test may use no keys and channels
-// but those of a prefix that no other has. It must not change the server in any other way, nor
-// depend on who else uses it.
+// Client returns a client of a server that others may use too: the server of [URLEnv], or a new
+// server that persists nothing. The client is closed with the test. A test may only use keys and
+// channels with a unique prefix. It must not change the server in any other way.
 func Client(t testing.TB) *redis.Client {
 	t.Helper()
 	url := os.Getenv(URLEnv)
@@ -53,7 +51,7 @@ func Client(t testing.TB) *redis.Client {
 	}
 	opts, err := redis.ParseURL(url)
 	if err != nil {
-		t.Fatalf("%s does not parse as a Redis URL", URLEnv) // the error may hold its password
+		t.Fatalf("%s is not a Redis URL", URLEnv) // the error may quote its password
 	}
 	opts.ContextTimeoutEnabled, opts.PoolSize = true, poolSize
 	client := redis.NewClient(opts)
@@ -61,10 +59,10 @@ func Client(t testing.TB) *redis.Client {
 	return client
 }
 
-// poolSize lets the goroutines of a test call at once.
+// poolSize is enough connections for all goroutines of a test.
 const poolSize = 64
 
-// Need skips the test, or fails it, where Start would because no redis-server is installed.
+// Need skips the test, or fails it, if no redis-server is installed: see [RequireEnv].
 func Need(t testing.TB) {
 	t.Helper()
 	executable(t)
@@ -80,12 +78,13 @@ func start(t testing.TB, path string, config ...string) (*Server, error) {
 	return startProcess(t, dir, ports[0], path, append(settings(dir, ports[0]), config...)...)
 }
 
-// settings are what every server has on its command line.
+// settings returns the part of the command line that all servers share.
 func settings(dir string, port int) []string {
-	return []string{"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no"}
+	return []string{"--port", fmt.Sprint(port), "--bind", "127.0.0.1", "--dir", dir,
+		"--save", "", "--appendonly", "no"}
 }
 
-// executable returns where redis-server is, or skips the test.
+// executable returns the path of redis-server, or skips the test.
 func executable(t testing.TB) string {
 	t.Helper()
 	path, err := exec.LookPath("redis-server")
@@ -93,18 +92,18 @@ func executable(t testing.TB) string {
 		return path
 	}
 	if os.Getenv(RequireEnv) != "" {
-		t.Fatalf("%s is set, but: %v", RequireEnv, err)
+		t.Fatalf("%s is set, but there is no redis-server: %v", RequireEnv, err)
 	}
-	t.Skipf("no real Redis: %v", err)
+	t.Skipf("no redis-server: %v", err)
 	return ""
 }
 
-// Client returns a client of the server, closed with the test.
+// Client returns a client of the server. It is closed with the test.
 func (s *Server) Client(t testing.TB) *redis.Client {
 	return s.ClientWith(t, redis.Options{PoolSize: poolSize})
 }
 
-// ClientWith returns a client of the server with further options, closed with the test.
+// ClientWith returns a client of the server with further options. It is closed with the test.
 func (s *Server) ClientWith(t testing.TB, opts redis.Options) *redis.Client {
 	if opts.Addr == "" {
 		opts.Addr = s.Addr

@@ -13,19 +13,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// MasterName is what the sentinels call the master.
+// MasterName is the name of the master for the sentinels.
 const MasterName = "pendingq-test"
 
-// Sentinel is a master with two replicas, watched by three sentinels. Which of the three servers is
-// the master changes when it is killed.
+// Sentinel has a master with two replicas and three sentinels that watch them. After a fail-over
+// another server is the master.
 type Sentinel struct {
 	Servers   []*Server // the first is the master at the start
 	Sentinels []*Server
 }
 
-// StartSentinel starts a master, replicas and sentinels that persist nothing and fail over within
-// some seconds. All end with the test. Without a redis-server on PATH it skips the test, or fails
-// it: see [RequireEnv].
+// StartSentinel starts a master, its replicas and sentinels. They persist nothing and fail over
+// within a few seconds. All end with the test. Without a redis-server on PATH it skips the test, or
+// fails it: see [RequireEnv].
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	path := executable(t)
@@ -38,7 +38,7 @@ func StartSentinel(t testing.TB) *Sentinel {
 			server.end()
 		}
 		if attempt == attempts {
-			t.Fatalf("starting servers behind Sentinel: %v", err)
+			t.Fatalf("start servers behind Sentinel: %v", err)
 		}
 	}
 }
@@ -80,7 +80,7 @@ func (s *Sentinel) watch(t testing.TB, path string) (*Server, error) {
 		return nil, err
 	}
 	dir := t.TempDir()
-	file := filepath.Join(dir, "sentinel.conf") // sentinels insist on one that they can write
+	file := filepath.Join(dir, "sentinel.conf") // a sentinel requires a file that it can write
 	config := fmt.Sprintf("port %d\nbind 127.0.0.1\ndir %q\nsentinel monitor %[3]s %s %s 2\n"+
 		"sentinel down-after-milliseconds %[3]s 500\nsentinel failover-timeout %[3]s 4000\n",
 		ports[0], dir, MasterName, host, port)
@@ -90,7 +90,7 @@ func (s *Sentinel) watch(t testing.TB, path string) (*Server, error) {
 	return startProcess(t, dir, ports[0], path, file, "--sentinel")
 }
 
-// awaitComplete waits until the replicas are in sync and each sentinel knows of all servers.
+// awaitComplete waits until the replicas are in sync and each sentinel knows all servers.
 func (s *Sentinel) awaitComplete(ctx context.Context) error {
 	client := s.Servers[0].plainClient()
 	defer client.Close()
@@ -106,14 +106,17 @@ func (s *Sentinel) awaitComplete(ctx context.Context) error {
 }
 
 func (s *Server) checkWatching(ctx context.Context) error {
-	client := redis.NewSentinelClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, ContextTimeoutEnabled: true})
+	opts := &redis.Options{Addr: s.Addr, MaxRetries: -1, ContextTimeoutEnabled: true}
+	client := redis.NewSentinelClient(opts)
 	defer client.Close()
 	view, err := client.Master(ctx, MasterName).Result()
 	if err != nil {
 		return err
 	}
-	if view["flags"] != "master" || view["num-slaves"] != "2" || view["num-other-sentinels"] != "2" {
-		return fmt.Errorf("sees %s with %s replicas and %s other sentinels", view["flags"], view["num-slaves"], view["num-other-sentinels"])
+	flags, replicas, others := view["flags"], view["num-slaves"], view["num-other-sentinels"]
+	if flags != "master" || replicas != "2" || others != "2" {
+		return fmt.Errorf("sees %s with %s replicas and %s other sentinels",
+			flags, replicas, others)
 	}
 	return nil
 }
@@ -135,9 +138,10 @@ func (s *Sentinel) Epoch(t testing.TB) int {
 	return epoch
 }
 
-// Client returns a client that asks the sentinels for the master, closed with the test.
+// Client returns a client that asks the sentinels for the master. It is closed with the test.
 func (s *Sentinel) Client(t testing.TB) *redis.Client {
-	opts := &redis.FailoverOptions{MasterName: MasterName, ContextTimeoutEnabled: true, PoolSize: 64}
+	opts := &redis.FailoverOptions{MasterName: MasterName, ContextTimeoutEnabled: true,
+		PoolSize: poolSize}
 	for _, sentinel := range s.Sentinels {
 		opts.SentinelAddrs = append(opts.SentinelAddrs, sentinel.Addr)
 	}

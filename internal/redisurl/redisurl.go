@@ -1,5 +1,5 @@
-// Package redisurl reads the Redis URLs that programs are given. Its errors never quote a URL, nor
-// a part of it: where a password ends is uncertain if the URL is wrong.
+// Package redisurl parses Redis URLs. Its errors never quote any part of a URL, because the end of
+// the password is unknown if the URL is invalid.
 package redisurl
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Parse returns the options of a client that keeps the deadlines of contexts.
+// Parse returns the options of a client that observes the deadlines of contexts.
 func Parse(text string) (*redis.Options, error) {
 	opts, err := redis.ParseURL(text)
 	if err != nil {
@@ -20,7 +20,7 @@ func Parse(text string) (*redis.Options, error) {
 	return opts, nil
 }
 
-// ParseCluster returns the options of a Cluster's client that keeps the deadlines of contexts.
+// ParseCluster returns the options of a Cluster client that observes the deadlines of contexts.
 func ParseCluster(text string) (*redis.ClusterOptions, error) {
 	opts, err := redis.ParseClusterURL(text)
 	if err != nil {
@@ -30,11 +30,12 @@ func ParseCluster(text string) (*redis.ClusterOptions, error) {
 	return opts, nil
 }
 
-// explain says what is wrong with a URL. It does not wrap the cause, which quotes the URL.
+// explain returns an error that says why a URL is invalid. It does not wrap the cause, which quotes
+// the URL.
 func explain(text string) error {
 	why := "its database or one of its options is invalid"
 	if u, err := url.Parse(text); err != nil {
-		why = "it is no URL"
+		why = "it is not a URL"
 		if errors.As(err, new(url.EscapeError)) {
 			why = "it has a % without two hexadecimal digits"
 		}

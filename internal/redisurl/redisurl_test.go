@@ -27,14 +27,14 @@ func TestURLsAreRead(t *testing.T) {
 
 func TestErrorsNeverQuoteThePassword(t *testing.T) {
 	for text, why := range map[string]string{
-		"redis://:hunter2@host:port/0":      "no URL",
-		"redis://:hunter2@host name:6379":   "no URL",
-		"redis://ada:hun/ter2@host:6379":    "no URL",
-		"redis://ada:hun#ter2@host:6379":    "no URL",
+		"redis://:hunter2@host:port/0":      "not a URL",
+		"redis://:hunter2@host name:6379":   "not a URL",
+		"redis://ada:hun/ter2@host:6379":    "not a URL",
+		"redis://ada:hun#ter2@host:6379":    "not a URL",
 		"redis://ada:hunter2%@host:6379":    "hexadecimal",
 		"redis://ada:%hunter2@host:6379":    "hexadecimal",
-		"redis://ada:hunter2 @host:6379":    "no URL",
-		":hunter2@host:6379":                "no URL",
+		"redis://ada:hunter2 @host:6379":    "not a URL",
+		":hunter2@host:6379":                "not a URL",
 		"hunter2:x@host:6379":               "begin with",
 		"http://ada:hunter2@host:6379":      "begin with",
 		"":                                  "begin with",

@@ -1,4 +1,4 @@
-// Package wake tells those in this process who wait for something that it may have happened.
+// Package wake sends signals to waiters in this process.
 package wake
 
 import (
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Hub knows which waiters wait for which topics. The zero value is ready. It has no goroutine.
-// A waiter comes and goes in constant time, however many others wait for its topics.
+// Hub knows which waiters wait for which topics. The zero value is ready. It has no goroutine. Each
+// waiter is added and removed in constant time.
 type Hub struct {
 	mu      sync.Mutex
 	waiters map[string]*list.List // of *waiter, the longest waiting first; none is empty
@@ -20,8 +20,8 @@ type waiter struct {
 	places []*list.Element // in the list of each topic
 }
 
-// Watch returns a channel that gets a signal after each Wake of one of the topics, several in one
-// if nobody took the first. It never closes. Stop ends it, and may be called once.
+// Watch returns a channel that receives a signal after each Wake of one of the topics. It holds at
+// most one signal and never closes. The caller must call stop once.
 func (h *Hub) Watch(topics ...string) (signal <-chan struct{}, stop func()) {
 	w := &waiter{signal: make(chan struct{}, 1), topics: topics}
 	h.mu.Lock()
@@ -50,13 +50,13 @@ func (h *Hub) drop(w *waiter) {
 	}
 }
 
-// Wake signals everyone who waits for the topic.
+// Wake signals all waiters of a topic.
 func (h *Hub) Wake(topic string) {
 	h.each(topic, func(_ int, w *waiter) { w.wake() })
 }
 
-// WakeSlowly signals everyone who waits for the topic, pause after pause, so that they do not all
-// act at once.
+// WakeSlowly signals all waiters of a topic, with a pause between two of them, so that they do not
+// all act at once.
 func (h *Hub) WakeSlowly(topic string, pause time.Duration) {
 	h.each(topic, func(i int, w *waiter) {
 		if i == 0 {
@@ -85,6 +85,6 @@ func (h *Hub) each(topic string, act func(i int, w *waiter)) {
 func (w *waiter) wake() {
 	select {
 	case w.signal <- struct{}{}:
-	default: // one is there already
+	default: // a signal is already in the channel
 	}
 }

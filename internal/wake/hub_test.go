@@ -21,7 +21,7 @@ func woken(signal <-chan struct{}) bool {
 	}
 }
 
-func TestOnlyThoseWhoWaitForATopicAreWoken(t *testing.T) {
+func TestOnlyWaitersOfATopicAreWoken(t *testing.T) {
 	var h wake.Hub
 	h.Wake("a")
 	a, stopA := h.Watch("a", "all")
@@ -38,12 +38,12 @@ func TestOnlyThoseWhoWaitForATopicAreWoken(t *testing.T) {
 	stopA()
 	h.Wake("all")
 	if woken(a) || !woken(b) {
-		t.Error("want a signal for b alone, since a has stopped")
+		t.Error("want a signal only for b, because a has stopped")
 	}
 	stopB()
 }
 
-func TestWaitersThatStopLeaveTheOthersInTheirOrder(t *testing.T) {
+func TestStoppedWaitersDoNotChangeTheOrderOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h wake.Hub
 		var signals []<-chan struct{}
@@ -73,7 +73,7 @@ func TestWaitersThatStopLeaveTheOthersInTheirOrder(t *testing.T) {
 	})
 }
 
-// If a waiter's end took time for each other waiter, this would last minutes.
+// If stop took time for each other waiter, this test would last minutes.
 func TestAHundredThousandWaitersOfOneTopicStop(t *testing.T) {
 	var h wake.Hub
 	var stops []func()
@@ -87,7 +87,7 @@ func TestAHundredThousandWaitersOfOneTopicStop(t *testing.T) {
 	h.Wake("a")
 }
 
-func TestWakingSlowlyGivesEachItsTurn(t *testing.T) {
+func TestWakeSlowlyWakesOneWaiterAfterAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var h wake.Hub
 		var signals []<-chan struct{}
