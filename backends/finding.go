@@ -20,7 +20,7 @@ func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 // Finding is one result of a backend's Diagnose function, about a client or one of its servers.
 type Finding struct {
 	Severity Severity `json:"severity"`
-	Server   string   `json:"server,omitempty"` // the server's address; "" for a finding about the client
+	Server   string   `json:"server,omitempty"` // its address; "" for a finding about the client
 	Subject  string   `json:"subject"`          // such as "eviction"; the same in every call
 	Text     string   `json:"text"`
 	Advice   string   `json:"advice,omitempty"` // how to solve the problem
