@@ -5,18 +5,19 @@ import (
 	"fmt"
 )
 
-// What a backend refuses with. Package pending hands them on, so they read as its users need them.
+// The errors for refused operations. Package pending returns them to its users as they are.
 var (
-	ErrNotFound = errors.New("request not found")                  // never stored, or no longer
-	ErrEnded    = errors.New("request has ended")                  // its outcome stands
+	ErrNotFound = errors.New("request not found")                  // never stored, or expired
+	ErrEnded    = errors.New("request has ended")                  // its outcome is final
 	ErrBusy     = errors.New("mailbox already has a live request") // the store is Exclusive
-	ErrFull     = errors.New("mailbox is full")                    // it holds MaxPending
+	ErrFull     = errors.New("mailbox is full")                    // MaxPending is reached
 
-	// ErrStaleClaim: the request was never claimed, its lease has expired, or another claim followed.
+	// ErrStaleClaim means that the request was never claimed, that its lease has expired, or that
+	// another claim has followed.
 	ErrStaleClaim = errors.New("request is not running at this attempt")
 )
 
-// BusyError is [ErrBusy] with the id of the request that is live.
+// BusyError is [ErrBusy] with the id of a live request of the mailbox.
 type BusyError struct{ ID string }
 
 func (e *BusyError) Error() string        { return fmt.Sprintf("%v: %s", ErrBusy, e.ID) }
@@ -25,13 +26,16 @@ func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 // EndedError is [ErrEnded] with the record as it ended.
 type EndedError struct{ Record Record }
 
-func (e *EndedError) Error() string        { return fmt.Sprintf("%v: %s", ErrEnded, e.Record.Status) }
 func (e *EndedError) Is(target error) bool { return target == ErrEnded }
 
-// CorruptError says that what is stored for a request is not a record that this version can read.
+func (e *EndedError) Error() string {
+	return fmt.Sprintf("%v: %s", ErrEnded, e.Record.Status)
+}
+
+// CorruptError means that this version cannot read the stored record of a request.
 type CorruptError struct {
 	ID  string
-	Err error // what is wrong with it
+	Err error // what is wrong with the record
 }
 
 func (e *CorruptError) Error() string { return fmt.Sprintf("stored record of %s: %v", e.ID, e.Err) }

@@ -5,7 +5,7 @@ type Severity int
 
 const (
 	SeverityInfo    Severity = iota // worth knowing
-	SeverityWarning                 // works, but can lose requests or wait too long one day
+	SeverityWarning                 // works now, but may later lose requests or delay waiters
 	SeverityProblem                 // does not work, or loses requests
 )
 
@@ -20,11 +20,11 @@ func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 // Finding is one result of a backend's Diagnose function, about a client or one of its servers.
 type Finding struct {
 	Severity Severity `json:"severity"`
-	Server   string   `json:"server,omitempty"` // the server's address; "": about the client
-	Subject  string   `json:"subject"`          // e.g. "eviction"; the same from call to call
+	Server   string   `json:"server,omitempty"` // its address; "" for a finding about the client
+	Subject  string   `json:"subject"`          // such as "eviction"; the same in every call
 	Text     string   `json:"text"`
-	Advice   string   `json:"advice,omitempty"` // how to mend it
+	Advice   string   `json:"advice,omitempty"` // how to solve the problem
 }
 
-// Compare puts the gravest findings first, for [slices.SortStableFunc].
+// Compare sorts findings by severity, the most severe first, with [slices.SortStableFunc].
 func (f Finding) Compare(other Finding) int { return int(other.Severity - f.Severity) }

@@ -10,36 +10,39 @@ import (
 	"strings"
 )
 
-// An id is the partition of its mailbox, 4 hex digits, and 26 letters and digits of base 32: 130 bits that
-// are random or the hash of an idempotency key. It stands in URLs and keys as it is.
+// An id is the partition of its mailbox in 4 hex digits, followed by 26 base-32 characters. These
+// are 130 bits: random, or the hash of an idempotency key. URLs and keys need no escaping of an id.
 const (
 	partitionLen = 4
 	uniqueLen    = 26
 	idLen        = partitionLen + uniqueLen
+
+	hexDigits    = "0123456789abcdef"
+	base32Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 )
 
-// Partition returns which of the 65,536 partitions a mailbox belongs to, as 4 hex digits. Everything that is
-// stored for a mailbox lies in its partition, so an engine that spreads its keys by it can serve one mailbox
-// in one place, and has no use for the mailbox's own, arbitrary, characters.
+// Partition returns the partition of a mailbox, one of 65,536, as 4 hex digits. All data of a
+// mailbox belongs to its partition. An engine that distributes its keys by partition keeps each
+// mailbox in one place, and needs no escaping of the mailbox's name.
 func Partition(mailbox string) string {
 	sum := sha256.Sum256([]byte(mailbox))
 	return hex.EncodeToString(sum[:partitionLen/2])
 }
 
-// PartitionOf returns the partition that an id carries. The id is one that [CheckID] accepts.
+// PartitionOf returns the partition in an id. [CheckID] must accept the id.
 func PartitionOf(id string) string { return id[:partitionLen] }
 
-// NewID makes an id for a request to mailbox, with 130 random bits of crypto/rand.
+// NewID returns a new id for a request to the mailbox, with 130 random bits of crypto/rand.
 func NewID(mailbox string) string { return Partition(mailbox) + rand.Text() }
 
-// DeriveID makes the id that an idempotency key stands for. The same store, mailbox and key always give the
-// same id, and any other three another one.
+// DeriveID returns the id for an idempotency key. The same store, mailbox and key always give the
+// same id. Any difference gives another id.
 func DeriveID(store, mailbox, key string) string {
 	return Partition(mailbox) + Digest(store, mailbox, key)
 }
 
-// Digest returns 26 letters and digits, 130 bits, that stand for these parts in this order: the SHA-256 of
-// the parts with their lengths.
+// Digest returns 130 bits of a SHA-256 as 26 base-32 characters. It hashes the parts in
+// their order, each behind its length.
 func Digest(parts ...string) string {
 	h := sha256.New()
 	var length [8]byte
@@ -51,16 +54,16 @@ func Digest(parts ...string) string {
 	return base32.StdEncoding.EncodeToString(h.Sum(nil))[:uniqueLen]
 }
 
-// CheckID returns an error that says what is wrong with an id that neither [NewID] nor [DeriveID] can have
-// made, and nil for any other.
+// CheckID returns an error if neither [NewID] nor [DeriveID] can have returned the id. The error
+// names the first mistake in the id.
 func CheckID(id string) error {
 	if len(id) != idLen {
 		return fmt.Errorf("an id has %d characters, this one %d", idLen, len(id))
 	}
-	if i := strings.IndexFunc(PartitionOf(id), notIn("0123456789abcdef")); i >= 0 {
+	if i := strings.IndexFunc(PartitionOf(id), notIn(hexDigits)); i >= 0 {
 		return fmt.Errorf("an id cannot have %q at position %d", id[i], i)
 	}
-	if i := strings.IndexFunc(id[partitionLen:], notIn("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")); i >= 0 {
+	if i := strings.IndexFunc(id[partitionLen:], notIn(base32Digits)); i >= 0 {
 		return fmt.Errorf("an id cannot have %q at position %d", id[partitionLen+i], partitionLen+i)
 	}
 	return nil

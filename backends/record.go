@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// The statuses of the library. A policy may declare further ones for requests that have ended.
+// The statuses of the library. A policy may declare more statuses for ended requests.
 const (
 	StatusPending   = "pending"
 	StatusRunning   = "running"
@@ -16,54 +16,54 @@ const (
 )
 
 // Record is a stored request. Its times are whole microseconds of the backend's clock, in UTC.
-// Times that do not apply are zero.
+// A time that does not apply is zero.
 type Record struct {
 	ID      string
 	Mailbox string
 	Status  string
-	Attempt int    // the number of the latest claim; 0 while never claimed
-	Error   string // why it failed, timed out or was cancelled
-	Codec   string // what Payload is encoded with
+	Attempt int    // the number of the latest claim; 0 before the first claim
+	Error   string // why the request failed, timed out or was cancelled
+	Codec   string // the name of Payload's encoding
 	Payload []byte
 
-	Headers map[string]string // what its creator has sent along; nil if nothing
+	Headers map[string]string // the headers from Create; nil if there are none
 
 	CreatedAt time.Time
-	UpdatedAt time.Time // the last create, claim, extend, cancel or end
-	StartedAt time.Time // the latest claim
+	UpdatedAt time.Time // the last Create, Claim, Extend, Cancel or End
+	StartedAt time.Time // the latest Claim
 
-	// Deadline is when an unclaimed request times out, and when a lease expires.
+	// Deadline is when an unclaimed request times out, or when the lease of a claimed one expires.
 	Deadline time.Time
 
-	// LastDeadline is when a live request ends by itself. It is later than Deadline while the
-	// request runs and has attempts left, and equal to it otherwise. An ended record keeps the
-	// deadlines that it had, and they mean nothing.
+	// LastDeadline is when a live request ends by itself. While the request runs and has attempts
+	// left, LastDeadline is later than Deadline. Otherwise both are equal. An ended record keeps
+	// both deadlines, but they have no meaning.
 	LastDeadline time.Time
 
-	// CancelledAs is the outcome that a Cancel has noted on a running request, and CancelReason its
-	// error. Both are "" otherwise.
+	// CancelledAs and CancelReason are the outcome and the error of a Cancel that was noted on a
+	// running request. Without a noted cancel both are "".
 	CancelledAs  string
 	CancelReason string
 
-	// ReadAt is when the backend read the record. It is not stored. With it a caller can tell how
-	// far away a deadline is, without a clock of its own. For a record that an operation has ended
-	// it equals UpdatedAt.
+	// ReadAt is when the backend read the record. It is not stored. It tells the caller how far
+	// away a deadline is, whatever the caller's clock says. For a record that an operation has
+	// ended, ReadAt equals UpdatedAt.
 	ReadAt time.Time
 }
 
-// Ended reports whether Status is final. [Record.At] tells what time has
-// made of the status.
+// Ended reports whether Status is final. [Record.At] returns the record with the status at a time.
 func (r Record) Ended() bool {
 	return r.Status != StatusPending && r.Status != StatusRunning
 }
 
-// At returns the record as it reads at now, which becomes its ReadAt. Nobody writes a timeout. A
-// stored record that is live reads
+// At returns the record as it reads at the time now, and sets ReadAt to now. No operation writes a
+// timeout. A stored live record reads
 //
-//   - as stored until its Deadline, that microsecond included;
-//   - then as pending until its LastDeadline, still with its attempt: it can be claimed again;
-//   - then as ended: as CancelledAs with CancelReason if a cancel was noted, and otherwise as timed
-//     out, with an Error that says which timeout it was. UpdatedAt is its last deadline.
+//   - as stored, until its Deadline, that microsecond included;
+//   - then as pending, until its LastDeadline. It keeps its attempt, and can be claimed again;
+//   - then as ended, with the last deadline as UpdatedAt. If a cancel was noted, the status is
+//     CancelledAs and the error is CancelReason. Otherwise the record has timed out, and the error
+//     names the timeout.
 //
 // Every backend applies At to the records that it returns.
 func (r Record) At(now time.Time) Record {
@@ -84,8 +84,8 @@ func (r Record) At(now time.Time) Record {
 	return r
 }
 
-// outcome returns how a live record ends by itself. A person who reads the error learns which
-// timeout it was, and how long.
+// outcome returns the status and the error of a live record after its last deadline. The error of a
+// timeout names the timeout and its length.
 func (r Record) outcome() (status, reason string) {
 	switch {
 	case r.CancelledAs != "": // mutation: cancels

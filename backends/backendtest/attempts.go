@@ -1,13 +1,12 @@
 package backendtest
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/pendingq/pendingq/backends"
 )
 
-// retried are the terms of a store whose requests are handed out n times, each time briefly.
+// retried are the terms of a store with n attempts, each with a short lease.
 func (w *world) retried(n int) backends.Terms {
 	t := terms("s")
 	t.MaxAttempts, t.RunningTimeout = n, w.short
@@ -16,7 +15,7 @@ func (w *world) retried(n int) backends.Terms {
 
 var attemptCases = []testCase{
 	{"when a lease expires the request reads as pending and can be claimed again",
-		"The work of a machine that died goes to one that lives.",
+		"Another worker takes over the work of a dead one.",
 		func(w *world) {
 			t := w.retried(2)
 			w.created(t)
@@ -41,16 +40,14 @@ var attemptCases = []testCase{
 			w.checkNow("StartedAt", two.StartedAt, expired.ReadAt)
 		}},
 
-	{"a running claim with attempts left is nobody else's",
-		"A second attempt beside a live first one does the work twice.",
+	{"a running request with attempts left cannot be claimed",
+		"A second attempt while the first one runs does the work twice.",
 		func(w *world) {
 			t := terms("s")
 			t.MaxAttempts = 3
 			w.created(t)
 			w.popOne(t)
-			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
-				w.Error("a running request can be claimed")
-			}
+			w.checkUnclaimable(t, "a running request")
 		}},
 
 	{"attempts are counted past ten",
@@ -81,13 +78,11 @@ var attemptCases = []testCase{
 				w.Errorf("got %s", show(got))
 			}
 			w.checkReason(got, "attempt 2", w.short.String())
-			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
-				w.Error("the timed-out request can be claimed")
-			}
+			w.checkUnclaimable(t, "the timed-out request")
 		}},
 
-	{"an expired request that nobody claims again times out at its last deadline",
-		"Another attempt is a second chance, not eternal life.",
+	{"an expired request without another claim times out at its last deadline",
+		"The requester must not wait for ever for another attempt.",
 		func(w *world) {
 			t := w.retried(2)
 			made := w.created(t)
@@ -98,27 +93,23 @@ var attemptCases = []testCase{
 				w.Errorf("got %s, want its end at %v", show(got), one.LastDeadline)
 			}
 			w.checkReason(got, "attempt 1", "again within", t.PendingTimeout.String())
-			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
-				w.Error("the timed-out request can be claimed")
-			}
+			w.checkUnclaimable(t, "the timed-out request")
 			w.checkFinal(terms("s"), made.ID, 1)
 		}},
 
-	{"after its lease has expired a worker may end the request until another one claims it",
-		"Its work is done; doing it again would be waste.",
+	{"a worker may end its request after its lease expired, until the next claim",
+		"The work is done. Doing it again would be waste.",
 		func(w *world) {
 			t := w.retried(2)
 			made := w.created(t)
 			one := w.popOne(t)
 			w.untilStatus("s", made.ID, backends.StatusPending)
 			w.end(completion(t, one))
-			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
-				w.Error("the ended request can be claimed")
-			}
+			w.checkUnclaimable(t, "the ended request")
 		}},
 
-	{"once it is claimed again the old worker's report is stale",
-		"Two workers must not both believe that their result stands.",
+	{"after another claim the old worker's report is stale",
+		"Two workers must not both believe that their result was stored.",
 		func(w *world) {
 			t := w.retried(2)
 			made := w.created(t)
@@ -127,24 +118,24 @@ var attemptCases = []testCase{
 			t.RunningTimeout = long
 			two := w.popOne(t)
 			w.wantEndError(completion(t, one), backends.ErrStaleClaim)
-			w.wantExtendError(backends.Extend{Terms: t, ID: made.ID, Attempt: 1}, backends.ErrStaleClaim)
+			w.wantExtendError(extension(t, made.ID, 1), backends.ErrStaleClaim)
 			checkSame(w, w.get("s", made.ID), two)
 			w.end(completion(t, two))
 		}},
 
 	{"an expired lease cannot be extended",
-		"Another worker may be about to get it.",
+		"Another worker may be about to claim the request.",
 		func(w *world) {
 			t := w.retried(2)
 			made := w.created(t)
 			w.popOne(t)
 			expired := w.untilStatus("s", made.ID, backends.StatusPending)
-			w.wantExtendError(backends.Extend{Terms: t, ID: made.ID, Attempt: 1}, backends.ErrStaleClaim)
+			w.wantExtendError(extension(t, made.ID, 1), backends.ErrStaleClaim)
 			checkSame(w, w.get("s", made.ID), expired)
 		}},
 
 	{"an extended lease expires at its new deadline, not before",
-		"The place in the queue has to move with the deadline.",
+		"The request's place in the queue has to move with the deadline.",
 		func(w *world) {
 			t := terms("s")
 			t.MaxAttempts = 2
@@ -154,9 +145,7 @@ var attemptCases = []testCase{
 			running := w.popOne(brief)
 			w.extendInTime(t, made.ID, running.Deadline)
 			w.pass(2 * w.short)
-			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
-				w.Fatal("the extended request can be claimed")
-			}
+			w.checkUnclaimable(t, "the extended request")
 			w.extend(brief, made.ID)
 			w.untilStatus("s", made.ID, backends.StatusPending)
 			if got := w.popOne(t); got.ID != made.ID || got.Attempt != 2 {
@@ -164,8 +153,8 @@ var attemptCases = []testCase{
 			}
 		}},
 
-	{"a policy with fewer attempts takes none away",
-		"Nodes of two versions share a store. HasPending must promise only what a claim gets.",
+	{"a policy with fewer attempts removes no attempt",
+		"Nodes of two versions share a store. HasPending and Claim must agree.",
 		func(w *world) {
 			t, fewer := w.retried(3), terms("s")
 			made := w.created(t)
@@ -180,9 +169,7 @@ var attemptCases = []testCase{
 				w.Errorf("got %s, want attempt 2 of %s as its last", show(got), made.ID)
 			}
 			w.untilStatus("s", made.ID, backends.StatusTimeout)
-			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
-				w.Error("after its last attempt the request can be claimed")
-			}
+			w.checkUnclaimable(t, "the request, after its last attempt,")
 		}},
 
 	{"a mailbox stays busy when a lease expires",
@@ -197,7 +184,7 @@ var attemptCases = []testCase{
 		}},
 
 	{"a request with an expired lease counts towards a full mailbox, a running one does not",
-		"The cap is on what waits to be claimed.",
+		"MaxPending limits claimable requests.",
 		func(w *world) {
 			t := w.retried(2)
 			t.MaxPending = 1
@@ -206,15 +193,13 @@ var attemptCases = []testCase{
 			made := w.created(t)
 			w.popOne(t)
 			w.untilStatus("s", made.ID, backends.StatusPending)
-			if _, err := w.b.Create(w.Context(), request(t, box)); !errors.Is(err, backends.ErrFull) {
-				w.Errorf("with one expired lease: got %v, want ErrFull", err)
-			}
+			w.wantRefused(t, backends.ErrFull)
 			w.popOne(running)
 			w.created(t)
 		}},
 
-	{"new requests and those with an expired lease are claimed by their last deadlines",
-		"A steady stream of new requests must not starve those whose worker died.",
+	{"new and expired requests are claimed in the order of their last deadlines",
+		"A steady stream of new requests must not starve requests of dead workers.",
 		func(w *world) {
 			t := w.retried(3)
 			expired := w.created(t)
@@ -230,7 +215,7 @@ var attemptCases = []testCase{
 			}
 		}},
 
-	{"a request with an expired lease that a claim left behind is pending, and can be ended",
+	{"an expired request that a claim has left out is pending and can be ended",
 		"A backend that moves expired leases to another queue must know where they are.",
 		func(w *world) {
 			t := w.retried(3)
@@ -248,13 +233,11 @@ var attemptCases = []testCase{
 				w.Error("HasPending does not see the request")
 			}
 			w.end(completion(t, first))
-			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
-				w.Error("the ended request can be claimed")
-			}
+			w.checkUnclaimable(t, "the ended request")
 		}},
 
 	{"a record with an expired lease outlives its pending time",
-		"It must not vanish while it waits for its next attempt, nor before its end was readable.",
+		"The record must not disappear before its next attempt, or before readers saw its end.",
 		func(w *world) {
 			t := w.retried(2)
 			made := w.created(t)

@@ -1,9 +1,9 @@
-// Package backendtest is the conformance suite for storage engines: every rule that
-// [backends.Backend] states, as named cases, each with the reason why it matters. A backend passes
-// all of them. No case asks which backend it runs on.
+// Package backendtest is the conformance suite for storage engines. It has a named case for every
+// rule of [backends.Backend], with the reason why the rule matters. A backend has to pass all
+// cases. No case depends on the kind of backend.
 //
-// A case compares times of the backend only with each other, never with those of the test. A case
-// that a slow backend makes miss a deadline runs again with twice the time.
+// A case compares the backend's times only with each other, never with the test's clock. If a slow
+// backend makes a case miss a deadline, the case runs again with twice the time.
 //
 //	func TestConformance(t *testing.T) {
 //		backendtest.Run(t, func(t *testing.T) backends.Backend { return memory.New() })
@@ -26,13 +26,12 @@ type Option func(*config)
 
 type config struct{ bubble bool }
 
-// InBubble runs each case in a [synctest] bubble of its own, open included, for a backend that runs
-// on the bubble's fake clock. Without it the cases wait on the real clock, some tens of
-// milliseconds each.
+// InBubble runs each case, and its open, in a [synctest] bubble. The backend must use the bubble's
+// fake clock. Without InBubble the cases wait on the real clock, some tens of milliseconds each.
 func InBubble() Option { return func(c *config) { c.bubble = true } }
 
-// Run runs the suite. Open returns a backend that shares no requests with any that it returned
-// before. It may register clean-up with t. A case may call it several times.
+// Run runs the suite. Open returns a backend that shares no requests with earlier ones. It may
+// register clean-up with t. A case may call open several times.
 func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option) {
 	t.Helper()
 	var conf config
@@ -55,8 +54,8 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 
 func allCases() []testCase {
 	return slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases,
-		raceCases, attemptCases, exclusiveCases, cancelCases, extendCases, headerCases, isolationCases,
-		wakeCases, manyCases, listCases)
+		raceCases, attemptCases, exclusiveCases, cancelCases, extendCases, headerCases,
+		isolationCases, wakeCases, manyCases, listCases)
 }
 
 // testCase is one rule.
@@ -66,8 +65,7 @@ type testCase struct {
 	test func(w *world)
 }
 
-// run runs the case. If the case came too late for one of its deadlines, it runs again with twice
-// the time.
+// run runs the case. If the case missed one of its deadlines, run repeats it with twice the time.
 func (c testCase) run(t testing.TB, open func() backends.Backend) {
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -80,7 +78,7 @@ func (c testCase) run(t testing.TB, open func() backends.Backend) {
 	}
 }
 
-// inTime runs the case once. It reports false if the case came too late for a deadline.
+// inTime runs the case once. It reports false if the case missed a deadline.
 func (c testCase) inTime(w *world, b backends.Backend) (inTime bool) {
 	defer func() {
 		if r := recover(); r != nil && r != errTooLate {
@@ -92,38 +90,38 @@ func (c testCase) inTime(w *world, b backends.Backend) (inTime bool) {
 	return true
 }
 
-// errTooLate is what a case panics with that came too late for a deadline: see [world.late].
+// errTooLate is the panic of a case that missed a deadline: see [world.late].
 var errTooLate = errors.New("too late for a deadline")
 
-// world is what a case acts in. Its methods end the case when something that should work does not.
+// world is a backend under test and helpers for cases. A helper ends the case when a call fails.
 type world struct {
 	testing.TB
 	b backends.Backend
 
-	// short runs out as soon as a case waits for it. A case may also have to act before it runs
-	// out. If the backend is too slow for that, the case runs again with twice the time.
+	// short is a timeout that a case can wait for. A case may also have to act before the timeout.
+	// If the backend is too slow for that, the case runs again with twice the time.
 	short time.Duration
 }
 
-// long never runs out while a case runs.
+// long is a timeout that no case reaches.
 const long = time.Hour
 
-const box = "runtime-1" // the mailbox of cases that need only one
+const box = "runtime-1" // the mailbox of cases with one mailbox
 
-// terms are those of a store that leaves everything time to happen.
+// terms are terms under which nothing expires during a case.
 func terms(store string) backends.Terms {
-	return backends.Terms{Store: store, PendingTimeout: long, RunningTimeout: long, Retention: long,
-		MaxAttempts: 1}
+	return backends.Terms{Store: store, PendingTimeout: long, RunningTimeout: long,
+		Retention: long, MaxAttempts: 1}
 }
 
-// request is a new request to a mailbox, with a payload and a header of its own.
+// request is a new request to a mailbox, with a unique payload and header.
 func request(t backends.Terms, mailbox string) backends.Create {
 	id := backends.NewID(mailbox)
 	return backends.Create{Terms: t, ID: id, Mailbox: mailbox,
 		Codec: "raw", Payload: []byte("question " + id), Headers: map[string]string{"of": id}}
 }
 
-// poll is a claim of one request of each store.
+// poll is a claim of one request from each store.
 func poll(mailbox string, stores ...backends.Terms) backends.Claim {
 	c := backends.Claim{ID: backends.NewID(mailbox), Mailbox: mailbox}
 	for _, t := range stores {
@@ -132,13 +130,13 @@ func poll(mailbox string, stores ...backends.Terms) backends.Claim {
 	return c
 }
 
-// completion ends a record at its attempt with an answer.
+// completion ends a request at its attempt, with an answer.
 func completion(t backends.Terms, rec backends.Record) backends.End {
-	return backends.End{Terms: t, ID: rec.ID, Outcome: backends.StatusCompleted, Attempt: rec.Attempt,
-		Codec: "raw", Payload: []byte("answer " + rec.ID)}
+	return backends.End{Terms: t, ID: rec.ID, Outcome: backends.StatusCompleted,
+		Attempt: rec.Attempt, Codec: "raw", Payload: []byte("answer " + rec.ID)}
 }
 
-// giveUp cancels a record at once.
+// giveUp cancels a request without a grace.
 func giveUp(t backends.Terms, rec backends.Record) backends.Cancel {
 	return backends.Cancel{Terms: t, ID: rec.ID, Outcome: backends.StatusTimeout, Error: "gave up"}
 }
@@ -177,14 +175,14 @@ func (w *world) pending(store, mailbox string) bool {
 	return pending
 }
 
-// claim returns what a claim gets, store by store.
+// claim makes a claim and returns its requests, store by store.
 func (w *world) claim(c backends.Claim) [][]backends.Record {
 	w.Helper()
 	results, err := w.b.Claim(w.Context(), c)
 	return w.claimed(c, results, err)
 }
 
-// claimed returns the records of a claim's results.
+// claimed checks a claim's results and returns their records.
 func (w *world) claimed(
 	c backends.Claim, results []backends.Claimed, err error,
 ) [][]backends.Record {
@@ -208,7 +206,7 @@ func (w *world) claimed(
 	return records
 }
 
-// checkReadAt checks that a record reads as it has to at its ReadAt.
+// checkReadAt checks that the record's status fits its ReadAt.
 func (w *world) checkReadAt(rec backends.Record) {
 	w.Helper()
 	if !rec.Ended() && rec.ReadAt.After(rec.Deadline) {
@@ -219,15 +217,16 @@ func (w *world) checkReadAt(rec backends.Record) {
 	}
 }
 
-// checkTimedOut checks that a record was read after the deadline at which it timed out.
+// checkTimedOut checks that a timed-out record was read after its last deadline.
 func (w *world) checkTimedOut(rec backends.Record) {
 	w.Helper()
 	if !rec.ReadAt.After(rec.LastDeadline) {
-		w.Errorf("read as %s at %v, but its deadline is %v", rec.Status, rec.ReadAt, rec.LastDeadline)
+		w.Errorf("read as %s at %v, but its deadline is %v",
+			rec.Status, rec.ReadAt, rec.LastDeadline)
 	}
 }
 
-// checkNow checks a time that an operation has set. Before is an earlier time of the backend.
+// checkNow checks that a time is from an operation just made. Before is an earlier backend time.
 func (w *world) checkNow(what string, at, before time.Time) {
 	w.Helper()
 	if now := w.clock(); at.Before(before) || at.After(now) {
@@ -235,7 +234,7 @@ func (w *world) checkNow(what string, at, before time.Time) {
 	}
 }
 
-// later returns the backend's time, which is later than any that it has set before.
+// later returns the backend's time once it is later than all times in records.
 func (w *world) later() time.Time {
 	w.Helper()
 	w.pass(0)
@@ -250,7 +249,7 @@ func (w *world) pop(t backends.Terms, limit int) []backends.Record {
 	return w.claim(c)[0]
 }
 
-// popOne claims one request that has to be there.
+// popOne claims one request. The mailbox must have one.
 func (w *world) popOne(t backends.Terms) backends.Record {
 	w.Helper()
 	got := w.pop(t, 1)
@@ -260,7 +259,7 @@ func (w *world) popOne(t backends.Terms) backends.Record {
 	return got[0]
 }
 
-// popInTime is popOne for a request that is soon to time out.
+// popInTime is popOne for a request with a short deadline.
 func (w *world) popInTime(t backends.Terms, deadline time.Time) backends.Record {
 	w.Helper()
 	got := w.pop(t, 1)
@@ -276,21 +275,22 @@ func (w *world) popInTime(t backends.Terms, deadline time.Time) backends.Record 
 // extend extends the first attempt of a request.
 func (w *world) extend(t backends.Terms, id string) {
 	w.Helper()
-	w.renew(backends.Extend{Terms: t, ID: id, Attempt: 1})
+	w.renew(extension(t, id, 1))
 }
 
-// extendInTime is extend for a lease that expires soon.
+// extendInTime is extend for a lease with a short deadline.
 func (w *world) extendInTime(t backends.Terms, id string, deadline time.Time) {
 	w.Helper()
-	_, err := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: id, Attempt: 1})
+	_, err := w.b.Extend(w.Context(), extension(t, id, 1))
 	if err != nil {
 		w.late(deadline)
 		w.Fatalf("Extend: %v", err)
 	}
 }
 
-// late ends the case if a deadline has passed by the backend's clock. That excuses a refusal. The
-// case has then shown nothing, and runs again with twice the time.
+// late is for a refused operation that had to come before a deadline. If the backend's clock is
+// past the deadline, the refusal proves nothing. Then late ends the case, which runs again with
+// twice the time.
 func (w *world) late(deadline time.Time) {
 	w.Helper()
 	if !w.clock().After(deadline) {
@@ -320,8 +320,8 @@ func (w *world) cancel(c backends.Cancel) backends.Record {
 	return rec
 }
 
-// until polls a condition, and fails after a minute. It is how cases wait for time to pass. The
-// pauses grow with the time that has passed, so even a minute takes few polls.
+// until waits for a condition, and fails after a minute. It polls with growing pauses, so even a
+// minute takes few polls.
 func (w *world) until(what string, condition func() bool) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
@@ -335,7 +335,7 @@ func (w *world) until(what string, condition func() bool) {
 	}
 }
 
-// untilStatus waits until a record reads so, and returns it.
+// untilStatus waits until a record has a status, and returns the record.
 func (w *world) untilStatus(store, id, status string) (rec backends.Record) {
 	w.Helper()
 	w.until("the request reads as "+status, func() bool {

@@ -12,7 +12,7 @@ import (
 
 var claimCases = []testCase{
 	{"a claim starts the request's first attempt",
-		"The worker gets the question, and everyone else sees that it is taken and until when.",
+		"The worker gets the question. Readers see that the request runs, and until when.",
 		func(w *world) {
 			t := terms("s")
 			made := w.created(t)
@@ -30,7 +30,7 @@ var claimCases = []testCase{
 		}},
 
 	{"an empty mailbox gives nothing and no error",
-		"It is the answer to nearly every poll.",
+		"Nearly every poll finds an empty mailbox.",
 		func(w *world) {
 			if got := w.pop(terms("s"), 100); len(got) != 0 {
 				w.Errorf("got %d requests from an empty mailbox", len(got))
@@ -50,7 +50,7 @@ var claimCases = []testCase{
 		}},
 
 	{"64 claimers of 100 requests: each is handed out once",
-		"Nothing may be lost between claimers that collide, either.",
+		"Claimers that collide must not lose a request.",
 		func(w *world) {
 			t := terms("s")
 			var want []string
@@ -86,7 +86,7 @@ var claimCases = []testCase{
 		}},
 
 	{"the request whose last deadline is the earliest comes first",
-		"What is about to time out must not wait behind what has hours left.",
+		"A request that is about to time out must not wait behind one with hours left.",
 		func(w *world) {
 			t, sooner := terms("s"), terms("s")
 			sooner.PendingTimeout = long / 2
@@ -99,7 +99,7 @@ var claimCases = []testCase{
 		}},
 
 	{"a claim keeps to its limit",
-		"A worker asks for as much as it can do before the deadline.",
+		"A worker claims only as many requests as it can finish in time.",
 		func(w *world) {
 			t := terms("s")
 			for range 7 {
@@ -113,22 +113,25 @@ var claimCases = []testCase{
 		}},
 
 	{"one claim serves several stores",
-		"A heartbeat asks for five kinds of work at once, and each answer must stand in its place.",
+		"A heartbeat claims from five stores at once. Each result must be at its store's place.",
 		func(w *world) {
 			a, b, c := terms("a"), terms("b"), terms("c")
 			inA, first, second := w.created(a), w.created(c), w.created(c)
 			got := w.claim(poll(box, a, b, c))
-			if !slices.Equal(ids(got[0]), []string{inA.ID}) || len(got[1]) != 0 || len(got[2]) != 1 {
+			if len(got[0]) != 1 || len(got[1]) != 0 || len(got[2]) != 1 {
 				w.Fatalf("got %v, %v, %v, want one of a, none of b, one of c",
 					ids(got[0]), ids(got[1]), ids(got[2]))
 			}
-			if of := got[2][0].ID; of != first.ID && of != second.ID {
-				w.Errorf("c's request is %s, want %s or %s", of, first.ID, second.ID)
+			if got[0][0].ID != inA.ID {
+				w.Errorf("a's request is %s, want %s", got[0][0].ID, inA.ID)
+			}
+			if id := got[2][0].ID; id != first.ID && id != second.ID {
+				w.Errorf("c's request is %s, want %s or %s", id, first.ID, second.ID)
 			}
 		}},
 
 	{"each store of a claim has its own terms",
-		"An update may run for minutes where a ping has seconds.",
+		"An update may run for minutes, a ping only for seconds.",
 		func(w *world) {
 			a, b := terms("a"), terms("b")
 			b.RunningTimeout = 2 * long
@@ -142,7 +145,7 @@ var claimCases = []testCase{
 			}
 		}},
 
-	{"a claim passes over what timed out and takes the next in the same call",
+	{"a claim skips timed-out requests and takes the next one in the same call",
 		"A queue with stale entries in front must not look empty.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
@@ -157,12 +160,12 @@ var claimCases = []testCase{
 				w.Errorf("got %s, want the live %s", got.ID, live.ID)
 			}
 			if w.pending("s", box) {
-				w.Error("the mailbox still has something pending")
+				w.Error("HasPending reports a request after the last was claimed")
 			}
 		}},
 
 	{"a request that lives longer survives its queue's shorter ones",
-		"A queue that expires by the latest caller's policy loses what an earlier one stored.",
+		"A queue that expires by the latest caller's policy loses requests of earlier callers.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
 			brief.PendingTimeout, brief.Retention = w.short, w.short
@@ -174,8 +177,8 @@ var claimCases = []testCase{
 			}
 		}},
 
-	{"HasPending says exactly whether a claim would get something",
-		"Schedulers act on it; a running request is none that a claim could get.",
+	{"HasPending reports exactly whether a claim would get a request",
+		"Schedulers act on it. A running request is not claimable.",
 		func(w *world) {
 			t := terms("s")
 			check := func(when string, want bool) {
@@ -214,7 +217,7 @@ var claimCases = []testCase{
 			_, getErr := w.b.Get(ctx, "s", made.ID)
 			_, pendingErr := w.b.HasPending(ctx, "s", box)
 			_, claimErr := w.b.Claim(ctx, poll(box, t))
-			_, extendErr := w.b.Extend(ctx, backends.Extend{Terms: t, ID: made.ID, Attempt: 1})
+			_, extendErr := w.b.Extend(ctx, extension(t, made.ID, 1))
 			_, cancelErr := w.b.Cancel(ctx, giveUp(t, made))
 			_, endErr := w.b.End(ctx, completion(t, made))
 			for _, err := range []error{
@@ -225,6 +228,14 @@ var claimCases = []testCase{
 			}
 			checkSame(w, w.get("s", made.ID), made)
 		}},
+}
+
+// checkUnclaimable checks that box has no claimable request. What names the request in box.
+func (w *world) checkUnclaimable(t backends.Terms, what string) {
+	w.Helper()
+	if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
+		w.Errorf("%s can be claimed", what)
+	}
 }
 
 // together runs f n times at once and waits for all.
@@ -241,10 +252,11 @@ func (w *world) together(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// allow reports an error that is neither nil nor one of these.
+// allow reports any error except the allowed ones.
 func (w *world) allow(err error, allowed ...error) {
 	w.Helper()
-	if err != nil && !slices.ContainsFunc(allowed, func(a error) bool { return errors.Is(err, a) }) {
+	isErr := func(target error) bool { return errors.Is(err, target) }
+	if err != nil && !slices.ContainsFunc(allowed, isErr) {
 		w.Errorf("unexpected error: %v", err)
 	}
 }

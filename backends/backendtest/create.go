@@ -12,7 +12,7 @@ import (
 
 var createCases = []testCase{
 	{"a new request reads as it was created",
-		"A front end reads from any node what another one stored.",
+		"A front end may read on one node a request that another node stored.",
 		func(w *world) {
 			c := request(terms("s"), box)
 			made := w.create(c)
@@ -20,8 +20,8 @@ var createCases = []testCase{
 			checkSame(w, w.get("s", c.ID), made)
 		}},
 
-	{"a record tells when it was read",
-		"A caller sees from it how far away a deadline is, without a clock of its own.",
+	{"a record has the time at which it was read",
+		"It tells a caller how far away a deadline is, whatever the caller's clock says.",
 		func(w *world) {
 			t := w.retried(2)
 			check := func(when string, got, want time.Time) {
@@ -51,10 +51,11 @@ var createCases = []testCase{
 		}},
 
 	{"times are whole microseconds in UTC",
-		"Two nodes that read a time have to agree on it, whatever storage made of it.",
+		"Two nodes that read a time have to agree on it, whatever type the engine stores.",
 		func(w *world) {
 			rec := w.created(terms("s"))
-			for _, at := range []time.Time{rec.CreatedAt, rec.UpdatedAt, rec.Deadline, rec.LastDeadline} {
+			times := []time.Time{rec.CreatedAt, rec.UpdatedAt, rec.Deadline, rec.LastDeadline}
+			for _, at := range times {
 				if at.Location() != time.UTC || at.Nanosecond()%1000 != 0 {
 					w.Errorf("got %v, want whole microseconds in UTC", at)
 				}
@@ -62,7 +63,7 @@ var createCases = []testCase{
 		}},
 
 	{"a payload is kept byte for byte",
-		"Codecs are free to make any bytes, and an import is megabytes.",
+		"A codec may produce any bytes, and an import has megabytes.",
 		func(w *world) {
 			all := make([]byte, 256)
 			for i := range all {
@@ -79,7 +80,7 @@ var createCases = []testCase{
 		}},
 
 	{"an unknown id is not found",
-		"A guessed id, an expired one and another store's are the same to a caller.",
+		"A guessed id, an expired id and an id of another store look the same to a caller.",
 		func(w *world) {
 			rec := w.created(terms("s"))
 			_, unknown := w.b.Get(w.Context(), "s", backends.NewID(box))
@@ -117,7 +118,7 @@ var createCases = []testCase{
 		}},
 
 	{"a timed-out request frees an exclusive mailbox",
-		"A machine that never came back must not block its mailbox for ever.",
+		"A machine that never returns must not block its mailbox for ever.",
 		func(w *world) {
 			t := terms("s")
 			t.Exclusive, t.PendingTimeout = true, w.short
@@ -126,8 +127,8 @@ var createCases = []testCase{
 			w.created(t)
 		}},
 
-	{"exclusive outlasts the pending timeout of a request that runs on",
-		"A marker that expires with the first deadline lets a second update start beside the first.",
+	{"exclusive outlasts the pending timeout of a running request",
+		"A marker that expires with the first deadline lets a second update start.",
 		func(w *world) {
 			t := terms("s")
 			t.Exclusive, t.PendingTimeout, t.Retention = true, w.short, time.Millisecond
@@ -154,18 +155,12 @@ var createCases = []testCase{
 			for range 3 {
 				w.created(t)
 			}
-			refused := request(t, box)
-			if _, err := w.b.Create(w.Context(), refused); !errors.Is(err, backends.ErrFull) {
-				w.Fatalf("got %v, want ErrFull", err)
-			}
-			if _, err := w.b.Get(w.Context(), "s", refused.ID); !errors.Is(err, backends.ErrNotFound) {
-				w.Errorf("the refused request: got %v, want ErrNotFound", err)
-			}
+			w.wantRefused(t, backends.ErrFull)
 			w.create(request(t, "runtime-2"))
 		}},
 
-	{"a full mailbox counts only what can be claimed",
-		"A cap that counts running, ended or timed-out requests says full when it is not.",
+	{"a full mailbox counts only claimable requests",
+		"A mailbox of running, ended or timed-out requests is not full.",
 		func(w *world) {
 			t := terms("s")
 			t.MaxPending = 2
@@ -179,13 +174,11 @@ var createCases = []testCase{
 			w.created(t)
 			w.pop(t, 1)
 			w.created(t)
-			if _, err := w.b.Create(w.Context(), request(t, box)); !errors.Is(err, backends.ErrFull) {
-				w.Errorf("with two pending: got %v, want ErrFull", err)
-			}
+			w.wantRefused(t, backends.ErrFull)
 		}},
 
 	{"a mailbox that is busy and full is busy",
-		"The caller finds the request that runs, and waits for that one.",
+		"The error names the running request, and the caller can wait for it.",
 		func(w *world) {
 			t := exclusive()
 			t.MaxPending = 1
@@ -193,7 +186,7 @@ var createCases = []testCase{
 		}},
 
 	{"64 callers never overfill a mailbox or share an exclusive one",
-		"A limit that is checked in one step and acted on in the next is none.",
+		"A limit must be checked and applied in one atomic step.",
 		func(w *world) {
 			capped, exclusive := terms("capped"), terms("exclusive")
 			capped.MaxPending, exclusive.Exclusive = 5, true
@@ -212,26 +205,37 @@ var createCases = []testCase{
 		}},
 }
 
-// wantBusy checks that box refuses another request because of this live one.
+// wantBusy checks that box refuses another request because of the live request with this id.
 func (w *world) wantBusy(t backends.Terms, live string) {
 	w.Helper()
-	refused := request(t, box)
-	_, err := w.b.Create(w.Context(), refused)
+	err := w.wantRefused(t, backends.ErrBusy)
 	var busy *backends.BusyError
-	if !errors.As(err, &busy) || !errors.Is(err, backends.ErrBusy) || busy.ID != live {
-		w.Fatalf("got %v, want a BusyError with id %s", err, live)
+	if !errors.As(err, &busy) || busy.ID != live {
+		w.Fatalf("Create: got %v, want a BusyError with id %s", err, live)
 	}
-	if _, err := w.b.Get(w.Context(), t.Store, refused.ID); !errors.Is(err, backends.ErrNotFound) {
+}
+
+// wantRefused checks that box refuses another request with this error, and stores nothing.
+func (w *world) wantRefused(t backends.Terms, want error) error {
+	w.Helper()
+	refused := request(t, box)
+	_, refusal := w.b.Create(w.Context(), refused)
+	if !errors.Is(refusal, want) {
+		w.Fatalf("Create: got %v, want %v", refusal, want)
+	}
+	_, err := w.b.Get(w.Context(), t.Store, refused.ID)
+	if !errors.Is(err, backends.ErrNotFound) {
 		w.Fatalf("the refused request: got %v, want ErrNotFound", err)
 	}
+	return refusal
 }
 
 func checkNew(w *world, c backends.Create, got backends.Record) {
 	w.Helper()
+	deadline := got.CreatedAt.Add(c.PendingTimeout)
 	want := backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
-		Codec: c.Codec, Payload: c.Payload, Headers: c.Headers,
-		CreatedAt: got.CreatedAt, UpdatedAt: got.CreatedAt,
-		Deadline: got.CreatedAt.Add(c.PendingTimeout), LastDeadline: got.CreatedAt.Add(c.PendingTimeout)}
+		Codec: c.Codec, Payload: c.Payload, Headers: c.Headers, CreatedAt: got.CreatedAt,
+		UpdatedAt: got.CreatedAt, Deadline: deadline, LastDeadline: deadline}
 	if got.CreatedAt.IsZero() {
 		w.Error("CreatedAt is zero")
 	}
@@ -245,7 +249,7 @@ func checkSame(w *world, got, want backends.Record) {
 	}
 }
 
-// checkHead compares all of a record but its payload, which got must not have.
+// checkHead compares two records without payloads. Got must have no payload.
 func checkHead(w *world, got, want backends.Record) {
 	w.Helper()
 	checkSame(w, got, withoutPayload(want))
@@ -265,15 +269,16 @@ func checkPayload(w *world, got, want backends.Record) {
 	}
 }
 
-// show writes a record out so that two can be compared and read.
+// show returns all fields of a record except ReadAt as text.
 func show(r backends.Record) string {
 	return fmt.Sprintf("%s in %q %s attempt %d error %q codec %q payload %s created %v updated %v "+
-		"started %v deadline %v last %v cancelled as %q because %q headers %q", r.ID, r.Mailbox, r.Status,
-		r.Attempt, r.Error, r.Codec, showPayload(r.Payload), r.CreatedAt, r.UpdatedAt, r.StartedAt,
-		r.Deadline, r.LastDeadline, r.CancelledAs, r.CancelReason, r.Headers)
+		"started %v deadline %v last %v cancelled as %q because %q headers %q",
+		r.ID, r.Mailbox, r.Status, r.Attempt, r.Error, r.Codec, showPayload(r.Payload),
+		r.CreatedAt, r.UpdatedAt, r.StartedAt, r.Deadline, r.LastDeadline,
+		r.CancelledAs, r.CancelReason, r.Headers)
 }
 
-// showPayload writes out a payload, or what tells a long one from others.
+// showPayload returns a short payload, or the length and the hash of a long one, as text.
 func showPayload(payload []byte) string {
 	if len(payload) <= 100 {
 		return fmt.Sprintf("%q", payload)

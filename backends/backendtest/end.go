@@ -12,7 +12,7 @@ import (
 
 var endCases = []testCase{
 	{"an end stores its outcome, answer and time",
-		"It is what the front end has been waiting for.",
+		"The front end has been waiting for them.",
 		func(w *world) {
 			t := terms("s")
 			made := w.created(t)
@@ -23,14 +23,15 @@ var endCases = []testCase{
 			ended := w.end(e)
 			w.checkNow("UpdatedAt", ended.UpdatedAt, before)
 			want := running
-			want.Status, want.Error, want.Codec, want.Payload = e.Outcome, e.Error, e.Codec, e.Payload
+			want.Status, want.Error = e.Outcome, e.Error
+			want.Codec, want.Payload = e.Codec, e.Payload
 			want.UpdatedAt = ended.UpdatedAt
 			checkSame(w, w.get("s", made.ID), want)
 			checkHead(w, ended, want)
 		}},
 
 	{"an answer of any size is stored, read and repeated",
-		"An engine may treat large answers in another way than small ones.",
+		"An engine may store large answers differently from small ones.",
 		func(w *world) {
 			t := terms("s")
 			for _, size := range []int{
@@ -39,7 +40,8 @@ var endCases = []testCase{
 				for _, mailbox := range []string{box, "", "a wrong hint"} {
 					made := w.created(t)
 					e := completion(t, w.popOne(t))
-					e.Mailbox, e.Payload = mailbox, bytes.Repeat([]byte{'0', 0xff, 0}, size/3+1)[:size]
+					e.Mailbox = mailbox
+					e.Payload = bytes.Repeat([]byte{'0', 0xff, 0}, size/3+1)[:size]
 					other := e
 					other.Attempt = 2
 					w.wantEndError(other, backends.ErrStaleClaim)
@@ -59,12 +61,12 @@ var endCases = []testCase{
 		}},
 
 	{"an error text is kept byte for byte",
-		"It quotes what a program has printed, and a text that is cut at a NUL misleads its reader.",
+		"It quotes a program's output. A text that is cut at a NUL misleads its reader.",
 		func(w *world) {
 			t := terms("s")
 			for _, reason := range []string{
-				"", "\x00", "disk full\x00 at sector 9", "ends with \x00", "\"quoted\" \\ 'so'", "\n\t",
-				"%s", "u\u0308 \U0001F600 \uFFFD", strings.Repeat("0123456789abcdef", 1024),
+				"", "\x00", "disk full\x00 at sector 9", "ends with \x00", "\"quoted\" \\ 'so'",
+				"\n\t", "%s", "u\u0308 \U0001F600 \uFFFD", strings.Repeat("0123456789abcdef", 1024),
 			} {
 				e := completion(t, w.running(t))
 				e.Outcome, e.Error = backends.StatusFailed, reason
@@ -85,7 +87,7 @@ var endCases = []testCase{
 				if got := w.get("s", c.ID); got.CancelReason != reason {
 					w.Errorf("noted, then read: got %q, want %q", got.CancelReason, reason)
 				}
-				lease := w.renew(backends.Extend{Terms: t, ID: c.ID, Attempt: 1})
+				lease := w.renew(extension(t, c.ID, 1))
 				if lease.CancelReason != reason {
 					w.Errorf("extended: got %q, want %q", lease.CancelReason, reason)
 				}
@@ -93,8 +95,8 @@ var endCases = []testCase{
 			}
 		}},
 
-	{"a large question is kept, whatever becomes of it",
-		"A front end shows what was asked, also when nobody has answered.",
+	{"a large question is kept in every status",
+		"A front end shows the question, also without an answer.",
 		func(w *world) {
 			t := terms("s")
 			brief := t
@@ -131,8 +133,8 @@ var endCases = []testCase{
 			}
 		}},
 
-	{"a large answer is taken and refused like any other",
-		"What an engine does for large answers it has to do in every state.",
+	{"a large answer is accepted and refused like a small one",
+		"An engine that stores large answers separately must do so in every state.",
 		func(w *world) {
 			t := terms("s")
 			t.MaxAttempts = 2
@@ -149,7 +151,7 @@ var endCases = []testCase{
 			w.untilStatus("s", expired.ID, backends.StatusPending)
 			w.end(large(expired))
 			if w.pending("s", box) {
-				w.Error("a request that has ended can still be claimed")
+				w.Error("HasPending reports an ended request")
 			}
 			w.wantEndError(large(backends.Record{ID: backends.NewID(box)}), backends.ErrNotFound)
 			w.created(t)
@@ -158,23 +160,21 @@ var endCases = []testCase{
 			w.end(failed)
 			w.wantEndError(large(backends.Record{ID: failed.ID, Attempt: 1}), backends.ErrEnded)
 			if got := w.get("s", failed.ID); got.Status != failed.Outcome {
-				w.Errorf("got %s, want %s as at first", got.Status, failed.Outcome)
+				w.Errorf("got %s, want the unchanged %s", got.Status, failed.Outcome)
 			}
 		}},
 
-	{"a request may end before any claim, and leaves the queue",
-		"A front end answers from a cache, or the requester gives up.",
+	{"a request may end before any claim, and then leaves the queue",
+		"A front end may answer from a cache, or the requester may give up.",
 		func(w *world) {
 			t := terms("s")
 			w.end(completion(t, w.created(t)))
 			w.cancel(giveUp(t, w.created(t)))
-			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
-				w.Error("a request that has ended can still be claimed")
-			}
+			w.checkUnclaimable(t, "an ended request")
 		}},
 
 	{"an end needs the attempt that is stored",
-		"A worker that guesses, or one of an older claim, must not speak for the current one.",
+		"A worker with another attempt must not answer for the current worker.",
 		func(w *world) {
 			t := terms("s")
 			unclaimed := w.created(t)
@@ -190,8 +190,8 @@ var endCases = []testCase{
 			checkSame(w, w.get("s", running.ID), running)
 		}},
 
-	{"ending what is not there is not found",
-		"A report can come long after the record has gone.",
+	{"ending an unknown request is not found",
+		"A report can come long after the record has disappeared.",
 		func(w *world) {
 			t := terms("s")
 			e := completion(t, backends.Record{ID: backends.NewID(box)})
@@ -202,7 +202,7 @@ var endCases = []testCase{
 		}},
 
 	{"an ended request never changes again",
-		"A front end has read it, and may have acted on it.",
+		"A front end may have read the outcome and acted on it.",
 		func(w *world) {
 			t := terms("s")
 			for _, outcome := range []string{backends.StatusCompleted, backends.StatusFailed,
@@ -216,7 +216,7 @@ var endCases = []testCase{
 		}},
 
 	{"a timed-out request never changes again",
-		"A reader saw the timeout; a late report must not undo it.",
+		"A reader saw the timeout. A late report must not undo it.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
 			brief.PendingTimeout, brief.RunningTimeout = w.short, w.short
@@ -230,8 +230,8 @@ var endCases = []testCase{
 			w.checkFinal(t, claimed.ID, 1)
 		}},
 
-	{"64 endings at once: one stands",
-		"Complete, fail, timeout and claim meet at the same instant on different nodes.",
+	{"64 endings at once: one wins",
+		"Several callers may end a request on different nodes at the same instant.",
 		func(w *world) {
 			t := terms("s")
 			for range 20 {
@@ -255,14 +255,14 @@ var endCases = []testCase{
 					}
 				})
 				if got := w.get("s", running.ID).Status; won.Load() != 1 || got != outcome.Load() {
-					w.Fatalf("%d endings won, the last of them %v; the record says %s",
+					w.Fatalf("%d calls won, the last as %v; the record says %s",
 						won.Load(), outcome.Load(), got)
 				}
 			}
 		}},
 
-	{"a claim and an end at once: both or one, never a claim of what has ended",
-		"A worker must not start what its requester has given up.",
+	{"a claim and an end at once: one wins",
+		"A worker must not start a request that its requester has ended.",
 		func(w *world) {
 			t := terms("s")
 			for range 50 {
@@ -284,7 +284,7 @@ var endCases = []testCase{
 		}},
 }
 
-// running returns a request that is running.
+// running creates a request and claims it.
 func (w *world) running(t backends.Terms) backends.Record {
 	w.Helper()
 	w.created(t)
@@ -305,7 +305,7 @@ func (w *world) wantEndError(e backends.End, want error) {
 	}
 }
 
-// checkFinal tries everything that could change an ended record.
+// checkFinal tries every operation on an ended record. None may change it.
 func (w *world) checkFinal(t backends.Terms, id string, attempt int) {
 	w.Helper()
 	final := w.get(t.Store, id)
@@ -335,7 +335,7 @@ func (w *world) checkFinal(t backends.Terms, id string, attempt int) {
 			Codec: "raw", Payload: []byte("late"), Release: release}, backends.ErrEnded)
 	}
 	if got := w.pop(t, 100); len(got) != 0 {
-		w.Errorf("the ended request can be claimed: %v", ids(got))
+		w.Errorf("a claim got the ended request: %v", ids(got))
 	}
 	checkSame(w, w.get(t.Store, id), final)
 }

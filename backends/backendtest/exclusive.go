@@ -2,21 +2,21 @@ package backendtest
 
 import "github.com/pendingq/pendingq/backends"
 
-// exclusive are the terms of a node that has switched Exclusive on. Other nodes have not.
+// exclusive are the terms of a node that has set Exclusive, while other nodes have not.
 func exclusive() backends.Terms {
 	t := terms("s")
 	t.Exclusive = true
 	return t
 }
 
-// ended creates a request and ends it unclaimed, so that the newest request of box is not live.
+// ended creates a request and ends it unclaimed. So the newest request of box is not live.
 func (w *world) ended(t backends.Terms) {
 	w.Helper()
 	w.end(completion(t, w.created(t)))
 }
 
 var exclusiveCases = []testCase{
-	{"exclusive counts a request that was pending before it was switched on",
+	{"exclusive counts a request that was created before Exclusive was set",
 		"During a rollout an older request lives behind a newer one that has ended.",
 		func(w *world) {
 			older := w.created(terms("s"))
@@ -41,8 +41,8 @@ var exclusiveCases = []testCase{
 			w.created(exclusive())
 		}},
 
-	{"exclusive counts a request that was claimed without it",
-		"A worker of a node with the old policy is still at work.",
+	{"exclusive counts a request that was claimed without Exclusive",
+		"A worker of a node with the old policy still works on it.",
 		func(w *world) {
 			w.created(terms("s"))
 			running := w.popOne(terms("s"))
@@ -54,7 +54,7 @@ var exclusiveCases = []testCase{
 			w.created(exclusive())
 		}},
 
-	{"exclusive counts an exclusive request that a node without it claimed and extended",
+	{"exclusive counts an exclusive request that was claimed and extended without Exclusive",
 		"The request stays live for as long as its lease, whoever renews the lease.",
 		func(w *world) {
 			brief := exclusive()
@@ -67,7 +67,7 @@ var exclusiveCases = []testCase{
 		}},
 
 	{"exclusive counts an expired lease that has attempts left",
-		"The request will run again, beside any other that is accepted.",
+		"The request will run again, beside any new request.",
 		func(w *world) {
 			older := w.created(w.retried(2))
 			w.popOne(w.retried(2))
@@ -80,8 +80,8 @@ var exclusiveCases = []testCase{
 			w.created(exclusive())
 		}},
 
-	{"exclusive counts nothing that has ended or timed out",
-		"A mailbox that stays busy for ever gets no more work.",
+	{"exclusive ignores requests that have ended or timed out",
+		"A mailbox that stays busy for ever gets no further requests.",
 		func(w *world) {
 			unclaimed, silent, expired := terms("s"), w.retried(1), w.retried(2)
 			unclaimed.PendingTimeout, expired.PendingTimeout = w.short, w.short

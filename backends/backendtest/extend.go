@@ -7,7 +7,12 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// renew extends a lease that has to be there.
+// extension extends the lease of an attempt.
+func extension(t backends.Terms, id string, attempt int) backends.Extend {
+	return backends.Extend{Terms: t, ID: id, Attempt: attempt}
+}
+
+// renew makes an Extend, which has to succeed.
 func (w *world) renew(x backends.Extend) backends.Lease {
 	w.Helper()
 	lease, err := w.b.Extend(w.Context(), x)
@@ -17,17 +22,17 @@ func (w *world) renew(x backends.Extend) backends.Lease {
 	return lease
 }
 
-// release hands a record back.
+// release releases a running request.
 func (w *world) release(t backends.Terms, rec backends.Record, after time.Duration) backends.Lease {
 	w.Helper()
 	return w.renew(backends.Extend{Terms: t, ID: rec.ID, Attempt: rec.Attempt, Mailbox: rec.Mailbox,
 		Release: true, After: after})
 }
 
-// extendCases are about what else an Extend can do: tell of the lease, store a payload, release.
+// extendCases are about the results of an Extend: the lease, a stored payload, a release.
 var extendCases = []testCase{
-	{"an extension tells the new lease",
-		"The worker knows from it when to extend again.",
+	{"an extension returns the new lease",
+		"The worker extends again before the deadline in it.",
 		func(w *world) {
 			t := terms("s")
 			t.MaxAttempts = 2
@@ -35,7 +40,7 @@ var extendCases = []testCase{
 			running := w.popOne(t)
 			w.pass(0)
 			t.RunningTimeout = 2 * long
-			lease := w.renew(backends.Extend{Terms: t, ID: running.ID, Attempt: 1})
+			lease := w.renew(extension(t, running.ID, 1))
 			want := running
 			want.UpdatedAt = lease.UpdatedAt
 			want.Deadline = lease.UpdatedAt.Add(2 * long)
@@ -48,12 +53,12 @@ var extendCases = []testCase{
 		}},
 
 	{"progress of any size is stored with the lease, and the next attempt gets it",
-		"It is an answer in parts for the requester, and a checkpoint for the next worker.",
+		"The requester sees partial answers, and the next worker continues from a checkpoint.",
 		func(w *world) {
 			t := w.retried(2)
 			for _, size := range []int{0, 1, 4 << 10, 5 << 10, 100_000} {
 				w.created(t)
-				running := w.popOne(terms("s")) // no attempt would follow
+				running := w.popOne(terms("s")) // by these terms no attempt follows
 				lasting := t
 				lasting.RunningTimeout = long
 				x := backends.Extend{Terms: lasting, ID: running.ID, Attempt: 1, Mailbox: box,
@@ -69,15 +74,16 @@ var extendCases = []testCase{
 				}
 				w.release(t, running, 0)
 				next := w.popOne(terms("s"))
-				if next.ID != running.ID || next.Codec != x.Codec || !bytes.Equal(next.Payload, x.Payload) {
-					w.Errorf("%d bytes: the next attempt got %d bytes", len(x.Payload), len(next.Payload))
+				if next.ID != running.ID {
+					w.Fatalf("claimed %s, want %s", next.ID, running.ID)
 				}
+				checkPayload(w, next, backends.Record{Codec: x.Codec, Payload: x.Payload})
 				w.end(completion(t, next))
 			}
 		}},
 
-	{"only a codec makes an extension store a payload",
-		"A sign of life must not wipe out the question, and progress may be empty.",
+	{"an extension stores a payload only with a codec",
+		"A heartbeat must not erase the question, and progress may be empty.",
 		func(w *world) {
 			t := terms("s")
 			w.created(t)
@@ -96,8 +102,8 @@ var extendCases = []testCase{
 			checkSame(w, w.get("s", running.ID), want)
 		}},
 
-	{"the terms of an extension say whether an attempt follows",
-		"During a rollout a node with fewer attempts may extend what another one has claimed.",
+	{"the terms of an extension decide whether another attempt follows",
+		"During a rollout a node with fewer attempts may extend a claim of another node.",
 		func(w *world) {
 			t, fewer := terms("s"), terms("s")
 			t.MaxAttempts = 2
@@ -116,7 +122,7 @@ var extendCases = []testCase{
 			}
 		}},
 
-	{"progress that is refused is not stored",
+	{"refused progress is not stored",
 		"The late progress of an old worker must not overwrite that of the new one.",
 		func(w *world) {
 			t := w.retried(2)
@@ -145,7 +151,7 @@ var extendCases = []testCase{
 		}},
 
 	{"a released request can be claimed at once, with its next attempt",
-		"A worker that shuts down hands back what it has not done.",
+		"A worker that shuts down hands back its unfinished requests.",
 		func(w *world) {
 			t := terms("s")
 			t.MaxAttempts = 2
@@ -173,7 +179,7 @@ var extendCases = []testCase{
 			w.wantEndError(completion(t, running), backends.ErrStaleClaim)
 		}},
 
-	{"a request that is released for later can be claimed then, not before",
+	{"a request that is released with a pause can be claimed only after the pause",
 		"A pause between attempts gives a service time to recover.",
 		func(w *world) {
 			t := terms("s")
@@ -181,9 +187,7 @@ var extendCases = []testCase{
 			w.created(t)
 			running := w.popOne(t)
 			lease := w.release(t, running, long)
-			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
-				w.Error("the request can be claimed before its time")
-			}
+			w.checkUnclaimable(t, "the request, before its time,")
 			if want := lease.UpdatedAt.Add(long - time.Microsecond); !lease.Deadline.Equal(want) {
 				w.Errorf("got the deadline %v, want %v", lease.Deadline, want)
 			}
@@ -217,7 +221,7 @@ var extendCases = []testCase{
 		}},
 
 	{"a release may store progress",
-		"What a worker has done before it shuts down is not done again.",
+		"The next worker must not repeat work that was done before a shutdown.",
 		func(w *world) {
 			t := terms("s")
 			t.MaxAttempts = 2
@@ -227,16 +231,16 @@ var extendCases = []testCase{
 					Codec: "other", Payload: make([]byte, size), Release: true}
 				w.renew(x)
 				got := w.popOne(t)
-				if got.ID != x.ID || got.Codec != x.Codec || !bytes.Equal(got.Payload, x.Payload) {
-					w.Errorf("the next attempt got %q with %d bytes, want the progress of %d",
-						got.Codec, len(got.Payload), size)
+				if got.ID != x.ID {
+					w.Fatalf("claimed %s, want %s", got.ID, x.ID)
 				}
+				checkPayload(w, got, backends.Record{Codec: x.Codec, Payload: x.Payload})
 				w.end(completion(t, got))
 			}
 		}},
 
 	{"a release needs the attempt that is stored",
-		"A late worker must not take a request from the one that has it now.",
+		"A late worker must not take a request away from its current worker.",
 		func(w *world) {
 			t := terms("s")
 			t.MaxAttempts = 3
@@ -258,7 +262,7 @@ var extendCases = []testCase{
 		}},
 
 	{"a released request keeps its record and its payload until it is claimed again",
-		"A pause may be longer than the record was to live.",
+		"A pause may be longer than the record's time to live.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
 			t.MaxAttempts, brief.MaxAttempts = 2, 2
@@ -269,7 +273,8 @@ var extendCases = []testCase{
 				c.Payload = make([]byte, size)
 				w.create(c)
 				running := w.popOne(brief)
-				x := backends.Extend{Terms: t, ID: c.ID, Attempt: 1, Release: true, After: 3 * w.short}
+				x := extension(t, c.ID, 1)
+				x.Release, x.After = true, 3*w.short
 				if _, err := w.b.Extend(w.Context(), x); err != nil {
 					w.late(running.LastDeadline)
 					w.Fatalf("Extend: %v", err)
@@ -278,7 +283,8 @@ var extendCases = []testCase{
 				w.pass(w.short)
 				got := w.popOne(terms("s"))
 				if got.ID != c.ID || len(got.Payload) != size {
-					w.Errorf("got %s with %d bytes, want %s with %d", got.ID, len(got.Payload), c.ID, size)
+					w.Errorf("got %s with %d bytes, want %s with %d",
+						got.ID, len(got.Payload), c.ID, size)
 				}
 				w.end(completion(t, got))
 			}
@@ -298,7 +304,7 @@ var extendCases = []testCase{
 			w.checkReason(got, "attempt 1 was released")
 		}},
 
-	{"a release leaves a noted cancel alone",
+	{"a release does not change a noted cancel",
 		"No further attempt follows a cancel.",
 		func(w *world) {
 			t := terms("s")
@@ -308,15 +314,14 @@ var extendCases = []testCase{
 			noted := w.cancel(cancelled(t, running, long/2))
 			lease := w.release(t, running, 0)
 			if !lease.Deadline.Equal(noted.Deadline) || lease.CancelledAs != noted.CancelledAs {
-				w.Errorf("got %+v, want the noted cancel and its deadline %v", lease, noted.Deadline)
+				w.Errorf("got %+v, want the noted cancel and its deadline %v",
+					lease, noted.Deadline)
 			}
-			if w.pending("s", box) || len(w.pop(t, 100)) != 0 {
-				w.Error("the request can be claimed")
-			}
+			w.checkUnclaimable(t, "the request")
 		}},
 
 	{"a release wakes the watchers of its mailbox",
-		"Another worker must not find it only at its next poll.",
+		"Without a signal, another worker finds the request only at its next poll.",
 		func(w *world) {
 			waker := w.waker()
 			t := terms("s")

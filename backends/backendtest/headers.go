@@ -8,19 +8,19 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// withHeaders is a new request to box that carries headers.
+// withHeaders is a new request to box with headers.
 func withHeaders(t backends.Terms, headers map[string]string) backends.Create {
 	c := request(t, box)
 	c.Headers = headers
 	return c
 }
 
-// trace is what a tracer sends along.
+// trace is the headers of a tracer.
 func trace() map[string]string {
 	return map[string]string{"traceparent": "00-4bf92f-00f067-01", "tracestate": "a=1"}
 }
 
-// oddHeaders have names and values that reach into others if they are joined without care.
+// oddHeaders have names and values that are ambiguous when joined without escaping.
 func oddHeaders() map[string]string {
 	return map[string]string{
 		"": "a header without a name", "empty": "", "a\x00b": "\x00", "=": ";", ";": "=", ",": ":",
@@ -29,7 +29,7 @@ func oddHeaders() map[string]string {
 	}
 }
 
-// largeHeaders are 4 KiB in 64 headers.
+// largeHeaders are 64 headers of 4 KiB in total.
 func largeHeaders() map[string]string {
 	headers := map[string]string{}
 	for i := range 64 {
@@ -38,7 +38,7 @@ func largeHeaders() map[string]string {
 	return headers
 }
 
-// checkHeaders compares a record's headers. A record without any may have nil or an empty map.
+// checkHeaders compares a record's headers. Without headers the map may be nil or empty.
 func (w *world) checkHeaders(when string, got backends.Record, want map[string]string) {
 	w.Helper()
 	if !maps.Equal(got.Headers, want) {
@@ -46,11 +46,10 @@ func (w *world) checkHeaders(when string, got backends.Record, want map[string]s
 	}
 }
 
-// headerCases are about what travels with a request. Other cases compare headers too, since most of
-// their requests have some.
+// headerCases are about the headers of a request. Most other cases compare headers, too.
 var headerCases = []testCase{
 	{"headers of any kind are kept byte for byte",
-		"A tracer picks the names and values, and an engine joins them to one text.",
+		"A tracer chooses names and values, and an engine may join them to one text.",
 		func(w *world) {
 			for _, want := range []map[string]string{
 				nil, {}, {"a": ""}, {"": ""}, trace(), oddHeaders(), largeHeaders(),
@@ -62,14 +61,15 @@ var headerCases = []testCase{
 					got := w.get("s", c.ID)
 					w.checkHeaders("read", got, want)
 					if len(got.Payload) != size {
-						w.Errorf("%q: got a payload of %d bytes, want %d", want, len(got.Payload), size)
+						w.Errorf("headers %q: got a payload of %d bytes, want %d",
+							want, len(got.Payload), size)
 					}
 				}
 			}
 		}},
 
 	{"every record of a request has its headers",
-		"A worker continues the trace of the requester, and a decorator links all that happens.",
+		"A worker continues the requester's trace, and a decorator links all operations to it.",
 		func(w *world) {
 			t := terms("s")
 			t.MaxAttempts = 3
@@ -106,7 +106,7 @@ var headerCases = []testCase{
 		}},
 
 	{"a request that ends by itself or by its requester has its headers",
-		"A front end that reads how a request ended finds the trace in it.",
+		"A front end that reads the outcome finds the trace in the record.",
 		func(w *world) {
 			t, brief := terms("s"), w.retried(1)
 			c := withHeaders(t, trace())
@@ -136,7 +136,7 @@ var headerCases = []testCase{
 			e := completion(t, w.popOne(t))
 			w.end(e)
 			_, endErr := w.b.End(w.Context(), e)
-			_, extendErr := w.b.Extend(w.Context(), backends.Extend{Terms: t, ID: c.ID, Attempt: 1})
+			_, extendErr := w.b.Extend(w.Context(), extension(t, c.ID, 1))
 			_, cancelErr := w.b.Cancel(w.Context(), giveUp(t, w.get("s", c.ID)))
 			for what, err := range map[string]error{
 				"End": endErr, "Extend": extendErr, "Cancel": cancelErr} {

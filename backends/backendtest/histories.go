@@ -10,49 +10,48 @@ import (
 
 // HistoriesOptions are the options of [Histories]. All fields may be zero.
 type HistoriesOptions struct {
-	// Operations is how many calls are made. 0 means 10,000, which show everything at least once.
+	// Operations is the number of calls. 0 means 10,000, which cover every case at least once.
 	Operations int
 
-	// Disturb makes one fault between the backend and its storage, such as a connection that is
-	// cut. It returns when the fault is over: when no reply gets lost any more. Meanwhile calls may
-	// fail with an error that is none of package backends, and whoever called repeats them. Turn
-	// counts the faults, from 1. Nil means no faults.
+	// Disturb causes one fault between the backend and its storage, such as a cut connection. It
+	// returns when the fault is over, and no reply is lost any more. During the fault calls may
+	// fail with errors from outside package backends, and their callers repeat them. Turn counts
+	// the faults, from 1. Nil means no faults.
 	Disturb func(turn int)
 
-	// Faults is how many times Disturb is called. 0 means 10.
+	// Faults is the number of calls of Disturb. 0 means 10.
 	Faults int
 
-	// ClockTolerance is how far the backend's clock may be from the clock of this process. 0 means
-	// that both are one clock. A tolerance makes the checks less sharp by that time.
+	// ClockTolerance is the largest difference between the backend's clock and this process's
+	// clock. 0 means that both are the same clock. A tolerance makes the checks less strict.
 	ClockTolerance time.Duration
 
-	// Pace is the unit of all times of requests: leases last for 4 to 12 of it, and requests wait
-	// for 30. 0 means a time that suits the backend: some calls long, and at least 0.25 ms.
+	// Pace is the unit of all timeouts: a lease lasts 4 to 12 Paces, and a request waits for 30.
+	// 0 means the duration of some calls of the backend, at least 0.25 ms.
 	Pace time.Duration
 }
 
-// Histories makes calls by many callers at once, and records what each caller saw. Then it checks,
-// request by request, that one store which does one operation after the other could have answered
-// so; and, mailbox by mailbox, that claims went by age, and that no cap and no exclusive mailbox
-// was wider or narrower than it should be.
+// Histories makes calls by many concurrent callers, and records all replies. Then it checks the
+// calls about each request: a store that does one operation after the other must be able to give
+// the same replies. For each mailbox it also checks the order of claims, MaxPending and Exclusive.
 //
 //	func TestHistories(t *testing.T) {
 //		backendtest.Histories(t, open, nil)
 //	}
 //
-// Leases expire, requests time out, workers die or report late, callers give up and repeat: all of
-// it happens all the time. The calls take as long as the backend needs, 48 at a time. A slow
-// backend fails no check. A call without an answer may have happened or not. Its effect has to be
-// explained only if somebody has seen it.
+// During the calls leases expire, requests time out, workers die or report late, and callers give
+// up and repeat. 48 calls run at a time, and each may take any time: a slow backend fails no check.
+// A call without a reply may or may not have happened. The check includes such a call if another
+// caller has seen its effect.
 //
 // Open is called once. Options may be nil.
 //
 // # How to read a failure
 //
-// "No order explains" is followed by the calls about one request, in the order in which they began.
-// Times are microseconds since the first one: when the call began, when it was answered, and what
-// times the record had. Look for two lines that contradict each other. Other failures name the rule
-// and the request.
+// The text after "no order explains" lists the calls about one request, in the order of their
+// beginning. Each line has the call's beginning, its end and the times in the record, all in
+// microseconds since the first call. Look for two lines that contradict each other. Other failures
+// name the rule and the request.
 func Histories(
 	t *testing.T, open func(t *testing.T) backends.Backend, opts *HistoriesOptions,
 ) {

@@ -10,7 +10,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// hostileMailboxes are names that would reach into others' keys if they were pasted into them.
+// hostileMailboxes are names that change the meaning of keys and queries without escaping.
 var hostileMailboxes = []string{
 	"}", "{", "{}", "{x}", "x}:{y", "x}", ":", "::", "a:q:b", "q", "*", "?", "[a]", "\\",
 	"\x00", "a\x00", "a\x00b", " ", "  ", "a ", " a", "\n", "\r\n", "ü", "u\u0308", "\u202e",
@@ -19,14 +19,14 @@ var hostileMailboxes = []string{
 }
 
 var isolationCases = []testCase{
-	{"a mailbox reaches no other's requests, whatever its name",
-		"Mailbox names come from outside. A name that reaches into another's keys takes its work.",
+	{"a mailbox gets no request of another mailbox, whatever its name",
+		"Users choose mailbox names. A name must not give access to another mailbox's requests.",
 		func(w *world) {
 			t := terms("s")
 			made := make([]backends.Record, len(hostileMailboxes))
 			for i, mailbox := range hostileMailboxes {
 				if w.pending("s", mailbox) {
-					w.Errorf("%q has something pending before it got anything", mailbox)
+					w.Errorf("%q has a request before any was created", mailbox)
 				}
 				made[i] = w.create(request(t, mailbox))
 			}
@@ -56,7 +56,8 @@ var isolationCases = []testCase{
 				}
 				w.end(completion(t, got[0]))
 				for _, id := range []string{unclaimed.ID, made.ID} {
-					if rec := w.get("s", id); rec.Mailbox != mailbox || string(rec.Payload) != "answer "+id {
+					rec := w.get("s", id)
+					if rec.Mailbox != mailbox || string(rec.Payload) != "answer "+id {
 						w.Errorf("a mailbox of %d bytes reads as %q with payload %q",
 							length, rec.Mailbox, rec.Payload)
 					}
@@ -64,8 +65,8 @@ var isolationCases = []testCase{
 			}
 		}},
 
-	{"a store and a mailbox are told apart where their names meet",
-		"Names that are joined without care collide: a with b:c and a:b with c.",
+	{"store and mailbox names that join to one text stay apart",
+		"Names that are joined without escaping collide: a with b:c, and a:b with c.",
 		func(w *world) {
 			pairs := [][2]string{
 				{"a", "b:c"}, {"a:b", "c"}, {"a:q", "c"}, {"a", "q:c"}, {"a:r", "c"}, {"a.b", "c"}}
@@ -76,13 +77,14 @@ var isolationCases = []testCase{
 				c := poll(pair[1], terms(pair[0]))
 				c.From[0].Limit = 100
 				if got := w.claim(c)[0]; len(got) != 1 || got[0].Mailbox != pair[1] {
-					w.Errorf("store %q, mailbox %q: got %v, want one request", pair[0], pair[1], ids(got))
+					w.Errorf("store %q, mailbox %q: got %v, want one request",
+						pair[0], pair[1], ids(got))
 				}
 			}
 		}},
 
 	{"one id in two stores is two requests",
-		"Stores share nothing, and an idempotency key is free to be the same in both.",
+		"Stores share nothing, so both may use the same idempotency key.",
 		func(w *world) {
 			a, b := request(terms("a"), box), request(terms("b"), box)
 			b.ID = a.ID
@@ -91,12 +93,12 @@ var isolationCases = []testCase{
 			w.end(completion(a.Terms, backends.Record{ID: a.ID}))
 			checkSame(w, w.get("b", a.ID), made)
 			if !w.pending("b", box) || w.pending("a", box) {
-				w.Error("the end of a's request touched b's queue, or not its own")
+				w.Error("the end of a's request changed b's queue, or left a's queue as it was")
 			}
 		}},
 
 	{"payloads and headers are copied in and out",
-		"A caller that reuses its buffer, or changes what it got, must not change what is stored.",
+		"A caller that changes its buffer or a result must not change the stored record.",
 		func(w *world) {
 			t := terms("s")
 			c := request(t, box)
@@ -107,41 +109,43 @@ var isolationCases = []testCase{
 				w.Helper()
 				scribble(got)
 				rec := w.get("s", c.ID)
-				if !bytes.Equal(rec.Payload, want.Payload) || !maps.Equal(rec.Headers, want.Headers) {
-					w.Errorf("%s: a change of it changed what is stored, to %q with headers %q",
-						what, rec.Payload, rec.Headers)
+				if !bytes.Equal(rec.Payload, want.Payload) {
+					w.Errorf("changing %s changed the stored payload to %q", what, rec.Payload)
+				}
+				if !maps.Equal(rec.Headers, want.Headers) {
+					w.Errorf("changing %s changed the stored headers to %q", what, rec.Headers)
 				}
 			}
-			check("what Create returns", made)
-			check("what Create takes", backends.Record{Payload: c.Payload, Headers: c.Headers})
-			check("what a repeated Create returns", w.create(c))
-			check("what Get returns", w.get("s", c.ID))
+			check("the result of Create", made)
+			check("the argument of Create", backends.Record{Payload: c.Payload, Headers: c.Headers})
+			check("the result of a repeated Create", w.create(c))
+			check("the result of Get", w.get("s", c.ID))
 			p := poll(box, t)
-			check("what Claim returns", w.claim(p)[0][0])
-			check("what a repeated Claim returns", w.claim(p)[0][0])
+			check("the result of Claim", w.claim(p)[0][0])
+			check("the result of a repeated Claim", w.claim(p)[0][0])
 
 			x := backends.Extend{Terms: t, ID: c.ID, Attempt: 1,
 				Codec: "raw", Payload: []byte("progress")}
 			want.Payload = bytes.Clone(x.Payload)
 			w.renew(x)
-			check("what Extend takes", backends.Record{Payload: x.Payload})
-			check("what Cancel returns", w.cancel(cancelled(t, want, long)))
+			check("the argument of Extend", backends.Record{Payload: x.Payload})
+			check("the result of Cancel", w.cancel(cancelled(t, want, long)))
 
 			e := completion(t, w.get("s", c.ID))
 			want.Payload = bytes.Clone(e.Payload)
 			ended := w.end(e)
-			check("what End returns", ended)
-			check("what End takes", backends.Record{Payload: e.Payload})
+			check("the result of End", ended)
+			check("the argument of End", backends.Record{Payload: e.Payload})
 			_, err := w.b.End(w.Context(), e)
-			check("what a repeated End returns", w.endedRecord(err))
+			check("the error of a repeated End", w.endedRecord(err))
 			_, err = w.b.Cancel(w.Context(), giveUp(t, want))
-			check("what a late Cancel returns", w.endedRecord(err))
+			check("the error of a late Cancel", w.endedRecord(err))
 			_, err = w.b.Extend(w.Context(), x)
-			check("what a late Extend returns", w.endedRecord(err))
+			check("the error of a late Extend", w.endedRecord(err))
 		}},
 }
 
-// scribble changes the payload and the headers of a record.
+// scribble overwrites the payload and the headers of a record.
 func scribble(rec backends.Record) {
 	copy(rec.Payload, "!!!!")
 	for name := range rec.Headers {

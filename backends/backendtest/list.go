@@ -8,7 +8,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// lister returns the backend as a Lister, or skips the case.
+// lister returns the backend as a Lister, or skips the case if it is none.
 func (w *world) lister() backends.Lister {
 	w.Helper()
 	lister, ok := backends.As[backends.Lister](w.b)
@@ -18,7 +18,7 @@ func (w *world) lister() backends.Lister {
 	return lister
 }
 
-// list returns all pages of a mailbox, and checks that none is too large.
+// list returns the requests of all pages of a mailbox. It checks that no page is too large.
 func (w *world) list(store, mailbox string, limit int) (all []backends.Record) {
 	w.Helper()
 	for after, pages := "", 0; ; pages++ {
@@ -52,17 +52,17 @@ func (w *world) mailboxes(store string) (names []string) {
 	}
 }
 
-// listCases are for a backend that is a [backends.Lister]. Any other skips them.
+// listCases are for a [backends.Lister]. Other backends skip them.
 var listCases = []testCase{
 	{"a list has each live request once, as Get shows it",
-		"A person who looks for a request must find it, and see what it really is.",
+		"An operator must find every live request, and see its real status.",
 		func(w *world) {
 			w.lister()
 			t := w.retried(2)
 			lasting := terms("s")
 			want := map[string]bool{}
 			for range 3 {
-				want[w.created(lasting).ID] = true // waits
+				want[w.created(lasting).ID] = true // pending
 			}
 			w.cancel(cancelled(lasting, w.popOne(lasting), long/2))
 			w.popOne(lasting)
@@ -82,7 +82,7 @@ var listCases = []testCase{
 				seen := map[string]bool{}
 				for _, rec := range w.list("s", box, limit) {
 					if seen[rec.ID] || !want[rec.ID] {
-						w.Errorf("limit %d: %s is in the list, twice or wrongly", limit, rec.ID)
+						w.Errorf("limit %d: %s comes twice, or is not live", limit, rec.ID)
 					}
 					seen[rec.ID] = true
 					checkSame(w, rec, w.get("s", rec.ID))
@@ -93,8 +93,8 @@ var listCases = []testCase{
 			}
 		}},
 
-	{"a list of many that were claimed at once has each of them",
-		"They have one deadline, and a page may end between two of them.",
+	{"a list has each of many requests that were claimed at once",
+		"Their deadlines are equal, and a page may end between two of them.",
 		func(w *world) {
 			w.lister()
 			t := terms("s")
@@ -112,7 +112,7 @@ var listCases = []testCase{
 			}
 		}},
 
-	{"a list of mailboxes has each that has live requests",
+	{"a list of mailboxes has each with live requests",
 		"An operator wants to see where work piles up.",
 		func(w *world) {
 			w.lister()
@@ -130,10 +130,10 @@ var listCases = []testCase{
 				w.Errorf("got  %q\nwant %q", got, want)
 			}
 			if got := w.mailboxes("none"); len(got) > 0 {
-				w.Errorf("of a store without requests: got %q", got)
+				w.Errorf("got the mailboxes %q of a store without requests", got)
 			}
 			if got := w.list("s", strings.Repeat("z", 512), 100); len(got) > 0 {
-				w.Errorf("of a mailbox without requests: got %d", len(got))
+				w.Errorf("got %d requests of a mailbox without requests", len(got))
 			}
 		}},
 }

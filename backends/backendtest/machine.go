@@ -16,29 +16,29 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// Machine makes random calls, one after the other, to a backend and to [backends/memory], and
-// compares every answer, errors included. So it tests a backend against the rules in all their
-// combinations. [Histories] tests it with many callers at once.
+// Machine makes random calls to a backend and to [backends/memory], one after the other. It
+// compares every result, including errors. So it tests the rules in random combinations.
+// [Histories] tests a backend with many concurrent callers.
 //
 //	func TestMachine(t *testing.T) {
 //		backendtest.Machine(t, open, backendtest.InBubble())
 //	}
 //
-// With [InBubble] both backends have one clock, on which time passes: leases expire, requests time
-// out and records disappear. Answers have to be equal to the microsecond, so calls must take no
-// fake time. Only for up to 2 ms after a record or a claim should be forgotten nobody looks.
+// With [InBubble] both backends share a fake clock. Leases expire, requests time out and records
+// disappear. The times in the results have to be equal to the microsecond, so calls must take no
+// fake time. A backend may keep an expired record or claim for 2 ms longer than memory does.
 //
-// Without InBubble nothing expires, and of times only their distances are compared. Then the
+// Without InBubble nothing expires, and only the differences between times are compared. Then the
 // backend's clock and its speed do not matter.
 //
-// Open is called once. The flag -rapid.checks says how many sequences of about 30 calls there are:
-// 100 by default.
+// Open is called once. The flag -rapid.checks is the number of sequences, 100 by default. Each
+// sequence has about 30 calls.
 //
 // # How to read a failure
 //
-// The failure shows the shortest sequence of calls that the test has found, drawn value by drawn
-// value, and at its end the answer that memory gave ("want") and the backend's ("got"). The file
-// that it names repeats exactly this sequence: use the flag -rapid.failfile.
+// The failure shows the shortest failing sequence of calls, with all drawn values. At its end are
+// the result of memory ("want") and the result of the backend ("got"). The failure also names a
+// file. The flag -rapid.failfile with this file repeats the sequence.
 func Machine(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option) {
 	t.Helper()
 	var conf config
@@ -52,10 +52,10 @@ func Machine(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Opt
 	synctest.Test(t, func(t *testing.T) { runMachine(onlyTB{t}, open(t), true) })
 }
 
-// onlyTB hides methods that rapid would call and that do not work in a bubble.
+// onlyTB hides the methods that rapid would call but that do not work in a bubble.
 type onlyTB struct{ testing.TB }
 
-// runMachine compares a Backend with memory, in a bubble to the microsecond.
+// runMachine compares a Backend with memory. Exact compares times to the microsecond.
 func runMachine(t testing.TB, b backends.Backend, exact bool) {
 	sequence := 0
 	reference := memory.New()
@@ -63,7 +63,7 @@ func runMachine(t testing.TB, b backends.Backend, exact bool) {
 		sequence++
 		m := &machine{ctx: t.Context(), rt: rt, b: [2]backends.Backend{reference, b}, exact: exact,
 			stores: machineStores(), pause: 2*tick + tick/4}
-		for i := range 2 { // names of its own, so no sequence meets what another one left
+		for i := range 2 { // each sequence has mailboxes of its own
 			m.boxes = append(m.boxes, fmt.Sprintf("runtime-%d of sequence %d", i, sequence))
 		}
 		if !exact {
@@ -75,15 +75,15 @@ func runMachine(t testing.TB, b backends.Backend, exact bool) {
 	})
 }
 
-// machine is two backends and what has been asked of them.
+// machine is two backends and the calls that it has made to both.
 type machine struct {
 	ctx    context.Context
 	rt     *rapid.T
-	b      [2]backends.Backend // memory, and the one that is tested
+	b      [2]backends.Backend // memory, and the tested backend
 	exact  bool
 	stores []calls.Store
 	boxes  []string
-	pause  time.Duration // of a grace, and of a release; its end meets no other
+	pause  time.Duration // a grace, or the pause of a release; its end meets no other deadline
 
 	ids     []calls.Get
 	claims  []backends.Claim
@@ -91,16 +91,16 @@ type machine struct {
 	made    int
 }
 
-// tick is the grain of fake time. What happens to requests happens at different multiples of it, so
-// no two requests have been claimable for the same time. Leases last no whole ticks, so none
-// expires when a request is created. Records are not kept for whole ticks either: Redis may keep a
-// record two milliseconds longer than memory does.
+// tick is the step of fake time. Each call is at its own multiple of a tick, so no two requests
+// have the same last deadline. A lease does not last whole ticks, so it never expires at the time
+// of a call. Retention is not a whole number of ticks either, since Redis may keep a record two
+// milliseconds longer than memory does.
 const tick = 10 * time.Millisecond
 
 func machineStores() []calls.Store {
 	terms := func(name string, running time.Duration, attempts int) calls.Store {
-		return calls.Store{Store: name, PendingTimeout: 20 * tick,
-			RunningTimeout: running*tick + tick/2, Retention: 15*tick + tick/4, MaxAttempts: attempts}
+		return calls.Store{Store: name, MaxAttempts: attempts, PendingTimeout: 20 * tick,
+			RunningTimeout: running*tick + tick/2, Retention: 15*tick + tick/4}
 	}
 	plain, retried, capped := terms("plain", 30, 1), terms("retried", 3, 3), terms("capped", 7, 2)
 	exclusive, both := terms("exclusive", 2, 1), terms("both", 4, 3)
@@ -111,7 +111,7 @@ func machineStores() []calls.Store {
 
 func (m *machine) actions() map[string]func(*rapid.T) {
 	if !m.exact {
-		for i := range m.stores { // time passes there, too, but too little to matter
+		for i := range m.stores { // real time passes, but never reaches these timeouts
 			s := &m.stores[i]
 			s.PendingTimeout, s.RunningTimeout, s.Retention = time.Hour, 2*time.Hour, 4*time.Hour
 		}
@@ -132,7 +132,7 @@ func (m *machine) withTime() map[string]func(*rapid.T) {
 	return actions
 }
 
-// both makes a call to both backends and compares the answers. It returns the first one's.
+// both makes a call to both backends and compares the results. It returns the result of memory.
 func (m *machine) both(op any) *calls.Call {
 	var made [2]*calls.Call
 	var shapes [2]string
@@ -166,10 +166,10 @@ func exactly(r backends.Record) string {
 	return fmt.Sprint(r.CreatedAt, r.UpdatedAt, r.StartedAt, r.Deadline, r.LastDeadline, r.ReadAt)
 }
 
-// align lets time pass until it is a whole tick.
+// align lets time pass until the next whole tick.
 func align() { calls.Pass(tick - time.Duration(time.Now().UnixNano())%tick) }
 
-// tick makes the time of what happens next its own.
+// tick gives the next call a time of its own.
 func (m *machine) tick() {
 	if m.exact {
 		calls.Pass(tick)
@@ -194,7 +194,7 @@ func (m *machine) create(rt *rapid.T) {
 	m.both(c)
 }
 
-// createBeside makes another request for the mailbox of one that there is.
+// createBeside creates another request in the mailbox of an earlier one.
 func (m *machine) createBeside(rt *rapid.T) {
 	r := m.request(rt)
 	m.tick()
@@ -220,10 +220,10 @@ func (m *machine) createAgain(rt *rapid.T) {
 	m.both(c)
 }
 
-// request picks one that may exist.
+// request draws one of the latest requests. It may no longer exist.
 func (m *machine) request(rt *rapid.T) calls.Get {
 	if len(m.ids) == 0 {
-		rt.Skip("there is none")
+		rt.Skip("no request")
 	}
 	return m.ids[max(0, len(m.ids)-1-rapid.IntRange(0, 8).Draw(rt, "which"))]
 }
@@ -237,7 +237,7 @@ func (m *machine) claim(rt *rapid.T) {
 			continue
 		}
 		limit := 1
-		if terms.MaxAttempts == 1 || !m.exact { // what is claimed together expires together
+		if terms.MaxAttempts == 1 || !m.exact { // requests of one claim expire together
 			limit = rapid.IntRange(1, 3).Draw(rt, "limit")
 		}
 		c.From = append(c.From, backends.From{Terms: m.rolledOut(rt, backends.Terms(terms)),
@@ -252,7 +252,7 @@ func (m *machine) claim(rt *rapid.T) {
 
 func (m *machine) claimAgain(rt *rapid.T) {
 	if len(m.claims) == 0 {
-		rt.Skip("there is none")
+		rt.Skip("no claim")
 	}
 	m.tick()
 	c := m.claims[max(0, len(m.claims)-1-rapid.IntRange(0, 4).Draw(rt, "which"))]
@@ -261,7 +261,7 @@ func (m *machine) claimAgain(rt *rapid.T) {
 	m.both(c)
 }
 
-// attempt is mostly the one that the request is at.
+// attempt draws an attempt, mostly the request's current one.
 func (m *machine) attempt(rt *rapid.T, r calls.Get) int {
 	if rapid.IntRange(0, 3).Draw(rt, "right attempt") > 0 {
 		return m.both(r).Rec.Attempt
@@ -286,7 +286,7 @@ func (m *machine) extend(rt *rapid.T) {
 	m.change(e)
 }
 
-// aPause is a pause, or none.
+// aPause draws a pause, or 0.
 func (m *machine) aPause(rt *rapid.T) time.Duration {
 	if rapid.Bool().Draw(rt, "pause") {
 		return m.pause
@@ -301,14 +301,14 @@ func (m *machine) change(op any) {
 
 func (m *machine) changeAgain(rt *rapid.T) {
 	if len(m.changes) == 0 {
-		rt.Skip("there is none")
+		rt.Skip("no change")
 	}
 	m.tick()
 	m.both(m.changes[max(0, len(m.changes)-1-rapid.IntRange(0, 4).Draw(rt, "which"))])
 }
 
-// rolledOut returns the terms. Now and then it returns newer terms, which allow one attempt: during
-// a rolling deploy some nodes have a newer policy.
+// rolledOut draws the terms of a node during a rollout. They are t, or now and then newer terms
+// that allow only one attempt.
 func (m *machine) rolledOut(rt *rapid.T, t backends.Terms) backends.Terms {
 	if rapid.IntRange(0, 5).Draw(rt, "node") == 0 {
 		t.MaxAttempts = 1
@@ -342,14 +342,14 @@ func (m *machine) look(rt *rapid.T) {
 	m.both(calls.Look{Terms: backends.Terms(m.store(rt)), Mailbox: m.box(rt)})
 }
 
-// reachDeadline looks at a request exactly at its deadline, and a microsecond later, and returns to
-// whole ticks.
+// reachDeadline makes calls exactly at a request's deadline, and a microsecond later. Then it lets
+// time pass until the next whole tick.
 func (m *machine) reachDeadline(rt *rapid.T) {
 	r := m.request(rt)
 	rec := m.both(r).Rec
 	wait := rec.Deadline.Sub(rec.ReadAt)
 	if wait <= 0 || rec.Ended() {
-		rt.Skip("it has none")
+		rt.Skip("no deadline ahead")
 	}
 	for _, wait := range []time.Duration{wait, time.Microsecond} {
 		calls.Pass(wait)

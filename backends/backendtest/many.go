@@ -9,15 +9,15 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// manyCases are for a backend that is a [backends.ManyClaimer]. Any other skips them.
+// manyCases are for a [backends.ManyClaimer]. Other backends skip them.
 var manyCases = []testCase{
-	{"many claims get what each would get alone, in their order",
-		"An API node that polls for many machines must not mix up their work.",
+	{"many claims get the same results as single claims, in their order",
+		"A node that polls for many machines must not mix up their requests.",
 		func(w *world) {
 			a, b := terms("a"), terms("b")
 			var claims []backends.Claim
-			var want [][]string // of each claim, the ids from a and b
-			for i := range 4 {  // nothing, one of a, one of b, both
+			var want [][]string // for each claim, the ids from a and b
+			for i := range 4 {  // no request, one of a, one of b, both
 				mailbox := fmt.Sprint("runtime-", i)
 				expected := make([]string, 2)
 				for place, t := range []backends.Terms{a, b} {
@@ -35,7 +35,7 @@ var manyCases = []testCase{
 		}},
 
 	{"many claims of one mailbox get different requests",
-		"Each claim is one by itself: several workers may share a mailbox.",
+		"Several workers may share a mailbox.",
 		func(w *world) {
 			t := terms("s")
 			var claims []backends.Claim
@@ -54,7 +54,7 @@ var manyCases = []testCase{
 			}
 		}},
 
-	{"no claims at all have no results",
+	{"zero claims have zero results",
 		"A node on which no machine polls must not fail.",
 		func(w *world) {
 			if got := w.manyClaimer().ClaimMany(w.Context(), nil); len(got) != 0 {
@@ -83,7 +83,7 @@ var manyCases = []testCase{
 		}},
 }
 
-// manyClaimer returns the backend as a ManyClaimer, or skips the case.
+// manyClaimer returns the backend as a ManyClaimer, or skips the case if it is none.
 func (w *world) manyClaimer() backends.ManyClaimer {
 	w.Helper()
 	many, ok := backends.As[backends.ManyClaimer](w.b)
@@ -93,7 +93,7 @@ func (w *world) manyClaimer() backends.ManyClaimer {
 	return many
 }
 
-// checkMany makes the claims and checks what each got.
+// checkMany makes the claims and checks the requests of each.
 func (w *world) checkMany(claims []backends.Claim, want [][]string) {
 	w.Helper()
 	results := w.manyClaimer().ClaimMany(w.Context(), claims)
@@ -105,7 +105,7 @@ func (w *world) checkMany(claims []backends.Claim, want [][]string) {
 	}
 }
 
-// checkClaimed checks which request a claim got from each store: "" is none.
+// checkClaimed checks the id of the request that a claim got from each store: "" for none.
 func (w *world) checkClaimed(c backends.Claim, got [][]backends.Record, want []string) {
 	w.Helper()
 	for i, records := range got {

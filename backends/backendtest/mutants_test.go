@@ -9,25 +9,25 @@ import (
 	"github.com/pendingq/pendingq/backends/memory"
 )
 
-// sketchFaults are the faults of the sketch, each with a case that finds it.
+// sketchFaults are the faults of the sketch. The case beside a fault has to find it.
 var sketchFaults = []struct{ fault, caught string }{
 	// The clock.
 	{"Get reads the clock after its snapshot of the record",
-		"a timeout that somebody has read is never followed by an end"},
+		"no end follows a timeout that was read"},
 	{"End reads the clock before it takes the lock",
-		"a timeout that somebody has read is never followed by an end"},
+		"no end follows a timeout that was read"},
 	{"Cancel reads the clock before it takes the lock",
-		"a timeout that somebody has read is never followed by a cancel"},
+		"no cancel follows a timeout that was read"},
 	{"Extend reads the clock before it takes the lock",
-		"a timeout that somebody has read is never followed by an extension"},
+		"no extension follows a timeout that was read"},
 	{"Claim reads the clock before it takes the lock",
-		"a timeout that somebody has read is never followed by a claim"},
+		"no claim follows a timeout that was read"},
 	{"a request is not live at its deadline",
 		"a request is live until its deadline, that microsecond included"},
 	{"ReadAt is not set",
-		"a record tells when it was read"},
+		"a record has the time at which it was read"},
 	{"ReadAt of what has ended is the present",
-		"a record tells when it was read"},
+		"a record has the time at which it was read"},
 	{"times are local",
 		"times are whole microseconds in UTC"},
 	{"times have nanoseconds",
@@ -39,9 +39,9 @@ var sketchFaults = []struct{ fault, caught string }{
 	{"a claim is not atomic",
 		"64 claimers of one request: one wins"},
 	{"an end is not atomic",
-		"64 endings at once: one stands"},
+		"64 endings at once: one wins"},
 	{"a cancel is not atomic",
-		"a timeout that somebody has read is never followed by a cancel"},
+		"no cancel follows a timeout that was read"},
 
 	// Lists.
 	{"a list has other mailboxes", "a list has each live request once, as Get shows it"},
@@ -49,53 +49,54 @@ var sketchFaults = []struct{ fault, caught string }{
 	{"a list misses what runs", "a list has each live request once, as Get shows it"},
 	{"a list has only one page", "a list has each live request once, as Get shows it"},
 	{"a page has no limit", "a list has each live request once, as Get shows it"},
-	{"a list of mailboxes has only one page", "a list of mailboxes has each that has live requests"},
+	{"a list of mailboxes has only one page",
+		"a list of mailboxes has each with live requests"},
 
 	// What is refused.
 	{"full comes before busy",
 		"a mailbox that is busy and full is busy"},
 	{"a full mailbox counts what runs",
-		"a full mailbox counts only what can be claimed"},
+		"a full mailbox counts only claimable requests"},
 	{"exclusive does not count what runs",
-		"exclusive counts a request that was claimed without it"},
+		"exclusive counts a request that was claimed without Exclusive"},
 	{"exclusive does not count an expired lease",
 		"exclusive counts an expired lease that has attempts left"},
 	{"exclusive does not count a noted cancel",
-		"a cancel that was noted keeps the mailbox busy and the claim's memo"},
+		"a noted cancel keeps the mailbox busy and the claim remembered"},
 	{"exclusive counts a cancelled request after its grace",
 		"when the grace is over the request reads as the outcome, and no attempt follows"},
 
 	// Claims and their repeats.
 	{"a repeated create shows the record as stored",
-		"a repeated create shows what time has made of the request"},
+		"a repeated create returns the request as it reads now"},
 	{"the oldest request comes first",
 		"the request whose last deadline is the earliest comes first"},
 	{"the next attempt keeps StartedAt of the first",
 		"when a lease expires the request reads as pending and can be claimed again"},
 	{"HasPending does not see an expired lease",
-		"a policy with fewer attempts takes none away"},
+		"a policy with fewer attempts removes no attempt"},
 	{"Claim passes over what has had MaxAttempts of the claimer",
-		"a policy with fewer attempts takes none away"},
+		"a policy with fewer attempts removes no attempt"},
 	{"a claim id is remembered for ever",
 		"a claim is forgotten after its latest deadline"},
 	{"a claim is remembered until its earliest deadline",
-		"a repeated claim leaves out an expired lease and what another claim has since"},
+		"a repeated claim leaves out an expired lease and a request of a later claim"},
 	{"a claim is not remembered when its first store was empty",
-		"a claim is remembered though its first store was empty"},
+		"a claim is remembered although its first store was empty"},
 	{"a claim that found nothing is remembered",
 		"a claim that found nothing is not remembered"},
 	{"a repeated claim goes by the id alone",
 		"a repeated claim leaves out a request that was created again under its id"},
 	{"a repeated claim returns what another claim has",
-		"a repeated claim leaves out an expired lease and what another claim has since"},
+		"a repeated claim leaves out an expired lease and a request of a later claim"},
 	{"a repeated claim leaves out a noted cancel",
-		"a cancel that was noted keeps the mailbox busy and the claim's memo"},
+		"a noted cancel keeps the mailbox busy and the claim remembered"},
 
 	// How long a record lives.
 	{"a record never goes",
-		"an ended request stays readable, then goes"},
+		"an ended request stays readable, then disappears"},
 	{"an ended record goes at once",
-		"an ended request stays readable, then goes"},
+		"an ended request stays readable, then disappears"},
 	{"an Extend does not move the record's expiry",
 		"an extended request lives on, and so does its record"},
 	{"a release does not move the record's expiry",
@@ -107,33 +108,33 @@ var sketchFaults = []struct{ fault, caught string }{
 	{"an expired lease can be extended",
 		"an expired lease cannot be extended"},
 	{"an Extend keeps the last deadline of the claim",
-		"the terms of an extension say whether an attempt follows"},
+		"the terms of an extension decide whether another attempt follows"},
 	{"an Extend moves a grace deadline",
-		"a cancel with a grace is noted, and the worker's word wins"},
+		"a cancel with a grace is noted, and the worker's result wins"},
 	{"an extension without progress loses the payload",
-		"only a codec makes an extension store a payload"},
+		"an extension stores a payload only with a codec"},
 	{"a payload without a codec is stored",
-		"only a codec makes an extension store a payload"},
+		"an extension stores a payload only with a codec"},
 	{"progress is stored though it is refused",
-		"progress that is refused is not stored"},
+		"refused progress is not stored"},
 	{"an expired lease cannot be released",
 		"a lease that has expired may be released"},
 	{"a released request cannot be claimed",
 		"a released request can be claimed at once, with its next attempt"},
 	{"a release forgets its pause",
-		"a request that is released for later can be claimed then, not before"},
+		"a request that is released with a pause can be claimed only after the pause"},
 	{"a release stores no progress",
 		"a release may store progress"},
 	{"anyone may release",
 		"a release needs the attempt that is stored"},
 	{"a release hands back what is to be cancelled",
-		"a release leaves a noted cancel alone"},
+		"a release does not change a noted cancel"},
 
 	// Cancel.
 	{"a grace makes a lease longer",
 		"a grace never makes a lease longer"},
 	{"a grace is left to an expired lease",
-		"a cancel with a grace ends what does not run at once"},
+		"a request that does not run ends at once, also with a grace"},
 	{"an attempt follows a grace",
 		"when the grace is over the request reads as the outcome, and no attempt follows"},
 	{"an attempt follows a grace that is longer than the lease",
@@ -141,7 +142,7 @@ var sketchFaults = []struct{ fault, caught string }{
 	{"every cancel that was noted reads as cancelled",
 		"when the grace is over the request reads as the outcome, and no attempt follows"},
 	{"a noted cancel is no update",
-		"a cancel with a grace is noted, and the worker's word wins"},
+		"a cancel with a grace is noted, and the worker's result wins"},
 	{"a noted cancel cannot be overruled",
 		"a cancel without a grace overrules a noted one"},
 	{"a second cancel changes the outcome",
@@ -153,11 +154,11 @@ var sketchFaults = []struct{ fault, caught string }{
 	{"a second cancel is an update",
 		"a second cancel with a grace changes nothing"},
 	{"Cancel returns the payload",
-		"a cancel with a grace is noted, and the worker's word wins"},
+		"a cancel with a grace is noted, and the worker's result wins"},
 	{"Cancel returns an older UpdatedAt",
-		"a cancel with a grace is noted, and the worker's word wins"},
+		"a cancel with a grace is noted, and the worker's result wins"},
 	{"Cancel returns the record as it was before",
-		"a cancel with a grace is noted, and the worker's word wins"},
+		"a cancel with a grace is noted, and the worker's result wins"},
 
 	// End.
 	{"an end is no update",
@@ -165,11 +166,11 @@ var sketchFaults = []struct{ fault, caught string }{
 	{"an end moves the deadlines",
 		"an end stores its outcome, answer and time"},
 	{"an end keeps a noted cancel",
-		"a cancel with a grace is noted, and the worker's word wins"},
+		"a cancel with a grace is noted, and the worker's result wins"},
 	{"an expired lease cannot be ended",
-		"after its lease has expired a worker may end the request until another one claims it"},
+		"a worker may end its request after its lease expired, until the next claim"},
 	{"an unclaimed request cannot be ended",
-		"a request may end before any claim, and leaves the queue"},
+		"a request may end before any claim, and then leaves the queue"},
 	{"any attempt may end a request",
 		"an end needs the attempt that is stored"},
 	{"End returns the payload",
@@ -236,13 +237,15 @@ func TestTheSuiteFindsEachFault(t *testing.T) {
 	}
 }
 
-// A decorator hides the faults of the Backend in it no more than what that Backend can do.
+// The suite finds the faults and the optional interfaces of a Backend inside a decorator.
 func TestTheSuiteLooksThroughDecorators(t *testing.T) {
 	wantFailure(t, "a new request wakes every watcher of its mailbox", func() backends.Backend {
 		return decorator{newSketch("a watched mailbox is deaf")}
 	})
-	wantFailure(t, "many claims get what each would get alone, in their order",
-		func() backends.Backend { return decorator{manyFault{oneByOne{memory.New()}, swapResults}} })
+	wantFailure(t, "many claims get the same results as single claims, in their order",
+		func() backends.Backend {
+			return decorator{manyFault{oneByOne{memory.New()}, swapResults}}
+		})
 }
 
 func TestTheSuiteFindsEachFaultOfManyClaims(t *testing.T) {
@@ -251,9 +254,9 @@ func TestTheSuiteFindsEachFaultOfManyClaims(t *testing.T) {
 		caught string
 	}{
 		"the results are swapped": {swapResults,
-			"many claims get what each would get alone, in their order"},
+			"many claims get the same results as single claims, in their order"},
 		"a repeat claims more": {forgetIDs,
-			"many claims get what each would get alone, in their order"},
+			"many claims get the same results as single claims, in their order"},
 		"all claims are one": {shareOneID, "many claims of one mailbox get different requests"},
 		"a context that has ended is ignored": {ignoreContext,
 			"many claims whose context has ended do nothing"},
@@ -266,7 +269,7 @@ func TestTheSuiteFindsEachFaultOfManyClaims(t *testing.T) {
 	}
 }
 
-// wantFailure runs the case of this name, which has to fail.
+// wantFailure runs the case with this name. The case has to fail.
 func wantFailure(t *testing.T, name string, open func() backends.Backend) {
 	t.Helper()
 	cases := allCases()
@@ -276,9 +279,9 @@ func wantFailure(t *testing.T, name string, open func() backends.Backend) {
 	}
 	got := record(t, cases[place], open)
 	if len(got.reports) == 0 {
-		t.Fatalf("the case %q finds nothing wrong", name)
+		t.Fatalf("the case %q finds no fault", name)
 	}
-	t.Logf("the case says: %s", got.reports[0])
+	t.Logf("the case reports: %s", got.reports[0])
 }
 
 // manyFault is a ManyClaimer with a fault.

@@ -12,9 +12,9 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// raceCases are about operations that meet a deadline.
+// raceCases are about operations at the time of a deadline.
 var raceCases = []testCase{
-	{"a timeout that somebody has read is never followed by an end",
+	{"no end follows a timeout that was read",
 		"A backend must read clock and record at one instant, and decide under the same lock.",
 		func(w *world) {
 			w.raceDeadline(contest{func(t backends.Terms, rec backends.Record) (bool, error) {
@@ -23,7 +23,7 @@ var raceCases = []testCase{
 			}, true})
 		}},
 
-	{"a timeout that somebody has read is never followed by a cancel",
+	{"no cancel follows a timeout that was read",
 		"A requester that has read the timeout must not read another ending later.",
 		func(w *world) {
 			w.raceDeadline(contest{func(t backends.Terms, rec backends.Record) (bool, error) {
@@ -32,8 +32,8 @@ var raceCases = []testCase{
 			}, true})
 		}},
 
-	{"a timeout that somebody has read is never followed by an extension",
-		"A worker must not go on with what its requester has given up.",
+	{"no extension follows a timeout that was read",
+		"A worker must not continue a request after its requester has read a timeout.",
 		func(w *world) {
 			w.raceDeadline(contest{func(t backends.Terms, rec backends.Record) (bool, error) {
 				x := backends.Extend{Terms: t, ID: rec.ID, Attempt: rec.Attempt}
@@ -42,8 +42,8 @@ var raceCases = []testCase{
 			}, true})
 		}},
 
-	{"a timeout that somebody has read is never followed by a claim",
-		"A worker must not begin with what its requester has given up.",
+	{"no claim follows a timeout that was read",
+		"A worker must not start a request after its requester has read a timeout.",
 		func(w *world) {
 			w.raceDeadline(contest{func(t backends.Terms, rec backends.Record) (bool, error) {
 				got, err := w.b.Claim(w.Context(), poll(rec.Mailbox, t))
@@ -52,14 +52,14 @@ var raceCases = []testCase{
 		}},
 }
 
-// contest is an operation on a live request that a timeout forbids.
+// contest is an operation that succeeds on a live request and fails after its timeout.
 type contest struct {
 	act     func(backends.Terms, backends.Record) (won bool, err error)
-	claimed bool // whether the request has to be claimed before
+	claimed bool // the request must be claimed before the operation
 }
 
-// raceDeadline sends the operation again and again, to arrive just before a deadline, while readers
-// wait for the timeout. Each race learns from the round before when to send it.
+// raceDeadline sends the operation in many races, to arrive just before a deadline, while readers
+// wait for the timeout. After each round a race adjusts the time at which it sends the operation.
 func (w *world) raceDeadline(c contest) {
 	const rounds = 12
 	races := make([]race, 16)
@@ -75,13 +75,13 @@ func (w *world) raceDeadline(c contest) {
 	}
 }
 
-// race is one request in turn of a mailbox of its own.
+// race is one request after the other, in a mailbox of its own.
 type race struct {
 	contest
 	mailbox string
 
-	// lead is how long before the deadline the operation is sent. It lies between the leads of an
-	// earlier round that were too short and long enough.
+	// lead is the time from sending the operation to the deadline. It lies between the last lead
+	// that was too short and the last lead that was long enough.
 	lead, tooShort, enough time.Duration
 }
 
@@ -116,7 +116,7 @@ func (r *race) run(w *world) {
 	w.allow(err, backends.ErrEnded)
 	readers.Wait()
 	if won && timedOut.Load() {
-		w.Errorf("read as timed out at %v, and changed afterwards", rec.Deadline)
+		w.Errorf("the operation succeeded after a reader saw a timeout at %v", rec.Deadline)
 	}
 	r.learn(won)
 }
@@ -135,7 +135,7 @@ func (r *race) learn(won bool) {
 	r.lead = (r.tooShort + r.enough) / 2
 }
 
-// claimOf claims the request of a mailbox.
+// claimOf claims the only request of a mailbox.
 func (w *world) claimOf(t backends.Terms, mailbox string) (backends.Record, error) {
 	got, err := w.b.Claim(w.Context(), poll(mailbox, t))
 	switch {
@@ -148,7 +148,7 @@ func (w *world) claimOf(t backends.Terms, mailbox string) (backends.Record, erro
 }
 
 // readsTimeout reads a record until it changes. It reports whether the change was a timeout at the
-// record's deadline. The pauses grow, so that a record which never changes costs few reads.
+// record's deadline. It polls with growing pauses, so a record that never changes takes few reads.
 func (w *world) readsTimeout(rec backends.Record) bool {
 	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 	"github.com/pendingq/pendingq/backends/memory"
 )
 
-// machineFaults are faults of the sketch that [Machine] finds within some sequences.
+// machineFaults are faults of the sketch that [Machine] has to find.
 var machineFaults = []string{
 	"a request is not live at its deadline",
 	"times have nanoseconds",
@@ -37,7 +37,7 @@ var machineFaults = []string{
 	"a claim loses the headers",
 }
 
-// historyFaults are faults of the sketch that [Histories] finds within some sessions.
+// historyFaults are faults of the sketch that [Histories] has to find.
 var historyFaults = []string{
 	"Get reads the clock after its snapshot of the record",
 	"End reads the clock before it takes the lock",
@@ -114,7 +114,7 @@ func TestTheSketchPasses(t *testing.T) {
 	wantNoReport(t, r)
 }
 
-// Nobody is to look for a fault of a backend whose clock is another one.
+// If the backend has another clock, Histories reports the clock, not a fault of the backend.
 func TestHistoriesNameTheClock(t *testing.T) {
 	r := &recorder{TB: t}
 	recording(func() { runHistories(r, otherClock{memory.New()}, nil) })
@@ -123,7 +123,7 @@ func TestHistoriesNameTheClock(t *testing.T) {
 	}
 }
 
-// otherClock is a Backend whose clock is behind.
+// otherClock is a Backend with a clock that is a minute behind.
 type otherClock struct{ backends.Backend }
 
 func (o otherClock) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
@@ -132,7 +132,7 @@ func (o otherClock) Create(ctx context.Context, c backends.Create) (backends.Rec
 	return rec, err
 }
 
-// inBubble runs a test in a bubble and returns what it reported.
+// inBubble runs a test in a bubble and returns its reports.
 func inBubble(t *testing.T, run func(*recorder)) *recorder {
 	r := &recorder{}
 	synctest.Test(t, func(t *testing.T) {
@@ -142,15 +142,15 @@ func inBubble(t *testing.T, run func(*recorder)) *recorder {
 	return r
 }
 
-// recording runs a test that may end its goroutine.
+// recording runs a test in a goroutine, which the test may end.
 func recording(run func()) {
 	var running sync.WaitGroup
 	running.Go(run)
 	running.Wait()
 }
 
-// wantReport runs a random test until it reports something. A run finds most faults always, and the
-// rarest in about nine of ten cases.
+// wantReport runs a random test until it reports a fault. One run always finds most faults. It
+// finds the rarest in about nine of ten runs.
 func wantReport(t *testing.T, run func() *recorder) {
 	t.Helper()
 	for range 10 {
@@ -158,7 +158,7 @@ func wantReport(t *testing.T, run func() *recorder) {
 			return
 		}
 	}
-	t.Error("nothing was found wrong")
+	t.Error("no fault was reported")
 }
 
 func wantNoReport(t *testing.T, r *recorder) {

@@ -14,14 +14,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Most tests here want a failure. No file has to keep how it came about.
+	// Most tests here want failures, so rapid need not store them in files.
 	setFlag("rapid.nofailfile", "true")
 	setFlag("rapid.shrinktime", "1s")
 	setFlag("rapid.checks", manyChecks)
 	goleak.VerifyTestMain(m)
 }
 
-// manyChecks is how many sequences find each fault.
+// manyChecks is the number of sequences that finds each fault.
 const manyChecks = "1000"
 
 func setFlag(name, value string) {
@@ -30,7 +30,7 @@ func setFlag(name, value string) {
 	}
 }
 
-// recorder is a testing.TB that keeps what a case reports. The test itself does not fail.
+// recorder is a testing.TB that keeps the failures of a case. The test itself does not fail.
 type recorder struct {
 	testing.TB
 	mu      sync.Mutex
@@ -38,7 +38,7 @@ type recorder struct {
 	skipped bool
 }
 
-// record runs a case in a bubble of its own, so that waiting takes no time.
+// record runs a case in a bubble, so waiting takes no time.
 func record(t *testing.T, c testCase, open func() backends.Backend) *recorder {
 	t.Helper()
 	return inBubble(t, func(r *recorder) { c.run(r, open) })

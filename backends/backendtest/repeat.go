@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -9,8 +10,8 @@ import (
 )
 
 var repeatCases = []testCase{
-	{"a repeated create returns the first request, whatever it has become",
-		"A client library repeats a command whose reply was lost, perhaps after a worker has acted.",
+	{"a repeated create returns the first request in any status",
+		"A client library may repeat a call after a lost reply, even after a worker acted.",
 		func(w *world) {
 			t := terms("s")
 			c := request(t, box)
@@ -27,8 +28,8 @@ var repeatCases = []testCase{
 			}
 		}},
 
-	{"a repeated create shows what time has made of the request",
-		"A caller that gets an idempotency key for the second time must not wait for what is over.",
+	{"a repeated create returns the request as it reads now",
+		"A caller that repeats an idempotency key must not wait for an ended request.",
 		func(w *world) {
 			t := terms("s")
 			c := request(t, box)
@@ -49,7 +50,7 @@ var repeatCases = []testCase{
 		}},
 
 	{"a repeated create is answered before busy and full",
-		"The caller's own request must not be the reason to refuse it.",
+		"The caller's own request must not be the reason for a refusal.",
 		func(w *world) {
 			t := terms("s")
 			t.Exclusive, t.MaxPending = true, 1
@@ -59,7 +60,7 @@ var repeatCases = []testCase{
 		}},
 
 	{"64 creates of one id make one request",
-		"Two nodes that get the same idempotency key at once have to agree.",
+		"Two nodes with the same idempotency key have to agree on one request.",
 		func(w *world) {
 			t := terms("s")
 			c := request(t, box)
@@ -69,8 +70,8 @@ var repeatCases = []testCase{
 			}
 		}},
 
-	{"a repeated claim returns the same requests and takes no more",
-		"A poll whose answer was lost would strand what it took until the deadline.",
+	{"a repeated claim returns the same requests and claims no more",
+		"If a reply is lost, its requests must not wait until their deadlines.",
 		func(w *world) {
 			a, b := terms("a"), terms("b")
 			c := poll(box, a, b)
@@ -98,12 +99,13 @@ var repeatCases = []testCase{
 			w.claim(c)
 			c.From[0], c.From[1] = c.From[1], c.From[0]
 			if got := w.claim(c); len(got[0]) != 0 || !slices.Equal(ids(got[1]), []string{inA.ID}) {
-				w.Errorf("got %v and %v, want nothing of b and %s of a", ids(got[0]), ids(got[1]), inA.ID)
+				w.Errorf("got %v of b and %v of a, want only %s of a",
+					ids(got[0]), ids(got[1]), inA.ID)
 			}
 		}},
 
 	{"64 claims of one id get the same request",
-		"A load balancer may send the retry to another node while the first is still at work.",
+		"A load balancer may send the retry to another node while the first call still runs.",
 		func(w *world) {
 			t := terms("s")
 			for range 3 {
@@ -119,13 +121,13 @@ var repeatCases = []testCase{
 					mu.Unlock()
 				}
 			})
-			if len(got) != 1 || got[first(got)] != 64 {
+			if times := slices.Collect(maps.Values(got)); !slices.Equal(times, []int{64}) {
 				w.Errorf("got %v, want one request 64 times", got)
 			}
 		}},
 
-	{"a repeated claim leaves out what has ended",
-		"Its work is done; handing it out again would do it twice.",
+	{"a repeated claim leaves out ended requests",
+		"The work is done. A second claim would do it twice.",
 		func(w *world) {
 			t := terms("s")
 			w.created(t)
@@ -139,8 +141,8 @@ var repeatCases = []testCase{
 			}
 		}},
 
-	{"a repeated claim leaves out an expired lease and what another claim has since",
-		"The newer attempt is the only one that may end it.",
+	{"a repeated claim leaves out an expired lease and a request of a later claim",
+		"Only the latest attempt may end a request.",
 		func(w *world) {
 			brief, lasting := w.retried(2), terms("lasting")
 			expired, stays := w.created(brief), w.created(lasting)
@@ -148,8 +150,10 @@ var repeatCases = []testCase{
 			w.claim(c)
 			check := func(when string) {
 				w.Helper()
-				if got := w.claim(c); len(got[0]) != 0 || !slices.Equal(ids(got[1]), []string{stays.ID}) {
-					w.Errorf("%s: got %v and %v, want only %s", when, ids(got[0]), ids(got[1]), stays.ID)
+				got := w.claim(c)
+				if len(got[0]) != 0 || !slices.Equal(ids(got[1]), []string{stays.ID}) {
+					w.Errorf("%s: got %v and %v, want only %s",
+						when, ids(got[0]), ids(got[1]), stays.ID)
 				}
 			}
 			w.untilStatus("s", expired.ID, backends.StatusPending)
@@ -160,7 +164,7 @@ var repeatCases = []testCase{
 		}},
 
 	{"a repeated claim leaves out a request that was created again under its id",
-		"The request that it claimed is gone; the new one belongs to another claim.",
+		"The claimed request has disappeared. The new one belongs to another claim.",
 		func(w *world) {
 			t := terms("s")
 			c, first := request(t, box), poll(box, t)
@@ -183,8 +187,8 @@ var repeatCases = []testCase{
 			}
 		}},
 
-	{"a claim is remembered though its first store was empty",
-		"What it took stands in any of its stores, and a repeat has to find it.",
+	{"a claim is remembered although its first store was empty",
+		"A repeat has to find the claimed requests in any of the stores.",
 		func(w *world) {
 			empty, full := terms("empty"), terms("full")
 			made := w.created(full)
@@ -199,7 +203,7 @@ var repeatCases = []testCase{
 		}},
 
 	{"a claim is forgotten after its latest deadline",
-		"A worker that polls with one id must get work again. Storage must not fill up.",
+		"A worker that reuses a claim id must get new requests. Storage must not fill up.",
 		func(w *world) {
 			t := w.retried(1)
 			w.created(t)
@@ -214,7 +218,7 @@ var repeatCases = []testCase{
 		}},
 
 	{"a claim that found nothing is not remembered",
-		"A worker that polls with one id until it gets something must get something.",
+		"A worker that polls with one claim id must get the first new request.",
 		func(w *world) {
 			t := terms("s")
 			c := poll(box, t)
@@ -226,7 +230,7 @@ var repeatCases = []testCase{
 		}},
 
 	{"another claim id claims on its own",
-		"Two workers of one mailbox must not get each other's work.",
+		"Two workers of one mailbox must not get each other's requests.",
 		func(w *world) {
 			t := terms("s")
 			w.created(t)
@@ -238,7 +242,7 @@ var repeatCases = []testCase{
 		}},
 
 	{"a repeated extend extends",
-		"A worker that lost the answer tries again at once.",
+		"A worker that lost a reply tries again at once.",
 		func(w *world) {
 			t := terms("s")
 			made := w.created(t)
@@ -246,13 +250,14 @@ var repeatCases = []testCase{
 			for range 3 {
 				w.extend(t, made.ID)
 			}
-			if got := w.get("s", made.ID); got.Attempt != 1 || got.Status != backends.StatusRunning {
+			got := w.get("s", made.ID)
+			if got.Attempt != 1 || got.Status != backends.StatusRunning {
 				w.Errorf("got %s at attempt %d", got.Status, got.Attempt)
 			}
 		}},
 
-	{"a repeated end is told what the first one wrote",
-		"From it the caller sees that its own words stand, and that its report has arrived.",
+	{"a repeated end gets the record of the first end",
+		"The caller sees from the record that its first call has succeeded.",
 		func(w *world) {
 			t := terms("s")
 			made := w.created(t)
@@ -268,14 +273,8 @@ var repeatCases = []testCase{
 			checkSame(w, ended.Record, want)
 			if want.Error != e.Error || string(want.Payload) != string(e.Payload) ||
 				!want.UpdatedAt.Equal(at) {
-				w.Errorf("stored %s, want error, payload and time (%v) of the first end", show(want), at)
+				w.Errorf("stored %s, want the error, payload and time (%v) of the first end",
+					show(want), at)
 			}
 		}},
-}
-
-func first(m map[string]int) string {
-	for key := range m {
-		return key
-	}
-	return ""
 }

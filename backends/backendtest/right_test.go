@@ -10,18 +10,18 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// rightBackends pass every case.
+// rightBackends have to pass every case.
 var rightBackends = map[string]func() backends.Backend{
-	"memory":          func() backends.Backend { return oneByOne{memory.New()} },
-	"a decorated one": func() backends.Backend { return decorator{oneByOne{memory.New()}} },
-	"the sketch":      func() backends.Backend { return oneByOne{newSketch("")} },
-	"a slow one": func() backends.Backend {
+	"memory":             func() backends.Backend { return oneByOne{memory.New()} },
+	"a decorated memory": func() backends.Backend { return decorator{oneByOne{memory.New()}} },
+	"the sketch":         func() backends.Backend { return oneByOne{newSketch("")} },
+	"a slow memory": func() backends.Backend {
 		return oneByOne{slow{memory.New(), 200 * time.Millisecond, 200 * time.Millisecond}}
 	},
-	"one that is slow to begin": func() backends.Backend {
+	"a memory that is slow before each operation": func() backends.Backend {
 		return oneByOne{slow{memory.New(), 400 * time.Millisecond, 0}}
 	},
-	"one that is slow to answer": func() backends.Backend {
+	"a memory that is slow after each operation": func() backends.Backend {
 		return oneByOne{slow{memory.New(), 0, 400 * time.Millisecond}}
 	},
 }
@@ -44,12 +44,12 @@ func TestRightBackendsPass(t *testing.T) {
 	}
 }
 
-// decorator hides what the Backend in it can do, except through Unwrap.
+// decorator hides the optional interfaces of its Backend, except through Unwrap.
 type decorator struct{ backends.Backend }
 
 func (d decorator) Unwrap() backends.Backend { return d.Backend }
 
-// oneByOne is a ManyClaimer that makes one claim after the other.
+// oneByOne is a ManyClaimer that makes the claims one after the other.
 type oneByOne struct{ backends.Backend }
 
 func (o oneByOne) Unwrap() backends.Backend { return o.Backend }
@@ -64,7 +64,7 @@ func (o oneByOne) ClaimMany(
 	return results
 }
 
-// slow is a Backend that takes time before it decides an operation, and afterwards.
+// slow is a Backend that waits before and after each operation.
 type slow struct {
 	backends.Backend
 	before, after time.Duration
@@ -72,7 +72,7 @@ type slow struct {
 
 func (s slow) Unwrap() backends.Backend { return s.Backend }
 
-// wait waits before the operation. The caller calls what it returns afterwards.
+// wait waits before an operation. The caller calls after when the operation is done.
 func (s slow) wait() (after func()) {
 	calls.Pass(s.before)
 	return func() { calls.Pass(s.after) }

@@ -11,22 +11,20 @@ import (
 
 var timeoutCases = []testCase{
 	{"an unclaimed request times out at its deadline",
-		"The front end learns that nobody came, at a time that every node agrees on.",
+		"The front end learns that no worker came, at a time on which all nodes agree.",
 		func(w *world) {
 			t := terms("s")
 			t.PendingTimeout = w.short
 			made := w.created(t)
 			got := w.untilStatus("s", made.ID, backends.StatusTimeout)
 			w.checkTimedOut(got)
-			want := made
-			want.Status, want.UpdatedAt, want.Error = backends.StatusTimeout, made.Deadline, got.Error
-			checkSame(w, got, want)
+			checkSame(w, got, timedOut(made, got.Error))
 			w.checkReason(got, "no worker claimed", w.short.String())
 			checkSame(w, w.get("s", made.ID), got)
 		}},
 
 	{"a request is live until its deadline, that microsecond included",
-		"All nodes must agree on when the last moment is.",
+		"All nodes must agree on the last moment of a request.",
 		func(w *world) {
 			t := terms("s")
 			t.PendingTimeout = w.short
@@ -43,7 +41,7 @@ var timeoutCases = []testCase{
 		}},
 
 	{"a silent worker's request times out at its deadline",
-		"The front end learns that the machine died with it.",
+		"The front end learns that the worker has died.",
 		func(w *world) {
 			t := terms("s")
 			t.RunningTimeout = w.short
@@ -51,14 +49,12 @@ var timeoutCases = []testCase{
 			running := w.popOne(t)
 			got := w.untilStatus("s", running.ID, backends.StatusTimeout)
 			w.checkTimedOut(got)
-			want := running
-			want.Status, want.UpdatedAt, want.Error = backends.StatusTimeout, running.Deadline, got.Error
-			checkSame(w, got, want)
+			checkSame(w, got, timedOut(running, got.Error))
 			w.checkReason(got, "attempt 1", w.short.String())
 		}},
 
 	{"an extended request lives on, and so does its record",
-		"A long import must not time out under a worker that says it is still there, nor vanish.",
+		"A long import must not time out or disappear while its worker extends it.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
 			brief.RunningTimeout, brief.Retention = w.short, time.Millisecond
@@ -80,8 +76,8 @@ var timeoutCases = []testCase{
 			}
 		}},
 
-	{"an extension may also be the shorter one",
-		"The deadline is now plus the timeout, nothing else, so that it can be told in advance.",
+	{"an extension may shorten the lease",
+		"The deadline is always now plus the timeout, so callers can predict it.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
 			brief.RunningTimeout = w.short
@@ -92,24 +88,21 @@ var timeoutCases = []testCase{
 			w.checkReason(got, "attempt 1", w.short.String())
 		}},
 
-	{"extend is for the running claim alone",
-		"A worker that lost its claim has to learn it, not revive it.",
+	{"only the running claim can be extended",
+		"A worker that lost its claim must not get it back.",
 		func(w *world) {
 			t := terms("s")
 			made := w.created(t)
-			extend := func(id string, attempt int) backends.Extend {
-				return backends.Extend{Terms: t, ID: id, Attempt: attempt}
-			}
-			w.wantExtendError(extend(made.ID, 0), backends.ErrStaleClaim)
-			w.wantExtendError(extend(made.ID, 1), backends.ErrStaleClaim)
+			w.wantExtendError(extension(t, made.ID, 0), backends.ErrStaleClaim)
+			w.wantExtendError(extension(t, made.ID, 1), backends.ErrStaleClaim)
 			w.popOne(t)
-			w.wantExtendError(extend(made.ID, 0), backends.ErrStaleClaim)
-			w.wantExtendError(extend(made.ID, 2), backends.ErrStaleClaim)
-			w.wantExtendError(extend(backends.NewID(box), 1), backends.ErrNotFound)
+			w.wantExtendError(extension(t, made.ID, 0), backends.ErrStaleClaim)
+			w.wantExtendError(extension(t, made.ID, 2), backends.ErrStaleClaim)
+			w.wantExtendError(extension(t, backends.NewID(box), 1), backends.ErrNotFound)
 		}},
 
-	{"a timed-out request stays readable, then goes",
-		"It must not vanish before it could be read as ended, nor stay for ever.",
+	{"a timed-out request stays readable, then disappears",
+		"Readers must see the timeout, but storage must not keep records for ever.",
 		func(w *world) {
 			t := terms("s")
 			t.PendingTimeout, t.Retention = w.short, w.short
@@ -117,8 +110,8 @@ var timeoutCases = []testCase{
 			w.untilGone("s", made.ID, made.LastDeadline.Add(t.Retention))
 		}},
 
-	{"an ended request stays readable, then goes",
-		"Storage frees itself, but the front end gets its time to read.",
+	{"an ended request stays readable, then disappears",
+		"The front end gets time to read the outcome. Then storage frees the record.",
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
 			brief.Retention = w.short
@@ -130,8 +123,8 @@ var timeoutCases = []testCase{
 			checkNew(w, c, w.create(c))
 		}},
 
-	{"a claim keeps the record for as long as the claim may run",
-		"A record that expires by its first deadline is lost under the worker.",
+	{"a record lives as long as its claim may run",
+		"A record that expires by its first deadline disappears while its worker runs.",
 		func(w *world) {
 			t := terms("s")
 			t.PendingTimeout, t.Retention = w.short, time.Millisecond
@@ -142,17 +135,23 @@ var timeoutCases = []testCase{
 		}},
 }
 
-// checkReason checks that an error text tells a person what happened.
+// timedOut is the record after a timeout at its deadline.
+func timedOut(rec backends.Record, reason string) backends.Record {
+	rec.Status, rec.UpdatedAt, rec.Error = backends.StatusTimeout, rec.Deadline, reason
+	return rec
+}
+
+// checkReason checks that a record's error has these parts.
 func (w *world) checkReason(rec backends.Record, parts ...string) {
 	w.Helper()
 	for _, part := range parts {
 		if !strings.Contains(rec.Error, part) {
-			w.Errorf("error %q does not say %q", rec.Error, part)
+			w.Errorf("got the error %q, want one with %q", rec.Error, part)
 		}
 	}
 }
 
-// untilGone waits until a record is not found, and checks that it was there until then.
+// untilGone waits until a record has disappeared. This must not be earlier than earliest.
 func (w *world) untilGone(store, id string, earliest time.Time) {
 	w.Helper()
 	w.until("the record has gone", func() bool {
@@ -161,7 +160,7 @@ func (w *world) untilGone(store, id string, earliest time.Time) {
 		w.allow(err, backends.ErrNotFound)
 		gone := errors.Is(err, backends.ErrNotFound)
 		if gone && w.clock().Before(earliest) {
-			w.Fatalf("gone at %v, want it readable until %v", before, earliest)
+			w.Fatalf("the record disappeared at %v, want it readable until %v", before, earliest)
 		}
 		return gone
 	})

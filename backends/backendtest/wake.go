@@ -6,10 +6,10 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// wakeCases are for a backend that is a [backends.Waker]. Any other skips them.
+// wakeCases are for a [backends.Waker]. Other backends skip them.
 var wakeCases = []testCase{
 	{"a new request wakes every watcher of its mailbox",
-		"A worker that waits must not find its work only at its next poll.",
+		"Without a signal, a waiting worker finds the request only at its next poll.",
 		func(w *world) {
 			waker := w.waker()
 			one, stopOne := waker.WatchMailbox(w.Context(), box)
@@ -24,7 +24,7 @@ var wakeCases = []testCase{
 		}},
 
 	{"a new request wakes the watcher of a mailbox of any name",
-		"A name that is pasted into a channel's or a query's text may reach another one.",
+		"A name without escaping changes the meaning of a channel or a query.",
 		func(w *world) {
 			waker := w.waker()
 			for _, mailbox := range hostileMailboxes {
@@ -36,7 +36,7 @@ var wakeCases = []testCase{
 		}},
 
 	{"an end wakes every watcher of its request",
-		"A front end must not find its answer only at its next poll.",
+		"Without a signal, a front end finds the answer only at its next poll.",
 		func(w *world) {
 			waker := w.waker()
 			t := terms("s")
@@ -56,7 +56,7 @@ var wakeCases = []testCase{
 		}},
 
 	{"a large answer wakes the watcher of its request",
-		"An engine may store large answers in another way, and must not forget who waits for them.",
+		"An engine that stores large answers separately must send a signal, too.",
 		func(w *world) {
 			waker := w.waker()
 			t := terms("s")
@@ -70,24 +70,24 @@ var wakeCases = []testCase{
 		}},
 
 	{"an expired lease wakes the watchers of its mailbox, if they do not poll",
-		"A worker that trusts silence for ever must not sleep beside a request it could claim.",
+		"A worker without polling must not miss a claimable request.",
 		func(w *world) {
 			waker := w.waker()
 			if waker.PollInterval() > 0 {
-				return // a worker looks again after that time
+				return // a worker finds the request at its next poll
 			}
 			t := w.retried(3)
 			w.created(t)
 			running := w.popOne(terms("s"))
 			signal, stop := waker.WatchMailbox(w.Context(), box)
 			defer stop()
-			w.renew(backends.Extend{Terms: t, ID: running.ID, Attempt: 1})
+			w.renew(extension(t, running.ID, 1))
 			w.untilWoken(signal)
 			w.release(t, w.popOne(terms("s")), w.short)
 			w.untilWoken(signal)
 		}},
 
-	{"a watcher that stops takes no other's signals with it",
+	{"a watcher that stops does not stop the others",
 		"Waiters come and go all the time.",
 		func(w *world) {
 			waker := w.waker()
@@ -100,7 +100,7 @@ var wakeCases = []testCase{
 		}},
 }
 
-// waker returns the backend as a Waker, or skips the case.
+// waker returns the backend as a Waker, or skips the case if it is none.
 func (w *world) waker() backends.Waker {
 	w.Helper()
 	waker, ok := backends.As[backends.Waker](w.b)

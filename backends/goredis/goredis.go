@@ -58,7 +58,8 @@ type Options struct {
 
 	// PollInterval is how often a waiter looks again without a wake-up, give or take a quarter.
 	// Wake-ups arrive within a millisecond or so. This interval bounds how long a lost wake-up
-	// delays a waiter, and how late an expired lease is claimed again. At least 10 ms. Default: 15 s.
+	// delays a waiter, and how late an expired lease is claimed again. At least 10 ms. Default: 15
+	// s.
 	PollInterval time.Duration
 
 	// AutoPipeline says when commands are gathered into pipelines. Default: AutoPipelineByLoad.

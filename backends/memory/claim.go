@@ -6,11 +6,11 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// claim remembers what a Claim took, so that a repeat gets the same.
+// claim remembers the requests of a Claim, so that a repeat gets the same requests.
 type claim struct {
 	id     string
 	taken  []taken
-	expiry slot[expirer] // at the latest deadline that it set
+	expiry slot[expirer] // at the latest deadline of these requests
 }
 
 type taken struct {
@@ -19,21 +19,20 @@ type taken struct {
 }
 
 func (c *claim) expire(s *shard) {
-	if s.claims[c.id] == c { // and not a later claim that took the id once this one was over
+	if s.claims[c.id] == c { // else a later claim has the same id
 		delete(s.claims, c.id)
 	}
 }
 
-// results returns, store by store, what is still running at the attempt that the claim gave it.
+// results returns the requests that still run at the attempt of the claim, store by store.
 func (c *claim) results(from []backends.From, now time.Time) []backends.Claimed {
 	results := make([]backends.Claimed, len(from))
 	for _, t := range c.taken {
-		if t.entry.rec.Attempt != t.attempt || t.entry.rec.At(now).Status != backends.StatusRunning {
-			continue
-		}
+		rec := t.entry.view(now)
+		runs := rec.Attempt == t.attempt && rec.Status == backends.StatusRunning
 		for i := range from {
-			if from[i].Store == t.entry.key.store {
-				results[i].Records = append(results[i].Records, t.entry.view(now))
+			if runs && from[i].Store == t.entry.key.store {
+				results[i].Records = append(results[i].Records, rec)
 			}
 		}
 	}

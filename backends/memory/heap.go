@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// heap is a binary heap of slots by time, the earliest first. A slot lies inside its owner and
-// knows its place. So push allocates nothing, and remove costs O(log n).
+// heap is a binary heap of slots by time, the earliest first. A slot is a field of its owner and
+// knows its place. So push allocates no slot, and remove takes O(log n) time.
 type heap[T any] []*slot[T]
 
 type slot[T any] struct {
 	at    time.Time
 	owner T
-	place int // 1 for the front; 0 while in no heap
+	place int // 1 for the front; 0 outside any heap
 }
 
 func (h *heap[T]) push(s *slot[T], at time.Time, owner T) {
@@ -22,14 +22,14 @@ func (h *heap[T]) push(s *slot[T], at time.Time, owner T) {
 
 func (h *heap[T]) pop() *slot[T] { return stdheap.Pop(h).(*slot[T]) }
 
-// remove takes the slot out if it is in this heap, and not in none or in another.
+// remove removes the slot if it is in this heap.
 func (h *heap[T]) remove(s *slot[T]) {
 	if s.place > 0 && s.place <= len(*h) && (*h)[s.place-1] == s {
 		stdheap.Remove(h, s.place-1)
 	}
 }
 
-// move gives a slot of this heap another time.
+// move changes the time of a slot of this heap.
 func (h *heap[T]) move(s *slot[T], at time.Time) {
 	s.at = at
 	stdheap.Fix(h, s.place-1)

@@ -13,8 +13,8 @@ import (
 
 var _ backends.Lister = (*Backend)(nil)
 
-// List implements [backends.Lister], the oldest request first. It looks at all requests of the
-// mailbox for each page.
+// List implements [backends.Lister]. The oldest request comes first. Each page reads all requests
+// of the mailbox.
 func (b *Backend) List(
 	ctx context.Context, store, mailbox, after string, limit int) (page backends.Page, err error) {
 	if err := ctx.Err(); err != nil {
@@ -26,13 +26,11 @@ func (b *Backend) List(
 	if m == nil {
 		return page, nil
 	}
-	m.claimable(now) // afterwards the two heaps hold just the live requests
+	m.claimable(now) // now the two heaps hold only the live requests
 	var live []*entry
-	for _, heap := range [][]*slot[*entry]{m.queue, m.running} {
-		for _, s := range heap {
-			if cursor(s.owner) > after {
-				live = append(live, s.owner)
-			}
+	for _, s := range slices.Concat(m.queue, m.running) {
+		if cursor(s.owner) > after {
+			live = append(live, s.owner)
 		}
 	}
 	slices.SortFunc(live, func(x, y *entry) int { return cmp.Compare(cursor(x), cursor(y)) })
@@ -46,13 +44,13 @@ func (b *Backend) List(
 	return page, nil
 }
 
-// cursor orders requests by their age.
+// cursor is the place of a request in a list by age.
 func cursor(e *entry) string {
 	return fmt.Sprintf("%020d %s", e.rec.CreatedAt.UnixMicro(), e.rec.ID)
 }
 
-// Mailboxes implements [backends.Lister], a part of the backend after the other. It looks at all
-// mailboxes of the part for each page.
+// Mailboxes implements [backends.Lister]. It lists one shard after the other. Each page reads all
+// mailboxes of its shard.
 func (b *Backend) Mailboxes(
 	ctx context.Context, store, after string, limit int) (page backends.MailboxPage, err error) {
 	if err := ctx.Err(); err != nil {

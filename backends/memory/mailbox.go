@@ -9,14 +9,14 @@ import (
 // mailbox is one store's share of one mailbox.
 type mailbox struct {
 	key     mailboxKey
-	entries int          // how many records name it
-	queue   heap[*entry] // what can be claimed, by last deadline; may have timed out
-	running heap[*entry] // what has been claimed, by deadline; leases may have expired
+	entries int          // the number of its records
+	queue   heap[*entry] // claimable requests by last deadline; some may have timed out
+	running heap[*entry] // claimed requests by deadline; some leases may have expired
 }
 
-// claimable returns how many requests a claim could get now. Afterwards the queue holds just these,
-// and the two heaps hold just the live requests. What it moves or drops, it moves or drops once, so
-// each request pays for itself.
+// claimable returns the number of claimable requests. Afterwards the queue holds only these, and
+// the two heaps hold only the live requests. It moves each request at most once per attempt and
+// removes it at most once, so the cost per request is bounded.
 func (m *mailbox) claimable(now time.Time) int {
 	for len(m.running) > 0 && now.After(m.running[0].at) {
 		e := m.running.pop().owner
@@ -28,7 +28,7 @@ func (m *mailbox) claimable(now time.Time) int {
 	return len(m.queue)
 }
 
-// admits says why a new request is refused.
+// admits returns the reason to refuse a new request, or nil.
 func (m *mailbox) admits(t backends.Terms, now time.Time) error {
 	if live := m.live(now); t.Exclusive && live != nil { // mutation: exclusive
 		return &backends.BusyError{ID: live.rec.ID}

@@ -1,11 +1,11 @@
-// Package memory keeps pending requests in this process. It is the embedded default. All rules of
-// the other backends hold. Requests are gone when the process ends, and all nodes that shall see
-// them must share one Backend. So it is right for a single node, for tests and for trying things:
+// Package memory keeps pending requests in this process. It is the embedded default, and follows
+// all rules of the other backends. The requests are lost when the process ends, and other processes
+// cannot see them. So it suits a single node, tests and experiments:
 //
 //	store, err := pending.New(memory.New(), codec.JSON[Job](), policy)
 //
-// An operation costs O(log n) in the number of requests of its mailbox and of its partition. Each
-// operation drops a few that have expired. So nothing scans, and there is no goroutine to stop.
+// An operation takes O(log n) time for n requests in its mailbox and its partition. It also removes
+// a few expired records. So no operation scans all records, and no goroutine needs stopping.
 package memory
 
 import (
@@ -21,7 +21,7 @@ import (
 
 // Backend is a [backends.Backend] in memory. Make one with [New].
 type Backend struct {
-	start  time.Time // with its monotonic reading, so that a step of the wall clock moves no deadline
+	start  time.Time // has a monotonic reading, so a step of the wall clock moves no deadline
 	seed   maphash.Seed
 	shards [64]shard
 }
@@ -33,14 +33,14 @@ type shard struct {
 	mailboxes map[mailboxKey]*mailbox
 	claims    map[string]*claim // by Claim.ID
 	expiry    heap[expirer]     // of records and claims
-	claimable wake.Hub          // who waits for a request, by mailbox
-	changed   wake.Hub          // who waits for a change of a request, by id
+	claimable wake.Hub          // waiters for a request, by mailbox
+	changed   wake.Hub          // waiters for a change of a request, by id
 }
 
 type recordKey struct{ store, id string }
 type mailboxKey struct{ store, mailbox string }
 
-// New returns an empty Backend. There is nothing to close.
+// New returns an empty Backend. It needs no Close.
 func New() *Backend {
 	b := &Backend{start: time.Now(), seed: maphash.MakeSeed()}
 	for i := range b.shards {
@@ -55,7 +55,7 @@ func (b *Backend) shard(partition string) *shard {
 	return &b.shards[maphash.String(b.seed, partition)%uint64(len(b.shards))]
 }
 
-// lock locks a partition's shard, for the caller to unlock, and drops a little that has expired.
+// lock locks a partition's shard and removes a few expired records. The caller unlocks the shard.
 func (b *Backend) lock(partition string) (*shard, time.Time) {
 	s := b.shard(partition)
 	s.mu.Lock()
@@ -64,8 +64,8 @@ func (b *Backend) lock(partition string) (*shard, time.Time) {
 	return s, now
 }
 
-// now is truncated once, so it is never before a wall-clock reading in whole microseconds that was
-// taken earlier.
+// now returns the time in whole microseconds. It truncates only once, so it is never before an
+// earlier wall-clock reading in whole microseconds.
 func (b *Backend) now() time.Time {
 	return time.UnixMicro(b.start.Add(time.Since(b.start)).UnixMicro()).UTC()
 }
@@ -85,7 +85,7 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 		return backends.Record{}, err
 	}
 	rec := s.add(m, c, now).rec.At(now)
-	rec.Payload, rec.Headers = c.Payload, maps.Clone(c.Headers) // what is stored is a copy
+	rec.Payload, rec.Headers = c.Payload, maps.Clone(c.Headers) // the stored payload is a copy
 	return rec, nil
 }
 
@@ -142,7 +142,8 @@ func (b *Backend) Extend(ctx context.Context, x backends.Extend) (backends.Lease
 	}
 	s.extend(e, x, now)
 	return backends.Lease{UpdatedAt: now, Deadline: e.rec.Deadline,
-		CancelledAs: e.rec.CancelledAs, CancelReason: e.rec.CancelReason}, nil // mutation: tells-cancel
+		// mutation: tells-cancel
+		CancelledAs: e.rec.CancelledAs, CancelReason: e.rec.CancelReason}, nil
 }
 
 // Cancel implements [backends.Backend].
@@ -178,7 +179,7 @@ func (b *Backend) End(ctx context.Context, end backends.End) (backends.Record, e
 
 var _ backends.Waker = (*Backend)(nil)
 
-// clockStep is when, after a deadline, the backend's clock shows that it is past.
+// clockStep is the resolution of the backend's clock. A deadline is past one step later.
 const clockStep = time.Microsecond
 
 // WatchMailbox implements [backends.Waker].
@@ -191,5 +192,5 @@ func (b *Backend) WatchRequest(_ context.Context, id string) (<-chan struct{}, f
 	return b.shard(backends.PartitionOf(id)).changed.Watch(id)
 }
 
-// PollInterval implements [backends.Waker]: no change goes unnoticed here.
+// PollInterval implements [backends.Waker]. It returns 0, since no signal is ever lost.
 func (b *Backend) PollInterval() time.Duration { return 0 }

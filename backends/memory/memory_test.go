@@ -22,10 +22,10 @@ func TestConformanceOnFakeTime(t *testing.T) { backendtest.Run(t, open, backendt
 
 func TestTheClockIsTruncatedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const most = 700 * time.Nanosecond // of a microsecond
-		<-time.After(most)
+		const fraction = 700 * time.Nanosecond // most of a microsecond
+		<-time.After(fraction)
 		b := memory.New()
-		<-time.After(most)
+		<-time.After(fraction)
 		before := time.Now().Truncate(time.Microsecond)
 		terms := backends.Terms{Store: "s", PendingTimeout: time.Minute, Retention: time.Minute}
 		made, err := b.Create(t.Context(),

@@ -14,22 +14,23 @@ type entry struct {
 	rec     backends.Record // as stored: At has not been applied
 	key     recordKey
 	in      *mailbox
-	queued  slot[*entry]  // its place in in.queue or in.running, if it has one
-	expiry  slot[expirer] // when it is forgotten
-	expired *time.Timer   // wakes waiters when its lease expires; nil if that makes it end
+	queued  slot[*entry]  // its place in in.queue or in.running, if it is live
+	expiry  slot[expirer] // when its record is removed
+	expired *time.Timer   // wakes waiters when its lease expires; nil on its last attempt
 }
 
-// view is the record as a caller gets it, with copies of what can change.
+// view returns the record for a caller, with copies of the payload and the headers.
 func (e *entry) view(now time.Time) backends.Record {
 	rec := e.head(now)
 	rec.Codec, rec.Payload = e.rec.Codec, bytes.Clone(e.rec.Payload)
 	return rec
 }
 
-// head is the view without its payload.
+// head returns the view without Codec and Payload.
 func (e *entry) head(now time.Time) backends.Record {
 	rec := e.rec.At(now)
-	rec.Codec, rec.Payload, rec.Headers = "", nil, maps.Clone(rec.Headers) // mutation: headers, bare
+	rec.Codec, rec.Payload = "", nil      // mutation: bare
+	rec.Headers = maps.Clone(rec.Headers) // mutation: headers
 	return rec
 }
 
@@ -37,7 +38,7 @@ func (e *entry) setPayload(codec string, payload []byte) {
 	e.rec.Codec, e.rec.Payload = codec, bytes.Clone(payload)
 }
 
-// leave takes the entry out of its mailbox's queue or running claims, if it is there.
+// leave removes the entry from its mailbox's queue or running claims.
 func (e *entry) leave() {
 	e.in.queue.remove(&e.queued)
 	e.in.running.remove(&e.queued)
@@ -46,7 +47,7 @@ func (e *entry) leave() {
 	}
 }
 
-// expirer is what a shard forgets by itself: an entry or a claim.
+// expirer is an entry or a claim, which a shard removes when it has expired.
 type expirer interface{ expire(*shard) }
 
 func (e *entry) expire(s *shard) {
@@ -58,8 +59,8 @@ func (e *entry) expire(s *shard) {
 	}
 }
 
-// expiredBite is how many expired things an operation forgets at most. An operation adds at most
-// one of them a request and one a claim, so the bites keep up.
+// expiredBite is the most expired entries and claims that one operation removes. An operation adds
+// at most one entry and one claim, so removing keeps up with adding.
 const expiredBite = 8
 
 func (s *shard) dropExpired(now time.Time) {
@@ -71,7 +72,7 @@ func (s *shard) dropExpired(now time.Time) {
 	}
 }
 
-// find returns the entry, or nil when there is none or when it is due to be forgotten.
+// find returns the entry, or nil if there is none or its record has expired.
 func (s *shard) find(store, id string, now time.Time) *entry {
 	e := s.records[recordKey{store, id}]
 	if e != nil && now.After(e.expiry.at) {
@@ -82,7 +83,7 @@ func (s *shard) find(store, id string, now time.Time) *entry {
 	return e
 }
 
-// lockLive locks the shard of a live request, as lock does. After an error it is not locked.
+// lockLive locks the shard of a live request, as lock does. After an error the shard is unlocked.
 func (b *Backend) lockLive(ctx context.Context, store, id string) (
 	s *shard, e *entry, now time.Time, err error) {
 	if err := ctx.Err(); err != nil {
@@ -100,7 +101,7 @@ func (b *Backend) lockLive(ctx context.Context, store, id string) (
 	return s, e, now, err
 }
 
-// mailbox returns the store's mailbox, made if need be.
+// mailbox returns the store's mailbox. It makes the mailbox if there is none.
 func (s *shard) mailbox(store, name string) *mailbox {
 	key := mailboxKey{store, name}
 	m := s.mailboxes[key]
@@ -127,7 +128,7 @@ func (s *shard) add(m *mailbox, c backends.Create, now time.Time) *entry {
 	return e
 }
 
-// claim hands out what the stores of c have, and remembers it if it is anything.
+// claim claims requests from the stores of c. It remembers the claim if it got any.
 func (s *shard) claim(c backends.Claim, now time.Time) *claim {
 	memo, until := &claim{id: c.ID}, now
 	for _, from := range c.From {
@@ -151,7 +152,7 @@ func (s *shard) claim(c backends.Claim, now time.Time) *claim {
 	return memo
 }
 
-// start makes a claimable entry run at its next attempt.
+// start starts the next attempt of a claimable entry.
 func (s *shard) start(e *entry, t backends.Terms, now time.Time) {
 	e.rec.Status = backends.StatusRunning
 	e.rec.Attempt++
@@ -170,7 +171,7 @@ func (s *shard) extend(e *entry, x backends.Extend, now time.Time) {
 		s.changed.Wake(e.rec.ID)
 	}
 	switch {
-	case e.rec.CancelledAs != "": // mutation: grace; its deadlines stay
+	case e.rec.CancelledAs != "": // mutation: grace; the deadlines stay
 	case x.Release:
 		s.lease(e, x.Terms, x.After-clockStep, now) // mutation: release
 	default:
@@ -178,7 +179,7 @@ func (s *shard) extend(e *entry, x backends.Extend, now time.Time) {
 	}
 }
 
-// lease gives a claimed entry a new deadline.
+// lease sets the deadlines of a claimed entry for a lease from now on.
 func (s *shard) lease(e *entry, t backends.Terms, lasts time.Duration, now time.Time) {
 	deadline := now.Add(lasts)
 	if e.rec.Attempt >= t.MaxAttempts {
@@ -201,7 +202,7 @@ func (s *shard) note(e *entry, c backends.Cancel, now time.Time) {
 	s.changed.Wake(e.rec.ID)
 }
 
-// runUntil gives a claimed entry its deadlines.
+// runUntil sets the deadlines of a claimed entry.
 func (s *shard) runUntil(e *entry, deadline, last time.Time, retention time.Duration) {
 	e.leave()
 	e.rec.Deadline, e.rec.LastDeadline = deadline, last
@@ -209,7 +210,7 @@ func (s *shard) runUntil(e *entry, deadline, last time.Time, retention time.Dura
 	s.expiry.move(&e.expiry, last.Add(retention))
 }
 
-// end writes the outcome of a live entry.
+// end ends a live entry.
 func (s *shard) end(e *entry, outcome, reason string, retention time.Duration, now time.Time) {
 	e.leave()
 	e.rec.Status, e.rec.Error, e.rec.UpdatedAt = outcome, reason, now

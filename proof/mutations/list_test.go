@@ -140,7 +140,7 @@ var mutations = map[string][]mutation{
 		{"grace", "case false:", byMemory},
 		{"release", "s.lease(e, x.Terms, x.After, now)", byMemory},
 		{"note-ends", `e.rec.CancelledAs, e.rec.CancelReason = "", ""`, byMemory},
-		{"headers", `rec.Codec, rec.Payload, rec.Headers = "", nil, nil`, byMemory},
+		{"headers", "rec.Headers = nil", byMemory},
 		{"bare", "", byMemory},
 	},
 	"memory/memory.go": {
