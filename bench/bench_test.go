@@ -10,6 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
@@ -217,11 +219,40 @@ func BenchmarkAnswer(b *testing.B) {
 }
 
 func BenchmarkPickup(b *testing.B) {
-	addr := server(b)
-	b.ResetTimer()
-	l := must[Latencies](b)(Pickup(b.Context(), client(b, addr, 16), b.N))
-	b.ReportMetric(micros(l.PickupP99), "pickup-p99-µs")
-	b.ReportMetric(micros(l.AnswerP99), "answer-p99-µs")
+	redis := must[*goredis.Backend](b)(goredis.New(client(b, server(b), 16),
+		&goredis.Options{PollInterval: time.Hour}))
+	b.Cleanup(func() { redis.Close() })
+	for name, backend := range map[string]backends.Backend{"redis": redis,
+		"http": overHTTP(b, memory.New())} {
+		b.Run("over="+name, func(b *testing.B) {
+			l := must[Latencies](b)(Pickup(b.Context(), backend, b.N))
+			b.ReportMetric(micros(l.PickupP99), "pickup-p99-µs")
+			b.ReportMetric(micros(l.AnswerP99), "answer-p99-µs")
+		})
+	}
+}
+
+func overHTTP(b *testing.B, backend backends.Backend) backends.Backend {
+	client, stop, err := ServeHTTP(backend)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(stop)
+	return client
+}
+
+// BenchmarkOverHTTP measures one caller of the memory backend, directly and over HTTP.
+func BenchmarkOverHTTP(b *testing.B) {
+	direct := memory.New()
+	for over, backend := range map[string]backends.Backend{"nothing": direct,
+		"http": overHTTP(b, direct)} {
+		b.Run("over="+over+"/work=lifecycle", func(b *testing.B) {
+			measure(b, must[Stack](b)(NewLibrary(backend)).Lifecycle, 1, nil)
+		})
+		b.Run("over="+over+"/work=idle-heartbeat", func(b *testing.B) {
+			measure(b, must[Beats](b)(LibraryBeats(backend)).Idle, 1, nil)
+		})
+	}
 }
 
 func BenchmarkWaiters(b *testing.B) {

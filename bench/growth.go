@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/pending"
 )
@@ -64,13 +65,8 @@ type Latencies struct{ PickupP50, PickupP99, AnswerP50, AnswerP99 time.Duration 
 
 // Pickup measures n requests one after the other in an idle system. A pick-up lasts from the
 // creation to the claim of a waiting worker. An answer lasts from the report until a waiting
-// requester has it. Polls cannot help: their interval is an hour.
-func Pickup(ctx context.Context, client redis.UniversalClient, n int) (l Latencies, err error) {
-	b, err := goredis.New(client, &goredis.Options{PollInterval: time.Hour})
-	if err != nil {
-		return l, err
-	}
-	defer b.Close()
+// requester has it. Polls help only if the backend's interval is short.
+func Pickup(ctx context.Context, b backends.Backend, n int) (l Latencies, err error) {
 	store, err := pending.New(b, codecOf[Job]("msgpack"), Policy())
 	if err != nil {
 		return l, err
@@ -129,12 +125,7 @@ func pickupOnce(ctx context.Context, store *pending.PendingStore[Job], mailbox s
 
 // Cancels measures n cancels one after the other in an idle system: how long it lasts from the
 // cancel of a running request until the context of its handler ends. It returns the 99th percentile.
-func Cancels(ctx context.Context, client redis.UniversalClient, n int) (time.Duration, error) {
-	b, err := goredis.New(client, &goredis.Options{PollInterval: time.Hour})
-	if err != nil {
-		return 0, err
-	}
-	defer b.Close()
+func Cancels(ctx context.Context, b backends.Backend, n int) (time.Duration, error) {
 	policy := Policy()
 	policy.CancelGrace = time.Minute
 	store, err := pending.New(b, codecOf[Job]("msgpack"), policy)

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # A whole installation on this machine: a Redis server, three API nodes, a proxy that sends each request to the next of
-# them, and two runtimes with skills on their disks. Everything is asked through the proxy. Then a node and a runtime are
-# killed with work in hand, and nothing that was acknowledged is lost.
+# them, two runtimes with skills on their disks, and a device with a store of its own. Everything is asked through the
+# proxy. Then a node and a runtime are killed with work in hand, and nothing that was acknowledged is lost.
 #
 #   examples/cluster-demo.sh
 #   REDIS_URL=redis://localhost:6379 examples/cluster-demo.sh     # uses that server, below a prefix of its own
 #   PATIENT=1 examples/cluster-demo.sh     # waits for a minute until the servers themselves say what has timed out
 #
-# Needs bash, Go, and redis-server unless REDIS_URL is set. Exits with 0 only if all of it held. KEEP=1 keeps the files.
+# Needs bash, Go, curl, and redis-server unless REDIS_URL is set. Exits with 0 only if all of it held. KEEP=1 keeps the files.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -92,7 +92,8 @@ random_token() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 
 build() {
   mkdir -p "$tmp/bin" "$tmp/log" "$tmp/redis" "$skills" "$laptop" "$workstation"
-  go build -o "$tmp/bin/" ./examples/server ./examples/proxy ./examples/daemon ./examples/pendingctl
+  go build -o "$tmp/bin/" ./examples/server ./examples/proxy ./examples/daemon ./examples/device \
+    ./examples/pendingctl
 }
 
 start_redis() {
@@ -128,6 +129,7 @@ daemons:
   - {runtime: laptop, token: $laptop_token}
   - {runtime: workstation, token: $workstation_token}
 YAML
+    echo "Authorization: Bearer $user_token" >"$tmp/ada.header"
     echo "$laptop_token" >"$tmp/laptop.token"
     echo "$workstation_token" >"$tmp/workstation.token"
   )
@@ -154,6 +156,11 @@ start_servers() {
 start_daemon() { # NAME ROOT
   start "daemon-$1" "$tmp/bin/daemon" -server "$proxy" -runtime "$1" -root "$2" -token-file "$tmp/$1.token" \
     -models "$tmp/models.json" -update-command "echo installed \$VERSION"
+}
+
+# start_device starts the device that makes the laptop's backups. It claims from the store of backups only.
+start_device() {
+  PENDINGQ_TOKEN=$laptop_token start device "$tmp/bin/device" -server "$proxy/pending" -id laptop
 }
 
 # make_skill FOLDER makes a skill with files that are easily damaged on their way.
@@ -228,6 +235,46 @@ use_everything() { # RUNTIME ROOT
   say "$((imported)) skills lie on the server's disk, byte for byte those of $1"
 }
 
+# pending PATH [BODY] reads from the API for any store, or posts a body to it, as a front end in any language would.
+pending() {
+  curl -sSN --fail-with-body --max-time 60 -H "@$tmp/ada.header" ${2:+-d "$2"} "$proxy/pending/requests$1"
+}
+
+field() { sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
+
+# back_up FILES asks the laptop for a backup and prints the request's id. A file takes the device 0.1 s.
+back_up() { pending '?store=backup&mailbox=laptop' "{\"payload\":{\"files\":$1}}" | field id; }
+
+# settled ID STATUS waits until a backup has ended, and checks how.
+settled() {
+  local answer
+  answer=$(pending "/$1?store=backup&wait=30s")
+  [ "$(field status <<<"$answer")" = "$2" ] || fail "a backup is not $2 but $answer"
+  say "the backup is $2 at attempt $(field attempt <<<"$answer"): $(grep -o '"payload":.*' <<<"$answer")"
+}
+
+use_the_device() {
+  local id
+  say "a backup of 25 files; the front end watches the request"
+  id=$(back_up 25)
+  pending "/$id/events?store=backup" |
+    sed -un 's/^data: .*"status":"\([a-z]*\)".*"payload":{\(.*\)}}$/         \1 \2/p'
+  settled "$id" completed
+
+  say "a backup of 600 files, which takes a minute"
+  id=$(back_up 600)
+  for _ in $(seq 100); do
+    [[ $(pending "/$id?store=backup" | field done) != [1-9]* ]] || break
+    sleep 0.1
+  done
+  say "it has $(pending "/$id?store=backup" | field done) files, and is cancelled"
+  pending "/$id/cancel?store=backup" '{"reason": "no longer needed"}' >/dev/null
+  settled "$id" cancelled
+  # The device makes one backup at a time, so this one shows that it has stopped the other.
+  id=$(back_up 1)
+  settled "$id" completed
+}
+
 count_requests() {
   for addr in "${server_addrs[@]}"; do
     local n
@@ -242,6 +289,8 @@ count_requests() {
 hold_and_kill() {
   local batch
   batch=$(keys workstation | grep '^batch/')
+  backup=$(back_up 60)
+  say "the laptop makes a backup of 60 files"
   sleep 0.5 # until a server holds its next heartbeat
   kill -STOP "$workstation_pid"
   say "the workstation freezes; $(wc -l <<<"$batch" | tr -d ' ') imports are asked for"
@@ -290,6 +339,7 @@ nothing_is_lost() {
   done
   [ -z "$missing" ] || fail "not answered even then: $missing"
   say "all 24 skills of the batch lie on the server's disk, byte for byte"
+  settled "$backup" completed
   shown workstation ping
   shown laptop ping
 }
@@ -316,14 +366,18 @@ start_servers
 start_daemon laptop "$laptop"
 start_daemon workstation "$workstation"
 workstation_pid=$last_pid
+start_device
 until_online laptop
 until_online workstation
-say "two runtimes are online: laptop and workstation"
+say "two runtimes are online: laptop and workstation; a device makes the laptop's backups"
 
 title "Everything is asked for, each step at the next server"
 use_everything laptop "$laptop"
 use_everything workstation "$workstation"
 count_requests
+
+title "A store of one's own: backups with progress, and a cancel that reaches the device"
+use_the_device
 
 title "A server and a runtime are killed in the middle of a batch"
 hold_and_kill

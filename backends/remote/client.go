@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -219,8 +220,11 @@ func (c *Client) send(
 // refusal returns the error of an answer, whether another try may succeed, and after which pause.
 func refusal(resp *http.Response) (again bool, pause time.Duration, err error) {
 	var answer errorAnswer
-	decodeErr := json.NewDecoder(resp.Body).Decode(&answer)
-	if decodeErr != nil || answer.Code == "" {
+	err = json.NewDecoder(resp.Body).Decode(&answer)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, new(net.Error)) {
+		return true, 0, fmt.Errorf("read the answer, which is %s: %w", resp.Status, err)
+	}
+	if err != nil || answer.Code == "" {
 		err = fmt.Errorf("the answer is %s, and not one of package remote", resp.Status)
 	} else {
 		err = answer.decode()

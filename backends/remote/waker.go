@@ -207,7 +207,8 @@ func (w *waits) inUse(p *poll) (topics []topic) {
 	return topics
 }
 
-// placed notes that a poll of topics was confirmed, or has failed, and ends those it replaces.
+// placed notes that a poll of topics was confirmed, or has failed, and ends those it replaces. The
+// last events of a replaced poll may then go unread, so the waiters of its topics are woken.
 func (w *waits) placed(topics []topic, replaced []*poll, p *poll, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -219,7 +220,7 @@ func (w *waits) placed(topics []topic, replaced []*poll, p *poll, err error) {
 		if in == nil {
 			continue // its last waiter has gone meanwhile
 		}
-		in.missed = in.missed || err != nil
+		in.missed = in.missed || in.poll != nil || err != nil
 		if in.settle(); err != nil {
 			continue
 		}

@@ -53,12 +53,26 @@ func TestManyWaitersShareFewPolls(t *testing.T) {
 	}
 	r.until("few polls are left", func() bool { return polls.open.Load() <= 10 })
 	for i, rec := range made {
+		select {
+		case <-signals[i]: // its poll was replaced
+		default:
+		}
 		if _, err := r.client.End(t.Context(), completion("s", rec)); err != nil {
 			t.Fatal(err)
 		}
 		r.signalled(signals[i])
 	}
 	t.Logf("%d waiters opened %d polls", n, polls.opened.Load())
+}
+
+// The last events of a replaced poll may go unread.
+func TestAWaiterIsWokenWhenItsPollIsReplaced(t *testing.T) {
+	r := newRig(t, newMemory(), nil)
+	signal, stop := r.client.WatchMailbox(t.Context(), box)
+	defer stop()
+	_, stopOther := r.client.WatchMailbox(t.Context(), "another")
+	defer stopOther()
+	r.signalled(signal)
 }
 
 func TestASecondWaiterOfATopicNeedsNoNewPoll(t *testing.T) {

@@ -24,6 +24,7 @@ type figures struct {
 	network      map[int]bench.Runs // by callers
 	heartbeats   bench.Runs
 	crowd        bench.Runs
+	overHTTP     bench.Runs
 	codecs       []codecFigure
 	growth       []bench.Point
 	answers      []bench.Point
@@ -72,7 +73,7 @@ func collect(ctx context.Context, addr string, how size, tell progress) (*figure
 	return f, f.runCodecs(ctx, how, tell)
 }
 
-// compare runs the comparisons with rounds over Redis.
+// compare runs the comparisons with rounds.
 func (f *figures) compare(ctx context.Context, s *bench.Suite) (err error) {
 	for _, callers := range bench.Callers {
 		if f.lifecycles[callers], err = s.Lifecycles(ctx, callers); err != nil {
@@ -87,7 +88,10 @@ func (f *figures) compare(ctx context.Context, s *bench.Suite) (err error) {
 	if f.heartbeats, err = s.Heartbeats(ctx); err != nil {
 		return err
 	}
-	f.crowd, err = s.Crowd(ctx)
+	if f.crowd, err = s.Crowd(ctx); err != nil {
+		return err
+	}
+	f.overHTTP, err = s.OverHTTP(ctx)
 	return err
 }
 
@@ -98,6 +102,7 @@ func (f *figures) further(ctx context.Context, s *bench.Suite, how size) error {
 		func() (bench.Ratio, error) { return s.MemoryGrowth(ctx, 1000, how.many) },
 		func() (bench.Ratio, error) { return s.MemoryAgainstOriginal(ctx, min(10_000, how.live)) },
 		func() (bench.Ratio, error) { return s.Allocations(ctx) },
+		func() (bench.Ratio, error) { return s.HTTPPickup(ctx, how.pickups) },
 	} {
 		r, err := measure()
 		if err != nil {
@@ -196,6 +201,7 @@ func (f *figures) raw() string {
 	}
 	rawRuns(&b, "Heartbeat", f.heartbeats)
 	rawRuns(&b, "Crowd", f.crowd)
+	rawRuns(&b, "OverHTTP", f.overHTTP)
 	for _, p := range f.growth {
 		rawResult(&b, fmt.Sprintf("Growth/live=%d", p.Size), p.Side, p.Result)
 	}

@@ -31,7 +31,8 @@ func TestTheReportIsWhole(t *testing.T) {
 		"1 ms of network", "idle heartbeat over five stores", "claim among 10,000 running",
 		"bytes in Redis", "allocations", "pick-up latency", "### 8 callers", "pendingq-gathered",
 		"floor-gathered", "```mermaid", "## Over a network", "pendingq, with a ping", "idle poll",
-		"| claim | 139.3k |", "## Large answers", "sealed.zstd.msgpack", "import-8MB",
+		"| claim | 139.3k |", "## Large answers",
+		"over HTTP on loopback", "idle heartbeat, over HTTP", "sealed.zstd.msgpack", "import-8MB",
 		"## What follows"} {
 		if !strings.Contains(string(report), want) {
 			t.Errorf("the report lacks %q", want)

@@ -33,6 +33,7 @@ func (f *figures) report() string {
 	f.writeLifecycles(&b)
 	f.writeNetwork(&b)
 	f.writeHeartbeats(&b)
+	f.writeOverHTTP(&b)
 	f.writeCrowd(&b)
 	f.writeInstructions(&b)
 	f.writeAnswers(&b)
@@ -106,6 +107,16 @@ func (f *figures) writeHeartbeats(b *strings.Builder) {
 		"With 16 callers, for 10,000 runtimes in turn.\n" +
 		"*With a ping* creates a ping, which the heartbeat brings.\n\n")
 	b.WriteString(runsTable("heartbeats", bench.HeartbeatSides, f.heartbeats))
+}
+
+func (f *figures) writeOverHTTP(b *strings.Builder) {
+	b.WriteString("## Over HTTP\n\nThe p50 of one caller, in µs: " +
+		"backends/remote on loopback against the memory backend below it.\n\n")
+	var row []string
+	for _, side := range bench.HTTPSides {
+		row = append(row, cell(f.overHTTP.Median(side, bench.P50)))
+	}
+	b.WriteString(table(bench.HTTPSides, [][]string{row}) + "\n")
 }
 
 func (f *figures) writeCrowd(b *strings.Builder) {

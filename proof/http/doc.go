@@ -8,6 +8,9 @@
 //
 //	go test ./proof/http
 //	go test ./proof/http -run 'TestHTTP$' -v -ops 1000000 -faults 600 -timeout 30m
+//	go test ./proof/http -run TestSoak -v -soak 10m -timeout 30m
+//
+// The last is without faults: 50 daemons and 100 front ends call one server, which may not grow.
 //
 // # Read a failure
 //

@@ -3,12 +3,17 @@
 // one server and on a Cluster. The answer and all that is stored have to be those of a run without
 // losses. If the caller gets an error instead, the caller repeats the operation and has them then.
 //
+// The same operations also go through a remote.Client over HTTP, with memory and with Redis below
+// the API node. There an HTTP answer is lost whole, or its second half is. The client repeats the
+// operation by itself, so the caller never gets an error.
+//
 // # Run it
 //
 //	go test ./proof/matrix
 //	go test ./proof/matrix -v -matrix matrix.md
 //
-// The short run tries all scenarios on one server, and every third on a Cluster.
+// The short run tries all scenarios on one server, and every third on a Cluster. Over HTTP it tries
+// all scenarios without a loss, with one answer lost whole and with four lost in part.
 //
 // # Read a failure
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -292,45 +293,96 @@ func TestTheCatalogueOfModels(t *testing.T) {
 	})
 }
 
-// The daemon of the first contract sends no claim id and reads one import at a time. A new one
-// works beside it at the same server.
+// version is how the daemons of a version of the contract speak.
+type version struct {
+	runtime string
+	beat    string // %d stands for the number of the heartbeat
+	imports string // the field that the daemon reads
+	attempt string // what a report says of the claim
+	beats   int    // that bring one request of each kind, and twelve imports
+}
+
+// The daemon of the first contract sends no claim id and no attempt, and reads one import at a
+// time. A new one loses the first answer of each heartbeat, and repeats it.
+var versions = map[string]version{
+	"first": {laptop, `{"runtime_id":"laptop"}`, "pending_local_skill_import", "", 12},
+	"new": {phone, `{"runtime_id":"phone","supports_batch_import":true,"claim_id":"c%d"}`,
+		"pending_local_skill_imports", `"attempt":1,`, 2},
+}
+
 func TestDaemonsOfTheFirstContractAndNewOnesWorkSideBySide(t *testing.T) {
-	for name, body := range map[string]string{
-		"old": `{"runtime_id":"laptop"}`,
-		"new": `{"runtime_id":"laptop","supports_batch_import":true,"claim_id":"c%d"}`,
-	} {
-		w := newWorld(t)
-		answers := map[string]string{}
-		for _, path := range []string{"/ping", "/update", "/local-skills", "/models", imports, imports, imports} {
-			answers[w.ask(path, `{"skill_key":"k","target_version":"1"}`)] = path
+	w := newWorld(t)
+	asked := map[string]map[string]string{} // by version: paths by id
+	for name, v := range versions {
+		asked[name] = map[string]string{}
+		paths := append(slices.Repeat([]string{imports}, 12), "/ping", "/update", "/local-skills", "/models")
+		for _, path := range paths {
+			r := w.send("owner", "POST", "/api/runtimes/"+v.runtime+path, `{"skill_key":"k","target_version":"1"}`)
+			asked[name][r.text("id")] = path
 		}
-		beats := 0
-		for len(answers) > 0 && beats < 10 {
-			beats++
-			text := body
-			if strings.Contains(text, "%d") {
-				text = fmt.Sprintf(body, beats)
-			}
-			assigned := w.heartbeat(text).fields()
-			for _, field := range []string{"pending_local_skills", "pending_local_skill_import", "pending_ping", "pending_update", "pending_model_list"} {
-				a, _ := assigned[field].(map[string]any)
-				if a == nil {
-					continue
-				}
-				ids := []any{a}
-				if name == "new" && field == "pending_local_skill_import" {
-					ids, _ = assigned["pending_local_skill_imports"].([]any)
-				}
-				for _, one := range ids {
-					id, _ := one.(map[string]any)["id"].(string)
-					w.want(field, w.report(answers[id], id, strings.Replace(bundle("n"+id), `"completed"`, `"completed","output":"up"`, 1)), 200)
-					w.want(field, w.read(answers[id], id), 200, `"status":"completed"`)
-					delete(answers, id)
-				}
+	}
+	t.Run("both", func(t *testing.T) {
+		for name, v := range versions {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				side := *w
+				side.T = t
+				side.work(v, asked[name])
+			})
+		}
+	})
+	if n := w.library.saved(); n != 24 {
+		t.Errorf("%d skills are saved, want 24", n)
+	}
+}
+
+// work is a daemon that answers all requests, whose paths are given by id.
+func (w *world) work(v version, left map[string]string) {
+	w.Helper()
+	beats := 0
+	for ; len(left) > 0 && beats < v.beats; beats++ {
+		body := strings.ReplaceAll(v.beat, "%d", fmt.Sprint(beats))
+		answer := w.send("daemon-"+v.runtime, "POST", "/api/daemon/heartbeat", body)
+		if body != v.beat {
+			again := w.send("daemon-"+v.runtime, "POST", "/api/daemon/heartbeat", body)
+			w.want("repeated", again, 200, answer.body)
+		}
+		for _, id := range v.assigned(answer) {
+			w.answer(v, left[id], id)
+			delete(left, id)
+		}
+	}
+	if len(left) > 0 || beats != v.beats {
+		w.Errorf("%d requests are left after %d heartbeats, want none after %d", len(left), beats, v.beats)
+	}
+}
+
+// assigned returns the ids of the requests that an answer brings to a daemon of the version.
+func (v version) assigned(answer reply) (ids []string) {
+	fields := answer.fields()
+	for _, field := range []string{"pending_local_skills", "pending_ping", "pending_update", "pending_model_list", v.imports} {
+		all, isList := fields[field].([]any)
+		if !isList {
+			all = []any{fields[field]}
+		}
+		for _, one := range all {
+			if assigned, _ := one.(map[string]any); assigned != nil {
+				ids = append(ids, assigned["id"].(string))
 			}
 		}
-		if want := map[string]int{"old": 3, "new": 1}[name]; len(answers) > 0 || beats != want {
-			t.Errorf("%s: %d requests are left after %d heartbeats, want none after %d", name, len(answers), beats, want)
+	}
+	return ids
+}
+
+// answer reports on a request, and checks that its requester reads the answer.
+func (w *world) answer(v version, path, id string) {
+	w.Helper()
+	report := strings.Replace(bundle("n"+id), "{", `{`+v.attempt+`"output":"up",`, 1)
+	w.want(path, w.send("daemon-"+v.runtime, "POST", "/api/daemon/runtimes/"+v.runtime+path+"/"+id+"/result", report), 200)
+	w.want(path, w.send("owner", "GET", "/api/runtimes/"+v.runtime+path+"/"+id, ""), 200, `"status":"completed"`)
+	for _, other := range versions {
+		if other.runtime != v.runtime {
+			w.want("the other runtime's", w.send("owner", "GET", "/api/runtimes/"+other.runtime+path+"/"+id, ""), 404)
 		}
 	}
 }
