@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,14 +42,16 @@ func compare(b *testing.B, commit string, callers int) {
 		"notified": newLives(b, pool, false).life,
 		"polled":   newLives(b, pool, true).life,
 	}
-	took := map[string]time.Duration{}
+	took, server, own := map[string]time.Duration{}, map[string]time.Duration{}, map[string]time.Duration{}
 	const rounds = 4
 	for round := -1; round < rounds; round++ {
 		for name, life := range sides {
-			start := time.Now()
+			start, served, used := time.Now(), serverCPU(b, s), ownCPU()
 			liveTogether(b, callers, max(b.N/rounds, callers), life)
 			if round >= 0 { // the first one warms up
 				took[name] += time.Since(start)
+				server[name] += serverCPU(b, s) - served
+				own[name] += ownCPU() - used
 			}
 		}
 	}
@@ -58,6 +61,28 @@ func compare(b *testing.B, commit string, callers int) {
 	for _, name := range []string{"notified", "polled"} {
 		b.ReportMetric(took["floor"].Seconds()/took[name].Seconds(), name+"/floor")
 	}
+	for name := range sides {
+		b.ReportMetric(float64(server[name].Microseconds())/n, name+"-server-us")
+		b.ReportMetric(float64(own[name].Microseconds())/n, name+"-client-us")
+	}
+}
+
+// serverCPU is the processor time of the server so far.
+func serverCPU(b *testing.B, s *server) time.Duration {
+	cpu, err := s.CPU()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return cpu
+}
+
+// ownCPU is the processor time of this process so far.
+func ownCPU() time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		panic(err) // it has no reason to
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // liveTogether makes n lifecycles with so many callers, each with a mailbox of its own.
