@@ -7,20 +7,26 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/backendtest"
 	"github.com/pendingq/pendingq/backends/postgres"
+	"github.com/pendingq/pendingq/internal/postgrestest"
 )
 
 // startBouncer starts a pgbouncer in front of a server. It gives each transaction another of a few
 // connections.
 func startBouncer(t *testing.T, behind *server) *server {
 	t.Helper()
-	path := find(t, "pgbouncer", "/usr/sbin", "/usr/local/sbin", "/opt/*/bin")
-	s := &server{dir: privateFolder(t), path: path}
-	_, address, _ := strings.Cut(behind.url, "@127.0.0.1:")
+	path, err := postgrestest.Find("pgbouncer", "/usr/sbin", "/usr/local/sbin", "/opt/*/bin")
+	postgrestest.Need(t, err)
+	dir, err := postgrestest.Folder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, address, _ := strings.Cut(behind.URL, "@127.0.0.1:")
 	port, _, _ := strings.Cut(address, "/")
 	listen := freePort(t)
 	config := fmt.Sprintf(`[databases]
@@ -35,22 +41,28 @@ default_pool_size = 8
 max_client_conn = 200
 server_round_robin = 1
 ignore_startup_parameters = extra_float_digits
-`, port, listen, s.dir)
-	file := filepath.Join(s.dir, "pgbouncer.ini")
+`, port, listen, dir)
+	file := filepath.Join(dir, "pgbouncer.ini")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s.args = []string{file}
-	s.url = fmt.Sprintf(
-		"postgres://postgres@127.0.0.1:%d/postgres?default_query_exec_mode=exec", listen)
-	s.launch(t)
-	t.Cleanup(s.remove)
-	return s
+	url := fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres", listen)
+	s, err := postgrestest.Launch(url, dir, path, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Remove)
+	return &server{s}
+}
+
+// preparingNothing is what a pool needs whose statements are not all a Backend's.
+func preparingNothing(c *pgxpool.Config) {
+	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 }
 
 func TestThePollOnlyModePassesTheSuiteThroughPgbouncer(t *testing.T) {
 	behind := commonServer(t)
-	pool := startBouncer(t, behind).pool(t, nil)
+	pool := startBouncer(t, behind).pool(t, preparingNothing)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
 		schema := newSchema(t, pool)
 		return open(t, pool, postgres.Options{Schema: schema, PollOnly: true})
@@ -59,7 +71,6 @@ func TestThePollOnlyModePassesTheSuiteThroughPgbouncer(t *testing.T) {
 
 func TestThePollOnlyModeNeedsNothingOfItsPool(t *testing.T) {
 	bouncer := startBouncer(t, commonServer(t))
-	bouncer.url, _, _ = strings.Cut(bouncer.url, "?")
 	pool := bouncer.pool(t, func(c *pgxpool.Config) { c.MaxConns = 4 })
 	b := open(t, pool, postgres.Options{Schema: newSchema(t, pool), PollOnly: true})
 	terms := lasting("s")
@@ -79,7 +90,7 @@ func TestThePollOnlyModeNeedsNothingOfItsPool(t *testing.T) {
 }
 
 func TestDiagnoseFindsAPooler(t *testing.T) {
-	pool := startBouncer(t, commonServer(t)).pool(t, nil)
+	pool := startBouncer(t, commonServer(t)).pool(t, preparingNothing)
 	schema := newSchema(t, pool)
 	for _, pollOnly := range []bool{false, true} {
 		opts := &postgres.Options{Schema: schema, PollOnly: pollOnly}

@@ -172,8 +172,8 @@ func TestEveryRequestEndsOnceThoughTheServerIsKilled(t *testing.T) {
 		case <-time.After(300 * time.Millisecond):
 		case <-t.Context().Done():
 		}
-		s.kill()
-		s.launch(t)
+		s.Kill()
+		s.relaunch(t)
 	}
 	running.Wait()
 	c.finish(ids)
@@ -248,7 +248,7 @@ func only(call func(ctx context.Context) (any, error)) func(ctx context.Context)
 // freeze stops all processes of the server, as SIGSTOP does, until thaw is called.
 func (s *server) freeze(t *testing.T, pool *pgxpool.Pool) (thaw func()) {
 	t.Helper()
-	pids := []int32{int32(s.cmd.Process.Pid)}
+	pids := []int32{int32(s.PID())}
 	rows, err := pool.Query(t.Context(), "SELECT pid FROM pg_stat_activity")
 	if err != nil {
 		t.Fatal(err)

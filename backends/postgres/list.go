@@ -16,10 +16,9 @@ var _ backends.Lister = (*Backend)(nil)
 
 // The clock of a list is read before its snapshot.
 const (
-	listed = "SELECT " + answerFields + ` FROM (
-		SELECT 'ok' AS code, 0 AS store, greatest(now(), q.updated) AS now, q AS r FROM {s}.request q
+	listed = `SELECT 'ok', 0, greatest(now(), q.updated), {record} FROM {s}.request q
 		WHERE q.mailbox = $1 AND q.store = $2 AND q.live AND q.rank >= $3 AND (q.rank, q.id) > ($3, $4)
-		ORDER BY q.rank, q.id LIMIT $5::int) f`
+		ORDER BY q.rank, q.id LIMIT $5::int`
 
 	mailboxes = `WITH RECURSIVE m AS (
 		(SELECT q.mailbox FROM {s}.request q WHERE q.live AND q.mailbox > $1 ORDER BY q.mailbox LIMIT 1)

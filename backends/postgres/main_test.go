@@ -13,6 +13,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/postgres"
+	"github.com/pendingq/pendingq/internal/postgrestest"
 )
 
 // TestMain stops the server that tests share, and then looks for goroutines that are left.
@@ -42,15 +43,16 @@ func commonServer(t testing.TB) *server {
 	common.Lock()
 	defer common.Unlock()
 	if common.server == nil {
-		s := newServer(t)
-		pool, err := openPool(s.url, nil)
+		s, err := postgrestest.New()
+		postgrestest.Need(t, err)
+		pool, err := openPool(s.URL, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		common.server, common.open = s, pool
+		common.server, common.open = &server{s}, pool
 		common.stop = func() {
 			pool.Close()
-			s.remove()
+			s.Remove()
 		}
 	}
 	return common.server

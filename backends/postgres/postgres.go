@@ -94,15 +94,15 @@ func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 
 func newCalls(schema string) calls {
 	named := func(text string) string { return named(schema, text) }
-	const from = "SELECT " + answerFields + " FROM {s}."
+	const from = "SELECT * FROM {s}."
 	return calls{
 		create: named(from + "create_request($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10, " +
-			"$11::int, $12) f"),
-		get:    named(from + "get_request($1::int, $2, $3) f"),
-		claim:  named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9) f"),
-		extend: named(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10) f"),
-		cancel: named(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7) f"),
-		end:    named(from + "end_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9) f"),
+			"$11::int, $12)"),
+		get:    named(from + "get_request($1::int, $2, $3)"),
+		claim:  named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9)"),
+		extend: named(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10)"),
+		cancel: named(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7)"),
+		end:    named(from + "end_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9)"),
 
 		pending:   named("SELECT {s}.has_pending($1::int, $2, $3)"),
 		list:      named(listed),
@@ -117,7 +117,7 @@ func named(schema, text string) string {
 	h.Write([]byte(schema))
 	key := strconv.Itoa(int(h.Sum32() >> 2))
 	return strings.NewReplacer("{s}", pgx.Identifier{schema}.Sanitize(), "{key}", key,
-		"{channel}", channel(schema)).Replace(text)
+		"{channel}", channel(schema), "{record}", record, "{head}", head).Replace(text)
 }
 
 // channel is where the wake-ups of a schema come. Its name is a hash: it has a length that

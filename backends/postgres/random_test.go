@@ -29,8 +29,8 @@ func TestHistories(t *testing.T) {
 			terminate(t, other)
 			return
 		}
-		s.kill()
-		s.launch(t)
+		s.Kill()
+		s.relaunch(t)
 	}
 	backendtest.Histories(t, func(t *testing.T) backends.Backend {
 		return open(t, pool, postgres.Options{Schema: schema})

@@ -11,11 +11,16 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// answerFields are what the functions of the schema answer, as scanAnswer reads it.
-const answerFields = "f.code, f.store, f.now, " +
-	"(f.r).id, (f.r).mailbox, (f.r).status, (f.r).attempt, (f.r).error, (f.r).codec, (f.r).payload, " +
-	"(f.r).headers, (f.r).created, (f.r).updated, (f.r).started, (f.r).deadline, " +
-	"(f.r).last_deadline, (f.r).rank, (f.r).cancelled_as, (f.r).cancel_reason"
+// The columns of request q in an answer, as scanAnswer reads them behind code, store and now: all of
+// a record, or without its payload.
+const (
+	head   = beforePayload + ", NULL::bytea, " + afterPayload
+	record = beforePayload + ", q.payload, " + afterPayload
+
+	beforePayload = "q.id, q.mailbox, q.status, q.attempt, q.error, q.codec"
+	afterPayload  = "q.headers, q.created, q.updated, q.started, q.deadline, q.last_deadline, " +
+		"q.rank, q.cancelled_as, q.cancel_reason"
+)
 
 // answer is one row of an answer.
 type answer struct {

@@ -1,5 +1,6 @@
 -- Version 1. {s} is the schema, {key} a number that keeps its advisory locks apart from those of
--- other schemas, {channel} its channel. Every name is qualified, so no search_path matters.
+-- other schemas, {channel} its channel. {record} are the columns of request q that an answer has,
+-- {head} are the same without the payload. Every name is qualified, so no search_path matters.
 
 CREATE TABLE {s}.request (
   store text COLLATE "C" NOT NULL,
@@ -56,7 +57,10 @@ CREATE TYPE {s}.answer AS (
   code text,
   store int,                           -- the place of the record's store in a claim
   now timestamptz,
-  r {s}.request
+  id text, mailbox bytea, status text, attempt int, error bytea, codec text, payload bytea,
+  headers bytea, created timestamptz, updated timestamptz, started timestamptz,
+  deadline timestamptz, last_deadline timestamptz, rank timestamptz,
+  cancelled_as text, cancel_reason bytea
 );
 
 -- Functions for one request say live::int = 1. Otherwise the planner may look the id up in
@@ -67,38 +71,29 @@ CREATE TYPE {s}.answer AS (
 -- holding either. The clock is read once the locks are held, so its order is the order of the
 -- operations. Claims lock their partition alone. Operations on single requests share it, so that
 -- their commits reach the disk together.
--- A lock is part of an expression, which costs half of what PERFORM does. It never IS NULL.
-CREATE FUNCTION {s}.lock_request(part int, id text) RETURNS timestamptz LANGUAGE plpgsql AS $$
-BEGIN
-  IF pg_advisory_xact_lock_shared({key}, part) IS NULL
-    OR pg_advisory_xact_lock(hashtextextended(id, {key})) IS NULL THEN
-  END IF;
-  RETURN clock_timestamp();
-END $$;
+-- These functions are single expressions, which the planner puts in place of a call. A lock never
+-- IS NULL.
+CREATE FUNCTION {s}.lock_request(part int, id text) RETURNS timestamptz LANGUAGE sql AS $$
+  SELECT CASE WHEN pg_advisory_xact_lock_shared({key}, part) IS NULL
+    OR pg_advisory_xact_lock(hashtextextended(id, {key})) IS NULL
+    THEN NULL ELSE clock_timestamp() END
+$$;
 
-CREATE FUNCTION {s}.lock_to_read(part int, id text) RETURNS timestamptz LANGUAGE plpgsql AS $$
-BEGIN
-  IF pg_advisory_xact_lock_shared({key}, part) IS NULL
-    OR pg_advisory_xact_lock_shared(hashtextextended(id, {key})) IS NULL THEN
-  END IF;
-  RETURN clock_timestamp();
-END $$;
+CREATE FUNCTION {s}.lock_to_read(part int, id text) RETURNS timestamptz LANGUAGE sql AS $$
+  SELECT CASE WHEN pg_advisory_xact_lock_shared({key}, part) IS NULL
+    OR pg_advisory_xact_lock_shared(hashtextextended(id, {key})) IS NULL
+    THEN NULL ELSE clock_timestamp() END
+$$;
 
-CREATE FUNCTION {s}.lock_mailbox(part int) RETURNS timestamptz LANGUAGE plpgsql AS $$
-BEGIN
-  IF pg_advisory_xact_lock({key}, part) IS NULL THEN
-  END IF;
-  RETURN clock_timestamp();
-END $$;
+CREATE FUNCTION {s}.lock_mailbox(part int) RETURNS timestamptz LANGUAGE sql AS $$
+  SELECT CASE WHEN pg_advisory_xact_lock({key}, part) IS NULL THEN NULL ELSE clock_timestamp() END
+$$;
 
-CREATE FUNCTION {s}.lock_to_add(part int, alone boolean) RETURNS timestamptz LANGUAGE plpgsql AS $$
-BEGIN
-  IF alone THEN
-    RETURN {s}.lock_mailbox(part);
-  ELSIF pg_advisory_xact_lock_shared({key}, part) IS NULL THEN
-  END IF;
-  RETURN clock_timestamp();
-END $$;
+CREATE FUNCTION {s}.lock_to_add(part int, alone boolean) RETURNS timestamptz LANGUAGE sql AS $$
+  SELECT CASE WHEN alone AND pg_advisory_xact_lock({key}, part) IS NULL
+    OR NOT alone AND pg_advisory_xact_lock_shared({key}, part) IS NULL
+    THEN NULL ELSE clock_timestamp() END
+$$;
 
 -- refusal tells why a new request is refused: 'busy' and the id of a live one, or 'full'.
 CREATE FUNCTION {s}.refusal(of text, box bytea, id text, exclusive boolean, most int, t timestamptz,
@@ -131,7 +126,7 @@ CREATE FUNCTION {s}.create_request(part int, of text, key text, box bytea, new_c
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz;
-  r {s}.request;
+  a {s}.answer;
   refused record;
   checked boolean := exclusive OR most > 0;
 BEGIN
@@ -150,8 +145,11 @@ BEGIN
     IF NOT FOUND THEN
       SELECT * INTO refused FROM {s}.refusal(of, box, key, exclusive, most, t);
       IF refused.code IS NOT NULL THEN
-        r.id := refused.busy;
-        RETURN NEXT (refused.code, 0, t, r)::{s}.answer;
+        a.code := refused.code;
+        a.store := 0;
+        a.now := t;
+        a.id := refused.busy;
+        RETURN NEXT a;
         RETURN;
       END IF;
     END IF;
@@ -163,15 +161,18 @@ BEGIN
         t, t, t + waits, t + waits, t + waits, t + waits + keeps, t + waits + keeps, binding)
       ON CONFLICT DO NOTHING;
     IF FOUND THEN
-      RETURN NEXT ('new', 0, t, r)::{s}.answer;
+      a.code := 'new';
+      a.store := 0;
+      a.now := t;
+      RETURN NEXT a;
       RETURN;
     END IF;
     IF binding IS NULL THEN
       t := {s}.lock_to_read(part, key);
     END IF;
-    SELECT * INTO r FROM {s}.request q WHERE q.store = of AND q.id = key;
-    IF FOUND AND r.expires >= t THEN
-      RETURN NEXT ('old', 0, greatest(t, r.updated), r)::{s}.answer;
+    RETURN QUERY SELECT 'old', 0, greatest(t, q.updated), {record} FROM {s}.request q
+      WHERE q.store = of AND q.id = key AND q.expires >= t;
+    IF FOUND THEN
       RETURN;
     END IF;
     DELETE FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires < t;
@@ -215,7 +216,7 @@ LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz := {s}.lock_to_read(part, key);
 BEGIN
-  RETURN QUERY SELECT 'ok', 0, t, q FROM {s}.request q
+  RETURN QUERY SELECT 'ok', 0, t, {record} FROM {s}.request q
     WHERE q.store = of AND q.id = key AND q.expires >= t;
 END $$;
 
@@ -234,37 +235,47 @@ CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores te
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz := {s}.lock_mailbox(part);
-  memo {s}.claim;
+  made timestamptz;
+  picked text[]; -- with a limit of 1, the update picks by itself: one statement less
   next text;
   ends timestamptz;
   until timestamptz;
 BEGIN
-  PERFORM FROM {s}.request q WHERE q.mailbox = box AND q.live LIMIT 1;
+  SELECT (SELECT c.made FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t) INTO made
+    FROM {s}.request q WHERE q.mailbox = box AND q.live LIMIT 1;
   IF NOT FOUND THEN
     RETURN;
-  END IF;
-  SELECT * INTO memo FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t;
-  IF FOUND THEN
-    RETURN QUERY SELECT 'ok', array_position(stores, q.store) - 1, t, q FROM {s}.request q
+  ELSIF made IS NOT NULL THEN
+    RETURN QUERY SELECT 'ok', array_position(stores, q.store) - 1, t, {record} FROM {s}.request q
       WHERE q.mailbox = box AND q.store = ANY (stores) AND q.live
-        AND q.claim = claim_id AND q.started = memo.made AND q.status = 'running'
-        AND q.deadline >= t;
+        AND q.claim = claim_id AND q.started = made AND q.status = 'running' AND q.deadline >= t;
     RETURN;
   END IF;
   FOR i IN 1 .. cardinality(stores) LOOP
     ends := t + runs[i];
-    FOR next IN SELECT q.id FROM {s}.request q
-        WHERE q.mailbox = box AND q.store = stores[i] AND q.live AND q.rank >= t
-          AND q.last_deadline >= t AND (q.status = 'pending' OR q.deadline < t)
-        ORDER BY q.rank LIMIT limits[i] LOOP
+    IF limits[i] > 1 THEN
+      picked := ARRAY(SELECT w.id FROM {s}.request w
+        WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
+          AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
+        ORDER BY w.rank LIMIT limits[i]);
+    ELSE
+      picked := ARRAY[NULL];
+    END IF;
+    FOREACH next IN ARRAY picked LOOP
       RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1,
           updated = t, started = t, deadline = ends, claim = claim_id,
           last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE ends END,
           rank = CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE q.rank END,
           expires = keeps[i]
             + CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE ends END
-        WHERE q.store = stores[i] AND q.id = next RETURNING 'ok', i - 1, t, q;
-      until := greatest(until, ends);
+        WHERE q.store = stores[i] AND q.id = coalesce(next, (SELECT w.id FROM {s}.request w
+          WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
+            AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
+          ORDER BY w.rank LIMIT 1))
+        RETURNING 'ok', i - 1, t, {record};
+      IF FOUND THEN
+        until := greatest(until, ends);
+      END IF;
     END LOOP;
   END LOOP;
   IF until IS NOT NULL THEN
@@ -276,7 +287,7 @@ END $$;
 -- refuse tells why a live request was not found: no answer, 'ended' with the record, or 'stale'.
 CREATE FUNCTION {s}.refuse(of text, key text, t timestamptz) RETURNS SETOF {s}.answer
 LANGUAGE sql AS $$
-  SELECT CASE WHEN NOT q.live OR q.last_deadline < t THEN 'ended' ELSE 'stale' END, 0, t, q
+  SELECT CASE WHEN NOT q.live OR q.last_deadline < t THEN 'ended' ELSE 'stale' END, 0, t, {record}
     FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires >= t
 $$;
 
@@ -287,9 +298,8 @@ DECLARE
   t timestamptz := {s}.lock_request(part, key);
   ends timestamptz := t + lasts;
   last timestamptz := ends + waits;
-  r {s}.request;
 BEGIN
-  UPDATE {s}.request q SET updated = t,
+  RETURN QUERY UPDATE {s}.request q SET updated = t,
       codec = CASE WHEN new_codec = '' THEN q.codec ELSE new_codec END,
       payload = CASE WHEN new_codec = '' THEN q.payload ELSE new_payload END,
       deadline = CASE WHEN q.cancelled_as IS NULL THEN ends ELSE q.deadline END,
@@ -299,11 +309,8 @@ BEGIN
     WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.status = 'running'
       AND q.attempt = speaker
       AND q.last_deadline >= t AND (releases OR q.deadline >= t)
-    RETURNING * INTO r;
-  IF FOUND THEN
-    r.payload := NULL;
-    RETURN NEXT ('ok', 0, t, r)::{s}.answer;
-  ELSE
+    RETURNING 'ok', 0, t, {head};
+  IF NOT FOUND THEN
     RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
   END IF;
 END $$;
@@ -321,17 +328,19 @@ BEGIN
     RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
     RETURN;
   ELSIF r.status <> 'running' OR r.deadline < t OR grace = '0' THEN
-    UPDATE {s}.request q SET live = false, status = outcome, error = reason, updated = t,
-        cancelled_as = NULL, cancel_reason = NULL, expires = t + keeps, sweep = t + keeps
-      WHERE q.store = of AND q.id = key RETURNING * INTO r;
+    RETURN QUERY UPDATE {s}.request q SET live = false, status = outcome, error = reason,
+        updated = t, cancelled_as = NULL, cancel_reason = NULL,
+        expires = t + keeps, sweep = t + keeps
+      WHERE q.store = of AND q.id = key RETURNING 'ok', 0, t, {head};
   ELSIF r.cancelled_as IS NULL THEN
-    UPDATE {s}.request q SET cancelled_as = outcome, cancel_reason = reason, updated = t,
-        deadline = least(q.deadline, t + grace), last_deadline = least(q.deadline, t + grace),
+    RETURN QUERY UPDATE {s}.request q SET cancelled_as = outcome, cancel_reason = reason,
+        updated = t, deadline = least(q.deadline, t + grace),
+        last_deadline = least(q.deadline, t + grace),
         expires = least(q.deadline, t + grace) + keeps
-      WHERE q.store = of AND q.id = key RETURNING * INTO r;
+      WHERE q.store = of AND q.id = key RETURNING 'ok', 0, t, {head};
+  ELSE
+    RETURN QUERY SELECT 'ok', 0, t, {head} FROM {s}.request q WHERE q.store = of AND q.id = key;
   END IF;
-  r.payload := NULL;
-  RETURN NEXT ('ok', 0, t, r)::{s}.answer;
 END $$;
 
 CREATE FUNCTION {s}.end_request(part int, of text, key text, speaker int, outcome text,
@@ -339,18 +348,14 @@ CREATE FUNCTION {s}.end_request(part int, of text, key text, speaker int, outcom
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz := {s}.lock_request(part, key);
-  r {s}.request;
 BEGIN
-  UPDATE {s}.request q SET live = false, status = outcome, error = reason, codec = new_codec,
+  RETURN QUERY UPDATE {s}.request q SET live = false, status = outcome, error = reason, codec = new_codec,
       payload = new_payload, updated = t, cancelled_as = NULL, cancel_reason = NULL,
       expires = t + keeps, sweep = t + keeps
     WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.attempt = speaker
       AND q.last_deadline >= t
-    RETURNING * INTO r;
-  IF FOUND THEN
-    r.payload := NULL;
-    RETURN NEXT ('ok', 0, t, r)::{s}.answer;
-  ELSE
+    RETURNING 'ok', 0, t, {head};
+  IF NOT FOUND THEN
     RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
   END IF;
 END $$;

@@ -2,9 +2,10 @@
 // them, and a front end that talks to a different node at every step. It lists the skills on this machine, imports
 // one, pings, updates and lists models.
 //
-//	go run ./examples/quickstart              # everything in memory
-//	go run ./examples/quickstart -redis URL   # the same over a Redis server
-//	go run ./examples/quickstart -separate    # what goes wrong when each node keeps a store of its own
+//	go run ./examples/quickstart                # everything in memory
+//	go run ./examples/quickstart -redis URL     # the same over a Redis server
+//	go run ./examples/quickstart -postgres URL  # or over PostgreSQL, where it makes a schema first
+//	go run ./examples/quickstart -separate      # what goes wrong when each node keeps its own store
 package main
 
 import (
@@ -23,6 +24,7 @@ import (
 type options struct {
 	root     string
 	redis    string
+	postgres string
 	out      string
 	separate bool
 	patience time.Duration
@@ -44,6 +46,8 @@ func parse(args []string, output io.Writer) (o options, err error) {
 	}
 	flags.StringVar(&o.root, "root", "", "folder with skills to list, instead of this user's own; without any, samples are used")
 	flags.StringVar(&o.redis, "redis", "", "URL of a Redis server to share, e.g. redis://localhost:6379; in memory without it")
+	flags.StringVar(&o.postgres, "postgres", "",
+		"URL of a PostgreSQL database to share, e.g. postgres://localhost/app; makes the schema "+schema)
 	flags.StringVar(&o.out, "out", "", "folder to put the imported skill in (default a new one for temporary files)")
 	flags.BoolVar(&o.separate, "separate", false, "give every node a store of its own, and see what goes wrong")
 	flags.DurationVar(&o.patience, "patience", 3*time.Second, "how long the front end waits for each answer")
@@ -53,8 +57,10 @@ func parse(args []string, output io.Writer) (o options, err error) {
 	switch {
 	case flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case o.separate && o.redis != "":
-		err = errors.New("-separate gives each node a store in memory: leave out -redis")
+	case o.separate && o.redis+o.postgres != "":
+		err = errors.New("-separate gives each node a store in memory: leave out -redis and -postgres")
+	case o.redis != "" && o.postgres != "":
+		err = errors.New("-redis and -postgres are two places to share: give one of them")
 	case o.patience <= 0:
 		err = errors.New("-patience has to be longer than 0")
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"go.uber.org/goleak"
 
+	"github.com/pendingq/pendingq/internal/postgrestest"
 	"github.com/pendingq/pendingq/internal/redistest"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
@@ -42,28 +43,36 @@ func TestEverythingIsAnsweredAcrossNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	for name, url := range map[string]string{
-		"memory":    "",
-		"miniredis": "redis://" + server.Addr(),
+	for name, o := range map[string]options{
+		"memory":    {},
+		"miniredis": {redis: "redis://" + server.Addr()},
 	} {
-		t.Run(name, func(t *testing.T) { checkStory(t, url) })
+		t.Run(name, func(t *testing.T) { checkStory(t, o) })
 	}
-	t.Run("redis", func(t *testing.T) { checkStory(t, "redis://"+redistest.Start(t).Addr) })
+	t.Run("redis", func(t *testing.T) {
+		checkStory(t, options{redis: "redis://" + redistest.Start(t).Addr})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		url := postgrestest.Start(t).URL
+		checkStory(t, options{postgres: url})
+		checkStory(t, options{postgres: url}) // the schema is there
+	})
 }
 
-func checkStory(t *testing.T, url string) {
-	out := t.TempDir()
-	output, err := play(t, options{redis: url, out: out})
+func checkStory(t *testing.T, o options) {
+	o.out = t.TempDir()
+	output, err := play(t, o)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
-	for _, want := range []string{"all five kinds of request were answered", "docs/tone-of-voice", "now at 1.4.2", "node 1", "node 2", "node 3"} {
+	for _, want := range []string{"all five kinds of request were answered", "docs/tone-of-voice",
+		"now at 1.4.2", "node 1", "node 2", "node 3"} {
 		if !strings.Contains(output, want) {
 			t.Errorf("the output lacks %q:\n%s", want, output)
 		}
 	}
 	for _, file := range []string{"SKILL.md", "templates/notes.md"} {
-		got, err := os.ReadFile(filepath.Join(out, "skill-release-notes", file))
+		got, err := os.ReadFile(filepath.Join(o.out, "skill-release-notes", file))
 		want, _ := os.ReadFile(filepath.Join("sample-skills/release-notes", file))
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("the imported %s differs: %v", file, err)
@@ -162,7 +171,9 @@ func TestAnInterruptEndsIt(t *testing.T) {
 }
 
 func TestWhatTheCommandLineRefuses(t *testing.T) {
-	for _, args := range [][]string{{"-nonsense"}, {"extra"}, {"-separate", "-redis", "redis://x"}, {"-patience", "0s"}} {
+	for _, args := range [][]string{{"-nonsense"}, {"extra"}, {"-patience", "0s"},
+		{"-separate", "-redis", "redis://x"}, {"-separate", "-postgres", "postgres://x"},
+		{"-redis", "redis://x", "-postgres", "postgres://x"}} {
 		var output bytes.Buffer
 		if _, err := parse(args, &output); err == nil || !strings.Contains(output.String(), "Usage") {
 			t.Errorf("%v: got %v and\n%s", args, err, output.String())
@@ -173,9 +184,11 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 		t.Errorf("--help: %v\n%s", err, output.String())
 	}
 	for name, o := range map[string]options{
-		"no such folder": {root: "/no/such/folder"},
-		"no such server": {redis: "redis://127.0.0.1:1"},
-		"a broken URL":   {redis: "nonsense://"},
+		"no such folder":          {root: "/no/such/folder"},
+		"no such server":          {redis: "redis://127.0.0.1:1"},
+		"a broken URL":            {redis: "nonsense://"},
+		"no such database server": {postgres: "postgres://127.0.0.1:1/x"},
+		"a broken database URL":   {postgres: "postgres://[nonsense"},
 	} {
 		if _, err := play(t, o); err == nil {
 			t.Errorf("%s was taken", name)

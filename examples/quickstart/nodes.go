@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/backends/postgres"
 	"github.com/pendingq/pendingq/internal/redisurl"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
@@ -72,21 +74,15 @@ func newNodes(ctx context.Context, o options) (*cluster, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	shared := memory.New()
+	open, what := newOpener(o)
+	c.what = what
 	for i := range nodeCount {
-		var b backends.Backend = shared
-		c.what = "all over one store in memory"
-		switch {
-		case o.separate:
-			b, c.what = memory.New(), "each with a store of its own, as the bug has it"
-		case o.redis != "":
-			var closer func()
-			if b, closer, err = overRedis(ctx, o.redis); err != nil {
-				closeAll()
-				return nil, nil, err
-			}
-			closers, c.what = append(closers, closer), "all over one Redis server"
+		b, closer, err := open(ctx)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
 		}
+		closers = append(closers, closer)
 		stores, err := skills.New(b)
 		if err != nil {
 			closeAll()
@@ -97,6 +93,27 @@ func newNodes(ctx context.Context, o options) (*cluster, func(), error) {
 	return c, closeAll, nil
 }
 
+// opener opens a node's backend, as a process of its own would. It returns what closes the backend.
+type opener func(ctx context.Context) (backends.Backend, func(), error)
+
+// newOpener returns the opener that the options ask for, and what comes of it.
+func newOpener(o options) (open opener, what string) {
+	switch {
+	case o.separate:
+		return inMemory(memory.New), "each with a store of its own, as the bug has it"
+	case o.redis != "":
+		return overRedis(o.redis), "all over one Redis server"
+	case o.postgres != "":
+		return overPostgres(o.postgres), "all over one PostgreSQL database"
+	}
+	shared := memory.New()
+	return inMemory(func() *memory.Backend { return shared }), "all over one store in memory"
+}
+
+func inMemory(get func() *memory.Backend) opener {
+	return func(context.Context) (backends.Backend, func(), error) { return get(), func() {}, nil }
+}
+
 func outFolder(o options) (string, error) {
 	if o.out == "" {
 		return os.MkdirTemp("", "pendingq-quickstart-")
@@ -104,22 +121,47 @@ func outFolder(o options) (string, error) {
 	return o.out, os.MkdirAll(o.out, 0o755)
 }
 
-// overRedis connects a node to a server, as a process of its own would.
-func overRedis(ctx context.Context, url string) (backends.Backend, func(), error) {
-	opts, err := redisurl.Parse(url)
-	if err != nil {
-		return nil, nil, fmt.Errorf("-redis: %w", err)
+func overRedis(url string) opener {
+	return func(ctx context.Context) (backends.Backend, func(), error) {
+		opts, err := redisurl.Parse(url)
+		if err != nil {
+			return nil, nil, fmt.Errorf("-redis: %w", err)
+		}
+		client := redis.NewClient(opts)
+		closer := func() { client.Close() }
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if err := client.Ping(ctx).Err(); err != nil {
+			closer()
+			return nil, nil, fmt.Errorf("reach Redis at %s: %w (is it running?)", opts.Addr, err)
+		}
+		b, err := goredis.New(client, &goredis.Options{Prefix: "pendingq-quickstart:"})
+		return b, closer, err
 	}
-	client := redis.NewClient(opts)
-	closer := func() { client.Close() }
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := client.Ping(ctx).Err(); err != nil {
-		closer()
-		return nil, nil, fmt.Errorf("reach Redis at %s: %w (is it running?)", opts.Addr, err)
+}
+
+// schema is where PostgreSQL keeps the requests.
+const schema = "pendingq_quickstart"
+
+// overPostgres first brings the schema up to date. All nodes may do so at once.
+func overPostgres(url string) opener {
+	return func(ctx context.Context) (backends.Backend, func(), error) {
+		pool, err := pgxpool.New(ctx, url)
+		if err != nil {
+			return nil, nil, fmt.Errorf("-postgres: %w", err)
+		}
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		if err := postgres.Migrate(ctx, pool, &postgres.MigrateOptions{Schema: schema}); err != nil {
+			pool.Close()
+			return nil, nil, fmt.Errorf("%w (is the server running?)", err)
+		}
+		b, err := postgres.New(pool, &postgres.Options{Schema: schema})
+		return b, func() {
+			b.Close()
+			pool.Close()
+		}, err
 	}
-	b, err := goredis.New(client, &goredis.Options{Prefix: "pendingq-quickstart:"})
-	return b, closer, err
 }
 
 // saveImport is what a node does with the report of an import. It keeps the skill and completes the
