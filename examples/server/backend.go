@@ -53,7 +53,8 @@ func openBackend(ctx context.Context, o options, logger *slog.Logger) (*shared, 
 		"the URL begins with none of memory:, redis://, rediss://, unix:// and postgres://")}
 }
 
-func openRedis(ctx context.Context, from, url, prefix string, logger *slog.Logger) (*shared, error) {
+func openRedis(
+	ctx context.Context, from, url, prefix string, logger *slog.Logger) (*shared, error) {
 	opts, err := redisurl.Parse(url)
 	if err != nil {
 		return nil, &optionError{from, err}
@@ -104,7 +105,9 @@ func openPostgres(ctx context.Context, url string, logger *slog.Logger) (*shared
 	}}
 	err = s.reach(ctx, logger, func(ctx context.Context) error {
 		return errors.Join(postgres.Migrate(ctx, pool, nil), presence.migrate(ctx))
-	}, func(ctx context.Context) ([]backends.Finding, error) { return postgres.Diagnose(ctx, pool, nil) })
+	}, func(ctx context.Context) ([]backends.Finding, error) {
+		return postgres.Diagnose(ctx, pool, nil)
+	})
 	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("use PostgreSQL at %s: %w", config.ConnConfig.Host, err)
@@ -116,7 +119,8 @@ func openPostgres(ctx context.Context, url string, logger *slog.Logger) (*shared
 const reachTime = 10 * time.Second
 
 // reach fails if the backend cannot be used, and logs what makes it unsafe.
-func (s *shared) reach(ctx context.Context, logger *slog.Logger, prepare func(context.Context) error,
+func (s *shared) reach(
+	ctx context.Context, logger *slog.Logger, prepare func(context.Context) error,
 	diagnose func(context.Context) ([]backends.Finding, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()

@@ -49,8 +49,8 @@ An API node. Front ends ask it, runtimes and devices poll it, people look at its
   /pending/     any store, by package remote      /readyz   the node can work; false at shutdown first
   /dashboard/   for people; the password is the token of an owner or admin
 
-The metrics address has /metrics for Prometheus, and /livez and /readyz too. Any number of nodes may
-share one backend (-backend) and one folder of imported skills (-skills).
+The metrics address has /metrics for Prometheus, and /livez and /readyz too. Any number of nodes
+may share one backend (-backend) and one folder of imported skills (-skills).
 
 SIGINT or SIGTERM turns /readyz false, waits for -drain, answers what is waiting, finishes what has
 begun and exits.
@@ -62,8 +62,8 @@ and so on. It may also stand in the configuration file (-config), which is YAML:
   stores:                        # for /pending/; without it the store of examples/device
     - {name: backup, pending: 10m, running: 1m, retention: 1h, cancel_grace: 10s, max_attempts: 3}
 
-A store also has exclusive, max_pending, max_payload and outcomes. A flag comes before its variable,
-and a variable before the file.
+A store also has exclusive, max_pending, max_payload and outcomes. A flag comes before its
+variable, and a variable before the file.
 
 The tokens file is YAML or JSON. Clients send "Authorization: Bearer TOKEN":
 

@@ -91,7 +91,8 @@ func TestTheLogIsForPeopleOnATerminalAndForMachinesElsewhere(t *testing.T) {
 	}{{logAuto, true, "msg=hello"}, {logAuto, false, `"msg":"hello"`}, {logText, false, "msg=hello"},
 		{logJSON, true, `"msg":"hello"`}} {
 		var text bytes.Buffer
-		newLogger(options{log: tc.format}, surroundings{stderr: &text, terminal: tc.terminal}).Info("hello")
+		s := surroundings{stderr: &text, terminal: tc.terminal}
+		newLogger(options{log: tc.format}, s).Info("hello")
 		if !strings.Contains(text.String(), tc.want) {
 			t.Errorf("%+v: got %s", tc, text.String())
 		}

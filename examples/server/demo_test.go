@@ -18,8 +18,8 @@ func TestTheDemoServesADashboardUntilItIsStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ready, ended := make(chan addresses, 1), make(chan error, 1)
 	go func() {
-		ended <- serveDemo(ctx, options{listen: "127.0.0.1:0", metrics: "127.0.0.1:0"}, slog.New(slog.DiscardHandler),
-			func(at addresses) { ready <- at })
+		o := options{listen: "127.0.0.1:0", metrics: "127.0.0.1:0"}
+		ended <- serveDemo(ctx, o, slog.New(slog.DiscardHandler), func(at addresses) { ready <- at })
 	}()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	at := <-ready

@@ -1,6 +1,6 @@
 // Server is an API node: it serves the routes of packages remote and skillshttp, a dashboard, and
-// metrics for Prometheus. Any number of nodes may share a Redis server or a PostgreSQL database, and
-// a folder of imported skills.
+// metrics for Prometheus. Any number of nodes may share a Redis server or a PostgreSQL database,
+// and a folder of imported skills.
 //
 //	go run ./examples/server -demo    # a dashboard and metrics over requests that come and go
 //	go run ./examples/server -tokens tokens.yaml -skills ./skills -backend redis://localhost:6379

@@ -12,7 +12,8 @@ import (
 func verify(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // runIn runs the program with an environment, as a service manager would.
-func runIn(ctx context.Context, env map[string]string, args ...string) (code int, stdout, stderr string) {
+func runIn(ctx context.Context, env map[string]string, args ...string) (
+	code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	code = run(ctx, args, surroundings{stdout: &out, stderr: &errs,
 		env: func(name string) string { return env[name] }})

@@ -130,7 +130,8 @@ func (n *listeners) serve(ctx context.Context, ready func(addresses)) error {
 
 // start listens at the address that an option names, and serves. Ended gets the error of a server
 // that fails.
-func start(ctx context.Context, option string, server *http.Server, ended chan<- error) (string, error) {
+func start(ctx context.Context, option string, server *http.Server, ended chan<- error) (
+	string, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", server.Addr)
 	if err != nil {
 		return "", &optionError{option, err}

@@ -87,8 +87,11 @@ const (
 )
 
 func TestAnImportAcrossTwoNodes(t *testing.T) {
-	server := miniredis.RunT(t)
-	o := someOptions(t, "redis://"+server.Addr())
+	importAcrossTwoNodes(t, someOptions(t, "redis://"+miniredis.RunT(t).Addr()))
+}
+
+func importAcrossTwoNodes(t *testing.T, o options) {
+	t.Helper()
 	one, two := startNode(t, o), startNode(t, o)
 
 	if status, fields := one.send(adasToken, "POST", importPath, `{"skill_key":"k"}`); status != http.StatusServiceUnavailable {
