@@ -28,7 +28,7 @@ func (e *endedError) Error() string {
 }
 
 // errPatience is why a question was given up that the server has not.
-var errPatience = errors.New("no answer in time (-timeout)")
+var errPatience = errors.New("no answer in time (--timeout)")
 
 // The first waits are short, so that people soon see that a request is running; the next ones spare
 // the server.

@@ -31,7 +31,7 @@ type client struct {
 func newClient(o options, note func(string, ...any)) (*client, error) {
 	u, err := url.Parse(o.server)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, misused("-server is not the URL of a server, such as http://127.0.0.1:8080")
+		return nil, misused("--server is not the URL of a server, such as http://127.0.0.1:8080")
 	}
 	base := strings.TrimSuffix(u.String(), "/") + "/api/runtimes/" + wire.PathSegment(o.runtime)
 	return &client{base: base, token: o.token, note: note,

@@ -2,144 +2,181 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
-	"fmt"
-	"io"
 	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
 )
 
-// command is one of the things that can be asked for.
-type command struct {
-	words   string // what calls it
-	args    string // what follows, for people
-	summary string
-	details string
-	flags   func(*flag.FlagSet, *options) // its own
-	run     func(context.Context, *session) error
+// program is what commands are made of.
+type program struct {
+	options
+	surroundings
+	root *cobra.Command
 }
 
-func commands() []command {
-	return []command{
-		{words: "skills list", summary: "list the skills on the runtime's disk", flags: listFlags,
-			run: listSkills, details: "KEY is what import asks for."},
-		{words: "skills import", args: "KEY...", summary: "import skills from the runtime to the server", flags: importFlags, run: importSkills,
-			details: "Several skills are imported at once. When the name of one is taken the import ends as a conflict, which\n" +
-				"says the id of the skill that has it; its creator may import again with --overwrite ID."},
-		{words: "ping", summary: "ask the runtime for a sign of life", run: ping},
-		{words: "update", args: "VERSION", summary: "have the runtime update itself", run: update,
-			details: "A runtime has one update at a time; while one is in progress another is refused."},
-		{words: "models", summary: "list the models that the runtime can use", run: models},
-	}
+const about = `Pendingctl shows and cancels the requests of any store, and asks runtimes for
+things. It talks to an API node.
+
+Each common flag has an environment variable: PENDINGCTL_SERVER, PENDINGCTL_PATH,
+PENDINGCTL_TOKEN, PENDINGCTL_STORE, PENDINGCTL_RUNTIME, PENDINGCTL_OUTPUT and
+PENDINGCTL_TIMEOUT. A flag comes before its variable. Prefer PENDINGCTL_TOKEN to --token:
+other users of this machine can see a command line.
+
+Exits with 0 when all is well.
+Exits with 1 when a request was refused or not found, or ended in another way than completed,
+or when there was no answer in time.
+Exits with 2 when called wrongly.
+Exits with 3 when the server or the network is at fault.
+Exits with 130 when interrupted.`
+
+// newRoot makes all commands.
+func newRoot(s surroundings) *cobra.Command {
+	p := &program{surroundings: s}
+	p.root = p.group("pendingctl", "see and steer pending requests", about)
+	p.root.SilenceErrors, p.root.SilenceUsage = true, true
+	p.root.SetOut(s.stdout)
+	p.root.SetErr(s.stderr)
+	p.root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return misused("%v; see %s --help", err, c.CommandPath())
+	})
+	commonFlags(p.root.PersistentFlags(), &p.options)
+	_ = p.root.RegisterFlagCompletionFunc("output",
+		cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
+	p.root.AddGroup(&cobra.Group{ID: "stores", Title: "Requests of any store:"},
+		&cobra.Group{ID: "runtimes", Title: "Ask a runtime:"})
+	p.storeCommands()
+	p.runtimeCommands()
+	return p.root
 }
 
-const usage = `Usage: pendingctl [flags] COMMAND [arguments]
-
-Asks a runtime for something through an API node, waits until it has answered, and shows the answer.
-
-Commands:
-%s
-Flags, before or after the command:
-%s
-Environment: PENDINGCTL_SERVER, PENDINGCTL_RUNTIME and PENDINGCTL_TOKEN stand for -server, -runtime and -token. Prefer
-PENDINGCTL_TOKEN: other users of this machine can see a command line.
-
-Exits with 0 when all is well; 1 when a request was refused, failed, ended in a conflict or timed out; 2 when called
-wrongly; 3 when the server or the network is at fault; 130 when interrupted. "pendingctl COMMAND --help" says more.
-`
-
-// dispatch finds the command that args call, and runs it.
-func dispatch(ctx context.Context, args []string, s surroundings) error {
-	o := defaults(s.env)
-	global := newFlags("pendingctl", &o)
-	if err := global.Parse(args); err != nil {
-		return help(err, s, mainHelp())
-	}
-	called := global.Args()
-	for _, c := range commands() {
-		words := strings.Fields(c.words)
-		if len(called) >= len(words) && strings.Join(called[:len(words)], " ") == c.words {
-			return c.call(ctx, called[len(words):], o, s)
+// group makes a command that only has others.
+func (p *program) group(use, short, long string) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs,
+		SuggestionsMinimumDistance: 2}
+	c.RunE = func(c *cobra.Command, words []string) error {
+		path := strings.TrimPrefix(c.CommandPath()+" ", "pendingctl ")
+		if len(words) == 0 {
+			return misused("no command given after %q; see %s --help",
+				strings.TrimSpace("pendingctl "+path), c.CommandPath())
 		}
+		near := ""
+		if found := c.SuggestionsFor(words[0]); len(found) > 0 {
+			near = "; did you mean " + strings.Join(found, " or ") + "?"
+		}
+		return misused("unknown command %q%s; see %s --help", path+words[0], near, c.CommandPath())
 	}
-	switch {
-	case len(called) == 0:
-		return misused("no command given; see pendingctl --help")
-	case called[0] == "help" || asksHelp(called):
-		return help(flag.ErrHelp, s, mainHelp())
-	}
-	return misused("unknown command %q; see pendingctl --help", strings.Join(called[:min(2, len(called))], " "))
+	return c
 }
 
-// asksHelp is for the words of a command that lacks some, e.g. skills --help.
-func asksHelp(args []string) bool {
-	last := args[len(args)-1]
-	return last == "-h" || last == "-help" || last == "--help"
+// runtimeCommands are those that ask a runtime for something.
+func (p *program) runtimeCommands() {
+	add := func(to *cobra.Command, use, short, long string,
+		run func(context.Context, *session) error) *cobra.Command {
+		c := &cobra.Command{Use: use, Short: short, Long: long, Args: argsOf(use),
+			ValidArgsFunction: cobra.NoFileCompletions}
+		c.RunE = func(c *cobra.Command, words []string) error {
+			s, err := p.newSession(words)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			return run(c.Context(), s)
+		}
+		to.AddCommand(c)
+		return c
+	}
+	skills := p.group("skills", "list the skills of the runtime, or import some", "")
+	skills.GroupID = "runtimes"
+	p.root.AddCommand(skills)
+	list := add(skills, "list", "list the skills on the runtime's disk",
+		"List the skills on the runtime's disk. KEY is what import asks for.", listSkills)
+	list.Flags().BoolVarP(&p.verbose, "verbose", "v", false, "say what the list leaves out, and why")
+	imports := add(skills, "import KEY...", "import skills from the runtime to the server",
+		`Import skills from the runtime to the server, several at once.
+
+If the name of a skill is taken, its import ends as a conflict, which says the id of the skill
+that has the name. The creator of that skill may import again with --overwrite ID.`, importSkills)
+	imports.Flags().StringVar(&p.name, "name", "",
+		"`NAME` for the skill instead of its own; with a single KEY")
+	imports.Flags().StringVar(&p.overwrite, "overwrite", "",
+		"`ID` of the skill to replace, instead of making a new one; with a single KEY")
+	add(p.root, "ping", "ask the runtime for a sign of life", "", ping).GroupID = "runtimes"
+	add(p.root, "update VERSION", "have the runtime update itself",
+		`Have the runtime update itself.
+
+A runtime has one update at a time. While one is in progress, another is refused.`,
+		update).GroupID = "runtimes"
+	add(p.root, "models", "list the models that the runtime can use", "",
+		models).GroupID = "runtimes"
 }
 
-func (c command) call(ctx context.Context, args []string, o options, s surroundings) error {
-	flags := newFlags(c.words, &o)
-	if c.flags != nil {
-		c.flags(flags, &o)
+// storeCommands are those for the requests of any store.
+func (p *program) storeCommands() {
+	add := func(use, short, long string,
+		run func(context.Context, *storeSession) error) *cobra.Command {
+		c := &cobra.Command{Use: use, Short: short, Long: long, Args: argsOf(use), GroupID: "stores",
+			ValidArgsFunction: cobra.NoFileCompletions}
+		c.RunE = func(c *cobra.Command, words []string) error {
+			s, err := p.newStoreSession(words)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			s.patient = c.Flags().Changed("timeout")
+			return run(c.Context(), s)
+		}
+		p.root.AddCommand(c)
+		return c
 	}
-	words, err := parseMixed(flags, args)
-	if err != nil {
-		return help(err, s, c.help())
-	}
-	if err := c.checkArgs(words); err != nil {
-		return err
-	}
-	session, err := newSession(o, words, s)
-	if err != nil {
-		return err
-	}
-	defer session.close()
-	return c.run(ctx, session)
+	const columns = `
+
+Without MAILBOX it shows mailboxes that have live requests, the one with the oldest request
+first. It counts at most 100 requests of each. With MAILBOX it shows that mailbox's live
+requests, the oldest first.`
+	ls := add("ls [MAILBOX]", "list mailboxes, or the live requests of one",
+		"List mailboxes, or the live requests of one."+columns, list)
+	top := add("top [MAILBOX]", "show mailboxes or requests again and again",
+		`Show what ls shows, again and again, until interrupted. On a terminal it fills the screen.
+Elsewhere it writes a table each time, or with -o json a line.`+columns, top)
+	ls.Flags().IntVar(&p.limit, "limit", 100, "`ROWS` to show at most")
+	top.Flags().IntVar(&p.limit, "limit", 25, "`ROWS` to show at most")
+	top.Flags().DurationVar(&p.interval, "interval", 2*time.Second, "time between two looks")
+	top.Flags().IntVar(&p.times, "times", 0, "how many `TIMES` to look; 0: until interrupted")
+	ls.ValidArgsFunction, top.ValidArgsFunction = p.completeMailbox, p.completeMailbox
+	add("show ID", "show a request", `Show a request: its times, who holds it, its headers and its payload.
+
+A payload in JSON or msgpack is shown as JSON. Of any other, such as a sealed one, the size is
+shown.`, show)
+	add("watch ID", "follow a request until it has ended",
+		`Follow a request until it has ended, with a line for each change.
+
+Exits with 0 if it was completed, and with 1 if it ended in another way.`, follow)
+	cancel := add("cancel ID", "cancel a request", `Cancel a request.
+
+A pending request ends at once. So does a running one, unless the server's policy gives its
+worker a time of grace. To cancel again changes nothing and succeeds.`, cancel)
+	cancel.Flags().StringVar(&p.reason, "reason", "",
+		"`TEXT` that says why, for its worker and its requester")
 }
 
-func (c command) checkArgs(words []string) error {
-	switch {
-	case c.args == "" && len(words) > 0:
-		return misused("unexpected argument %q; see pendingctl %s --help", words[0], c.words)
-	case c.args != "" && len(words) == 0:
-		return misused("%s is missing; see pendingctl %s --help", strings.TrimSuffix(c.args, "..."), c.words)
-	case c.args != "" && !strings.HasSuffix(c.args, "...") && len(words) > 1:
-		return misused("unexpected argument %q; see pendingctl %s --help", words[1], c.words)
+// argsOf checks arguments by how a command's use names them: X is required, [X] is not, X... are
+// one or more.
+func argsOf(use string) cobra.PositionalArgs {
+	_, names, _ := strings.Cut(use, " ")
+	return func(c *cobra.Command, words []string) error {
+		most := 1
+		if names == "" {
+			most = 0
+		}
+		required := names != "" && !strings.HasPrefix(names, "[")
+		switch {
+		case required && len(words) == 0:
+			return misused("%s is missing; see %s --help",
+				strings.TrimSuffix(names, "..."), c.CommandPath())
+		case len(words) > most && !strings.HasSuffix(names, "..."):
+			return misused("unexpected argument %q; see %s --help", words[most], c.CommandPath())
+		}
+		return nil
 	}
-	return nil
-}
-
-// help prints a help text if that is what the error says, and else makes it a usageError.
-func help(err error, s surroundings, text string) error {
-	if !errors.Is(err, flag.ErrHelp) {
-		return misused("%v; see --help", err)
-	}
-	_, _ = io.WriteString(s.stdout, text)
-	return flag.ErrHelp
-}
-
-// nothing is the environment that help texts assume, so that they show no one's token.
-func nothing(string) string { return "" }
-
-func mainHelp() string {
-	var list strings.Builder
-	for _, c := range commands() {
-		fmt.Fprintf(&list, "  %-22s %s\n", strings.TrimSpace(c.words+" "+c.args), c.summary)
-	}
-	o := defaults(nothing)
-	return fmt.Sprintf(usage, list.String(), flagHelp(newFlags("", &o)))
-}
-
-func (c command) help() string {
-	o := defaults(nothing)
-	flags := newFlags("", &o)
-	if c.flags != nil {
-		c.flags(flags, &o)
-	}
-	details := c.details
-	if details != "" {
-		details += "\n\n"
-	}
-	return fmt.Sprintf("Usage: pendingctl %s [flags]\n\n%s%s.\n\n%sFlags:\n%s", strings.TrimSpace(c.words+" "+c.args),
-		strings.ToUpper(c.summary[:1]), c.summary[1:], details, flagHelp(flags))
 }

@@ -249,12 +249,12 @@ func TestTheCommandLine(t *testing.T) {
 		says string
 	}{
 		{"--help", 0, "Exits with 0"},
-		{"help", 0, "skills import KEY..."},
-		{"skills --help", 0, "skills import KEY..."},
-		{"skills import --help", 0, "Usage: pendingctl skills import KEY... [flags]\n\nImport skills"},
-		{"ping -h", 0, "Usage: pendingctl ping [flags]"},
+		{"help", 0, "Requests of any store:"},
+		{"skills --help", 0, "import      import skills from the runtime"},
+		{"skills import --help", 0, "Usage:\n  pendingctl skills import KEY... [flags]"},
+		{"ping -h", 0, "Usage:\n  pendingctl ping [flags]"},
 		{"", 2, "no command"},
-		{"skills", 2, `unknown command "skills"`},
+		{"skills", 2, `no command given after "pendingctl skills"`},
 		{"skills lst", 2, `unknown command "skills lst"`},
 		{"-nonsense ping", 2, "nonsense"},
 		{"ping -nonsense", 2, "nonsense"},

@@ -31,7 +31,7 @@ var errReported = errors.New("not all skills were imported")
 
 func importSkills(ctx context.Context, s *session) error {
 	if len(s.words) > 1 && (s.name != "" || s.overwrite != "") {
-		return misused("-name and -overwrite go with a single KEY")
+		return misused("--name and --overwrite go with a single KEY")
 	}
 	keys := slices.Clone(s.words)
 	slices.Sort(keys)

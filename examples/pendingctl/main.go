@@ -1,27 +1,32 @@
-// Pendingctl asks runtimes for things from the command line: their skills, to import some, a sign
-// of life, an update, their models. It talks to an API node (examples/server), which the runtime's
-// daemon (examples/daemon) polls.
+// Pendingctl shows and cancels the requests of any store, and asks runtimes for things: their
+// skills, to import some, a sign of life, an update, their models. It talks to an API node, such as
+// examples/server.
 //
-//	export PENDINGCTL_SERVER=http://127.0.0.1:8080 PENDINGCTL_RUNTIME=laptop PENDINGCTL_TOKEN=...
-//	pendingctl skills list
-//	pendingctl skills import release-notes sql-review
+//	export PENDINGCTL_SERVER=http://127.0.0.1:8080 PENDINGCTL_TOKEN=...
+//	pendingctl ls --store backup
+//	pendingctl cancel --store backup ID --reason "wrong device"
+//	pendingctl --runtime laptop skills import release-notes sql-review
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/pendingq/pendingq/backends/remote"
+	"github.com/pendingq/pendingq/pending"
 )
 
 // What the program exits with.
 const (
 	exitOK          = 0
-	exitFailed      = 1   // the request was refused, or ended in another way than completed, or not in time
+	exitFailed      = 1   // refused, not found, ended in another way than completed, or not in time
 	exitUsage       = 2   // called wrongly
 	exitTrouble     = 3   // the server or the network; the request may have been made
 	exitInterrupted = 130 // by SIGINT or SIGTERM
@@ -30,32 +35,36 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	os.Exit(run(ctx, os.Args[1:], surroundings{stdout: os.Stdout, stderr: os.Stderr, live: isTerminal(os.Stderr), env: os.Getenv}))
+	os.Exit(run(ctx, os.Args[1:], surroundings{stdout: os.Stdout, stderr: os.Stderr,
+		screen: isTerminal(os.Stdout), live: isTerminal(os.Stderr), env: os.Getenv}))
 }
 
 // surroundings are what the program runs in.
 type surroundings struct {
 	stdout, stderr io.Writer
+	screen         bool // stdout is a terminal
 	live           bool // stderr is a terminal, where a line can be written over
 	env            func(string) string
 }
 
-// isTerminal reports whether a file is a terminal, or something else that nobody reads back.
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// size returns the columns and rows of a terminal now.
+func size(out io.Writer) (columns, rows int) {
+	if f, ok := out.(*os.File); ok {
+		if columns, rows, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 && rows > 0 {
+			return columns, rows
+		}
+	}
+	return 80, 24
 }
 
 // run runs one command.
 func run(ctx context.Context, args []string, s surroundings) int {
-	err := dispatch(ctx, args, s)
-	var wrong *usageError
-	switch {
-	case err == nil || errors.Is(err, flag.ErrHelp):
-		return exitOK
-	case errors.As(err, &wrong):
-		fmt.Fprintf(s.stderr, "pendingctl: %v\n", err)
-	case !errors.Is(err, errReported):
+	root := newRoot(s)
+	root.SetArgs(doubleDashes(root, args))
+	err := root.ExecuteContext(ctx)
+	if err != nil && !errors.Is(err, errReported) {
 		fmt.Fprintf(s.stderr, "pendingctl: %v\n", err)
 	}
 	return exitCode(ctx, err)
@@ -67,6 +76,10 @@ type usageError struct{ text string }
 func (e *usageError) Error() string { return e.text }
 
 func misused(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// refusals are errors by which a server of any store has decided.
+var refusals = []error{pending.ErrNotFound, pending.ErrEnded, pending.ErrInvalid,
+	errors.ErrUnsupported, remote.ErrUnauthorized, remote.ErrForbidden, errPatience}
 
 // exitCode is what a script learns of an error.
 func exitCode(ctx context.Context, err error) int {
@@ -82,8 +95,13 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.As(err, &answered) && !answered.refused():
 		return exitTrouble
-	case errors.As(err, &ended), errors.As(err, &answered), errors.Is(err, errPatience):
+	case errors.As(err, &ended), errors.As(err, &answered):
 		return exitFailed
+	}
+	for _, refusal := range refusals {
+		if errors.Is(err, refusal) {
+			return exitFailed
+		}
 	}
 	return exitTrouble
 }

@@ -1,23 +1,30 @@
 package main
 
 import (
-	"cmp"
-	"flag"
-	"io"
+	"regexp"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // options are what the command line and the environment say.
 type options struct {
 	server    string
-	runtime   string
+	path      string // of package remote's routes, below the server
 	token     string
+	store     string
+	runtime   string
 	output    string
 	timeout   time.Duration
 	name      string // of an imported skill
 	overwrite string // the id of a skill
 	verbose   bool
+	limit     int // rows
+	reason    string
+	interval  time.Duration
+	times     int
 }
 
 const (
@@ -25,75 +32,75 @@ const (
 	outputJSON  = "json"
 )
 
-// defaultTimeout is longer than any request lives: the server says first that one has timed out.
+// defaultTimeout is longer than a request of a skill lives: the server says first that one has
+// timed out.
 const defaultTimeout = 5 * time.Minute
 
-func defaults(env func(string) string) options {
-	return options{
-		server:  cmp.Or(env("PENDINGCTL_SERVER"), "http://127.0.0.1:8080"),
-		runtime: env("PENDINGCTL_RUNTIME"), token: env("PENDINGCTL_TOKEN"),
-		output: outputTable, timeout: defaultTimeout,
+// commonFlags are the flags that all commands have, before a command or behind it.
+func commonFlags(flags *pflag.FlagSet, o *options) {
+	flags.StringVar(&o.server, "server", "http://127.0.0.1:8080",
+		"`URL` of an API node, or of what balances several")
+	flags.StringVar(&o.path, "path", "/pending",
+		"`PATH` below the server where the stores are served")
+	flags.StringVar(&o.token, "token", "", "`TOKEN` that says who is asking")
+	flags.StringVar(&o.store, "store", "", "`NAME` of the store, for ls, show, watch, cancel and top")
+	flags.StringVar(&o.runtime, "runtime", "",
+		"`ID` of the runtime to ask, for skills, ping, update and models")
+	flags.StringVarP(&o.output, "output", "o", outputTable, "output `FORMAT`: table or json")
+	flags.DurationVar(&o.timeout, "timeout", defaultTimeout,
+		"how long to wait for an answer; watch waits until the end unless it is given")
+}
+
+// fromEnvironment sets the flags that the command line leaves out, such as --server from
+// PENDINGCTL_SERVER. Help texts show the defaults without it, so they show no one's token.
+func fromEnvironment(flags *pflag.FlagSet, env func(string) string) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "PENDINGCTL_" + strings.ToUpper(f.Name)
+		if value := env(name); value != "" && !f.Changed && f.Name != "help" {
+			if f.Value.Set(value) != nil {
+				err = misused("%s is not a value for --%s", name, f.Name)
+			}
+		}
+	})
+	return err
+}
+
+var singleDash = regexp.MustCompile(`^-([a-z][a-z-]+)(=|$)`)
+
+// doubleDashes lets a long flag have one dash too, such as -runtime, as it was in the past.
+func doubleDashes(root *cobra.Command, args []string) []string {
+	long := map[string]bool{"help": true}
+	var learn func(*cobra.Command)
+	learn = func(c *cobra.Command) {
+		note := func(f *pflag.Flag) { long[f.Name] = true }
+		c.PersistentFlags().VisitAll(note)
+		c.Flags().VisitAll(note)
+		for _, child := range c.Commands() {
+			learn(child)
+		}
 	}
-}
-
-// newFlags has the flags that all commands have. What o has already is their default, so that they
-// may stand before a command and behind it.
-func newFlags(name string, o *options) *flag.FlagSet {
-	flags := flag.NewFlagSet(name, flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // mistakes and help are printed where they are handled
-	flags.StringVar(&o.server, "server", o.server, "`URL` of an API node, or of what balances several")
-	flags.StringVar(&o.runtime, "runtime", o.runtime, "`ID` of the runtime to ask")
-	flags.StringVar(&o.token, "token", o.token, "`TOKEN` that says who is asking")
-	flags.StringVar(&o.output, "o", o.output, "output `FORMAT`: table or json")
-	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long to wait for an answer")
-	return flags
-}
-
-func listFlags(flags *flag.FlagSet, o *options) {
-	flags.BoolVar(&o.verbose, "v", false, "say what the list leaves out, and why")
-}
-
-func importFlags(flags *flag.FlagSet, o *options) {
-	flags.StringVar(&o.name, "name", "", "`NAME` for the skill instead of its own; with a single KEY")
-	flags.StringVar(&o.overwrite, "overwrite", "",
-		"`ID` of the skill to replace, instead of making a new one; with a single KEY")
-}
-
-func flagHelp(flags *flag.FlagSet) string {
-	var text strings.Builder
-	flags.SetOutput(&text)
-	flags.PrintDefaults()
-	return text.String()
-}
-
-// parseMixed parses flags that stand anywhere among other words, and returns those. After "--"
-// there are no flags.
-func parseMixed(flags *flag.FlagSet, args []string) (words []string, err error) {
-	for {
-		if err := flags.Parse(args); err != nil {
-			return nil, err
+	learn(root)
+	var all []string
+	for i, arg := range args {
+		if arg == "--" {
+			return append(all, args[i:]...)
 		}
-		rest := flags.Args()
-		if len(rest) == 0 {
-			return words, nil
+		if parts := singleDash.FindStringSubmatch(arg); parts != nil && long[parts[1]] {
+			arg = "-" + arg
 		}
-		if parsed := len(args) - len(rest); parsed > 0 && args[parsed-1] == "--" {
-			return append(words, rest...), nil
-		}
-		words, args = append(words, rest[0]), rest[1:]
+		all = append(all, arg)
 	}
+	return all
 }
 
 func (o options) check() error {
 	switch {
-	case o.runtime == "":
-		return misused("which runtime? -runtime ID or PENDINGCTL_RUNTIME says it")
 	case o.token == "":
-		return misused("who is asking? -token TOKEN or PENDINGCTL_TOKEN says it")
+		return misused("who is asking? --token TOKEN or PENDINGCTL_TOKEN says it")
 	case o.output != outputTable && o.output != outputJSON:
 		return misused("-o %s is neither table nor json", o.output)
 	case o.timeout <= 0:
-		return misused("-timeout has to be longer than 0")
+		return misused("--timeout has to be longer than 0")
 	}
 	return nil
 }

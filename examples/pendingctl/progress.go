@@ -67,7 +67,8 @@ func (b *board) draw() {
 	}
 	b.frame++
 	line := fmt.Sprintf("%c %s", frames[b.frame%len(frames)], oneLine(b.summary()))
-	fmt.Fprint(b.out, clearsLine, cut(line, columns(b.out)-1))
+	columns, _ := size(b.out)
+	fmt.Fprint(b.out, clearsLine, cut(line, columns-1))
 }
 
 // cut cuts a line to so many columns. Letters of East Asian scripts, and emoji, take two.

@@ -7,29 +7,45 @@ import (
 	"fmt"
 )
 
-// session is one command being run.
-type session struct {
-	*client
+// common is what every command has.
+type common struct {
 	options
 	surroundings
 	words []string // what followed the command
 	board *board
 }
 
-func newSession(o options, words []string, around surroundings) (*session, error) {
-	if err := o.check(); err != nil {
-		return nil, err
+// session is one command about a runtime being run.
+type session struct {
+	*client
+	common
+}
+
+// newCommon checks the common flags.
+func (p *program) newCommon(words []string) (common, error) {
+	if err := fromEnvironment(p.root.PersistentFlags(), p.env); err != nil {
+		return common{}, err
 	}
-	board := newBoard(around.stderr, around.live)
-	c, err := newClient(o, board.note)
+	return common{p.options, p.surroundings, words, newBoard(p.stderr, p.live)}, p.check()
+}
+
+func (p *program) newSession(words []string) (*session, error) {
+	c, err := p.newCommon(words)
 	if err != nil {
 		return nil, err
 	}
-	return &session{client: c, options: o, surroundings: around, words: words, board: board}, nil
+	if p.runtime == "" {
+		return nil, misused("which runtime? --runtime ID or PENDINGCTL_RUNTIME says it")
+	}
+	client, err := newClient(c.options, c.board.note)
+	if err != nil {
+		return nil, err
+	}
+	return &session{client, c}, nil
 }
 
 // patience is a context for as long as the user wants to wait.
-func (s *session) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+func (s *common) patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, s.timeout, errPatience)
 }
 
@@ -78,7 +94,7 @@ func unknown(err error) bool {
 }
 
 // print shows a value as JSON.
-func (s *session) print(v any) error {
+func (s *common) print(v any) error {
 	encoder := json.NewEncoder(s.stdout)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)

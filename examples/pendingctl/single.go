@@ -106,22 +106,30 @@ func mark(is bool) string {
 	return ""
 }
 
-func (s *session) say(format string, args ...any) error {
+func (s *common) say(format string, args ...any) error {
 	_, err := fmt.Fprintf(s.stdout, format+"\n", args...)
 	return err
 }
 
-// table shows rows. The first row is the heading. An empty cell becomes "-", so that each row has
-// as many words as the heading, if no cell has spaces.
-func (s *session) table(rows [][]string) error {
-	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+// table shows rows. The first row is the heading.
+func (s *common) table(rows [][]string) error {
+	_, err := io.WriteString(s.stdout, render(rows))
+	return err
+}
+
+// render returns rows with aligned columns. An empty cell becomes "-", so that each row has as many
+// words as the heading, if no cell has spaces.
+func render(rows [][]string) string {
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		for i, cell := range row {
 			row[i] = cmp.Or(oneLine(cell), "-")
 		}
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
-	return w.Flush()
+	_ = w.Flush() // a Builder takes everything
+	return text.String()
 }
 
 // oneLine is a text of a runtime, made harmless to a table and a terminal.

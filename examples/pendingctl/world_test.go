@@ -176,7 +176,8 @@ func (w *world) call(args ...string) result { return w.callIn(w.Context(), false
 func (w *world) callIn(ctx context.Context, live bool, args ...string) result {
 	env := map[string]string{"PENDINGCTL_SERVER": w.url, "PENDINGCTL_RUNTIME": "laptop", "PENDINGCTL_TOKEN": "owner"}
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, args, surroundings{&stdout, &stderr, live, func(name string) string { return env[name] }})
+	code := run(ctx, args, surroundings{stdout: &stdout, stderr: &stderr, live: live,
+		env: func(name string) string { return env[name] }})
 	return result{code, stdout.String(), stderr.String()}
 }
 

@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/backends/postgres"
 	"github.com/pendingq/pendingq/internal/redisurl"
 	"github.com/pendingq/pendingq/skills/catalogue"
 	"github.com/pendingq/pendingq/skills/skillshttp"
@@ -27,56 +30,113 @@ type shared struct {
 	close     func()
 }
 
-// openBackend connects to Redis, or makes a backend in memory.
+// openBackend connects to what the options name, by its scheme, or makes a backend in memory.
 func openBackend(ctx context.Context, o options, logger *slog.Logger) (*shared, error) {
-	if o.redis == "" {
+	from, url := "backend", o.backend
+	if o.redis != "" {
+		from, url = "redis", o.redis
+	}
+	scheme, _, _ := strings.Cut(url, ":")
+	switch {
+	case scheme == "memory" || url == "":
 		logger.Warn("requests are kept in memory: other nodes do not share them, " +
-			"and they end with this process; see -redis")
+			"and they end with this process; see -backend")
 		return &shared{backend: memory.New(), presence: newMemoryPresence(),
 			catalogue: &catalogue.Memory{},
 			check:     func(context.Context) error { return nil }, close: func() {}}, nil
+	case from == "backend" && (scheme == "postgres" || scheme == "postgresql"):
+		return openPostgres(ctx, url, logger)
+	case from == "redis" || scheme == "redis" || scheme == "rediss" || scheme == "unix":
+		return openRedis(ctx, from, url, o.prefix, logger)
 	}
-	opts, err := redisurl.Parse(o.redis)
+	return nil, &optionError{from, errors.New( // the URL may have a password
+		"the URL begins with none of memory:, redis://, rediss://, unix:// and postgres://")}
+}
+
+func openRedis(
+	ctx context.Context, from, url, prefix string, logger *slog.Logger) (*shared, error) {
+	opts, err := redisurl.Parse(url)
 	if err != nil {
-		return nil, &optionError{"redis", err}
+		return nil, &optionError{from, err}
 	}
 	client := redis.NewClient(opts)
-	b, err := goredis.New(client, &goredis.Options{Prefix: o.prefix})
+	b, err := goredis.New(client, &goredis.Options{Prefix: prefix})
 	if err != nil {
 		return nil, errors.Join(&optionError{"prefix", err}, client.Close())
 	}
-	s := &shared{backend: b, presence: &redisPresence{client: client, prefix: o.prefix},
-		catalogue: catalogue.NewRedis(client, o.prefix), check: b.Check, close: func() {
+	s := &shared{backend: b, presence: &redisPresence{client: client, prefix: prefix},
+		catalogue: catalogue.NewRedis(client, prefix), check: b.Check, close: func() {
 			_ = b.Close()
 			_ = client.Close()
 		}}
-	if err := s.reach(ctx, client, o.prefix, logger); err != nil {
+	err = s.reach(ctx, logger, func(ctx context.Context) error { return client.Ping(ctx).Err() },
+		func(ctx context.Context) ([]backends.Finding, error) {
+			return goredis.Diagnose(ctx, client, &goredis.Options{Prefix: prefix})
+		})
+	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("use Redis at %s: %w", opts.Addr, err)
 	}
 	return s, nil
 }
 
-// reachTime is how long Redis may take to be reached when the server starts.
+// openPostgres also brings the schema up to date. It has no catalogue: each question for models
+// asks the runtime.
+func openPostgres(ctx context.Context, url string, logger *slog.Logger) (*shared, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, &optionError{"backend", errors.New( // err may quote a password
+			"the URL is not like postgres://user:password@host:port/database")}
+	}
+	config.MaxConns = max(config.MaxConns, 4) // as package postgres asks for
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	b, err := postgres.New(pool, nil)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	presence := &postgresPresence{pool}
+	s := &shared{backend: b, presence: presence, check: b.Check, close: func() {
+		_ = b.Close()
+		pool.Close()
+	}}
+	err = s.reach(ctx, logger, func(ctx context.Context) error {
+		return errors.Join(postgres.Migrate(ctx, pool, nil), presence.migrate(ctx))
+	}, func(ctx context.Context) ([]backends.Finding, error) {
+		return postgres.Diagnose(ctx, pool, nil)
+	})
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("use PostgreSQL at %s: %w", config.ConnConfig.Host, err)
+	}
+	return s, nil
+}
+
+// reachTime is how long the backend may take to be reached when the server starts.
 const reachTime = 10 * time.Second
 
-// reach fails if the server cannot be used, and logs what makes it unsafe.
-func (s *shared) reach(ctx context.Context, client redis.UniversalClient, prefix string, logger *slog.Logger) error {
+// reach fails if the backend cannot be used, and logs what makes it unsafe.
+func (s *shared) reach(
+	ctx context.Context, logger *slog.Logger, prepare func(context.Context) error,
+	diagnose func(context.Context) ([]backends.Finding, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
-	if err := client.Ping(ctx).Err(); err != nil {
+	if err := prepare(ctx); err != nil {
 		return err
 	}
 	if err := s.check(ctx); err != nil {
 		return err
 	}
-	findings, err := goredis.Diagnose(ctx, client, &goredis.Options{Prefix: prefix})
+	findings, err := diagnose(ctx)
 	if err != nil {
 		return err
 	}
 	for _, f := range findings {
 		if f.Severity != backends.SeverityInfo {
-			logger.Warn("redis: "+f.Text, "severity", f.Severity, "subject", f.Subject,
+			logger.Warn("backend: "+f.Text, "severity", f.Severity, "subject", f.Subject,
 				"server", cmp.Or(f.Server, "client"), "advice", f.Advice)
 		}
 	}

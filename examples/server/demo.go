@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/codec"
 	"github.com/pendingq/pendingq/pending"
@@ -24,7 +25,8 @@ type (
 
 // demo is requests in memory that come and go by themselves.
 type demo struct {
-	backend *dashboard.Observed
+	backend backends.Backend
+	metrics http.Handler
 	backups *pending.PendingStore[demoBackup]
 	reboots *pending.PendingStore[demoReboot]
 	devices []string
@@ -39,8 +41,12 @@ var (
 )
 
 func newDemo(pace time.Duration) (*demo, error) {
-	d := &demo{backend: dashboard.Observe(memory.New()), pace: pace}
-	var err, rebootsErr error
+	b, metrics, err := instrument(memory.New())
+	if err != nil {
+		return nil, err
+	}
+	d := &demo{backend: b, metrics: metrics, pace: pace}
+	var rebootsErr error
 	d.backups, err = pending.New(d.backend, codec.JSON[demoBackup](), demoBackups)
 	d.reboots, rebootsErr = pending.New(d.backend, codec.JSON[demoReboot](), demoReboots)
 	for i := range 8 {
@@ -49,8 +55,9 @@ func newDemo(pace time.Duration) (*demo, error) {
 	return d, errors.Join(err, rebootsErr)
 }
 
-// serveDemo serves a dashboard without access control over the demo, until ctx ends.
-func serveDemo(ctx context.Context, o options, logger *slog.Logger, ready func(addr string)) error {
+// serveDemo serves a dashboard without access control over the demo, and its metrics, until ctx
+// ends.
+func serveDemo(ctx context.Context, o options, logger *slog.Logger, ready func(addresses)) error {
 	d, err := newDemo(time.Second)
 	if err != nil {
 		return err
@@ -68,14 +75,17 @@ func serveDemo(ctx context.Context, o options, logger *slog.Logger, ready func(a
 	server := &http.Server{Addr: o.listen, Handler: pages, ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn)}
 	server.RegisterOnShutdown(pages.Drain)
+	h := &health{check: func(context.Context) error { return nil }, logger: logger}
 	working, stop := context.WithCancel(ctx)
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer stop()
 	work.Go(func() { d.run(working, logger) })
-	return listen(ctx, server, logger, func(addr string) {
-		logger.Info("the dashboard of a demo: open http://" + addr + "/")
-		ready(addr)
+	n := &listeners{api: server, metrics: newMetricsServer(o.metrics, d.metrics, h), health: h,
+		drain: o.drain, logger: logger}
+	return n.serve(ctx, func(at addresses) {
+		logger.Info("the dashboard of a demo: open http://" + at.api + "/")
+		ready(at)
 	})
 }
 

@@ -9,24 +9,32 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/pending/dashboard"
 )
 
 func TestTheDemoServesADashboardUntilItIsStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	ready, ended := make(chan string, 1), make(chan error, 1)
+	ready, ended := make(chan addresses, 1), make(chan error, 1)
 	go func() {
-		ended <- serveDemo(ctx, options{listen: "127.0.0.1:0"}, slog.New(slog.DiscardHandler),
-			func(addr string) { ready <- addr })
+		o := options{listen: "127.0.0.1:0", metrics: "127.0.0.1:0"}
+		ended <- serveDemo(ctx, o, slog.New(slog.DiscardHandler), func(at addresses) { ready <- at })
 	}()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Get("http://" + <-ready + "/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), "backup") {
-		t.Errorf("got %s with %s, %v; want the overview", resp.Status, page, err)
+	at := <-ready
+	for url, part := range map[string]string{"http://" + at.api + "/": "backup",
+		"http://" + at.metrics + "/metrics": "pendingq_operation_duration_seconds_bucket",
+		"http://" + at.metrics + "/readyz":  "ok"} {
+		resp, err := client.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), part) {
+			t.Errorf("%s: got %s with %s, %v; want %q", url, resp.Status, page, err, part)
+		}
 	}
 	stop()
 	if err := <-ended; err != nil {
@@ -44,7 +52,8 @@ func TestDevicesOfTheDemoWorkButForOne(t *testing.T) {
 		defer cancel()
 		d.run(ctx, slog.New(slog.DiscardHandler))
 		for _, p := range []string{demoBackups.Name, demoReboots.Name} {
-			if f := d.backend.Figures(p); f.Created == 0 || f.Claimed == 0 || f.Ended == 0 {
+			observed, _ := backends.As[*dashboard.Observed](d.backend)
+			if f := observed.Figures(p); f.Created == 0 || f.Claimed == 0 || f.Ended == 0 {
 				t.Errorf("%s: got %+v in the last minute, want that all of it happens", p, f)
 			}
 		}

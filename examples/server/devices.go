@@ -1,24 +1,19 @@
 package main
 
 import (
-	"log/slog"
 	"net/http"
 	"time"
 
-	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/remote"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// newDevices serves the store of backups, which examples/device makes, below /pending/.
-func newDevices(b backends.Backend, a *access, logger *slog.Logger) (*remote.Server, error) {
-	backups := pending.Policy{Name: "backup", PendingTimeout: 10 * time.Minute,
-		RunningTimeout: time.Minute, Retention: time.Hour, CancelGrace: 10 * time.Second,
-		MaxAttempts: 3, MaxPayload: 64 << 10}
-	return remote.Handler(b, remote.Config{Stores: []pending.Policy{backups},
-		Access: deviceAccess{a}, Logger: logger})
-}
+// deviceBackups is the store of examples/device, which is served unless the configuration file has
+// others.
+var deviceBackups = pending.Policy{Name: "backup", PendingTimeout: 10 * time.Minute,
+	RunningTimeout: time.Minute, Retention: time.Hour, CancelGrace: 10 * time.Second,
+	MaxAttempts: 3, MaxPayload: 64 << 10}
 
 // deviceAccess decides by the tokens file, too: people ask, and the runtime's own daemon works.
 type deviceAccess struct{ *access }

@@ -5,27 +5,56 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
-// health serves /healthz: 200 if the backend works, else 503. Why it does not, only the log says.
+// health tells whether the node lives, and whether it is ready for work. Why it is not, only the
+// log says.
 type health struct {
-	check  func(context.Context) error
-	logger *slog.Logger
+	check   func(context.Context) error
+	logger  *slog.Logger
+	leaving atomic.Bool
 }
 
 const healthTime = 3 * time.Second
 
-func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), healthTime)
-	defer cancel()
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	if err := h.check(ctx); err != nil {
-		h.logger.Error("unhealthy", "error", err)
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = io.WriteString(w, `{"status":"unavailable"}`)
+// routes adds /livez, and /readyz, which also is /healthz.
+func (h *health) routes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		state(w, http.StatusOK, "ok")
+	})
+	mux.HandleFunc("GET /readyz", h.ready)
+	mux.HandleFunc("GET /healthz", h.ready)
+}
+
+// ready answers 200 if the backend works and the node is not shutting down, and 503 otherwise.
+func (h *health) ready(w http.ResponseWriter, r *http.Request) {
+	if h.leaving.Load() {
+		state(w, http.StatusServiceUnavailable, "shutting down")
 		return
 	}
-	_, _ = io.WriteString(w, `{"status":"ok"}`)
+	ctx, cancel := context.WithTimeout(r.Context(), healthTime)
+	defer cancel()
+	if err := h.check(ctx); err != nil {
+		h.logger.Error("not ready", "error", err)
+		state(w, http.StatusServiceUnavailable, "unavailable")
+		return
+	}
+	state(w, http.StatusOK, "ok")
+}
+
+func state(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, `{"status":"`+text+`"}`)
+}
+
+// leave turns readiness false and gives load balancers some time to notice.
+func (h *health) leave(drain time.Duration) {
+	h.leaving.Store(true)
+	if drain > 0 {
+		<-time.After(drain)
+	}
 }

@@ -11,41 +11,64 @@ import (
 
 func verify(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// runIn runs the program with an environment, as a service manager would.
+func runIn(ctx context.Context, env map[string]string, args ...string) (
+	code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = run(ctx, args, surroundings{stdout: &out, stderr: &errs,
+		env: func(name string) string { return env[name] }})
+	return code, out.String(), errs.String()
+}
+
 func TestWhatTheCommandLineSays(t *testing.T) {
 	tokens, dir := writeTokens(t, someTokens), t.TempDir()
 	for _, tc := range []struct {
 		args []string
 		code int
 		says string
+		env  map[string]string
 	}{
-		{[]string{"--help"}, 0, "deleted_runtimes"},
-		{[]string{"-nonsense"}, 2, "Usage"},
-		{[]string{"-tokens", tokens, "-skills", dir, "x"}, 2, `unexpected argument "x"`},
-		{[]string{"-skills", dir}, 2, "-tokens is required"},
-		{[]string{"-tokens", tokens}, 2, "-skills is required"},
-		{[]string{"-tokens", tokens + "x", "-skills", dir}, 2, "-tokens: open"},
-		{[]string{"-tokens", tokens, "-skills", tokens}, 2, "-skills: "},
-		{[]string{"-tokens", tokens, "-skills", dir, "-redis", "nonsense://"}, 2, "-redis: "},
-		{[]string{"-tokens", tokens, "-skills", dir, "-redis", "redis://127.0.0.1:1", "-prefix", "{"}, 2, "-prefix: "},
-		{[]string{"-tokens", tokens, "-skills", dir, "-redis", "redis://127.0.0.1:1"}, 1, "use Redis at 127.0.0.1:1"},
-		{[]string{"-tokens", tokens, "-skills", dir, "-listen", "nonsense"}, 2, "-listen: "},
+		{[]string{"--help"}, 0, "deleted_runtimes", nil},
+		{[]string{"-nonsense"}, 2, "flag provided but not defined: -nonsense", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "x"}, 2, `unexpected argument "x"`, nil},
+		{[]string{"-skills", dir}, 2, "-tokens is required", nil},
+		{[]string{"-tokens", tokens}, 2, "-skills is required", nil},
+		{[]string{"-tokens", tokens + "x", "-skills", dir}, 2, "-tokens: open", nil},
+		{[]string{"-tokens", tokens, "-skills", tokens}, 2, "-skills: ", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-redis", "nonsense://"}, 2, "-redis: ", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-redis", "redis://127.0.0.1:1", "-prefix", "{"}, 2, "-prefix: ", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-redis", "redis://127.0.0.1:1"}, 1, "use Redis at 127.0.0.1:1", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-listen", "nonsense"}, 2, "-listen: ", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-backend", "mysql://user:pw@host"}, 2,
+			"none of memory:, redis://", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-backend", "postgres://u:secret@%zz"}, 2,
+			"is not like postgres://", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-backend", "postgres://u@127.0.0.1:1/db"}, 1,
+			"use PostgreSQL at 127.0.0.1", nil},
+		{[]string{"-backend", "redis://a", "-redis", "redis://b"}, 2, "exclude each other", nil},
+		{[]string{"-log", "xml"}, 2, "none of auto, text and json", nil},
+		{[]string{"-drain", "-1s"}, 2, "-drain must not be negative", nil},
+		{[]string{"-demo", "-metrics", "nonsense"}, 2, "-metrics: ", nil},
+		{[]string{"-tokens", tokens}, 2, "PENDINGQ_DRAIN: ", map[string]string{"PENDINGQ_DRAIN": "long"}},
+		{[]string{"-config", dir}, 2, "-config: ", nil},
+		{nil, 2, "-config: ", map[string]string{"PENDINGQ_CONFIG": dir}},
 	} {
-		var stderr bytes.Buffer
-		if code := run(t.Context(), tc.args, &stderr); code != tc.code || !strings.Contains(stderr.String(), tc.says) {
-			t.Errorf("%v: exit %d, want %d with %q\n%s", tc.args, code, tc.code, tc.says, stderr.String())
+		code, stdout, stderr := runIn(t.Context(), tc.env, tc.args...)
+		if code != tc.code || !strings.Contains(stdout+stderr, tc.says) {
+			t.Errorf("%v: exit %d, want %d with %q\n%s%s", tc.args, code, tc.code, tc.says, stdout, stderr)
 		}
 	}
 }
 
 func TestASignalEndsItWell(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	var stderr bytes.Buffer
 	cancel()
 	args := []string{"-tokens", writeTokens(t, someTokens), "-skills", t.TempDir(), "-listen", "127.0.0.1:0"}
-	if code := run(ctx, args, &stderr); code != 0 && code != 2 { // 2: told to go before it could listen
-		t.Errorf("exit %d\n%s", code, stderr.String())
+	code, _, stderr := runIn(ctx, nil, args...)
+	if code != 0 && code != 2 { // 2: told to go before it could listen
+		t.Errorf("exit %d\n%s", code, stderr)
 	}
-	if !strings.Contains(stderr.String(), "kept in memory") {
-		t.Errorf("it does not warn that nodes would not share it:\n%s", stderr.String())
+	if !strings.Contains(stderr, "kept in memory") {
+		t.Errorf("it does not warn that nodes would not share it:\n%s", stderr)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -29,6 +31,36 @@ func (p *redisPresence) Seen(ctx context.Context, runtimeID string) error {
 func (p *redisPresence) Online(ctx context.Context, runtimeID string) (bool, error) {
 	n, err := p.client.Exists(ctx, p.key(runtimeID)).Result()
 	return n > 0, err
+}
+
+// postgresPresence is shared by all nodes: a row for each runtime.
+type postgresPresence struct{ pool *pgxpool.Pool }
+
+// migrate makes the table. Two nodes may do so at once.
+func (p *postgresPresence) migrate(ctx context.Context) error {
+	return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtext('pendingq presence'))`)
+		if err == nil {
+			_, err = tx.Exec(ctx, `CREATE TABLE IF NOT EXISTS pendingq_presence
+				(runtime text PRIMARY KEY, seen timestamptz NOT NULL)`)
+		}
+		return err
+	})
+}
+
+// Seen implements [skillshttp.Presence].
+func (p *postgresPresence) Seen(ctx context.Context, runtimeID string) error {
+	_, err := p.pool.Exec(ctx, `INSERT INTO pendingq_presence VALUES ($1, clock_timestamp())
+		ON CONFLICT (runtime) DO UPDATE SET seen = clock_timestamp()`, runtimeID)
+	return err
+}
+
+// Online implements [skillshttp.Presence].
+func (p *postgresPresence) Online(ctx context.Context, runtimeID string) (online bool, err error) {
+	err = p.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pendingq_presence
+		WHERE runtime = $1 AND seen > clock_timestamp() - $2::interval)`,
+		runtimeID, onlineFor).Scan(&online)
+	return online, err
 }
 
 // memoryPresence is for a single node. It holds an entry for each runtime of the tokens file at

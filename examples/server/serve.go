@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/remote"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
@@ -17,8 +19,11 @@ import (
 // are answered at once. The others are reports whose bodies are still coming in.
 const shutdownTime = 20 * time.Second
 
-// serve serves until ctx ends, and calls ready with its address once it listens.
-func serve(ctx context.Context, o options, logger *slog.Logger, ready func(addr string)) error {
+// addresses are where the server listens.
+type addresses struct{ api, metrics string }
+
+// serve serves until ctx ends, and calls ready once it listens.
+func serve(ctx context.Context, o options, logger *slog.Logger, ready func(addresses)) error {
 	access, err := readTokens(o.tokens)
 	if err != nil {
 		return &optionError{"tokens", err}
@@ -32,48 +37,112 @@ func serve(ctx context.Context, o options, logger *slog.Logger, ready func(addr 
 		return err
 	}
 	defer shared.close()
-	stores, err := skills.New(shared.backend)
+	b, metrics, err := instrument(shared.backend)
 	if err != nil {
 		return err
 	}
-	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: access, Library: library,
-		Presence: shared.presence, Catalogue: shared.catalogue, Logger: logger})
+	server, mux, policies, err := newAPI(b, shared, access, library, logger, o.listen)
 	if err != nil {
 		return err
 	}
-	server := skillshttp.NewServer(o.listen, handler)
-	devices, err := newDevices(shared.backend, access, logger)
-	if err != nil {
+	if err := addStores(b, o, policies, access, logger, server, mux); err != nil {
 		return err
 	}
-	server.RegisterOnShutdown(devices.Drain)
-	mux := http.NewServeMux()
-	mux.Handle("/", handler)
-	mux.Handle("/pending/", http.StripPrefix("/pending", devices))
-	mux.Handle("GET /healthz", &health{check: shared.check, logger: logger})
-	server.Handler = mux
-	return listen(ctx, server, logger, ready)
+	h := &health{check: shared.check, logger: logger}
+	h.routes(mux)
+	n := &listeners{api: server, metrics: newMetricsServer(o.metrics, metrics, h), health: h,
+		drain: o.drain, logger: logger}
+	return n.serve(ctx, ready)
 }
 
-func listen(ctx context.Context, server *http.Server, logger *slog.Logger, ready func(addr string)) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", server.Addr)
+// newAPI makes a server with the routes for skills.
+func newAPI(b backends.Backend, shared *shared, a *access, l *library, logger *slog.Logger,
+	addr string) (*http.Server, *http.ServeMux, skills.Policies, error) {
+	stores, err := skills.New(b)
 	if err != nil {
-		return &optionError{"listen", err}
+		return nil, nil, skills.Policies{}, err
 	}
-	addr := listener.Addr().String()
-	logger.Info("listening", "addr", addr)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
-	ready(addr)
+	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: a, Library: l,
+		Presence: shared.presence, Catalogue: shared.catalogue, Logger: logger})
+	if err != nil {
+		return nil, nil, skills.Policies{}, err
+	}
+	server, mux := skillshttp.NewServer(addr, handler), http.NewServeMux()
+	mux.Handle("/", handler)
+	server.Handler = mux
+	return server, mux, stores.Policies(), nil
+}
+
+// addStores adds the routes for any store, and the dashboard.
+func addStores(b backends.Backend, o options, p skills.Policies, a *access, logger *slog.Logger,
+	server *http.Server, mux *http.ServeMux) error {
+	stores, err := remote.Handler(b,
+		remote.Config{Stores: o.stores, Access: deviceAccess{a}, Logger: logger})
+	if err != nil {
+		return fmt.Errorf("stores of %s: %w", o.config, err)
+	}
+	pages, err := newPages(b, o, p, a, logger)
+	if err != nil {
+		return err
+	}
+	mux.Handle("/pending/", http.StripPrefix("/pending", stores))
+	mux.Handle("/dashboard/", a.signIn(pages))
+	server.RegisterOnShutdown(stores.Drain)
+	server.RegisterOnShutdown(pages.Drain)
+	return nil
+}
+
+// listeners are the servers of a node.
+type listeners struct {
+	api     *http.Server
+	metrics *http.Server // nil: none
+	health  *health
+	drain   time.Duration
+	logger  *slog.Logger
+}
+
+// serve serves until ctx ends or a server fails. Metrics and health are the last to go.
+func (n *listeners) serve(ctx context.Context, ready func(addresses)) error {
+	ended := make(chan error, 2)
+	var at addresses
+	var err error
+	if n.metrics != nil {
+		if at.metrics, err = start(ctx, "metrics", n.metrics, ended); err != nil {
+			return err
+		}
+		defer n.metrics.Close()
+		n.logger.Info("metrics", "url", "http://"+at.metrics+"/metrics")
+	}
+	if at.api, err = start(ctx, "listen", n.api, ended); err != nil {
+		return err
+	}
+	n.logger.Info("listening", "addr", at.api)
+	ready(at)
 	select {
 	case err := <-ended:
-		return fmt.Errorf("serve at %s: %w", addr, err)
+		return errors.Join(err, n.api.Close())
 	case <-ctx.Done():
 	}
-	logger.Info("shutting down")
-	err = shutdown(context.WithoutCancel(ctx), server)
-	<-ended // with http.ErrServerClosed, which is no news
-	return err
+	n.logger.Info("shutting down", "drain", n.drain)
+	n.health.leave(n.drain)
+	return shutdown(context.WithoutCancel(ctx), n.api)
+}
+
+// start listens at the address that an option names, and serves. Ended gets the error of a server
+// that fails.
+func start(ctx context.Context, option string, server *http.Server, ended chan<- error) (
+	string, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", server.Addr)
+	if err != nil {
+		return "", &optionError{option, err}
+	}
+	addr := listener.Addr().String()
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			ended <- fmt.Errorf("serve at %s: %w", addr, err)
+		}
+	}()
+	return addr, nil
 }
 
 // shutdown lets requests finish, but not for ever.

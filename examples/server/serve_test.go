@@ -16,15 +16,16 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
 // node is a server that runs, as the program would.
 type node struct {
 	*testing.T
-	url   string
-	stop  context.CancelFunc
-	ended chan error
+	url, metrics string
+	stop         context.CancelFunc
+	ended        chan error
 }
 
 // startNode starts a server, which ends well with the test unless it has been stopped.
@@ -32,13 +33,13 @@ func startNode(t *testing.T, o options) *node {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &node{T: t, stop: cancel, ended: make(chan error, 1)}
-	ready := make(chan string, 1)
+	ready := make(chan addresses, 1)
 	go func() {
-		n.ended <- serve(ctx, o, slog.New(slog.DiscardHandler), func(addr string) { ready <- addr })
+		n.ended <- serve(ctx, o, slog.New(slog.DiscardHandler), func(at addresses) { ready <- at })
 	}()
 	select {
-	case addr := <-ready:
-		n.url = "http://" + addr
+	case at := <-ready:
+		n.url, n.metrics = "http://"+at.api, "http://"+at.metrics
 	case err := <-n.ended:
 		cancel()
 		t.Fatal(err)
@@ -51,7 +52,9 @@ func startNode(t *testing.T, o options) *node {
 }
 
 func someOptions(t *testing.T, redisURL string) options {
-	return options{listen: "127.0.0.1:0", redis: redisURL, prefix: "test:", skills: t.TempDir(), tokens: writeTokens(t, someTokens)}
+	return options{listen: "127.0.0.1:0", metrics: "127.0.0.1:0", redis: redisURL, prefix: "test:",
+		skills: t.TempDir(), tokens: writeTokens(t, someTokens),
+		stores: []pending.Policy{deviceBackups}}
 }
 
 func (n *node) send(token, method, path, body string) (int, map[string]any) {
@@ -84,8 +87,11 @@ const (
 )
 
 func TestAnImportAcrossTwoNodes(t *testing.T) {
-	server := miniredis.RunT(t)
-	o := someOptions(t, "redis://"+server.Addr())
+	importAcrossTwoNodes(t, someOptions(t, "redis://"+miniredis.RunT(t).Addr()))
+}
+
+func importAcrossTwoNodes(t *testing.T, o options) {
+	t.Helper()
 	one, two := startNode(t, o), startNode(t, o)
 
 	if status, fields := one.send(adasToken, "POST", importPath, `{"skill_key":"k"}`); status != http.StatusServiceUnavailable {

@@ -17,6 +17,7 @@ import (
 const (
 	adasToken   = "ada-0123456789abcdef"
 	bobsToken   = "bob-0123456789abcdef"
+	carolsToken = "carol-0123456789abcdef"
 	laptopToken = "laptop-0123456789abcdef"
 	goneToken   = "gone-0123456789abcdef"
 )
@@ -29,6 +30,9 @@ people:
   - user: bob
     sha256: ` + fmt.Sprintf("%x", sha256.Sum256([]byte(bobsToken))) + `
     runtimes: {laptop: admin}
+  - user: carol
+    token: ` + carolsToken + `
+    runtimes: {laptop: member}
 daemons:
   - {runtime: laptop, token: ` + laptopToken + `}
   - {runtime: gone, token: ` + goneToken + `}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/pending"
+)
+
+// view is a request as JSON shows it.
+type view struct {
+	Store        string            `json:"store"`
+	ID           string            `json:"id"`
+	Mailbox      string            `json:"mailbox"`
+	Status       string            `json:"status"`
+	Attempt      int               `json:"attempt"`
+	Error        string            `json:"error,omitempty"`
+	CancelReason string            `json:"cancel_reason,omitempty"` // the worker is to stop
+	Headers      map[string]string `json:"headers,omitempty"`
+	CreatedAt    time.Time         `json:"created_at"`
+	UpdatedAt    time.Time         `json:"updated_at"`
+	StartedAt    time.Time         `json:"started_at,omitzero"`
+	Deadline     time.Time         `json:"deadline,omitzero"` // of a live request
+	Codec        string            `json:"codec"`
+	Size         int               `json:"payload_bytes"`
+	Payload      json.RawMessage   `json:"payload,omitempty"`
+}
+
+// view returns a record as JSON shows it, with a readable payload or without.
+func (s *storeSession) view(rec backends.Record, payload json.RawMessage) view {
+	v := view{Store: s.store, ID: rec.ID, Mailbox: rec.Mailbox, Status: rec.Status,
+		Attempt: rec.Attempt, Error: rec.Error, CancelReason: rec.CancelReason, Headers: rec.Headers,
+		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, StartedAt: rec.StartedAt,
+		Deadline: rec.Deadline, Codec: rec.Codec, Size: len(rec.Payload), Payload: payload}
+	if rec.Ended() {
+		v.Deadline = time.Time{} // which means nothing
+	}
+	return v
+}
+
+// readable returns a payload as JSON, or nil if that needs its type or a key.
+func readable(rec backends.Record) json.RawMessage {
+	var text bytes.Buffer
+	switch rec.Codec {
+	case "json":
+		text.Write(rec.Payload)
+	case "msgpack":
+		if rest, err := msgp.Skip(rec.Payload); err != nil || len(rest) > 0 {
+			return nil // not one value
+		}
+		if _, err := msgp.UnmarshalAsJSON(&text, rec.Payload); err != nil {
+			return nil
+		}
+	}
+	if !json.Valid(text.Bytes()) {
+		return nil
+	}
+	return text.Bytes()
+}
+
+// says is a status in words, as the dashboard has it.
+func says(rec backends.Record) string {
+	switch {
+	case rec.CancelledAs != "":
+		return "stopping"
+	case rec.Status == backends.StatusPending && rec.Attempt > 0:
+		return "retrying"
+	}
+	return rec.Status
+}
+
+// id returns the id that the command line has.
+func (s *storeSession) id() (string, error) {
+	if backends.CheckID(s.words[0]) != nil {
+		return "", misused("%q is not the id of a request", s.words[0])
+	}
+	return s.words[0], nil
+}
+
+func show(ctx context.Context, s *storeSession) error {
+	id, err := s.id()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := s.patience(ctx)
+	defer cancel()
+	rec, err := s.Get(ctx, s.store, id)
+	if err != nil {
+		return s.explained(ctx, "request "+id, err)
+	}
+	payload := readable(rec)
+	if s.output == outputJSON {
+		return s.print(s.view(rec, payload))
+	}
+	_, err = io.WriteString(s.stdout, s.sheet(rec)+"\n"+payloadText(rec, payload)+"\n")
+	return err
+}
+
+// moment is a time for people, in their own zone.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05 MST")
+}
+
+// sheet is all of a request but its payload, for people.
+func (s *storeSession) sheet(rec backends.Record) string {
+	at := func(t time.Time) string {
+		if ago := rec.ReadAt.Sub(t); !t.IsZero() && ago >= 0 && !rec.Ended() {
+			return fmt.Sprintf("%s (%s ago)", moment(t), human(ago))
+		}
+		return moment(t)
+	}
+	rows := [][]string{{"Request", rec.ID}, {"Store", s.store}, {"Mailbox", rec.Mailbox},
+		{"Status", says(rec)}, {"Attempt", fmt.Sprint(rec.Attempt)}, {"Created", at(rec.CreatedAt)}}
+	add := func(name, value string) {
+		if value != "" {
+			rows = append(rows, []string{name, value})
+		}
+	}
+	add("Claimed", at(rec.StartedAt))
+	if rec.Ended() {
+		add("Ended", at(rec.UpdatedAt))
+	} else {
+		add("Changed", at(rec.UpdatedAt))
+		add("Deadline", fmt.Sprintf("%s (in %s)", moment(rec.Deadline),
+			human(rec.Deadline.Sub(rec.ReadAt))))
+	}
+	add("Error", rec.Error)
+	add("To stop", rec.CancelReason)
+	for _, name := range slices.Sorted(maps.Keys(rec.Headers)) {
+		add("Header", name+": "+rec.Headers[name])
+	}
+	return render(rows)
+}
+
+// payloadText is a payload for people.
+func payloadText(rec backends.Record, payload json.RawMessage) string {
+	title := fmt.Sprintf("Payload, %d bytes in codec %s", len(rec.Payload), rec.Codec)
+	var text bytes.Buffer
+	if payload == nil || json.Indent(&text, payload, "", "  ") != nil {
+		return title + ", which cannot be shown here"
+	}
+	return title + ":\n" + printable(text.String())
+}
+
+// printable escapes what might steer a terminal or turn the direction of the text.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if r == '\n' || unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// follow shows each change of a request until it has ended.
+func follow(ctx context.Context, s *storeSession) error {
+	id, err := s.id()
+	if err != nil {
+		return err
+	}
+	if s.patient {
+		var cancel context.CancelFunc
+		ctx, cancel = s.patience(ctx)
+		defer cancel()
+	}
+	for r, err := range s.watched.Watch(ctx, id) {
+		if err != nil {
+			return s.explained(ctx, "request "+id, err)
+		}
+		if err := s.change(s.last); err != nil {
+			return err
+		}
+		if r.Status.Ended() && r.Status != pending.StatusCompleted {
+			return &endedError{&record{ID: id, Status: r.Status, Error: oneLine(r.Error)}}
+		}
+	}
+	return nil
+}
+
+// change shows a request after a change, in a line.
+func (s *storeSession) change(rec backends.Record) error {
+	payload := readable(rec)
+	if s.output == outputJSON {
+		return json.NewEncoder(s.stdout).Encode(s.view(rec, payload))
+	}
+	return s.say("%s", strings.Join(slices.DeleteFunc([]string{
+		rec.UpdatedAt.Local().Format(time.TimeOnly), fmt.Sprintf("%-9s", says(rec)),
+		fmt.Sprint("attempt ", rec.Attempt), oneLine(rec.CancelReason),
+		short(printable(string(payload)))}, func(s string) bool { return s == "" }), "  "))
+}
+
+func cancel(ctx context.Context, s *storeSession) error {
+	id, err := s.id()
+	if err != nil {
+		return err
+	}
+	ctx, stop := s.patience(ctx)
+	defer stop()
+	err = s.watched.Cancel(ctx, &pending.Request[struct{}]{ID: id}, s.reason)
+	if err != nil {
+		return s.explained(ctx, "request "+id, err)
+	}
+	switch {
+	case s.output == outputJSON:
+		return s.print(s.view(s.last, nil))
+	case s.last.Ended():
+		return s.say("%s is %s", id, s.last.Status)
+	}
+	return s.say("%s is to stop; its worker has %s to answer", id,
+		human(s.last.Deadline.Sub(s.last.ReadAt)))
+}

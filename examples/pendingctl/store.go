@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/remote"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/pending"
+)
+
+// storeSession is one command about a store being run.
+type storeSession struct {
+	*remote.Client
+	common
+	last    backends.Record // that requests has read
+	watched *pending.PendingStore[struct{}]
+	patient bool // --timeout was given
+	repeats *repeats
+}
+
+func (p *program) newStoreSession(words []string) (*storeSession, error) {
+	c, err := p.newCommon(words)
+	if err != nil {
+		return nil, err
+	}
+	if p.store == "" {
+		return nil, misused("which store? --store NAME or PENDINGCTL_STORE says it")
+	}
+	again := &repeats{note: c.board.note}
+	client, err := remote.New(strings.TrimSuffix(p.server, "/")+"/"+strings.Trim(p.path, "/"),
+		&remote.Options{Token: p.token, Logger: slog.New(again)})
+	if err != nil {
+		return nil, misused("--server is not the URL of a server, such as http://127.0.0.1:8080")
+	}
+	s := &storeSession{Client: client, common: c, repeats: again}
+	// The server's policy counts. A client needs one with this name.
+	s.watched, err = pending.New(payloadless{s}, codec.JSON[struct{}](), pending.Policy{
+		Name: p.store, PendingTimeout: time.Minute, RunningTimeout: time.Minute, Retention: time.Minute})
+	if err != nil {
+		client.Close()
+		return nil, misused("--store %.80q is not the name of a store", p.store)
+	}
+	return s, nil
+}
+
+func (s *storeSession) close() { s.Client.Close() }
+
+// payloadless hides payloads from package pending, which does not know their types here. The
+// session keeps each record as it was.
+type payloadless struct{ *storeSession }
+
+// Get implements [backends.Backend].
+func (p payloadless) Get(ctx context.Context, store, id string) (backends.Record, error) {
+	rec, err := p.Client.Get(ctx, store, id)
+	p.last = rec
+	rec.Codec, rec.Payload = "json", []byte("{}")
+	return rec, err
+}
+
+// Cancel implements [backends.Backend].
+func (p payloadless) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
+	rec, err := p.Client.Cancel(ctx, c)
+	p.last = rec
+	var ended *backends.EndedError
+	if errors.As(err, &ended) {
+		p.last = ended.Record
+	}
+	return rec, err
+}
+
+// repeats tells people of requests that the client sends again.
+type repeats struct {
+	note func(string, ...any)
+	last atomic.Value // the text of the last error
+}
+
+// Enabled implements [slog.Handler].
+func (*repeats) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle implements [slog.Handler].
+func (r *repeats) Handle(_ context.Context, record slog.Record) error {
+	record.Attrs(func(a slog.Attr) bool {
+		if a.Key == "error" {
+			text := oneLine(a.Value.String())
+			r.last.Store(text)
+			r.note("%s; trying again", text)
+		}
+		return true
+	})
+	return nil
+}
+
+// WithAttrs implements [slog.Handler].
+func (r *repeats) WithAttrs([]slog.Attr) slog.Handler { return r }
+
+// WithGroup implements [slog.Handler].
+func (r *repeats) WithGroup(string) slog.Handler { return r }
+
+// explained says in an error what to do about it. What is a mailbox or a request.
+func (s *storeSession) explained(ctx context.Context, what string, err error) error {
+	advice := ""
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(context.Cause(ctx), errPatience) && s.repeats.last.Load() != nil:
+		return fmt.Errorf("%s: %w", what, &troubleError{fmt.Errorf("%v", s.repeats.last.Load())})
+	case errors.Is(context.Cause(ctx), errPatience):
+		return fmt.Errorf("%s: %w", what, errPatience)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: interrupted", what)
+	case errors.Is(err, pending.ErrNotFound):
+		return &hintError{what + " is not found in store " + s.store +
+			". It does not exist, or no longer, or this token may not see it.", err}
+	case errors.Is(err, remote.ErrUnauthorized):
+		advice = "; --token TOKEN or PENDINGCTL_TOKEN says who is asking"
+	case errors.Is(err, remote.ErrForbidden):
+		advice = "; ask with a token that may"
+	case errors.Is(err, errors.ErrUnsupported):
+		advice = "; the storage of this server cannot list"
+	case exitCode(ctx, err) == exitTrouble:
+		advice = "; do --server and --path lead to an API node?"
+	}
+	return fmt.Errorf("%s: %w%s", what, err, advice)
+}
+
+// hintError has a text of its own.
+type hintError struct {
+	text string
+	err  error
+}
+
+func (e *hintError) Error() string { return e.text }
+func (e *hintError) Unwrap() error { return e.err }
+
+// completeMailbox offers names of mailboxes for the shell.
+func (p *program) completeMailbox(
+	c *cobra.Command, words []string, start string) (found []string, d cobra.ShellCompDirective) {
+	p.stderr = io.Discard // the line that is being typed is there
+	s, err := p.newStoreSession(nil)
+	if len(words) > 0 || err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer s.close()
+	ctx, cancel := context.WithTimeout(c.Context(), 2*time.Second) // people wait for the shell
+	defer cancel()
+	s.limit = pageSize
+	names, _, _ := s.names(ctx)
+	for _, name := range names {
+		if strings.HasPrefix(name, start) && oneLine(name) == name {
+			found = append(found, name)
+		}
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,365 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/backends/remote"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/pending"
+)
+
+type job struct {
+	Question string
+	Answer   string
+}
+
+func jobs(grace time.Duration) pending.Policy {
+	return pending.Policy{Name: "jobs", PendingTimeout: time.Hour, RunningTimeout: time.Hour,
+		Retention: time.Hour, CancelGrace: grace}
+}
+
+// storeAccess lets the owner do everything, a reader read and list, and a stranger nothing.
+type storeAccess struct{}
+
+func (storeAccess) Caller(r *http.Request) (string, error) {
+	name := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if name == "owner" || name == "reader" || name == "stranger" {
+		return name, nil
+	}
+	return "", nil
+}
+
+func (storeAccess) Allow(
+	_ *http.Request, caller string, action remote.Action, _, _ string) (bool, error) {
+	reads := action == remote.ActionRead || action == remote.ActionList
+	return caller == "owner" || caller == "reader" && reads, nil
+}
+
+// shelf is a store behind an API node.
+type shelf struct {
+	*testing.T
+	backend backends.Backend
+	store   *pending.PendingStore[job]
+	url     string
+}
+
+func newShelf(t *testing.T, grace time.Duration, codecs ...codec.Codec[job]) *shelf {
+	t.Helper()
+	s := &shelf{T: t, backend: memory.New()}
+	var err error
+	format := cmp.Or(append(codecs, codec.JSON[job]())...)
+	if s.store, err = pending.New(s.backend, format, jobs(grace)); err != nil {
+		t.Fatal(err)
+	}
+	handler, err := remote.Handler(s.backend, remote.Config{Stores: []pending.Policy{jobs(grace)},
+		Access: storeAccess{}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.StripPrefix("/pending", handler))
+	t.Cleanup(server.Close)
+	t.Cleanup(handler.Drain)
+	s.url = server.URL
+	return s
+}
+
+func (s *shelf) create(mailbox, question string) *pending.Request[job] {
+	s.Helper()
+	r, err := s.store.Create(s.Context(), mailbox, job{Question: question})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return r
+}
+
+// call runs the program as the owner, unless the arguments say otherwise.
+func (s *shelf) call(args ...string) result { return s.callIn(s.Context(), false, args...) }
+
+func (s *shelf) callIn(ctx context.Context, screen bool, args ...string) result {
+	env := map[string]string{"PENDINGCTL_SERVER": s.url, "PENDINGCTL_TOKEN": "owner",
+		"PENDINGCTL_STORE": "jobs"}
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, args, surroundings{stdout: &stdout, stderr: &stderr, screen: screen,
+		env: func(name string) string { return env[name] }})
+	return result{code, stdout.String(), stderr.String()}
+}
+
+func (s *shelf) want(r result, code int, parts ...string) {
+	s.Helper()
+	(&world{T: s.T}).want(r, code, parts...)
+}
+
+// decode reads the JSON that the program has written.
+func decode[T any](t *testing.T, text string) (v T) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return v
+}
+
+func TestLsShowsMailboxesAndTheRequestsOfOne(t *testing.T) {
+	s := newShelf(t, 0)
+	s.want(s.call("ls"), exitOK, "MAILBOX  PENDING  RUNNING  OLDEST\n")
+	first := s.create("device-2", "?")
+	second := s.create("device-1", "?")
+	s.create("device-1", "?")
+	if _, err := s.store.PopPending(t.Context(), "device-1"); err != nil {
+		t.Fatal(err)
+	}
+	r := s.call("ls")
+	s.want(r, exitOK, "device-2  1        0        0s", "device-1  1        1        0s")
+	if strings.Index(r.stdout, "device-2") > strings.Index(r.stdout, "device-1") {
+		t.Errorf("the mailbox with the oldest request is not the first:\n%s", r.stdout)
+	}
+	s.want(s.call("ls", "device-1"), exitOK, second.ID+"  running  1        0s", "in 59m", "json")
+	rows := decode[[]view](t, s.call("ls", "device-2", "-o", "json").stdout)
+	if len(rows) != 1 || rows[0].ID != first.ID || rows[0].Status != "pending" ||
+		rows[0].Store != "jobs" {
+		t.Errorf("got %+v", rows)
+	}
+	boxes := decode[[]mailbox](t, s.call("ls", "-o=json").stdout)
+	if len(boxes) != 2 || boxes[1].Name != "device-1" || boxes[1].Running != 1 ||
+		boxes[1].Pending != 1 {
+		t.Errorf("got %+v", boxes)
+	}
+	s.want(s.call("ls", "--limit", "1"), exitOK, "there are more; --limit shows more than 1")
+	s.want(s.call("ls", "device-1", "--limit", "1"), exitOK, "there are more")
+}
+
+func TestLsCountsNoMoreThanAHundredOfAMailbox(t *testing.T) {
+	s := newShelf(t, 0)
+	for range glanceRows + 1 {
+		s.create("busy", "?")
+	}
+	s.want(s.call("ls"), exitOK, "100+")
+	rows := decode[[]view](t, s.call("ls", "busy", "--limit", "1000", "-o", "json").stdout)
+	if len(rows) != glanceRows+1 {
+		t.Errorf("got %d requests, want %d", len(rows), glanceRows+1)
+	}
+}
+
+func TestShowReadsPayloadsInJSONAndMsgpack(t *testing.T) {
+	for name, format := range map[string]codec.Codec[job]{
+		"json": codec.JSON[job](), "msgpack": codec.Msgpack[job]()} {
+		s := newShelf(t, 0, format)
+		r := s.create("device-1", "how\x1b[31m\u009b\u202e?")
+		shown := s.call("show", r.ID)
+		s.want(shown, exitOK, "Mailbox   device-1", "Status    pending", "codec "+name+":",
+			`"Question": "how\u001b[31m\u009b\u202e?"`, "(in 59m")
+		if strings.ContainsAny(shown.stdout, "\x1b\u009b\u202e") {
+			t.Errorf("%s: what steers a terminal comes through: %q", name, shown.stdout)
+		}
+		v := decode[view](t, s.call("show", r.ID, "-o", "json").stdout)
+		if got := decode[job](t, string(v.Payload)); got.Question != "how\x1b[31m\u009b\u202e?" {
+			t.Errorf("%s: got %+v", name, v)
+		}
+	}
+}
+
+func TestShowTellsTheSizeOfAPayloadThatNeedsAKey(t *testing.T) {
+	keys := codec.Keys{Sealing: "k", ByID: map[string][]byte{"k": bytes.Repeat([]byte{7}, 32)}}
+	s := newShelf(t, 0, codec.Sealed(codec.JSON[job](), keys))
+	r := s.create("device-1", "secret")
+	shown := s.call("show", r.ID)
+	s.want(shown, exitOK, "bytes in codec", "which cannot be shown here")
+	v := decode[view](t, s.call("show", r.ID, "-o", "json").stdout)
+	if v.Payload != nil || v.Size == 0 {
+		t.Errorf("got %+v, want a size only", v)
+	}
+}
+
+func TestAPayloadThatIsNotWhatItsCodecSays(t *testing.T) {
+	for _, rec := range []backends.Record{{Codec: "json", Payload: []byte("{")}, {Codec: "json"},
+		{Codec: "msgpack", Payload: []byte{0x81}}, {Codec: "msgpack", Payload: []byte{1, 1}},
+		{Codec: "msgpack", Payload: bytes.Repeat([]byte{0x91}, 1<<20)}} {
+		if got := readable(rec); got != nil {
+			t.Errorf("%s %.10q reads as %s", rec.Codec, rec.Payload, got)
+		}
+	}
+}
+
+func TestWatchFollowsARequestUntilItHasEnded(t *testing.T) {
+	s := newShelf(t, 0)
+	good, bad := s.create("good", "?"), s.create("bad", "?")
+	ended := make(chan error, 2)
+	for _, box := range []string{"good", "bad"} {
+		go func() {
+			c, err := s.store.PopPending(t.Context(), box)
+			if err == nil && box == "good" {
+				c.Payload.Answer = "42"
+				err = s.store.Complete(t.Context(), c)
+			} else if err == nil {
+				err = s.store.Fail(t.Context(), c, "no disk")
+			}
+			ended <- err
+		}()
+	}
+	s.want(s.call("watch", good.ID), exitOK, `completed  attempt 1  {"Question":"?","Answer":"42"}`)
+	s.want(s.call("watch", bad.ID), exitFailed, "pendingctl: failed: no disk")
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	r := s.call("watch", good.ID, "-o", "json")
+	lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
+	last := decode[view](t, lines[len(lines)-1])
+	if last.Status != "completed" || last.Payload == nil {
+		t.Errorf("got %+v", last)
+	}
+	waiting := s.create("good", "?")
+	s.want(s.call("watch", waiting.ID, "-timeout", "50ms"), exitFailed, "no answer in time")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.want(s.callIn(ctx, false, "watch", waiting.ID), exitInterrupted, "interrupted")
+}
+
+func TestCancelEndsAPendingRequestOnce(t *testing.T) {
+	s := newShelf(t, 0)
+	r := s.create("device-1", "?")
+	for range 2 { // the second changes nothing
+		s.want(s.call("cancel", r.ID, "--reason", "wrong device"), exitOK, r.ID+" is cancelled")
+	}
+	s.want(s.call("show", r.ID), exitOK, "Error    wrong device", "cancelled")
+	v := decode[view](t, s.call("cancel", r.ID, "-o", "json").stdout)
+	if v.Status != "cancelled" || v.Error != "wrong device" {
+		t.Errorf("got %+v", v)
+	}
+}
+
+func TestCancelOfARunningRequestGivesItsWorkerTime(t *testing.T) {
+	s := newShelf(t, time.Minute)
+	r := s.create("device-1", "?")
+	c, err := s.store.PopPending(t.Context(), "device-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.want(s.call("cancel", r.ID, "--reason", "enough"), exitOK, "is to stop; its worker has 1m0s")
+	s.want(s.call("ls", "device-1"), exitOK, "stopping")
+	s.want(s.call("show", r.ID), exitOK, "To stop   enough")
+	if err := s.store.Complete(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	s.want(s.call("cancel", r.ID), exitFailed, "ended")
+}
+
+// What one may not see reads like what is not there.
+func TestARefusalSaysWhatToDo(t *testing.T) {
+	s := newShelf(t, 0)
+	r := s.create("device-1", "?")
+	other := backends.NewID("device-1")
+	hidden, missing := s.call("show", r.ID, "-token", "stranger"), s.call("show", other)
+	s.want(hidden, exitFailed, "is not found in store jobs", "this token may not see it")
+	if strings.ReplaceAll(hidden.stderr, r.ID, "") != strings.ReplaceAll(missing.stderr, other, "") {
+		t.Errorf("%q tells more than %q", hidden.stderr, missing.stderr)
+	}
+	for _, tc := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"ls --token stranger", exitFailed, "is not found"},
+		{"ls --store reports", exitFailed, "is not found in store reports"},
+		{"ls --token nobody", exitFailed, "PENDINGCTL_TOKEN says who is asking"},
+		{"cancel --token reader " + r.ID, exitFailed, "may not do this; ask with a token that may"},
+		{"cancel --token stranger " + r.ID, exitFailed, "is not found"},
+		{"ls --path /elsewhere", exitTrouble, "do --server and --path lead to an API node?"},
+		{"ls --server http://127.0.0.1:1 --timeout 200ms", exitTrouble, "connection refused"},
+		{"ls --server nonsense", exitUsage, "--server"},
+		{"ls --store UPPER", exitUsage, "--store"},
+		{"ls --store=", exitUsage, "PENDINGCTL_STORE"},
+		{"ls --limit 0", exitUsage, "--limit"},
+		{"show", exitUsage, "ID is missing"},
+		{"show nonsense", exitUsage, "is not the id of a request"},
+		{"watch nonsense", exitUsage, "is not the id of a request"},
+		{"cancel nonsense", exitUsage, "is not the id of a request"},
+		{"top --interval 1ms", exitUsage, "--interval"},
+		{"shw", exitUsage, `unknown command "shw"; did you mean show?`},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			s := *s
+			s.T = t
+			s.want(s.call(strings.Fields(tc.args)...), tc.code, tc.says)
+		})
+	}
+}
+
+func TestTopLooksAgainAndAgain(t *testing.T) {
+	s := newShelf(t, 0)
+	s.create("device-1", "?")
+	twice := []string{"top", "--times", "2", "--interval", "100ms"}
+	plain := s.call(twice...)
+	s.want(plain, exitOK, "jobs  1 rows\nMAILBOX")
+	if n := strings.Count(plain.stdout, "device-1"); n != 2 || strings.Contains(plain.stdout, "\x1b") {
+		t.Errorf("%d tables, want 2 without control characters: %q", n, plain.stdout)
+	}
+	live := s.callIn(t.Context(), true, twice...)
+	if n := strings.Count(live.stdout, toTopLeft); live.code != exitOK || n != 2 {
+		t.Errorf("exit %d, %d screens: %q", live.code, n, live.stdout)
+	}
+	lines := strings.Split(strings.TrimSpace(s.call(append(twice, "-o", "json")...).stdout), "\n")
+	if boxes := decode[[]mailbox](t, lines[1]); len(lines) != 2 || boxes[0].Name != "device-1" {
+		t.Errorf("got %q", lines)
+	}
+	s.want(s.call("top", "device-1", "--times", "1"), exitOK, "jobs / device-1  1 rows\nID")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.want(s.callIn(ctx, false, "top"), exitOK)
+}
+
+func TestAScreenIsNotOverfilled(t *testing.T) {
+	s := newShelf(t, 0)
+	for i := range 30 {
+		s.create(fmt.Sprint("device-", i, strings.Repeat("x", 200)), "?")
+	}
+	r := s.callIn(t.Context(), true, "top", "--times", "1")
+	lines := strings.Split(r.stdout, "\r\n")
+	if len(lines) > 24 {
+		t.Errorf("%d lines on a screen of 24", len(lines))
+	}
+	for _, line := range lines[:len(lines)-1] {
+		line = strings.TrimSuffix(strings.TrimPrefix(line, toTopLeft), clearsToRight)
+		if len(line) > 79 {
+			t.Errorf("a line has %d columns", len(line))
+		}
+	}
+}
+
+func TestTheShellCompletesMailboxesAndFormats(t *testing.T) {
+	s := newShelf(t, 0)
+	s.create("device-1", "?")
+	s.create("other", "?")
+	if r := s.call("__complete", "ls", "dev"); !strings.HasPrefix(r.stdout, "device-1\n:") {
+		t.Errorf("got %+v", r)
+	}
+	s.want(s.call("__complete", "ls", "-o", ""), exitOK, "table\njson\n")
+	r := s.call("__complete", "ls", "--token", "nobody", "dev")
+	if !strings.HasPrefix(r.stdout, ":") {
+		t.Errorf("without a valid token: got %+v", r)
+	}
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		s.want(s.call("completion", shell), exitOK, "pendingctl")
+	}
+}
+
+func TestEveryCommandHasHelp(t *testing.T) {
+	s := newShelf(t, 0)
+	for _, command := range []string{"ls", "show", "watch", "cancel", "top", "ping", "update",
+		"models", "skills", "skills list", "skills import"} {
+		s.want(s.call(append(strings.Fields(command), "--help")...), exitOK,
+			"Usage:\n  pendingctl "+command)
+	}
+}

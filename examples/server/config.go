@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pendingq/pendingq/pending"
+)
+
+// options are what flags, the environment and the configuration file say, in this order.
+type options struct {
+	config  string
+	listen  string
+	metrics string
+	backend string
+	redis   string
+	prefix  string
+	tokens  string
+	skills  string
+	log     string
+	drain   time.Duration
+	debug   bool
+	demo    bool
+	stores  []pending.Policy // only the file has them
+}
+
+// The formats of the log.
+const (
+	logAuto = "auto"
+	logText = "text"
+	logJSON = "json"
+)
+
+const usage = `Usage: server -tokens FILE -skills DIR [flags]
+       server -demo [flags]
+
+An API node. Front ends ask it, runtimes and devices poll it, people look at its dashboard.
+
+  /api/         the local skills of runtimes      /livez    the process answers
+  /pending/     any store, by package remote      /readyz   the node can work; false at shutdown first
+  /dashboard/   for people; the password is the token of an owner or admin
+
+The metrics address has /metrics for Prometheus, and /livez and /readyz too. Any number of nodes
+may share one backend (-backend) and one folder of imported skills (-skills).
+
+SIGINT or SIGTERM turns /readyz false, waits for -drain, answers what is waiting, finishes what has
+begun and exits.
+
+Each flag has an environment variable: PENDINGQ_LISTEN for -listen, PENDINGQ_BACKEND for -backend,
+and so on. It may also stand in the configuration file (-config), which is YAML:
+
+  listen: 0.0.0.0:8080
+  stores:                        # for /pending/; without it the store of examples/device
+    - {name: backup, pending: 10m, running: 1m, retention: 1h, cancel_grace: 10s, max_attempts: 3}
+
+A store also has exclusive, max_pending, max_payload and outcomes. A flag comes before its
+variable, and a variable before the file.
+
+The tokens file is YAML or JSON. Clients send "Authorization: Bearer TOKEN":
+
+  people:
+    - user: ada
+      token: at-least-16-characters     # or sha256: the token's SHA-256 in hex
+      runtimes: {laptop: owner, "*": member}     # owner, admin or member; "*" is every other runtime
+  daemons:
+    - runtime: laptop
+      token: also-16-characters-or-more
+  deleted_runtimes: [old-laptop]        # their daemons are told to forget them
+
+The log goes to stderr. If stdout is no terminal, it gets one line when the server listens:
+msg=listening addr=HOST:PORT metrics=HOST:PORT
+
+Exits with 0 after a signal, with 1 if it could not serve, with 2 if it was called wrongly.
+
+`
+
+const demoMetrics = "127.0.0.1:9464"
+
+func newFlags(o *options) *flag.FlagSet {
+	flags := flag.NewFlagSet("server", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the caller prints mistakes
+	flags.StringVar(&o.config, "config", "", "configuration `FILE`")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080",
+		"`ADDRESS` to serve at; port 0 takes a free one, which the log names")
+	flags.StringVar(&o.metrics, "metrics", "",
+		"`ADDRESS` for /metrics, for nobody else to reach; none without it, but for -demo "+demoMetrics)
+	flags.StringVar(&o.backend, "backend", "memory:",
+		"`URL` of what the nodes share: memory:, redis://, rediss://, unix:// or postgres://")
+	flags.StringVar(&o.redis, "redis", "", "`URL` for -backend, by its older name")
+	flags.StringVar(&o.prefix, "prefix", "pendingq:", "what the keys in Redis start with")
+	flags.StringVar(&o.tokens, "tokens", "", "`FILE` that says who may do what (required)")
+	flags.StringVar(&o.skills, "skills", "",
+		"`DIR` for imported skills, which nodes on one machine may share (required)")
+	flags.StringVar(&o.log, "log", logAuto, "`FORMAT` of the log: text, json, or auto, which is text "+
+		"on a terminal and json elsewhere")
+	flags.DurationVar(&o.drain, "drain", 0,
+		"how long to serve after /readyz has turned false, for load balancers to notice")
+	flags.BoolVar(&o.debug, "debug", false, "log idle heartbeats too")
+	flags.BoolVar(&o.demo, "demo", false, "serve only a dashboard and metrics, over sample requests "+
+		"in memory; everybody may see and cancel them")
+	return flags
+}
+
+// parse reads all options.
+func parse(args []string, s surroundings) (o options, err error) {
+	flags := newFlags(&o)
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprint(s.stdout, usage)
+			flags.SetOutput(s.stdout)
+			flags.PrintDefaults()
+		}
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if err := fillIn(flags, &o, s.env); err != nil {
+		return o, err
+	}
+	return o.check()
+}
+
+func variable(flag string) string { return "PENDINGQ_" + strings.ToUpper(flag) }
+
+// fillIn sets flags that the command line leaves out: from the environment, else from the file.
+func fillIn(flags *flag.FlagSet, o *options, env func(string) string) error {
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	var problems []error
+	set := func(f *flag.Flag, value, from string) {
+		if value == "" || given[f.Name] {
+			return
+		}
+		given[f.Name] = true
+		if err := f.Value.Set(value); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", from, err))
+		}
+	}
+	flags.VisitAll(func(f *flag.Flag) { set(f, env(variable(f.Name)), variable(f.Name)) })
+	if o.config == "" || len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	file, err := readConfig(o.config)
+	if err != nil {
+		return err
+	}
+	for name, value := range file.Flags {
+		f := flags.Lookup(name)
+		if f == nil || name == "config" {
+			return fmt.Errorf("%s: there is no option %q", o.config, name)
+		}
+		set(f, value, o.config+": "+name)
+	}
+	o.stores, err = file.policies()
+	return errors.Join(append(problems, err)...)
+}
+
+// configFile is the configuration file.
+type configFile struct {
+	Stores []policy          `yaml:"stores"`
+	Flags  map[string]string `yaml:",inline"`
+}
+
+// policy is a [pending.Policy] of the file.
+type policy struct {
+	Name        string           `yaml:"name"`
+	Pending     time.Duration    `yaml:"pending"`
+	Running     time.Duration    `yaml:"running"`
+	Retention   time.Duration    `yaml:"retention"`
+	CancelGrace time.Duration    `yaml:"cancel_grace"`
+	MaxAttempts int              `yaml:"max_attempts"`
+	Exclusive   bool             `yaml:"exclusive"`
+	MaxPending  int              `yaml:"max_pending"`
+	MaxPayload  int              `yaml:"max_payload"`
+	Outcomes    []pending.Status `yaml:"outcomes"`
+}
+
+func readConfig(path string) (f configFile, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return f, &optionError{"config", err}
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
+		return f, fmt.Errorf("%s is not a configuration file: %s", path, withoutQuotes(err))
+	}
+	return f, nil
+}
+
+func (f configFile) policies() (all []pending.Policy, err error) {
+	seen := map[string]bool{}
+	for _, p := range f.Stores {
+		if seen[p.Name] {
+			return nil, fmt.Errorf("stores: %q is there twice", p.Name)
+		}
+		seen[p.Name] = true
+		all = append(all, pending.Policy{Name: p.Name, PendingTimeout: p.Pending,
+			RunningTimeout: p.Running, Retention: p.Retention, CancelGrace: p.CancelGrace,
+			MaxAttempts: p.MaxAttempts, Exclusive: p.Exclusive, MaxPending: p.MaxPending,
+			MaxPayload: cmp.Or(p.MaxPayload, 64<<10), Outcomes: p.Outcomes})
+	}
+	return all, nil
+}
+
+// check returns the options with defaults that depend on others.
+func (o options) check() (options, error) {
+	if o.redis != "" && o.backend != "memory:" {
+		return o, errors.New("-redis and -backend exclude each other")
+	}
+	if o.log != logAuto && o.log != logText && o.log != logJSON {
+		return o, fmt.Errorf("-log %q is none of auto, text and json", o.log)
+	}
+	if o.drain < 0 {
+		return o, errors.New("-drain must not be negative")
+	}
+	if len(o.stores) == 0 {
+		o.stores = []pending.Policy{deviceBackups}
+	}
+	switch {
+	case o.demo:
+		o.metrics = cmp.Or(o.metrics, demoMetrics)
+	case o.tokens == "":
+		return o, errors.New("-tokens is required")
+	case o.skills == "":
+		return o, errors.New("-skills is required")
+	}
+	return o, nil
+}
