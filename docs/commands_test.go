@@ -161,11 +161,11 @@ func checkTest(t *testing.T, c command, args []string) {
 	}
 	var source string
 	for _, folder := range slices.Concat(folders, []string{"."}[min(1, len(folders)):]) {
-		found := testsOf(t, filepath.Join(c.dir, strings.Replace(folder, "work", "./...", 1)))
-		if found == "" {
+		tests := testsOf(t, filepath.Join(c.dir, strings.Replace(folder, "work", "./...", 1)))
+		if tests == "" {
 			t.Errorf("%s: %q: %s has no tests", c.where, c.text, folder)
 		}
-		source += found
+		source += tests
 	}
 	for name, value := range flags {
 		if _, known := goFlags[name]; !known && !declares(source, name) {
@@ -177,8 +177,18 @@ func checkTest(t *testing.T, c command, args []string) {
 	}
 }
 
+// testsByFolder holds the results of testsOf, since many commands name the same folders.
+var testsByFolder = map[string]string{}
+
 // testsOf returns the tests of a folder, or for "folder/..." of all folders below it.
-func testsOf(t *testing.T, folder string) (source string) {
+func testsOf(t *testing.T, folder string) string {
+	if _, ok := testsByFolder[folder]; !ok {
+		testsByFolder[folder] = findTests(t, folder)
+	}
+	return testsByFolder[folder]
+}
+
+func findTests(t *testing.T, folder string) (source string) {
 	top, all := strings.CutSuffix(filepath.ToSlash(folder), "/...")
 	test := func(name string) bool { return strings.HasSuffix(name, "_test.go") }
 	if !all {
