@@ -19,17 +19,13 @@ var (
 // BusyError is [ErrBusy] with the id of the request that is live.
 type BusyError struct{ ID string }
 
-func (e *BusyError) Error() string { return fmt.Sprintf("%v: %s", ErrBusy, e.ID) }
-
-// Is makes errors.Is find [ErrBusy].
+func (e *BusyError) Error() string        { return fmt.Sprintf("%v: %s", ErrBusy, e.ID) }
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 
 // EndedError is [ErrEnded] with the record as it ended.
 type EndedError struct{ Record Record }
 
-func (e *EndedError) Error() string { return fmt.Sprintf("%v: %s", ErrEnded, e.Record.Status) }
-
-// Is makes errors.Is find [ErrEnded].
+func (e *EndedError) Error() string        { return fmt.Sprintf("%v: %s", ErrEnded, e.Record.Status) }
 func (e *EndedError) Is(target error) bool { return target == ErrEnded }
 
 // CorruptError says that what is stored for a request is not a record that this version can read.

@@ -4,25 +4,8 @@
 //
 //	store, err := pending.New(memory.New(), codec.JSON[Job](), policy)
 //
-// # Cost
-//
 // An operation costs O(log n) in the number of requests of its mailbox and of its partition. Each
 // operation drops a few that have expired. So nothing scans, and there is no goroutine to stop.
-//
-// # Test an application
-//
-// In a bubble of [testing/synctest] all deadlines are on the bubble's clock, so a timeout of an
-// hour takes no time:
-//
-//	synctest.Test(t, func(t *testing.T) {
-//		store, err := pending.New(memory.New(), codec.JSON[Job](), policy)
-//		...
-//		asked, err := store.Create(t.Context(), "device-7", Job{})
-//		...
-//		answer, err := store.Await(t.Context(), asked.ID) // nobody claims it: a timeout
-//	})
-//
-// TestAnUnansweredQuestionTimesOut in this package is such a test.
 package memory
 
 import (
@@ -37,6 +20,9 @@ import (
 )
 
 // Backend is a [backends.Backend] in memory. Make one with [New].
+//
+// In a bubble of [testing/synctest] its deadlines are on the bubble's clock. So an application can
+// be tested without waiting: see TestAnUnansweredQuestionTimesOut in this package.
 type Backend struct {
 	start  time.Time // with its monotonic reading, so that a step of the wall clock moves no deadline
 	seed   maphash.Seed
