@@ -15,5 +15,19 @@
 //	claim.Payload.Output = "up"
 //	err = stores.Pings.Complete(ctx, claim)
 //
-// What a runtime does with the skills on its disk is in package folders.
+// # The stores
+//
+//   - Lists: which skills and MCP servers a runtime has.
+//   - Imports: a skill from a runtime. Ten travel with one heartbeat. Outcome "conflict".
+//   - Pings: a sign of life.
+//   - Updates: to another version. Exclusive: one at a time.
+//   - ModelLists: which models a runtime has.
+//
+// [ListPolicy] and the others tell their times and limits. [New] can change them.
+//
+// # Over HTTP
+//
+// Package skillshttp serves the stores, package daemon is what a runtime runs, and package wire has
+// the messages between them. What a runtime does with the skills on its disk is in package
+// folders.
 package skills

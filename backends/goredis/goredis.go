@@ -80,10 +80,11 @@ type Options struct {
 // itself.
 type AutoPipeline int
 
+// The values of AutoPipeline.
 const (
 	AutoPipelineByLoad AutoPipeline = iota // while four or more others of this Backend are in flight
 	AutoPipelineNever                      // each command goes by itself
-	AutoPipelineAlways
+	AutoPipelineAlways                     // all commands are gathered
 )
 
 const (

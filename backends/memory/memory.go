@@ -20,6 +20,9 @@ import (
 )
 
 // Backend is a [backends.Backend] in memory. Make one with [New].
+//
+// In a bubble of [testing/synctest] its deadlines are on the bubble's clock. So an application can
+// be tested without waiting: see TestAnUnansweredQuestionTimesOut in this package.
 type Backend struct {
 	start  time.Time // has a monotonic reading, so a step of the wall clock moves no deadline
 	seed   maphash.Seed

@@ -1,13 +1,14 @@
-// Tour is the five-minute tour of the README: a store of your own, from the question to the answer.
+// Tour is the five-minute tour of the README: a store of your own, a worker and a requester, with
+// progress and a cancel.
 //
 //	go run ./examples/tour
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
+	"sync"
 	"time"
 
 	"github.com/pendingq/pendingq/backends/memory"
@@ -15,57 +16,64 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// Reboot is a question to a device, and its answer.
-type Reboot struct {
-	Reason  string        `json:"reason"`
-	Uptime  time.Duration `json:"uptime"` // the answer
-	AskedBy string        `json:"-"`      // stored, but never sent to clients
+// Backup is a question to a device, and its answer.
+type Backup struct {
+	Volume  string
+	Percent int // the answer, and progress on the way
 }
 
 func main() {
-	ctx := context.Background()
+	ctx, shutDown := context.WithCancel(context.Background())
 
-	// One store a kind of request. Every API node makes its own over the same backend.
-	reboots, err := pending.New(memory.New(), codec.Msgpack[Reboot](), pending.Policy{
-		Name:           "reboot",
+	// One store for each kind of request. Every node makes its own over the same backend.
+	backups, err := pending.New(memory.New(), codec.Msgpack[Backup](), pending.Policy{
+		Name:           "backup",
 		PendingTimeout: time.Minute,      // unclaimed for longer: timeout
 		RunningTimeout: 5 * time.Minute,  // claimed and silent for longer: timeout
 		Retention:      10 * time.Minute, // how long an answer can be read
-		Exclusive:      true,             // one live request a device
+		CancelGrace:    10 * time.Second, // how long a worker may go on after a cancel
 	})
 	check(err)
 
-	// The front end asks, at any node. Repeating a Create whose answer was lost is safe with a key.
-	asked, err := reboots.Create(ctx, "device-7", Reboot{Reason: "update", AskedBy: "ada"},
+	// The worker: a device that polls. What the handler returns ends the request.
+	device, err := pending.NewWorker("device-7", nil, pending.Handle(backups,
+		func(ctx context.Context, c *pending.Claim[Backup]) error {
+			if c.Payload.Volume == "archive" { // takes all day
+				c.Payload.Percent = 40
+				check(backups.Progress(ctx, c))
+				<-ctx.Done() // until the requester cancels
+				return context.Cause(ctx)
+			}
+			c.Payload.Percent = 100
+			return nil
+		}))
+	check(err)
+	var running sync.WaitGroup
+	running.Go(func() { check(device.Run(ctx)) })
+
+	// The requester: a front end, at any node. With a key a Create can be repeated.
+	asked, err := backups.Create(ctx, "device-7", Backup{Volume: "home"},
 		pending.WithIdempotencyKey("order-4711"))
 	check(err)
+	answer, err := backups.Await(ctx, asked.ID)
+	check(err)
+	fmt.Println(answer.Payload.Volume, answer.Status, answer.Payload.Percent)
 
-	// Another request while this one is live is refused, and says which is.
-	_, err = reboots.Create(ctx, "device-7", Reboot{})
-	if busy := new(pending.BusyError); errors.As(err, &busy) {
-		fmt.Println("already asked:", busy.ID == asked.ID)
+	// It watches another request, and cancels it when it sees progress.
+	asked, err = backups.Create(ctx, "device-7", Backup{Volume: "archive"})
+	check(err)
+	for r, err := range backups.Watch(ctx, asked.ID) {
+		check(err)
+		if r.Status == pending.StatusRunning && r.Payload.Percent == 40 {
+			check(backups.Cancel(ctx, r, "enough for today"))
+		}
+		if r.Status.Ended() {
+			fmt.Println(r.Payload.Volume, r.Status, r.Payload.Percent, r.Error)
+		}
 	}
 
-	// The device's poll, at any node, claims it. AwaitPending would wait for one.
-	work, err := reboots.PopPending(ctx, "device-7")
-	check(err)
-	fmt.Printf("device-7 is asked by %s to reboot: %s\n", work.Payload.AskedBy, work.Payload.Reason)
-
-	// Its report, at any node, carries the id and the attempt of the claim. The node loads the
-	// claim, sets the answer and completes it. Held refuses the report of an earlier attempt.
-	claim, err := reboots.Held(ctx, work.ID, work.Attempt)
-	check(err)
-	claim.Payload.Uptime = 3 * time.Second
-	check(reboots.Complete(ctx, claim))
-
-	// The same report again is fine; any other is refused.
-	check(reboots.Complete(ctx, claim))
-	fmt.Println("too late:", errors.Is(reboots.Fail(ctx, claim, "no power"), pending.ErrEnded))
-
-	// The front end reads the answer, at any node. Await would have waited for it.
-	answer, err := reboots.Get(ctx, asked.ID)
-	check(err)
-	fmt.Println(answer.Status, answer.Payload.Uptime)
+	shutDown()
+	running.Wait()
 }
 
 func check(err error) {

@@ -13,10 +13,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func Example() {
 	main()
 	// Output:
-	// already asked: true
-	// device-7 is asked by ada to reboot: update
-	// too late: true
-	// completed 3s
+	// home completed 100
+	// archive cancelled 40 enough for today
 }
 
 // The README shows this program from its payload on, so that what it shows compiles and runs.
@@ -29,7 +27,7 @@ func TestTheREADMEShowsThisProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, shown, _ := strings.Cut(string(source), "\n\n// Reboot is")
+	_, shown, _ := strings.Cut(string(source), "\n\n// Backup is")
 	shown, _, _ = strings.Cut(shown, "\nfunc check")
 	if shown == "" || !strings.Contains(string(readme), strings.TrimSpace(shown)) {
 		t.Error("the README's tour is not this program any more")

@@ -13,6 +13,8 @@
 //	...
 //	err = d.Run(ctx) // until ctx ends
 //
+// # Lost answers
+//
 // The server holds a heartbeat until there is work. Each carries a claim id, and is repeated with
 // it until an answer has arrived, so an answer that is lost costs nothing. Reports are repeated as
 // well, and finished even while the daemon shuts down.

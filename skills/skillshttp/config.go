@@ -107,6 +107,7 @@ func or[N int | int64 | time.Duration](value, fallback N) N {
 // Role is what a requester is to a runtime.
 type Role int
 
+// The roles. Each may do what the one before may do.
 const (
 	RoleNone   Role = iota // may not see it: every answer is the 404 of what does not exist
 	RoleMember             // may ping it and list its skills and models

@@ -14,8 +14,20 @@
 //	server := skillshttp.NewServer(":8080", handler)
 //	err = server.ListenAndServe()
 //
+// # Routes
+//
 // A front end asks below /api/runtimes/{runtimeId}, a runtime's daemon reports below /api/daemon.
 // Each request is authorised for its runtime before anything is looked up, and whatever the caller
-// may not see is one and the same 404. With ?wait=20s a GET is held until the request has ended,
-// and a heartbeat until there is work.
+// may not see is one and the same 404.
+//
+// # Waiting
+//
+// With ?wait=20s a GET is held until the request has ended, and a heartbeat until there is work.
+// [Config] limits how many are held, so that nobody starves another. Before a node stops, call
+// [Handler.Drain].
+//
+// # When the storage is away
+//
+// A heartbeat is answered within [Config.HeartbeatTime], without work if need be, so that a runtime
+// stays online. For any other answer the stores have [Config.CallTime].
 package skillshttp

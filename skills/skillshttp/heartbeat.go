@@ -15,11 +15,15 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// The messages of heartbeats are those of package wire.
 type (
-	Heartbeat   = wire.Heartbeat
+	// Heartbeat is the question of a daemon, a message of package wire.
+	Heartbeat = wire.Heartbeat
+
+	// Assignments is the answer.
 	Assignments = wire.Assignments
-	Assignment  = wire.Assignment
+
+	// Assignment names one request in it.
+	Assignment = wire.Assignment
 )
 
 // authoriseDaemon lets only the runtime's own daemon through.

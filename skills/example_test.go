@@ -1,0 +1,43 @@
+package skills_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/skills"
+)
+
+// A front end pings a runtime. The runtime's next heartbeat brings the ping, and its report ends it.
+func Example() {
+	ctx := context.Background()
+	stores, err := skills.New(memory.New())
+	if err != nil {
+		panic(err)
+	}
+	asked, err := stores.Pings.Create(ctx, "laptop", skills.Ping{})
+	if err != nil {
+		panic(err)
+	}
+
+	work, err := stores.Heartbeat(ctx, "laptop") // one round trip for all five stores
+	if err != nil {
+		panic(err)
+	}
+	id, attempt := work.Ping.ID, work.Ping.Attempt // the runtime gets them, and sends them back
+
+	claim, err := stores.Pings.Held(ctx, id, attempt)
+	if err != nil {
+		panic(err)
+	}
+	claim.Payload.Output = "up"
+	if err := stores.Pings.Complete(ctx, claim); err != nil {
+		panic(err)
+	}
+	answer, err := stores.Pings.Get(ctx, asked.ID)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(answer.Status, answer.Payload.Output)
+	// Output: completed up
+}
