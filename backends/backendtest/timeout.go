@@ -34,7 +34,10 @@ var timeoutCases = []testCase{
 				got := w.get("s", made.ID)
 				if got.Ended() {
 					w.checkTimedOut(got)
-				} else if !got.ReadAt.After(got.Deadline) {
+					continue
+				}
+				checkSame(w, got, made)
+				if !got.ReadAt.After(got.Deadline) {
 					w.pop(t, 1)
 				}
 			}

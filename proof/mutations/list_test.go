@@ -139,7 +139,7 @@ var mutations = map[string][]mutation{
 		{"no-attempt", "s.runUntil(e, deadline, e.rec.LastDeadline, c.Retention)", byMemory},
 		{"grace", "case false:", byMemory},
 		{"release", "s.lease(e, x.Terms, x.After, now)", byMemory},
-		{"note-ends", `e.rec.CancelledAs, e.rec.CancelReason = "", ""`, byMemory},
+		{"note-ends", "", byMemory},
 		{"headers", "rec.Headers = nil", byMemory},
 		{"bare", "", byMemory},
 	},

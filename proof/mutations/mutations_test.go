@@ -60,17 +60,18 @@ func TestMutations(t *testing.T) {
 	}
 }
 
-// TestMutationsApply checks that each mutation has a marker and each marker a mutation, so that
-// none is forgotten when the code changes.
+// TestMutationsApply checks that each mutation has a marker and each marker a mutation, and that
+// each mutation changes its line, so that none is forgotten when the code changes.
 func TestMutationsApply(t *testing.T) {
-	marked := map[string][]string{}
+	marked, lines := map[string][]string{}, map[string][]string{}
 	backends := os.DirFS("../../backends")
 	err := fs.WalkDir(backends, ".", func(name string, d fs.DirEntry, err error) error {
 		if ext := filepath.Ext(name); err != nil || ext != ".go" && ext != ".lua" {
 			return err
 		}
 		content, err := fs.ReadFile(backends, name)
-		for _, line := range strings.Split(string(content), "\n") {
+		lines[name] = strings.Split(string(content), "\n")
+		for _, line := range lines[name] {
 			marked[name] = append(marked[name], markers(line)...)
 		}
 		return err
@@ -86,6 +87,10 @@ func TestMutationsApply(t *testing.T) {
 				continue
 			}
 			marked[file] = slices.Delete(marked[file], i, i+1)
+			line := lines[file][m.place(lines[file])]
+			if code := marker.ReplaceAllString(line, ""); strings.TrimSpace(code) == m.becomes {
+				t.Errorf("the mutation %s of %s changes nothing", m.name, file)
+			}
 		}
 	}
 	for file, names := range marked {
@@ -107,8 +112,19 @@ func markers(line string) []string {
 	return strings.Split(found[1], ", ")
 }
 
-// makeIn makes the mutation in a file for as long as the test runs. If a marker has a line of its
-// own, the line after it is the marked one.
+// place returns the place of the line with the mutation's marker, or -1. If a marker has a line of
+// its own, the line after it is the marked one.
+func (m mutation) place(lines []string) int {
+	at := slices.IndexFunc(lines, func(line string) bool {
+		return slices.Contains(markers(line), m.name)
+	})
+	if at >= 0 && marker.FindStringIndex(strings.TrimSpace(lines[at]))[0] == 0 {
+		at++
+	}
+	return at
+}
+
+// makeIn makes the mutation in a file for as long as the test runs.
 func (m mutation) makeIn(t *testing.T, file string) {
 	t.Helper()
 	content, err := os.ReadFile(file)
@@ -116,14 +132,9 @@ func (m mutation) makeIn(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(string(content), "\n")
-	at := slices.IndexFunc(lines, func(line string) bool {
-		return slices.Contains(markers(line), m.name)
-	})
+	at := m.place(lines)
 	if at < 0 {
 		t.Fatalf("%s has no marker %s", file, m.name)
-	}
-	if marker.FindStringIndex(strings.TrimSpace(lines[at]))[0] == 0 {
-		at++
 	}
 	lines[at] = m.becomes
 	write(t, file, strings.Join(lines, "\n"))
