@@ -83,7 +83,7 @@ func TestSamplesProveATypeWhoseZeroValueIsInvalid(t *testing.T) {
 	}
 }
 
-func TestSamplesStayTheCallers(t *testing.T) {
+func TestJSONDoesNotChangeTheCallersSamples(t *testing.T) {
 	samples := []any{size("S"), "untouched"}
 	codec.JSON[size](samples[:1]...)
 	if samples[1] != "untouched" {

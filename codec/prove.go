@@ -28,7 +28,7 @@ const (
 	maxGenerated = 10_000 // parts per generated value; further parts stay zero
 )
 
-// standardSamples are of common types that have unexported fields and lossless methods.
+// standardSamples are values of common types with unexported fields and lossless methods.
 var standardSamples = []any{
 	*big.NewInt(-1), *new(big.Int).Lsh(big.NewInt(3), 100),
 	netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1%eth0"),

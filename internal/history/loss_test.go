@@ -17,7 +17,7 @@ type lossCase struct {
 	allowed bool
 }
 
-func TestOnlyTheLastEffectsMayBeLost(t *testing.T) {
+func TestLossIsTheLastOfWhatWasDone(t *testing.T) {
 	fails := []FailOver{{Safe: 1_000, Dead: 2_000, Over: 3_000}}
 	for _, c := range []lossCase{
 		{"no request", [2]int64{1_100, 1_200}, [2]bool{}, fails, true},

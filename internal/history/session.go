@@ -67,10 +67,11 @@ func sessionStores(pace time.Duration) []backends.Terms {
 // that may have lost effects of their calls.
 func (s *session) run() ([]FailOver, error) {
 	began := calls.Now()
+	enough := time.Now().Add(s.stores[0].Retention / 2) // so that what has ended can be read
 	var wg sync.WaitGroup
 	for range actors {
 		wg.Go(func() {
-			for range perActor {
+			for n := 0; n < perActor && time.Now().Before(enough); n++ {
 				s.act()
 			}
 		})

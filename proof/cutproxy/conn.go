@@ -13,8 +13,8 @@ type conn struct {
 	client, server net.Conn
 
 	mu      sync.Mutex
-	pending [][][]byte // commands that have been forwarded and not been answered
-	cut     bool       // a reply has been lost: nothing more is forwarded
+	pending [][][]byte // forwarded commands whose replies have not arrived
+	cut     bool       // a reply was lost: nothing more is forwarded
 }
 
 func newConn(p *Proxy, client, server net.Conn) *conn {
@@ -26,7 +26,7 @@ func (c *conn) close() {
 	c.server.Close()
 }
 
-// forwardCommands passes the client's commands on until one of both hangs up.
+// forwardCommands forwards the client's commands until the client or the server hangs up.
 func (c *conn) forwardCommands() {
 	in, out := bufio.NewReader(c.client), bufio.NewWriter(c.server)
 	for {
@@ -34,25 +34,25 @@ func (c *conn) forwardCommands() {
 		if err != nil || !c.expect(command) {
 			break
 		}
-		_, _ = out.Write(raw) // an error stays with out until Flush
+		_, _ = out.Write(raw) // Flush returns an earlier error
 		if in.Buffered() == 0 && out.Flush() != nil {
 			break
 		}
 	}
-	_ = out.Flush() // what has been expected has to be sent
+	_ = out.Flush() // the pending commands must be sent
 	if !c.isCut() {
 		c.close()
 	}
 }
 
-// expect notes that a command is about to be forwarded, if it still may be.
+// expect notes a command that is about to be forwarded. It returns false after a cut.
 func (c *conn) expect(command [][]byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cut {
 		return false
 	}
-	if !strings.HasSuffix(Name(command), "SUBSCRIBE") { // these are answered by pushes
+	if !strings.HasSuffix(Name(command), "SUBSCRIBE") { // their replies are pushes
 		c.pending = append(c.pending, command)
 	}
 	if Scripts(command, nil) || Name(command) == "GET" {
@@ -67,7 +67,7 @@ func (c *conn) isCut() bool {
 	return c.cut
 }
 
-// answered returns the command that a reply is for.
+// answered removes and returns the command of the next reply.
 func (c *conn) answered() [][]byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,14 +76,15 @@ func (c *conn) answered() [][]byte {
 	return command
 }
 
-// unanswered returns how many replies are yet to come.
+// unanswered returns how many replies have not arrived.
 func (c *conn) unanswered() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.pending)
 }
 
-// forwardReplies passes the server's replies on until one is to be lost, or one of both hangs up.
+// forwardReplies forwards the server's replies until it loses one, or the client or the server
+// hangs up.
 func (c *conn) forwardReplies() {
 	defer c.close()
 	in, out := bufio.NewReader(c.server), bufio.NewWriter(c.client)
@@ -93,7 +94,7 @@ func (c *conn) forwardReplies() {
 			return
 		}
 		if !isPush(reply) && c.loses(reply) {
-			_ = out.Flush() // the replies before this one do arrive
+			_ = out.Flush() // the earlier replies are not lost
 			c.drain(in)
 			return
 		}
@@ -104,8 +105,8 @@ func (c *conn) forwardReplies() {
 	}
 }
 
-// loses matches a reply with its command, waits while replies are held back, and reports whether to
-// lose it.
+// loses matches a reply with its command, waits while replies to scripts are held back, and reports
+// whether to lose the reply.
 func (c *conn) loses(reply []byte) bool {
 	command := c.answered()
 	if Scripts(command, reply) {
@@ -115,8 +116,8 @@ func (c *conn) loses(reply []byte) bool {
 	return c.proxy.cut(command, reply)
 }
 
-// drain waits until the server has executed all that was forwarded, so that a command that is sent
-// again never overtakes itself.
+// drain waits until the server has executed all forwarded commands. So a retry of a command never
+// overtakes its first try.
 func (c *conn) drain(in *bufio.Reader) {
 	c.mu.Lock()
 	c.cut = true

@@ -1,14 +1,14 @@
-// Package cutproxy stands between a client and its Redis, lets commands be executed, and loses
-// their replies: it reads a command, forwards it, takes the reply and closes the connection instead
-// of passing it on. To the client that is a command of which it cannot know whether it happened.
+// Package cutproxy is a proxy between a client and its Redis that loses replies. It forwards a
+// command, reads the reply, and closes the connection instead of forwarding the reply. The client
+// cannot know whether its command was executed.
 //
 //	proxy := cutproxy.New()
 //	client := redis.NewClient(&redis.Options{Addr: addr, Dialer: proxy.Dial})
 //	proxy.Cut(2, cutproxy.Scripts) // the next two replies to scripts are lost
 //
-// It understands the protocol as far as it has to tell commands and replies apart, version 3 for
-// connections that subscribe. One proxy serves any number of servers, so a Cluster's client works
-// through it, too.
+// It parses the protocol just enough to separate commands and replies. Connections that subscribe
+// must use version 3 of the protocol. One proxy serves any number of servers, so it also works for
+// the client of a Cluster.
 package cutproxy
 
 import (
@@ -25,18 +25,18 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// Rule says whether it is about this reply to this command.
+// Rule reports whether to lose a reply to a command.
 type Rule func(command [][]byte, reply []byte) bool
 
-// Scripts is a Rule about every script, whether it is sent by its hash or in full.
+// Scripts is a Rule that loses the replies to all scripts, sent by their hash or in full.
 func Scripts(command [][]byte, _ []byte) bool {
 	return strings.HasPrefix(Name(command), "EVAL")
 }
 
-// Name returns a command's name in upper case.
+// Name returns the name of a command in upper case.
 func Name(command [][]byte) string { return strings.ToUpper(string(command[0])) }
 
-// Proxy loses replies. The zero value passes everything on.
+// Proxy loses replies. Make one with [New].
 type Proxy struct {
 	mu    sync.Mutex
 	rule  Rule
@@ -50,11 +50,10 @@ type Proxy struct {
 	gate sync.RWMutex // locked while replies are held back
 }
 
-// New returns a Proxy that passes everything on.
+// New returns a Proxy that forwards everything until Cut or Hold is called.
 func New() *Proxy { return &Proxy{conns: map[*conn]struct{}{}} }
 
-// Cut loses the next n replies that the rule is about. It replaces what an earlier Cut has left to
-// do.
+// Cut loses the next n replies for which the rule is true. It replaces an earlier Cut.
 func (p *Proxy) Cut(n int, rule Rule) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,18 +70,18 @@ func (p *Proxy) Left() int {
 // Cuts returns how many replies have been lost so far.
 func (p *Proxy) Cuts() int64 { return p.cuts.Load() }
 
-// Forwarded returns how many scripts and GETs the server has been sent so far, whatever becomes of
-// their replies.
+// Forwarded returns how many scripts and GETs were sent to servers so far. It also counts those
+// whose replies are lost.
 func (p *Proxy) Forwarded() int64 { return p.forwarded.Load() }
 
-// Hold keeps back all replies to scripts, and what comes after them, until the function that it
-// returns is called.
+// Hold keeps back the replies to scripts, and all later replies of the same connections, until
+// release is called.
 func (p *Proxy) Hold() (release func()) {
 	p.gate.Lock()
 	return sync.OnceFunc(p.gate.Unlock)
 }
 
-// cut decides about one reply.
+// cut reports whether to lose a reply.
 func (p *Proxy) cut(command [][]byte, reply []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,8 +140,8 @@ func (p *Proxy) serve(c *conn) {
 	})
 }
 
-// Close closes all connections and waits until the proxy has nothing left to do. It lets no new
-// ones in by itself: close its clients first.
+// Close closes all connections and waits for the end of the proxy's goroutines. Close the clients
+// first, because Dial still accepts new connections.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	for c := range p.conns {
@@ -152,9 +151,9 @@ func (p *Proxy) Close() {
 	p.ended.Wait()
 }
 
-// Disturb makes a fault for the clients of servers, and returns when it is over. Turn says which:
-// in turn, the servers forget their scripts, they close all connections, and the proxy loses 1 to 4
-// replies, three times.
+// Disturb makes a fault for the clients of servers, and returns when it is over. The fault depends
+// on turn modulo 5. For 0 the servers forget their scripts. For 1 they close all connections. For 2
+// to 4 the proxy loses 1 to 4 replies.
 func (p *Proxy) Disturb(turn int, servers ...*redis.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -42,7 +42,7 @@ func TestACutCommandHasBeenExecuted(t *testing.T) {
 	}
 }
 
-func TestAPipelineIsCutWhereTheRuleSays(t *testing.T) {
+func TestARuleLosesOneReplyOfAPipeline(t *testing.T) {
 	client, proxy := connect(t)
 	proxy.Cut(1, named("DECR"))
 	pipe := client.Pipeline()
@@ -73,8 +73,9 @@ func TestEveryKindOfReplyPasses(t *testing.T) {
 	if err := client.Do(t.Context(), "nonsense").Err(); err == nil {
 		t.Error("nonsense has no error")
 	}
-	if got, err := client.ConfigGet(t.Context(), "maxmemory*").Result(); len(got) == 0 || err != nil {
-		t.Errorf("a map: got %v, %v", got, err)
+	config, err := client.ConfigGet(t.Context(), "maxmemory*").Result()
+	if len(config) == 0 || err != nil {
+		t.Errorf("a map: got %v, %v", config, err)
 	}
 	nested, err := client.Eval(t.Context(), "return {1, {2, {'three'}}, false}", nil).Slice()
 	if err != nil || len(nested) != 3 {

@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// readCommand reads a command: an array of strings. It returns its bytes and its words.
+// readCommand reads a command, which is an array of strings. It returns its bytes and its words.
 func readCommand(r *bufio.Reader) (raw []byte, words [][]byte, err error) {
 	raw, n, err := readHeader(r, nil)
 	if err != nil {
@@ -53,10 +53,10 @@ func appendReply(r *bufio.Reader, raw []byte) ([]byte, error) {
 		n *= 2
 	case '*', '~', '>':
 	default:
-		return raw, nil // the line was all
+		return raw, nil // the reply is a single line
 	}
 	if raw[start] == '|' {
-		n++ // attributes stand in front of what they belong to
+		n++ // attributes are followed by the value that they describe
 	}
 	for range max(n, 0) {
 		if raw, err = appendReply(r, raw); err != nil {
@@ -68,7 +68,7 @@ func appendReply(r *bufio.Reader, raw []byte) ([]byte, error) {
 
 func isPush(reply []byte) bool { return reply[0] == '>' }
 
-// readHeader appends a line to raw and returns the number in it, if there is one.
+// readHeader appends a line to raw. It returns the number in the line, or 0 without a number.
 func readHeader(r *bufio.Reader, raw []byte) ([]byte, int, error) {
 	line, err := r.ReadBytes('\n')
 	if err != nil {
@@ -77,7 +77,7 @@ func readHeader(r *bufio.Reader, raw []byte) ([]byte, int, error) {
 	if len(line) < 3 {
 		return nil, 0, errors.New("cutproxy: a line without a type")
 	}
-	n, _ := strconv.Atoi(string(line[1 : len(line)-2])) // 0 where no number stands
+	n, _ := strconv.Atoi(string(line[1 : len(line)-2]))
 	return append(raw, line...), n, nil
 }
 

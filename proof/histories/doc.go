@@ -1,28 +1,30 @@
-// Package histories shows that nothing acknowledged is lost or done twice, and that ended is final,
-// while many callers work at once and faults happen: replies are lost, connections close, servers
-// forget their scripts, are killed, or fail over.
+// Package histories shows three promises while many callers work concurrently and faults happen:
+// no acknowledged effect is lost, no effect happens twice, and an ended request does not change.
+// The faults are lost replies, closed connections, and servers that forget their scripts, are
+// killed, or fail over.
 //
-// It runs backendtest.Histories on memory, on miniredis, on Redis, and on a Redis that is killed
-// again and again. A Cluster whose masters fail over may lose the last of what they did. So its
-// histories allow that, and nothing else: see failover_test.go.
+// It runs backendtest.Histories on memory, on miniredis, on Redis, and on a Redis that is often
+// killed. A Cluster whose masters fail over may lose the last effects of a master. So its histories
+// allow this loss and no other: see failover_test.go.
 //
 // # Run it
 //
 //	go test ./proof/histories
 //	go test ./proof/histories -run '/^redis$' -v -ops 1000000 -faults 600 -timeout 30m
-//	go test ./proof/histories -run '/^cluster$' -v -ops 1000000 -faults 500 -failovers 25 -timeout 30m
+//	go test ./proof/histories -run '/^cluster$' -v -timeout 30m \
+//		-ops 1000000 -faults 500 -failovers 25
 //
 // # Read a failure
 //
-// "No order explains" is followed by the calls about one request, in the order in which they began:
-// from when to when in microseconds, what was done, and the record that was answered. Look for two
-// lines that contradict each other. Every other failure names its rule and its request.
+// After "no order explains" come the calls of one request, in the order in which they began. Each
+// line has the start and the end in microseconds, the operation, and the record in the reply. Look
+// for two lines that contradict each other. Every other failure names its rule and its request.
 //
 // # Words
 //
 //	session, call, history, step, lossy   see package internal/history
-//	fault       something that goes wrong between the backend and its storage
+//	fault       a failure between the backend and its storage
 //	fail-over   a replica becomes the master: the old master hands over, or is killed
-//	safe        what the replica had received before its master died
-//	at risk     what a caller was told and the replica perhaps had not received
+//	safe        received by the replica before its master died
+//	at risk     acknowledged to a caller, but perhaps not received by the replica
 package histories

@@ -18,21 +18,21 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// How a Cluster fails over while histories are made, and what it may lose by that. Redis replicates
-// asynchronously, so a master that is killed takes with it what its replica had not yet got: the
-// last of what it did, and nothing else.
+// Here the masters of a Cluster fail over while histories are made. Redis replicates
+// asynchronously. If a master is killed, the writes are lost that its replica has not received:
+// the last ones, and no others.
 
-// failOverKind is how a fail-over comes about.
+// failOverKind is a way to make a fail-over.
 type failOverKind struct {
 	name     string
-	graceful bool // the master hands over: nothing may be lost, not even a reply
-	cutOff   bool // the replica has not heard from its master for some time when that is killed
-	// The others find out by themselves that the master is gone, which takes seconds; else the replica
-	// is told.
+	graceful bool // the master hands over: no write and no reply may be lost
+	cutOff   bool // the replica is frozen for some time before its master is killed
+	// elected: the other nodes notice that the master is dead, which takes seconds. Otherwise the
+	// test tells the replica to take over.
 	elected bool
 }
 
-// failOverKinds take turns. The first is the quickest.
+// failOverKinds are used in turn. The first is the quickest.
 var failOverKinds = []failOverKind{
 	{name: "graceful", graceful: true},
 	{name: "killed, replica cut off, forced", cutOff: true},
@@ -41,7 +41,7 @@ var failOverKinds = []failOverKind{
 	{name: "killed, forced"},
 }
 
-// shards are the thirds of a Cluster, whose masters and replicas change places.
+// shards are the three shards of a Cluster. A master and its replica change places.
 type shards struct {
 	t       testing.TB
 	cluster *redistest.Cluster
@@ -49,22 +49,27 @@ type shards struct {
 	masters [3]*redistest.Server
 	standby [3]*redistest.Server
 	faults  *history.Faults
-	every   int64 // a fail-over comes after so many calls
+	every   int64 // how many calls lie between two fail-overs; 0: no fail-overs
 
-	one     sync.Mutex                      // one at a time
-	elected map[*redistest.Server]time.Time // when each was last made a master
+	one     sync.Mutex                      // one fail-over at a time
+	elected map[*redistest.Server]time.Time // when each server last became a master
 	outage  sync.RWMutex                    // locked while a shard has no master
 
 	mu    sync.Mutex
 	past  []history.FailOver
-	count map[string]int // by name
+	count map[string]int // fail-overs by the name of their kind
 }
 
 func newShards(t *testing.T, cluster *redistest.Cluster) *shards {
-	s := &shards{t: t, cluster: cluster, clients: map[*redistest.Server]*redis.Client{},
-		count:   map[string]int{},
+	s := &shards{
+		t:       t,
+		cluster: cluster,
+		clients: map[*redistest.Server]*redis.Client{},
+		masters: [3]*redistest.Server(cluster.Masters),
+		standby: [3]*redistest.Server(cluster.Replicas),
 		elected: map[*redistest.Server]time.Time{},
-		masters: [3]*redistest.Server(cluster.Masters), standby: [3]*redistest.Server(cluster.Replicas)}
+		count:   map[string]int{},
+	}
 	for _, node := range cluster.Nodes() {
 		s.clients[node] = node.Client(t)
 	}
@@ -73,7 +78,7 @@ func newShards(t *testing.T, cluster *redistest.Cluster) *shards {
 
 func (s *shards) control() []*redis.Client { return slices.Collect(maps.Values(s.clients)) }
 
-// shardOf returns where a mailbox lies. Every node can tell, and one of them may be dead.
+// shardOf returns the shard of a mailbox. It asks one node after another, since one may be dead.
 func (s *shards) shardOf(ctx context.Context, mailbox string) (shard int, err error) {
 	for _, client := range s.clients {
 		var slot int64
@@ -92,7 +97,7 @@ func (s *shards) Count(done int64, mailbox string) {
 	}
 }
 
-// failOver makes the next one, where a mailbox lies.
+// failOver makes the next fail-over, in the shard of a mailbox.
 func (s *shards) failOver(turn int64, mailbox string) {
 	s.one.Lock()
 	defer s.one.Unlock()
@@ -100,7 +105,7 @@ func (s *shards) failOver(turn int64, mailbox string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := s.replace(ctx, mailbox, kind); err != nil {
-		s.t.Errorf("a master, %s: %v", kind.name, err)
+		s.t.Errorf("fail-over, %s: %v", kind.name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,9 +157,9 @@ func (s *shards) kill(ctx context.Context, shard int, kind failOverKind) error {
 		if err := s.clients[master].Do(ctx, "client", "kill", "type", "replica").Err(); err != nil {
 			return err
 		}
-		enough := s.faults.Calls() + 300
-		// Fewer if sessions are at their end.
-		calls.Await(time.Second, time.Millisecond, func() bool { return s.faults.Calls() >= enough })
+		enough := s.faults.Calls() + 300 // there are fewer if the sessions end
+		enoughCalls := func() bool { return s.faults.Calls() >= enough }
+		calls.Await(time.Second, time.Millisecond, enoughCalls)
 	}
 	f := history.FailOver{Kind: kind.name, Shard: shard, Safe: safe}
 	if err := s.takeOver(ctx, f, kind); err != nil {
@@ -164,7 +169,7 @@ func (s *shards) kill(ctx context.Context, shard int, kind failOverKind) error {
 	return nil
 }
 
-// takeOver is the time between two masters.
+// takeOver kills a master and waits until its replica is the master.
 func (s *shards) takeOver(ctx context.Context, f history.FailOver, kind failOverKind) error {
 	master, replica := s.masters[f.Shard], s.standby[f.Shard]
 	s.outage.Lock()
@@ -190,7 +195,7 @@ func (s *shards) takeOver(ctx context.Context, f history.FailOver, kind failOver
 	return s.noteElected(ctx, replica)
 }
 
-// awaitInTouch waits until a replica has got all that had happened at the time that it returns.
+// awaitInTouch returns a time until which a replica has received all writes.
 func (s *shards) awaitInTouch(ctx context.Context, shard int) (at int64, err error) {
 	at = calls.Now()
 	want, err := s.offset(ctx, s.masters[shard], "master_repl_offset:")
@@ -202,13 +207,13 @@ func (s *shards) awaitInTouch(ctx context.Context, shard int) (at int64, err err
 		got, err = s.offset(ctx, s.standby[shard], "slave_repl_offset:")
 		return err == nil && got >= want
 	}) {
-		return 0, fmt.Errorf("the replica is at %d (%v), its master was at %d", got, err, want)
+		return 0, fmt.Errorf("the replica is at offset %d (%v), want at least %d", got, err, want)
 	}
 	return at, nil
 }
 
-func (s *shards) offset(ctx context.Context, server *redistest.Server, name string) (offset int64,
-	err error) {
+func (s *shards) offset(
+	ctx context.Context, server *redistest.Server, name string) (offset int64, err error) {
 	info, err := s.clients[server].Info(ctx, "replication").Result()
 	if err != nil {
 		return 0, err
@@ -216,19 +221,18 @@ func (s *shards) offset(ctx context.Context, server *redistest.Server, name stri
 	return number(info, name)
 }
 
-// number returns what follows a name in an answer to INFO or CLUSTER INFO.
+// number returns the number after a name in the reply to INFO or CLUSTER INFO.
 func number(info, name string) (n int64, err error) {
 	_, after, _ := strings.Cut(info, name)
 	_, err = fmt.Sscan(after, &n)
 	return n, err
 }
 
-// awaitVotesExpire waits until a replica can take over only by a new election. Redis (7.0.15)
-// leaves a node the votes by which it has become the master. When that is a replica again and is to
-// take over before they expire, it does so by them, in their old epoch. To the other nodes the old
-// master's claim is then the newer one, so that the new master follows it as soon as it is back,
-// and throws away all that it had. Nothing bounds that loss, so there is nothing to check, and who
-// operates a Cluster is told in the README to wait just so.
+// awaitVotesExpire waits until a replica needs a new election to take over. A node of Redis 7.0.15
+// keeps the votes that made it the master. If it becomes a replica and takes over again before the
+// votes expire, it uses these votes and their old epoch. Then the old master has the newer epoch.
+// Once the old master is back, the new master follows it and discards its own data. This loss has
+// no bound that a test could check. The README tells operators of a Cluster to wait like this.
 func (s *shards) awaitVotesExpire(ctx context.Context, replica *redistest.Server) {
 	expire := s.elected[replica].Add(max(2*redistest.NodeTimeout, 2*time.Second))
 	select {
@@ -237,8 +241,8 @@ func (s *shards) awaitVotesExpire(ctx context.Context, replica *redistest.Server
 	}
 }
 
-// noteElected notes when a server has become the master, and checks that it has by an election of
-// its own, which nobody has outdone.
+// noteElected notes when a server has become the master. It checks that the server's epoch is the
+// newest one of the Cluster.
 func (s *shards) noteElected(ctx context.Context, server *redistest.Server) error {
 	s.elected[server] = time.Now()
 	info, err := s.clients[server].ClusterInfo(ctx).Result()
@@ -274,7 +278,7 @@ func (s *shards) AwaitCalm() {
 	defer s.outage.RUnlock()
 }
 
-// Of returns the fail-overs that may have lost something of a mailbox between two times.
+// Of returns the fail-overs of a mailbox's shard between two times.
 func (s *shards) Of(mailbox string, began, ended int64) ([]history.FailOver, error) {
 	shard, err := s.shardOf(s.t.Context(), mailbox)
 	s.mu.Lock()
@@ -284,7 +288,7 @@ func (s *shards) Of(mailbox string, began, ended int64) ([]history.FailOver, err
 	}), err
 }
 
-// report says how many fail-overs there were of each kind, and what they lost.
+// report returns the number of fail-overs of each kind, and their losses.
 func (s *shards) report(l history.Losses) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

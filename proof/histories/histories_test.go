@@ -19,12 +19,12 @@ import (
 )
 
 var (
-	operations = flag.Int("ops", 25_000, "how many calls are made on Redis and in memory; "+
+	operations = flag.Int("ops", 25_000, "`number` of calls on Redis and in memory; "+
 		"a 40th on miniredis, a tenth on a Redis that is killed, a fifth on a Cluster")
-	faults = flag.Int("faults", 60, "how many faults are made on Redis; "+
+	faults = flag.Int("faults", 60, "`number` of faults on Redis; "+
 		"a tenth on miniredis, a 20th on a Redis that is killed, a fifth on a Cluster")
-	failOvers = flag.Int("failovers", 2, "how many times a master of the Cluster fails over; "+
-		"the first fail-over is graceful, others kill the master")
+	failOvers = flag.Int("failovers", 2, "`number` of fail-overs of the Cluster; "+
+		"the first is graceful, others kill the master")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,7 +40,7 @@ func TestHistories(t *testing.T) {
 	t.Run("cluster", onCluster)
 }
 
-// Its times are long: miniredis on the real clock removes keys up to some 100 ms early.
+// onMiniredis uses long times: miniredis on the real clock removes keys up to about 100 ms early.
 func onMiniredis(t *testing.T) {
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true)
@@ -48,24 +48,34 @@ func onMiniredis(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
-	behindProxy(t, m.Addr(), &backendtest.HistoriesOptions{Operations: *operations / 40,
-		Faults: *faults / 10, Pace: 100 * time.Millisecond})
+	behindProxy(t, m.Addr(), &backendtest.HistoriesOptions{
+		Operations: *operations / 40,
+		Faults:     *faults / 10,
+		Pace:       100 * time.Millisecond,
+	})
 }
 
 func onRedis(t *testing.T) {
-	behindProxy(t, redistest.Start(t).Addr, &backendtest.HistoriesOptions{Operations: *operations,
-		Faults: *faults, Pace: time.Millisecond})
+	behindProxy(t, redistest.Start(t).Addr, &backendtest.HistoriesOptions{
+		Operations: *operations,
+		Faults:     *faults,
+		Pace:       time.Millisecond,
+	})
 }
 
-// Each write of the server is on its disk before the answer.
+// onKilledRedis uses a server that writes to its disk before it replies.
 func onKilledRedis(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	behindProxy(t, server.Addr, &backendtest.HistoriesOptions{Operations: *operations / 10,
-		Faults: *faults / 20, Pace: 10 * time.Millisecond,
-		Disturb: func(int) { server.Restart() }}) // which kills it first
+	behindProxy(t, server.Addr, &backendtest.HistoriesOptions{
+		Operations: *operations / 10,
+		Faults:     *faults / 20,
+		Pace:       10 * time.Millisecond,
+		Disturb:    func(int) { server.Restart() }, // kills the server first
+	})
 }
 
-// behindProxy makes histories on a server behind a proxy. By default the proxy makes the faults.
+// behindProxy makes histories on a server behind a proxy. The proxy makes the faults, unless opts
+// have Disturb.
 func behindProxy(t *testing.T, addr string, opts *backendtest.HistoriesOptions) {
 	proxy := cutproxy.New()
 	t.Cleanup(proxy.Close)
@@ -89,8 +99,8 @@ func open(t *testing.T, client redis.UniversalClient) backends.Backend {
 	return b
 }
 
-// onCluster uses three masters, on which six mailboxes lie at a time. Every other session is so
-// slow that something is left of it after a fail-over.
+// onCluster uses three masters. About half of the sessions are so slow that they go on after a
+// fail-over.
 func onCluster(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	proxy := cutproxy.New()
@@ -98,16 +108,24 @@ func onCluster(t *testing.T) {
 	client := cluster.ClientWith(t, redis.ClusterOptions{Dialer: proxy.Dial, PoolSize: 64,
 		MinRetryBackoff: time.Millisecond, MaxRetryBackoff: 4 * time.Millisecond})
 	s := newShards(t, cluster)
-	s.faults = &history.Faults{Every: every(*operations/5, *faults/5),
-		Inject: func(turn int) { proxy.Disturb(turn, s.control()...) }}
+	s.faults = &history.Faults{
+		Every:  every(*operations/5, *faults/5),
+		Inject: func(turn int) { proxy.Disturb(turn, s.control()...) },
+	}
 	s.every = every(*operations/5, *failOvers)
-	sessions := &history.Sessions{Backend: open(t, client), Operations: int64(*operations / 5),
-		Pace: 2 * time.Millisecond, Slow: 100 * time.Millisecond, Faults: s.faults, Shards: s}
+	sessions := &history.Sessions{
+		Backend:    open(t, client),
+		Operations: int64(*operations / 5),
+		Pace:       2 * time.Millisecond,
+		Slow:       100 * time.Millisecond,
+		Faults:     s.faults,
+		Shards:     s,
+	}
 	sessions.Run(t)
 	t.Log(s.report(sessions.Losses))
 }
 
-// every returns how many operations lie between two of so many faults.
+// every returns how many operations lie between two faults, or 0 without faults.
 func every(operations, faults int) int64 {
 	if faults == 0 {
 		return 0

@@ -1,7 +1,7 @@
-// Package machine shows that all backends answer alike. It runs backendtest.Machine on miniredis,
-// where answers agree with those of memory to the microsecond, and on Redis. Beside it stand the
-// mistakes that the state machine has found, each in as few steps as show it, and two fuzz tests:
-// of stored records of any bytes, and of mailboxes of any name.
+// Package machine shows that all backends return the same results. It runs backendtest.Machine on
+// miniredis, whose results agree with memory's to the microsecond, and on Redis. It also has a
+// short test for each mistake that the state machine has found. Two fuzz tests try stored records
+// of any bytes and mailboxes of any name.
 //
 // # Run it
 //
@@ -12,13 +12,13 @@
 //
 // # Read a failure
 //
-// The state machine shows the shortest sequence of calls that it has found, and at its end what
-// memory answered ("want") and what the other backend did ("got").
+// The state machine shows the shortest sequence of calls that it has found. At its end are the
+// reply of memory ("want") and the reply of the other backend ("got").
 //
 // # Words
 //
-//	sequence    about 30 random calls, one after the other
-//	tick        10 ms of fake time: each call has a tick of its own
-//	bubble      where a test has fake time: see package testing/synctest
+//	sequence    about 30 random calls, one after another
+//	tick        10 ms of fake time: each call has its own tick
+//	bubble      a group of goroutines with fake time: see package testing/synctest
 //	planted     a record that was damaged on purpose
 package machine

@@ -8,13 +8,12 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
-	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// What the state machine has found wrong, in as few steps as show it.
+// These are the mistakes that the state machine has found, each in as few steps as possible.
 
 const tick = 10 * time.Millisecond
 
@@ -26,22 +25,23 @@ func onFakeTime(t *testing.T, test func(*calls.Stage)) {
 	t.Run("miniredis", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			_, client := redistest.Mini(t)
-			b, err := goredis.New(client, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			test(&calls.Stage{T: t, B: b})
+			test(&calls.Stage{T: t, B: open(t, client)})
 		})
 	})
 }
 
-// shortLived are terms under which a request is soon gone.
+// shortLived returns terms with short times.
 func shortLived(attempts int) calls.Store {
-	return calls.Store{Store: "s", PendingTimeout: 20 * tick, RunningTimeout: 5 * tick,
-		Retention: tick, MaxAttempts: attempts}
+	return calls.Store{
+		Store:          "s",
+		PendingTimeout: 20 * tick,
+		RunningTimeout: 5 * tick,
+		Retention:      tick,
+		MaxAttempts:    attempts,
+	}
 }
 
-// poll claims up to two requests and returns their ids.
+// claimedIDs claims up to two requests and returns their ids.
 func claimedIDs(s *calls.Stage, t calls.Store, id string) (ids []string) {
 	s.Helper()
 	c := calls.Poll(2, t)
@@ -56,7 +56,7 @@ func TestAnIDThatIsUsedAgainIsInTheQueue(t *testing.T) {
 	onFakeTime(t, func(s *calls.Stage) {
 		terms := shortLived(1)
 		id := s.Pending(terms, "1")
-		calls.Pass(25 * tick) // it has timed out and is gone, its entry in the queue is not
+		calls.Pass(25 * tick) // the request has timed out and is gone, but is still in the queue
 		s.Pending(terms, "1")
 		if got := claimedIDs(s, terms, "claim"); len(got) != 1 || got[0] != id {
 			s.Errorf("claimed %v, want %s", got, id)
@@ -69,14 +69,14 @@ func TestAnIDThatIsUsedAgainIsClaimedOnce(t *testing.T) {
 		terms := shortLived(2)
 		id := s.Pending(terms, "1")
 		claimedIDs(s, terms, "first claim")
-		// Its lease has expired, it has timed out and is gone. Its entry in the queue is not.
+		// The lease has expired. The request has timed out and is gone, but is still in the queue.
 		calls.Pass(30 * tick)
 		s.Pending(terms, "1")
 		if got := claimedIDs(s, terms, "second claim"); len(got) != 1 || got[0] != id {
 			s.Errorf("claimed %v, want %s once", got, id)
 		}
 		if s.Must(terms.Look()).Pending {
-			s.Error("there is something left to claim")
+			s.Error("HasPending returned true after the claim")
 		}
 	})
 }
@@ -91,7 +91,7 @@ func TestAnExpiredLeaseOutlivesAPolicyOfOneAttempt(t *testing.T) {
 			s.Fatal("a request whose lease has expired cannot be claimed")
 		}
 		if got := claimedIDs(s, shortLived(1), "second claim"); len(got) != 1 || got[0] != id {
-			s.Errorf("HasPending saw it, but claimed %v, want %s", got, id)
+			s.Errorf("HasPending returned true, but claimed %v, want %s", got, id)
 		}
 	})
 }
@@ -100,11 +100,11 @@ func TestAQueueOfShortLivedRequestsDoesNotGrow(t *testing.T) {
 	onMini(t, func(s *calls.Stage, mini *miniredis.Miniredis) {
 		for i := range 50 {
 			s.Pending(shortLived(1), strconv.Itoa(i))
-			calls.Pass(50 * tick) // all before have timed out and are gone, the queue is not
+			calls.Pass(50 * tick) // the request has timed out and is gone, but not the queue
 		}
 		for _, key := range mini.Keys() {
 			if entries, err := mini.ZMembers(key); err == nil && len(entries) > 20 {
-				t.Errorf("%s has %d entries, and nothing is live", key, len(entries))
+				t.Errorf("%s has %d entries, but no request is live", key, len(entries))
 			}
 		}
 	})

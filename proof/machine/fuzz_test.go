@@ -11,7 +11,6 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/pendingq/pendingq/backends"
-	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
@@ -20,15 +19,11 @@ import (
 func onMini(t *testing.T, test func(s *calls.Stage, mini *miniredis.Miniredis)) {
 	synctest.Test(t, func(t *testing.T) {
 		mini, client := redistest.Mini(t)
-		b, err := goredis.New(client, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		test(&calls.Stage{T: t, B: b}, mini)
+		test(&calls.Stage{T: t, B: open(t, client)}, mini)
 	})
 }
 
-// recordKey finds where a request is stored.
+// recordKey returns the key of a stored request.
 func recordKey(s *calls.Stage, mini *miniredis.Miniredis, id string) string {
 	s.Helper()
 	for _, key := range mini.Keys() {
@@ -40,8 +35,8 @@ func recordKey(s *calls.Stage, mini *miniredis.Miniredis, id string) string {
 	return ""
 }
 
-// FuzzRecord plants any bytes where a record should be. Each operation then has an answer, or an
-// error that names the request, and the request beside it is served all the same.
+// FuzzRecord replaces a record by any bytes. Each operation then succeeds, is refused, or returns
+// an error that names the request. Another request of the mailbox is served as usual.
 func FuzzRecord(f *testing.F) {
 	for _, stored := range plantedRecords() {
 		f.Add(stored)
@@ -54,37 +49,47 @@ func FuzzRecord(f *testing.F) {
 			if err := mini.Set(key, string(stored)); err != nil {
 				t.Fatal(err)
 			}
-			readsOrNames(s, bad, terms.Get(bad))
-			readsOrNames(s, bad, terms.Extending(bad))
-			claimsBeside(s, terms, bad, good)
-			readsOrNames(s, bad, terms.Answer(bad, 1))
+			checkCall(s, bad, terms.Get(bad))
+			checkCall(s, bad, terms.Extending(bad))
+			checkClaimsGood(s, terms, bad, good)
+			checkCall(s, bad, terms.Answer(bad, 1))
 			s.Must(terms.Answer(good, 1))
 		})
 	})
 }
 
-// plantedRecords are some that were damaged, or written by another version.
+// plantedRecords are records that are valid, damaged, or of another version.
 func plantedRecords() [][]byte {
 	times := func(n int) string { return strings.Repeat("9999999999999999", n) }
 	claimed := times(4) + "0001" + times(1)
-	return [][]byte{nil, []byte("1"), []byte("1p"), []byte("2p" + times(2) + "009runtime-103rawx"),
-		[]byte("1p" + times(2) + "009runtime-103rawx"), []byte("1r" + claimed + "009runtime-103rawx"),
+	return [][]byte{
+		nil,
+		[]byte("1"),
+		[]byte("1p"),
+		[]byte("2p" + times(2) + "009runtime-103rawx"),
+		[]byte("1p" + times(2) + "009runtime-103rawx"),
+		[]byte("1r" + claimed + "009runtime-103rawx"),
 		[]byte("1e" + claimed + "009runtime-10400000done03rawx"),
 		[]byte("1e" + claimed + "009runtime-1000000003rawx"),
-		[]byte("1p" + times(2) + "999runtime-1"), []byte("1p" + times(2) + "009runtime-199999"),
+		[]byte("1p" + times(2) + "999runtime-1"),
+		[]byte("1p" + times(2) + "009runtime-199999"),
 		[]byte("1x" + times(2) + "000"),
-		[]byte("1r" + times(2) + "009runtime-103rawx"), []byte("1r" + strings.Repeat("-1", 43) + "000"),
-		[]byte(strings.Repeat("1p9", 100)), []byte("\x00\xff\r\n")}
+		[]byte("1r" + times(2) + "009runtime-103rawx"),
+		[]byte("1r" + strings.Repeat("-1", 43) + "000"),
+		[]byte(strings.Repeat("1p9", 100)),
+		[]byte("\x00\xff\r\n"),
+	}
 }
 
-// readsOrNames makes a call that may succeed, may be refused, or names the request.
-func readsOrNames(s *calls.Stage, id string, op any) {
+// checkCall checks that a call succeeds, is refused, or returns an error that names the request.
+func checkCall(s *calls.Stage, id string, op any) {
 	s.Helper()
 	c := &calls.Call{Op: op}
 	c.Perform(s.Context(), s.B)
 	checkNames(s, id, c.Err)
 }
 
+// checkNames checks that an error is a refusal or names the request.
 func checkNames(s *calls.Stage, id string, err error) {
 	s.Helper()
 	var corrupt *backends.CorruptError
@@ -97,8 +102,8 @@ func checkNames(s *calls.Stage, id string, err error) {
 	}
 }
 
-// claimsBeside claims, and checks that the good request is there whatever becomes of the bad one.
-func claimsBeside(s *calls.Stage, terms calls.Store, bad, good string) {
+// checkClaimsGood checks that a claim gets the good request in spite of the bad one.
+func checkClaimsGood(s *calls.Stage, terms calls.Store, bad, good string) {
 	s.Helper()
 	got := s.Must(calls.Poll(2, terms)).Claimed[0]
 	for _, err := range got.Errs {
@@ -109,7 +114,7 @@ func claimsBeside(s *calls.Stage, terms calls.Store, bad, good string) {
 	}
 }
 
-// FuzzMailbox stores a request for each of two mailboxes of any names. Neither reaches the other's.
+// FuzzMailbox stores a request in a mailbox. Another mailbox with any name does not see it.
 func FuzzMailbox(f *testing.F) {
 	for _, pair := range [][2]string{{"a", "b"}, {"}", "{"}, {"{x}", "x"}, {"x}:{y", "x"},
 		{"a/q/b", "a"}, {"\x00", " "}, {"*", "?"}} {
@@ -117,13 +122,12 @@ func FuzzMailbox(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, one, two string) {
 		if one == two || !isMailbox(one) || !isMailbox(two) {
-			return // refused before it comes to a backend
+			return // package pending refuses these names
 		}
 		onMini(t, func(s *calls.Stage, mini *miniredis.Miniredis) {
-			servesAlone(s, one, two)
+			checkApart(s, one, two)
 			for _, key := range mini.Keys() {
-				if tag := "pendingq:{" + backends.Partition(one) + "}:"; !strings.HasPrefix(key, tag) &&
-					!strings.HasPrefix(key, "pendingq:{"+backends.Partition(two)+"}:") {
+				if !inPartition(key, one) && !inPartition(key, two) {
 					t.Errorf("key %q is in neither mailbox's partition", key)
 				}
 			}
@@ -131,24 +135,31 @@ func FuzzMailbox(f *testing.F) {
 	})
 }
 
+func inPartition(key, mailbox string) bool {
+	return strings.HasPrefix(key, "pendingq:{"+backends.Partition(mailbox)+"}:")
+}
+
 func isMailbox(name string) bool { return name != "" && len(name) <= 512 && utf8.ValidString(name) }
 
-// servesAlone checks that what is stored for one mailbox is claimed for it, and not for the other.
-func servesAlone(s *calls.Stage, one, two string) {
+// checkApart checks that a request of one mailbox is claimed there, and not in the other mailbox.
+func checkApart(s *calls.Stage, one, two string) {
 	s.Helper()
 	terms := calls.Exclusive()
 	c := terms.Question("1")
 	c.Mailbox, c.ID = one, backends.DeriveID(terms.Store, one, "1")
 	s.Must(c)
 	if s.Must(calls.Look{Terms: terms.Terms(), Mailbox: two}).Pending {
-		s.Errorf("%q sees what is pending for %q", two, one)
+		s.Errorf("HasPending of mailbox %q sees the request of %q", two, one)
 	}
-	for _, mailbox := range []string{two, one} {
+	claim := func(mailbox string) []backends.Record {
 		p := calls.Poll(2, terms)
 		p.Mailbox, p.ID = mailbox, "claim of "+mailbox
-		records := s.Must(p).Claimed[0].Records
-		if (mailbox == one) != (len(records) == 1) || len(records) == 1 && records[0].Mailbox != one {
-			s.Errorf("%q claimed %v of %q", mailbox, records, one)
-		}
+		return s.Must(p).Claimed[0].Records
+	}
+	if got := claim(two); len(got) != 0 {
+		s.Errorf("mailbox %q claimed %v of mailbox %q", two, got, one)
+	}
+	if got := claim(one); len(got) != 1 || got[0].Mailbox != one {
+		s.Errorf("mailbox %q claimed %v, want its request", one, got)
 	}
 }

@@ -10,12 +10,11 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/pendingq/pendingq/backends"
-	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// The state machine comes across this too seldom.
+// The state machine makes this sequence too seldom.
 func TestAnExtendedRequestStaysExclusive(t *testing.T) {
 	onFakeTime(t, func(s *calls.Stage) {
 		terms := shortLived(1)
@@ -24,13 +23,14 @@ func TestAnExtendedRequestStaysExclusive(t *testing.T) {
 		calls.Pass(4 * tick)
 		s.Must(terms.Extending(id))
 		calls.Pass(3 * tick) // past the deadline of the claim, not of the extension
-		if _, err := s.B.Create(s.Context(), terms.Question("2")); !errors.Is(err, backends.ErrBusy) {
+		_, err := s.B.Create(s.Context(), terms.Question("2"))
+		if !errors.Is(err, backends.ErrBusy) {
 			s.Errorf("a second request: got %v, want ErrBusy", err)
 		}
 	})
 }
 
-// So is this.
+// The state machine makes this sequence too seldom, too.
 func TestAMailboxIsFreeOnceAGraceHasRunOut(t *testing.T) {
 	onFakeTime(t, func(s *calls.Stage) {
 		terms := shortLived(1)
@@ -41,24 +41,20 @@ func TestAMailboxIsFreeOnceAGraceHasRunOut(t *testing.T) {
 	})
 }
 
-// A server that is full refuses the key of a large payload. Then the payload goes through the
-// script, which the server lets write.
+// A full server refuses the key of a large payload. Then the script stores the payload: the server
+// still lets scripts write.
 func TestAFullServerTakesLargeProgress(t *testing.T) {
 	client := redistest.Start(t).Client(t)
-	b, err := goredis.New(client, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &calls.Stage{T: t, B: b}
-	progress := calls.WithLargeProgress(calls.Retried().Extending(s.Running(calls.Retried(), "1")))
+	s := &calls.Stage{T: t, B: open(t, client)}
+	id := s.Running(calls.Retried(), "1")
+	progress := calls.WithLargeProgress(calls.Retried().Extending(id))
 	if err := client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	s.Must(progress)
-	if rec := s.Must(calls.Retried().Get(progress.ID)).Rec; !bytes.Equal(rec.Payload,
-		progress.Payload) {
-		t.Errorf("got %d bytes, want the %d bytes of the progress", len(rec.Payload),
-			len(progress.Payload))
+	got := s.Must(calls.Retried().Get(id)).Rec.Payload
+	if !bytes.Equal(got, progress.Payload) {
+		t.Errorf("got %d bytes, want the %d bytes of the progress", len(got), len(progress.Payload))
 	}
 }
 
@@ -80,7 +76,8 @@ func TestLargeProgressIsRemovedOnceItIsReplaced(t *testing.T) {
 				return !strings.Contains(key, "/p/")
 			})
 			if len(stored) != step.payloads {
-				t.Errorf("after %T: got the payloads %v, want %d", step.op, stored, step.payloads)
+				t.Errorf("after %T: the payloads %v are stored, want %d",
+					step.op, stored, step.payloads)
 			}
 		}
 	})

@@ -1,6 +1,6 @@
 package mutations_test
 
-// The tests that most mutations do not survive: the folder, a colon and the name.
+// The tests that notice most mutations. Each is a folder, a colon and the name of a test.
 const (
 	byMachine   = "proof/machine:TestMachineOnFakeTime"
 	byMatrix    = "proof/matrix:TestLostReplyMatrix"
@@ -10,8 +10,8 @@ const (
 	byTwins     = "backends/goredis:TestMixedTermsAndRepeatsAgreeWithMemory"
 )
 
-// mutations are the guards by file. Each line is the name in the marker, what the marked line
-// becomes, and the test that has to notice.
+// mutations are the mutations by file. Each has the name in the marker, the line that replaces the
+// marked line, and the test that must fail.
 var mutations = map[string][]mutation{
 	"goredis/scripts/create.lua": {
 		{"once",
@@ -45,7 +45,9 @@ var mutations = map[string][]mutation{
 	"goredis/scripts/claim.lua": {
 		{"memo", "local memo = nil -- a memo alone is of no use", byMatrix},
 		{"memo-kept", "", byMatrix},
-		{"memo-ttl", "if taken ~= '' then redis.call('SET', KEYS[1], taken, 'PX', 20) end", byMachine},
+		{"memo-ttl",
+			"if taken ~= '' then redis.call('SET', KEYS[1], taken, 'PX', 20) end",
+			byMachine},
 		{"repeat-claim", "if state == 'running' then", bySuite},
 		{"repeat-running", "if sub(record or '', 71, 90) == claim then", byMachine},
 		{"taken", "if false then", byMachine},
@@ -101,7 +103,9 @@ var mutations = map[string][]mutation{
 		{"place", "", "proof/machine:TestAMailboxIsFreeOnceAGraceHasRunOut"},
 		{"retention", "ttl = string.format('%d', math.ceil((deadline - us) / 1000))", byMachine},
 		{"payload-ttl", "if false then", byTwins},
-		{"note-ttl", "redis.call('SET', record_key, head .. ARGV[2] .. sub(record, body_at))", byMatrix},
+		{"note-ttl",
+			"redis.call('SET', record_key, head .. ARGV[2] .. sub(record, body_at))",
+			byMatrix},
 	},
 	"goredis/scripts/extend.lua": {
 		{"attempt", "local refused = not held", byHistories},
@@ -110,7 +114,7 @@ var mutations = map[string][]mutation{
 		{"place", "", byMachine},
 		{"record-ttl", "", byMachine},
 		{"grace",
-			"deadline, last = string.format('%016d', us + lasts), string.format('%016d', us + lasts)",
+			"deadline = string.format('%016d', us + lasts) last = deadline",
 			byHistories},
 		{"tells-cancel",
 			"if false then return { now, 'is', '1c' .. head .. sub(record, 71, head_end) } end",

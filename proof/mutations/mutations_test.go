@@ -18,23 +18,23 @@ import (
 )
 
 var pattern = flag.String("mutations", "",
-	"make the mutations whose \"file name\" this expression matches; . for all; "+
-		"empty: one mutation")
+	"make the mutations that match this regular `expression` of file and name, such as "+
+		"\"memory/shard.go final\"; . for all; empty: one mutation")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// one is the mutation that a short run makes.
+// one is the mutation of a short run.
 const one = "^memory/shard.go final$"
 
-// mutation is a guard taken out, and the test that must not survive it.
+// mutation is a guard that is removed or made wrong.
 type mutation struct {
-	name    string // stands in the marker
-	becomes string // what the marked line becomes; "": it is removed
-	caught  string // the test that fails then: its folder, a colon and its name
+	name    string // the name in the marker
+	becomes string // the line that replaces the marked line; "": the line is removed
+	caught  string // the test that must fail: its folder, a colon and its name
 }
 
-// TestMutations makes each mutation in a copy of the module and requires its test to fail there. A
-// test that fails anyway shows nothing, so each test has to pass first without any mutation.
+// TestMutations makes each mutation in a copy of the module and requires its test to fail. A test
+// that always fails would show nothing. So each test must first pass without any mutation.
 func TestMutations(t *testing.T) {
 	if *pattern == "" {
 		*pattern = one
@@ -60,10 +60,35 @@ func TestMutations(t *testing.T) {
 	}
 }
 
-// TestMutationsApply checks that each mutation has a marker and each marker a mutation, and that
-// each mutation changes its line, so that none is forgotten when the code changes.
+// TestMutationsApply checks that each mutation has a marker and changes its line, and that each
+// marker has a mutation, after any change of the code.
 func TestMutationsApply(t *testing.T) {
-	marked, lines := map[string][]string{}, map[string][]string{}
+	marked, lines := allMarkers(t)
+	for file, list := range mutations {
+		for _, m := range list {
+			i := slices.Index(marked[file], m.name)
+			if i < 0 {
+				t.Errorf("%s has no marker of the mutation %s", file, m.name)
+				continue
+			}
+			marked[file] = slices.Delete(marked[file], i, i+1)
+			code := marker.ReplaceAllString(lines[file][m.place(lines[file])], "")
+			if strings.TrimSpace(code) == m.becomes {
+				t.Errorf("the mutation %s of %s changes nothing", m.name, file)
+			}
+		}
+	}
+	for file, names := range marked {
+		if len(names) > 0 {
+			t.Errorf("%s has two markers of one name, or without a mutation: %v", file, names)
+		}
+	}
+}
+
+// allMarkers returns the names in all markers, and all lines, by file.
+func allMarkers(t *testing.T) (marked, lines map[string][]string) {
+	t.Helper()
+	marked, lines = map[string][]string{}, map[string][]string{}
 	backends := os.DirFS("../../backends")
 	err := fs.WalkDir(backends, ".", func(name string, d fs.DirEntry, err error) error {
 		if ext := filepath.Ext(name); err != nil || ext != ".go" && ext != ".lua" {
@@ -79,31 +104,13 @@ func TestMutationsApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, list := range mutations {
-		for _, m := range list {
-			i := slices.Index(marked[file], m.name)
-			if i < 0 {
-				t.Errorf("no line of %s has the marker of the mutation %s", file, m.name)
-				continue
-			}
-			marked[file] = slices.Delete(marked[file], i, i+1)
-			line := lines[file][m.place(lines[file])]
-			if code := marker.ReplaceAllString(line, ""); strings.TrimSpace(code) == m.becomes {
-				t.Errorf("the mutation %s of %s changes nothing", m.name, file)
-			}
-		}
-	}
-	for file, names := range marked {
-		if len(names) > 0 {
-			t.Errorf("markers without a mutation, or that stand there twice, in %s: %v", file, names)
-		}
-	}
+	return marked, lines
 }
 
-// marker is a comment of Go or Lua. Another remark may follow it.
+// marker matches a comment of Go or Lua. A remark may follow it.
 var marker = regexp.MustCompile(`(?://|--) mutation: ([a-z-]+(?:, [a-z-]+)*)(?:;.*)?$`)
 
-// markers returns the names of the mutations that a line is marked with.
+// markers returns the names in the marker of a line, if it has one.
 func markers(line string) []string {
 	found := marker.FindStringSubmatch(line)
 	if found == nil {
@@ -112,8 +119,8 @@ func markers(line string) []string {
 	return strings.Split(found[1], ", ")
 }
 
-// place returns the place of the line with the mutation's marker, or -1. If a marker has a line of
-// its own, the line after it is the marked one.
+// place returns the place of the line with the mutation's marker, or -1. If the marker is alone on
+// its line, the next line is the marked line.
 func (m mutation) place(lines []string) int {
 	at := slices.IndexFunc(lines, func(line string) bool {
 		return slices.Contains(markers(line), m.name)
@@ -124,7 +131,7 @@ func (m mutation) place(lines []string) int {
 	return at
 }
 
-// makeIn makes the mutation in a file for as long as the test runs.
+// makeIn makes the mutation in a file until the test ends.
 func (m mutation) makeIn(t *testing.T, file string) {
 	t.Helper()
 	content, err := os.ReadFile(file)
@@ -156,7 +163,7 @@ func (m mutation) checkPasses(t *testing.T, root string) {
 	}
 }
 
-// checkCaught checks that the test fails as tests do, and not because the rest cannot be parsed.
+// checkCaught checks that the test fails, and that the mutated code can be parsed.
 func (m mutation) checkCaught(t *testing.T, root string) {
 	t.Helper()
 	out, err := runTest(t, root, m.caught)
