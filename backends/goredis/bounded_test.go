@@ -68,8 +68,8 @@ func (r *rig) bounded(name string, most int, call func() error) {
 	}
 }
 
-// crowd puts n claimed requests into the mailbox. Their leases expired a minute ago. Their last
-// deadlines are by left later.
+// crowd puts n claimed requests into the mailbox, a multiple of 1,000. Their leases expired a
+// minute ago. Their last deadlines are by left later.
 func (r *rig) crowd(terms backends.Terms, n int, left time.Duration) {
 	r.Helper()
 	r.create(terms, box)
@@ -81,14 +81,16 @@ func (r *rig) crowd(terms backends.Terms, n int, left time.Duration) {
 		local deadline = string.format('%010d000000', past)
 		local last = string.format('%010d000000', past + ARGV[3])
 		record = '1r' .. deadline .. string.sub(record, 19, 38) .. last .. string.sub(record, 55)
-		for i = 1, ARGV[2] do
+		for i = ARGV[2] + 1, ARGV[2] + 1000 do
 			local id = string.sub(ARGV[1], 1, 20) .. string.format('%010d', i)
 			redis.call('SET', KEYS[1] .. id, record, 'PX', 3600000)
 			redis.call('ZADD', KEYS[2], '-' .. deadline, id)
 		end`
 	keys := []string{records(queue), queue}
-	err := r.client.Eval(r.Context(), plant, keys, id, n, int(left.Seconds())).Err()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		r.Fatal(err)
+	for planted := 0; planted < n; planted += 1000 { // one long script would block the server
+		err := r.client.Eval(r.Context(), plant, keys, id, planted, int(left.Seconds())).Err()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			r.Fatal(err)
+		}
 	}
 }
