@@ -123,8 +123,8 @@ func pickupOnce(ctx context.Context, store *pending.PendingStore[Job], mailbox s
 	return work.at.Sub(created), end.at.Sub(reported), end.err
 }
 
-// Cancels measures n cancels one after the other in an idle system: how long it lasts from the
-// cancel of a running request until the context of its handler ends. It returns the 99th percentile.
+// Cancels measures n cancels one after the other in an idle system. It returns the 99th percentile
+// of the time from the cancel of a running request until the context of its handler ends.
 func Cancels(ctx context.Context, b backends.Backend, n int) (time.Duration, error) {
 	policy := Policy()
 	policy.CancelGrace = time.Minute

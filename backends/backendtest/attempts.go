@@ -6,10 +6,17 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// retried are the terms of a store with n attempts, each with a short lease.
-func (w *world) retried(n int) backends.Terms {
+// withAttempts are terms with n attempts.
+func withAttempts(n int) backends.Terms {
 	t := terms("s")
-	t.MaxAttempts, t.RunningTimeout = n, w.short
+	t.MaxAttempts = n
+	return t
+}
+
+// retried are terms with n attempts, each with a short lease.
+func (w *world) retried(n int) backends.Terms {
+	t := withAttempts(n)
+	t.RunningTimeout = w.short
 	return t
 }
 
@@ -43,8 +50,7 @@ var attemptCases = []testCase{
 	{"a running request with attempts left cannot be claimed",
 		"A second attempt while the first one runs does the work twice.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 3
+			t := withAttempts(3)
 			w.created(t)
 			w.popOne(t)
 			w.checkUnclaimable(t, "a running request")
@@ -137,8 +143,7 @@ var attemptCases = []testCase{
 	{"an extended lease expires at its new deadline, not before",
 		"The request's place in the queue has to move with the deadline.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 2
+			t := withAttempts(2)
 			brief := t
 			brief.RunningTimeout = w.short
 			made := w.created(t)

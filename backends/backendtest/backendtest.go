@@ -13,6 +13,7 @@ package backendtest
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -356,6 +357,16 @@ func (w *world) pass(d time.Duration) {
 	w.Helper()
 	start := w.clock()
 	w.until("time has passed", func() bool { return w.clock().Sub(start) > d })
+}
+
+// optional returns the optional interface I of the backend, or skips the case if there is none.
+func optional[I any](w *world) I {
+	w.Helper()
+	implemented, ok := backends.As[I](w.b)
+	if !ok {
+		w.Skip("the backend is no ", reflect.TypeFor[I]())
+	}
+	return implemented
 }
 
 func ids(records []backends.Record) []string {

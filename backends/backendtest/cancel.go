@@ -2,7 +2,6 @@ package backendtest
 
 import (
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
@@ -67,11 +66,9 @@ var cancelCases = []testCase{
 	{"a cancel with a grace is noted, and the worker's result wins",
 		"A worker that is nearly done may finish. Its next Extend returns the cancel.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 2
+			t := withAttempts(2)
 			for _, payload := range []string{"", "as far as it got"} {
-				w.created(t)
-				running := w.popOne(t)
+				running := w.running(t)
 				c := cancelled(t, running, long/2)
 				before := w.later()
 				noted := w.cancel(c)
@@ -138,10 +135,8 @@ var cancelCases = []testCase{
 	{"a grace never makes a lease longer",
 		"A silent worker loses its lease as it would without a cancel.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 2
-			w.created(t)
-			running := w.popOne(t)
+			t := withAttempts(2)
+			running := w.running(t)
 			noted := w.cancel(cancelled(t, running, 2*long))
 			if !noted.Deadline.Equal(running.Deadline) {
 				w.Errorf("got the deadline %v, want the unchanged %v",
@@ -157,8 +152,7 @@ var cancelCases = []testCase{
 		"A repeat must not move the deadline or replace the first reason.",
 		func(w *world) {
 			t := terms("s")
-			w.created(t)
-			running := w.popOne(t)
+			running := w.running(t)
 			first := w.cancel(cancelled(t, running, long/2))
 			stored := w.get("s", running.ID)
 			w.pass(0)
@@ -174,8 +168,7 @@ var cancelCases = []testCase{
 		"A requester that gives up for good does not wait for the grace.",
 		func(w *world) {
 			t := terms("s")
-			w.created(t)
-			running := w.popOne(t)
+			running := w.running(t)
 			w.cancel(cancelled(t, running, long/2))
 			got := w.cancel(giveUp(t, running))
 			want := running
@@ -248,26 +241,14 @@ var cancelCases = []testCase{
 			t := terms("s")
 			for range 20 {
 				running := w.running(t)
-				var won atomic.Int32
-				var outcome atomic.Value
-				w.together(32, func(i int) {
-					var rec backends.Record
-					var err error
+				w.checkOneWins(running.ID, 32, func(i int) (string, error) {
 					if i%2 == 0 {
-						rec, err = w.b.Cancel(w.Context(), cancelled(t, running, 0))
-					} else {
-						rec, err = w.b.End(w.Context(), completion(t, running))
+						_, err := w.b.Cancel(w.Context(), cancelled(t, running, 0))
+						return backends.StatusCancelled, err
 					}
-					w.allow(err, backends.ErrEnded)
-					if err == nil {
-						won.Add(1)
-						outcome.Store(rec.Status)
-					}
+					_, err := w.b.End(w.Context(), completion(t, running))
+					return backends.StatusCompleted, err
 				})
-				if got := w.get("s", running.ID).Status; won.Load() != 1 || got != outcome.Load() {
-					w.Fatalf("%d calls won, the last as %v; the record says %s",
-						won.Load(), outcome.Load(), got)
-				}
 			}
 		}},
 }

@@ -136,8 +136,7 @@ var endCases = []testCase{
 	{"a large answer is accepted and refused like a small one",
 		"An engine that stores large answers separately must do so in every state.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 2
+			t := withAttempts(2)
 			brief := t
 			brief.RunningTimeout = w.short
 			large := func(rec backends.Record) backends.End {
@@ -236,28 +235,16 @@ var endCases = []testCase{
 			t := terms("s")
 			for range 20 {
 				running := w.running(t)
-				var won atomic.Int32
-				var outcome atomic.Value
-				w.together(64, func(i int) {
-					e := completion(t, running)
-					e.Outcome = []string{backends.StatusCompleted, backends.StatusFailed,
-						backends.StatusTimeout}[i%3]
-					var err error
+				w.checkOneWins(running.ID, 64, func(i int) (string, error) {
 					if i%3 == 2 {
-						_, err = w.b.Cancel(w.Context(), giveUp(t, running))
-					} else {
-						_, err = w.b.End(w.Context(), e)
+						_, err := w.b.Cancel(w.Context(), giveUp(t, running))
+						return backends.StatusTimeout, err
 					}
-					w.allow(err, backends.ErrEnded)
-					if err == nil {
-						won.Add(1)
-						outcome.Store(e.Outcome)
-					}
+					e := completion(t, running)
+					e.Outcome = []string{backends.StatusCompleted, backends.StatusFailed}[i%3]
+					_, err := w.b.End(w.Context(), e)
+					return e.Outcome, err
 				})
-				if got := w.get("s", running.ID).Status; won.Load() != 1 || got != outcome.Load() {
-					w.Fatalf("%d calls won, the last as %v; the record says %s",
-						won.Load(), outcome.Load(), got)
-				}
 			}
 		}},
 
@@ -282,6 +269,26 @@ var endCases = []testCase{
 				}
 			}
 		}},
+}
+
+// checkOneWins ends a request by n calls at once. One of them must succeed, and its outcome must be
+// stored.
+func (w *world) checkOneWins(id string, n int, end func(i int) (outcome string, err error)) {
+	w.Helper()
+	var won atomic.Int32
+	var winner atomic.Value
+	w.together(n, func(i int) {
+		outcome, err := end(i)
+		w.allow(err, backends.ErrEnded)
+		if err == nil {
+			won.Add(1)
+			winner.Store(outcome)
+		}
+	})
+	if got := w.get("s", id).Status; won.Load() != 1 || got != winner.Load() {
+		w.Fatalf("%d calls won, the last as %v; the record says %s",
+			won.Load(), winner.Load(), got)
+	}
 }
 
 // running creates a request and claims it.

@@ -34,10 +34,8 @@ var extendCases = []testCase{
 	{"an extension returns the new lease",
 		"The worker extends again before the deadline in it.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 2
-			w.created(t)
-			running := w.popOne(t)
+			t := withAttempts(2)
+			running := w.running(t)
 			w.pass(0)
 			t.RunningTimeout = 2 * long
 			lease := w.renew(extension(t, running.ID, 1))
@@ -86,8 +84,7 @@ var extendCases = []testCase{
 		"A heartbeat must not erase the question, and progress may be empty.",
 		func(w *world) {
 			t := terms("s")
-			w.created(t)
-			running := w.popOne(t)
+			running := w.running(t)
 			x := backends.Extend{Terms: t, ID: running.ID, Attempt: 1, Payload: []byte("ignored")}
 			want := running
 			want.UpdatedAt = w.renew(x).UpdatedAt
@@ -107,8 +104,7 @@ var extendCases = []testCase{
 		func(w *world) {
 			t, fewer := terms("s"), terms("s")
 			t.MaxAttempts = 2
-			w.created(t)
-			running := w.popOne(t)
+			running := w.running(t)
 			for _, tc := range []struct {
 				terms backends.Terms
 				more  time.Duration
@@ -153,10 +149,8 @@ var extendCases = []testCase{
 	{"a released request can be claimed at once, with its next attempt",
 		"A worker that shuts down hands back its unfinished requests.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 2
-			w.created(t)
-			running := w.popOne(t)
+			t := withAttempts(2)
+			running := w.running(t)
 			before := w.later()
 			lease := w.release(t, running, 0)
 			w.checkNow("UpdatedAt", lease.UpdatedAt, before)
@@ -182,10 +176,8 @@ var extendCases = []testCase{
 	{"a request that is released with a pause can be claimed only after the pause",
 		"A pause between attempts gives a service time to recover.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 2
-			w.created(t)
-			running := w.popOne(t)
+			t := withAttempts(2)
+			running := w.running(t)
 			lease := w.release(t, running, long)
 			w.checkUnclaimable(t, "the request, before its time,")
 			if want := lease.UpdatedAt.Add(long - time.Microsecond); !lease.Deadline.Equal(want) {
@@ -201,10 +193,8 @@ var extendCases = []testCase{
 	{"a lease that has expired may be released",
 		"The reply to the first release may have been lost.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 2
-			w.created(t)
-			running := w.popOne(t)
+			t := withAttempts(2)
+			running := w.running(t)
 			w.release(t, running, 0)
 			w.pass(0)
 			lease := w.release(t, running, 0)
@@ -223,8 +213,7 @@ var extendCases = []testCase{
 	{"a release may store progress",
 		"The next worker must not repeat work that was done before a shutdown.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 2
+			t := withAttempts(2)
 			for _, size := range []int{10, 100_000} {
 				w.created(t)
 				x := backends.Extend{Terms: t, ID: w.popOne(t).ID, Attempt: 1, Mailbox: box,
@@ -242,8 +231,7 @@ var extendCases = []testCase{
 	{"a release needs the attempt that is stored",
 		"A late worker must not take a request away from its current worker.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 3
+			t := withAttempts(3)
 			made := w.created(t)
 			x := backends.Extend{Terms: t, ID: made.ID, Release: true}
 			check := func(attempts ...int) {
@@ -294,8 +282,7 @@ var extendCases = []testCase{
 		"Nobody would ever claim the request again.",
 		func(w *world) {
 			t := terms("s")
-			w.created(t)
-			running := w.popOne(t)
+			running := w.running(t)
 			w.release(t, running, 0)
 			got := w.get("s", running.ID)
 			if got.Status != backends.StatusTimeout || w.pending("s", box) {
@@ -307,10 +294,8 @@ var extendCases = []testCase{
 	{"a release does not change a noted cancel",
 		"No further attempt follows a cancel.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 2
-			w.created(t)
-			running := w.popOne(t)
+			t := withAttempts(2)
+			running := w.running(t)
 			noted := w.cancel(cancelled(t, running, long/2))
 			lease := w.release(t, running, 0)
 			if !lease.Deadline.Equal(noted.Deadline) || lease.CancelledAs != noted.CancelledAs {
@@ -324,10 +309,8 @@ var extendCases = []testCase{
 		"Without a signal, another worker finds the request only at its next poll.",
 		func(w *world) {
 			waker := w.waker()
-			t := terms("s")
-			t.MaxAttempts = 2
-			w.created(t)
-			running := w.popOne(t)
+			t := withAttempts(2)
+			running := w.running(t)
 			signal, stop := waker.WatchMailbox(w.Context(), box)
 			defer stop()
 			w.release(t, running, 0)
@@ -339,8 +322,7 @@ var extendCases = []testCase{
 		func(w *world) {
 			waker := w.waker()
 			t := terms("s")
-			w.created(t)
-			running := w.popOne(t)
+			running := w.running(t)
 			signal, stop := waker.WatchRequest(w.Context(), running.ID)
 			defer stop()
 			for _, size := range []int{10, 100_000} {

@@ -71,8 +71,7 @@ var headerCases = []testCase{
 	{"every record of a request has its headers",
 		"A worker continues the requester's trace, and a decorator links all operations to it.",
 		func(w *world) {
-			t := terms("s")
-			t.MaxAttempts = 3
+			t := withAttempts(3)
 			for _, want := range []map[string]string{nil, trace()} {
 				c := withHeaders(t, want)
 				w.create(c)

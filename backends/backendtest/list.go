@@ -11,11 +11,7 @@ import (
 // lister returns the backend as a Lister, or skips the case if it is none.
 func (w *world) lister() backends.Lister {
 	w.Helper()
-	lister, ok := backends.As[backends.Lister](w.b)
-	if !ok {
-		w.Skip("the backend is no Lister")
-	}
-	return lister
+	return optional[backends.Lister](w)
 }
 
 // list returns the requests of all pages of a mailbox. It checks that no page is too large.

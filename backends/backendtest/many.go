@@ -86,11 +86,7 @@ var manyCases = []testCase{
 // manyClaimer returns the backend as a ManyClaimer, or skips the case if it is none.
 func (w *world) manyClaimer() backends.ManyClaimer {
 	w.Helper()
-	many, ok := backends.As[backends.ManyClaimer](w.b)
-	if !ok {
-		w.Skip("the backend is no ManyClaimer")
-	}
-	return many
+	return optional[backends.ManyClaimer](w)
 }
 
 // checkMany makes the claims and checks the requests of each.

@@ -26,7 +26,7 @@ var sketchFaults = []struct{ fault, caught string }{
 		"a request is live until its deadline, that microsecond included"},
 	{"ReadAt is not set",
 		"a record has the time at which it was read"},
-	{"ReadAt of what has ended is the present",
+	{"ReadAt of an ended record is now",
 		"a record has the time at which it was read"},
 	{"times are local",
 		"times are whole microseconds in UTC"},
@@ -45,8 +45,8 @@ var sketchFaults = []struct{ fault, caught string }{
 
 	// Lists.
 	{"a list has other mailboxes", "a list has each live request once, as Get shows it"},
-	{"a list has what has ended", "a list has each live request once, as Get shows it"},
-	{"a list misses what runs", "a list has each live request once, as Get shows it"},
+	{"a list has ended requests", "a list has each live request once, as Get shows it"},
+	{"a list misses running requests", "a list has each live request once, as Get shows it"},
 	{"a list has only one page", "a list has each live request once, as Get shows it"},
 	{"a page has no limit", "a list has each live request once, as Get shows it"},
 	{"a list of mailboxes has only one page",
@@ -55,9 +55,9 @@ var sketchFaults = []struct{ fault, caught string }{
 	// What is refused.
 	{"full comes before busy",
 		"a mailbox that is busy and full is busy"},
-	{"a full mailbox counts what runs",
+	{"a full mailbox counts running requests",
 		"a full mailbox counts only claimable requests"},
-	{"exclusive does not count what runs",
+	{"exclusive does not count running requests",
 		"exclusive counts a request that was claimed without Exclusive"},
 	{"exclusive does not count an expired lease",
 		"exclusive counts an expired lease that has attempts left"},
@@ -75,7 +75,7 @@ var sketchFaults = []struct{ fault, caught string }{
 		"when a lease expires the request reads as pending and can be claimed again"},
 	{"HasPending does not see an expired lease",
 		"a policy with fewer attempts removes no attempt"},
-	{"Claim passes over what has had MaxAttempts of the claimer",
+	{"Claim skips requests with the claimer's MaxAttempts",
 		"a policy with fewer attempts removes no attempt"},
 	{"a claim id is remembered for ever",
 		"a claim is forgotten after its latest deadline"},
@@ -87,15 +87,15 @@ var sketchFaults = []struct{ fault, caught string }{
 		"a claim that found nothing is not remembered"},
 	{"a repeated claim goes by the id alone",
 		"a repeated claim leaves out a request that was created again under its id"},
-	{"a repeated claim returns what another claim has",
+	{"a repeated claim returns requests of a later claim",
 		"a repeated claim leaves out an expired lease and a request of a later claim"},
 	{"a repeated claim leaves out a noted cancel",
 		"a noted cancel keeps the mailbox busy and the claim remembered"},
 
 	// How long a record lives.
-	{"a record never goes",
+	{"a record never disappears",
 		"an ended request stays readable, then disappears"},
-	{"an ended record goes at once",
+	{"an ended record disappears at once",
 		"an ended request stays readable, then disappears"},
 	{"an Extend does not move the record's expiry",
 		"an extended request lives on, and so does its record"},
@@ -115,7 +115,7 @@ var sketchFaults = []struct{ fault, caught string }{
 		"an extension stores a payload only with a codec"},
 	{"a payload without a codec is stored",
 		"an extension stores a payload only with a codec"},
-	{"progress is stored though it is refused",
+	{"refused progress is stored",
 		"refused progress is not stored"},
 	{"an expired lease cannot be released",
 		"a lease that has expired may be released"},
@@ -127,13 +127,13 @@ var sketchFaults = []struct{ fault, caught string }{
 		"a release may store progress"},
 	{"anyone may release",
 		"a release needs the attempt that is stored"},
-	{"a release hands back what is to be cancelled",
+	{"a release ignores a noted cancel",
 		"a release does not change a noted cancel"},
 
 	// Cancel.
 	{"a grace makes a lease longer",
 		"a grace never makes a lease longer"},
-	{"a grace is left to an expired lease",
+	{"a cancel leaves a grace to an expired lease",
 		"a request that does not run ends at once, also with a grace"},
 	{"an attempt follows a grace",
 		"when the grace is over the request reads as the outcome, and no attempt follows"},
@@ -141,7 +141,7 @@ var sketchFaults = []struct{ fault, caught string }{
 		"a grace never makes a lease longer"},
 	{"every cancel that was noted reads as cancelled",
 		"when the grace is over the request reads as the outcome, and no attempt follows"},
-	{"a noted cancel is no update",
+	{"a noted cancel does not change UpdatedAt",
 		"a cancel with a grace is noted, and the worker's result wins"},
 	{"a noted cancel cannot be overruled",
 		"a cancel without a grace overrules a noted one"},
@@ -151,7 +151,7 @@ var sketchFaults = []struct{ fault, caught string }{
 		"a second cancel with a grace changes nothing"},
 	{"a second cancel moves the deadline",
 		"a second cancel with a grace changes nothing"},
-	{"a second cancel is an update",
+	{"a second cancel changes UpdatedAt",
 		"a second cancel with a grace changes nothing"},
 	{"Cancel returns the payload",
 		"a cancel with a grace is noted, and the worker's result wins"},
@@ -161,7 +161,7 @@ var sketchFaults = []struct{ fault, caught string }{
 		"a cancel with a grace is noted, and the worker's result wins"},
 
 	// End.
-	{"an end is no update",
+	{"an end does not change UpdatedAt",
 		"an end stores its outcome, answer and time"},
 	{"an end moves the deadlines",
 		"an end stores its outcome, answer and time"},
@@ -213,19 +213,19 @@ var sketchFaults = []struct{ fault, caught string }{
 		"payloads and headers are copied in and out"},
 
 	// Waking.
-	{"a watched mailbox is deaf",
+	{"a watched mailbox gives no signal",
 		"a new request wakes every watcher of its mailbox"},
-	{"a watched request is deaf",
+	{"a watched request gives no signal",
 		"an end wakes every watcher of its request"},
-	{"an expired lease wakes nobody, and nobody polls",
+	{"an expired lease sends no signal, without polling",
 		"an expired lease wakes the watchers of its mailbox, if they do not poll"},
-	{"progress wakes nobody",
+	{"progress sends no signal",
 		"progress, a noted cancel and a release wake the watchers of their request"},
-	{"a release wakes nobody",
+	{"a release sends no signal",
 		"progress, a noted cancel and a release wake the watchers of their request"},
-	{"a noted cancel wakes nobody",
+	{"a noted cancel sends no signal",
 		"progress, a noted cancel and a release wake the watchers of their request"},
-	{"an end wakes nobody",
+	{"an end sends no signal",
 		"an end wakes every watcher of its request"},
 }
 
@@ -240,7 +240,7 @@ func TestTheSuiteFindsEachFault(t *testing.T) {
 // The suite finds the faults and the optional interfaces of a Backend inside a decorator.
 func TestTheSuiteLooksThroughDecorators(t *testing.T) {
 	wantFailure(t, "a new request wakes every watcher of its mailbox", func() backends.Backend {
-		return decorator{newSketch("a watched mailbox is deaf")}
+		return decorator{newSketch("a watched mailbox gives no signal")}
 	})
 	wantFailure(t, "many claims get the same results as single claims, in their order",
 		func() backends.Backend {

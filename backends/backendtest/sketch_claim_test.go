@@ -41,7 +41,7 @@ func (s *sketch) Claim(ctx context.Context, c backends.Claim) ([]backends.Claime
 // take claims requests of one store.
 func (s *sketch) take(memo *sketchedClaim, mailbox string, from backends.From, now time.Time) {
 	pending := s.in(from.Store, mailbox, now, backends.StatusPending)
-	if s.has("Claim passes over what has had MaxAttempts of the claimer") {
+	if s.has("Claim skips requests with the claimer's MaxAttempts") {
 		pending = slices.DeleteFunc(pending, func(r *sketched) bool {
 			return r.rec.Attempt >= from.MaxAttempts
 		})
@@ -80,7 +80,7 @@ func (s *sketch) results(
 		}
 		rec := s.at(r, now)
 		stale := rec.Attempt != memo.attempts[i] &&
-			!s.has("a repeated claim returns what another claim has")
+			!s.has("a repeated claim returns requests of a later claim")
 		cancelled := r.rec.CancelledAs != "" &&
 			s.has("a repeated claim leaves out a noted cancel")
 		if stale || cancelled || rec.Status != backends.StatusRunning {
@@ -101,7 +101,7 @@ func (s *sketch) lease(r *sketched, t backends.Terms, lasts time.Duration, now t
 	r.rec.LastDeadline = r.rec.Deadline
 	if r.rec.Attempt < t.MaxAttempts {
 		r.rec.LastDeadline = r.rec.Deadline.Add(t.PendingTimeout)
-		if !s.has("an expired lease wakes nobody, and nobody polls") {
+		if !s.has("an expired lease sends no signal, without polling") {
 			mailbox := r.rec.Mailbox
 			time.AfterFunc(lasts+time.Microsecond, func() { s.claimable.Wake(mailbox) })
 		}
@@ -129,7 +129,7 @@ func (s *sketch) Extend(ctx context.Context, x backends.Extend) (backends.Lease,
 	}
 	stale := r.rec.Attempt != x.Attempt && !(x.Release && s.has("anyone may release"))
 	if r.rec.Status != backends.StatusRunning || stale || expired {
-		if s.has("progress is stored though it is refused") && x.Codec != "" {
+		if s.has("refused progress is stored") && x.Codec != "" {
 			r.rec.Codec, r.rec.Payload = x.Codec, bytes.Clone(x.Payload)
 		}
 		return backends.Lease{}, backends.ErrStaleClaim
@@ -160,11 +160,12 @@ func (s *sketch) extend(r *sketched, x backends.Extend, now time.Time) {
 			r.rec.Headers = nil
 		}
 	}
-	if store && !s.has("progress wakes nobody") || x.Release && !s.has("a release wakes nobody") {
+	if store && !s.has("progress sends no signal") ||
+		x.Release && !s.has("a release sends no signal") {
 		s.changed.Wake(x.ID)
 	}
 	if r.rec.CancelledAs != "" && !s.has("an Extend moves a grace deadline") &&
-		(!x.Release || !s.has("a release hands back what is to be cancelled")) {
+		(!x.Release || !s.has("a release ignores a noted cancel")) {
 		return
 	}
 	goes, last, lasts := r.goes, r.rec.LastDeadline, x.RunningTimeout

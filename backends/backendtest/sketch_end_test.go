@@ -19,7 +19,7 @@ func (s *sketch) Cancel(ctx context.Context, c backends.Cancel) (backends.Record
 	}
 	before := s.head("Cancel", r, now)
 	running := before.Status == backends.StatusRunning
-	if s.has("a grace is left to an expired lease") {
+	if s.has("a cancel leaves a grace to an expired lease") {
 		running = r.rec.Status == backends.StatusRunning
 	}
 	switch {
@@ -35,7 +35,7 @@ func (s *sketch) Cancel(ctx context.Context, c backends.Cancel) (backends.Record
 		r.rec.CancelledAs = c.Outcome
 	case s.has("a second cancel moves the deadline"):
 		s.note(r, c, now)
-	case s.has("a second cancel is an update"):
+	case s.has("a second cancel changes UpdatedAt"):
 		rec := s.head("Cancel", r, now)
 		r.rec.UpdatedAt = now
 		return rec, nil
@@ -55,7 +55,7 @@ func (s *sketch) note(r *sketched, c backends.Cancel, now time.Time) {
 	if s.has("every cancel that was noted reads as cancelled") {
 		r.rec.CancelledAs = backends.StatusCancelled
 	}
-	if !s.has("a noted cancel is no update") {
+	if !s.has("a noted cancel does not change UpdatedAt") {
 		r.rec.UpdatedAt = now
 	}
 	grace := now.Add(c.Grace)
@@ -70,7 +70,7 @@ func (s *sketch) note(r *sketched, c backends.Cancel, now time.Time) {
 	if !s.has("a noted cancel does not move the record's expiry") {
 		r.goes = r.rec.LastDeadline.Add(c.Retention)
 	}
-	if !s.has("a noted cancel wakes nobody") {
+	if !s.has("a noted cancel sends no signal") {
 		s.changed.Wake(c.ID)
 	}
 }
@@ -103,7 +103,7 @@ func (s *sketch) finish(
 	r *sketched, outcome, reason string, retention time.Duration, now time.Time,
 ) {
 	r.rec.Status, r.rec.Error = outcome, s.text("an error", reason)
-	if !s.has("an end is no update") {
+	if !s.has("an end does not change UpdatedAt") {
 		r.rec.UpdatedAt = now
 	}
 	if s.has("an end moves the deadlines") {
@@ -116,10 +116,10 @@ func (s *sketch) finish(
 		r.rec.Headers = nil
 	}
 	r.goes = now.Add(retention)
-	if s.has("an ended record goes at once") {
+	if s.has("an ended record disappears at once") {
 		r.goes = now
 	}
-	if !s.has("an end wakes nobody") {
+	if !s.has("an end sends no signal") {
 		s.changed.Wake(r.rec.ID)
 	}
 }

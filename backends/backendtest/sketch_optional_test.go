@@ -10,14 +10,14 @@ import (
 )
 
 func (s *sketch) WatchMailbox(_ context.Context, mailbox string) (<-chan struct{}, func()) {
-	if s.has("a watched mailbox is deaf") {
+	if s.has("a watched mailbox gives no signal") {
 		return nil, func() {}
 	}
 	return s.claimable.Watch(mailbox)
 }
 
 func (s *sketch) WatchRequest(_ context.Context, id string) (<-chan struct{}, func()) {
-	if s.has("a watched request is deaf") {
+	if s.has("a watched request gives no signal") {
 		return nil, func() {}
 	}
 	return s.changed.Watch(id)
@@ -34,8 +34,8 @@ func (s *sketch) List(_ context.Context, store, mailbox, after string, limit int
 		rec := r.rec.At(now)
 		return r.key.store == store && r.key.id > after &&
 			(rec.Mailbox == mailbox || s.has("a list has other mailboxes")) &&
-			(!rec.Ended() || s.has("a list has what has ended")) &&
-			(rec.Status != backends.StatusRunning || !s.has("a list misses what runs"))
+			(!rec.Ended() || s.has("a list has ended requests")) &&
+			(rec.Status != backends.StatusRunning || !s.has("a list misses running requests"))
 	}) {
 		if len(page.Records) == limit && !s.has("a page has no limit") {
 			page.Next = page.Records[limit-1].ID

@@ -76,7 +76,7 @@ func (s *sketch) gap(fault string) {
 
 func (s *sketch) find(store, id string, now time.Time) *sketched {
 	r := s.requests[requestKey{store, id}]
-	if r != nil && now.After(r.goes) && !s.has("a record never goes") {
+	if r != nil && now.After(r.goes) && !s.has("a record never disappears") {
 		return nil
 	}
 	return r
@@ -98,7 +98,7 @@ func (s *sketch) at(r *sketched, now time.Time) backends.Record {
 	switch {
 	case s.has("ReadAt is not set"):
 		rec.ReadAt = time.Time{}
-	case s.has("ReadAt of what has ended is the present"):
+	case s.has("ReadAt of an ended record is now"):
 		rec.ReadAt = now
 	case s.has("times are local"):
 		rec.CreatedAt = rec.CreatedAt.In(time.FixedZone("CET", 3600))
@@ -205,7 +205,7 @@ func (s *sketch) admits(c backends.Create, now time.Time) error {
 	pending := s.in(c.Store, c.Mailbox, now, backends.StatusPending)
 	running := s.in(c.Store, c.Mailbox, now, backends.StatusRunning)
 	full := c.MaxPending > 0 && len(pending) >= c.MaxPending
-	if s.has("a full mailbox counts what runs") && c.MaxPending > 0 {
+	if s.has("a full mailbox counts running requests") && c.MaxPending > 0 {
 		full = len(pending)+len(running) >= c.MaxPending
 	}
 	if s.has("full comes before busy") && full {
@@ -213,7 +213,7 @@ func (s *sketch) admits(c backends.Create, now time.Time) error {
 	}
 	live := slices.Concat(pending, running)
 	switch {
-	case s.has("exclusive does not count what runs"):
+	case s.has("exclusive does not count running requests"):
 		live = pending
 	case s.has("exclusive does not count a noted cancel"):
 		live = slices.DeleteFunc(live, func(r *sketched) bool { return r.rec.CancelledAs != "" })

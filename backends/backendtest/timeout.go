@@ -48,8 +48,7 @@ var timeoutCases = []testCase{
 		func(w *world) {
 			t := terms("s")
 			t.RunningTimeout = w.short
-			w.created(t)
-			running := w.popOne(t)
+			running := w.running(t)
 			got := w.untilStatus("s", running.ID, backends.StatusTimeout)
 			w.checkTimedOut(got)
 			checkSame(w, got, timedOut(running, got.Error))
@@ -84,8 +83,7 @@ var timeoutCases = []testCase{
 		func(w *world) {
 			t, brief := terms("s"), terms("s")
 			brief.RunningTimeout = w.short
-			w.created(t)
-			running := w.popOne(t)
+			running := w.running(t)
 			w.extend(brief, running.ID)
 			got := w.untilStatus("s", running.ID, backends.StatusTimeout)
 			w.checkReason(got, "attempt 1", w.short.String())

@@ -103,11 +103,7 @@ var wakeCases = []testCase{
 // waker returns the backend as a Waker, or skips the case if it is none.
 func (w *world) waker() backends.Waker {
 	w.Helper()
-	waker, ok := backends.As[backends.Waker](w.b)
-	if !ok {
-		w.Skip("the backend is no Waker")
-	}
-	return waker
+	return optional[backends.Waker](w)
 }
 
 // untilWoken waits for a signal, and fails after a minute.

@@ -10,10 +10,10 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// wrapper is a client of a user's own.
+// wrapper is a user's wrapper of a client.
 type wrapper struct{ redis.UniversalClient }
 
-// pointers is a wrapper that embeds another type than the interface.
+// pointers is a wrapper that embeds a pointer, not the interface.
 type pointers struct{ *redis.Client }
 
 func TestClientsThatCannotWorkAreRefused(t *testing.T) {
@@ -39,7 +39,7 @@ func TestClientsThatCannotWorkAreRefused(t *testing.T) {
 	} {
 		b, err := goredis.New(tc.client, nil)
 		if b != nil || err == nil || !strings.Contains(err.Error(), tc.says) {
-			t.Errorf("%s: New returned %v, want an error that says %q", name, err, tc.says)
+			t.Errorf("%s: New returned %v, want an error with %q", name, err, tc.says)
 		}
 		if _, err := goredis.Diagnose(t.Context(), tc.client, nil); err == nil {
 			t.Errorf("%s: Diagnose accepted it", name)

@@ -15,13 +15,14 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// Diagnose looks for what endangers pending requests at a client and its servers: the version,
-// eviction, persistence, memory, permissions, replicas, the state of a cluster, the clock, and the
-// client's settings. It needs the rights of a Backend. Without INFO it finds less and says so. Pass
-// the opts that New gets; nil works. The gravest findings come first. The error is about opts.
+// Diagnose checks a client and its servers for dangers to pending requests: the version, eviction,
+// persistence, memory, permissions, replicas, the state of a cluster, the clock, and the client's
+// settings. It needs the permissions of a Backend. Without INFO it finds less, and a finding says
+// so. Pass the same opts as to New; nil works. The most severe findings come first. An error is
+// about the client or opts.
 //
-// Diagnose writes two keys that are gone a second later. Call it at start-up and from a health
-// check, not for each request.
+// Diagnose writes two keys that expire after a second. Call it at start-up and from a health check,
+// not for each request.
 func Diagnose(
 	ctx context.Context, client redis.UniversalClient, opts *Options) ([]backends.Finding, error) {
 	b, err := New(client, opts)
@@ -39,9 +40,9 @@ func Diagnose(
 	return findings, nil
 }
 
-// Check tries each command that the Backend needs. Its error joins those that failed, by name. Call
-// it when a program starts, so that a missing permission does not show in the middle of a request.
-// It writes as Diagnose does.
+// Check tries each command that the Backend needs. Its error names the commands that failed. Call
+// it when a program starts. Then a missing permission shows before the first request. Check writes
+// the same two keys as Diagnose.
 func (b *Backend) Check(ctx context.Context) error {
 	failed, err := eachServer(ctx, b, b.probe)
 	if err := errors.Join(append(slices.Concat(failed...), err)...); err != nil {
@@ -50,8 +51,8 @@ func (b *Backend) Check(ctx context.Context) error {
 	return nil
 }
 
-// eachServer calls look for each server that takes writes, all at the same time. It passes a
-// partition of the server, or "" if there is none. It returns all results.
+// eachServer calls look for each server that accepts writes, all at the same time. It passes one of
+// the server's partitions, or "" if there is none. It returns all results.
 func eachServer[T any](ctx context.Context, b *Backend,
 	look func(ctx context.Context, server redis.Cmdable, partition string) T) ([]T, error) {
 	cluster := b.wakes.cluster
@@ -70,7 +71,7 @@ func eachServer[T any](ctx context.Context, b *Backend,
 	return results, err
 }
 
-// partitionOn returns a partition that a master of the cluster has, or "" if none is found.
+// partitionOn returns one of the partitions of a cluster's master, or "" if there is none.
 func (b *Backend) partitionOn(ctx context.Context, master *redis.Client) string {
 	for i := range 1 << 16 {
 		partition := fmt.Sprintf("%04x", i)
@@ -104,7 +105,7 @@ type diagnosis struct {
 	findings []backends.Finding
 }
 
-// when adds a finding if it is true.
+// when adds a finding if found is true.
 func (d *diagnosis) when(found bool, severity backends.Severity, subject, text, advice string) {
 	if found {
 		d.findings = append(d.findings, backends.Finding{Severity: severity, Server: d.server,
@@ -112,7 +113,7 @@ func (d *diagnosis) when(found bool, severity backends.Severity, subject, text, 
 	}
 }
 
-// client looks at the client's own settings.
+// client checks the client's own settings.
 func (d *diagnosis) client(client redis.UniversalClient) {
 	keepsDeadlines := true
 	switch c := client.(type) {
@@ -126,12 +127,14 @@ func (d *diagnosis) client(client redis.UniversalClient) {
 		"set ContextTimeoutEnabled; a call may otherwise last many seconds longer than its context")
 	if s := client.PoolStats(); s != nil {
 		d.when(s.Timeouts > 0, backends.SeverityWarning, "pool",
-			fmt.Sprintf("%d calls found no free connection in time (%d are open)", s.Timeouts, s.TotalConns),
-			"raise PoolSize, or let Options.AutoPipeline gather commands; waiters hold no connection")
+			fmt.Sprintf("%d calls found no free connection in time (%d are open)",
+				s.Timeouts, s.TotalConns),
+			"raise PoolSize, or let Options.AutoPipeline gather commands; "+
+				"waiters hold no connection")
 	}
 }
 
-// diagnose looks at one server. If the server cannot be reached, that is the only finding.
+// diagnose checks one server. If the server is unreachable, that is the only finding.
 func (b *Backend) diagnose(
 	ctx context.Context, server redis.Cmdable, partition string) []backends.Finding {
 	d := &diagnosis{}
@@ -178,20 +181,21 @@ func (b *Backend) diagnose(
 	return d.findings
 }
 
-// unreachable reports whether an error keeps the client from using the server at all.
+// unreachable reports whether the client cannot use the server at all, and adds a finding for it.
 func (d *diagnosis) unreachable(err error) bool {
 	var answer redis.Error
 	away := err != nil && !errors.As(err, &answer)
 	d.when(away, backends.SeverityProblem, "connection",
 		fmt.Sprintf("the server cannot be reached: %v", err),
-		"see whether it is up and the address is right")
+		"check that the server runs and that the address is right")
 	refused := redis.HasErrorPrefix(err, "WRONGPASS") || redis.HasErrorPrefix(err, "NOAUTH")
 	d.when(refused, backends.SeverityProblem, "connection",
-		fmt.Sprintf("the server does not accept the client: %v", err), "see its user name and password")
+		fmt.Sprintf("the server does not accept the client: %v", err),
+		"check the client's user name and password")
 	return away || refused
 }
 
-// adviceOn tells what to do about a command that failed.
+// adviceOn returns the advice for a failed command.
 func adviceOn(err error) string {
 	text := fmt.Sprint(err)
 	switch {
@@ -214,7 +218,8 @@ func (d *diagnosis) version(version string, clustered bool) {
 	d.when(known && (major < 6 || major == 6 && minor < 2), backends.SeverityProblem, "version",
 		"the server's version is "+version, "use Redis 6.2 or later, or Valkey")
 	d.when(known && clustered && major < 7, backends.SeverityWarning, "version",
-		"a cluster of version "+version+" cannot push wake-ups: waiters poll", "use Redis 7 or later")
+		"a cluster of version "+version+" cannot push wake-ups: waiters poll",
+		"use Redis 7 or later")
 }
 
 func (d *diagnosis) memory(info map[string]string) {
@@ -226,10 +231,11 @@ func (d *diagnosis) memory(info map[string]string) {
 	}
 	policy := info["maxmemory_policy"]
 	d.when(policy != "" && policy != "noeviction", severity, "eviction",
-		"maxmemory-policy "+policy+" removes requests without a word when maxmemory is reached",
+		"maxmemory-policy "+policy+" silently removes requests when maxmemory is reached",
 		"set maxmemory-policy noeviction: then new requests are refused, with an error")
 	d.when(limit <= 0, backends.SeverityInfo, "memory", "maxmemory is not set",
-		"set it below the machine's memory, so that requests are refused before the process is killed")
+		"set it below the machine's memory: "+
+			"the server then refuses requests before the machine kills it")
 	percent := used * 100 / max(limit, 1)
 	text := fmt.Sprintf("%d%% of maxmemory is used", percent)
 	d.when(limit > 0 && percent >= 95, backends.SeverityProblem, "memory", text, "raise maxmemory")
@@ -241,8 +247,9 @@ func (d *diagnosis) persistence(info map[string]string) {
 	d.when(info["aof_enabled"] == "0", backends.SeverityInfo, "persistence",
 		"the append-only file is off: a restart loses requests since the last snapshot, or all",
 		"set appendonly yes, unless callers may ask again")
-	fields := []string{"aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status"}
-	for _, field := range fields {
+	for _, field := range []string{
+		"aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status",
+	} {
 		status := info[field]
 		d.when(status != "" && status != "ok", backends.SeverityProblem, "persistence",
 			fmt.Sprintf("%s is %s: the server cannot write to its disk", field, status),

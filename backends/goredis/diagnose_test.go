@@ -22,7 +22,7 @@ func diagnose(t *testing.T, client redis.UniversalClient) []backends.Finding {
 	return findings
 }
 
-// subjects are those of the findings of a severity.
+// subjects returns the subjects of the findings with this severity.
 func subjects(findings []backends.Finding, severity backends.Severity) (subjects []string) {
 	for _, f := range findings {
 		if f.Severity == severity {
@@ -32,7 +32,7 @@ func subjects(findings []backends.Finding, severity backends.Severity) (subjects
 	return subjects
 }
 
-func TestDiagnoseFindsNothingWrongWithASoundServer(t *testing.T) {
+func TestDiagnoseFindsNoProblemOnAGoodServer(t *testing.T) {
 	client := redistest.Start(t, "--maxmemory", "100mb", "--appendonly", "yes").Client(t)
 	for _, f := range diagnose(t, client) {
 		if f.Severity > backends.SeverityInfo {
@@ -42,32 +42,38 @@ func TestDiagnoseFindsNothingWrongWithASoundServer(t *testing.T) {
 	if err := newBackend(t, client, nil).Check(t.Context()); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "its own keys are gone", func() bool { return client.DBSize(t.Context()).Val() == 0 })
+	eventually(t, "the keys of Diagnose have expired", func() bool {
+		return client.DBSize(t.Context()).Val() == 0
+	})
 }
 
-func TestDiagnoseNamesWhatIsWrong(t *testing.T) {
+func TestDiagnoseFindsEachProblem(t *testing.T) {
+	const info, warning = backends.SeverityInfo, backends.SeverityWarning
+	const problem = backends.SeverityProblem
+	const evicting = "--maxmemory 100mb --maxmemory-policy volatile-lru"
 	for name, tc := range map[string]struct {
-		config   []string
+		config   string
 		severity backends.Severity
 		subject  string
 	}{
-		"an evicting policy":             {[]string{"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"}, backends.SeverityProblem, "eviction"},
-		"one that has no limit to reach": {[]string{"--maxmemory-policy", "allkeys-lru"}, backends.SeverityWarning, "eviction"},
-		"hardly any memory left":         {[]string{"--maxmemory", "1kb"}, backends.SeverityProblem, "memory"},
-		"writes that memory refuses":     {[]string{"--maxmemory", "1kb"}, backends.SeverityProblem, "commands"},
-		"no limit":                       {nil, backends.SeverityInfo, "memory"},
-		"no persistence":                 {nil, backends.SeverityInfo, "persistence"},
-		"no replica":                     {nil, backends.SeverityInfo, "replicas"},
-		"a replica":                      {[]string{"--replicaof", "127.0.0.1 1"}, backends.SeverityProblem, "replicas"},
-		"a cluster without slots":        {[]string{"--cluster-enabled", "yes"}, backends.SeverityProblem, "cluster"},
+		"eviction":                 {evicting, problem, "eviction"},
+		"eviction without a limit": {"--maxmemory-policy allkeys-lru", warning, "eviction"},
+		"hardly any memory left":   {"--maxmemory 1kb", problem, "memory"},
+		"writes without memory":    {"--maxmemory 1kb", problem, "commands"},
+		"no memory limit":          {"", info, "memory"},
+		"no persistence":           {"", info, "persistence"},
+		"no replica":               {"", info, "replicas"},
+		"a replica":                {"--replicaof 127.0.0.1 1", problem, "replicas"},
+		"a cluster without slots":  {"--cluster-enabled yes", problem, "cluster"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			findings := diagnose(t, redistest.Start(t, tc.config...).Client(t))
+			server := redistest.Start(t, strings.Fields(tc.config)...)
+			findings := diagnose(t, server.Client(t))
 			if !slices.Contains(subjects(findings, tc.severity), tc.subject) {
 				t.Errorf("no %v about %s in %v", tc.severity, tc.subject, findings)
 			}
 			if !slices.IsSortedFunc(findings, backends.Finding.Compare) {
-				t.Errorf("the gravest do not come first: %v", findings)
+				t.Errorf("the most severe findings do not come first: %v", findings)
 			}
 		})
 	}
@@ -92,19 +98,21 @@ func TestAClientOfTheOnlyNodeOfAClusterWorks(t *testing.T) {
 	checkWoken(t, client)
 }
 
-func TestDiagnoseLooksAtTheClient(t *testing.T) {
+func TestDiagnoseChecksTheClient(t *testing.T) {
 	server := redistest.Start(t)
 	careless := redis.NewClient(&redis.Options{Addr: server.Addr})
 	t.Cleanup(func() { careless.Close() })
-	if got := subjects(diagnose(t, careless), backends.SeverityWarning); !slices.Contains(got, "deadlines") {
-		t.Errorf("a client that keeps no deadlines: %v", got)
+	warnings := subjects(diagnose(t, careless), backends.SeverityWarning)
+	if !slices.Contains(warnings, "deadlines") {
+		t.Errorf("a client that ignores deadlines: got the warnings %v", warnings)
 	}
-	if _, err := goredis.Diagnose(t.Context(), careless, &goredis.Options{Prefix: "{"}); err == nil {
-		t.Error("options that New refuses were taken")
+	invalid := &goredis.Options{Prefix: "{"}
+	if _, err := goredis.Diagnose(t.Context(), careless, invalid); err == nil {
+		t.Error("Diagnose accepted options that New refuses")
 	}
 }
 
-func TestDiagnoseSaysOnceThatAServerIsAway(t *testing.T) {
+func TestDiagnoseReportsAnUnreachableServerOnce(t *testing.T) {
 	const nobody = "127.0.0.1:1"
 	away := redis.NewClient(&redis.Options{Addr: nobody, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { away.Close() })
@@ -136,25 +144,38 @@ func TestDiagnoseSaysOnceThatAServerIsAway(t *testing.T) {
 func TestCheckNamesEachCommandThatIsMissing(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client(t)
-	for _, command := range []string{"exists", "time", "get", "set", "setrange", "pttl", "pexpire", "zadd", "zrem", "zcount",
-		"zrangebyscore", "zrevrangebyscore", "publish"} {
-		admin.ACLSetUser(t.Context(), "lacking", "reset", "on", "nopass", "~*", "&*", "+@all", "-"+command)
-		client := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "lacking", Password: "x", ContextTimeoutEnabled: true})
+	for _, command := range []string{"exists", "time", "get", "set", "setrange", "pttl", "pexpire",
+		"zadd", "zrem", "zcount", "zrangebyscore", "zrevrangebyscore", "publish"} {
+		allow(t, admin, "lacking", "&*", "+@all", "-"+command)
+		client := userClient(t, server, "lacking")
 		err := newBackend(t, client, nil).Check(t.Context())
 		if err == nil || !strings.Contains(err.Error(), strings.ToUpper(command)) {
-			t.Errorf("without %s: %v", command, err)
+			t.Errorf("without %s: Check returned %v", command, err)
 		}
-		if got := subjects(diagnose(t, client), backends.SeverityProblem); !slices.Contains(got, "commands") {
-			t.Errorf("without %s: diagnosed %v", command, got)
+		problems := subjects(diagnose(t, client), backends.SeverityProblem)
+		if !slices.Contains(problems, "commands") {
+			t.Errorf("without %s: diagnosed the problems %v", command, problems)
 		}
-		client.Close()
 	}
-	admin.ACLSetUser(t.Context(), "mute", "on", "nopass", "~*", "+@all", "resetchannels")
-	mute := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "mute", Password: "x", ContextTimeoutEnabled: true})
-	t.Cleanup(func() { mute.Close() })
-	if got := subjects(diagnose(t, mute), backends.SeverityWarning); !slices.Contains(got, "wake-ups") {
-		t.Errorf("without channels: %v", got)
+	allow(t, admin, "mute", "+@all", "resetchannels")
+	warnings := subjects(diagnose(t, userClient(t, server, "mute")), backends.SeverityWarning)
+	if !slices.Contains(warnings, "wake-ups") {
+		t.Errorf("without channels: diagnosed the warnings %v", warnings)
 	}
+}
+
+// allow sets the rules of a user who may use all keys. The user needs no password.
+func allow(t *testing.T, admin *redis.Client, user string, rules ...string) {
+	t.Helper()
+	rules = append([]string{"reset", "on", "nopass", "~*"}, rules...)
+	if err := admin.ACLSetUser(t.Context(), user, rules...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// userClient returns a client of a user without a password.
+func userClient(t *testing.T, server *redistest.Server, user string) *redis.Client {
+	return server.ClientWith(t, redis.Options{Username: user, Password: "any"})
 }
 
 func TestCheckKeepsItsDeadline(t *testing.T) {
@@ -162,6 +183,6 @@ func TestCheckKeepsItsDeadline(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := newBackend(t, client, nil).Check(ctx); err == nil {
-		t.Error("a check whose time was over found all well")
+		t.Error("Check succeeded although its context had ended")
 	}
 }

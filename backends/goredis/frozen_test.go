@@ -18,7 +18,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// frozenClient is a client of a server that takes connections and commands, and answers nothing.
+// frozenClient is a client of a server that accepts commands and sends no replies.
 func frozenClient(t *testing.T) *redis.Client {
 	var readers sync.WaitGroup
 	client := redis.NewClient(&redis.Options{
@@ -36,7 +36,7 @@ func frozenClient(t *testing.T) *redis.Client {
 	return client
 }
 
-func TestCallsKeepTheirDeadlineThoughTheServerIsFrozen(t *testing.T) {
+func TestCallsKeepTheirDeadlineOnAFrozenServer(t *testing.T) {
 	for name, mode := range pipelining {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { checkDeadlines(t, mode) })
@@ -44,49 +44,13 @@ func TestCallsKeepTheirDeadlineThoughTheServerIsFrozen(t *testing.T) {
 	}
 }
 
-// checkDeadlines checks that each call returns by the deadline of its context. Waiting has two
-// seconds more.
+// checkDeadlines checks that each call returns by the deadline of its context, or at most two
+// seconds later.
 func checkDeadlines(t *testing.T, mode goredis.AutoPipeline) {
 	r := newPipeliningRig(t, frozenClient(t), mode)
 	t.Cleanup(func() { r.b.Close() })
-	// The waiters have to poll: a subscription waits for the server with a mutex held, and so stops
-	// the bubble's clock.
-	polled := struct{ backends.Backend }{r.b}
-	s, err := pending.New(polled, codec.JSON[string](), pending.Policy{Name: "jobs",
-		PendingTimeout: time.Hour, RunningTimeout: time.Hour, Retention: time.Hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := pending.NewInbox(s)
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := question(lasting("s"), box)
-	calls := append(r.steps(c),
-		step{"Check", func(ctx context.Context) error { return r.b.Check(ctx) }},
-		step{"Await", func(ctx context.Context) error {
-			_, err := s.Await(ctx, c.ID)
-			return err
-		}},
-		step{"AwaitPending", func(ctx context.Context) error {
-			_, err := s.AwaitPending(ctx, box)
-			return err
-		}},
-		step{"Inbox.Await", func(ctx context.Context) error {
-			_, err := in.Await(ctx, box)
-			return err
-		}},
-		step{"PopMany", func(ctx context.Context) error {
-			_, err := in.PopMany(ctx, []string{box})
-			return err
-		}},
-		step{"Diagnose", func(ctx context.Context) error {
-			findings, err := goredis.Diagnose(ctx, r.client, nil)
-			if err == nil && len(findings) > 0 {
-				err = errors.New(findings[0].Text)
-			}
-			return err
-		}})
+	calls := append(r.steps(c), r.waits(c.ID)...)
 	for _, call := range calls {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
@@ -96,5 +60,48 @@ func checkDeadlines(t *testing.T, mode goredis.AutoPipeline) {
 		if took > 2500*time.Millisecond || err == nil {
 			t.Errorf("%s: got %v after %v, want an error by its deadline", call.name, err, took)
 		}
+	}
+}
+
+// waits are calls that wait for a request or a mailbox, and calls that check the server.
+func (r *rig) waits(id string) []step {
+	r.Helper()
+	// The waiters have to poll. A subscription waits for the server with a mutex held, which stops
+	// the bubble's clock.
+	polled := struct{ backends.Backend }{r.b}
+	s, err := pending.New(polled, codec.JSON[string](), pending.Policy{Name: "jobs",
+		PendingTimeout: time.Hour, RunningTimeout: time.Hour, Retention: time.Hour})
+	if err != nil {
+		r.Fatal(err)
+	}
+	in, err := pending.NewInbox(s)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return []step{
+		{"Check", r.b.Check},
+		{"Await", func(ctx context.Context) error {
+			_, err := s.Await(ctx, id)
+			return err
+		}},
+		{"AwaitPending", func(ctx context.Context) error {
+			_, err := s.AwaitPending(ctx, box)
+			return err
+		}},
+		{"Inbox.Await", func(ctx context.Context) error {
+			_, err := in.Await(ctx, box)
+			return err
+		}},
+		{"PopMany", func(ctx context.Context) error {
+			_, err := in.PopMany(ctx, []string{box})
+			return err
+		}},
+		{"Diagnose", func(ctx context.Context) error {
+			findings, err := goredis.Diagnose(ctx, r.client, nil)
+			if err == nil && len(findings) > 0 {
+				err = errors.New(findings[0].Text)
+			}
+			return err
+		}},
 	}
 }

@@ -16,17 +16,16 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// gate is a hook that holds back scripts until it opens: by themselves, and in pipelines. A
-// gathered command is sent all the same.
+// gate is a hook that holds back single scripts and pipelines until it opens. It cannot hold back
+// gathered commands.
 type gate struct {
+	passing
 	only    string        // "command" or "pipeline"; "" for both
-	waiting chan struct{} // one for each that has arrived
+	waiting chan struct{} // one element for each script that waits
 	open    chan struct{}
 }
 
 func newGate() *gate { return &gate{waiting: make(chan struct{}, 100), open: make(chan struct{})} }
-
-func (g *gate) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
@@ -42,7 +41,7 @@ func (g *gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	}
 }
 
-// pass waits if the last command is a script. A client also greets a server through its hooks.
+// pass waits if the last command is a script. The client's greeting of a server passes at once.
 func (g *gate) pass(what string, last redis.Cmder) {
 	if strings.HasPrefix(last.Name(), "eval") && (g.only == "" || g.only == what) {
 		g.waiting <- struct{}{}
@@ -50,13 +49,13 @@ func (g *gate) pass(what string, last redis.Cmder) {
 	}
 }
 
-// While the gate is closed, the server gets those commands alone that are gathered.
+// While the gate is closed, the server gets only the gathered commands.
 func TestCommandsAreGatheredByLoad(t *testing.T) {
 	server := redistest.Start(t)
 	const callers = 12
 	for name, tc := range map[string]struct {
 		mode goredis.AutoPipeline
-		want int // commands that are gathered
+		want int // gathered commands
 	}{
 		"never": {goredis.AutoPipelineNever, 0}, "always": {goredis.AutoPipelineAlways, callers},
 		"by load": {goredis.AutoPipelineByLoad, callers - 4},
@@ -82,7 +81,7 @@ func TestCommandsAreGatheredByLoad(t *testing.T) {
 			arrived := func() bool { return observer.evals() >= before+tc.want }
 			r.until("the gathered commands have arrived", arrived)
 			if n := observer.evals() - before; n != tc.want {
-				t.Errorf("%d of %d commands are gathered, want %d", n, callers, tc.want)
+				t.Errorf("%d of %d commands were gathered, want %d", n, callers, tc.want)
 			}
 			close(g.open)
 			calls.Wait()
@@ -93,7 +92,7 @@ func TestCommandsAreGatheredByLoad(t *testing.T) {
 	}
 }
 
-// evals is how many scripts the server has run by their hash.
+// evals returns the number of scripts that the server has run by their hash.
 func (r *rig) evals() int {
 	r.Helper()
 	info := r.client.Info(r.Context(), "commandstats").Val()
@@ -113,22 +112,24 @@ func TestNothingIsGatheredOnACluster(t *testing.T) {
 			g := newGate()
 			client.AddHook(g)
 			observers := make([]*rig, len(c.Masters))
-			before := 0
 			for i, master := range c.Masters {
 				observers[i] = &rig{T: t, client: master.Client(t)}
-				before += observers[i].evals()
 			}
+			evals := func() (n int) {
+				for _, o := range observers {
+					n += o.evals()
+				}
+				return n
+			}
+			before := evals()
 			var calls sync.WaitGroup
 			for i := range 12 {
 				mailbox := fmt.Sprint("runtime-", i)
 				calls.Go(func() { _, _ = r.b.HasPending(t.Context(), "s", mailbox) })
 				<-g.waiting
 			}
-			for _, o := range observers {
-				before -= o.evals()
-			}
-			if before != 0 {
-				t.Errorf("%d commands were sent past the hook", -before)
+			if n := evals() - before; n != 0 {
+				t.Errorf("%d commands were sent past the hook", n)
 			}
 			close(g.open)
 			calls.Wait()
@@ -136,8 +137,8 @@ func TestNothingIsGatheredOnACluster(t *testing.T) {
 	}
 }
 
-// A gathered call ends with its context, though the server answers nothing. Others get their
-// answers later.
+// The server sends no replies. A gathered call ends with its context, and other calls get their
+// replies later.
 func TestAGatheredCallEndsWithItsContext(t *testing.T) {
 	server := redistest.Start(t)
 	r := newPipeliningRig(t, server.Client(t), goredis.AutoPipelineAlways)
@@ -176,13 +177,13 @@ func TestAGatheredCallEndsWithItsContext(t *testing.T) {
 	server.Continue()
 	for range cap(others) {
 		if err := <-others; err != nil {
-			t.Errorf("another call, whose context goes on: %v", err)
+			t.Errorf("a call with a live context: %v", err)
 		}
 	}
 }
 
-// While the pipeline with a large payload is under way, all other calls go on.
-func TestALargePayloadHoldsUpNoOthers(t *testing.T) {
+// While a pipeline with a large payload is in flight, other calls continue.
+func TestALargePayloadDelaysNoOtherCalls(t *testing.T) {
 	server := redistest.Start(t)
 	for name, mode := range pipelining {
 		t.Run(name, func(t *testing.T) {
@@ -212,47 +213,34 @@ func TestALargePayloadHoldsUpNoOthers(t *testing.T) {
 
 var errRefused = errors.New("the circuit is open")
 
-// breaker is a hook that refuses commands, pipelines or both, as a circuit breaker does.
-type breaker struct{ commands, pipelines bool }
+// breaker is a hook that refuses all commands, as an open circuit breaker does.
+type breaker struct{ passing }
 
-func (h breaker) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (h breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if h.commands {
-			return errRefused
-		}
-		return next(ctx, cmd)
-	}
+func (breaker) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(context.Context, redis.Cmder) error { return errRefused }
 }
 
-func (h breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if h.pipelines {
-			return errRefused
-		}
-		return next(ctx, cmds)
-	}
+func (breaker) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(context.Context, []redis.Cmder) error { return errRefused }
 }
 
-func TestAHookThatRefusesIsNamedByEveryCall(t *testing.T) {
+func TestEveryCallReturnsTheErrorOfARefusingHook(t *testing.T) {
 	server := redistest.Start(t)
 	for name, mode := range pipelining {
 		for _, large := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", large ", large), func(t *testing.T) {
 				client := server.Client(t)
-				client.AddHook(breaker{commands: true, pipelines: true})
+				client.AddHook(breaker{})
 				r := newPipeliningRig(t, client, mode)
 				r.large = large
 				r.checkRefused(1)
-				r.checkRefused(10) // with by load, some are gathered
+				r.checkRefused(10) // by load, some of these are gathered
 			})
 		}
 	}
 }
 
-// checkRefused makes every call several times at once, and checks that all fail with the hook's
-// error.
+// checkRefused makes every call several times at once. All have to fail with the hook's error.
 func (r *rig) checkRefused(callers int) {
 	r.Helper()
 	c := question(lasting("s"), box)

@@ -15,33 +15,32 @@
 //
 // # Atomic operations
 //
-// Every operation is one round trip, decided by the server's clock. An operation that writes is one
-// script. If a reply was lost, the command that go-redis sends again has no second effect. So leave
-// the retries of go-redis on. A server that does not know a script gets it in full.
+// Every operation is one round trip, and uses the server's clock. An operation that writes is one
+// script. After a lost reply go-redis sends the command again, which has no second effect. So leave
+// the retries of go-redis on. If the server does not know a script, it gets the whole script.
 //
 // # Large payloads
 //
-// A payload of more than 4 KiB has a key of its own and bypasses the scripts, which would hold up
-// the server ten times as long. Storing it takes no further round trip, except on a Cluster.
-// Reading it takes a second one.
+// A payload of more than 4 KiB has its own key and bypasses the scripts, which would block the
+// server for ten times as long. Storing such a payload takes no further round trip, except on a
+// Cluster. Reading it takes a second round trip.
 //
 // # Clusters
 //
-// All keys of a mailbox share a hash tag, one of 65,536, that is a hash of the mailbox. So a
-// mailbox stays on one node, and mailboxes spread over all. Scripts build the keys of records from
-// the ids in a queue. Redis and Valkey allow that: these keys have the tag of the declared keys.
+// All keys of a mailbox share a hash tag, which is a hash of the mailbox with 65,536 values. So
+// each mailbox is on one node, and the mailboxes spread over all nodes. Scripts build the keys of
+// records from the ids in a queue. Redis and Valkey allow that, since these keys have the tag of
+// the declared keys.
 //
-// Give all nodes the same kind of client. A ClusterClient wakes waiters with SPUBLISH, any other
-// client with PUBLISH, and neither hears the other. Their waiters then only poll.
+// Use the same kind of client in all processes. A ClusterClient wakes waiters with SPUBLISH, any
+// other client with PUBLISH. With both kinds, waiters miss the other kind's signals and only poll.
 package goredis
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -50,70 +49,6 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// Options changes how a Backend uses the server. The zero value is right for most.
-type Options struct {
-	// Prefix stands in front of every key, to keep installations that share a server apart. It has
-	// at most 64 printable ASCII characters and no braces. Default: "pendingq:".
-	Prefix string
-
-	// PollInterval is how often a waiter looks again without a wake-up, give or take a quarter.
-	// Wake-ups arrive within a millisecond or so. This interval bounds how long a lost wake-up
-	// delays a waiter, and how late an expired lease is claimed again. At least 10 ms. Default: 15
-	// s.
-	PollInterval time.Duration
-
-	// AutoPipeline says when commands are gathered into pipelines. Default: AutoPipelineByLoad.
-	AutoPipeline AutoPipeline
-}
-
-// AutoPipeline says when the full-duplex autopipeliner of go-redis gathers the commands of
-// concurrent callers. It sends over one connection, while replies arrive. With many callers this
-// means fewer packets and less work for the server. A single caller gains nothing. The guarantees
-// of an operation stay the same. On a Cluster no command is gathered: go-redis 9.23 may have two
-// goroutines write one command when a pipeline is redirected.
-//
-// A process hook of the client sees each command, and its error reaches the caller. But go-redis
-// sends a gathered command without waiting for its hooks. So a hook cannot prevent it: as with a
-// lost reply, the operation may have happened. Use AutoPipelineNever with hooks that refuse.
-//
-// The client keeps one autopipeliner, made with the options of its first user, and closes it with
-// itself.
-type AutoPipeline int
-
-// The values of AutoPipeline.
-const (
-	AutoPipelineByLoad AutoPipeline = iota // while four or more others of this Backend are in flight
-	AutoPipelineNever                      // each command goes by itself
-	AutoPipelineAlways                     // all commands are gathered
-)
-
-const (
-	// aloneByLoad is how many commands may be in flight before further ones are gathered. With one
-	// caller a command by itself is faster; from eight callers on, gathered commands are.
-	aloneByLoad = 4
-
-	// gatherFor is how long the autopipeliner gathers commands before it writes, once more than a
-	// hundred are in flight. Of 0 to 300 µs it gave the most lifecycles a second with 512 callers.
-	gatherFor = 50 * time.Microsecond
-)
-
-// check fills in defaults and returns what cannot work.
-func (o Options) check() (Options, error) {
-	o.Prefix = cmp.Or(o.Prefix, "pendingq:")
-	o.PollInterval = cmp.Or(o.PollInterval, 15*time.Second)
-	refused := func(r rune) bool { return r <= ' ' || r > '~' || r == '{' || r == '}' }
-	switch {
-	case len(o.Prefix) > 64 || strings.ContainsFunc(o.Prefix, refused):
-		return o, fmt.Errorf("goredis: Options.Prefix is %q, %d bytes; "+
-			"want at most 64 of printable ASCII, and no brace", o.Prefix, len(o.Prefix))
-	case o.PollInterval < 10*time.Millisecond:
-		return o, fmt.Errorf("goredis: Options.PollInterval is %v, want at least 10ms", o.PollInterval)
-	case o.AutoPipeline < AutoPipelineByLoad || o.AutoPipeline > AutoPipelineAlways:
-		return o, fmt.Errorf("goredis: Options.AutoPipeline is %d, none of its constants", o.AutoPipeline)
-	}
-	return o, nil
-}
-
 var _ backends.Waker = (*Backend)(nil)
 var _ backends.ManyClaimer = (*Backend)(nil)
 
@@ -121,7 +56,7 @@ var _ backends.ManyClaimer = (*Backend)(nil)
 type Backend struct {
 	client    redis.UniversalClient
 	pipeliner *redis.AutoPipeliner // nil if commands are never gathered
-	alone     int64                // how many commands in flight are not gathered
+	alone     int64                // this many commands in flight are not gathered
 	inFlight  atomic.Int64
 	scripts   scripts
 	prefix    string
@@ -129,9 +64,9 @@ type Backend struct {
 	wakes     *wakes
 }
 
-// New returns a Backend that uses the client, which stays the caller's to close. It sends nothing
-// yet. Opts may be nil. New refuses a client that cannot work: nil, a nil pointer, and a
-// redis.Ring, whose shards would part the keys of one script.
+// New returns a Backend that uses the client. It sends no command. The caller closes the client.
+// Opts may be nil. New refuses a client that cannot work: nil, a nil pointer, and a redis.Ring,
+// whose shards would separate the keys of one script.
 func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	if err := checkClient(client); err != nil {
 		return nil, err
@@ -160,20 +95,21 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	return b, nil
 }
 
-// checkClient returns why a client cannot work. It subscribes to no channel, as a link does when it
-// begins. That sends nothing, and panics for a client that cannot work.
+// checkClient returns an error for a client that cannot work. It subscribes to no channel. That
+// sends no command, and panics if the client cannot work.
 func checkClient(client redis.UniversalClient) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = fmt.Errorf("goredis: the client (%T) cannot subscribe: it is nil, was not made by its "+
-				"constructor, or is a redis.Ring, whose shards part the keys of a script: %v", client, cause)
+			err = fmt.Errorf("goredis: the client (%T) cannot subscribe: it is nil, "+
+				"was not made by its constructor, or is a redis.Ring, "+
+				"whose shards separate the keys of a script: %v", client, cause)
 		}
 	}()
 	return client.Subscribe(context.Background()).Close()
 }
 
-// Close ends the subscriptions for wake-ups, but leaves the client open. Remaining waiters poll
-// from then on. A Backend without waiters has nothing to close.
+// Close ends the subscriptions for wake-ups. It does not close the client. Remaining waiters only
+// poll from then on. A Backend that never had waiters needs no Close.
 func (b *Backend) Close() error {
 	w := b.wakes
 	w.mu.Lock()
@@ -193,7 +129,8 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	// mutation: retention
 	terms := fmt.Sprint(c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
 		millis(c.PendingTimeout+untilLast(c.Terms, 1)+time.Second), c.MaxPending, exclusive)
-	keys, in := []string{k.record(c.ID), k.queue(c.Mailbox)}, body{codec: c.Codec, payload: c.Payload}
+	keys := []string{k.record(c.ID), k.queue(c.Mailbox)}
+	in := body{codec: c.Codec, payload: c.Payload}
 	v, err := b.store(ctx, b.scripts.create, c.ID, k, keys, in,
 		func(in body) []any { return []any{terms, encodeNew(c, in)} })
 	if err != nil {
@@ -214,7 +151,7 @@ func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, e
 	return b.whole(ctx, store, s)
 }
 
-// read reads a record without its payload, if that has a key of its own.
+// read reads a record. It does not read a payload with its own key.
 func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 	key := b.keys(backends.PartitionOf(id), store).record(id)
 	if _, single := b.client.(*redis.Client); single {
@@ -233,10 +170,12 @@ func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 	return decodeGet(id, reply)
 }
 
-// readPlain reads a record with TIME and then GET, in one round trip. They cost the server less
-// than half of a script. If the record was updated in between, it is read as of then. On a Cluster
-// TIME has no slot. Go-redis may repeat gathered commands in another order. Then readPlain is not
-// sure of a record that is past its deadline.
+// readPlain reads a record with TIME and then GET, in one round trip. Both together cost the server
+// less than half of a script. If the record was updated between TIME and GET, the record is as of
+// the update. On a Cluster readPlain does not work, since TIME has no slot.
+//
+// Go-redis may repeat gathered commands in another order. Then a record that is past its deadline
+// is not sure.
 func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, sure bool, _ error) {
 	clock, get := redis.NewTimeCmd(ctx, "time"), redis.NewStringCmd(ctx, "get", key)
 	ordered, err := b.send(ctx, clock, get)
@@ -272,7 +211,7 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 	return b.claimed(ctx, c, reply, err)
 }
 
-// claimWords are the keys and the argument of claim.lua.
+// claimWords returns the keys and the argument of claim.lua.
 func (b *Backend) claimWords(c backends.Claim) (keys []string, terms string) {
 	partition := backends.Partition(c.Mailbox)
 	keys = []string{b.keys(partition, "").claim(c.ID)}
@@ -284,7 +223,7 @@ func (b *Backend) claimWords(c backends.Claim) (keys []string, terms string) {
 	return keys, terms
 }
 
-// claimed reads the reply of claim.lua, and large payloads.
+// claimed decodes the reply of claim.lua and fetches large payloads.
 func (b *Backend) claimed(ctx context.Context, c backends.Claim, reply any,
 	err error) ([]backends.Claimed, error) {
 	results := make([]backends.Claimed, len(c.From))
@@ -348,7 +287,8 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
 	k := b.keys(backends.PartitionOf(c.ID), c.Store)
 	v, err := b.decide(ctx, b.scripts.cancel, c.ID, b.changed(k, c.ID, c.Mailbox, body{}),
-		fmt.Sprint(c.Grace.Microseconds(), " ", millis(c.Retention)), encodeEnding(c.Outcome, c.Error))
+		fmt.Sprint(c.Grace.Microseconds(), " ", millis(c.Retention)),
+		encodeEnding(c.Outcome, c.Error))
 	if err := b.ended(ctx, c.Store, v, err); err != nil {
 		return backends.Record{}, err
 	}
@@ -360,9 +300,11 @@ func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, err
 	k := b.keys(backends.PartitionOf(e.ID), e.Store)
 	in := body{codec: e.Codec, payload: e.Payload}
 	ending := encodeEnding(e.Outcome, e.Error)
-	speaker := fmt.Sprintf("%04d", e.Attempt)
+	attempt := fmt.Sprintf("%04d", e.Attempt)
 	v, err := b.store(ctx, b.scripts.end, e.ID, k, b.changed(k, e.ID, e.Mailbox, in), in,
-		func(in body) []any { return []any{speaker, millis(e.Retention), in.append(slices.Clip(ending))} })
+		func(in body) []any {
+			return []any{attempt, millis(e.Retention), in.append(slices.Clip(ending))}
+		})
 	if err := b.ended(ctx, e.Store, v, err); err != nil {
 		return backends.Record{}, err
 	}
@@ -370,7 +312,7 @@ func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, err
 	return rec.At(v.now), err
 }
 
-// changed are the keys of a script that changes a request.
+// changed returns the keys of a script that changes a request.
 func (b *Backend) changed(k keys, id, mailbox string, in body) []string {
 	if b.wakes.cluster != nil || len(in.payload) > largePayload {
 		return []string{k.record(id), k.queue(mailbox)}
@@ -378,7 +320,7 @@ func (b *Backend) changed(k keys, id, mailbox string, in body) []string {
 	return []string{k.record(id)}
 }
 
-// ended turns a verdict that a request has ended into its error.
+// ended returns an EndedError for the verdict "ended".
 func (b *Backend) ended(ctx context.Context, store string, v verdict, err error) error {
 	if err != nil || v.code != "ended" {
 		return err
@@ -390,7 +332,7 @@ func (b *Backend) ended(ctx context.Context, store string, v verdict, err error)
 	return &backends.EndedError{Record: rec}
 }
 
-// untilLast is how far away the last deadline is that a claim or an extension of an attempt sets.
+// untilLast is the time from a claim or an extension of an attempt to its last deadline.
 func untilLast(t backends.Terms, attempt int) time.Duration {
 	if attempt < t.MaxAttempts {
 		return t.RunningTimeout + t.PendingTimeout
@@ -398,5 +340,5 @@ func untilLast(t backends.Terms, attempt int) time.Duration {
 	return t.RunningTimeout
 }
 
-// millis is a time to live that covers d.
+// millis is a time to live of at least d, in milliseconds.
 func millis(d time.Duration) int64 { return d.Milliseconds() + 1 }

@@ -14,7 +14,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newBackend(t *testing.T, client redis.UniversalClient, opts *goredis.Options) *goredis.Backend {
+func newBackend(
+	t *testing.T, client redis.UniversalClient, opts *goredis.Options) *goredis.Backend {
 	t.Helper()
 	b, err := goredis.New(client, opts)
 	if err != nil {
@@ -24,7 +25,7 @@ func newBackend(t *testing.T, client redis.UniversalClient, opts *goredis.Option
 	return b
 }
 
-// newPrefix returns a prefix that no other test has. The server may hold the keys of others, too.
+// newPrefix returns a new prefix, since the server may also have the keys of other tests.
 func newPrefix(t *testing.T) string { return "pendingq-test:" + backends.NewID(t.Name()) + ":" }
 
 func TestConformanceOnMiniredis(t *testing.T) {

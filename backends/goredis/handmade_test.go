@@ -12,20 +12,19 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// handmade is a record that is put together by the table in record.go, and what every call makes of
-// it.
+// handmade is a record by the table in record.go, and the wanted result of every call.
 type handmade struct {
 	state          string
-	deadline, last time.Duration // from now; last also is the span of a pending request
+	deadline, last time.Duration // from now; for a pending request, last is the span
 	attempt        int
-	score          float64 // the sign of its deadline in the queue; 0: not there
+	score          float64 // the sign of its deadline in the queue; 0: not in the queue
 
 	reads                     string // "status attempt"
 	claimable                 bool
 	extended, ended, repeated string // by attempt 2; by attempt 2; a Create of the same id
 }
 
-// handmadeRecords are all states, at a deadline and a microsecond behind it.
+// handmadeRecords have all states, at a deadline and a microsecond after it.
 var handmadeRecords = map[string]handmade{
 	"waits":            {"p", 0, time.Hour, 0, 1, "pending 0", true, "stale", "stale", "pending"},
 	"waited too long":  {"p", -1, time.Hour, 0, 1, "timeout 0", false, "ended", "ended", "timeout"},
@@ -43,7 +42,7 @@ var handmadeRecords = map[string]handmade{
 		"completed"},
 }
 
-// fields are the fields of the record as it stands.
+// fields are the fields of the record.
 func (h handmade) fields(now time.Time) fields {
 	at := func(from time.Duration) string { return micros(now.Add(from)) }
 	if h.deadline == -1 {
@@ -65,11 +64,17 @@ func (h handmade) fields(now time.Time) fields {
 	return f
 }
 
-// write stores a record, with its id in the queue.
+// write stores a record with a new id, and adds the id to the queue.
 func (r *rig) write(mini *miniredis.Miniredis, text string, score float64) (id string) {
 	r.Helper()
-	partition := r.prefix + "{" + backends.Partition(box) + "}:s"
 	id = backends.NewID(box)
+	r.writeAs(mini, id, text, score)
+	return id
+}
+
+func (r *rig) writeAs(mini *miniredis.Miniredis, id, text string, score float64) {
+	r.Helper()
+	partition := r.prefix + "{" + backends.Partition(box) + "}:s"
 	if err := mini.Set(partition+"/r/"+id, text); err != nil {
 		r.Fatal(err)
 	}
@@ -78,10 +83,9 @@ func (r *rig) write(mini *miniredis.Miniredis, text string, score float64) (id s
 		_, _ = mini.ZAdd(partition+"/q/"+box, score, id)
 		mini.SetTTL(partition+"/q/"+box, 24*time.Hour)
 	}
-	return id
 }
 
-// outcome tells how a call went.
+// outcome is the result of a call as a word.
 func outcome(err error) string {
 	var corrupt *backends.CorruptError
 	switch {
@@ -101,12 +105,22 @@ func TestEveryScriptReadsRecordsByTheTable(t *testing.T) {
 	table := headTable(t)
 	for name, h := range handmadeRecords {
 		t.Run(name, func(t *testing.T) {
-			onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) { h.check(r, mini, table) })
+			onFakeTime(t, func(_ *testing.T, r *rig, mini *miniredis.Miniredis) {
+				h.check(r, mini, table)
+			})
 		})
 	}
 }
 
-// check hands a record to each call, a new one each time.
+// cancelled is the outcome of a Cancel.
+func (h handmade) cancelled() string {
+	if h.ended == "ended" {
+		return "ended"
+	}
+	return "done"
+}
+
+// check makes each call on a new record.
 func (h handmade) check(r *rig, mini *miniredis.Miniredis, table map[string]place) {
 	r.Helper()
 	f := h.fields(time.Now())
@@ -131,21 +145,18 @@ func (h handmade) check(r *rig, mini *miniredis.Miniredis, table map[string]plac
 	same("Get, its start", micros(rec.StartedAt), f["started"])
 	same("HasPending", fmt.Sprint(r.has(terms, box)), fmt.Sprint(h.claimable))
 	got := r.claim(terms, box, 10)
-	same("Claim", fmt.Sprint(len(got) == 1 && got[0].Attempt == h.attempt+1), fmt.Sprint(h.claimable))
+	claimed := len(got) == 1 && got[0].Attempt == h.attempt+1
+	same("Claim", fmt.Sprint(claimed), fmt.Sprint(h.claimable))
 	ctx := r.Context()
 	_, err := r.b.Extend(ctx, backends.Extend{Terms: terms, ID: fresh(), Attempt: 2})
 	same("Extend", outcome(err), h.extended)
 	_, err = r.b.End(ctx, report(terms, fresh(), 2))
 	same("End", outcome(err), h.ended)
-	cancelled := "done"
-	if h.ended == "ended" {
-		cancelled = "ended"
-	}
 	for _, grace := range []time.Duration{0, time.Hour} {
 		cancel := gaveUp(terms, fresh())
 		cancel.Grace = grace
 		_, err = r.b.Cancel(ctx, cancel)
-		same("Cancel", outcome(err), cancelled)
+		same("Cancel", outcome(err), h.cancelled())
 	}
 	c := question(terms, box)
 	c.ID = fresh()
@@ -153,15 +164,13 @@ func (h handmade) check(r *rig, mini *miniredis.Miniredis, table map[string]plac
 	same("Create again", fmt.Sprint(made.Status, err), h.repeated+"<nil>")
 }
 
-// shift moves what a field begins with out of it, or something into it. All that follows moves
-// along.
+// shift removes or adds a byte at the beginning of a field. The following bytes move.
 func (p place) shift(text string) map[string]string {
 	return map[string]string{"a byte less": text[:p.from] + text[p.from+1:],
 		"a byte more": text[:p.from] + "7" + text[p.from:]}
 }
 
-// A field that stands a byte away from its place is noticed: the record is refused, or reads in
-// another way.
+// If a field is a byte away from its place, the record is refused or reads differently.
 func TestARecordReadsDifferentlyWithAnyFieldShifted(t *testing.T) {
 	table := headTable(t)
 	for name, h := range handmadeRecords {
@@ -172,7 +181,7 @@ func TestARecordReadsDifferentlyWithAnyFieldShifted(t *testing.T) {
 				for field, at := range table {
 					for how, shifted := range at.shift(text) {
 						if got := r.read(r.write(mini, shifted, 0)); got == right {
-							t.Errorf("%s has %s: it reads as before: %s", field, how, got)
+							t.Errorf("%s with %s: the record reads as before: %s", field, how, got)
 						}
 					}
 				}
@@ -181,7 +190,7 @@ func TestARecordReadsDifferentlyWithAnyFieldShifted(t *testing.T) {
 	}
 }
 
-// read is all that Get reads, or that the record is corrupt.
+// read is the result of Get as a text.
 func (r *rig) read(id string) string {
 	r.Helper()
 	rec, err := r.b.Get(r.Context(), "s", id)

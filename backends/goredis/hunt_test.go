@@ -21,8 +21,8 @@ func TestAPrefixMayBeginWithAMinus(t *testing.T) {
 	r.lifecycle(lasting("s"), box)
 }
 
-// A create removes all of a queue, which had to live longer than the new request has to.
-func TestAQueueExpiresThoughACreateEmptiedIt(t *testing.T) {
+// A create empties a queue with a long time to live, and adds a request that needs less.
+func TestAQueueExpiresAfterACreateEmptiedIt(t *testing.T) {
 	onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
 		long, short := lasting("s"), lasting("s")
 		long.PendingTimeout, short.RunningTimeout = time.Second, time.Second
@@ -36,8 +36,8 @@ func TestAQueueExpiresThoughACreateEmptiedIt(t *testing.T) {
 	})
 }
 
-// The clock is put back, so the only request of a queue runs again. The queue still expires.
-func TestAQueueExpiresThoughTheClockWasPutBack(t *testing.T) {
+// After the clock is put back, the only request of a queue runs again. The queue still expires.
+func TestAQueueExpiresAfterTheClockWasPutBack(t *testing.T) {
 	m, client := redistest.Mini(t)
 	now := time.Now()
 	m.SetTime(now)
@@ -53,17 +53,18 @@ func TestAQueueExpiresThoughTheClockWasPutBack(t *testing.T) {
 	r.end(terms, r.claim(terms, box, 1)[0])
 	m.SetTime(now)
 	if got := r.claim(terms, box, 1); len(got) != 0 {
-		t.Fatalf("claimed %v, which runs", got)
+		t.Fatalf("claimed the running %v", got)
 	}
 	if ttl := r.client.PTTL(t.Context(), r.queue()).Val(); ttl < 0 {
 		t.Error("the queue never expires")
 	}
 }
 
-// missing is a hook that loses payloads, and then fails further scripts.
-type missing struct{ claimed bool }
-
-func (h *missing) DialHook(next redis.DialHook) redis.DialHook { return next }
+// missing is a hook that loses payloads and then fails all other scripts.
+type missing struct {
+	passing
+	claimed bool
+}
 
 func (h *missing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
@@ -92,8 +93,8 @@ func (h *missing) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
-// A claim finds no payload, and cannot tell why. It does not just drop the request.
-func TestAClaimThatCannotReadAPayloadSaysSo(t *testing.T) {
+// A claim finds no payload and cannot read the record again. It has to return an error.
+func TestAClaimWithoutAPayloadReturnsAnError(t *testing.T) {
 	server := redistest.Start(t)
 	r := newRig(t, server.Client(t))
 	terms := lasting("s")
@@ -105,12 +106,12 @@ func TestAClaimThatCannotReadAPayloadSaysSo(t *testing.T) {
 	b := newBackend(t, client, &goredis.Options{Prefix: r.prefix})
 	claimed, err := b.Claim(t.Context(), heartbeat(box, 1, terms))
 	if err == nil && len(claimed[0].Errs) == 0 {
-		t.Errorf("got %v and no error, though a request was claimed", claimed)
+		t.Errorf("got %v and no error, although the payload is missing", claimed)
 	}
 }
 
-// The repeat of a create whose reply was lost finds the request, though the server has no memory.
-func TestACreateIsRepeatedThoughMemoryIsFull(t *testing.T) {
+// A repeated create finds its request, although the server is out of memory.
+func TestACreateCanBeRepeatedWhenMemoryIsFull(t *testing.T) {
 	terms := lasting("s")
 	creates := map[string]backends.Create{"small": question(terms, box), "large": large(terms, box)}
 	for name, c := range creates {

@@ -15,7 +15,7 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// jumper is a Backend whose server's clock jumps back and forth.
+// jumper is a Backend on a server with a clock that jumps back and forth.
 type jumper struct {
 	*rapid.T
 	ctx    context.Context
@@ -27,7 +27,7 @@ type jumper struct {
 	taken  map[string]bool // attempts that were handed out
 }
 
-// However the clock jumps, no script fails, every key expires, and no attempt is handed out twice.
+// Whatever the clock does, no script fails, every key expires, and no attempt is handed out twice.
 func TestClockJumpsBreakNothing(t *testing.T) {
 	mini, client := redistest.Mini(t)
 	b, start := newBackend(t, client, nil), time.Now()
@@ -82,10 +82,10 @@ func (j *jumper) claim(*rapid.T) {
 	}
 }
 
-// one is the id of any request, and an attempt of it.
+// one draws the id of a request, and an attempt.
 func (j *jumper) one() (id string, attempt int) {
 	if len(j.ids) == 0 {
-		j.Skip("there is no request")
+		j.Skip("no request")
 	}
 	return j.ids[j.number("id", 0, len(j.ids)-1)], j.number("attempt", 1, 3)
 }

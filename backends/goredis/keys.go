@@ -10,21 +10,21 @@ import "strings"
 //	<prefix>{<partition>}:/c/<claim id>        the memo of a claim: for each request a line with
 //	                                           started and attempt, 20 digits, and the record's key
 //
-//	<prefix>{<partition>}                      the channel of wake-ups, no key: it tells the key of a
-//	                                           queue with a new request, or of an ended record
+//	<prefix>{<partition>}                      no key, but the channel of wake-ups: a message is
+//	                                           the key of a changed queue or record
 //
 // The score of a request that waits for a claim is its last deadline. The score of a claimed
 // request is its deadline, negated. So at any time now, a queue holds from its lowest score to its
 // highest:
 //
 //	up to -now      running requests
-//	-now to 0       claimed requests whose lease expired: claimable again, or timed out
-//	0 to now        requests that timed out while they waited
-//	from now        requests that wait, the longest claimable first
+//	-now to 0       claimed requests with an expired lease: claimable again, or timed out
+//	0 to now        requests that timed out before a claim
+//	from now        waiting requests, the longest claimable first
 //
 // A claim tidies the two parts in the middle. No store's name has a slash, and the mailbox comes
-// last, so no two things share a key. A record and its payload live Retention longer than the last
-// deadline, a queue a second longer than the last of its deadlines, and a memo until the latest
+// last, so all keys are different. A record and its payload live until Retention after the last
+// deadline, a queue until a second after the latest of its deadlines, and a memo until the latest
 // deadline that its claim set.
 type keys struct{ start string }
 
@@ -37,13 +37,13 @@ func (k keys) queue(mailbox string) string { return k.start + "/q/" + mailbox }
 func (k keys) payload(name string) string  { return k.start + "/p/" + name }
 func (k keys) claim(id string) string      { return k.start + "/c/" + id }
 
-// channel is where the wake-ups of a partition come.
+// channel returns the channel for the wake-ups of a partition.
 func (b *Backend) channel(partition string) string { return b.prefix + "{" + partition + "}" }
 
-// split returns the store and the topic of the key of a queue or a record. A topic is what a waiter
-// waits for: "q/<mailbox>" or "r/<id>".
+// split returns the store and the topic of the key of a queue or a record. Waiters wait for a
+// topic: "q/<mailbox>" or "r/<id>".
 func split(key string) (store, topic string) {
-	_, name, _ := strings.Cut(key, "}:") // braces are in no prefix
+	_, name, _ := strings.Cut(key, "}:") // a prefix has no braces
 	store, topic, _ = strings.Cut(name, "/")
 	return store, topic
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// Two expired leases: the one that expired first has its last deadline last.
+// Of two expired leases, the first one to expire has the later last deadline.
 func TestExpiredLeasesOfMixedTermsAreClaimedByTheirDeadlines(t *testing.T) {
 	onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {
 		long, short := lasting("s"), lasting("s")

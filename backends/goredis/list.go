@@ -17,9 +17,10 @@ import (
 
 var _ backends.Lister = (*Backend)(nil)
 
-// List implements [backends.Lister], from the newest waiting request down to the running ones. A
-// request that is claimed or extended meanwhile moves down, so it may come twice. One that is
-// released moves up, so it may be missed. A page is one script and examines at most limit requests.
+// List implements [backends.Lister], from the waiting requests down to the running ones. A request
+// that is claimed or extended during the listing moves down, so it may come twice. A request that
+// is released moves up, so it may be missed. A page is one script and examines at most limit
+// requests.
 func (b *Backend) List(
 	ctx context.Context, store, mailbox, after string, limit int) (page backends.Page, err error) {
 	highest, last := "+inf", ""
@@ -64,7 +65,7 @@ func (b *Backend) List(
 	return page, b.fill(ctx, store, records, &page)
 }
 
-// fill puts records with their payloads on a page. It leaves out requests that have ended since.
+// fill adds records with their payloads to a page. It leaves out requests that have ended since.
 func (b *Backend) fill(
 	ctx context.Context, store string, records []stored, page *backends.Page) error {
 	pointers := make([]*stored, len(records))
@@ -89,12 +90,12 @@ func (b *Backend) fill(
 	return nil
 }
 
-// scanned is how many keys a page of mailboxes looks at, give or take.
+// scanned is about the number of keys that a page of mailboxes examines.
 const scanned = 100
 
-// Mailboxes implements [backends.Lister] with SCAN, which the Redis user must be allowed to run. A
-// page looks at about 100 keys, whatever the limit. It may be empty although others follow. A
-// mailbox may come twice, and one whose requests have all timed out may come, too.
+// Mailboxes implements [backends.Lister] with SCAN, for which the Redis user needs permission. A
+// page examines about 100 keys, whatever the limit. It may be empty although more follow. A mailbox
+// may come twice. A mailbox with only timed-out requests may also come.
 func (b *Backend) Mailboxes(
 	ctx context.Context, store, after string, _ int) (page backends.MailboxPage, err error) {
 	servers, err := b.servers(ctx)
@@ -103,7 +104,7 @@ func (b *Backend) Mailboxes(
 	}
 	addrs := slices.Sorted(maps.Keys(servers))
 	addr, position, _ := strings.Cut(after, " ")
-	at, found := slices.BinarySearch(addrs, addr) // the next one if this master has gone
+	at, found := slices.BinarySearch(addrs, addr) // the next master if this one has gone
 	if at == len(addrs) {
 		return page, nil
 	}
@@ -130,10 +131,10 @@ func (b *Backend) Mailboxes(
 	return page, nil
 }
 
-// escaped is text as SCAN matches it.
+// escaped escapes a text for the pattern of SCAN.
 var escaped = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
-// servers returns the servers with keys, by address: the masters of a Cluster, or the one server.
+// servers returns the servers with keys by address: a Cluster's masters, or the only server.
 func (b *Backend) servers(ctx context.Context) (map[string]redis.Cmdable, error) {
 	cluster, ok := b.client.(*redis.ClusterClient)
 	if !ok {

@@ -15,10 +15,10 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// The queue of a mailbox holds every live request. These tests say what follows from that.
+// The queue of a mailbox has every live request. These tests check the consequences.
 
-// Nodes whose policies differ share a mailbox, as while a new policy is rolled out.
-func TestExclusiveSeesWhatOthersCreatedAndClaimed(t *testing.T) {
+// During the rollout of a new policy, nodes with different policies share a mailbox.
+func TestExclusiveCountsRequestsOfOtherPolicies(t *testing.T) {
 	client := redistest.Client(t)
 	for name, attempts := range map[string]int{"last attempt": 1, "attempts left": 3} {
 		t.Run(name, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestExclusiveSeesWhatOthersCreatedAndClaimed(t *testing.T) {
 	}
 }
 
-// busy checks that a mailbox takes no further request beside that with this id.
+// busy checks that a mailbox accepts no further request because of the request with this id.
 func (r *rig) busy(terms backends.Terms, mailbox, id string) {
 	r.Helper()
 	_, err := r.b.Create(r.Context(), question(terms, mailbox))
@@ -59,7 +59,7 @@ func onFakeTime(t *testing.T, test func(t *testing.T, r *rig, mini *miniredis.Mi
 	})
 }
 
-func TestExclusiveSeesAnExpiredLeaseAndNoTimedOutOne(t *testing.T) {
+func TestExclusiveCountsAnExpiredLeaseButNoTimeout(t *testing.T) {
 	onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {
 		exclusive := lasting("s")
 		exclusive.Exclusive, exclusive.MaxAttempts, exclusive.RunningTimeout = true, 2, time.Minute
@@ -91,30 +91,30 @@ func TestClockIsPutBackBehindAnExpiredLease(t *testing.T) {
 	m.SetTime(now.Add(90 * time.Minute))
 	first := r.create(short, box)
 	if got := r.claim(terms, box, 1); len(got) != 1 || got[0].ID != first.ID {
-		t.Fatalf("claimed %v, want the request whose deadline comes first", got)
+		t.Fatalf("claimed %v, want the request with the earliest deadline", got)
 	}
 	for range 2 {
 		m.SetTime(now)
 		if got := r.claim(terms, box, 10); len(got) != 0 {
-			t.Fatalf("claimed %v, whose lease is valid", got)
+			t.Fatalf("claimed %v, although the lease is valid", got)
 		}
 		if r.has(terms, box) {
-			t.Error("HasPending reports a request that runs")
+			t.Error("HasPending reports a running request")
 		}
 	}
 	m.SetTime(now.Add(90 * time.Minute))
 	got := r.claim(terms, box, 10)
 	if len(got) != 1 || got[0].ID != expiring.ID || got[0].Attempt != 2 {
-		t.Fatalf("got %v, want the request whose lease has expired", got)
+		t.Fatalf("got %v, want the request with the expired lease", got)
 	}
 }
 
-// queue is the key of the only queue of the rig.
+// queue returns the key of the rig's only queue.
 func (r *rig) queue() string {
 	r.Helper()
 	queues := r.client.Keys(r.Context(), r.prefix+"*/q/*").Val()
 	if len(queues) != 1 {
-		r.Fatalf("there are the queues %q, want one", queues)
+		r.Fatalf("got the queues %q, want one", queues)
 	}
 	return queues[0]
 }
@@ -136,14 +136,14 @@ func TestNoQueueKeepsWhatHasTimedOut(t *testing.T) {
 		holds := func(want int64) {
 			t.Helper()
 			if n := r.client.ZCard(t.Context(), queue).Val(); n != want {
-				t.Errorf("%d requests are in the queue, want the %d that live", n, want)
+				t.Errorf("the queue has %d requests, want the %d live ones", n, want)
 			}
 		}
 		holds(many)
 		time.Sleep(time.Hour + time.Microsecond)
 		last := r.create(terms, box)
 		if got := r.claim(terms, box, 1); len(got) != 1 || got[0].ID != last.ID {
-			t.Fatalf("claimed %v, want the request that waits behind those that timed out", got)
+			t.Fatalf("claimed %v, want the only request that has not timed out", got)
 		}
 		for range many / 100 {
 			r.create(terms, box)
@@ -182,7 +182,7 @@ func TestAQueueLivesAsLongAsItsRequestsRun(t *testing.T) {
 	lives("beside a new request", 8*time.Hour)
 }
 
-// Nodes with longer terms claim and extend it. Its lease then expires to the microsecond.
+// Nodes with longer terms claim and extend a request. Its lease expires at the exact microsecond.
 func TestALongerClaimKeepsItsPlaceInTheQueue(t *testing.T) {
 	onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {
 		short, long := lasting("s"), lasting("s")
@@ -197,13 +197,15 @@ func TestALongerClaimKeepsItsPlaceInTheQueue(t *testing.T) {
 		time.Sleep(5 * time.Hour)
 		r.busy(long, box, made.ID)
 		time.Sleep(time.Microsecond)
-		if got := r.claim(long, box, 1); len(got) != 1 || got[0].ID != made.ID || got[0].Attempt != 2 {
+		got := r.claim(long, box, 1)
+		if len(got) != 1 || got[0].ID != made.ID || got[0].Attempt != 2 {
 			t.Fatalf("claimed %v, want %s again", got, made.ID)
 		}
 	})
 }
 
-// expired leaves so many requests in the mailbox whose leases have expired, the oldest first.
+// expired leaves n requests with expired leases in the mailbox. It returns their ids, the oldest
+// first.
 func (r *rig) expired(terms backends.Terms, n int) []string {
 	r.Helper()
 	ids := make([]string, n)
@@ -240,7 +242,7 @@ func TestAllExpiredLeasesAreHandedOutAgainOldestFirst(t *testing.T) {
 	}
 }
 
-// checkBatches compares ids. A hundred of them were claimed at once and are equally old.
+// checkBatches compares ids in batches of 100. The requests of a batch have equal deadlines.
 func checkBatches(t *testing.T, got, want []string) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -249,13 +251,13 @@ func checkBatches(t *testing.T, got, want []string) {
 	for i := 0; i < len(want); i += 100 {
 		one := slices.Sorted(slices.Values(got[i : i+100]))
 		if !slices.Equal(one, slices.Sorted(slices.Values(want[i:i+100]))) {
-			t.Fatalf("requests %d to %d are not those that expired then", i, i+99)
+			t.Fatalf("requests %d to %d are from other batches", i, i+99)
 		}
 	}
 }
 
-// fill puts requests into the mailbox of the only request, without a call for each. Change makes a
-// record and its score from the record of that request.
+// fill adds n requests to the mailbox of the only request, without calls. Change returns a record
+// and its score for the record of the only request.
 func (r *rig) fill(mini *miniredis.Miniredis, n int, change func(record string) (string, float64)) {
 	r.Helper()
 	queue := r.queue()
@@ -272,32 +274,35 @@ func (r *rig) fill(mini *miniredis.Miniredis, n int, change func(record string) 
 	}
 }
 
-func TestAClaimGetsWhatWaitsBehindThousandsThatTimedOut(t *testing.T) {
-	for name, negative := range map[string]float64{"while they waited": 1, "while they ran": -1} {
+func TestAClaimSkipsThousandsOfTimedOutRequests(t *testing.T) {
+	for name, sign := range map[string]float64{"while they waited": 1, "while they ran": -1} {
 		t.Run(name, func(t *testing.T) {
 			onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
 				terms := lasting("s")
 				waiting := r.create(terms, box)
 				past := time.Now().Add(-time.Minute).UnixMicro()
 				r.fill(mini, 5000, func(record string) (string, float64) {
-					record = fmt.Sprintf("1p%016d%s", past, record[18:])
-					if negative < 0 {
-						record = fmt.Sprintf("1r%s%016d%s", record[2:38], past, strings.Repeat("0", 36)+record[54:])
+					if sign < 0 {
+						zeros := strings.Repeat("0", 36)
+						record = fmt.Sprintf("1r%016d%s%016d%s%s",
+							past, record[18:38], past, zeros, record[54:])
+					} else {
+						record = fmt.Sprintf("1p%016d%s", past, record[18:])
 					}
-					return record, negative * float64(past)
+					return record, sign * float64(past)
 				})
 				if !r.has(terms, box) {
-					t.Error("HasPending does not see it")
+					t.Error("HasPending does not see the waiting request")
 				}
 				if got := r.claim(terms, box, 1); len(got) != 1 || got[0].ID != waiting.ID {
-					t.Errorf("got %v, want the request that waits", got)
+					t.Errorf("got %v, want the waiting request", got)
 				}
 			})
 		})
 	}
 }
 
-func TestRecordsThatCannotBeReadHideNoOthers(t *testing.T) {
+func TestUnreadableRecordsHideNoOthers(t *testing.T) {
 	onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
 		terms := lasting("s")
 		first := r.create(terms, box)
@@ -315,5 +320,5 @@ func TestRecordsThatCannotBeReadHideNoOthers(t *testing.T) {
 	})
 }
 
-// records is how the keys of the records begin whose ids are in a queue of box.
+// records returns the beginning of the keys of records for a queue of box.
 func records(queue string) string { return strings.TrimSuffix(queue, "q/"+box) + "r/" }

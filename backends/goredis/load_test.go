@@ -10,26 +10,26 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// load is front ends that create requests and workers that claim and report them, while something
-// happens to the servers. It counts what was acknowledged.
+// load has front ends that create requests, and workers that claim and report them, during a fault.
+// It counts the acknowledged calls.
 type load struct {
 	*rig
 	terms     backends.Terms
 	mailboxes []string
 
 	mu      sync.Mutex
-	begun   []string       // ids of all that creators have tried to create
-	created []string       // ids
-	claimed map[string]int // how often each was handed out
-	taken   map[string]int // how many reports on it were taken
+	begun   []string       // ids of requests that front ends tried to create
+	created []string       // ids of created requests
+	claimed map[string]int // the number of claims, by id
+	taken   map[string]int // the number of accepted reports, by id
 }
 
 func newLoad(r *rig, mailboxes []string) *load {
-	return &load{rig: r, terms: lasting("load"), mailboxes: mailboxes, claimed: map[string]int{}, taken: map[string]int{}}
+	return &load{rig: r, terms: lasting("load"), mailboxes: mailboxes,
+		claimed: map[string]int{}, taken: map[string]int{}}
 }
 
-// during lets something happen under load, and returns when the last request has its answer or is
-// lost.
+// during calls a function under load. It returns when every request has its answer or is lost.
 func (l *load) during(happens func()) {
 	l.Helper()
 	creating, stopCreating := context.WithCancel(l.Context())
@@ -49,7 +49,7 @@ func (l *load) during(happens func()) {
 	workers.Wait()
 }
 
-// await waits until so many further requests have been created.
+// await waits until n further requests have been created.
 func (l *load) await(n int) {
 	l.Helper()
 	target := len(l.ids()) + n
@@ -62,14 +62,14 @@ func (l *load) ids() []string {
 	return slices.Clone(l.created)
 }
 
-// begunIDs are the ids of all requests that creators have tried to create so far.
+// begunIDs returns the ids of all requests that front ends have tried to create so far.
 func (l *load) begunIDs() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.begun)
 }
 
-// createdSince returns the ids of the requests whose creation began later.
+// createdSince returns the ids of created requests that are not among the earlier ids.
 func (l *load) createdSince(before []string) []string {
 	return slices.DeleteFunc(l.ids(), func(id string) bool { return slices.Contains(before, id) })
 }
@@ -92,7 +92,7 @@ func (l *load) createUntil(done context.Context, creator int) {
 		l.created = append(l.created, c.ID)
 		l.mu.Unlock()
 		select {
-		case <-time.After(3 * time.Millisecond): // a load that leaves the machine some air
+		case <-time.After(3 * time.Millisecond): // leaves the machine time for the servers
 		case <-done.Done():
 		}
 	}
@@ -116,7 +116,7 @@ func (l *load) workUntil(done context.Context, worker int) {
 	}
 }
 
-// report ends a request with an answer that names the claim, so that a repeat knows its own.
+// report ends a request. The answer names the claim, so a repeat recognises its own answer.
 func (l *load) report(claim string, rec backends.Record) {
 	e := report(l.terms, rec.ID, rec.Attempt)
 	e.Payload = []byte(claim)
@@ -133,12 +133,12 @@ func (l *load) report(claim string, rec backends.Record) {
 	}
 }
 
-// tally is what has become of the requests.
+// tally counts the requests by their fate.
 type tally struct {
 	created, claims          int // acknowledged
 	waiting                  int // for a claim, or for a report
-	lost                     int // created, but no longer there
-	unreported               int // whose report was taken, and is no longer there
+	lost                     int // created, but not found
+	unreported               int // still running although a report was accepted
 	claimedAgain, takenAgain int
 }
 
@@ -165,7 +165,7 @@ func (l *load) tally() (t tally) {
 	return t
 }
 
-// status returns how a request reads, or nothing when it is not there.
+// status returns the status of a request, or "" if the request is not found.
 func (l *load) status(id string) string {
 	l.Helper()
 	var rec backends.Record
@@ -179,14 +179,14 @@ func (l *load) status(id string) string {
 	return rec.Status
 }
 
-// checkExactlyOnce checks that each of these was handed out once, and its one report was taken and
-// stands.
+// checkExactlyOnce checks that each request was handed out once, and has one accepted report, which
+// is still stored.
 func (l *load) checkExactlyOnce(ids []string) {
 	l.Helper()
 	for _, id := range ids {
 		if l.claimed[id] != 1 || l.taken[id] != 1 || l.status(id) != backends.StatusCompleted {
-			l.Errorf("%s was handed out %d times, %d reports were taken, and it reads as %q", id, l.claimed[id],
-				l.taken[id], l.status(id))
+			l.Errorf("%s was handed out %d times, %d reports were accepted, and it reads as %q",
+				id, l.claimed[id], l.taken[id], l.status(id))
 		}
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// ClaimMany implements [backends.ManyClaimer]. Up to 500 claims take one round trip, or on a
-// Cluster one a node, all at the same time.
+// ClaimMany implements [backends.ManyClaimer]. Up to 500 claims take one round trip. On a Cluster
+// they take one round trip per node, all at the same time.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	todo := make([]int, len(claims))
@@ -20,7 +20,7 @@ func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []back
 		now := todo[:min(500, len(todo))]
 		todo = todo[len(now):]
 		unknown := b.claimPipeline(ctx, claims, now, results)
-		if len(unknown) > 0 { // the first claim sends the script in full, then the others try again
+		if len(unknown) > 0 { // one claim sends the whole script, and the others then try again
 			first := unknown[0]
 			results[first].Claimed, results[first].Err = b.Claim(ctx, claims[first])
 			todo = append(unknown[1:], todo...)
@@ -29,8 +29,8 @@ func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []back
 	return results
 }
 
-// claimPipeline makes the claims at some places. It returns the places of the claims whose server
-// does not know the script.
+// claimPipeline makes the claims at these places. It returns the places of claims that failed
+// because a server does not know the script.
 func (b *Backend) claimPipeline(ctx context.Context, claims []backends.Claim, places []int,
 	results []backends.ClaimResult) (unknown []int) {
 	cmds := make([]redis.Cmder, len(places))
@@ -38,7 +38,7 @@ func (b *Backend) claimPipeline(ctx context.Context, claims []backends.Claim, pl
 		keys, terms := b.claimWords(claims[at])
 		cmds[i] = command(ctx, b.scripts.claim.hashed, keys, []any{terms})
 	}
-	_ = b.pipeline(ctx, cmds...) // the commands have their errors
+	_ = b.pipeline(ctx, cmds...) // each command has its error
 	for i, at := range places {
 		reply, err := cmds[i].(*redis.Cmd).Result()
 		if unknownScript(err) {

@@ -3,7 +3,6 @@ package goredis_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"sync/atomic"
 	"testing"
 
@@ -13,11 +12,10 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// trips counts how often a client goes to its server.
-type trips struct{ atomic.Int64 }
-
-func (c *trips) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+// trips is a hook that counts round trips.
+type trips struct {
+	passing
+	atomic.Int64
 }
 
 func (c *trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
@@ -56,21 +54,7 @@ func TestManyClaimsAreOneRoundTrip(t *testing.T) {
 		t.Helper()
 		counted := &trips{}
 		client.AddHook(counted)
-		got := 0
-		for i, result := range b.ClaimMany(t.Context(), claims) {
-			if result.Err != nil {
-				t.Fatalf("%s: claim %d: %v", when, i, result.Err)
-			}
-			for _, rec := range result.Claimed[0].Records {
-				got++
-				if want[rec.ID] != claims[i].Mailbox {
-					t.Errorf("%s: claim %d of %s got %s", when, i, claims[i].Mailbox, rec.ID)
-				}
-			}
-		}
-		if got != len(want) {
-			t.Errorf("%s: got %d requests, want %d", when, got, len(want))
-		}
+		checkMailboxes(t, when, claims, b.ClaimMany(t.Context(), claims), want)
 		if counted.Load() > most {
 			t.Errorf("%s: %d round trips, want at most %d", when, counted.Load(), most)
 		}
@@ -81,4 +65,25 @@ func TestManyClaimsAreOneRoundTrip(t *testing.T) {
 	}
 	check("to a server that has lost its scripts", 4) // all, one by hash and in full, the rest
 	check("repeated with the same claim ids", 1)
+}
+
+// checkMailboxes checks that claims got all wanted requests, each from its mailbox.
+func checkMailboxes(t *testing.T, when string, claims []backends.Claim,
+	results []backends.ClaimResult, want map[string]string) {
+	t.Helper()
+	got := 0
+	for i, result := range results {
+		if result.Err != nil {
+			t.Fatalf("%s: claim %d: %v", when, i, result.Err)
+		}
+		for _, rec := range result.Claimed[0].Records {
+			got++
+			if want[rec.ID] != claims[i].Mailbox {
+				t.Errorf("%s: claim %d of %s got %s", when, i, claims[i].Mailbox, rec.ID)
+			}
+		}
+	}
+	if got != len(want) {
+		t.Errorf("%s: got %d requests, want %d", when, got, len(want))
+	}
 }

@@ -20,20 +20,21 @@ type moving struct {
 	source, target *redis.Client
 }
 
-// in returns the mailbox for a test of its own.
+// in returns a copy for one test and mailbox.
 func (m moving) in(t *testing.T, mailbox string) *moving {
 	m.rig, m.mailbox = newRig(t, m.cluster.Client(t)), mailbox
 	return &m
 }
 
-// begin moves the keys that have one of these kinds, such as "/p/". The others stay for now.
+// begin begins to move the slot. It moves the keys of these kinds, such as "/p/". Others stay.
 func (m *moving) begin(kinds ...string) {
 	m.Helper()
-	m.source, m.target = m.startMoving(slotOf(m.mailbox), m.cluster.Masters[0], m.cluster.Masters[1])
+	from, to := m.cluster.Masters[0], m.cluster.Masters[1]
+	m.source, m.target = m.startMoving(slotOf(m.mailbox), from, to)
 	for _, key := range m.keysAt(m.source) {
 		for _, kind := range kinds {
 			if strings.Contains(key, kind) {
-				m.moveKeys(m.source, m.cluster.Masters[1].Addr, []string{key})
+				m.moveKeys(m.source, to.Addr, []string{key})
 			}
 		}
 	}
@@ -48,13 +49,13 @@ func (m *moving) finish() {
 	m.migrate(m.cluster, slotOf(m.mailbox), m.cluster.Masters[0], m.cluster.Masters[1])
 }
 
-// lives is the time to live of the only key of a kind, wherever it is.
+// lives returns the time to live of the only key of a kind, on either node.
 func (m *moving) lives(kind string) time.Duration {
 	m.Helper()
 	for _, node := range []*redis.Client{m.source, m.target} {
 		for _, key := range m.keysAt(node) {
 			if strings.Contains(key, kind) {
-				// The node answers for a key that it has, also while its slot moves.
+				// With ASKING a node answers for a key that it has while the slot moves.
 				ttl := redis.NewDurationCmd(m.Context(), time.Millisecond, "pttl", key)
 				pipe := node.Pipeline()
 				_ = pipe.Do(m.Context(), "asking")
@@ -68,14 +69,14 @@ func (m *moving) lives(kind string) time.Duration {
 	return 0
 }
 
-// partsOf are ways in which a mailbox may be spread over two nodes.
+// partsOf are the kinds of keys that have moved to the new node.
 var partsOf = map[string][]string{
 	"payload first": {"/p/"}, "payload last": {"/r/", "/q/", "/c/"}, "record first": {"/r/"},
 	"record last": {"/p/", "/q/", "/c/"}, "queue first": {"/q/"}, "none yet": {},
 	"all": {"/p/", "/r/", "/q/", "/c/"},
 }
 
-// longer are terms by which a request lives longer than by those it was created with.
+// longer are terms by which a request lives longer than by its creator's terms.
 func longer() backends.Terms {
 	terms := lasting("s")
 	terms.RunningTimeout, terms.Retention = 5*time.Hour, 5*time.Hour
@@ -102,7 +103,7 @@ func (m *moving) extendLonger(id string) error {
 	return err
 }
 
-// A call on a request with a large payload happens wholly or not at all while its slot moves.
+// While the slot of a request with a large payload moves, a call happens wholly or not at all.
 func TestClusterCallsAreAllOrNothingWhileALargePayloadMoves(t *testing.T) {
 	calls := map[string]func(m *moving, id string) error{
 		"give up": (*moving).giveUp, "cancel with a grace": (*moving).cancelWithGrace,
@@ -131,7 +132,7 @@ func (m *moving) check(kinds []string, call func(m *moving, id string) error) {
 	err := call(m, c.ID)
 	record, payload := m.lives("/r/"), m.lives("/p/")
 	if err != nil && (record-before).Abs() > time.Minute {
-		m.Errorf("after %v the record lives for %v, before for %v", err, record, before)
+		m.Errorf("after %v the record lives for %v, want %v as before", err, record, before)
 	}
 	if (record - payload).Abs() > time.Minute {
 		m.Errorf("after %v the record lives for %v, its payload for %v", err, record, payload)
@@ -142,16 +143,16 @@ func (m *moving) check(kinds []string, call func(m *moving, id string) error) {
 		m.Errorf("got %d bytes, want %d", len(got.Payload), len(c.Payload))
 	}
 	if !got.Ended() && !m.queued() {
-		m.Errorf("after %v the request is %s, and in no queue", err, got.Status)
+		m.Errorf("after %v the request is %s, but in no queue", err, got.Status)
 	}
 }
 
-// queued tells whether the mailbox has a queue, once its slot has moved.
+// queued reports whether the mailbox has a queue after its slot has moved.
 func (m *moving) queued() bool {
 	return strings.Contains(strings.Join(m.keysAt(m.target), " "), "/q/")
 }
 
-// The repeat of a claim gets the same requests, or an error, wherever its slot's keys are.
+// A repeated claim gets the same requests or an error, wherever the slot's keys are.
 func TestClusterRepeatsAClaimWhileItsSlotMoves(t *testing.T) {
 	all := moving{cluster: redistest.StartCluster(t)}
 	mailboxes := mailboxesOf(0, len(partsOf))
@@ -169,7 +170,7 @@ func TestClusterRepeatsAClaimWhileItsSlotMoves(t *testing.T) {
 			m.begin(kinds...)
 			claimed, err := m.b.Claim(t.Context(), poll)
 			if err == nil && len(claimed[0].Errs) == 0 && len(claimed[0].Records) == 0 {
-				t.Error("got nothing and no error, though the request runs")
+				t.Error("got no request and no error, although the request runs")
 			}
 		})
 	}

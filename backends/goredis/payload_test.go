@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -17,11 +16,10 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// behind is a hook that answers every MGET as a replica may that has not got the payloads yet.
-type behind struct{ reads int }
-
-func (h *behind) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+// behind is a hook that replies to every MGET like a replica that does not have the payloads yet.
+type behind struct {
+	passing
+	reads int
 }
 
 func (h *behind) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
@@ -36,11 +34,7 @@ func (h *behind) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (h *behind) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func TestLargePayloadsAreReadThoughTheReplicaIsBehind(t *testing.T) {
+func TestLargePayloadsAreReadAlthoughTheReplicaIsBehind(t *testing.T) {
 	server := redistest.Start(t)
 	r := newRig(t, server.Client(t))
 	r.large = true
@@ -50,16 +44,13 @@ func TestLargePayloadsAreReadThoughTheReplicaIsBehind(t *testing.T) {
 	client, replica := server.Client(t), &behind{}
 	client.AddHook(replica)
 	reader := &rig{T: t, b: newBackend(t, client, &goredis.Options{Prefix: r.prefix})}
-	got := reader.get("s", made.ID)
-	if want := r.report(terms, made.ID, box, 1).Payload; got.Status != backends.StatusCompleted || !bytes.Equal(got.Payload, want) {
-		t.Errorf("got %s with %d bytes, want it completed with %d", got.Status, len(got.Payload), len(want))
-	}
+	reader.checkCompleted(made.ID, r.report(terms, made.ID, box, 1).Payload)
 	if replica.reads != 1 {
 		t.Errorf("the replica was asked %d times, want once", replica.reads)
 	}
 }
 
-// large is a new request with a question that has a key of its own.
+// large is a new request with a question that has its own key.
 func large(terms backends.Terms, mailbox string) backends.Create {
 	c := question(terms, mailbox)
 	c.Payload = bytes.Repeat([]byte("question"), 1_000)
@@ -94,8 +85,9 @@ func TestLargeQuestionsComeBackFromEveryCall(t *testing.T) {
 		if err != nil || len(claimed[0].Records) != 2 || len(claimed[1].Records) != 1 {
 			t.Fatalf("%s: got %v, %v, want all three requests", call, claimed, err)
 		}
+		want := map[string][]byte{c.ID: c.Payload, small.ID: small.Payload}
 		for _, rec := range claimed[0].Records {
-			check(call, rec.Payload, map[string][]byte{c.ID: c.Payload, small.ID: small.Payload}[rec.ID])
+			check(call, rec.Payload, want[rec.ID])
 		}
 		check(call, claimed[1].Records[0].Payload, third.Payload)
 	}
@@ -111,7 +103,7 @@ func TestLargeQuestionsComeBackFromEveryCall(t *testing.T) {
 	check("Cancel again", ended.Record.Payload, c.Payload)
 }
 
-// A payload lives as long as its record, however often that is given a new time to live.
+// A payload lives as long as its record after each change of the record's time to live.
 func TestLargePayloadsLiveAsLongAsTheirRecords(t *testing.T) {
 	r := newRig(t, redistest.Client(t))
 	terms := lasting("s")
@@ -128,29 +120,31 @@ func TestLargePayloadsLiveAsLongAsTheirRecords(t *testing.T) {
 			}
 		}
 		if len(ttl) != 2 || (ttl["/r/"]-ttl["/p/"]).Abs() > time.Minute {
-			t.Errorf("%s the record lives for %v, its payload for %v", when, ttl["/r/"], ttl["/p/"])
+			t.Errorf("%s: the record lives for %v, its payload for %v",
+				when, ttl["/r/"], ttl["/p/"])
 		}
 	}
 	c := large(terms, box)
 	if _, err := r.b.Create(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	same("pending,")
+	same("pending")
 	running := r.claim(terms, box, 1)[0]
-	same("claimed,")
+	same("claimed")
 	if _, err := r.b.Create(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	same("created again,")
+	same("created again")
 	terms.RunningTimeout = 9 * time.Hour
 	r.extend(terms, running)
-	same("extended,")
+	same("extended")
 	r.end(terms, running)
-	same("ended,")
-	if _, err := r.b.End(t.Context(), r.report(terms, running.ID, box, 1)); !errors.Is(err, backends.ErrEnded) {
+	same("ended")
+	_, err := r.b.End(t.Context(), r.report(terms, running.ID, box, 1))
+	if !errors.Is(err, backends.ErrEnded) {
 		t.Fatalf("got %v, want ErrEnded", err)
 	}
-	same("ended again,")
+	same("ended again")
 }
 
 func TestLargeAnswersThatAreRefusedLeaveNothing(t *testing.T) {
@@ -164,20 +158,20 @@ func TestLargeAnswersThatAreRefusedLeaveNothing(t *testing.T) {
 	r.end(terms, ended)
 	before := r.dump()
 	for name, e := range map[string]backends.End{
-		"at another attempt": r.report(terms, running.ID, running.Mailbox, 2),
-		"once more":          r.report(terms, ended.ID, ended.Mailbox, 1),
-		"of nothing":         r.report(terms, backends.NewID(box), box, 1),
+		"at another attempt":    r.report(terms, running.ID, running.Mailbox, 2),
+		"again":                 r.report(terms, ended.ID, ended.Mailbox, 1),
+		"of an unknown request": r.report(terms, backends.NewID(box), box, 1),
 	} {
 		if _, err := r.b.End(t.Context(), e); !decided(err) {
 			t.Errorf("%s: got %v, want a refusal", name, err)
 		}
 		if !maps.Equal(r.dump(), before) {
-			t.Errorf("%s: it has left a trace", name)
+			t.Errorf("%s: the refused call has changed a key", name)
 		}
 	}
 }
 
-// A caller may believe in another mailbox.
+// The mailbox of a call is only a hint. It may be wrong.
 func TestLargeAnswersNeedNotNameTheirMailbox(t *testing.T) {
 	r := newRig(t, redistest.Client(t))
 	r.large = true
@@ -188,7 +182,8 @@ func TestLargeAnswersNeedNotNameTheirMailbox(t *testing.T) {
 	if _, err := r.b.End(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.get("s", made.ID); got.Mailbox != box || !bytes.Equal(got.Payload, e.Payload) {
-		t.Errorf("got %q with %d bytes, want %q with %d", got.Mailbox, len(got.Payload), box, len(e.Payload))
+	r.checkCompleted(made.ID, e.Payload)
+	if got := r.get("s", made.ID).Mailbox; got != box {
+		t.Errorf("got the mailbox %q, want %q", got, box)
 	}
 }

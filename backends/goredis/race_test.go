@@ -14,10 +14,11 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// meanwhile is a hook that has something happen before payloads are read, the first time.
-type meanwhile struct{ happens func() }
-
-func (h *meanwhile) DialHook(next redis.DialHook) redis.DialHook { return next }
+// meanwhile is a hook that calls a function before the first read of payloads.
+type meanwhile struct {
+	passing
+	happens func()
+}
 
 func (h *meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
@@ -29,18 +30,15 @@ func (h *meanwhile) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (h *meanwhile) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-// A call has read a record. The request ends with another payload before the call reads the first.
-func TestRequestsThatEndWhileTheirPayloadIsRead(t *testing.T) {
+// After a call has read a record, the request ends with another payload. Then the call reads the
+// first payload.
+func TestARequestMayEndWhileItsPayloadIsRead(t *testing.T) {
 	server := redistest.Start(t)
 	terms := lasting("s")
 	for name, tc := range map[string]struct {
 		claimed bool // before the call
 		call    func(b *goredis.Backend, c backends.Create) (backends.Record, error)
-		none    bool // the call returns no request
+		none    bool // the call has to return no request
 	}{
 		"Get":          {true, get, false},
 		"Create again": {true, createAgain, false},
@@ -60,10 +58,11 @@ func TestRequestsThatEndWhileTheirPayloadIsRead(t *testing.T) {
 				client := server.Client(t)
 				client.AddHook(hook)
 				e := r.report(terms, c.ID, box, 1)
-				hook.happens = func() { r.end(terms, backends.Record{ID: c.ID, Mailbox: box, Attempt: 1}) }
+				running := backends.Record{ID: c.ID, Mailbox: box, Attempt: 1}
+				hook.happens = func() { r.end(terms, running) }
 				got, err := tc.call(newBackend(t, client, &goredis.Options{Prefix: r.prefix}), c)
 				if hook.happens != nil {
-					t.Error("no payload was read: the test tests nothing")
+					t.Error("the call has read no payload")
 				}
 				if err != nil || tc.none != (got.ID == "") {
 					t.Fatalf("got %v, %v", got, err)
@@ -71,9 +70,7 @@ func TestRequestsThatEndWhileTheirPayloadIsRead(t *testing.T) {
 				if tc.none {
 					return
 				}
-				if got.Status != backends.StatusCompleted || !bytes.Equal(got.Payload, e.Payload) {
-					t.Errorf("got it %s with %d bytes, want the answer", got.Status, len(got.Payload))
-				}
+				checkCompleted(t, got, e.Payload)
 			})
 		}
 	}
@@ -95,7 +92,8 @@ func claimOne(b *goredis.Backend, c backends.Create) (backends.Record, error) {
 	return claimed[0].Records[0], nil
 }
 
-// A server without memory refuses new requests. It lets all others go on, however large they are.
+// A server that is out of memory refuses new requests. All other requests continue, also large
+// ones.
 func TestFaultMemoryIsFullOfLargePayloads(t *testing.T) {
 	r := newRig(t, redistest.Start(t).Client(t))
 	terms := lasting("s")
@@ -118,7 +116,7 @@ func TestFaultMemoryIsFullOfLargePayloads(t *testing.T) {
 		t.Errorf("Create: got %v, want an error that says OOM", err)
 	}
 	if n := len(r.dump()); n != before {
-		t.Errorf("what was refused has left %d keys", n-before)
+		t.Errorf("the refused request has left %d keys", n-before)
 	}
 	r.extend(terms, backends.Record{ID: made["claimed"].ID, Attempt: 1})
 	claimed := r.claim(terms, "waits", 1)
@@ -128,7 +126,7 @@ func TestFaultMemoryIsFullOfLargePayloads(t *testing.T) {
 	r.endsWithoutMemory(terms, made)
 }
 
-// endsWithoutMemory ends requests, with their own payload or another.
+// endsWithoutMemory ends requests, with their own or another payload.
 func (r *rig) endsWithoutMemory(terms backends.Terms, made map[string]backends.Create) {
 	r.Helper()
 	check := func(mailbox string, err error, status string, want []byte) {
@@ -139,7 +137,8 @@ func (r *rig) endsWithoutMemory(terms backends.Terms, made map[string]backends.C
 		}
 		got := r.get("s", made[mailbox].ID)
 		if got.Status != status || !bytes.Equal(got.Payload, want) {
-			r.Errorf("%s: got it %s with %d bytes", mailbox, got.Status, len(got.Payload))
+			r.Errorf("%s: got %s with %d bytes, want %s with %d",
+				mailbox, got.Status, len(got.Payload), status, len(want))
 		}
 	}
 	for mailbox, status := range map[string]string{"cancelled": backends.StatusRunning,

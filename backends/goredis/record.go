@@ -14,21 +14,21 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// A record is one string. Its head has fixed widths, so that scripts find a field by its place. All
-// but the payload is printable, so that a person can read a record in redis-cli:
+// A record is one string. The fields of its head have fixed widths, so scripts find a field by its
+// place. Everything except the payload is printable, so a person can read a record in redis-cli:
 //
 //	bytes   what
 //	1       version of this layout, "1"
-//	2       state: p pending, r claimed, c claimed and to be cancelled, e ended
+//	2       state: p pending, r claimed, c claimed with a noted cancel, e ended
 //	3-18    deadline
 //	19-34   created
 //	35-37   length of the mailbox
-//	38      place: 1 if the payload has a key of its own, plus 2 if there are headers; else 0
+//	38      place: 1 if the payload has its own key, plus 2 if there are headers; else 0
 //
-//	39-54   last deadline; of a pending request, the time from a first claim to its last deadline
+//	39-54   last deadline; for a pending request, the time from a first claim to its last deadline
 //	        by the creator's terms: the queue lives long enough for such a claim
-//	55-70   updated; of a pending request zeros, as the next two
-//	71-86   started; zeros also if the request has ended before any claim
+//	55-70   updated; for a pending request zeros, also in the next two fields
+//	71-86   started; zeros also if the request ended before any claim
 //	87-90   attempt
 //	        mailbox
 //	5       only if there are headers: their length
@@ -37,20 +37,20 @@ import (
 //	        outcome, error
 //	2       length of the codec's name
 //	        codec
-//	        payload, or 26 characters that name it
+//	        payload, or the 26 characters of its name
 //
-// Times are microseconds since the epoch. Digits are padded with zeros, so equal widths compare as
-// the numbers do. Lengths are in bytes. TestScriptsAndGoAgreeOnRecords checks this table.
+// Times are microseconds since the epoch. Numbers are padded with zeros, so fields of equal width
+// compare like the numbers. Lengths are in bytes. TestScriptsAndGoAgreeOnRecords checks this table.
 const recordVersion = "1"
 
-// updatedEnd is where the time of the last update ends in a record that is not pending.
+// updatedEnd is the end of the time of the last update in a record that is not pending.
 const updatedEnd = 70
 
 // body is the end of a record.
 type body struct {
 	codec   string
 	payload []byte
-	place   int // 1: payload is the name of the payload's own key
+	place   int // 1: payload is the name of a payload with its own key
 }
 
 func (b body) append(to []byte) []byte {
@@ -61,7 +61,7 @@ func (b body) append(to []byte) []byte {
 func encodeNew(c backends.Create, b body) []byte {
 	var headers []byte
 	if len(c.Headers) > 0 {
-		text, _ := json.Marshal(c.Headers) // texts can always be encoded
+		text, _ := json.Marshal(c.Headers) // strings can always be encoded
 		headers = fmt.Appendf(nil, "%05d%s", len(text), text)
 		b.place += 2
 	}
@@ -69,7 +69,7 @@ func encodeNew(c backends.Create, b body) []byte {
 		len(c.Mailbox), b.place, span(c.Terms), 0, c.Mailbox, headers))
 }
 
-// span is how long a first claim lives until its last deadline, in microseconds.
+// span is the time from a first claim to its last deadline, in microseconds.
 func span(t backends.Terms) string { return fmt.Sprintf("%016d", untilLast(t, 1).Microseconds()) }
 
 // encodeEnding writes the outcome and the error of a record.
@@ -77,18 +77,20 @@ func encodeEnding(outcome, reason string) []byte {
 	return fmt.Appendf(nil, "%02d%05d%s%s", len(outcome), len(reason), outcome, reason)
 }
 
-// encodeFrom writes the terms of a store for claim.lua. The key of its queue has storeEnd bytes
-// before "q/".
+// encodeFrom writes the terms of a store for claim.lua. The key of the store's queue has storeEnd
+// bytes before "q/".
 func encodeFrom(storeEnd int, from backends.From) string {
-	terms := fmt.Sprintf("%d %d %d %d %s %d", storeEnd, from.Limit, from.RunningTimeout.Microseconds(),
-		millis(from.RunningTimeout), span(from.Terms), millis(from.RunningTimeout+from.Retention))
+	running := from.RunningTimeout
+	terms := fmt.Sprintf("%d %d %d %d %s %d", storeEnd, from.Limit, running.Microseconds(),
+		millis(running), span(from.Terms), millis(running+from.Retention))
 	if from.MaxAttempts > 1 {
-		terms += fmt.Sprintf(" %d %d", from.MaxAttempts, millis(untilLast(from.Terms, 1)+from.Retention))
+		ttl := millis(untilLast(from.Terms, 1) + from.Retention)
+		terms += fmt.Sprintf(" %d %d", from.MaxAttempts, ttl)
 	}
 	return terms + ";"
 }
 
-// newRecord is the record that create.lua stored at now.
+// newRecord is the record that create.lua has stored at the time now.
 func newRecord(c backends.Create, now time.Time) backends.Record {
 	deadline := now.Add(c.PendingTimeout)
 	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
@@ -96,13 +98,13 @@ func newRecord(c backends.Create, now time.Time) backends.Record {
 		CreatedAt: now, UpdatedAt: now, Deadline: deadline, LastDeadline: deadline, ReadAt: now}
 }
 
-// stored is a record as the server has it.
+// stored is a record of the server. Its payload may still have to be fetched.
 type stored struct {
 	backends.Record
-	payload string // the name of its payload, while only its key is known
+	payload string // the name of the payload; "" once Payload is set
 }
 
-// decodeRecord reads a stored record. Its error is a *backends.CorruptError.
+// decodeRecord decodes a stored record. Its error is a *backends.CorruptError.
 func decodeRecord(id, text string) (stored, error) {
 	r := reader{rest: text}
 	rec, ownKey := r.head(id)
@@ -119,7 +121,7 @@ func decodeRecord(id, text string) (stored, error) {
 	return s, nil
 }
 
-// decodeHead reads a stored record up to its body. Its error is a *backends.CorruptError.
+// decodeHead decodes a stored record up to its body. Its error is a *backends.CorruptError.
 func decodeHead(id, text string) (backends.Record, error) {
 	r := reader{rest: text}
 	rec, _ := r.head(id)
@@ -129,13 +131,13 @@ func decodeHead(id, text string) (backends.Record, error) {
 	return rec, nil
 }
 
-// at returns the record as it reads at now.
+// at returns the record as it reads at the time now.
 func (s stored) at(now time.Time) stored {
 	s.Record = s.Record.At(now)
 	return s
 }
 
-// reader takes a record apart. After its first error it yields zero values.
+// reader decodes a record field by field. After its first error it returns zero values.
 type reader struct {
 	rest string
 	err  error
@@ -158,16 +160,16 @@ func (r *reader) next(n int64) string {
 	return field
 }
 
-// number reads n digits, fewer than a 64-bit number can overflow on.
+// number reads n digits. N is too small for an overflow of 64 bits.
 func (r *reader) number(n int64) int64 {
 	value, err := strconv.ParseUint(r.next(n), 10, 63)
 	if err != nil {
-		r.fail("not a number where one should stand")
+		r.fail("not a number in a field for numbers")
 	}
 	return int64(value)
 }
 
-// head reads a record up to its body, and whether the payload has a key of its own.
+// head reads a record up to its body. OwnKey reports whether the payload has its own key.
 func (r *reader) head(id string) (rec backends.Record, ownKey bool) {
 	if version := r.next(1); version != recordVersion {
 		r.fail("version %q, want %q", version, recordVersion)
@@ -194,7 +196,7 @@ func (r *reader) head(id string) (rec backends.Record, ownKey bool) {
 	case "e":
 		rec.Status, rec.Error = r.ending()
 	default:
-		r.fail("neither live nor ended")
+		r.fail("unknown state %q", state)
 	}
 	return rec, place%2 == 1
 }
@@ -222,17 +224,17 @@ func (r *reader) time() time.Time {
 	return time.UnixMicro(us).UTC()
 }
 
-// decodeTime reads a time of a script.
+// decodeTime decodes a time from a script.
 func decodeTime(word any) (time.Time, bool) {
 	digits, _ := word.(string)
 	us, err := strconv.ParseInt(digits, 10, 64)
 	return time.UnixMicro(us).UTC(), err == nil
 }
 
-// decodeGet reads get.lua's reply: a record that has ended, or the time as seconds and microseconds
-// and then the record, which is as of then.
+// decodeGet decodes the reply of get.lua: an ended record, or the time as seconds and microseconds
+// and then the record at that time.
 func decodeGet(id string, reply any) (stored, error) {
-	var now time.Time // does not matter to a record that has ended
+	var now time.Time // has no effect on an ended record
 	text, ok := reply.(string)
 	if words, _ := reply.([]any); len(words) == 2 {
 		clock, _ := words[0].([]any)
@@ -249,13 +251,13 @@ func decodeGet(id string, reply any) (stored, error) {
 	return rec.at(now), err
 }
 
-// claimed is what a claim got from one store.
+// claimed is the result of a claim from one store.
 type claimed struct {
 	records []*stored
 	errs    []error
 }
 
-// decodeClaimed reads the reply of claim.lua.
+// decodeClaimed decodes the reply of claim.lua.
 func decodeClaimed(reply any, stores []backends.From) ([]claimed, error) {
 	words, _ := reply.([]any)
 	if len(words)%2 == 0 {
@@ -276,7 +278,7 @@ func decodeClaimed(reply any, stores []backends.From) ([]claimed, error) {
 		rec, err := decodeRecord(id, detail)
 		if problem {
 			err = &backends.CorruptError{ID: id, Err: errors.New(detail)}
-			if backends.CheckID(id) != nil { // the key may be that of the whole queue
+			if backends.CheckID(id) != nil { // the key is the queue's
 				err = fmt.Errorf("queue: %s", detail)
 			}
 		}
@@ -290,8 +292,8 @@ func decodeClaimed(reply any, stores []backends.From) ([]claimed, error) {
 	return all, nil
 }
 
-// started is a record that claim.lua has claimed at the time that it was read. A record that was
-// running already stays as it is.
+// started is the record after a claim at its ReadAt. A record that was running already does not
+// change.
 func started(rec backends.Record, t backends.Terms) backends.Record {
 	if rec.Status != backends.StatusPending {
 		return rec

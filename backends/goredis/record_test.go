@@ -17,11 +17,11 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// place is where a field of a record's head stands: from, counted from 0, up to and without to.
+// place is the place of a field in a record's head: the bytes from, counted from 0, to to-1.
 type place struct{ from, to int }
 
-// headTable reads the table of a record's head in the comment of record.go. It checks that the
-// fields stand one behind the other.
+// headTable reads the table of a record's head in the comment of record.go. It checks that there
+// are no gaps between the fields.
 func headTable(t *testing.T) map[string]place {
 	t.Helper()
 	source, err := os.ReadFile("record.go")
@@ -50,11 +50,10 @@ func headTable(t *testing.T) map[string]place {
 	return table
 }
 
-// fields are the head of a record by the names of the table, and what stands behind it by names of
-// its own.
+// fields are the fields of a record. The fields of the head have their names in the table.
 type fields map[string]string
 
-// parts takes a record apart by the table alone.
+// parts decodes a record by the table.
 func parts(table map[string]place, text string) fields {
 	f, rest := fields{}, 0
 	for name, at := range table {
@@ -83,7 +82,7 @@ func parts(table map[string]place, text string) fields {
 	return f
 }
 
-// text puts a record together by the table alone.
+// text encodes a record by the table.
 func (f fields) text(table map[string]place) string {
 	head := bytes.Repeat([]byte("?"), table["attempt"].to)
 	for name, at := range table {
@@ -94,7 +93,8 @@ func (f fields) text(table map[string]place) string {
 		text += fmt.Sprintf("%05d%s", len(f["headers"]), f["headers"])
 	}
 	if f["state"] == "e" || f["state"] == "c" {
-		text += fmt.Sprintf("%02d%05d%s%s", len(f["outcome"]), len(f["error"]), f["outcome"], f["error"])
+		text += fmt.Sprintf("%02d%05d%s%s",
+			len(f["outcome"]), len(f["error"]), f["outcome"], f["error"])
 	}
 	return text + fmt.Sprintf("%02d%s%s", len(f["codec"]), f["codec"], f["body"])
 }
@@ -106,14 +106,14 @@ func micros(at time.Time) string {
 	return fmt.Sprintf("%016d", at.UnixMicro())
 }
 
-// story drives one request through its life, and writes down what its record has to be then.
+// story makes the calls for one request, and keeps the record that has to be stored.
 type story struct {
 	*rig
 	terms   backends.Terms
 	large   bool
 	headers bool
-	want    backends.Record // as stored, not as it reads
-	span    time.Duration   // before the first claim
+	want    backends.Record // the stored record: At is not applied
+	span    time.Duration   // the span of a pending record
 }
 
 func (s *story) payload(text string) []byte {
@@ -146,7 +146,7 @@ func (s *story) create() {
 	time.Sleep(time.Second + time.Microsecond)
 }
 
-// leased notes a lease from now on.
+// leased sets the wanted times for a lease from now on.
 func (s *story) leased() {
 	now := time.Now().UTC()
 	s.want.UpdatedAt, s.want.Deadline = now, now.Add(s.terms.RunningTimeout)
@@ -173,7 +173,7 @@ func (s *story) extendIt() {
 	s.leased()
 }
 
-// progress extends with another payload, after a cancel or without.
+// progress extends the lease with another payload, also after a noted cancel.
 func (s *story) progress() {
 	s.Helper()
 	x := backends.Extend{Terms: s.terms, ID: s.want.ID, Attempt: s.want.Attempt,
@@ -189,7 +189,7 @@ func (s *story) progress() {
 	s.leased()
 }
 
-// release hands the request back for a while, so it still runs.
+// release releases the request with a pause, so it still runs.
 func (s *story) release() {
 	s.Helper()
 	x := backends.Extend{Terms: s.terms, ID: s.want.ID, Attempt: s.want.Attempt,
@@ -236,65 +236,66 @@ func (s *story) endIt(outcome, reason string, giveUp bool) {
 		rec, err = s.b.End(s.Context(), e)
 	}
 	if err != nil {
-		s.Fatalf("it could not be ended: %v", err)
+		s.Fatalf("End or Cancel: %v", err)
 	}
 	s.want.Status, s.want.Error, s.want.UpdatedAt = outcome, reason, rec.UpdatedAt
 	s.want.CancelledAs, s.want.CancelReason = "", ""
 	if now := time.Now().UTC(); !rec.UpdatedAt.Equal(now) {
-		s.Errorf("it ended at %v, want now, %v", rec.UpdatedAt, now)
+		s.Errorf("ended at %v, want %v", rec.UpdatedAt, now)
 	}
 	time.Sleep(time.Second + time.Microsecond)
 }
 
+// claimed creates and claims the request.
+func (s *story) claimed() {
+	s.create()
+	s.claimIt()
+}
+
 func stories() map[string]func(*story) {
 	return map[string]func(*story){
-		"pending":             func(s *story) { s.create() },
-		"claimed":             func(s *story) { s.create(); s.claimIt() },
-		"extended":            func(s *story) { s.create(); s.claimIt(); s.extendIt() },
-		"ended":               func(s *story) { s.create(); s.claimIt(); s.endIt("done", "", false) },
-		"ended with an error": func(s *story) { s.create(); s.claimIt(); s.endIt("x", "y\x00", false) },
+		"pending":             (*story).create,
+		"claimed":             (*story).claimed,
+		"extended":            func(s *story) { s.claimed(); s.extendIt() },
+		"ended":               func(s *story) { s.claimed(); s.endIt("done", "", false) },
+		"ended with an error": func(s *story) { s.claimed(); s.endIt("x", "y\x00", false) },
 		"extended and ended": func(s *story) {
-			s.create()
-			s.claimIt()
+			s.claimed()
 			s.extendIt()
 			s.endIt("x", "", false)
 		},
-		"progress":     func(s *story) { s.create(); s.claimIt(); s.progress() },
-		"released":     func(s *story) { s.create(); s.claimIt(); s.release() },
-		"cancel noted": func(s *story) { s.create(); s.claimIt(); s.cancel() },
+		"progress":     func(s *story) { s.claimed(); s.progress() },
+		"released":     func(s *story) { s.claimed(); s.release() },
+		"cancel noted": func(s *story) { s.claimed(); s.cancel() },
 		"progress after a cancel": func(s *story) {
-			s.create()
-			s.claimIt()
+			s.claimed()
 			s.progress()
 			s.cancel()
 			s.progress()
 		},
 		"ended after a cancel": func(s *story) {
-			s.create()
-			s.claimIt()
+			s.claimed()
 			s.cancel()
 			s.endIt("done", "", false)
 		},
 		"given up after a cancel": func(s *story) {
-			s.create()
-			s.claimIt()
+			s.claimed()
 			s.cancel()
 			s.endIt("x", "y", true)
 		},
-		"overruled":           func(s *story) { s.create(); s.claimIt(); s.cancel(); s.expire() },
+		"overruled":           func(s *story) { s.claimed(); s.cancel(); s.expire() },
 		"ended unclaimed":     func(s *story) { s.create(); s.endIt("done", "", false) },
-		"given up":            func(s *story) { s.create(); s.claimIt(); s.endIt("x", "y", true) },
+		"given up":            func(s *story) { s.claimed(); s.endIt("x", "y", true) },
 		"given up unclaimed":  func(s *story) { s.create(); s.endIt("x", "y", true) },
-		"expired":             func(s *story) { s.create(); s.claimIt(); s.expire() },
+		"expired":             func(s *story) { s.claimed(); s.expire() },
 		"timed out unclaimed": func(s *story) { s.create(); s.expire() },
 		"claimed again":       (*story).again,
 	}
 }
 
-// again claims a request once more if it has attempts left, and ends it so.
+// again claims a request a second and a third time if it has attempts left, and ends it.
 func (s *story) again() {
-	s.create()
-	s.claimIt()
+	s.claimed()
 	if s.terms.MaxAttempts == 1 {
 		return
 	}
@@ -305,14 +306,16 @@ func (s *story) again() {
 	s.endIt("completed", "", false)
 }
 
-// The scripts write records, and Go reads them. Both have to agree with the table in record.go.
+// The scripts write records, and Go reads them. Both must agree with the table in record.go.
 func TestScriptsAndGoAgreeOnRecords(t *testing.T) {
 	table := headTable(t)
 	for name, live := range stories() {
 		for _, attempts := range []int{1, 3} {
 			for i := range 4 {
 				large, headers := i%2 == 1, i >= 2
-				t.Run(fmt.Sprintf("%s, attempts %d, large %v, headers %v", name, attempts, large, headers), func(t *testing.T) {
+				name := fmt.Sprintf("%s, attempts %d, large %v, headers %v",
+					name, attempts, large, headers)
+				t.Run(name, func(t *testing.T) {
 					onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
 						s := &story{rig: r, terms: lasting("s"), large: large, headers: headers}
 						s.terms.RunningTimeout, s.terms.MaxAttempts = 5*time.Hour, attempts
@@ -326,7 +329,7 @@ func TestScriptsAndGoAgreeOnRecords(t *testing.T) {
 	}
 }
 
-// checkStored compares what is stored with the story, field by field.
+// checkStored compares the stored record with the wanted one, field by field.
 func (s *story) checkStored(table map[string]place, mini *miniredis.Miniredis) {
 	s.Helper()
 	partition := s.prefix + "{" + backends.Partition(s.want.Mailbox) + "}:s"
@@ -336,8 +339,8 @@ func (s *story) checkStored(table map[string]place, mini *miniredis.Miniredis) {
 	}
 	got, w := parts(table, text), s.want
 	want := fields{"version": "1", "state": "p", "deadline": micros(w.Deadline),
-		"created": micros(w.CreatedAt), "length of the mailbox": fmt.Sprintf("%03d", len(w.Mailbox)),
-		"place": "0", "last": micros(w.LastDeadline), "mailbox": w.Mailbox,
+		"created": micros(w.CreatedAt), "place": "0", "last": micros(w.LastDeadline),
+		"length of the mailbox": fmt.Sprintf("%03d", len(w.Mailbox)), "mailbox": w.Mailbox,
 		"updated": micros(w.UpdatedAt), "started": micros(w.StartedAt),
 		"attempt":      fmt.Sprintf("%04d", w.Attempt),
 		"codec length": fmt.Sprintf("%02d", len(w.Codec)), "codec": w.Codec}
@@ -359,7 +362,8 @@ func (s *story) checkStored(table map[string]place, mini *miniredis.Miniredis) {
 	if s.large {
 		want["place"], want["body"] = string(want["place"][0]+1), got["body"]
 		if payload, _ := mini.Get(partition + "/p/" + got["body"]); payload != string(w.Payload) {
-			s.Errorf("its payload %q has %d bytes, want %d", got["body"], len(payload), len(w.Payload))
+			s.Errorf("the payload %q has %d bytes, want %d",
+				got["body"], len(payload), len(w.Payload))
 		}
 	}
 	for name := range want {
@@ -368,11 +372,11 @@ func (s *story) checkStored(table map[string]place, mini *miniredis.Miniredis) {
 		}
 	}
 	if got.text(table) != text {
-		s.Errorf("the record is\n%q, which put together again is\n%q", text, got.text(table))
+		s.Errorf("the record is\n%q, but its fields give\n%q", text, got.text(table))
 	}
 }
 
-// checkRead compares what Get reads with the story.
+// checkRead compares the result of Get with the wanted record.
 func (s *story) checkRead() {
 	s.Helper()
 	got, want := s.get("s", s.want.ID), s.want.At(time.Now().UTC())

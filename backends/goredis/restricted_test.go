@@ -15,14 +15,14 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// smallestACL is all that a user of goredis has to be allowed, on the keys of its prefix. With
-// pushACL and the channels of its prefix, wake-ups are pushed; without them, waiters poll. The
-// clients of a Cluster need clusterACL as well, on every node. Without its +command all works, but
-// go-redis tries it three times before each call.
+// smallestACL has the permissions that goredis needs, on the keys of its prefix. With pushACL and
+// the channels of the prefix, waiters get wake-ups; without them, they poll. A Cluster also needs
+// clusterACL, on every node. Without +command everything works, but go-redis tries COMMAND three
+// times before each call.
 const (
-	smallestACL = "+eval +evalsha +exists +time +get +mget +set +setrange +pttl +pexpire +zadd +zrem " +
-		"+zcount +zrangebyscore +zrevrangebyscore"
-	tidyACL        = "+unlink" // without it a large payload that is no longer needed expires
+	smallestACL = "+eval +evalsha +exists +time +get +mget +set +setrange +pttl +pexpire +zadd " +
+		"+zrem +zcount +zrangebyscore +zrevrangebyscore"
+	tidyACL        = "+unlink" // without it an unused large payload expires
 	pushACL        = "+publish +subscribe +unsubscribe +ping"
 	clusterACL     = "+cluster|slots +command +zscore"
 	clusterPushACL = "+spublish +ssubscribe +sunsubscribe +ping"
@@ -33,11 +33,11 @@ const (
 	restrictedPassword = "secret"
 )
 
-// restrict gives a server the restricted user with these rights alone, on the keys and no channel
-// of one prefix.
+// restrict gives the restricted user only these rights, on the keys of a prefix and on no channel.
 func restrict(t testing.TB, server *redistest.Server, prefix, rights string) {
 	t.Helper()
-	words := []any{"acl", "setuser", restrictedUser, "reset", "on", ">" + restrictedPassword, "~" + prefix + "*"}
+	words := []any{"acl", "setuser", restrictedUser, "reset", "on", ">" + restrictedPassword,
+		"~" + prefix + "*"}
 	for right := range strings.FieldsSeq(rights) {
 		words = append(words, right)
 	}
@@ -47,7 +47,13 @@ func restrict(t testing.TB, server *redistest.Server, prefix, rights string) {
 }
 
 func restrictedClient(t testing.TB, server *redistest.Server) *redis.Client {
-	return server.ClientWith(t, redis.Options{Username: restrictedUser, Password: restrictedPassword, PoolSize: 64})
+	return server.ClientWith(t, redis.Options{Username: restrictedUser,
+		Password: restrictedPassword, PoolSize: 64})
+}
+
+func restrictedClusterClient(t testing.TB, c *redistest.Cluster) *redis.ClusterClient {
+	return c.ClientWith(t, redis.ClusterOptions{Username: restrictedUser,
+		Password: restrictedPassword})
 }
 
 func TestRestrictedUserPassesTheSuite(t *testing.T) {
@@ -61,11 +67,10 @@ func TestRestrictedUserPassesTheSuiteOnCluster(t *testing.T) {
 	for _, server := range c.Nodes() {
 		restrict(t, server, "mine:", smallestACL+" "+clusterACL)
 	}
-	conformUnder(t, c.ClientWith(t, redis.ClusterOptions{Username: restrictedUser, Password: restrictedPassword}))
+	conformUnder(t, restrictedClusterClient(t, c))
 }
 
-// conformUnder runs the suite, but for its cases of wake-ups: the smallest rights do not allow
-// these.
+// conformUnder runs the suite without wake-ups, for which the smallest rights do not suffice.
 func conformUnder(t *testing.T, client redis.UniversalClient) {
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
 		prefix := "mine:" + backends.NewID(t.Name()) + ":"
@@ -88,10 +93,10 @@ func TestRestrictedUserIsWokenUpOnCluster(t *testing.T) {
 	for _, server := range c.Nodes() {
 		restrict(t, server, "mine:", smallestACL+" "+clusterACL+" "+clusterPushACL+" &mine:*")
 	}
-	checkWoken(t, c.ClientWith(t, redis.ClusterOptions{Username: restrictedUser, Password: restrictedPassword}))
+	checkWoken(t, restrictedClusterClient(t, c))
 }
 
-// checkWoken checks that one who waits learns of a request without polling.
+// checkWoken checks that a waiter gets a signal for a new request.
 func checkWoken(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
 	b := newBackend(t, client, &goredis.Options{Prefix: "mine:"})
@@ -103,14 +108,14 @@ func checkWoken(t *testing.T, client redis.UniversalClient) {
 	select {
 	case <-woken:
 	case <-time.After(10 * time.Second):
-		t.Error("no wake-up came")
+		t.Error("no signal came")
 	}
 }
 
 func TestRestrictedUserReachesNoOtherKeys(t *testing.T) {
 	server := redistest.Start(t)
 	restrict(t, server, "mine:", smallestACL)
-	r := newRig(t, restrictedClient(t, server)) // its prefix is another
+	r := newRig(t, restrictedClient(t, server)) // has another prefix
 	for _, step := range r.steps(question(lasting("s"), box)) {
 		if err := step.call(t.Context()); err == nil || !strings.Contains(err.Error(), "NOPERM") {
 			t.Errorf("%s: got %v, want NOPERM", step.name, err)
@@ -123,27 +128,29 @@ func TestRestrictedUserIsToldOfEachMissingRight(t *testing.T) {
 		t.Run(right, func(t *testing.T) {
 			server := redistest.Start(t)
 			full := newRig(t, server.Client(t))
-			restrict(t, server, full.prefix, strings.Replace(smallestACL+" ", right+" ", "", 1)+tidyACL)
-			restricted := &rig{T: t, b: newBackend(t, restrictedClient(t, server), &goredis.Options{Prefix: full.prefix})}
+			rights := strings.Replace(smallestACL+" ", right+" ", "", 1) + tidyACL
+			restrict(t, server, full.prefix, rights)
+			opts := &goredis.Options{Prefix: full.prefix}
+			restricted := &rig{T: t, b: newBackend(t, restrictedClient(t, server), opts)}
 			refused := checkRefused(t, full, restricted, right)
 			full.reset(nil)
 			full.large, restricted.large = true, true
 			if refused += checkRefused(t, full, restricted, right); refused == 0 {
-				t.Errorf("nothing needs %s", right)
+				t.Errorf("no call needs %s", right)
 			}
 		})
 	}
 }
 
-// halfDone are the rights whose loss a script notices only after its first write, so that they have
-// to be checked before work begins: a claim that fails then has taken its request out of the queue,
-// which times out; a large answer that fails stays staged for as long as it would have been kept,
-// and what could have been claimed again times out.
+// halfDone are the rights that a script may first need after its first write. Without one of these
+// rights a script fails in the middle. A claimed request is then no longer in the queue, and times
+// out. A large answer stays for as long as its record would have lived. Therefore Check tries all
+// commands before a program begins.
 var halfDone = []string{"+set", "+setrange", "+pttl", "+pexpire", "+zadd"}
 
-// checkRefused leads a request through its life. At each step the restricted user tries first: it
-// is either able to, or told that it may not, and then nothing is stored but what was before. It
-// returns how often it was told.
+// checkRefused makes all calls for a request. The restricted user tries each call first. The call
+// either succeeds, or fails with the missing right and changes no key. CheckRefused returns the
+// number of refused calls.
 func checkRefused(t *testing.T, full, restricted *rig, right string) (refused int) {
 	t.Helper()
 	terms := lasting("s")
@@ -159,21 +166,23 @@ func checkRefused(t *testing.T, full, restricted *rig, right string) (refused in
 			continue
 		}
 		refused++
-		if command := strings.TrimPrefix(right, "+"); !strings.Contains(strings.ToLower(err.Error()), command) {
+		command := strings.TrimPrefix(right, "+")
+		if !strings.Contains(strings.ToLower(err.Error()), command) {
 			t.Fatalf("%s: got %v, want an error that names %s", step.name, err, command)
 		}
 		if after := full.dump(); !maps.Equal(before, after) && !slices.Contains(halfDone, right) {
-			t.Errorf("%s failed, but stored something: %d keys, then %d", step.name, len(before), len(after))
+			t.Errorf("%s failed but changed a key: %d keys before, %d after",
+				step.name, len(before), len(after))
 		}
 		full.reset(before)
 		if err := able[i].call(t.Context()); err != nil {
-			t.Fatalf("%s by a user who may: %v", step.name, err)
+			t.Fatalf("%s by a user with all rights: %v", step.name, err)
 		}
 	}
 	return refused
 }
 
-// expireLease leaves an expired lease in box. Some commands of the scripts run only then.
+// expireLease leaves an expired lease in box. Some commands of the scripts run only with one.
 func expireLease(r *rig, terms backends.Terms) {
 	r.Helper()
 	other := terms

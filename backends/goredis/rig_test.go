@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,17 +16,16 @@ import (
 	"github.com/pendingq/pendingq/backends/goredis"
 )
 
-// rig is a backend on servers that things happen to. Its methods end the test when something that
-// should work does not.
+// rig is a backend, its client, and helpers for tests. A helper ends the test when a call fails.
 type rig struct {
 	*testing.T
 	b      *goredis.Backend
 	client redis.UniversalClient
 	prefix string
-	large  bool // so are the answers of steps and end
+	large  bool // steps and end use large answers
 }
 
-// newRig returns a rig with keys of its own.
+// newRig returns a rig with its own prefix.
 func newRig(t *testing.T, client redis.UniversalClient) *rig {
 	t.Helper()
 	return newPipeliningRig(t, client, goredis.AutoPipelineNever)
@@ -38,21 +38,21 @@ func newPipeliningRig(t *testing.T, client redis.UniversalClient, mode goredis.A
 	return &rig{T: t, b: b, client: client, prefix: prefix}
 }
 
-// pipelining is every way to send commands.
+// pipelining has every mode of AutoPipeline.
 var pipelining = map[string]goredis.AutoPipeline{"one at a time": goredis.AutoPipelineNever,
 	"by load": goredis.AutoPipelineByLoad, "always": goredis.AutoPipelineAlways}
 
-// lasting are terms under which nothing times out while a test runs.
+// lasting are terms under which nothing expires during a test.
 func lasting(store string) backends.Terms {
-	return backends.Terms{Store: store, PendingTimeout: time.Hour, RunningTimeout: time.Hour, Retention: time.Hour,
-		MaxAttempts: 1}
+	return backends.Terms{Store: store, PendingTimeout: time.Hour, RunningTimeout: time.Hour,
+		Retention: time.Hour, MaxAttempts: 1}
 }
 
-const box = "runtime-1" // the mailbox of tests that need only one
+const box = "runtime-1" // the mailbox of tests with one mailbox
 
 func question(terms backends.Terms, mailbox string) backends.Create {
-	return backends.Create{Terms: terms, ID: backends.NewID(mailbox), Mailbox: mailbox, Codec: "raw",
-		Payload: []byte("question")}
+	return backends.Create{Terms: terms, ID: backends.NewID(mailbox), Mailbox: mailbox,
+		Codec: "raw", Payload: []byte("question")}
 }
 
 func heartbeat(mailbox string, limit int, stores ...backends.Terms) backends.Claim {
@@ -64,16 +64,16 @@ func heartbeat(mailbox string, limit int, stores ...backends.Terms) backends.Cla
 }
 
 func report(terms backends.Terms, id string, attempt int) backends.End {
-	return backends.End{Terms: terms, ID: id, Outcome: backends.StatusCompleted, Attempt: attempt, Codec: "raw",
-		Payload: []byte("answer")}
+	return backends.End{Terms: terms, ID: id, Outcome: backends.StatusCompleted, Attempt: attempt,
+		Codec: "raw", Payload: []byte("answer")}
 }
 
-// gaveUp is the cancel of a requester that gives up at once.
+// gaveUp cancels a request without a grace.
 func gaveUp(terms backends.Terms, id string) backends.Cancel {
 	return backends.Cancel{Terms: terms, ID: id, Outcome: backends.StatusTimeout, Error: "gave up"}
 }
 
-// report ends a request with an answer that is as large as the rig wants it.
+// report ends a request with an answer, which is large if the rig's answers are.
 func (r *rig) report(terms backends.Terms, id, mailbox string, attempt int) backends.End {
 	e := report(terms, id, attempt)
 	e.Mailbox = mailbox
@@ -92,7 +92,7 @@ func (r *rig) create(terms backends.Terms, mailbox string) backends.Record {
 	return rec
 }
 
-// claim returns what up to limit requests of one store's mailbox a claim gets.
+// claim claims up to limit requests from a mailbox of one store.
 func (r *rig) claim(terms backends.Terms, mailbox string, limit int) []backends.Record {
 	r.Helper()
 	claimed, err := r.b.Claim(r.Context(), heartbeat(mailbox, limit, terms))
@@ -113,14 +113,16 @@ func (r *rig) get(store, id string) backends.Record {
 
 func (r *rig) end(terms backends.Terms, rec backends.Record) {
 	r.Helper()
-	if _, err := r.b.End(r.Context(), r.report(terms, rec.ID, rec.Mailbox, rec.Attempt)); err != nil {
+	_, err := r.b.End(r.Context(), r.report(terms, rec.ID, rec.Mailbox, rec.Attempt))
+	if err != nil {
 		r.Fatalf("End: %v", err)
 	}
 }
 
 func (r *rig) extend(terms backends.Terms, rec backends.Record) {
 	r.Helper()
-	if _, err := r.b.Extend(r.Context(), backends.Extend{Terms: terms, ID: rec.ID, Attempt: rec.Attempt}); err != nil {
+	e := backends.Extend{Terms: terms, ID: rec.ID, Attempt: rec.Attempt}
+	if _, err := r.b.Extend(r.Context(), e); err != nil {
 		r.Fatalf("Extend: %v", err)
 	}
 }
@@ -136,7 +138,21 @@ func (r *rig) lifecycle(terms backends.Terms, mailbox string) {
 	r.extend(terms, got[0])
 	r.end(terms, got[0])
 	if rec := r.get(terms.Store, made.ID); rec.Status != backends.StatusCompleted {
-		r.Fatalf("got %s, want it completed", rec.Status)
+		r.Fatalf("got the status %s, want completed", rec.Status)
+	}
+}
+
+// checkCompleted checks that a request of the store s has completed with an answer.
+func (r *rig) checkCompleted(id string, answer []byte) {
+	r.Helper()
+	checkCompleted(r.T, r.get("s", id), answer)
+}
+
+func checkCompleted(t *testing.T, got backends.Record, answer []byte) {
+	t.Helper()
+	if got.Status != backends.StatusCompleted || !bytes.Equal(got.Payload, answer) {
+		t.Errorf("got %s with %d bytes, want completed with %d",
+			got.Status, len(got.Payload), len(answer))
 	}
 }
 
@@ -147,46 +163,57 @@ type step struct {
 
 // steps are the calls in the life of a request.
 func (r *rig) steps(c backends.Create) []step {
+	poll := heartbeat(c.Mailbox, 10, c.Terms)
+	poll.ID = c.ID // any id that stays the same
+	extend := backends.Extend{Terms: c.Terms, ID: c.ID, Attempt: 1}
+	end, stale := r.report(c.Terms, c.ID, c.Mailbox, 1), r.report(c.Terms, c.ID, c.Mailbox, 2)
 	return []step{
-		{"Create", func(ctx context.Context) error { _, err := r.b.Create(ctx, c); return err }},
-		{"HasPending", func(ctx context.Context) error { _, err := r.b.HasPending(ctx, c.Store, c.Mailbox); return err }},
+		{"Create", call(r.b.Create, c)},
+		{"HasPending", func(ctx context.Context) error {
+			_, err := r.b.HasPending(ctx, c.Store, c.Mailbox)
+			return err
+		}},
 		{"Claim", func(ctx context.Context) error {
-			poll := heartbeat(c.Mailbox, 10, c.Terms)
-			poll.ID = c.ID // any that stays the same
 			claimed, err := r.b.Claim(ctx, poll)
 			for _, from := range claimed {
 				err = errors.Join(append(from.Errs, err)...)
 			}
 			return err
 		}},
-		{"Extend", func(ctx context.Context) error {
-			_, err := r.b.Extend(ctx, backends.Extend{Terms: c.Terms, ID: c.ID, Attempt: 1})
+		{"Extend", call(r.b.Extend, extend)},
+		{"Get", func(ctx context.Context) error {
+			_, err := r.b.Get(ctx, c.Store, c.ID)
 			return err
 		}},
-		{"Get", func(ctx context.Context) error { _, err := r.b.Get(ctx, c.Store, c.ID); return err }},
 		{"End at another attempt", func(ctx context.Context) error {
-			_, err := r.b.End(ctx, r.report(c.Terms, c.ID, c.Mailbox, 2))
+			_, err := r.b.End(ctx, stale)
 			if errors.Is(err, backends.ErrStaleClaim) {
 				return nil
 			}
-			return errors.Join(err, errors.New("it was not refused")) // with why, if that is known
+			return errors.Join(err, errors.New("want ErrStaleClaim"))
 		}},
-		{"End", func(ctx context.Context) error {
-			_, err := r.b.End(ctx, r.report(c.Terms, c.ID, c.Mailbox, 1))
-			return err
-		}},
+		{"End", call(r.b.End, end)},
 		{"Get the answer", func(ctx context.Context) error {
 			rec, err := r.b.Get(ctx, c.Store, c.ID)
-			if want := r.report(c.Terms, c.ID, c.Mailbox, 1).Payload; err == nil && !bytes.Equal(rec.Payload, want) {
-				return fmt.Errorf("got %d bytes, want the %d of the answer", len(rec.Payload), len(want))
+			if err == nil && !bytes.Equal(rec.Payload, end.Payload) {
+				return fmt.Errorf("got %d bytes, want the answer of %d",
+					len(rec.Payload), len(end.Payload))
 			}
 			return err
 		}},
 	}
 }
 
-// dump returns the values of all keys of the rig, except of payloads that nothing has accepted:
-// these expire within seconds.
+// call makes a call with an argument, and drops its result.
+func call[A, R any](method func(context.Context, A) (R, error), arg A) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := method(ctx, arg)
+		return err
+	}
+}
+
+// dump returns the values of all keys of the rig. It leaves out staged payloads, which expire
+// within seconds.
 func (r *rig) dump() map[string]string {
 	r.Helper()
 	values := map[string]string{}
@@ -201,7 +228,7 @@ func (r *rig) dump() map[string]string {
 	return values
 }
 
-// reset makes the server hold these values alone.
+// reset replaces all keys of the server by these values.
 func (r *rig) reset(values map[string]string) {
 	r.Helper()
 	r.do(r.client, "flushall")
@@ -224,8 +251,7 @@ func (r *rig) until(what string, condition func() bool) {
 	}
 }
 
-// insist repeats a call, as a caller may, until a server has decided it, and returns what it
-// decided.
+// insist repeats a call until a server has decided it, and returns the decision.
 func insist(ctx context.Context, call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -241,19 +267,16 @@ func insist(ctx context.Context, call func(ctx context.Context) error) error {
 	}
 }
 
-// once makes a call that may take a second.
+// once makes a call with a timeout of a second.
 func once(ctx context.Context, call func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	return call(ctx)
 }
 
-// decided tells a refusal by the backend from a failure to reach it.
+// decided reports whether an error is a refusal by the backend, not a failure to reach it.
 func decided(err error) bool {
-	for _, refusal := range []error{backends.ErrNotFound, backends.ErrEnded, backends.ErrStaleClaim, backends.ErrBusy, backends.ErrFull} {
-		if errors.Is(err, refusal) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]error{backends.ErrNotFound, backends.ErrEnded,
+		backends.ErrStaleClaim, backends.ErrBusy, backends.ErrFull},
+		func(refusal error) bool { return errors.Is(err, refusal) })
 }

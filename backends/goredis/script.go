@@ -26,16 +26,16 @@ var sources embed.FS
 // script is one operation, as the server runs it.
 type script struct {
 	source       string
-	hashed, full [2]any // how commands begin that run it by its hash, and in full
+	hashed, full [2]any // the first words of commands that run it by its hash, and by its source
 }
 
 // scripts are all operations.
 type scripts struct{ create, get, payload, pending, claim, extend, cancel, end, list, probe script }
 
-// onCluster names the functions that have another form for a Cluster.
+// onCluster has the functions of scripts/shared with a variant for a Cluster.
 var onCluster = map[string]bool{"wake": true, "is_moving": true}
 
-// newScripts reads the embedded scripts. Sharded is for a Cluster.
+// newScripts reads the embedded scripts. Sharded chooses the variants for a Cluster.
 func newScripts(sharded bool) scripts {
 	load := func(name string) script {
 		source := join.ReplaceAllStringFunc(read(name), func(line string) (functions string) {
@@ -54,8 +54,9 @@ func newScripts(sharded bool) scripts {
 		load("extend"), load("cancel"), load("end"), load("list"), load("probe")}
 }
 
-// join is a line of a script that functions of scripts/shared replace. It names them. Each function
-// costs the server time, used or not, so a script joins it no earlier than needed.
+// join is a line of a script with names of functions in scripts/shared. The functions replace the
+// line. A function costs the server time even if it is not called, so a script joins it as late as
+// possible.
 var join = regexp.MustCompile(`(?m)^ *-- join .*\n`)
 
 func read(name string) string {
@@ -66,7 +67,7 @@ func read(name string) string {
 	return string(source)
 }
 
-// run runs a script by its hash, and in full if the server does not have it.
+// run runs a script by its hash, or by its source if the server does not know the hash.
 func (b *Backend) run(ctx context.Context, s script, keys []string, args ...any) (any, error) {
 	reply, err := b.process(ctx, command(ctx, s.hashed, keys, args))
 	if unknownScript(err) {
@@ -75,13 +76,13 @@ func (b *Backend) run(ctx context.Context, s script, keys []string, args ...any)
 	return reply, s.explain(err)
 }
 
-// Redis 7 tells the line of a script that its user may not run, but not the command.
+// If a user may not run a command of a script, the error of Redis 7 has the line, not the command.
 var (
 	deniedLine    = regexp.MustCompile(`can't run this command.*@user_script:(\d+)`)
 	calledCommand = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 )
 
-// explain names the command that the server's user may not run, if that was the error.
+// explain adds the name of the command to an error about a missing permission.
 func (s script) explain(err error) error {
 	if err == nil {
 		return nil
@@ -89,7 +90,8 @@ func (s script) explain(err error) error {
 	if denied := deniedLine.FindStringSubmatch(err.Error()); denied != nil {
 		number, _ := strconv.Atoi(denied[1])
 		lines := append([]string{""}, strings.Split(s.source, "\n")...) // counted from 1
-		if command := calledCommand.FindStringSubmatch(lines[min(number, len(lines)-1)]); command != nil {
+		line := lines[min(number, len(lines)-1)]
+		if command := calledCommand.FindStringSubmatch(line); command != nil {
 			return fmt.Errorf("goredis: the Redis user may not run %s: %w", command[1], err)
 		}
 	}
@@ -98,17 +100,17 @@ func (s script) explain(err error) error {
 
 func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
 	if _, err := b.send(ctx, cmd); err != nil {
-		return nil, err // cmd may still be under way
+		return nil, err // cmd may still be in flight
 	}
 	return cmd.Result()
 }
 
-// send runs commands, several in one round trip, and returns their first error. Ordered reports
-// whether they surely ran in this order.
+// send runs commands in one round trip, and returns their first error. Ordered reports whether the
+// commands certainly ran in this order.
 //
-// With enough other commands in flight, it gathers them into pipelines. It first lets other callers
-// submit theirs. They are many when the replies of a batch arrive. So the next batch holds several
-// times as many commands, which saves the server up to a quarter of its time.
+// With enough other commands in flight, send gathers the commands into a pipeline. It first yields
+// to other callers. Many of them are ready when the replies of a batch arrive. So the next batch
+// has several times as many commands, which saves the server up to a quarter of its time.
 func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
@@ -138,21 +140,21 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 // pipeline runs commands in one round trip, and returns their first error.
 func (b *Backend) pipeline(ctx context.Context, cmds ...redis.Cmder) error {
 	pipe := b.client.Pipeline()
-	_ = pipe.BatchProcess(ctx, cmds...) // queues them
+	_ = pipe.BatchProcess(ctx, cmds...) // queues the commands
 	_, err := pipe.Exec(ctx)
 	failed := slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil })
 	for _, cmd := range cmds {
 		if failed {
 			cmd.SetErr(inTime(ctx, cmd.Err()))
 		} else {
-			cmd.SetErr(err) // of a hook that refused the pipeline
+			cmd.SetErr(err) // the error of a hook that refused the pipeline
 		}
 	}
 	return inTime(ctx, err)
 }
 
-// inTime adds the context's error to a timeout of the network at the context's deadline. Go-redis
-// does not, for a pipeline, and on a busy machine for a single command.
+// inTime adds the context's error to a network timeout at the context's deadline. Go-redis does not
+// add it for a pipeline, and on a busy machine not always for a single command.
 func inTime(ctx context.Context, err error) error {
 	var network net.Error
 	deadline, ok := ctx.Deadline()
@@ -162,8 +164,8 @@ func inTime(ctx context.Context, err error) error {
 	return err
 }
 
-// noteLoss has a ClusterClient look for a new master when one could not be reached. By itself the
-// client looks once a minute.
+// noteLoss makes a ClusterClient look for new masters after a network error. Without it the client
+// looks once a minute.
 func (b *Backend) noteLoss(ctx context.Context, err error) {
 	var answer redis.Error
 	if err == nil || errors.As(err, &answer) {
@@ -184,27 +186,30 @@ func command(ctx context.Context, beginning [2]any, keys []string, args []any) *
 }
 
 func unknownScript(err error) bool {
+	if err == nil {
+		return false
+	}
 	// mutation: noscript
-	return err != nil && (errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT"))
+	return errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT")
 }
 
-// verdict is the reply of a script that acts on one request: the server's time, and "ok", "is" or
-// what kept the script from acting.
+// verdict is the reply of a script for one request. Code is "ok" or "is" if the script has acted,
+// and otherwise the reason for the refusal.
 type verdict struct {
-	now    time.Time
+	now    time.Time // the server's time
 	code   string
-	record stored // for "exists" and "ended", as of now; for "is", without its payload
-	head   string // of the record that end.lua has written, up to the ending
+	record stored // for "exists" and "ended", at the time now; for "is", without its payload
+	head   string // the record that end.lua has written, up to the ending
 }
 
-// decide runs such a script.
+// decide runs a script for one request.
 func (b *Backend) decide(ctx context.Context, s script, id string, keys []string,
 	args ...any) (verdict, error) {
 	reply, err := b.run(ctx, s, keys, args...)
 	return judge(id, reply, err)
 }
 
-// judge reads the reply of such a script. A refusal without a record is an error.
+// judge decodes the reply of a script for one request. A refusal without a record is an error.
 func judge(id string, reply any, err error) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
@@ -248,11 +253,11 @@ func judge(id string, reply any, err error) (verdict, error) {
 	case "corrupt":
 		return v, &backends.CorruptError{ID: id, Err: errors.New(detail)}
 	}
-	return v, fmt.Errorf("goredis: a script answered %q, which this version does not know", v.code)
+	return v, fmt.Errorf("goredis: a script replied with the unknown code %q", v.code)
 }
 
-// unexpected is the error for a reply of another form than the scripts give it. It does not tell
-// what the reply holds.
+// unexpected is the error for a reply in an unexpected form. It does not show the reply, which may
+// have payloads.
 func unexpected(reply any) error {
-	return fmt.Errorf("goredis: a script answered with an unexpected %T", reply)
+	return fmt.Errorf("goredis: a script replied with an unexpected %T", reply)
 }

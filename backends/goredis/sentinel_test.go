@@ -9,7 +9,8 @@ import (
 
 func TestSentinelFailsOverUnderLoad(t *testing.T) {
 	s := redistest.StartSentinel(t)
-	l := newLoad(newRig(t, s.Client(t)), []string{"runtime-1", "runtime-2", "runtime-3", "runtime-4"})
+	mailboxes := []string{"runtime-1", "runtime-2", "runtime-3", "runtime-4"}
+	l := newLoad(newRig(t, s.Client(t)), mailboxes)
 	l.checkFailOver(s, func() {
 		s.Servers[0].Kill()
 		killed := time.Now()
@@ -24,12 +25,12 @@ func TestSentinelClientsLeaveTheMasterThatComesBack(t *testing.T) {
 	l.checkFailOver(s, func() {
 		s.Servers[0].Stop()
 		l.untilWritable(box)
-	}, s.Servers[0].Continue) // for some seconds it believes to be the master still
+	}, s.Servers[0].Continue) // for some seconds it still acts as a master
 }
 
-// checkFailOver lets a master fail over under load, and checks that what is created on the new one
-// is neither lost nor done twice. On a machine that stalls, sentinels may take the new master for
-// dead as well. Then Redis may lose that, too, and only the rules for every master are checked.
+// checkFailOver lets a master fail over under load. Requests that are created on the new master
+// must be handled exactly once. On a machine that stalls, the new master may fail over, too. Then
+// Redis may lose these requests, and only the rules for each master are checked.
 func (l *load) checkFailOver(s *redistest.Sentinel, fail, afterwards func()) {
 	l.Helper()
 	var before []string

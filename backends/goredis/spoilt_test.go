@@ -1,6 +1,7 @@
 package goredis_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,9 +14,9 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// A record with any field spoilt, wherever it stands in the queue, hinders no other request. Calls
-// that name it say that it is corrupt, or take it for something else; no script fails.
-func TestNoSpoiltRecordHindersOthers(t *testing.T) {
+// A record with a damaged field, at any place of the queue, does not affect other requests. Calls
+// for the record return a CorruptError, or read it as another record. No script fails.
+func TestADamagedRecordAffectsNoOthers(t *testing.T) {
 	table := headTable(t)
 	for name, h := range handmadeRecords {
 		for field, at := range table {
@@ -35,8 +36,8 @@ func TestNoSpoiltRecordHindersOthers(t *testing.T) {
 	}
 }
 
-// A damaged note of a cancel, and damaged headers, break no script either.
-func TestASpoiltNoteOrHeadersBreakNoScript(t *testing.T) {
+// No script fails on the damaged note of a cancel, or on damaged headers.
+func TestADamagedNoteOrHeadersBreakNoScript(t *testing.T) {
 	table := headTable(t)
 	onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
 		f := handmadeRecords["cancel noted"].fields(time.Now())
@@ -57,7 +58,7 @@ func TestASpoiltNoteOrHeadersBreakNoScript(t *testing.T) {
 	})
 }
 
-// queueParts is a score for each part of a queue: see keys.go.
+// queueParts has a score in each part of a queue: see keys.go.
 func queueParts(now time.Time) map[string]float64 {
 	micros := func(from time.Duration) float64 { return float64(now.Add(from).UnixMicro()) }
 	return map[string]float64{
@@ -65,58 +66,56 @@ func queueParts(now time.Time) map[string]float64 {
 		"the timed out": micros(-time.Minute), "the waiting": micros(time.Minute)}
 }
 
-// passesOver checks that a claim gets what waits beside a record, and that no call breaks a script.
+// passesOver checks that a claim gets another request beside a record, and that no script fails.
 func (r *rig) passesOver(mini *miniredis.Miniredis, what, text string, score float64) {
 	r.Helper()
-	terms, ctx := lasting("s"), r.Context()
+	terms := lasting("s")
 	terms.MaxAttempts = 5
-	calls := map[string]func(id string) error{}
-	calls["Extend"] = func(id string) error {
-		_, err := r.b.Extend(ctx, backends.Extend{Terms: terms, ID: id, Attempt: 2})
-		return err
-	}
-	calls["End"] = func(id string) error {
-		_, err := r.b.End(ctx, report(terms, id, 2))
-		return err
-	}
-	for name, grace := range map[string]time.Duration{"Cancel": 0, "Cancel in time": time.Hour} {
-		calls[name] = func(id string) error {
-			c := gaveUp(terms, id)
-			c.Grace = grace
-			_, err := r.b.Cancel(ctx, c)
-			return err
-		}
-	}
-	calls["Progress"] = func(id string) error {
-		_, err := r.b.Extend(ctx, backends.Extend{Terms: terms, ID: id, Attempt: 2,
-			Codec: "raw", Payload: []byte("x")})
-		return err
-	}
-	calls["List"] = func(string) error {
-		_, err := r.b.List(ctx, "s", box, "", 10)
-		return err
-	}
-	calls["Create"] = func(id string) error {
-		c := question(terms, box)
-		c.ID = id
-		_, err := r.b.Create(ctx, c)
-		return err
-	}
-	calls["Claim"] = func(string) error {
-		other := r.create(terms, box)
-		claimed, err := r.b.Claim(ctx, heartbeat(box, 10, terms))
-		got := func(rec backends.Record) bool { return rec.ID == other.ID }
-		if err == nil && !slices.ContainsFunc(claimed[0].Records, got) {
-			err = fmt.Errorf("got %v, want the other request, too", claimed)
-		}
-		return err
-	}
-	for name, call := range calls {
+	id := backends.NewID(box)
+	for _, step := range append(r.callsFor(terms, id), step{"Claim beside", r.claimBeside(terms)}) {
 		mini.FlushAll()
-		err := call(r.write(mini, text, score))
+		r.writeAs(mini, id, text, score)
+		err := step.call(r.Context())
 		var corrupt *backends.CorruptError
 		if err != nil && !decided(err) && !errors.As(err, &corrupt) {
-			r.Errorf("%s, %s: %v", what, name, err)
+			r.Errorf("%s, %s: %v", what, step.name, err)
 		}
+	}
+}
+
+// callsFor are all calls for a request that may change it.
+func (r *rig) callsFor(terms backends.Terms, id string) []step {
+	extend := backends.Extend{Terms: terms, ID: id, Attempt: 2}
+	progress := extend
+	progress.Codec, progress.Payload = "raw", []byte("x")
+	cancel := gaveUp(terms, id)
+	grace := cancel
+	grace.Grace = time.Hour
+	create := question(terms, box)
+	create.ID = id
+	return []step{
+		{"Extend", call(r.b.Extend, extend)},
+		{"Extend with progress", call(r.b.Extend, progress)},
+		{"End", call(r.b.End, report(terms, id, 2))},
+		{"Cancel", call(r.b.Cancel, cancel)},
+		{"Cancel with a grace", call(r.b.Cancel, grace)},
+		{"Create", call(r.b.Create, create)},
+		{"List", func(ctx context.Context) error {
+			_, err := r.b.List(ctx, "s", box, "", 10)
+			return err
+		}},
+	}
+}
+
+// claimBeside creates another request, and claims it.
+func (r *rig) claimBeside(terms backends.Terms) func(context.Context) error {
+	return func(ctx context.Context) error {
+		other := r.create(terms, box)
+		claimed, err := r.b.Claim(ctx, heartbeat(box, 10, terms))
+		isOther := func(rec backends.Record) bool { return rec.ID == other.ID }
+		if err == nil && !slices.ContainsFunc(claimed[0].Records, isOther) {
+			return fmt.Errorf("got %v, want also the other request", claimed)
+		}
+		return err
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-func TestStorageRemembersAClaimForAsLongAsItRuns(t *testing.T) {
+func TestStorageRemembersAClaimAsLongAsItRuns(t *testing.T) {
 	r := newRig(t, redistest.Client(t))
 	update, ping := lasting("update"), lasting("ping")
 	update.RunningTimeout, ping.RunningTimeout = 150*time.Second, 60*time.Second
@@ -31,24 +31,25 @@ func TestStorageRemembersAClaimForAsLongAsItRuns(t *testing.T) {
 		memos++
 		ttl := r.client.PTTL(t.Context(), key).Val()
 		if ttl > 151*time.Second || ttl < 120*time.Second {
-			t.Errorf("the claim is remembered for %v, want the 150 s of its longest request", ttl)
+			t.Errorf("the claim is remembered for %v, want 150s for its longest request", ttl)
 		}
 	}
 	if memos != 1 {
-		t.Errorf("the claim left %d new keys, want one that remembers it", memos)
+		t.Errorf("the claim left %d new keys, want its memo", memos)
 	}
 }
 
-func TestStorageKeepsAnExclusiveMailboxForAsLongAsItsRequestIsExtended(t *testing.T) {
+func TestStorageKeepsAnExclusiveMailboxWhileItsRequestIsExtended(t *testing.T) {
 	r := newRig(t, redistest.Client(t))
 	terms := lasting("update")
-	terms.Exclusive, terms.PendingTimeout, terms.RunningTimeout = true, 150*time.Millisecond, 300*time.Millisecond
+	terms.Exclusive = true
+	terms.PendingTimeout, terms.RunningTimeout = 150*time.Millisecond, 300*time.Millisecond
 	made := r.create(terms, box)
 	running := r.claim(terms, box, 1)[0]
 	for r.get("update", made.ID).UpdatedAt.Sub(made.CreatedAt) < 2*terms.RunningTimeout {
 		r.extend(terms, running)
 		if _, err := r.b.Create(t.Context(), question(terms, box)); err == nil {
-			t.Fatal("a second request was created beside one that is kept alive")
+			t.Fatal("a second request was created beside an extended one")
 		}
 	}
 }
@@ -57,12 +58,13 @@ func TestStorageRefusesPrefixesThatCannotWork(t *testing.T) {
 	client := redis.NewClient(&redis.Options{})
 	t.Cleanup(func() { client.Close() })
 	for _, c := range []struct{ prefix, problem string }{
-		{"a{b", "brace"}, {"a}b", "brace"}, {"{}", "brace"}, {"a b", "printable"}, {"a\nb", "printable"},
-		{"a\x00", "printable"}, {"ü", "printable"}, {"\x7f", "printable"}, {strings.Repeat("x", 65), "65 bytes"},
+		{"a{b", "brace"}, {"a}b", "brace"}, {"{}", "brace"}, {"a b", "printable"},
+		{"a\nb", "printable"}, {"a\x00", "printable"}, {"ü", "printable"}, {"\x7f", "printable"},
+		{strings.Repeat("x", 65), "65 bytes"},
 	} {
 		_, err := goredis.New(client, &goredis.Options{Prefix: c.prefix})
 		if err == nil || !strings.Contains(err.Error(), c.problem) {
-			t.Errorf("prefix %q: got %v, want an error that says %q", c.prefix, err, c.problem)
+			t.Errorf("prefix %q: got %v, want an error with %q", c.prefix, err, c.problem)
 		}
 	}
 	for _, prefix := range []string{"", "x", "my-app:", "a/b.c_d~", strings.Repeat("x", 64)} {
@@ -71,7 +73,7 @@ func TestStorageRefusesPrefixesThatCannotWork(t *testing.T) {
 		}
 	}
 	if _, err := goredis.New(nil, nil); err == nil {
-		t.Error("no client: got no error")
+		t.Error("New accepted no client")
 	}
 }
 
@@ -88,9 +90,9 @@ func TestStorageKeepsPrefixesApart(t *testing.T) {
 	}
 }
 
-// The store s with the mailbox q:X, and s:q with X, in one partition: only the rest of a key tells
-// them apart.
-func TestStorageGivesEachThingAKeyOfItsOwn(t *testing.T) {
+// The store s with the mailbox q:X, and the store s:q with the mailbox X, may have one partition.
+// Their keys must still be different.
+func TestStorageGivesDifferentKeysToDifferentThings(t *testing.T) {
 	owners := map[string]string{}
 	client, recorder := recordingClient(t)
 	r := newRig(t, client)

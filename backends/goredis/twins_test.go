@@ -20,8 +20,8 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// twins is a Backend on miniredis and one in memory, on one fake clock. Each call goes to both, and
-// both have to answer alike. No two calls carry the same terms.
+// twins is a Backend on miniredis and a Backend in memory, on one fake clock. Each call goes to
+// both, and both have to give the same result. The terms differ from call to call.
 type twins struct {
 	*rapid.T
 	ctx    context.Context
@@ -30,27 +30,27 @@ type twins struct {
 	sent   *sent
 	memory *memory.Backend
 	redis  *goredis.Backend
-	limit  int // of every claim: 1 or all, since equally old requests come in any order
+	limit  int // the limit of every claim: 1 or all, since equally old requests come in any order
 
 	start time.Time
-	now   int // in eights of milliseconds since start
+	now   int // since start, in units of eight milliseconds
 	calls int
 	ids   []backends.Create
 	old   []repeat
 }
 
-// repeat is a call that may come once more: to memory as a call, to the server as the commands that
-// were sent.
+// repeat is a call that may be repeated: as a call to memory, and as its commands to the server.
 type repeat struct {
 	name     string
 	call     func(backends.Backend) string
 	commands [][][]any
 }
 
-// sent is a hook that keeps the commands that a client sends: in pipelines, or alone.
-type sent struct{ commands [][][]any }
-
-func (s *sent) DialHook(next redis.DialHook) redis.DialHook { return next }
+// sent is a hook that records a client's pipelines. A single command is a pipeline of one.
+type sent struct {
+	passing
+	commands [][][]any
+}
 
 func (s *sent) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
@@ -81,18 +81,23 @@ func TestMixedTermsAndRepeatsAgreeWithMemory(t *testing.T) {
 				rapid.Check(inBubble{t}, func(rt *rapid.T) {
 					mini.FlushAll()
 					time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
-					w := &twins{T: rt, start: time.Now(), ctx: t.Context(), mini: mini, client: client,
-						sent: hook, limit: limit, memory: memory.New(), redis: b}
-					rt.Repeat(map[string]func(*rapid.T){"create": w.create, "claim": w.claim, "extend": w.extend,
-						"cancel": w.cancel, "end": w.end, "get": w.get, "repeat": w.repeat, "wait": w.wait, "": w.check})
+					w := &twins{T: rt, start: time.Now(), ctx: t.Context(), mini: mini,
+						client: client, sent: hook, limit: limit, memory: memory.New(), redis: b}
+					rt.Repeat(w.actions())
 				})
 			})
 		})
 	}
 }
 
-// terms draws durations. A call comes in the first of every eight milliseconds. The server may keep
-// a record or a memo a millisecond longer than memory does. That is never the first of eight.
+func (w *twins) actions() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){"create": w.create, "claim": w.claim, "extend": w.extend,
+		"cancel": w.cancel, "end": w.end, "get": w.get, "repeat": w.repeat, "wait": w.wait,
+		"": w.check}
+}
+
+// terms draws terms. A call is always in the first of eight milliseconds. The server may keep a
+// record or a memo for a millisecond longer than memory does. That is never the first of eight.
 func (w *twins) terms(store string) backends.Terms {
 	ms := func(name string, more int) time.Duration {
 		eights := rapid.SampledFrom([]int{1, 2, 6, 25}).Draw(w.T, name)
@@ -125,13 +130,13 @@ func (w *twins) payload() []byte {
 	return bytes.Repeat([]byte(fmt.Sprintf("%04d", w.calls)), size)
 }
 
-// tick gives the next call a microsecond of its own, so no two calls set equal deadlines.
+// tick gives the next call its own microsecond, so no two calls set equal deadlines.
 func (w *twins) tick() {
 	w.calls++
 	w.pass(1)
 }
 
-// pass lets so many times eight milliseconds pass.
+// pass lets this many times eight milliseconds pass.
 func (w *twins) pass(eights int) {
 	w.now += eights
 	since := time.Duration(w.now)*8*time.Millisecond + time.Duration(w.calls)*time.Microsecond
@@ -142,7 +147,7 @@ func (w *twins) wait(*rapid.T) {
 	w.pass(rapid.SampledFrom([]int{1, 3, 10, 40}).Draw(w.T, "eights"))
 }
 
-// both makes a call to both, and compares.
+// both makes a call to both backends and compares the results.
 func (w *twins) both(name string, call func(backends.Backend) string) {
 	w.tick()
 	w.sent.commands = nil
@@ -153,7 +158,7 @@ func (w *twins) both(name string, call func(backends.Backend) string) {
 	w.old = append(w.old, repeat{name, call, w.sent.commands})
 }
 
-// repeat sends again what was sent once, whatever has happened since.
+// repeat repeats one of the latest calls.
 func (w *twins) repeat(*rapid.T) {
 	if len(w.old) == 0 {
 		w.Skip("nothing to repeat")
@@ -174,7 +179,8 @@ func (w *twins) repeat(*rapid.T) {
 }
 
 func (w *twins) create(*rapid.T) {
-	c := question(w.terms(w.store()), rapid.SampledFrom([]string{box, "a\nb/q/"}).Draw(w.T, "mailbox"))
+	mailbox := rapid.SampledFrom([]string{box, "a\nb/q/"}).Draw(w.T, "mailbox")
+	c := question(w.terms(w.store()), mailbox)
 	c.Payload = w.payload()
 	if rapid.IntRange(0, 2).Draw(w.T, "headers") == 0 {
 		c.Headers = map[string]string{"trace": fmt.Sprint("\x00<é>", w.calls), "b": ""}
@@ -210,7 +216,7 @@ func (w *twins) claim(*rapid.T) {
 			for _, rec := range from.Records {
 				records = append(records, shape(rec, nil))
 			}
-			slices.Sort(records) // those that are equally long claimable come in any order
+			slices.Sort(records) // equally old requests come in any order
 			text += fmt.Sprintf("\n%v %v", strings.Join(records, "\n"), from.Errs)
 		}
 		return text
@@ -228,7 +234,8 @@ func (w *twins) extend(*rapid.T) {
 		e.Release = true
 		e.After = w.pause("after")
 	}
-	name := fmt.Sprintf("extend %+v by %d, %s, %v %v", e.Terms, e.Attempt, e.Codec, e.Release, e.After)
+	name := fmt.Sprintf("extend %+v by %d, %s, %v %v",
+		e.Terms, e.Attempt, e.Codec, e.Release, e.After)
 	w.both(name, func(b backends.Backend) string {
 		lease, err := b.Extend(w.ctx, e)
 		if told := toldEnded(err); told != "" {
@@ -252,7 +259,7 @@ func (w *twins) cancel(*rapid.T) {
 	})
 }
 
-// toldEnded is the shape of the record that an EndedError tells, or "".
+// toldEnded is the shape of the record in an EndedError, or "".
 func toldEnded(err error) string {
 	if ended, _ := err.(*backends.EndedError); ended != nil {
 		return "ended " + shape(ended.Record, nil)
@@ -282,8 +289,7 @@ func (w *twins) get(*rapid.T) {
 	})
 }
 
-// check checks that every key expires, and that each large payload lives exactly as long as its
-// record.
+// check checks that every key expires, and that each large payload lives as long as its record.
 func (w *twins) check(*rapid.T) {
 	lives := map[string]time.Duration{}
 	for _, key := range w.mini.Keys() {
@@ -294,7 +300,8 @@ func (w *twins) check(*rapid.T) {
 	}
 	for key, left := range lives {
 		start, _, isRecord := strings.Cut(key, "/r/")
-		if text, err := w.mini.Get(key); isRecord && err == nil && strings.ContainsRune("13", rune(text[37])) {
+		text, err := w.mini.Get(key)
+		if isRecord && err == nil && strings.ContainsRune("13", rune(text[37])) {
 			payload := start + "/p/" + text[len(text)-26:]
 			if lives[payload] != left {
 				w.Fatalf("%q lives for %v, its payload for %v", key, left, lives[payload])

@@ -15,10 +15,18 @@ import (
 )
 
 const (
-	subscribeWait = time.Second           // how long a subscription may take before waiters look
-	linger        = 30 * time.Second      // a subscription without waiters: most polls come again soon
-	wakePause     = 50 * time.Microsecond // spreads wake-ups of waiters that may have missed something
-	heartbeat     = 3 * time.Second       // between pings: a link is lost that stays silent as long
+	// subscribeWait is how long waiters wait for a subscription before they poll.
+	subscribeWait = time.Second
+
+	// linger is how long a subscription without waiters lives. Most waiters come again soon.
+	linger = 30 * time.Second
+
+	// wakePause is the pause between two waiters that are woken because they may have missed a
+	// signal. It spreads their polls.
+	wakePause = 50 * time.Microsecond
+
+	// heartbeat is the time between two pings. A link that is silent for so long is lost.
+	heartbeat = 3 * time.Second
 )
 
 // WatchMailbox implements [backends.Waker].
@@ -31,15 +39,15 @@ func (b *Backend) WatchRequest(ctx context.Context, id string) (<-chan struct{},
 	return b.wakes.watch(ctx, "r/"+id, b.channel(backends.PartitionOf(id)))
 }
 
-// PollInterval implements [backends.Waker]: see Options.PollInterval.
+// PollInterval implements [backends.Waker]. It returns Options.PollInterval.
 func (b *Backend) PollInterval() time.Duration { return b.poll }
 
 // wakes are the subscriptions of a Backend. All waiters share one connection, or on a Cluster one
-// for each master in use. A channel is subscribed to while it has waiters, and a little longer.
+// for each master in use. A channel has a subscription while it has waiters, and for linger longer.
 type wakes struct {
 	client  redis.UniversalClient
 	cluster *redis.ClusterClient // the client, if it is one
-	hub     wake.Hub             // waiters by topic, and by channel in case something was missed
+	hub     wake.Hub             // waiters by topic, and by channel for signals that may be lost
 
 	subscribe, unsubscribe func(*redis.PubSub, context.Context, ...string) error
 
@@ -50,18 +58,18 @@ type wakes struct {
 	mu       sync.Mutex
 	channels map[string]*channel
 	links    map[redis.UniversalClient]*link
-	failures int // in a row
+	failures int // failed attempts to subscribe in a row
 }
 
-// channel is a channel that has waiters, or had some a moment ago.
+// channel is a channel that has, or recently had, waiters.
 type channel struct {
 	name      string
 	waiters   int
-	used      time.Time // when the last waiter left
-	link      *link     // nil until a node is found
-	confirmed bool      // by the server
+	used      time.Time // when the latest waiter left
+	link      *link     // nil until its node is found
+	confirmed bool      // the server has confirmed the subscription
 
-	// settled ends when the first attempt to subscribe has succeeded, has failed, or takes long.
+	// settled ends when the first attempt to subscribe succeeds, fails, or exceeds subscribeWait.
 	settled context.Context
 	settle  context.CancelFunc
 }
@@ -77,7 +85,7 @@ func newWakes(client redis.UniversalClient) *wakes {
 	return w
 }
 
-// watch signals what happens to a topic. It first waits until the channel has settled.
+// watch returns a signal for a topic. It first waits until the channel has settled.
 func (w *wakes) watch(ctx context.Context, topic, name string) (<-chan struct{}, func()) {
 	signal, stop := w.hub.Watch(topic, name)
 	ch := w.join(name)
@@ -94,7 +102,7 @@ func (w *wakes) watch(ctx context.Context, topic, name string) (<-chan struct{},
 	}
 }
 
-// join counts a waiter of a channel. The first waiter subscribes to it.
+// join adds a waiter to a channel. For the first waiter it subscribes to the channel.
 func (w *wakes) join(name string) *channel {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -111,8 +119,8 @@ func (w *wakes) join(name string) *channel {
 	return ch
 }
 
-// place subscribes to a channel at the node that has it, however long it takes to find that node.
-// If the client is closed, the waiters look at once, and get its error.
+// place subscribes to a channel at its node. It retries until it finds the node. If the client is
+// closed, place wakes the waiters. They poll at once and get the client's error.
 func (w *wakes) place(ch *channel) {
 	for w.ctx.Err() == nil {
 		node, err := w.locate(w.ctx, ch.name)
@@ -131,7 +139,7 @@ func (w *wakes) place(ch *channel) {
 	}
 }
 
-// locate returns a client of the node that has a channel.
+// locate returns a client of a channel's node.
 func (w *wakes) locate(ctx context.Context, channel string) (redis.UniversalClient, error) {
 	if w.cluster == nil {
 		return w.client, nil
@@ -155,7 +163,7 @@ func (w *wakes) linkTo(ch *channel, node redis.UniversalClient) *link {
 	return l
 }
 
-// orphan gives up a link and returns its channels that have waiters. If the client is closed, it
+// orphan removes a link and returns its channels with waiters. If the client is closed, orphan
 // wakes the waiters.
 func (w *wakes) orphan(l *link, clientClosed bool) (orphans []*channel) {
 	w.mu.Lock()
@@ -178,7 +186,7 @@ func (w *wakes) orphan(l *link, clientClosed bool) (orphans []*channel) {
 	return orphans
 }
 
-// pause waits before the next attempt, longer after each failure in a row, half of it by chance.
+// pause waits before the next attempt, longer after each failure in a row, with random jitter.
 func (w *wakes) pause() {
 	w.mu.Lock()
 	pause := min(5*time.Second, 50*time.Millisecond<<min(w.failures, 10))
@@ -190,9 +198,9 @@ func (w *wakes) pause() {
 	}
 }
 
-// note takes note that the server has begun or ended a subscription. When it begins, waiters that
-// have looked before look again. When it ends while in use, as when its slot moves to another node,
-// that is an error.
+// note handles the server's message that a subscription has begun or ended. When one begins,
+// waiters that have polled before poll again. When one ends while in use, for example because its
+// slot moves to another node, note returns an error.
 func (w *wakes) note(l *link, m *redis.Subscription) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -226,19 +234,19 @@ func (w *wakes) try(ctx context.Context, name string) error {
 	return err
 }
 
-// link is a connection to a node that wake-ups come through.
+// link is a connection to a node for wake-ups.
 type link struct {
 	wakes   *wakes
 	node    redis.UniversalClient
 	pubsub  *redis.PubSub
-	heard   atomic.Bool     // something came since the last ping
-	ctx     context.Context // ends when this side hangs up
+	heard   atomic.Bool     // a message has come since the last ping
+	ctx     context.Context // ends when this process gives up the link
 	hangUp  context.CancelFunc
-	sending sync.Mutex // keeps the order of wakes.channels and of what is sent the same
+	sending sync.Mutex // keeps changes of wakes.channels and sent commands in the same order
 }
 
-// run receives until the link is lost or no longer needed. Then it places the channels anew. If the
-// client is closed, the waiters look at once, and get its error.
+// run receives until the link is lost or unused. Then it subscribes to the link's channels again.
+// If the client is closed, the waiters poll at once and get the client's error.
 func (l *link) run() {
 	w := l.wakes
 	w.tasks.Go(l.keepAlive)
@@ -257,7 +265,7 @@ func (l *link) run() {
 	}
 }
 
-// receive handles messages until the link is lost, and returns why.
+// receive handles messages until the link is lost, and returns the reason.
 func (l *link) receive() error {
 	for {
 		message, err := l.pubsub.Receive(l.ctx)
@@ -277,8 +285,8 @@ func (l *link) receive() error {
 	}
 }
 
-// keepAlive pings, and unsubscribes from channels without waiters. It hangs up when nothing comes,
-// or is needed, any more.
+// keepAlive pings, and unsubscribes from channels without waiters. It hangs up when no reply comes
+// or the link has no channels.
 func (l *link) keepAlive() {
 	defer l.pubsub.Close()
 	defer l.hangUp()
@@ -296,8 +304,8 @@ func (l *link) keepAlive() {
 	}
 }
 
-// tidy forgets channels that have had no waiters for long, and unsubscribes from them. It reports
-// whether the link has no others.
+// tidy removes channels that have had no waiters for linger, and unsubscribes from them. It reports
+// whether the link has no other channels.
 func (l *link) tidy() (empty bool) {
 	l.sending.Lock()
 	defer l.sending.Unlock()

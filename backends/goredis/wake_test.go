@@ -20,8 +20,10 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// newJobs makes a store whose backend is closed with the test.
-func newJobs(t *testing.T, client redis.UniversalClient, opts *goredis.Options) *pending.PendingStore[string] {
+// newJobs makes a store. The test's clean-up closes its backend.
+func newJobs(
+	t *testing.T, client redis.UniversalClient, opts *goredis.Options,
+) *pending.PendingStore[string] {
 	t.Helper()
 	b := newBackend(t, client, opts)
 	s, err := pending.New(b, codec.JSON[string](), pending.Policy{
@@ -33,20 +35,21 @@ func newJobs(t *testing.T, client redis.UniversalClient, opts *goredis.Options) 
 	return s
 }
 
-// patient is a poll interval that no test lasts as long as: what is found was pushed.
+// patient is a poll interval that is longer than any test. So only a signal ends a wait.
 const patient = time.Hour
 
 // eventually polls a condition for up to ten seconds.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); <-time.After(5 * time.Millisecond) {
+	deadline := time.Now().Add(10 * time.Second)
+	for ; !condition(); <-time.After(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("gave up waiting until %s", what)
 		}
 	}
 }
 
-// subscribers counts the connections that listen for wake-ups.
+// subscribers returns the numbers of connections with subscriptions, and of channels.
 func subscribers(t *testing.T, client *redis.Client) (connections, channels int) {
 	t.Helper()
 	list, err := client.Do(t.Context(), "client", "list", "type", "pubsub").Text()
@@ -60,7 +63,7 @@ func subscribers(t *testing.T, client *redis.Client) (connections, channels int)
 	return strings.Count(list, "id="), len(names)
 }
 
-// held returns a claim with which a test can end a request that nobody has claimed.
+// held returns a claim for ending a request that no worker has claimed.
 func held(t *testing.T, s *pending.PendingStore[string], made *pending.Request[string]) (
 	claim *pending.Claim[string]) {
 	t.Helper()
@@ -98,7 +101,7 @@ func TestAThousandWaitersShareOneSubscription(t *testing.T) {
 	waiting.Wait()
 }
 
-func TestALostSubscriptionIsMadeAgainAndEveryoneLooks(t *testing.T) {
+func TestALostSubscriptionIsRenewedAndAllWaitersPoll(t *testing.T) {
 	client := redistest.Start(t).Client(t)
 	s := newJobs(t, client, &goredis.Options{PollInterval: patient})
 	for round := range 5 {
@@ -111,7 +114,10 @@ func TestALostSubscriptionIsMadeAgainAndEveryoneLooks(t *testing.T) {
 			_, err := s.Await(t.Context(), made.ID)
 			ended <- err
 		}()
-		eventually(t, "someone is subscribed", func() bool { n, _ := subscribers(t, client); return n == 1 })
+		eventually(t, "the waiter is subscribed", func() bool {
+			connections, _ := subscribers(t, client)
+			return connections == 1
+		})
 		claim := held(t, s, made)
 		if err := client.ClientKillByFilter(t.Context(), "type", "pubsub").Err(); err != nil {
 			t.Fatal(err)
@@ -125,32 +131,30 @@ func TestALostSubscriptionIsMadeAgainAndEveryoneLooks(t *testing.T) {
 				t.Fatal(err)
 			}
 		case <-time.After(20 * time.Second):
-			t.Fatalf("round %d: the waiter missed an ending that came while its subscription was lost", round)
+			t.Fatalf("round %d: the waiter missed an end without its subscription", round)
 		}
 	}
 }
 
-func TestWithoutSubscriptionsTheFallbackPollFindsIt(t *testing.T) {
+func TestWithoutSubscriptionsWaitersPoll(t *testing.T) {
 	server := redistest.Start(t)
-	admin := server.Client(t)
-	admin.ACLSetUser(t.Context(), "mute", "on", "nopass", "~*", "+@all", "-subscribe", "-publish")
-	client := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "mute", Password: "any", ContextTimeoutEnabled: true})
-	t.Cleanup(func() { client.Close() })
-	s := newJobs(t, client, &goredis.Options{PollInterval: 20 * time.Millisecond})
+	allow(t, server.Client(t), "mute", "+@all", "-subscribe", "-publish")
+	s := newJobs(t, userClient(t, server, "mute"),
+		&goredis.Options{PollInterval: 20 * time.Millisecond})
 	claimed := make(chan error, 1)
 	go func() {
 		_, err := s.AwaitPending(t.Context(), "box")
 		claimed <- err
 	}()
 	if _, err := s.Create(t.Context(), "box", ""); err != nil {
-		t.Fatalf("a wake-up that may not be sent failed the operation: %v", err)
+		t.Fatalf("Create by a user who may not publish: %v", err)
 	}
 	if err := <-claimed; err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestASubscriptionThatNobodyUsesIsGivenUp(t *testing.T) {
+func TestAnUnusedSubscriptionEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, client := redistest.Mini(t)
 		s := newJobs(t, client, &goredis.Options{PollInterval: patient})
@@ -158,7 +162,7 @@ func TestASubscriptionThatNobodyUsesIsGivenUp(t *testing.T) {
 		defer cancel()
 		_, _ = s.AwaitPending(ctx, "box")
 		if got := len(m.PubSubChannels("")); got != 1 {
-			t.Fatalf("%d channels just after a wait, want 1 in case another comes", got)
+			t.Fatalf("%d channels just after a wait, want 1 for the next waiter", got)
 		}
 		<-time.After(time.Minute)
 		synctest.Wait()
@@ -168,7 +172,7 @@ func TestASubscriptionThatNobodyUsesIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestASilentConnectionIsGivenUp(t *testing.T) {
+func TestAnIdleConnectionStaysAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, client := redistest.Mini(t)
 		s := newJobs(t, client, &goredis.Options{PollInterval: patient})
@@ -181,7 +185,7 @@ func TestASilentConnectionIsGivenUp(t *testing.T) {
 			_, err := s.Await(t.Context(), made.ID)
 			ended <- err
 		}()
-		<-time.After(time.Minute) // many pings long, all answered
+		<-time.After(time.Minute) // many pings, all with replies
 		if err := s.Complete(t.Context(), held(t, s, made)); err != nil {
 			t.Fatal(err)
 		}
@@ -214,8 +218,8 @@ func TestClusterClientThatIsClosedIsNoticedAtOnce(t *testing.T) {
 	})
 }
 
-// checkClosing closes a client under waiters, and checks that each gets its error without polling.
-// It calls subscribed to wait until they are, on n channels.
+// checkClosing closes a client while waiters wait. Each waiter must get the client's error without
+// polling. Subscribed waits until the waiters are subscribed to n channels.
 func checkClosing(t *testing.T, client redis.UniversalClient, subscribed func(n int)) {
 	s := newJobs(t, client, &goredis.Options{PollInterval: patient})
 	made, err := s.Create(t.Context(), "asked", "")
@@ -240,12 +244,12 @@ func checkClosing(t *testing.T, client redis.UniversalClient, subscribed func(n 
 	for range 3 * n {
 		select {
 		case err := <-ended:
-			// A command that was under way fails as its connection is closed.
+			// A command in flight may fail because its connection is closed.
 			if !errors.Is(err, redis.ErrClosed) && !errors.Is(err, net.ErrClosed) {
 				t.Fatalf("got %v, want redis.ErrClosed", err)
 			}
 		case <-timeUp:
-			t.Fatal("a waiter has not noticed that the client is closed")
+			t.Fatal("a waiter did not return after the client was closed")
 		}
 	}
 }
@@ -267,17 +271,18 @@ func TestAClosedBackendStillWorks(t *testing.T) {
 	}
 }
 
-func TestOptionsThatCannotWorkAreRefusedByName(t *testing.T) {
+func TestErrorsNameInvalidOptions(t *testing.T) {
 	_, client := redistest.Mini(t)
 	for name, tc := range map[string]struct {
 		opts goredis.Options
 		want string
 	}{
-		"a short poll":   {goredis.Options{PollInterval: time.Millisecond}, "PollInterval"},
-		"a strange mode": {goredis.Options{AutoPipeline: 7}, "AutoPipeline"},
+		"a short poll":    {goredis.Options{PollInterval: time.Millisecond}, "PollInterval"},
+		"an unknown mode": {goredis.Options{AutoPipeline: 7}, "AutoPipeline"},
 	} {
-		if _, err := goredis.New(client, &tc.opts); err == nil || !strings.Contains(err.Error(), tc.want) {
-			t.Errorf("%s: got %v, want an error that names %s", name, err, tc.want)
+		_, err := goredis.New(client, &tc.opts)
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v, want an error with %s", name, err, tc.want)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// endings counts the endings that a backend accepts, by request.
+// endings is a Backend that counts the accepted endings of each request.
 type endings struct {
 	backends.Backend
 	mu sync.Mutex
@@ -48,11 +48,11 @@ func (e *endings) Cancel(ctx context.Context, c backends.Cancel) (backends.Recor
 
 // errand is the payload of requests to workers.
 type errand struct {
-	Work   time.Duration // how long its handler works
+	Work   time.Duration // how long the handler works
 	Answer string
 }
 
-// handle works on an errand, panics now and then, and sometimes wants another attempt.
+// handle works on an errand. Now and then it panics, or asks for another attempt.
 func handle(ctx context.Context, c *pending.Claim[errand]) error {
 	switch rand.IntN(10) {
 	case 0:
@@ -69,79 +69,103 @@ func handle(ctx context.Context, c *pending.Claim[errand]) error {
 	}
 }
 
-// Ten handlers of two workers meet a server that is killed three times, workers that vanish with
-// their claims, cancels, and the shutdown of one of them.
-func TestWorkersEndEveryRequestOnce(t *testing.T) {
+// errands is a store of errands, with its server and the endings that its backend accepts.
+type errands struct {
+	*testing.T
+	*pending.PendingStore[errand]
+	server  *redistest.Server
+	ends    *endings
+	workers sync.WaitGroup
+}
+
+func newErrands(t *testing.T) *errands {
+	t.Helper()
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	counted := &endings{Backend: newBackend(t, server.Client(t),
-		&goredis.Options{PollInterval: 100 * time.Millisecond}), of: map[string]int{}}
-	errands, err := pending.New(counted, codec.JSON[errand](), pending.Policy{Name: "errand",
+	ends := &endings{of: map[string]int{}, Backend: newBackend(t, server.Client(t),
+		&goredis.Options{PollInterval: 100 * time.Millisecond})}
+	store, err := pending.New(ends, codec.JSON[errand](), pending.Policy{Name: "errand",
 		PendingTimeout: time.Minute, RunningTimeout: time.Second, Retention: 10 * time.Minute,
 		CancelGrace: time.Second, MaxAttempts: 9})
 	if err != nil {
 		t.Fatal(err)
 	}
-	quiet := slog.New(slog.DiscardHandler)
-	start := func(ctx context.Context) (stopped chan error) {
-		w, err := pending.NewWorker(box, &pending.WorkerOptions{Concurrency: 5,
-			Grace: time.Second, Logger: quiet}, pending.Handle(errands, handle))
-		if err != nil {
-			t.Fatal(err)
-		}
-		stopped = make(chan error, 1)
-		go func() { stopped <- w.Run(ctx) }()
-		return stopped
-	}
-	firstCtx, stopFirst := context.WithCancel(t.Context())
-	secondCtx, stopSecond := context.WithCancel(t.Context())
-	defer stopFirst()
-	defer stopSecond()
-	first, second := start(firstCtx), start(secondCtx)
+	return &errands{T: t, PendingStore: store, server: server, ends: ends}
+}
 
-	const n = 200
-	made := make([]*pending.Request[errand], n)
-	insistOn := func(call func(ctx context.Context) error) {
-		t.Helper()
-		if err := insist(t.Context(), call); err != nil && !decided(err) {
-			t.Error(err)
-		}
+// startWorker starts a worker with five handlers. Its Run must return no error after stop.
+func (e *errands) startWorker() (stop func()) {
+	e.Helper()
+	w, err := pending.NewWorker(box, &pending.WorkerOptions{Concurrency: 5, Grace: time.Second,
+		Logger: slog.New(slog.DiscardHandler)}, pending.Handle(e.PendingStore, handle))
+	if err != nil {
+		e.Fatal(err)
 	}
+	ctx, stop := context.WithCancel(e.Context())
+	e.workers.Go(func() {
+		if err := w.Run(ctx); err != nil {
+			e.Errorf("Run: %v", err)
+		}
+	})
+	return stop
+}
+
+// insistOn repeats a call until the server has decided it.
+func (e *errands) insistOn(call func(ctx context.Context) error) {
+	e.Helper()
+	if err := insist(e.Context(), call); err != nil && !decided(err) {
+		e.Error(err)
+	}
+}
+
+// create creates n errands. Meanwhile it cancels some errands, loses some claims, kills the server
+// three times, and calls halfway.
+func (e *errands) create(n int, halfway func()) []*pending.Request[errand] {
+	e.Helper()
+	made := make([]*pending.Request[errand], n)
 	for i := range made {
 		key := pending.WithIdempotencyKey(fmt.Sprint(i))
 		work := errand{Work: rand.N(200 * time.Millisecond)}
-		insistOn(func(ctx context.Context) (err error) {
-			made[i], err = errands.Create(ctx, box, work, key)
+		e.insistOn(func(ctx context.Context) (err error) {
+			made[i], err = e.Create(ctx, box, work, key)
 			return err
 		})
 		switch {
-		case i%8 == 1: // the requester changes its mind
-			insistOn(func(ctx context.Context) error { return errands.Cancel(ctx, made[i], "") })
-		case i%8 == 2: // a worker claims, and is never seen again
-			_, _ = errands.PopPending(t.Context(), box) // if there is something to claim
+		case i%8 == 1:
+			e.insistOn(func(ctx context.Context) error { return e.Cancel(ctx, made[i], "") })
+		case i%8 == 2: // a worker that claims and then vanishes
+			_, _ = e.PopPending(e.Context(), box) // if there is a request
 		case i%60 == 30:
-			server.Kill()
-			server.Restart()
+			e.server.Kill()
+			e.server.Restart()
 		case i == n/2:
-			stopFirst()
+			halfway()
 		}
 	}
+	return made
+}
+
+// Two workers with ten handlers meet a server that is killed three times, lost claims, cancels, and
+// the shutdown of one worker.
+func TestWorkersEndEveryRequestOnce(t *testing.T) {
+	const n = 200
+	e := newErrands(t)
+	stopFirst, stopSecond := e.startWorker(), e.startWorker()
+	defer stopFirst()
+	defer stopSecond()
+	made := e.create(n, stopFirst)
 	for _, r := range made {
-		insistOn(func(ctx context.Context) (err error) {
-			_, err = errands.Await(ctx, r.ID)
+		e.insistOn(func(ctx context.Context) error {
+			_, err := e.Await(ctx, r.ID)
 			return err
 		})
 	}
 	stopSecond()
-	for _, stopped := range []chan error{first, second} {
-		if err := <-stopped; err != nil {
-			t.Error(err)
-		}
-	}
+	e.workers.Wait()
 	statuses := map[pending.Status]int{}
 	for _, r := range made {
-		got, err := errands.Get(t.Context(), r.ID)
-		if err != nil || !got.Status.Ended() || counted.of[r.ID] > 1 {
-			t.Errorf("%s: got %v, %v, ended %d times", r.ID, got, err, counted.of[r.ID])
+		got, err := e.Get(t.Context(), r.ID)
+		if err != nil || !got.Status.Ended() || e.ends.of[r.ID] > 1 {
+			t.Errorf("%s: got %v, %v, ended %d times", r.ID, got, err, e.ends.of[r.ID])
 			continue
 		}
 		statuses[got.Status]++

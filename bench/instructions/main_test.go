@@ -21,7 +21,8 @@ func TestEveryOperationIsCounted(t *testing.T) {
 		}
 	}
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"-n", "1", "-running", "10"}, &stdout, &stderr); code != 0 {
+	args := []string{"-n", "1", "-running", "10"}
+	if code := run(t.Context(), args, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit %d\n%s", code, stderr.String())
 	}
 	if rows := strings.Count(stdout.String(), "k |\n"); rows != 24 {
@@ -30,7 +31,9 @@ func TestEveryOperationIsCounted(t *testing.T) {
 }
 
 func TestTheTotalOfADump(t *testing.T) {
-	for dump, want := range map[string]float64{"events: Ir\ntotals: 1234\n": 1234, "": 0, "totals: x\n": 0} {
+	for dump, want := range map[string]float64{
+		"events: Ir\ntotals: 1234\n": 1234, "": 0, "totals: x\n": 0,
+	} {
 		got, err := totalOf(dump)
 		if got != want || (err == nil) != (want != 0) {
 			t.Errorf("%q: %v, %v, want %v", dump, got, err, want)

@@ -1,9 +1,9 @@
 --!df flags=allow-undeclared-keys
--- Ends a live request for its requester, or notes the cancel and leaves a running worker a grace.
+-- Cancels a live request, or notes the cancel and leaves a grace to a running worker.
 -- KEYS[1]  the record
 -- KEYS[2]  the queue, on a Cluster: see end.lua
 -- ARGV[1]  numbers, separated by spaces: the grace in microseconds; Retention in milliseconds
--- ARGV[2]  the ending of the record, which is also the note
+-- ARGV[2]  the ending of the record, also used as the note
 -- Returns  {time, 'is', the record up to its ending or its note}; or {time, 'notfound'}, {time,
 --          'ended', record} or {time, 'corrupt', problem}
 local sub, record_key = string.sub, KEYS[1]
@@ -13,7 +13,7 @@ local grace, retention = string.match(ARGV[1], '^(%d+) (%d+)')
 local time = redis.call('TIME')
 local us = time[1] * 1000000 + time[2]
 local now = time[1] .. sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
 local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
 if not state or state == 'ended' then -- mutation: final
@@ -43,7 +43,7 @@ if in_grace then
 else
   last = state == 'waiting' and deadline or sub(record, 39, 54)
 end
--- A server without memory allows the first write, and then all others of the script.
+-- Redis allows this write when out of memory, and then allows the writes that follow.
 if place == '1' or place == '3' then -- mutation: payload-ttl
   -- join keep_payload
   if not keep_payload(record_key, record, ttl) then

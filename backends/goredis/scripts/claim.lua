@@ -1,25 +1,25 @@
 --!df flags=allow-undeclared-keys
 -- Claims requests of one mailbox from one or more stores.
 -- KEYS[1]  the memo of this claim: see keys.go
--- KEYS[2]  the queue of the first store; KEYS[3] that of the second, and so on
+-- KEYS[2]  the queue of the first store; KEYS[3] the queue of the second, and so on
 -- ARGV[1]  for each store, ended by ';', numbers separated by spaces: the length of the queue's key
 --          before 'q/'; the most requests to claim; the running timeout in microseconds; the time
 --          to live of the memo in milliseconds; the time from a first claim to its last deadline in
 --          microseconds, as 16 digits; the time to live of a record on its last attempt; and, for
 --          more than one attempt: how many, and the time to live of a record with attempts left
 -- Returns  nil if there is nothing to claim; else the time, and for each request the key of its
---          record and the record before this claim. For what was passed over: a newline and the key
---          of the record or of the whole queue, and the problem.
+--          record and the record before this claim. For each unreadable record or queue: a newline
+--          and its key, and the problem.
 local present, stores, sub = redis.call('EXISTS', unpack(KEYS)), #KEYS - 1, string.sub
 if present == 0 then return nil end
 
 local time = redis.call('TIME')
 local now = time[1] .. sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
 local memo = present > 1 and redis.call('GET', KEYS[1]) -- mutation: memo; a memo alone is of no use
 if memo then
   -- join state_of
-  -- This claim is a repeat: answer with the requests that still run at the attempt it gave them.
+  -- This claim is a repeat. Return the requests that still run at the attempt of the first claim.
   local reply = { now }
   for claim, record_key in string.gmatch(memo, '(%d+) ([^\n]+)\n') do
     local record = redis.pcall('GET', record_key)
@@ -44,7 +44,7 @@ end
 local not_running, unseen, reply, taken, latest, memo_ttl = '(-' .. now, present, nil, '', '', nil
 for number = 1, stores do
   local queue = KEYS[1 + number]
-  -- If not all queues exist, find out which do, and hold more than running requests.
+  -- If not all queues exist, check this one. It must also have more than running requests.
   local found = stores == 1 or unseen > stores - number or redis.call('EXISTS', queue) == 1
   if found then
     unseen = unseen - 1
@@ -78,7 +78,7 @@ for number = 1, stores do
             end
           end
           if redis.pcall('ZADD', queue, '-' .. deadline, id) ~= 0 then -- mutation: taken
-            redis.call('ZREM', queue, '') -- allowed without memory, and then so is what follows
+            redis.call('ZREM', queue, '') -- allowed when out of memory; so are the next writes
             redis.call('ZADD', queue, '-' .. deadline, id)
           end
           if state == 'expired' or span > sub(record, 39, 54) then -- else it lives long enough
@@ -100,20 +100,20 @@ for number = 1, stores do
           reply[#reply + 1] = record
           wanted = wanted - 1 -- mutation: limit
         elseif from ~= now then
-          -- The queue may have requests whose deadline has passed. They come first.
+          -- Requests with a deadline in the past come first. Tidy them, and begin again.
           -- join settle
           from, problems = now, settle(queue, records, now)
           break
         elseif problem then
           problems[record_key] = problem
           skipped = skipped + 1
-        elseif state == 'running' then -- its lease had expired by a clock that was set back since
+        elseif state == 'running' then -- its lease had expired before the clock was set back
           redis.call('ZREM', queue, '')
           redis.call('ZADD', queue, '-' .. sub(record, 3, 18), id)
         else
           -- join is_moving
           if not record and is_moving(id) then
-            problems[record_key] = 'it is missing: the Cluster may be moving it'
+            problems[record_key] = 'the record is missing: the Cluster may be moving it'
             skipped = skipped + 1
           else
             redis.call('ZREM', queue, id)

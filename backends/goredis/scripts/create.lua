@@ -2,12 +2,12 @@
 -- Stores a new pending request.
 -- KEYS[1]  the record
 -- KEYS[2]  the queue
--- KEYS[3]  the payload, if it has a key of its own
+-- KEYS[3]  the payload, if it has its own key
 -- ARGV[1]  numbers, separated by spaces: the pending timeout in microseconds; the times to live of
 --          the record and of the queue in milliseconds; MaxPending; 1 for Exclusive, else 0
 -- ARGV[2]  the record from the length of its mailbox on
 -- Returns  the time; or {time, 'exists', record}, {time, 'busy', id}, {time, 'full'} or {time,
---          'unstaged'} if the payload has not arrived
+--          'unstaged'} if the payload is missing
 local record_key, queue, staged = KEYS[1], KEYS[2], KEYS[3]
 local timeout, record_ttl, queue_ttl, most, exclusive =
   string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) (%d)')
@@ -16,7 +16,7 @@ local id = string.sub(record_key, -30)
 local time = redis.call('TIME')
 local us = time[1] * 1000000 + time[2]
 local now = time[1] .. string.sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
 local refusal, detail, stale
 local queue_left = redis.call('PTTL', queue) -- -2 if there is no queue
 if queue_left ~= -2 then
@@ -39,7 +39,7 @@ if queue_left ~= -2 then
     end
     if claimable >= most then refusal = refusal or 'full' end -- mutation: cap
   end
-  -- A create removes up to ten requests that timed out, which is more than it adds.
+  -- A create adds one request, and removes up to ten that timed out.
   stale = redis.call('ZRANGEBYSCORE', queue, '0', '(' .. now, 'LIMIT', '0', '10')
 end
 if staged and redis.call('EXISTS', staged) == 0 then refusal = refusal or 'unstaged' end

@@ -1,21 +1,21 @@
 --!df flags=allow-undeclared-keys
 -- Ends a live request for its worker.
 -- KEYS[1]  the record
--- KEYS[2]  the queue, on a Cluster or with a payload: a Cluster that moves the keys then refuses
---          the call (TRYAGAIN) while only some have arrived
--- KEYS[3]  the payload, if it has a key of its own
+-- KEYS[2]  the queue, on a Cluster or with a payload: while the Cluster has moved only some of the
+--          keys, it then refuses the call (TRYAGAIN)
+-- KEYS[3]  the payload, if it has its own key
 -- ARGV[1]  the attempt in 4 digits
 -- ARGV[2]  the time to live of the record, in milliseconds
 -- ARGV[3]  the ending and the body of the record
--- Returns  the new record up to its ending, which alone is cheaper than a list; or {time,
---          'notfound'}, {time, 'ended', record}, {time, 'stale'}, {time, 'corrupt', problem} or
+-- Returns  the new record up to its ending: a string is cheaper than a list; or {time, 'notfound'},
+--          {time, 'ended', record}, {time, 'stale'}, {time, 'corrupt', problem}, or
 --          {time, 'unstaged'} if the payload is missing
 local sub, record_key, staged, attempt, ttl = string.sub, KEYS[1], KEYS[3], ARGV[1], ARGV[2]
 
 -- join state_of
 local time = redis.call('TIME')
 local now = time[1] .. sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
 local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
 -- mutation: final, attempt
@@ -26,7 +26,7 @@ if refused or staged and redis.call('EXISTS', staged) == 0 then -- mutation: sta
   return refused and refusal(record, state, problem, now) or { now, 'unstaged' }
 end
 
--- A server without memory allows the first write, and then all others of the script.
+-- Redis allows this write when out of memory, and then allows the writes that follow.
 -- mutation: queue
 redis.call('ZREM', sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end),
   sub(record_key, -30))

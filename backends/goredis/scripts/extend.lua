@@ -1,8 +1,8 @@
 --!df flags=allow-undeclared-keys
--- Renews the lease of a running request, and may store its progress; or releases a claimed request.
+-- Renews the lease of a running request, or releases it. It may also store the request's progress.
 -- KEYS[1]  the record
 -- KEYS[2]  the queue, on a Cluster or with a payload: see end.lua
--- KEYS[3]  the payload, if it has a key of its own
+-- KEYS[3]  the payload, if it has its own key
 -- ARGV[1]  numbers, separated by spaces: the attempt in 4 digits; the time until the deadline and
 --          until the last deadline in microseconds; the time to live of the record in milliseconds;
 --          1 to release, else 0
@@ -18,7 +18,7 @@ local attempt, lasts, until_last, ttl, release =
 local time = redis.call('TIME')
 local us = time[1] * 1000000 + time[2]
 local now = time[1] .. sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
 local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
 -- mutation: running, release-expired
@@ -32,7 +32,7 @@ end
 
 local letter, head_end, deadline, last = sub(record, 2, 2), mailbox_end
 if letter == 'c' then
-  -- The deadlines of a noted cancel stay, and so does the time to live.
+  -- After a noted cancel the deadlines and the time to live stay.
   -- join note_end headers_end
   deadline, last = sub(record, 3, 18), sub(record, 39, 54) -- mutation: grace
   ttl = string.format('%d', redis.call('PTTL', record_key))
@@ -41,7 +41,7 @@ else
   us = us - release -- mutation: release
   deadline, last = string.format('%016d', us + lasts), string.format('%016d', us + until_last)
 end
--- A server without memory allows the first write, and then all others of the script.
+-- Redis allows this write when out of memory, and then allows the writes that follow.
 if not body and place ~= '0' and place ~= '2' then
   -- join keep_payload
   if not keep_payload(record_key, record, ttl) then

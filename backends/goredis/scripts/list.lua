@@ -1,21 +1,21 @@
 --!df flags=allow-undeclared-keys
 -- Reads live requests of a mailbox, from the highest score of its queue down.
 -- KEYS[1]  the queue
--- ARGV[1]  how the keys of records begin
--- ARGV[2]  the highest score to look at
--- ARGV[3]  the id that was examined last, if that had this score; else ''
+-- ARGV[1]  the beginning of the keys of records
+-- ARGV[2]  the highest score to examine
+-- ARGV[3]  the last id with this score that the previous page examined; '' on the first page
 -- ARGV[4]  how many requests to examine at most
--- Returns  the time; the score and the id that were examined last, both '' after the last request;
---          and for each request its id and its record, or, if that cannot be read, a newline and
---          the id, and the problem
+-- Returns  the time; the score and the id that were examined last, both '' on the last page; and
+--          for each request its id and its record. For each unreadable record: a newline and the
+--          id, and the problem.
 local queue, highest, last_id = KEYS[1], ARGV[2], ARGV[3]
 local limit = tonumber(ARGV[4])
 -- join state_of
 local time = redis.call('TIME')
 local now = time[1] .. string.sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
 local reply, examined, before = { now, '', '' }, 0, ''
--- At most 100 requests share a score: a claim gives no more requests one deadline.
+-- At most 100 requests share a score: a claim gives one deadline to at most 100.
 local scored = redis.call('ZREVRANGEBYSCORE', queue, highest, '-inf', 'WITHSCORES', 'LIMIT', '0',
   string.format('%d', limit + 101))
 for i = 1, #scored, 2 do

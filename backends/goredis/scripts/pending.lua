@@ -1,13 +1,13 @@
 --!df flags=allow-undeclared-keys
--- Tells whether a claim could get a request.
+-- Checks whether a claim would get a request.
 -- KEYS[1]  the queue
--- ARGV[1]  how the keys of records begin
+-- ARGV[1]  the beginning of the keys of records
 -- Returns  1 or 0
 local queue = KEYS[1]
 if redis.call('EXISTS', queue) == 0 then return 0 end
 local time = redis.call('TIME')
 local now = time[1] .. string.sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001, as on some fake clocks
+if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
 if redis.call('ZCOUNT', queue, now, '+inf') > 0 then return 1 end
 -- join state_of find_expired
 return #find_expired(queue, ARGV[1], now, 1)

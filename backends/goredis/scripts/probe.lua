@@ -1,7 +1,7 @@
--- Tries every command of the other scripts, on two keys of its own that are gone a second later.
+-- Tries every command of the other scripts, on two keys that expire after a second.
 -- KEYS[1]  a string
 -- KEYS[2]  a sorted set
--- Returns  for each command that failed its name and its error
+-- Returns  the name and the error of each command that failed
 local key, set = KEYS[1], KEYS[2]
 local failed = {}
 local function note(command, reply)

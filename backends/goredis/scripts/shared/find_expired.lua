@@ -1,5 +1,5 @@
--- Returns at most enough ids of a queue that may be claimed again since their lease has expired, of
--- the last 1,000. Older ones count once a claim has moved them. Keys of records begin with records.
+-- Returns at most enough ids of expired leases that may be claimed again. It examines at most 1,000
+-- ids of the queue. A claim moves the others on. Keys of records begin with records.
 local function find_expired(queue, records, now, enough)
   local found, offset, page = {}, 0, 100
   repeat

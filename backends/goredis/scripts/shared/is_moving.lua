@@ -1,2 +1,2 @@
--- Returns whether the missing record of a claim may be on its way to another node, as on a Cluster.
+-- Returns whether a missing record may be on its way to another node. Only a Cluster moves records.
 local function is_moving() return false end

@@ -1,4 +1,5 @@
--- Lets a queue live for us microseconds, and a second more, since the clock has moved on.
+-- Lets a queue live for at least us microseconds and a second. The second is for the time that has
+-- passed since the script read the clock.
 local function keep(queue, us)
   local left, ttl = redis.call('PTTL', queue), math.floor(us / 1000) + 1001
   -- mutation: queue-ttl

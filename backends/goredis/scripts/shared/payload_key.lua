@@ -1,4 +1,4 @@
--- Returns the key of the payload of a record whose payload has a key of its own.
+-- Returns the key of a record's payload. The payload must have its own key.
 local function payload_key(record_key, record)
   return string.sub(record_key, 1, -33) .. 'p/' .. string.sub(record, -26)
 end

@@ -1,5 +1,5 @@
--- Returns the reply for a record that cannot be changed, by what state_of has returned for it, and
--- otherwise for a claim that is over.
+-- Returns the reply for a refused change, from the results of state_of. If the request is live, the
+-- caller's claim is stale.
 local function refusal(record, state, problem, now)
   if not record then return { now, 'notfound' } end
   if problem then return { now, 'corrupt', problem } end

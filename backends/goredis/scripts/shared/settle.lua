@@ -1,9 +1,10 @@
--- Tidies the part of a queue whose deadlines have passed. Requests that may be claimed again move
--- to those that wait, 100 at a time, the longest expired first. Requests that timed out leave. One
--- call examines at most 1,000 requests. Returns problems by the keys of unreadable records.
+-- Tidies the requests of a queue whose deadlines have passed. Requests that may be claimed again
+-- join the waiting ones, about 100 per call, the longest expired first. Requests that timed out are
+-- removed. A call examines about 1,000 requests. Returns the problems by keys of unreadable
+-- records.
 local function settle(queue, records, now)
   local problems, skipped, moved, examined = {}, 0, 0, 0
-  redis.call('ZREM', queue, '') -- allowed without memory, and then so is what follows
+  redis.call('ZREM', queue, '') -- allowed when out of memory; so are the next writes
   repeat
     local ids = redis.call('ZREVRANGEBYSCORE', queue, '0', '(-' .. now, 'LIMIT', skipped, '100')
     for _, id in ipairs(ids) do

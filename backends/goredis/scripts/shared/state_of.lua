@@ -1,8 +1,8 @@
 -- Returns the state of a record at a time: 'waiting' for its first claim, 'running', 'expired' if
--- its lease is over and it may be claimed again, or 'ended'. A missing record has ended. For the
--- error of a GET, or a string that is no record, it returns nil and the problem. For a live record,
--- the third result is where its mailbox ends, and the fourth is '1' if its payload has a key of its
--- own, '2' if it has headers, '3' for both, else '0'. See record.go for the bytes of a record.
+-- its lease has expired and it may be claimed again, or 'ended'. A missing record has ended. For
+-- the error of a GET, or a string that is no record, it returns nil and the problem. For a live
+-- record, the third result is the end of its mailbox. The fourth is '1' if its payload has its own
+-- key, '2' if it has headers, '3' for both, else '0'. See record.go for the bytes of a record.
 local function state_of(record, now)
   if not record then return 'ended' end
   if record.err then return nil, 'GET: ' .. record.err end

@@ -1,0 +1,111 @@
+package goredis_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/internal/redistest"
+)
+
+func TestFaultForeignScriptBlocksTheServer(t *testing.T) {
+	server := redistest.Start(t, "--lua-time-limit", "1")
+	r := newRig(t, server.Client(t))
+	blocking := runForeign(t, server, "while true do end")
+	ping := func() error { return r.client.Ping(t.Context()).Err() }
+	r.until("the server is busy", func() bool { return redis.HasErrorPrefix(ping(), "BUSY") })
+	for _, step := range r.steps(question(lasting("s"), box)) {
+		if err := step.call(t.Context()); !redis.HasErrorPrefix(err, "BUSY") {
+			t.Errorf("%s: got %v, want BUSY", step.name, err)
+		}
+	}
+	r.do(r.client, "script", "kill")
+	blocking.Wait()
+	r.until("the server is no longer busy", func() bool { return ping() == nil })
+	r.lifecycle(lasting("s"), box)
+}
+
+// For the first seconds of a long script, by default five, the server sends no reply at all.
+func TestFaultForeignScriptSilencesTheServer(t *testing.T) {
+	server := redistest.Start(t, "--lua-time-limit", "3600000")
+	r := newRig(t, server.Client(t))
+	r.lifecycle(lasting("s"), "before")
+	blocking := runForeign(t, server, "while true do end")
+	ping := step{"PING", func(ctx context.Context) error { return r.client.Ping(ctx).Err() }}
+	r.until("the server is silent", func() bool { return r.checkInTime(ping) != nil })
+	for _, step := range r.steps(question(lasting("s"), box)) {
+		r.checkDeadline(step)
+	}
+	server.Restart()
+	blocking.Wait()
+	r.lifecycle(lasting("s"), "after")
+}
+
+// runForeign runs a script of another application on the server.
+func runForeign(t *testing.T, server *redistest.Server, script string) *sync.WaitGroup {
+	foreign := server.ClientWith(t, redis.Options{MaxRetries: -1, ReadTimeout: -1})
+	var running sync.WaitGroup
+	running.Go(func() { foreign.Eval(context.Background(), script, nil) })
+	return &running
+}
+
+// checkDeadline checks that a call ends with its deadline, and with DeadlineExceeded.
+func (r *rig) checkDeadline(s step) {
+	r.Helper()
+	if err := r.checkInTime(s); !errors.Is(err, context.DeadlineExceeded) {
+		r.Errorf("%s: got %v, want DeadlineExceeded", s.name, err)
+	}
+}
+
+// checkInTime makes a call with a timeout of 100 ms and checks that it ends in time. It allows 1.5
+// s for a busy machine. A go-redis client that ignores contexts takes longer.
+func (r *rig) checkInTime(s step) error {
+	r.Helper()
+	ctx, cancel := context.WithTimeout(r.Context(), 100*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	err := s.call(ctx)
+	if took := time.Since(start); took > 1500*time.Millisecond {
+		r.Errorf("%s took %v with a timeout of 100 ms", s.name, took)
+	}
+	return err
+}
+
+func TestFaultServerStalls(t *testing.T) {
+	server := redistest.Start(t)
+	for name, mode := range pipelining {
+		t.Run(name, func(t *testing.T) {
+			newPipeliningRig(t, server.Client(t), mode).checkStall(server)
+		})
+	}
+}
+
+func TestFaultPoolIsExhausted(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.ClientWith(t, redis.Options{PoolSize: 1})
+	only := client.Conn()
+	if err := only.Ping(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { only.Close() })
+	r := newRig(t, client)
+	for _, step := range r.steps(question(lasting("s"), box))[:2] {
+		r.checkDeadline(step)
+	}
+}
+
+// checkStall checks that calls end in time while the server is frozen, and that later calls work.
+func (r *rig) checkStall(server *redistest.Server) {
+	r.Helper()
+	r.lifecycle(lasting("s"), "before")
+	server.Stop()
+	for _, step := range r.steps(question(lasting("s"), box)) {
+		r.checkDeadline(step)
+	}
+	server.Continue()
+	r.lifecycle(lasting("s"), "after")
+}
