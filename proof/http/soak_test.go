@@ -34,7 +34,7 @@ var soakTime = flag.Duration("soak", 4*time.Second, "how long TestSoak runs")
 const (
 	soakDaemons     = 50  // half of them skills/daemon, half Workers over backends/remote
 	soakFrontEnds   = 100 // half of them ask each half of the daemons
-	soakSamples     = 40 // at most
+	soakSamples     = 40  // at most
 	soakRetention   = 30 * time.Second
 	soakThink       = time.Second // on average, between two requests of a front end
 	soakPatience    = 2 * time.Minute
