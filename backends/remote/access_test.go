@@ -144,7 +144,7 @@ func TestNobodyHearsOfWhatTheyMayNotSee(t *testing.T) {
 	made := r.create()
 	deaf, stop := stranger.WatchRequest(t.Context(), made.ID)
 	defer stop()
-	noWork, stop := stranger.WatchMailbox(t.Context(), box)
+	noWork, stop := newClient(t, r.url, "the stranger").WatchMailbox(t.Context(), box)
 	defer stop()
 	hears, stop := reader.WatchRequest(t.Context(), made.ID)
 	defer stop()

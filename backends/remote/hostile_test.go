@@ -68,6 +68,36 @@ func TestAFrontEndThatParksWhatItMayStarvesNoDevice(t *testing.T) {
 	}
 }
 
+// A busy device waits for cancels of what it works on. That counts as the side of workers.
+func TestAFrontEndThatParksWhatItMayLeavesABusyDeviceItsPlace(t *testing.T) {
+	r := newRig(t, newMemory(), func(c *remote.Config) { c.MaxParked, c.Access = 1, roles{} })
+	r.client = newClient(t, r.url, "the front end")
+	id := r.create().ID
+	device := newClient(t, r.url, "the device")
+	if _, err := device.Claim(t.Context(), poll("s")); err != nil {
+		t.Fatal(err)
+	}
+	_, stop := r.client.WatchRequest(t.Context(), id)
+	defer stop()
+	other := newClient(t, r.url, "the front end")
+	_, stop = other.WatchRequest(t.Context(), id)
+	defer stop()
+	if other.PollInterval() > 2*time.Second {
+		t.Error("the front end found a second place")
+	}
+	signal, stop := device.WatchRequest(t.Context(), id)
+	defer stop()
+	if device.PollInterval() < 15*time.Second {
+		t.Error("the device found no place")
+	}
+	_, err := r.client.Cancel(t.Context(), backends.Cancel{Terms: terms("s"), ID: id,
+		Outcome: backends.StatusCancelled})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.signalled(signal)
+}
+
 func TestADeviceThatFindsNoPlaceToWaitClaimsAllTheSame(t *testing.T) {
 	r := newRig(t, newMemory(), func(c *remote.Config) { c.MaxParked = 1 })
 	r.client = newClient(t, r.url, "first")
@@ -297,6 +327,24 @@ func TestABackendThatHangsIsGivenUp(t *testing.T) {
 	_, err := r.client.Get(ctx, "s", backends.NewID(box))
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "did not answer in time") {
 		t.Errorf("got %v, want the deadline and its cause", err)
+	}
+}
+
+// H9: a network that swallows what is sent. Nobody accepts the connections of this listener.
+func TestAServerThatNeverAnswersIsGivenUp(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	c := newClient(t, "http://"+listener.Addr().String(), "t")
+	_, stop := c.WatchMailbox(t.Context(), box)
+	stop()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = c.Create(ctx, question("s"))
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "POST /requests") {
+		t.Errorf("got %v, want the deadline, and what was attempted", err)
 	}
 }
 

@@ -204,11 +204,10 @@ func (c *call) watch() (*body, error) {
 	if err != nil {
 		return nil, err
 	}
-	side := front
-	if len(mailboxes) > 0 {
-		side = worker
+	if len(mailboxes) == 0 && !c.works(b.Requests) {
+		c.side = front
 	}
-	ctx, leave, err := c.park(side, wait, mailboxes...)
+	ctx, leave, err := c.park(c.side, wait, mailboxes...)
 	if err != nil {
 		return nil, err
 	}
@@ -312,22 +311,43 @@ func (c *call) forward(
 	}
 }
 
-// changedRequest looks a request up in each store. It reports false if there is none that the
-// caller may read. A watch looks one up after the other.
+// works reports whether the caller may report on the first of these requests that it may read. The
+// poll of a busy worker names no mailbox, but the requests that it works on.
+func (c *call) works(ids []string) bool {
+	for _, id := range ids {
+		if s, rec := c.lookUp(c.r.Context(), id); s != nil {
+			return c.allow(ActionReport, s.terms.Store, rec.Mailbox) == nil
+		}
+	}
+	return false
+}
+
+// changedRequest returns the event of a request, and false if there is none for the caller.
 func (c *call) changedRequest(ctx context.Context, id string) (event, bool) {
+	s, rec := c.lookUp(ctx, id)
+	return event{Request: id, Status: rec.Status, CancelledAs: rec.CancelledAs,
+		CancelReason: rec.CancelReason}, s != nil
+}
+
+// lookUp returns a request without its payload, and its store. The store is nil if there is none
+// that the caller may read. A watch looks one up after the other.
+func (c *call) lookUp(ctx context.Context, id string) (*store, backends.Record) {
+	if backends.CheckID(id) != nil {
+		return nil, backends.Record{}
+	}
 	c.looking.Lock()
 	defer c.looking.Unlock()
 	for _, s := range c.stores {
-		held, err := c.budgets[front].take(ctx, c.caller, s.maxPayload)
+		held, err := c.budgets[c.side].take(ctx, c.caller, s.maxPayload)
 		if err != nil {
-			return event{Request: id}, false
+			return nil, backends.Record{}
 		}
 		rec, err := c.read(ctx, s, id)
-		c.budgets[front].giveBack(c.caller, held)
+		rec.Payload = nil
+		c.budgets[c.side].giveBack(c.caller, held)
 		if err == nil && c.allow(ActionRead, s.terms.Store, rec.Mailbox) == nil {
-			return event{Request: id, Status: rec.Status, CancelledAs: rec.CancelledAs,
-				CancelReason: rec.CancelReason}, true
+			return s, rec
 		}
 	}
-	return event{}, false
+	return nil, backends.Record{}
 }

@@ -121,6 +121,34 @@ func (c cutting) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	return c.world.RoundTrip(r)
 }
 
+// swallowing never answers the first call.
+type swallowing struct {
+	*world
+	calls atomic.Int32
+}
+
+func (s *swallowing) RoundTrip(r *http.Request) (*http.Response, error) {
+	if s.calls.Add(1) == 1 {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}
+	return s.world.RoundTrip(r)
+}
+
+// H9: a network that swallows a heartbeat.
+func TestAHeartbeatThatIsNeverAnsweredIsGivenUp(t *testing.T) {
+	inWorld(t, func(w *world) {
+		stop := w.run(daemon.Handlers{}, func(c *daemon.Config) {
+			c.Client = &http.Client{Transport: &swallowing{world: w}}
+		})
+		<-time.After(time.Minute)
+		if r := await(w, w.stores.Pings, skills.Ping{}); r.Status != pending.StatusCompleted {
+			t.Errorf("got %s %s", r.Status, r.Error)
+		}
+		w.stopped(stop)
+	})
+}
+
 // H5: an answer that the daemon cannot read does not keep it from working.
 func TestAnAnswerThatCannotBeReadIsGivenUp(t *testing.T) {
 	inWorld(t, func(w *world) {

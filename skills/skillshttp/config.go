@@ -39,8 +39,8 @@ type Config struct {
 
 	// MaxBytes is how many bytes of report bodies this node holds at a time, and how many of large
 	// answers. A runtime's reports, and a user's answers, may have half of it. A report waits for
-	// its turn, up to CallTime, and is then answered 503. An answer is replaced by a 429.
-	// Default: 64 MiB.
+	// its turn, up to CallTime, and is then answered 503. An answer that finds no room is replaced by
+	// a 429 at once. One alone always has room. Default: 64 MiB.
 	MaxBytes int64
 
 	// BodyTimeout is how long the body of a report may take to arrive, and half of how long an

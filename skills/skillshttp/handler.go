@@ -257,6 +257,9 @@ func (c *call) send(status int, body []byte) {
 		body = body[n:]
 	}
 	_ = control.SetWriteDeadline(time.Now().Add(2 * pace)) // for what is still buffered
+	if control.Flush() == nil {
+		_ = control.SetWriteDeadline(time.Time{}) // the connection may serve other handlers next
+	}
 }
 
 // wait returns how long the caller is ready to wait; 0: not at all.

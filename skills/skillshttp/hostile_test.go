@@ -1,10 +1,12 @@
 package skillshttp_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"runtime/metrics"
@@ -185,28 +187,67 @@ func TestASlowBodyIsCutOff(t *testing.T) {
 		if _, err := io.WriteString(conn, head+"Content-Length: 60000\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		stop := make(chan struct{})
-		var dripping sync.WaitGroup
-		dripping.Go(func() {
-			for range time.Tick(10 * time.Millisecond) {
-				if _, err := io.WriteString(conn, " "); err != nil {
-					return
-				}
-				select {
-				case <-stop:
-					return
-				default:
-				}
-			}
-		})
+		stop := drip(conn)
 		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 		answer, err := io.ReadAll(conn)
-		close(stop)
-		dripping.Wait()
+		stop()
 		if !strings.Contains(string(answer), "could not be read") && !isReset(err) {
 			t.Errorf("got %.300q, %v, want that the connection is cut off", answer, err)
 		}
 	}
+}
+
+// drip sends a byte now and then, until the connection is closed or stop is called.
+func drip(conn net.Conn) (stop func()) {
+	stopped := make(chan struct{})
+	var dripping sync.WaitGroup
+	dripping.Go(func() {
+		for range time.Tick(10 * time.Millisecond) {
+			if _, err := io.WriteString(conn, " "); err != nil {
+				return
+			}
+			select {
+			case <-stopped:
+				return
+			default:
+			}
+		}
+	})
+	return func() {
+		close(stopped)
+		dripping.Wait()
+	}
+}
+
+// H16: nor does such a body keep a server from its end.
+func TestASlowBodyDoesNotKeepAServerFromShuttingDown(t *testing.T) {
+	w := newWorld(t, func(c *skillshttp.Config) { c.BodyTimeout = 200 * time.Millisecond })
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, serving := skillshttp.NewServer("", w.handler), make(chan struct{}, 1)
+	server.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateActive {
+			serving <- struct{}{}
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "POST /api/daemon/heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+	<-serving
+	defer drip(conn)()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		t.Errorf("the server does not shut down: %v", err)
+	}
+	<-ended
 }
 
 // isReset reports whether the server has closed a connection while the client was still sending.

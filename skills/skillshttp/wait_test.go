@@ -167,6 +167,29 @@ func TestSlowAndEndlessClients(t *testing.T) {
 	}
 }
 
+// deadlines is a writer of answers that notes the last write deadline.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	last time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.last = t
+	return nil
+}
+
+func TestAConnectionThatIsKeptAliveKeepsNoDeadline(t *testing.T) {
+	w := newWorld(t)
+	for _, path := range []string{api + "/ping", "/nothing"} {
+		d := &deadlines{httptest.NewRecorder(), time.Now()}
+		r := httptest.NewRequest("POST", path, nil)
+		r.Header.Set("Authorization", "Bearer owner")
+		if w.handler.ServeHTTP(d, r); !d.last.IsZero() || !d.Flushed {
+			t.Errorf("%s leaves the deadline %v; flushed: %v", path, d.last, d.Flushed)
+		}
+	}
+}
+
 // raw sends bytes and reads an answer.
 func (w *world) raw(request string) reply {
 	w.Helper()
