@@ -132,30 +132,54 @@ func TestTheOverviewOverRedisIsBounded(t *testing.T) {
 	}
 }
 
-// BenchmarkOverviewOverRedis times the overview, and reports the longest command that the server
-// has seen meanwhile.
+// BenchmarkOverviewOverRedis times the overview, and reports how long commands block the server:
+// the longest of all, and the longest of those that each page repeats, each at its best. On a busy
+// machine the first is mostly the time for which the server had no processor.
 func BenchmarkOverviewOverRedis(b *testing.B) {
 	for _, mailboxes := range []int{1000, 100_000} {
 		b.Run(fmt.Sprintf("mailboxes=%d", mailboxes), func(b *testing.B) {
 			client, backend, d := overRedis(b)
 			fill(b, backend, mailboxes)
-			client.ConfigSet(b.Context(), "slowlog-log-slower-than", "100")
+			client.ConfigSet(b.Context(), "slowlog-max-len", "100000")
+			client.ConfigSet(b.Context(), "slowlog-log-slower-than", "0")
 			client.SlowLogReset(b.Context())
+			fastest := time.Hour
 			for b.Loop() {
+				start := time.Now()
 				d.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+				fastest = min(fastest, time.Since(start))
 			}
-			longest := redis.SlowLog{Args: []string{"none"}}
-			entries, err := client.SlowLogGet(b.Context(), 1000).Result()
-			if err != nil {
-				b.Fatal(err)
+			entries, err := client.SlowLogGet(b.Context(), -1).Result()
+			if err != nil || len(entries) == 0 {
+				b.Fatal(entries, err)
 			}
-			for _, entry := range entries {
-				if entry.Duration > longest.Duration && entry.Args[0] != "slowlog" {
-					longest = entry
-				}
-			}
-			b.ReportMetric(float64(longest.Duration.Microseconds()), "longest-µs")
-			b.Logf("the longest command is %.60q", longest.Args)
+			longest, atBest, which := blocking(entries)
+			b.ReportMetric(float64(longest.Microseconds()), "longest-µs")
+			b.ReportMetric(float64(atBest.Microseconds()), "longest-at-best-µs")
+			b.ReportMetric(float64(fastest.Microseconds()), "fastest-µs")
+			b.Logf("the longest at its best is %.60q", which)
 		})
 	}
+}
+
+// blocking returns the longest duration of all commands, and of the shortest ones of equal commands.
+func blocking(entries []redis.SlowLog) (longest, atBest time.Duration, which string) {
+	best := map[string]time.Duration{}
+	for _, entry := range entries {
+		name := strings.ToLower(entry.Args[0])
+		if name != "scan" && name != "evalsha" && name != "eval" {
+			continue // not the page's
+		}
+		command := strings.Join(entry.Args, " ")
+		if known, found := best[command]; !found || entry.Duration < known {
+			best[command] = entry.Duration
+		}
+		longest = max(longest, entry.Duration)
+	}
+	for command, duration := range best {
+		if duration >= atBest {
+			atBest, which = duration, command
+		}
+	}
+	return longest, atBest, which
 }

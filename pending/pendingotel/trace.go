@@ -58,14 +58,20 @@ func about(kind, name, store string, more ...attribute.KeyValue) []attribute.Key
 
 func idOf(id string) attribute.KeyValue { return attribute.String("messaging.message.id", id) }
 
-// startCreate starts the span of a Create and puts its context into the headers.
+// startCreate starts the span of a Create and puts its context into the headers. If the caller has
+// put a context there, as a node gets it from a front end, the span is linked to that one.
 func (o *observer) startCreate(
 	ctx context.Context, c *backends.Create) (context.Context, trace.Span) {
-	ctx, span := o.tracer.Start(ctx, "create "+c.Store, trace.WithSpanKind(trace.SpanKindProducer))
+	_, has := c.Headers["traceparent"]
+	opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)}
+	if has {
+		opts = append(opts, trace.WithLinks(Link(c.Headers)))
+	}
+	ctx, span := o.tracer.Start(ctx, "create "+c.Store, opts...)
 	if span.IsRecording() {
 		span.SetAttributes(about("send", "create", c.Store, idOf(c.ID))...)
 	}
-	if _, has := c.Headers["traceparent"]; has || !span.SpanContext().IsSampled() {
+	if has || !span.SpanContext().IsSampled() {
 		return ctx, span
 	}
 	headers := maps.Clone(c.Headers) // the caller's map stays as it is
