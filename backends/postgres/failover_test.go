@@ -150,9 +150,9 @@ func (p *pair) awaitStreaming(t *testing.T, state string) {
 	}
 }
 
-// failOver kills the primary under load and promotes the standby, and returns how much callers had
-// been told, and what of it is lost. CutOff freezes the standby before and closes its connection: it
-// misses up to 100 lifecycles.
+// failOver kills the primary under load and promotes the standby. It returns how many requests
+// callers had been told of, and what of that is lost. CutOff freezes the standby before and closes
+// its connection: the standby misses up to 100 lifecycles.
 func (p *pair) failOver(t *testing.T, cutOff bool) (told int, n lost) {
 	ledger := &ledger{seen: map[string]progress{}, more: make(chan struct{}, 1)}
 	b := open(t, p.primary.pool(t, nil), postgres.Options{Schema: p.schema})

@@ -236,8 +236,8 @@ var wholeMatrix = flag.Bool("matrix", false, "try all cells of the lost-reply ma
 
 // The lost-reply matrix: each operation in each situation, its reply lost 0 to 4 times. The caller
 // gets an error for each loss and repeats the operation. Each time all or nothing is stored, and in
-// the end the answer and what is stored are those of an undisturbed run. Without -matrix, a third of
-// the situations is tried, another one in each run, with two losses.
+// the end the answer and what is stored are those of an undisturbed run. Without -matrix, a third
+// of the situations is tried, another one in each run, with two losses.
 func TestLostReplyMatrix(t *testing.T) {
 	l := newLab(t)
 	first, step, cuts := rand.IntN(3), 3, []int{2}

@@ -43,8 +43,8 @@ func (l *lab) idle(ctx context.Context) error {
 		_, err := b.Claim(ctx, poll(fmt.Sprint("idle-", turn.Add(1)), "a", "b", "c", "d", "e"))
 		return err
 	}
-	fmt.Fprintf(l.out, "\n## Idle mailboxes\n\nHeartbeats over five stores, beside %d live requests.\n\n"+
-		"| callers | server, us each | %d mailboxes, every %v |\n|---|---|---|\n",
+	fmt.Fprintf(l.out, "\n## Idle mailboxes\n\n"+
+		"Heartbeats over five stores, beside %d live requests.\n\n| callers | server, us each | %d mailboxes, every %v |\n|---|---|---|\n",
 		l.size.live, mailboxes, every)
 	for _, callers := range []int{1, 16} {
 		if err := together(callers, l.size.beats/10, beat); err != nil { // warms up
@@ -62,8 +62,8 @@ func (l *lab) idle(ctx context.Context) error {
 	return nil
 }
 
-// pickUps measures how long a waiter of another process takes to hear of a request: from the call of
-// Create, or of Commit, to its signal. Nothing else happens meanwhile.
+// pickUps measures how long a waiter of another process takes to hear of a request: from the call
+// of Create, or of Commit, to its signal. Nothing else happens meanwhile.
 func (l *lab) pickUps(ctx context.Context) error {
 	fmt.Fprint(l.out, "\n## Pick-up, idle\n\n| created | p50, ms | p99, ms |\n|---|---|---|\n")
 	for _, inTx := range []bool{false, true} {
