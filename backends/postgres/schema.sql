@@ -253,7 +253,7 @@ BEGIN
   END IF;
   FOR i IN 1 .. cardinality(stores) LOOP
     ends := t + runs[i];
-    IF limits[i] > 1 THEN
+    IF limits[i] <> 1 THEN
       picked := ARRAY(SELECT w.id FROM {s}.request w
         WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
           AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)

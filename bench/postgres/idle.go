@@ -44,7 +44,8 @@ func (l *lab) idle(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(l.out, "\n## Idle mailboxes\n\n"+
-		"Heartbeats over five stores, beside %d live requests.\n\n| callers | server, us each | %d mailboxes, every %v |\n|---|---|---|\n",
+		"Heartbeats over five stores, beside %d live requests.\n\n"+
+		"| callers | server, us each | %d mailboxes, every %v |\n|---|---|---|\n",
 		l.size.live, mailboxes, every)
 	for _, callers := range []int{1, 16} {
 		if err := together(callers, l.size.beats/10, beat); err != nil { // warms up

@@ -182,7 +182,7 @@ func (n *node) saveImport(ctx context.Context, id string, attempt int, b skills.
 	now := time.Now().UTC()
 	saved := skills.Skill{ID: uuid.NewString(), WorkspaceID: dir, Name: name,
 		Description: b.Description,
-		Content: b.Content, CreatedBy: claim.Payload.CreatorID, CreatedAt: now, UpdatedAt: now}
+		Content:     b.Content, CreatedBy: claim.Payload.CreatorID, CreatedAt: now, UpdatedAt: now}
 	for _, f := range b.Files {
 		saved.Files = append(saved.Files,
 			skills.SkillFile{ID: uuid.NewString(), Path: f.Path, Content: f.Content})
