@@ -88,6 +88,28 @@ func TestDiagnoseFindsDeadRows(t *testing.T) {
 	}
 }
 
+func TestDiagnoseNamesAnIdleTransaction(t *testing.T) {
+	pool := commonServer(t).pool(t, nil)
+	schema := newSchema(t, pool)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	// A view in front of the server's own makes the transaction older than it is.
+	aged := commonServer(t).pool(t, func(c *pgxpool.Config) {
+		c.ConnConfig.RuntimeParams["search_path"] = "aged, pg_catalog"
+	})
+	execute(t, pool, `CREATE SCHEMA IF NOT EXISTS aged; CREATE OR REPLACE VIEW aged.pg_stat_activity AS
+		SELECT datname, pid, state, backend_type, state_change - interval '2 minutes' AS state_change
+		FROM pg_catalog.pg_stat_activity`)
+	findings, err := postgres.Diagnose(t.Context(), aged, &postgres.Options{Schema: schema})
+	if got, ok := finding(findings, "transaction"); err != nil || !ok ||
+		!strings.Contains(got.Text, "2m") {
+		t.Errorf("got %v, %v, want a finding about a transaction of two minutes", findings, err)
+	}
+}
+
 func execute(t *testing.T, pool *pgxpool.Pool, sql string) int64 {
 	t.Helper()
 	tag, err := pool.Exec(t.Context(), sql)

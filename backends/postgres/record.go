@@ -11,8 +11,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// The columns of request q in an answer, as scanAnswer reads them behind code, store and now: all of
-// a record, or without its payload.
+// The columns of request q in an answer, as scanAnswer reads them behind code, store and now: all
+// of a record, or without its payload.
 const (
 	head   = beforePayload + ", NULL::bytea, " + afterPayload
 	record = beforePayload + ", q.payload, " + afterPayload

@@ -253,7 +253,7 @@ BEGIN
   END IF;
   FOR i IN 1 .. cardinality(stores) LOOP
     ends := t + runs[i];
-    IF limits[i] > 1 THEN
+    IF limits[i] <> 1 THEN
       picked := ARRAY(SELECT w.id FROM {s}.request w
         WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
           AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
@@ -349,9 +349,9 @@ RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz := {s}.lock_request(part, key);
 BEGIN
-  RETURN QUERY UPDATE {s}.request q SET live = false, status = outcome, error = reason, codec = new_codec,
-      payload = new_payload, updated = t, cancelled_as = NULL, cancel_reason = NULL,
-      expires = t + keeps, sweep = t + keeps
+  RETURN QUERY UPDATE {s}.request q SET live = false, status = outcome, error = reason,
+      codec = new_codec, payload = new_payload, updated = t,
+      cancelled_as = NULL, cancel_reason = NULL, expires = t + keeps, sweep = t + keeps
     WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.attempt = speaker
       AND q.last_deadline >= t
     RETURNING 'ok', 0, t, {head};

@@ -49,9 +49,9 @@ func (b *Backend) PollInterval() time.Duration { return b.poll }
 
 // wakes tells waiters of changes. It wakes waiters of this process at once, and waiters of other
 // processes by notifications. NOTIFY takes a lock of the whole server when it commits. So no
-// operation does it: changes are gathered, and sent on a connection of their own. Another connection
-// listens for all waiters of the process. Both begin when they are needed first, and end with the
-// Backend.
+// operation does it: changes are gathered, and sent on a connection of their own. Another
+// connection listens for all waiters of the process. Both begin when they are needed first, and end
+// with the Backend.
 type wakes struct {
 	pool     *pgxpool.Pool
 	channel  string

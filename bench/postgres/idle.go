@@ -43,23 +43,28 @@ func (l *lab) idle(ctx context.Context) error {
 		_, err := b.Claim(ctx, poll(fmt.Sprint("idle-", turn.Add(1)), "a", "b", "c", "d", "e"))
 		return err
 	}
-	if err := together(16, l.size.beats/10, beat); err != nil { // warms up
-		return err
+	fmt.Fprintf(l.out, "\n## Idle mailboxes\n\n"+
+		"Heartbeats over five stores, beside %d live requests.\n\n"+
+		"| callers | server, us each | %d mailboxes, every %v |\n|---|---|---|\n",
+		l.size.live, mailboxes, every)
+	for _, callers := range []int{1, 16} {
+		if err := together(callers, l.size.beats/10, beat); err != nil { // warms up
+			return err
+		}
+		var c cost
+		err := l.measure(&c, func() error { return together(callers, l.size.beats, beat) })
+		if err != nil {
+			return err
+		}
+		each := c.server / time.Duration(l.size.beats)
+		fmt.Fprintf(l.out, "| %d | %.0f | %.2f cores |\n", callers, each.Seconds()*1e6,
+			each.Seconds()*mailboxes/every.Seconds())
 	}
-	var c cost
-	if err := l.measure(&c, func() error { return together(16, l.size.beats, beat) }); err != nil {
-		return err
-	}
-	each := c.server / time.Duration(l.size.beats)
-	fmt.Fprintf(l.out, "\n## Idle mailboxes\n\n| heartbeats over five stores | beside live requests | "+
-		"server, us each | %d mailboxes, every %v |\n|---|---|---|---|\n| %d | %d | %.0f | %.2f cores |\n",
-		mailboxes, every, l.size.beats, l.size.live, each.Seconds()*1e6,
-		each.Seconds()*mailboxes/every.Seconds())
 	return nil
 }
 
-// pickUps measures how long a waiter of another process takes to hear of a request: from the call of
-// Create, or of Commit, to its signal. Nothing else happens meanwhile.
+// pickUps measures how long a waiter of another process takes to hear of a request: from the call
+// of Create, or of Commit, to its signal. Nothing else happens meanwhile.
 func (l *lab) pickUps(ctx context.Context) error {
 	fmt.Fprint(l.out, "\n## Pick-up, idle\n\n| created | p50, ms | p99, ms |\n|---|---|---|\n")
 	for _, inTx := range []bool{false, true} {

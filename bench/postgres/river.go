@@ -32,8 +32,8 @@ func (w *worker) Work(ctx context.Context, _ *river.Job[job]) error {
 	return river.RecordOutput(ctx, answered)
 }
 
-// queue is River: callers insert, and as many workers of one client work and complete. It fetches as
-// often as it can.
+// queue is River: callers insert, and as many workers of one client work and complete. It fetches
+// as often as it can.
 type queue struct {
 	pool   *pgxpool.Pool
 	client *river.Client[pgx.Tx]

@@ -180,10 +180,12 @@ func (n *node) saveImport(ctx context.Context, id string, attempt int, b skills.
 		return errors.Join(err, n.Imports.Fail(ctx, claim, "the skill could not be saved"))
 	}
 	now := time.Now().UTC()
-	saved := skills.Skill{ID: uuid.NewString(), WorkspaceID: dir, Name: name, Description: b.Description,
-		Content: b.Content, CreatedBy: claim.Payload.CreatorID, CreatedAt: now, UpdatedAt: now}
+	saved := skills.Skill{ID: uuid.NewString(), WorkspaceID: dir, Name: name,
+		Description: b.Description,
+		Content:     b.Content, CreatedBy: claim.Payload.CreatorID, CreatedAt: now, UpdatedAt: now}
 	for _, f := range b.Files {
-		saved.Files = append(saved.Files, skills.SkillFile{ID: uuid.NewString(), Path: f.Path, Content: f.Content})
+		saved.Files = append(saved.Files,
+			skills.SkillFile{ID: uuid.NewString(), Path: f.Path, Content: f.Content})
 	}
 	claim.Payload.Skill = &saved
 	return n.Imports.Complete(ctx, claim)

@@ -87,12 +87,12 @@ func New(settings ...string) (*Server, error) {
 	}, slices.Concat([]string{"fsync=off", "shared_buffers=32MB"}, settings))
 }
 
-// NewStandby makes a standby of the cluster, which streams from it under a name, and starts it. Call
-// Remove in the end.
+// NewStandby makes a standby of the cluster and starts it. The standby streams from the cluster
+// under a name. Call Remove in the end.
 func (s *Server) NewStandby(name string, settings ...string) (*Server, error) {
 	return start(func(dir string) error {
-		return run(dir, "pg_basebackup", "-D", filepath.Join(dir, "data"), "-R", "--no-sync", "-c", "fast",
-			"-d", s.URL+"?application_name="+name)
+		return run(dir, "pg_basebackup", "-D", filepath.Join(dir, "data"), "-R", "--no-sync",
+			"-c", "fast", "-d", s.URL+"?application_name="+name)
 	}, slices.Concat([]string{"fsync=off", "shared_buffers=32MB"}, settings))
 }
 
@@ -120,8 +120,8 @@ func start(makeData func(dir string) error, settings []string) (*Server, error) 
 	}
 	url := fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres", port)
 	args := []string{"-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(port), "-k", dir}
-	for _, setting := range slices.Concat([]string{"listen_addresses=127.0.0.1", "max_connections=300"},
-		settings) {
+	own := []string{"listen_addresses=127.0.0.1", "max_connections=300"}
+	for _, setting := range slices.Concat(own, settings) {
 		args = append(args, "-c", setting)
 	}
 	return Launch(url, dir, path, args...)
@@ -172,7 +172,8 @@ func notRoot() (*syscall.SysProcAttr, error) {
 	}
 	uid, _ := strconv.ParseUint(other.Uid, 10, 32)
 	gid, _ := strconv.ParseUint(other.Gid, 10, 32)
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
+	as := &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	return &syscall.SysProcAttr{Credential: as}, nil
 }
 
 // FreePort returns a port of loopback that nobody listens on.
@@ -196,8 +197,8 @@ func Launch(url, dir, path string, args ...string) (*Server, error) {
 	return s, nil
 }
 
-// Relaunch starts the server again after Kill, and waits until it answers. A cluster that was killed
-// exits at once until the last of its old backends has noticed.
+// Relaunch starts the server again after Kill, and waits until it answers. A cluster that was
+// killed exits at once until the last of its old backends has noticed.
 func (s *Server) Relaunch() error {
 	ready, err := program("pg_isready")
 	if err != nil {

@@ -1,0 +1,217 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/postgres"
+)
+
+// progress is how far a request has come, as its callers were told.
+type progress int
+
+const (
+	created progress = iota + 1
+	claimed
+	ended
+)
+
+// ledger notes what callers were told.
+type ledger struct {
+	mu   sync.Mutex
+	seen map[string]progress
+	ends int
+	more chan struct{} // a request has ended
+}
+
+func (l *ledger) note(id string, p progress) {
+	l.mu.Lock()
+	l.seen[id] = p
+	if p == ended {
+		l.ends++
+	}
+	l.mu.Unlock()
+	select {
+	case l.more <- struct{}{}:
+	default:
+	}
+}
+
+// await waits until so many more requests have ended, or for a while.
+func (l *ledger) await(ctx context.Context, more int, most time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	l.mu.Lock()
+	enough := l.ends + more
+	l.mu.Unlock()
+	for {
+		l.mu.Lock()
+		done := l.ends >= enough
+		l.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-l.more:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// work creates, claims and ends requests until a call fails.
+func (l *ledger) work(ctx context.Context, b *postgres.Backend, mailbox string) {
+	terms := lasting("s")
+	for {
+		c := question(terms, mailbox)
+		if _, err := b.Create(ctx, c); err != nil {
+			return
+		}
+		l.note(c.ID, created)
+		got, err := b.Claim(ctx, poll(mailbox, terms))
+		if err != nil || len(got[0].Records) != 1 {
+			return
+		}
+		id := got[0].Records[0].ID
+		l.note(id, claimed)
+		if _, err := b.End(ctx, report(terms, id, 1)); err != nil {
+			return
+		}
+		l.note(id, ended)
+	}
+}
+
+// lost is what a fail-over has lost of what callers had been told.
+type lost struct{ creates, claims, ends int }
+
+// compare finds what a new primary does not know.
+func (l *ledger) compare(t *testing.T, b *postgres.Backend) (n lost) {
+	for id, told := range l.seen {
+		rec, err := b.Get(t.Context(), "s", id)
+		switch {
+		case errors.Is(err, backends.ErrNotFound):
+			n.creates++
+		case err != nil:
+			t.Fatal(err)
+		case told >= claimed && rec.Status == backends.StatusPending:
+			n.claims++
+		case told == ended && rec.Status == backends.StatusRunning:
+			n.ends++
+		}
+	}
+	return n
+}
+
+// pair is a primary and a standby that streams from it.
+type pair struct {
+	primary, standby *server
+	admin            *pgxpool.Pool // of the primary
+	schema           string
+}
+
+func newPair(t *testing.T) *pair {
+	p := &pair{primary: startServer(t, "restart_after_crash=off")}
+	p.admin = p.primary.pool(t, nil)
+	p.schema = newSchema(t, p.admin)
+	standby, err := p.primary.NewStandby("standby")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(standby.Remove)
+	p.standby = &server{standby}
+	return p
+}
+
+// wait makes commits of the primary wait for the standby.
+func (p *pair) wait(t *testing.T) {
+	t.Helper()
+	execute(t, p.admin, "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+	execute(t, p.admin, "SELECT pg_reload_conf()")
+}
+
+// awaitStreaming waits until the standby streams in a state: async or sync.
+func (p *pair) awaitStreaming(t *testing.T, state string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for got := ""; got != state; {
+		err := p.admin.QueryRow(ctx, `SELECT coalesce((SELECT sync_state FROM pg_stat_replication
+			WHERE state = 'streaming'), '')`).Scan(&got)
+		if err != nil {
+			t.Fatalf("the standby does not stream: %v", err)
+		}
+	}
+}
+
+// failOver kills the primary under load and promotes the standby. It returns how many requests
+// callers had been told of, and what of that is lost. CutOff freezes the standby before and closes
+// its connection: the standby misses up to 100 lifecycles.
+func (p *pair) failOver(t *testing.T, cutOff bool) (told int, n lost) {
+	ledger := &ledger{seen: map[string]progress{}, more: make(chan struct{}, 1)}
+	b := open(t, p.primary.pool(t, nil), postgres.Options{Schema: p.schema})
+	ctx, stop := context.WithCancel(t.Context())
+	var callers sync.WaitGroup
+	defer callers.Wait()
+	defer stop()
+	for i := range 8 {
+		callers.Go(func() { ledger.work(ctx, b, fmt.Sprint("runtime-", i)) })
+	}
+	ledger.await(t.Context(), 100, time.Minute)
+	thaw := func() {}
+	if cutOff {
+		thaw = p.standby.freeze(t, p.standby.pool(t, nil))
+		execute(t, p.admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+		ledger.await(t.Context(), 100, 2*time.Second)
+	}
+	start := time.Now()
+	p.primary.Kill()
+	thaw()
+	stop()
+	callers.Wait()
+	if err := p.standby.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	after := open(t, p.standby.pool(t, nil), postgres.Options{Schema: p.schema})
+	if _, err := after.Create(t.Context(), question(lasting("s"), "runtime-new")); err != nil {
+		t.Errorf("the new primary: %v", err)
+	}
+	t.Logf("writes work again after %v", time.Since(start).Round(time.Millisecond))
+	return len(ledger.seen), ledger.compare(t, after)
+}
+
+func TestAFailOverWithSynchronousReplicationLosesNothing(t *testing.T) {
+	for _, cutOff := range []bool{false, true} {
+		t.Run(fmt.Sprintf("cut off %v", cutOff), func(t *testing.T) {
+			p := newPair(t)
+			p.wait(t)
+			p.awaitStreaming(t, "sync")
+			told, n := p.failOver(t, cutOff)
+			t.Logf("%d requests: lost %+v", told, n)
+			if told == 0 || n != (lost{}) {
+				t.Errorf("of %d requests: lost %+v, want none", told, n)
+			}
+		})
+	}
+}
+
+// The loss is what the primary did in its last moments, and while the standby was cut off.
+func TestAFailOverWithAsynchronousReplicationLosesTheLastMoments(t *testing.T) {
+	for _, cutOff := range []bool{false, true} {
+		t.Run(fmt.Sprintf("cut off %v", cutOff), func(t *testing.T) {
+			p := newPair(t)
+			p.awaitStreaming(t, "async")
+			told, n := p.failOver(t, cutOff)
+			t.Logf("%d requests: lost %+v", told, n)
+			if kept := told - n.creates; kept < 50 {
+				t.Errorf("%d of %d requests were kept, want what came before", kept, told)
+			}
+		})
+	}
+}
