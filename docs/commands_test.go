@@ -153,7 +153,7 @@ func checkTest(t *testing.T, c command, args []string) {
 		case !isFlag:
 			folders = append(folders, args[i])
 			continue
-		case (valued || !known) && value == "" && i+1 < len(args):
+		case (valued || !known) && value == "" && i+1 < len(args) && args[i+1][0] != '-':
 			i++
 			value = args[i]
 		}

@@ -137,7 +137,7 @@ func gofiles(t *testing.T, folder string, selected func(name string) bool) strin
 	var b strings.Builder
 	names, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", folder, err)
 	}
 	for _, name := range names {
 		if selected(name) {

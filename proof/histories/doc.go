@@ -11,8 +11,7 @@
 //
 //	go test ./proof/histories
 //	go test ./proof/histories -run '/^redis$' -v -ops 1000000 -faults 600 -timeout 30m
-//	go test ./proof/histories -run '/^cluster$' -v -timeout 30m \
-//		-ops 1000000 -faults 500 -failovers 25
+//	go test ./proof/histories -run /cluster -v -ops 1000000 -faults 500 -failovers 25 -timeout 30m
 //
 // # Read a failure
 //
