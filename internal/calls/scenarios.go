@@ -5,6 +5,9 @@ import "time"
 // The stores of the scenarios.
 var plain, retried, exclusive, capped = Lasting("s"), Retried(), Exclusive(), Capped()
 
+// Stores are the stores of all scenarios.
+var Stores = []Store{plain, retried, exclusive, capped}
+
 // Scenario is an operation in a situation. Its ids are the same each time.
 type Scenario struct {
 	Name string

@@ -36,7 +36,7 @@ func inMemory() storage {
 	return storage{b, func(t *testing.T) string {
 		t.Helper()
 		var text strings.Builder
-		for _, store := range []calls.Store{plain, retried, exclusive, capped} {
+		for _, store := range calls.Stores {
 			for _, key := range []string{"1", "2", "3"} {
 				c := &calls.Call{Op: store.Get(store.Question(key).ID)}
 				c.Perform(t.Context(), b)
@@ -164,7 +164,7 @@ func (n *node) newCell(t *testing.T, sc scenario, on storage, l loss) *httpCell 
 
 // policies are those of the scenarios' stores.
 func policies() (all []pending.Policy) {
-	for _, s := range []calls.Store{plain, retried, exclusive, capped} {
+	for _, s := range calls.Stores {
 		all = append(all, pending.Policy{Name: s.Store, PendingTimeout: s.PendingTimeout,
 			RunningTimeout: s.RunningTimeout, Retention: s.Retention, MaxAttempts: s.MaxAttempts,
 			Exclusive: s.Exclusive, MaxPending: s.MaxPending, CancelGrace: time.Hour,
