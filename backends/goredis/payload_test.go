@@ -138,9 +138,16 @@ func TestLargePayloadsLiveAsLongAsTheirRecords(t *testing.T) {
 	terms.RunningTimeout = 9 * time.Hour
 	r.extend(terms, running)
 	same("extended")
+	progress := r.report(terms, running.ID, box, running.Attempt)
+	_, err := r.b.Extend(t.Context(), backends.Extend{Terms: terms, ID: running.ID, Mailbox: box,
+		Attempt: running.Attempt, Codec: progress.Codec, Payload: progress.Payload})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same("with progress")
 	r.end(terms, running)
 	same("ended")
-	_, err := r.b.End(t.Context(), r.report(terms, running.ID, box, 1))
+	_, err = r.b.End(t.Context(), r.report(terms, running.ID, box, 1))
 	if !errors.Is(err, backends.ErrEnded) {
 		t.Fatalf("got %v, want ErrEnded", err)
 	}
