@@ -117,7 +117,6 @@ func onCluster(t *testing.T) {
 		Backend:    open(t, client),
 		Operations: int64(*operations / 5),
 		Pace:       2 * time.Millisecond,
-		Slow:       100 * time.Millisecond,
 		Faults:     s.faults,
 		Shards:     s,
 	}

@@ -124,6 +124,9 @@ func (d *Daemon) report(ctx context.Context, kind, id string, body any) (err err
 
 // sleep waits, unless ctx ends first.
 func sleep(ctx context.Context, pause time.Duration) error {
+	if pause <= 0 {
+		return ctx.Err()
+	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
