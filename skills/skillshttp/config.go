@@ -39,13 +39,13 @@ type Config struct {
 
 	// MaxBytes is how many bytes of report bodies this node holds at a time, and how many of large
 	// answers. A runtime's reports, and a user's answers, may have half of it. A report waits for
-	// its turn, up to CallTime, and is then answered 503. An answer that finds no room is replaced by
-	// a 429 at once. One alone always has room. Default: 64 MiB.
+	// its turn, up to CallTime, and is then answered 503. An answer that finds no room is replaced
+	// by a 429 at once. One alone always has room. Default: 64 MiB.
 	MaxBytes int64
 
 	// BodyTimeout is how long the body of a report may take to arrive, and half of how long an
-	// answer may take. Each 64 KiB of a body, and each 256 KiB of an answer, have 10 s of it, and so
-	// has any other body. Default: 1 min.
+	// answer may take. Each 64 KiB of a body, and each 256 KiB of an answer, have 10 s of it, and
+	// so has any other body. Default: 1 min.
 	BodyTimeout time.Duration
 
 	// HeartbeatTime is how long a heartbeat's look for work may take. If the stores are slower, or
@@ -156,11 +156,11 @@ func (alwaysOnline) Online(context.Context, string) (bool, error) { return true,
 
 // Library is where imported skills are kept. It has to be shared by all nodes.
 type Library interface {
-	// Save keeps a skill that a runtime has reported. It is idempotent by RequestID: once a save has
-	// succeeded, the same RequestID again returns the skill as it was saved then. It returns a
+	// Save keeps a skill that a runtime has reported. It is idempotent by RequestID: once a save
+	// has succeeded, the same RequestID again returns the skill as it was saved then. It returns a
 	// [NameTakenError] if another skill has the name of the one to create. It returns an error that
-	// is [ErrRefused] for any other reason that people should read. Any other error is answered 500,
-	// and the daemon reports again.
+	// is [ErrRefused] for any other reason that people should read. Any other error is answered
+	// 500, and the daemon reports again.
 	Save(ctx context.Context, s Save) (skills.Skill, error)
 
 	// TakeBack removes the skill that the save of this request created, if it is still there and

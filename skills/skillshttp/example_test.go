@@ -15,7 +15,8 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// onePerson lets ada own all runtimes, and each daemon be whom it says. A product asks its sessions.
+// onePerson lets ada own all runtimes, and each daemon be whom it says. A product asks its
+// sessions.
 type onePerson struct{}
 
 func (onePerson) Requester(*http.Request, string) (skillshttp.Requester, error) {

@@ -48,8 +48,8 @@ func (c *call) hold(s *shelved) {
 	})
 }
 
-// lay puts a large answer on the shelf. It is refused if too many are there already, since an answer
-// that waited would take as much memory as one that is sent.
+// lay puts a large answer on the shelf. It is refused if too many are there already, since an
+// answer that waited would take as much memory as one that is sent.
 func (c *call) lay(body encoded) error {
 	c.shelf.mu.Lock()
 	defer c.shelf.mu.Unlock()
