@@ -16,7 +16,7 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// ErrRuntimeGone is what Run returns when the server says that the runtime has been deleted.
+// ErrRuntimeGone is the error of Run when the server says that the runtime was deleted.
 var ErrRuntimeGone = errors.New("daemon: the server has deleted this runtime")
 
 // Daemon does a runtime's work. Make one with [New], and Run it once.

@@ -1,4 +1,4 @@
-// Package daemon is what a runtime runs: it asks the server for work, does it, and reports.
+// Package daemon runs on a runtime: it asks the server for work, does the work, and reports.
 //
 //	roots, err := folders.DefaultRoots()
 //	...

@@ -10,8 +10,8 @@ import (
 const MaxListed = 1024
 
 // Discover lists the skills below the roots, sorted by key. If several roots have a skill with the
-// same key, the first root's skill wins, even if it cannot be read: it is the one that a provider
-// would load. Descriptions are cut to [MaxListed] characters.
+// same key, the first root's skill wins, even if it cannot be read, since a provider would load
+// that skill. Descriptions are cut to [MaxListed] characters.
 //
 // A Warning stands for each folder that is skipped, lies too deep or cannot be searched, and for
 // each supporting file that is left out. It also stands for each skill that is not listed: its

@@ -21,9 +21,9 @@ import (
 // starts with #! becomes executable. The parent folder of dir must exist. The other fields of the
 // bundle are not written.
 //
-// A file that cannot be written is left out with a Warning, and the other files are written. Its
-// path is one that [Tidy] drops, lies in a .git folder, or is one that this disk cannot hold beside
-// the other files; or its content is not text. Any other error of the disk fails Unpack.
+// A file that cannot be written is left out with a Warning, and the other files are written. The
+// reasons: [Tidy] drops its path, the path lies in a .git folder, this disk cannot hold the path
+// beside the other files, or the content is not text. Any other error of the disk fails Unpack.
 //
 // Unpack is atomic: it writes the files into a hidden folder beside dir, .unpack- and random
 // letters, and then renames that folder. Only a crash leaves the hidden folder behind.

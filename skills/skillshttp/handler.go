@@ -95,8 +95,8 @@ type call struct {
 	leaves    []func() // release the quotas and contexts of the call
 }
 
-// take takes n of a quota until the call is answered. It waits at most that long for the quota, and
-// reports whether it got it.
+// take takes n of a quota until the call is answered. It waits at most that long, and returns false
+// if the quota still has no room.
 func (c *call) take(q *quota, n int64, wait time.Duration, shares ...share) bool {
 	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
 	defer cancel()

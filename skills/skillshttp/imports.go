@@ -87,7 +87,8 @@ func (h *Handler) conflict(
 }
 
 // completeImport completes an import whose skill is saved. If the completion is definitely refused,
-// it takes the skill back.
+// it takes the skill back, unless the request shows the skill already. It never takes back an
+// overwrite.
 func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skills.Import]) error {
 	err := h.config.Stores.Imports.Complete(ctx, claim)
 	definite := late(err) || errors.Is(err, pending.ErrNotFound) ||
