@@ -16,14 +16,14 @@ type Bundle struct {
 	Name        string       `json:"name"`
 	Description string       `json:"description"`
 	Content     string       `json:"content"`     // SKILL.md, front matter included
-	SourcePath  string       `json:"source_path"` // its folder, from ~ where it lies in the home folder
+	SourcePath  string       `json:"source_path"` // its folder; from ~ if below the home folder
 	Provider    string       `json:"provider"`    // whose skill it is, e.g. "claude"
-	Files       []BundleFile `json:"files"`       // beside SKILL.md, sorted by path
+	Files       []BundleFile `json:"files"`       // without SKILL.md, sorted by path
 	Omissions
 }
 
 // BundleFile is a supporting file of a Bundle.
 type BundleFile struct {
-	Path    string `json:"path"` // below the skill's folder, parted by /
+	Path    string `json:"path"` // relative to the skill's folder, with / between its segments
 	Content string `json:"content"`
 }

@@ -1,7 +1,6 @@
-// Package skills is the five stores of requests that a front end has for a runtime, a machine that
-// only polls: list its local skills, import one, ping it, update it, list its models. Each is a
-// payload type, a policy and a line that makes a store of them, and so a pattern for stores of your
-// own.
+// Package skills has five stores of requests from a front end to a runtime, a machine that only
+// polls: list its local skills, import one, ping it, update it, list its models. Each store is a
+// payload type, a policy and one line of code. They are a pattern for your own stores.
 //
 //	stores, err := skills.New(backend)
 //	...
@@ -18,16 +17,15 @@
 // # The stores
 //
 //   - Lists: which skills and MCP servers a runtime has.
-//   - Imports: a skill from a runtime. Ten travel with one heartbeat. Outcome "conflict".
+//   - Imports: a skill from a runtime. A heartbeat brings up to ten. Extra outcome: "conflict".
 //   - Pings: a sign of life.
-//   - Updates: to another version. Exclusive: one at a time.
+//   - Updates: an update to another version. Exclusive: one at a time.
 //   - ModelLists: which models a runtime has.
 //
-// [ListPolicy] and the others tell their times and limits. [New] can change them.
+// [ListPolicy] and the other policies hold the timeouts and limits. [New] can change them.
 //
 // # Over HTTP
 //
-// Package skillshttp serves the stores, package daemon is what a runtime runs, and package wire has
-// the messages between them. What a runtime does with the skills on its disk is in package
-// folders.
+// Package skillshttp serves the stores. A runtime runs package daemon, which finds and bundles
+// skills on the disk with package folders. Package wire has the messages between server and daemon.
 package skills

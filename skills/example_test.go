@@ -8,7 +8,8 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// A front end pings a runtime. The runtime's next heartbeat brings the ping, and its report ends it.
+// A front end pings a runtime. The runtime's next heartbeat claims the ping. Its report ends the
+// request.
 func Example() {
 	ctx := context.Background()
 	stores, err := skills.New(memory.New())
@@ -24,7 +25,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	id, attempt := work.Ping.ID, work.Ping.Attempt // the runtime gets them, and sends them back
+	id, attempt := work.Ping.ID, work.Ping.Attempt // the runtime's report repeats them
 
 	claim, err := stores.Pings.Held(ctx, id, attempt)
 	if err != nil {

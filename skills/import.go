@@ -8,18 +8,21 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// Import asks a runtime for one of its skills and holds what became of it: Skill once it is saved,
-// or Conflict.
+// Import asks a runtime for one of its skills and holds the result: Skill once it is saved, or
+// Conflict.
 type Import struct {
-	SkillKey         string    `json:"skill_key"`                   // LocalSkill.Key
-	Name             string    `json:"name,omitempty"`              // instead of the skill's own
-	Description      string    `json:"description,omitempty"`       // instead of the skill's own
-	Action           string    `json:"action,omitempty"`            // "" creates; ActionOverwrite
-	TargetSkillID    string    `json:"target_skill_id,omitempty"`   // which to overwrite
-	SupportsConflict bool      `json:"supports_conflict,omitempty"` // the client understands OutcomeConflict
-	Skill            *Skill    `json:"skill,omitempty"`
-	Conflict         *Conflict `json:"conflict,omitempty"`
-	Omissions                  // of the runtime's Bundle
+	SkillKey      string `json:"skill_key"`                 // LocalSkill.Key
+	Name          string `json:"name,omitempty"`            // replaces the skill's own
+	Description   string `json:"description,omitempty"`     // replaces the skill's own
+	Action        string `json:"action,omitempty"`          // ActionOverwrite; "" creates a skill
+	TargetSkillID string `json:"target_skill_id,omitempty"` // the skill to overwrite
+
+	// SupportsConflict says that the client understands OutcomeConflict.
+	SupportsConflict bool `json:"supports_conflict,omitempty"`
+
+	Skill     *Skill    `json:"skill,omitempty"`
+	Conflict  *Conflict `json:"conflict,omitempty"`
+	Omissions           // of the runtime's Bundle
 
 	// CreatorID is the user under whose name the skill is saved. It is stored and never sent.
 	CreatorID string `json:"-"`
@@ -28,8 +31,8 @@ type Import struct {
 // ActionOverwrite is the Import.Action that replaces TargetSkillID instead of creating a skill.
 const ActionOverwrite = "overwrite"
 
-// OutcomeConflict is how an import ends whose skill's name is taken, for a client that
-// SupportsConflict.
+// OutcomeConflict ends an import if another skill has the name of the imported one and the client
+// has set SupportsConflict.
 const OutcomeConflict pending.Status = "conflict"
 
 // Skill is an imported skill as the server keeps it.
@@ -56,11 +59,14 @@ type SkillFile struct {
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// Conflict says which skill already has the name of the one to import.
+// Conflict names the existing skill that has the name of the skill to import.
 type Conflict struct {
 	ExistingSkillID   string `json:"existing_skill_id"`
 	ExistingCreatedBy string `json:"existing_created_by,omitempty"`
-	CanOverwrite      bool   `json:"can_overwrite"` // the same creator may repeat with ActionOverwrite
+
+	// CanOverwrite says that the requester created the existing skill too, and may repeat the
+	// import with ActionOverwrite.
+	CanOverwrite bool `json:"can_overwrite"`
 }
 
 // ImportPolicy is the policy of the store of imports of a runtime's skills.

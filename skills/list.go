@@ -12,12 +12,12 @@ type List struct {
 	Skills       []LocalSkill `json:"skills,omitempty"`
 	Supported    bool         `json:"supported"` // false: the runtime cannot list skills
 	MCPServers   []MCPServer  `json:"mcp_servers,omitempty"`
-	MCPSupported bool         `json:"mcp_supported"` // true: the runtime also listed its MCP servers
+	MCPSupported bool         `json:"mcp_supported"` // true: MCPServers is listed as well
 	Omissions
 }
 
-// Omissions says what an answer lacks. Files and folders of a disk that a list or a bundle leaves
-// out are counted, and the first [MaxOmissions] are named.
+// Omissions are the files and folders that a list or a bundle leaves out. All of them are counted,
+// and the first [MaxOmissions] are named.
 type Omissions struct {
 	LeftOut      []Omission `json:"left_out,omitempty"`
 	LeftOutCount int        `json:"left_out_count,omitempty"`
@@ -29,7 +29,7 @@ const MaxOmissions = 100
 // Omission is a file or folder that was left out.
 type Omission struct {
 	Key    string `json:"key,omitempty"` // of the skill; "" if it is about no skill
-	Path   string `json:"path"`          // from ~ where it lies in the home folder
+	Path   string `json:"path"`          // from ~ if below the home folder
 	Reason string `json:"reason"`
 }
 
@@ -41,15 +41,15 @@ func (o *Omissions) Add(omitted Omission) {
 	}
 }
 
-// NewList returns the question: nothing listed yet, and Supported until the runtime says otherwise.
+// NewList returns the payload of a new request. Its Supported is true until the runtime denies it.
 func NewList() List { return List{Supported: true} }
 
 // LocalSkill describes one skill found on a runtime's disk.
 type LocalSkill struct {
-	Key         string `json:"key"` // names the skill on its runtime; what an Import asks for
+	Key         string `json:"key"` // names the skill on its runtime; Import.SkillKey
 	Name        string `json:"name"`
 	Description string `json:"description,omitempty"`
-	SourcePath  string `json:"source_path"` // its folder, from ~ where it lies in the home folder
+	SourcePath  string `json:"source_path"` // its folder; from ~ if below the home folder
 	Provider    string `json:"provider"`
 	Root        string `json:"root,omitempty"` // "provider" or "universal": the kind of its root
 	Plugin      string `json:"plugin,omitempty"`

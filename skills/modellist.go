@@ -16,13 +16,13 @@ type ModelList struct {
 	Cached   bool       `json:"cached,omitempty"`
 	CachedAt *time.Time `json:"cached_at,omitempty"`
 
-	// Fallback means that the runtime could not list its own models, and lists others. Such a list
-	// does not change the catalogue.
+	// Fallback means that the runtime could not list its own models, and listed others instead.
+	// Such a list does not change the catalogue.
 	Fallback bool `json:"-"`
 }
 
-// NewModelList returns the question: nothing listed yet, and Supported until the runtime says
-// otherwise.
+// NewModelList returns the payload of a new request. Its Supported is true until the runtime denies
+// it.
 func NewModelList() ModelList { return ModelList{Supported: true} }
 
 // Model describes one model that a runtime can use.

@@ -33,7 +33,7 @@ type Stores struct {
 	policies Policies
 }
 
-// New makes the five stores over one backend. Each change may change the policies, all but their
+// New makes the five stores over one backend. Each change may change the policies, except for their
 // names. All nodes should make the same changes.
 func New(b backends.Backend, change ...func(*Policies)) (*Stores, error) {
 	p := Policies{ListPolicy(), ImportPolicy(), PingPolicy(), UpdatePolicy(), ModelListPolicy()}
@@ -64,9 +64,9 @@ func (s *Stores) Backend() backends.Backend { return s.backend }
 // Policies returns the policies of the stores.
 func (s *Stores) Policies() Policies { return s.policies }
 
-// Work is what a runtime has claimed and has to do: at most one request of each kind, and up to
-// [MaxImports] imports. The runtime reports with the ID and the Attempt of each claim. See
-// [pending.PendingStore.Held].
+// Work is the set of requests that a runtime has claimed: up to [MaxImports] imports, and at most
+// one request of each other kind. The runtime reports with the ID and the Attempt of each claim.
+// See [pending.PendingStore.Held].
 type Work struct {
 	List      *pending.Claim[List]
 	Imports   []*pending.Claim[Import]
@@ -75,8 +75,9 @@ type Work struct {
 	ModelList *pending.Claim[ModelList]
 }
 
-// MaxImports is how many imports a heartbeat claims by default. pending.WithLimit(s.Imports, 1) is
-// for a runtime that knows no batches. The other kinds come one at a time, whatever the options.
+// MaxImports is how many imports a heartbeat claims by default. Use pending.WithLimit(s.Imports, 1)
+// for a runtime that does not support batches. A heartbeat never claims more than one request of
+// another kind.
 const MaxImports = 10
 
 // Empty reports whether there is nothing to do.
@@ -85,10 +86,10 @@ func (w *Work) Empty() bool {
 		w.ModelList == nil
 }
 
-// Heartbeat claims what all five stores have for a runtime, in one round trip. If there is nothing
-// to do, it returns an empty Work and no error. Work may come together with an error about parts of
-// it, as in [pending.Inbox.Pop]. Without Work the error is about the whole heartbeat. A caller that
-// uses pending.WithClaimID can retry a heartbeat whose answer was lost.
+// Heartbeat claims the pending requests of a runtime from all five stores, in one round trip. If
+// there are none, it returns an empty Work and no error. Work may come together with an error about
+// parts of it, as in [pending.Inbox.Pop]. Without Work the error is about the whole heartbeat. A
+// caller that uses pending.WithClaimID can retry a heartbeat whose answer was lost.
 func (s *Stores) Heartbeat(
 	ctx context.Context, runtimeID string, opts ...pending.PopOption) (*Work, error) {
 	d, err := s.inbox.Pop(ctx, runtimeID, s.limited(opts)...)
@@ -112,8 +113,8 @@ func (s *Stores) AwaitWork(
 	return s.work(d, err)
 }
 
-// limited puts the default limit before the caller's options. Behind them it puts the limits that
-// Work has room for.
+// limited adds limits to the caller's options. The caller may override the default limit of
+// imports, but not the other limits: Work has room for one claim of each other kind.
 func (s *Stores) limited(opts []pending.PopOption) []pending.PopOption {
 	return slices.Concat(
 		[]pending.PopOption{pending.WithLimit(s.Imports, MaxImports)},
@@ -124,7 +125,8 @@ func (s *Stores) limited(opts []pending.PopOption) []pending.PopOption {
 		})
 }
 
-// work sorts a delivery by store. Problems are about parts of the pop, and stay in the error.
+// work sorts a delivery by store. Problems are errors about parts of the pop. The returned error
+// includes them.
 func (s *Stores) work(d *pending.Delivery, problems error) (*Work, error) {
 	var w Work
 	errs := [6]error{problems}

@@ -7,7 +7,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// Update asks a runtime to update itself and holds what it printed.
+// Update asks a runtime to update itself and holds the output.
 type Update struct {
 	TargetVersion string `json:"target_version"`
 	Output        string `json:"output,omitempty"`

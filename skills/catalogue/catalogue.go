@@ -1,5 +1,6 @@
 // Package catalogue remembers which models each runtime can use, so that a server can answer most
-// questions for them at once. [Memory] is for a single node, [Redis] for any number of them.
+// requests for a list of models at once. [Memory] is for a single node, [Redis] for any number of
+// nodes.
 package catalogue
 
 import (
@@ -15,10 +16,10 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// Lifetime is how long an entry answers questions.
+// Lifetime is how long an entry stays valid after its At.
 const Lifetime = 24 * time.Hour
 
-// Entry is what a runtime has listed.
+// Entry is the list of models that a runtime has reported.
 type Entry struct {
 	Models []skills.Model `json:"models"`
 	At     time.Time      `json:"at"` // when the runtime reported it
@@ -30,7 +31,7 @@ type Memory struct {
 	entries map[string]Entry
 }
 
-// Put replaces the entry of a runtime, and forgets entries that are over.
+// Put replaces the entry of a runtime, and deletes expired entries.
 func (m *Memory) Put(_ context.Context, runtimeID string, e Entry) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -97,7 +98,7 @@ func (r *Redis) Get(ctx context.Context, runtimeID string) (*Entry, error) {
 	}
 	var e Entry
 	if json.Unmarshal(text, &e) != nil {
-		return nil, failed("get", errors.New("the entry is no catalogue of models"))
+		return nil, failed("get", errors.New("the entry is not valid JSON"))
 	}
 	return &e, nil
 }

@@ -20,13 +20,13 @@ var entry = catalogue.Entry{At: time.Date(2026, 11, 26, 9, 0, 0, 123456000, time
 	Models: []skills.Model{{ID: "m", Label: "M", Default: true,
 		ServiceTiers: []skills.ServiceTier{{ID: "t", Name: "T"}}}}}
 
-// check puts, gets and drops entries. Now is the time of the catalogue.
+// check puts, gets and drops entries. Now is the current time of the catalogue.
 func check(t *testing.T, c skillshttp.Catalogue, now time.Time) {
 	ctx := t.Context()
 	want := entry
 	want.At = now
 	if got, err := c.Get(ctx, "laptop"); got != nil || err != nil {
-		t.Errorf("an empty catalogue has %v, %v", got, err)
+		t.Errorf("an empty catalogue returns %v, %v", got, err)
 	}
 	for _, id := range []string{"laptop", "phone"} {
 		if err := c.Put(ctx, id, want); err != nil {
@@ -41,10 +41,10 @@ func check(t *testing.T, c skillshttp.Catalogue, now time.Time) {
 		t.Error(err)
 	}
 	if got, err := c.Get(ctx, "laptop"); got != nil || err != nil {
-		t.Errorf("what was dropped is %v, %v", got, err)
+		t.Errorf("a dropped entry is %v, %v", got, err)
 	}
 	if got, err := c.Get(ctx, "phone"); got == nil || err != nil {
-		t.Errorf("another runtime has %v, %v", got, err)
+		t.Errorf("the entry of another runtime is %v, %v", got, err)
 	}
 }
 
@@ -54,7 +54,7 @@ func TestMemory(t *testing.T) {
 		check(t, c, time.Now().UTC())
 		<-time.After(catalogue.Lifetime)
 		if got, err := c.Get(t.Context(), "phone"); got != nil || err != nil {
-			t.Errorf("after its lifetime there is %v, %v", got, err)
+			t.Errorf("an expired entry is %v, %v", got, err)
 		}
 	})
 }
@@ -63,8 +63,9 @@ func TestRedis(t *testing.T) {
 	server, client := redistest.Mini(t)
 	c := catalogue.NewRedis(client, "test:")
 	check(t, c, entry.At)
-	if ttl := server.TTL("test:models:phone"); ttl > catalogue.Lifetime || ttl < catalogue.Lifetime-time.Minute {
-		t.Errorf("the key lives for %v, want %v", ttl, catalogue.Lifetime)
+	ttl := server.TTL("test:models:phone")
+	if ttl > catalogue.Lifetime || ttl < catalogue.Lifetime-time.Minute {
+		t.Errorf("the key expires after %v, want %v", ttl, catalogue.Lifetime)
 	}
 	server.Set("test:models:phone", "no JSON")
 	if got, err := c.Get(t.Context(), "phone"); err == nil {
@@ -72,6 +73,6 @@ func TestRedis(t *testing.T) {
 	}
 	server.Close()
 	if err := c.Put(t.Context(), "phone", entry); err == nil {
-		t.Error("a server that is away takes an entry")
+		t.Error("Put succeeded although the server is away")
 	}
 }

@@ -24,7 +24,7 @@ const (
 // statusError is an answer other than 200.
 type statusError struct {
 	status     int
-	text       string        // the server's
+	text       string        // the text of the server's refusal
 	retryAfter time.Duration // 0 if the server does not say
 }
 
@@ -39,8 +39,8 @@ func definite(err error) bool {
 		status.status != http.StatusTooManyRequests
 }
 
-// post sends a body and reads an answer, both JSON. Its error is a statusError, errUnreadable, or
-// one of the network.
+// post sends a body and reads an answer, both in JSON. Its error is a statusError, errUnreadable,
+// or an error of the network.
 func (d *Daemon) post(ctx context.Context, timeout time.Duration, path string, body, answer any) (
 	http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -70,14 +70,14 @@ func (d *Daemon) post(ctx context.Context, timeout time.Duration, path string, b
 	if resp.StatusCode != http.StatusOK {
 		return nil, newStatusError(resp, got)
 	}
-	if json.Unmarshal(got, answer) != nil { // its error may quote a secret
+	if json.Unmarshal(got, answer) != nil { // the error of Unmarshal may quote a secret
 		return nil, errUnreadable
 	}
 	return resp.Header, nil
 }
 
-// errUnreadable is the error of an answer that is not the JSON that the daemon expects.
-var errUnreadable = errors.New("the server's answer is not the JSON that is expected here")
+// errUnreadable is the error for an answer that is not the JSON that the daemon expects.
+var errUnreadable = errors.New("the server's answer is not the expected JSON")
 
 func newStatusError(resp *http.Response, body []byte) error {
 	var refusal wire.Refusal
@@ -89,8 +89,8 @@ func newStatusError(resp *http.Response, body []byte) error {
 	return &statusError{resp.StatusCode, refusal.Error, after}
 }
 
-// heartbeat asks for work, with a claim id that makes it repeatable. Failed means that the server
-// could not look for work.
+// heartbeat asks for work. Its claim id makes it repeatable. Failed means that the server could not
+// look for work.
 func (d *Daemon) heartbeat(ctx context.Context, claimID string, batch bool, wait time.Duration) (
 	a wire.Assignments, failed bool, err error) {
 	path, timeout := "/api/daemon/heartbeat", callTimeout
@@ -103,10 +103,10 @@ func (d *Daemon) heartbeat(ctx context.Context, claimID string, batch bool, wait
 	return a, header.Get(wire.ClaimFailed) != "", err
 }
 
-// reportPauses are those before each attempt to report.
+// reportPauses are the pauses before each attempt to report.
 var reportPauses = []time.Duration{0, 500 * time.Millisecond, 2 * time.Second, 4 * time.Second}
 
-// report reports about a request, several times if need be.
+// report reports on a request. It retries unless the server's refusal is definite.
 func (d *Daemon) report(ctx context.Context, kind, id string, body any) (err error) {
 	path := "/api/daemon/runtimes/" + wire.PathSegment(d.config.RuntimeID) + kind + "/" +
 		wire.PathSegment(id) + "/result"

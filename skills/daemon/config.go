@@ -15,7 +15,7 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// Config is what a [Daemon] works with. Server and RuntimeID are required.
+// Config configures a [Daemon]. Server and RuntimeID are required.
 type Config struct {
 	Server    string // base URL of the API, e.g. https://api.example.com
 	RuntimeID string
@@ -23,19 +23,19 @@ type Config struct {
 
 	Handlers Handlers
 
-	// Client makes the calls. It is copied, and follows no redirect to another host. Default: a
-	// client without a time limit of its own, since each call has one.
+	// Client makes the calls. The daemon uses a copy that follows no redirect to another host.
+	// Default: a client without a time limit of its own, since each call has one.
 	Client *http.Client
 
-	// Wait is how long the server is asked to hold a heartbeat, at most a minute. It becomes
-	// shorter while a proxy cuts it off. Negative: not at all. Default: 20 s.
+	// Wait is how long the daemon asks the server to hold a heartbeat, at most a minute. The
+	// daemon asks for less while a proxy cuts heartbeats off. Negative: not at all. Default: 20 s.
 	Wait time.Duration
 
-	// Interval is how often a heartbeat is sent to a server that does not hold them, give or take a
-	// tenth. Default: 15 s.
+	// Interval is the time between two heartbeats to a server that does not hold them, give or
+	// take a tenth. Default: 15 s.
 	Interval time.Duration
 
-	// MaxConcurrent is how many requests are worked on at a time. Default: 16.
+	// MaxConcurrent is how many requests the daemon works on at a time. Default: 16.
 	MaxConcurrent int
 
 	// Grace is how long running work may go on once Run's context has ended. Default: 30 s.
@@ -48,24 +48,24 @@ type Config struct {
 // Handlers do the work. They are called concurrently, and their context ends when the daemon stops
 // waiting for them. People read an error as the reason of a failure.
 type Handlers struct {
-	// List lists the runtime's skills and MCP servers. nil: the runtime cannot.
+	// List lists the runtime's skills and MCP servers. nil: the runtime cannot list them.
 	List func(ctx context.Context) (skills.List, error)
 
 	// Import bundles the skill with this key. nil: every import fails.
 	Import func(ctx context.Context, key string) (skills.Bundle, error)
 
-	// Ping gives a sign of life. nil: an empty one.
+	// Ping gives a sign of life. nil: the daemon answers with an empty output.
 	Ping func(ctx context.Context) (output string, err error)
 
-	// Update updates the runtime to a version. While it runs the server is told so. nil: every
-	// update fails.
+	// Update updates the runtime to a version. While it runs, the daemon reports so to the server.
+	// nil: every update fails.
 	Update func(ctx context.Context, version string) (output string, err error)
 
-	// Models lists the models that the runtime can use. nil: the runtime cannot.
+	// Models lists the models that the runtime can use. nil: the runtime cannot list them.
 	Models func(ctx context.Context) (skills.ModelList, error)
 }
 
-// Folders are handlers that list and import the skills in these roots.
+// Folders returns handlers that list and import the skills in these roots.
 func Folders(roots []folders.Root) Handlers {
 	return Handlers{
 		List: func(ctx context.Context) (skills.List, error) {
@@ -95,12 +95,13 @@ const (
 	defaultGrace         = 30 * time.Second
 )
 
-// withDefaults fills in what was left out, and returns what cannot be.
+// withDefaults sets the defaults. It returns an error for a config that cannot work.
 func (c Config) withDefaults() (Config, error) {
 	server, err := url.Parse(c.Server)
 	switch {
 	case err != nil || server.Host == "" || server.Scheme != "http" && server.Scheme != "https":
-		return c, errors.New("daemon: Config.Server is no http or https URL") // it may hold a password
+		// The error does not quote the URL, since that may hold a password.
+		return c, errors.New("daemon: Config.Server is not an http or https URL")
 	case c.RuntimeID == "":
 		return c, errors.New("daemon: Config.RuntimeID is empty")
 	case c.Wait > maxWait:

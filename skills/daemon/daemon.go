@@ -16,13 +16,13 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// ErrRuntimeGone is what Run returns when the server says that the runtime has been deleted.
+// ErrRuntimeGone is the error of Run when the server says that the runtime was deleted.
 var ErrRuntimeGone = errors.New("daemon: the server has deleted this runtime")
 
 // Daemon does a runtime's work. Make one with [New], and Run it once.
 type Daemon struct {
 	config Config
-	slots  chan struct{} // one for each request that is worked on
+	slots  chan struct{} // one element for each request that the daemon works on
 	work   sync.WaitGroup
 	wait   patience
 }
@@ -37,9 +37,9 @@ func New(c Config) (*Daemon, error) {
 		wait: patience{now: c.Wait, most: c.Wait}}, nil
 }
 
-// Run asks for work and does it until ctx ends. Then it asks for no more, gives what is running
+// Run asks for work and does it until ctx ends. Then it asks for no more, gives the running work
 // Config.Grace, reports everything, and returns nil. It returns [ErrRuntimeGone] when the runtime
-// has been deleted. While the server is away it keeps trying, less and less often.
+// has been deleted. While the server is away, Run retries less and less often.
 func (d *Daemon) Run(ctx context.Context) error {
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
@@ -50,7 +50,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return err
 }
 
-// poll sends heartbeats, and starts what they bring.
+// poll sends heartbeats and starts the work that they bring.
 func (d *Daemon) poll(ctx, working context.Context) error {
 	pauses := newBackOff()
 	claim := claimIDs{id: rand.Text()}
@@ -91,11 +91,11 @@ func (d *Daemon) poll(ctx, working context.Context) error {
 // claimIDs makes the claim ids of heartbeats.
 type claimIDs struct {
 	id         string
-	unreadable bool // the last answer was
+	unreadable bool // the last answer could not be read
 }
 
-// after changes the id once its answer has been read. Else the answer may have been lost, and the
-// same id gets it again. An answer that cannot be read twice is given up.
+// after changes the id once its answer has been read. Otherwise the answer may have been lost, and
+// the same id gets it again. After two answers that cannot be read, the daemon gives up the id.
 func (c *claimIDs) after(failed bool, err error) {
 	unreadable := errors.Is(err, errUnreadable)
 	if err == nil && !failed || unreadable && c.unreadable {
@@ -104,16 +104,16 @@ func (c *claimIDs) after(failed bool, err error) {
 	c.unreadable = unreadable
 }
 
-// patience is how long a server is asked to hold a heartbeat. A proxy in between may cut longer
-// waits off.
+// patience is how long the daemon asks the server to hold a heartbeat. A proxy between them may cut
+// longer waits off.
 type patience struct {
 	now, most time.Duration
-	calm      int // how many waits have not been cut off since
+	calm      int // how many waits in a row were not cut off
 }
 
 const (
 	leastWait = time.Second
-	calmWaits = 100 // after which a longer wait is tried again
+	calmWaits = 100 // after so many calm waits the daemon tries a longer wait
 )
 
 // cutOff shortens the wait if a heartbeat failed while it was held, and reports whether it did.
@@ -134,8 +134,8 @@ func (p *patience) held() {
 	}
 }
 
-// awaitSlot waits until there is room for work, and reports whether there is room for as much as a
-// heartbeat can bring.
+// awaitSlot waits until there is room for one request. It reports whether there is room for all
+// requests that a heartbeat can bring.
 func (d *Daemon) awaitSlot(ctx context.Context) (batch bool, err error) {
 	select {
 	case d.slots <- struct{}{}:
@@ -143,12 +143,12 @@ func (d *Daemon) awaitSlot(ctx context.Context) (batch bool, err error) {
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	const single = 4 // besides imports
+	const single = 4 // requests besides imports
 	return cap(d.slots)-len(d.slots) >= skills.MaxImports+single, ctx.Err()
 }
 
-// untilNext is the pause after an answer that took so long. A server that holds heartbeats is asked
-// again at once.
+// untilNext returns the pause after an answer that took so long. A server that holds heartbeats is
+// asked again at once.
 func (d *Daemon) untilNext(a wire.Assignments, took time.Duration) time.Duration {
 	held := d.wait.now > 0 && (!a.Empty() || took >= d.wait.now/2)
 	if held {
@@ -158,7 +158,7 @@ func (d *Daemon) untilNext(a wire.Assignments, took time.Duration) time.Duration
 	return max(0, d.config.Interval-took-tenth+mathrand.N(2*tenth+1))
 }
 
-// longestPause is the most that lies between attempts to reach a server that is away.
+// longestPause is the longest pause between two attempts to reach a server that is away.
 const longestPause = time.Minute
 
 func newBackOff() *backoff.ExponentialBackOff {
@@ -167,8 +167,9 @@ func newBackOff() *backoff.ExponentialBackOff {
 	return b
 }
 
-// afterFailure is the pause after a heartbeat that failed: what the server asks for, the longest if
-// only people can help, else a longer one each time.
+// afterFailure returns the pause after a heartbeat that failed. A server may ask for a pause. After
+// a definite refusal the pause is the longest, since only people can help. Otherwise each pause is
+// longer than the one before.
 func (d *Daemon) afterFailure(err error, pauses *backoff.ExponentialBackOff) time.Duration {
 	var status *statusError
 	if errors.As(err, &status) && status.retryAfter > 0 {
@@ -182,14 +183,14 @@ func (d *Daemon) afterFailure(err error, pauses *backoff.ExponentialBackOff) tim
 	return pauses.NextBackOff()
 }
 
-// gone tells the answer that a deleted runtime gets.
+// gone reports whether an error is the server's answer for a deleted runtime.
 func gone(err error) bool {
 	var status *statusError
 	return errors.As(err, &status) && status.status == http.StatusNotFound &&
 		status.text == wire.RuntimeGone
 }
 
-// start begins to work on what a heartbeat brought.
+// start starts the work that a heartbeat brought.
 func (d *Daemon) start(ctx context.Context, a wire.Assignments) {
 	if a.List != nil {
 		d.do(ctx, "/local-skills", *a.List, d.list)

@@ -1,4 +1,4 @@
-// Package daemon is what a runtime runs: it asks the server for work, does it, and reports.
+// Package daemon runs on a runtime: it asks the server for work, does the work, and reports.
 //
 //	roots, err := folders.DefaultRoots()
 //	...
@@ -15,7 +15,7 @@
 //
 // # Lost answers
 //
-// The server holds a heartbeat until there is work. Each carries a claim id, and is repeated with
-// it until an answer has arrived, so an answer that is lost costs nothing. Reports are repeated as
-// well, and finished even while the daemon shuts down.
+// The server holds a heartbeat until there is work. Each heartbeat carries a claim id. The daemon
+// repeats the heartbeat with the same id until an answer arrives, so a lost answer costs no work.
+// Reports are repeated as well, even while the daemon shuts down.
 package daemon

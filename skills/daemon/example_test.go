@@ -14,7 +14,7 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// everyone lets each daemon be whom it says. A product checks a token.
+// everyone accepts each daemon as the runtime that it names. A product checks a token.
 type everyone struct{}
 
 func (everyone) Requester(*http.Request, string) (skillshttp.Requester, error) {

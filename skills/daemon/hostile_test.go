@@ -15,10 +15,9 @@ import (
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/daemon"
-	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// H7: a server, or whoever poses as it, sends the daemon elsewhere.
+// A daemon that followed the redirect would send its token to the other host.
 func TestARedirectToAnotherHostIsRefused(t *testing.T) {
 	var visits atomic.Int32
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
@@ -35,7 +34,8 @@ func TestARedirectToAnotherHostIsRefused(t *testing.T) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	d, err := daemon.New(daemon.Config{Server: server.URL, RuntimeID: laptop, Token: "secret",
-		Client: &http.Client{Transport: transport}, Logger: slog.New(slog.NewTextHandler(log, nil))})
+		Client: &http.Client{Transport: transport},
+		Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,37 +43,34 @@ func TestARedirectToAnotherHostIsRefused(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
 	<-asked
-	<-asked // so the first answer has been dealt with
+	<-asked // the daemon has handled the first answer
 	cancel()
 	if err := <-ended; err != nil || visits.Load() > 0 {
 		t.Errorf("Run returned %v; the other host was called %d times", err, visits.Load())
 	}
-	if text := log.String(); !strings.Contains(text, "which is refused") || strings.Contains(text, "secret") {
+	text := log.String()
+	if !strings.Contains(text, "which is refused") || strings.Contains(text, "secret") {
 		t.Errorf("the log:\n%s", text)
 	}
 }
 
-// dotted is access for the daemon of any runtime.
-type dotted struct{ access }
+// anyDaemon accepts the daemon of any runtime.
+type anyDaemon struct{ access }
 
-func (dotted) Daemon(*http.Request, string) (bool, error) { return true, nil }
+func (anyDaemon) Daemon(*http.Request, string) (bool, error) { return true, nil }
 
-// H8: the id of a runtime is a part of a path.
+// The id of a runtime is a segment of the report's path, so the daemon has to escape it.
 func TestRuntimesWithOddIDsReport(t *testing.T) {
 	for _, id := range []string{"..", ".", "a/b", "a//../b", "a b?c#d", "%2e", "ü"} {
 		inWorld(t, func(w *world) {
-			handler, err := skillshttp.New(skillshttp.Config{Stores: w.stores, Access: &dotted{},
-				Library: w.library, Logger: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.handler = handler
+			w.handler = w.newHandler(&anyDaemon{})
 			stop := w.run(daemon.Handlers{}, func(c *daemon.Config) { c.RuntimeID = id })
 			asked, err := w.stores.Pings.Create(w.Context(), id, skills.Ping{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r, err := w.stores.Pings.Await(w.Context(), asked.ID); err != nil || r.Status != pending.StatusCompleted {
+			r, err := w.stores.Pings.Await(w.Context(), asked.ID)
+			if err != nil || r.Status != pending.StatusCompleted {
 				t.Errorf("%q: got %v, %v", id, r, err)
 			}
 			w.stopped(stop)
@@ -81,7 +78,7 @@ func TestRuntimesWithOddIDsReport(t *testing.T) {
 	}
 }
 
-// H12: a proxy cuts off what is held for longer than ten seconds.
+// The proxy cuts off each answer that takes longer than ten seconds.
 func TestAProxyThatCutsLongPolls(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inner := w.handler
@@ -109,7 +106,7 @@ func TestAProxyThatCutsLongPolls(t *testing.T) {
 	})
 }
 
-// cutting answers 502 where the proxy cuts off.
+// cutting is the proxy: it answers 502 instead of the answer that was cut off.
 type cutting struct{ *world }
 
 func (c cutting) RoundTrip(r *http.Request) (resp *http.Response, err error) {
@@ -135,7 +132,6 @@ func (s *swallowing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.world.RoundTrip(r)
 }
 
-// H9: a network that swallows a heartbeat.
 func TestAHeartbeatThatIsNeverAnsweredIsGivenUp(t *testing.T) {
 	inWorld(t, func(w *world) {
 		stop := w.run(daemon.Handlers{}, func(c *daemon.Config) {
@@ -149,7 +145,7 @@ func TestAHeartbeatThatIsNeverAnsweredIsGivenUp(t *testing.T) {
 	})
 }
 
-// H5: an answer that the daemon cannot read does not keep it from working.
+// The daemon goes on after an answer that it cannot read.
 func TestAnAnswerThatCannotBeReadIsGivenUp(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inner := w.handler
@@ -157,16 +153,16 @@ func TestAnAnswerThatCannotBeReadIsGivenUp(t *testing.T) {
 		w.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			rec := httptest.NewRecorder()
 			inner.ServeHTTP(rec, r)
-			if strings.Contains(rec.Body.String(), `"pending_ping"`) && (poisoned == "" || poisoned == rec.Body.String()) {
-				poisoned = rec.Body.String() // the same claim gets the same answer
+			answer := rec.Body.String()
+			first := poisoned == "" && strings.Contains(answer, `"pending_ping"`)
+			if first || poisoned == answer { // the same claim gets the same answer
+				poisoned = answer
 				_, _ = io.WriteString(rw, `{"status":"ok",`)
 				return
 			}
-			_, _ = rw.Write(rec.Body.Bytes())
+			_, _ = io.WriteString(rw, answer)
 		})
-		if _, err := w.stores.Pings.Create(w.Context(), laptop, skills.Ping{}); err != nil {
-			t.Fatal(err)
-		}
+		ask(w, w.stores.Pings, skills.Ping{})
 		stop := w.run(daemon.Handlers{})
 		<-time.After(10 * time.Second)
 		if r := await(w, w.stores.Pings, skills.Ping{}); r.Status != pending.StatusCompleted {
@@ -176,8 +172,8 @@ func TestAnAnswerThatCannotBeReadIsGivenUp(t *testing.T) {
 	})
 }
 
-// H4: a server that could not look for work is asked again with the same claim id.
-func TestAHeartbeatWithoutALookIsRepeated(t *testing.T) {
+// The daemon repeats the claim id if the server could not look for work.
+func TestAHeartbeatWhoseClaimFailedIsRepeated(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inner, failed := w.handler, false
 		w.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -200,7 +196,7 @@ func TestAHeartbeatWithoutALookIsRepeated(t *testing.T) {
 	})
 }
 
-func TestWhatIsLeftOutIsLogged(t *testing.T) {
+func TestOmissionsAreLogged(t *testing.T) {
 	inWorld(t, func(w *world) {
 		var o skills.Omissions
 		for range 150 {
@@ -209,12 +205,17 @@ func TestWhatIsLeftOutIsLogged(t *testing.T) {
 		stop := w.run(daemon.Handlers{List: func(context.Context) (skills.List, error) {
 			return skills.List{Supported: true, Omissions: o}, nil
 		}})
-		if r := await(w, w.stores.Lists, skills.NewList()); r.Payload.LeftOutCount != 150 || len(r.Payload.LeftOut) != skills.MaxOmissions {
-			t.Errorf("got %d, of which %d are named", r.Payload.LeftOutCount, len(r.Payload.LeftOut))
+		got := await(w, w.stores.Lists, skills.NewList()).Payload.Omissions
+		if got.LeftOutCount != 150 || len(got.LeftOut) != skills.MaxOmissions {
+			t.Errorf("got %d omissions, of which %d are named", got.LeftOutCount, len(got.LeftOut))
 		}
 		w.stopped(stop)
-		if log := w.log.String(); strings.Count(log, "~/s/logo.png") != skills.MaxOmissions || !strings.Contains(log, "count=50") {
-			t.Errorf("the log:\n%s", log)
+		log := w.log.String()
+		if named := strings.Count(log, "~/s/logo.png"); named != skills.MaxOmissions {
+			t.Errorf("the log names %d omissions, want %d:\n%s", named, skills.MaxOmissions, log)
+		}
+		if !strings.Contains(log, "count=50") {
+			t.Errorf("the log does not count the other omissions:\n%s", log)
 		}
 	})
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// The functions here call a handler and make a report of what it returns.
+// The functions below call a handler and return its result as a report.
 
 var completed = wire.Report{Status: string(pending.StatusCompleted)}
 
-// result is a report that has yet to say its attempt.
+// result is a report whose attempt is not set yet.
 type result interface{ SetAttempt(int) }
 
 func failure(err error) *wire.Report {
@@ -26,7 +26,7 @@ func failure(err error) *wire.Report {
 
 var unsupported = new(bool) // false
 
-// logOmissions logs what an answer lacks.
+// logOmissions logs the omissions of an answer.
 func (d *Daemon) logOmissions(o skills.Omissions) {
 	for _, left := range o.LeftOut {
 		d.config.Logger.Warn("left out", "runtime", d.config.RuntimeID, "skill", left.Key,
@@ -104,7 +104,7 @@ func (d *Daemon) update(ctx context.Context, u wire.UpdateAssignment) result {
 	return report
 }
 
-// tellThatItRuns reports now and then that an update still runs, until stop is called.
+// tellThatItRuns reports every so often that an update still runs, until stop is called.
 func (d *Daemon) tellThatItRuns(ctx context.Context, a wire.Assignment) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

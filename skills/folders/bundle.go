@@ -17,11 +17,12 @@ import (
 )
 
 // Bundle reads the skill that Discover lists under key. Its supporting files are sorted by path and
-// never nil. The warnings say which of them were left out, and whether the front matter is broken.
+// never nil. The warnings name the files that are left out, and say if the front matter is broken.
 //
-// The error is ErrInvalidKey, ErrNotFound (its warnings say which folders could not be searched),
-// ErrTooLarge for a bundle over the limits, ErrNotText or ErrNotRegular for its SKILL.md, ctx's,
-// that of a file that cannot be read, or one about a root, as Discover returns it.
+// It returns ErrInvalidKey for a key that no skill can have, and ErrNotFound for an unknown one;
+// the warnings then name the folders that could not be searched. It returns ErrTooLarge for a
+// bundle over the limits, and ErrNotText or ErrNotRegular for its SKILL.md. Any other error is
+// ctx's, an error of reading a file, or an error about a root, as Discover returns it.
 func Bundle(ctx context.Context, roots []Root, key string) (skills.Bundle, []Warning, error) {
 	b, warnings, err := findBundle(ctx, roots, key)
 	if err != nil {
@@ -53,7 +54,7 @@ type bundler struct {
 	root     *os.Root // of folder
 	bundle   skills.Bundle
 	size     int // bytes in bundle
-	entries  int // seen so far
+	entries  int // of all folders so far
 	warnings []Warning
 }
 
@@ -95,7 +96,7 @@ func (b *bundler) readSkillFile() error {
 	return nil
 }
 
-// atMost cuts a field of the front matter to what a server takes.
+// atMost cuts a field of the front matter to a server's limit.
 func (b *bundler) atMost(field, text string, limit int) string {
 	if len(text) <= limit {
 		return text
@@ -134,7 +135,7 @@ func (b *bundler) readFolder(dir string) error {
 	return nil
 }
 
-// passedOver says why a skill's bundle leaves out an entry whatever is in it, or returns nil.
+// passedOver returns the reason why a bundle leaves out an entry unread, or nil.
 func passedOver(e fs.DirEntry) error {
 	switch {
 	case hidden(e.Name()):
@@ -147,7 +148,7 @@ func passedOver(e fs.DirEntry) error {
 	return nil
 }
 
-// readFile adds a supporting file, or a warning if the file is one that bundles leave out.
+// readFile adds a supporting file, or a warning if a bundle cannot carry the file.
 func (b *bundler) readFile(p string) error {
 	content, err := b.readSupporting(p)
 	if leftOut(err) {
@@ -173,7 +174,8 @@ func (b *bundler) readSupporting(p string) (string, error) {
 	return readText(b.root, p)
 }
 
-// leftOut tells the files that a bundle cannot carry from those that could not be read.
+// leftOut reports whether an error means that a bundle cannot carry the file. Otherwise the file
+// could not be read.
 func leftOut(err error) bool {
 	return errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNotText) ||
 		errors.Is(err, ErrNotRegular) || errors.Is(err, ErrInvalidPath)

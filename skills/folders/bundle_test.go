@@ -49,13 +49,11 @@ func TestBundleHoldsTheWholeSkill(t *testing.T) {
 	}
 }
 
-// Each file of a skill is in its bundle, or a warning says why not. What is unpacked elsewhere is
-// the same, and can be run as before.
-func TestNothingOfASkillIsLostInSilence(t *testing.T) {
-	const script = "#!/usr/bin/env python3\nprint(1)\n"
-	home := newHome(t, map[string]string{
+// wholeSkill are the files of a home folder with the skill a, whose SKILL.md is a link to notes.md.
+func wholeSkill() map[string]string {
+	return map[string]string{
 		"shared/notes.md":                            skillText,
-		".claude/skills/a/scripts/run.py":            script,
+		".claude/skills/a/scripts/run.py":            "#!/usr/bin/env python3\nprint(1)\n",
 		".claude/skills/a/what?.md":                  "q",
 		".claude/skills/a/Notes.md":                  "N",
 		".claude/skills/a/notes.md":                  "n",
@@ -73,22 +71,29 @@ func TestNothingOfASkillIsLostInSilence(t *testing.T) {
 		".claude/skills/.system/hidden/SKILL.md":     skillText,
 		".claude/skills/a/venv/lib/site/SKILL.md":    skillText,
 		".claude/skills/a/reference/deep/letters.md": "\ufeffé 漢字 🌍\r\n",
-	})
+	}
+}
+
+// Each file of a skill is in its bundle, or a warning says why not. The unpacked copy is equal, and
+// its scripts are executable.
+func TestEachFileOfASkillIsBundledOrAWarning(t *testing.T) {
+	home := newHome(t, wholeSkill())
 	skill := filepath.Join(home, ".claude", "skills", "a")
 	link(t, filepath.Join(home, "shared", "notes.md"), filepath.Join(skill, "SKILL.md"))
 	link(t, "nowhere", filepath.Join(skill, "dangling"))
 	b, left := bundle(t, rootIn(home), "a")
 	if b.Name != "Notes" || b.Content != skillText {
-		t.Errorf("got %q: %q, want the SKILL.md that is linked", b.Name, b.Content)
+		t.Errorf("got %q: %q, want the linked SKILL.md", b.Name, b.Content)
 	}
-	want := "~/.claude/skills/a/" + strings.Join([]string{".git", ".venv", "dangling", "dist", "font.woff2",
-		"latin.txt", "node_modules", "sub/__pycache__", "target", "venv"}, " ~/.claude/skills/a/")
+	const below = "~/.claude/skills/a/"
+	want := below + strings.Join([]string{".git", ".venv", "dangling", "dist", "font.woff2",
+		"latin.txt", "node_modules", "sub/__pycache__", "target", "venv"}, " "+below)
 	if got := warned(left); got != want {
 		t.Errorf("left out\n%s\nwant\n%s", got, want)
 	}
 	list, all := discover(t, rootIn(home))
-	if want += " ~/.claude/skills/.system ~/.claude/skills/1/2/3/4/5/6 ~/.claude/skills/node_modules"; keys(list) != "a" ||
-		len(all) != len(strings.Fields(want)) {
+	want += " ~/.claude/skills/.system ~/.claude/skills/1/2/3/4/5/6 ~/.claude/skills/node_modules"
+	if keys(list) != "a" || len(all) != len(strings.Fields(want)) {
 		t.Errorf("got %q and left out\n%s\nwant in any order\n%s", keys(list), warned(all), want)
 	}
 	copied := filepath.Join(home, "copy")
@@ -96,10 +101,11 @@ func TestNothingOfASkillIsLostInSilence(t *testing.T) {
 		t.Fatal(left, err)
 	}
 	for _, f := range append(b.Files, skills.BundleFile{Path: "SKILL.md", Content: skillText}) {
-		there, err := os.ReadFile(filepath.Join(copied, f.Path))
-		here, hereErr := os.ReadFile(filepath.Join(skill, f.Path))
-		if err != nil || hereErr != nil || string(there) != string(here) || string(here) != f.Content {
-			t.Errorf("%s: got %q, %v, want %q, %v", f.Path, there, err, here, hereErr)
+		for _, dir := range []string{skill, copied} {
+			got, err := os.ReadFile(filepath.Join(dir, f.Path))
+			if err != nil || string(got) != f.Content {
+				t.Errorf("%s in %s: got %q, %v, want %q", f.Path, dir, got, err, f.Content)
+			}
 		}
 	}
 	info, err := os.Stat(filepath.Join(copied, "scripts", "run.py"))
@@ -108,7 +114,7 @@ func TestNothingOfASkillIsLostInSilence(t *testing.T) {
 	}
 }
 
-// warned returns the paths of warnings.
+// warned returns the paths of warnings, sorted.
 func warned(warnings []folders.Warning) string {
 	var paths []string
 	for _, w := range warnings {
@@ -119,12 +125,15 @@ func warned(warnings []folders.Warning) string {
 }
 
 func TestBundleRefusesKeys(t *testing.T) {
-	home := newHome(t, map[string]string{".claude/skills/a/SKILL.md": skillText, "secret/SKILL.md": skillText})
+	home := newHome(t, map[string]string{
+		".claude/skills/a/SKILL.md": skillText,
+		"secret/SKILL.md":           skillText,
+	})
 	abs := filepath.Join(home, "secret")
 	for _, key := range []string{
-		"", ".", "..", "../../secret", "a/../../../secret", abs, "a/", "/a", "a//b", `..\..\secret`, `C:\a`, "C:/a",
-		".hidden", "a/.git", "a\x00b", "a\nb", "\xff", "1/2/3/4/5/6", " a", strings.Repeat("x", 256),
-		strings.Repeat("x/", 600) + "x",
+		"", ".", "..", "../../secret", "a/../../../secret", abs, "a/", "/a", "a//b",
+		`..\..\secret`, `C:\a`, "C:/a", ".hidden", "a/.git", "a\x00b", "a\nb", "\xff",
+		"1/2/3/4/5/6", " a", strings.Repeat("x", 256), strings.Repeat("x/", 600) + "x",
 	} {
 		_, _, err := folders.Bundle(t.Context(), rootIn(home), key)
 		if !errors.Is(err, folders.ErrInvalidKey) {
@@ -133,8 +142,11 @@ func TestBundleRefusesKeys(t *testing.T) {
 	}
 }
 
-func TestBundleThatIsNotThere(t *testing.T) {
-	home := newHome(t, map[string]string{".claude/skills/a/SKILL.md": skillText, ".claude/skills/a/b/SKILL.md": ""})
+func TestBundleOfAnUnknownKey(t *testing.T) {
+	home := newHome(t, map[string]string{
+		".claude/skills/a/SKILL.md":   skillText,
+		".claude/skills/a/b/SKILL.md": "",
+	})
 	link(t, "gone", filepath.Join(home, ".claude", "skills", "dangling"))
 	for _, key := range []string{"x", "a/b", "dangling"} {
 		_, warnings, err := folders.Bundle(t.Context(), rootIn(home), key)
@@ -145,6 +157,8 @@ func TestBundleThatIsNotThere(t *testing.T) {
 	}
 }
 
+var tooLarge = strings.Repeat("x", folders.MaxFileSize+1)
+
 func TestFilesThatABundleLeavesOut(t *testing.T) {
 	for _, c := range []struct {
 		name, file, content string
@@ -152,16 +166,23 @@ func TestFilesThatABundleLeavesOut(t *testing.T) {
 	}{
 		{"a NUL", "logo.png", "\x89PNG\x00", folders.ErrNotText},
 		{"not UTF-8", "latin.txt", "caf\xe9", folders.ErrNotText},
-		{"larger than a file may be", "big.txt", strings.Repeat("x", folders.MaxFileSize+1), folders.ErrTooLarge},
+		{"over the limit of a file", "big.txt", tooLarge, folders.ErrTooLarge},
 		{"the other case of SKILL.md", "Skill.md", "", folders.ErrInvalidPath},
 		{"hidden", ".env", "", folders.ErrSkipped},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			home := newHome(t, map[string]string{".claude/skills/a/SKILL.md": skillText, ".claude/skills/a/b.md": ""})
-			write(t, filepath.Join(home, ".claude", "skills", "a"), map[string]string{c.file: c.content})
+			home := newHome(t, map[string]string{
+				".claude/skills/a/SKILL.md":  skillText,
+				".claude/skills/a/b.md":      "",
+				".claude/skills/a/" + c.file: c.content,
+			})
 			b, warnings := bundle(t, rootIn(home), "a")
-			if len(b.Files) != 1 || len(warnings) != 1 || !errors.Is(warnings[0].Err, c.want) || warnings[0].Key != "a" {
-				t.Errorf("files = %q, warnings = %v, want one of each and %v", filePaths(b), warnings, c.want)
+			if got := filePaths(b); got != "b.md" {
+				t.Errorf("files = %q, want b.md alone", got)
+			}
+			oneWarning(t, warnings, c.want, "~/.claude/skills/a/"+c.file)
+			if warnings[0].Key != "a" {
+				t.Errorf("the warning is about skill %q, want a", warnings[0].Key)
 			}
 		})
 	}
@@ -178,7 +199,8 @@ func TestLinksInsideASkillAreLeftOut(t *testing.T) {
 	link(t, ".", filepath.Join(skill, "loop"))
 	b, warnings := bundle(t, rootIn(home), "a")
 	if filePaths(b) != "b.md" || len(warnings) != 4 {
-		t.Errorf("files = %q, %d warnings, want b.md alone", filePaths(b), len(warnings))
+		t.Errorf("files = %q, %d warnings, want b.md alone, 4 warnings",
+			filePaths(b), len(warnings))
 	}
 	for _, w := range warnings {
 		if !errors.Is(w.Err, folders.ErrNotRegular) {
@@ -189,24 +211,26 @@ func TestLinksInsideASkillAreLeftOut(t *testing.T) {
 
 func TestBundlesOverTheLimits(t *testing.T) {
 	mib := strings.Repeat("x", folders.MaxFileSize)
+	numbered := func(i int) string { return fmt.Sprint(i) }
+	inTwoFolders := func(i int) string { return fmt.Sprint(i%2, "/.", i) }
 	for _, c := range []struct {
-		name  string
-		files func(i int) (name, content string)
-		count int
-		want  error
+		name     string
+		count    int
+		fileName func(i int) string
+		content  string
+		want     error
 	}{
-		{"as many files as fit", func(i int) (string, string) { return fmt.Sprint(i), "" }, folders.MaxFiles, nil},
-		{"a file more", func(i int) (string, string) { return fmt.Sprint(i), "" }, folders.MaxFiles + 1, folders.ErrTooLarge},
-		{"10,000 files", func(i int) (string, string) { return fmt.Sprint(i), "" }, 10_000, folders.ErrTooLarge},
-		{"more in several folders", func(i int) (string, string) { return fmt.Sprint(i%2, "/.", i), "" }, 10_000, folders.ErrTooLarge},
-		{"7 MiB and SKILL.md", func(i int) (string, string) { return fmt.Sprint(i), mib }, 7, nil},
-		{"8 MiB and SKILL.md", func(i int) (string, string) { return fmt.Sprint(i), mib }, 8, folders.ErrTooLarge},
+		{"the most files", folders.MaxFiles, numbered, "", nil},
+		{"one file too many", folders.MaxFiles + 1, numbered, "", folders.ErrTooLarge},
+		{"10,000 files", 10_000, numbered, "", folders.ErrTooLarge},
+		{"10,000 files in two folders", 10_000, inTwoFolders, "", folders.ErrTooLarge},
+		{"7 MiB and SKILL.md", 7, numbered, mib, nil},
+		{"8 MiB and SKILL.md", 8, numbered, mib, folders.ErrTooLarge},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			files := map[string]string{".claude/skills/a/SKILL.md": skillText}
 			for i := range c.count {
-				name, content := c.files(i)
-				files[".claude/skills/a/"+name] = content
+				files[".claude/skills/a/"+c.fileName(i)] = c.content
 			}
 			roots := rootIn(newHome(t, files))
 			if _, _, err := folders.Bundle(t.Context(), roots, "a"); !errors.Is(err, c.want) {
@@ -230,7 +254,7 @@ func TestSkillsWithoutAReadableSkillFile(t *testing.T) {
 		want error
 	}{
 		{"binary", putFile("\x00"), folders.ErrNotText},
-		{"too large", putFile(strings.Repeat("x", folders.MaxFileSize+1)), folders.ErrTooLarge},
+		{"too large", putFile(tooLarge), folders.ErrTooLarge},
 		{"a huge sparse file", func(t *testing.T, file string) {
 			putFile("")(t, file)
 			if err := os.Truncate(file, 10<<30); err != nil {
@@ -242,12 +266,15 @@ func TestSkillsWithoutAReadableSkillFile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, folders.ErrNotRegular},
-		{"a dangling link", func(t *testing.T, file string) { link(t, "../c/SKILL.md", file) }, folders.ErrNotRegular},
+		{"a dangling link", func(t *testing.T, file string) {
+			link(t, "../c/SKILL.md", file)
+		}, folders.ErrNotRegular},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			home := newHome(t, map[string]string{".claude/skills/b/SKILL.md": skillText})
 			c.put(t, filepath.Join(home, ".claude", "skills", "a", "SKILL.md"))
-			if _, _, err := folders.Bundle(t.Context(), rootIn(home), "a"); !errors.Is(err, c.want) {
+			_, _, err := folders.Bundle(t.Context(), rootIn(home), "a")
+			if !errors.Is(err, c.want) {
 				t.Errorf("Bundle = %v, want %v", err, c.want)
 			}
 			list, warnings := discover(t, rootIn(home))
@@ -259,6 +286,7 @@ func TestSkillsWithoutAReadableSkillFile(t *testing.T) {
 	}
 }
 
+// putFile returns a function that writes a file.
 func putFile(content string) func(t *testing.T, file string) {
 	return func(t *testing.T, file string) {
 		write(t, filepath.Dir(file), map[string]string{filepath.Base(file): content})

@@ -6,17 +6,17 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// MaxListed is how many characters of a description a list has, so that it stays small.
+// MaxListed is the most characters that a description has in a list.
 const MaxListed = 1024
 
-// Discover lists the skills below the roots, sorted by key. If several roots have a key, the first
-// of them has it, even if its skill cannot be read, so that nobody gets another skill than the one
-// they look at. Descriptions are cut to [MaxListed] characters.
+// Discover lists the skills below the roots, sorted by key. If several roots have a skill with the
+// same key, the first root's skill wins, even if it cannot be read, since a provider would load
+// that skill. Descriptions are cut to [MaxListed] characters.
 //
-// Whatever is not listed, or not in a skill's bundle, is a Warning: a folder that is skipped, too
-// deep, or cannot be searched; a skill whose bundle is over the limits, whose SKILL.md is no text,
-// or of which a file cannot be read; each supporting file that is left out. A skill with broken
-// front matter is listed with a Warning, under its folder's name if it has no other.
+// A Warning stands for each folder that is skipped, lies too deep or cannot be searched, and for
+// each supporting file that is left out. It also stands for each skill that is not listed: its
+// bundle is over the limits, its SKILL.md is not text, or one of its files cannot be read. A skill
+// with broken front matter is listed with a Warning, under its folder's name if it has no other.
 //
 // The error is ctx's, or one about a root: its Path is not absolute, or does not exist although it
 // is not one of [DefaultRoots].
@@ -32,7 +32,7 @@ func Discover(ctx context.Context, roots []Root) ([]skills.LocalSkill, []Warning
 			return nil, nil, ctx.Err()
 		}
 		if err != nil {
-			warnings = append(warnings, f.warning(err)) // more would be about a skill that is not there
+			warnings = append(warnings, f.warning(err)) // it stands for all files of the skill
 			continue
 		}
 		warnings = append(warnings, more...)

@@ -26,7 +26,8 @@ func TestDefaultRootsInOrder(t *testing.T) {
 	if roots[0] != want || roots[1].Provider != "codex" {
 		t.Errorf("first roots = %v, want claude, codex", roots[:2])
 	}
-	last := folders.Root{Provider: "universal", Path: filepath.Join(home, ".agents", "skills"), Universal: true}
+	last := folders.Root{
+		Provider: "universal", Path: filepath.Join(home, ".agents", "skills"), Universal: true}
 	if got := roots[len(roots)-1]; got != last {
 		t.Errorf("last root = %v, want %v", got, last)
 	}
@@ -58,7 +59,8 @@ func TestDiscoverDescribesSkills(t *testing.T) {
 		},
 		{
 			Key: "team/notes", Name: "Notes", Description: "Writes them.",
-			SourcePath: "~/.claude/skills/team/notes", Provider: "claude", Root: "provider", FileCount: 3,
+			SourcePath: "~/.claude/skills/team/notes",
+			Provider:   "claude", Root: "provider", FileCount: 3,
 		},
 	}
 	if diff := cmp.Diff(want, list); diff != "" || warnings != nil {
@@ -96,7 +98,7 @@ func TestFirstRootWins(t *testing.T) {
 	roots, _ := folders.DefaultRoots()
 	list, warnings := discover(t, roots)
 	if keys(list) != "both" || list[0].Provider != "claude" {
-		t.Errorf("list = %v, want claude's skill alone", list)
+		t.Errorf("list = %v, want the skill of claude alone", list)
 	}
 	oneWarning(t, warnings, folders.ErrNotText, "~/.claude/skills/broken")
 	if b, _ := bundle(t, roots, "both"); b.Content != skillText {
@@ -104,7 +106,7 @@ func TestFirstRootWins(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoSkill(t *testing.T) {
+func TestFoldersThatAreNoSkill(t *testing.T) {
 	home := newHome(t, map[string]string{
 		".claude/skills/SKILL.md":                   "the root is no skill",
 		".claude/skills/.system/hidden/SKILL.md":    skillText,
@@ -145,7 +147,7 @@ func TestLinksToFoldersAreFollowedOnce(t *testing.T) {
 		t.Errorf("keys = %q with warnings %v, want %q", got, warnings, want)
 	}
 	if b, _ := bundle(t, rootIn(home), "linked"); b.SourcePath != "~/.claude/skills/linked" {
-		t.Errorf("source path = %q, want where it was found", b.SourcePath)
+		t.Errorf("source path = %q, want the path of the link", b.SourcePath)
 	}
 }
 
@@ -158,12 +160,17 @@ func TestLinkedRoot(t *testing.T) {
 }
 
 func TestFoldersThatCannotBeSearchedAreWarnings(t *testing.T) {
-	home := newHome(t, map[string]string{".claude/skills/fine/SKILL.md": skillText, ".codex/skills": "a file"})
+	home := newHome(t, map[string]string{
+		".claude/skills/fine/SKILL.md":       skillText,
+		`.claude/skills/back\slash/SKILL.md`: skillText,
+		".claude/skills/latin\xe9/SKILL.md":  skillText,
+		".codex/skills":                      "a file",
+	})
 	root := filepath.Join(home, ".claude", "skills")
 	link(t, "nowhere", filepath.Join(root, "dangling"))
 	link(t, "itself", filepath.Join(root, "itself"))
-	write(t, root, map[string]string{`back\slash/SKILL.md`: skillText, "latin\xe9/SKILL.md": skillText})
-	roots := append(rootIn(home), folders.Root{Provider: "codex", Path: filepath.Join(home, ".codex", "skills")})
+	codex := folders.Root{Provider: "codex", Path: filepath.Join(home, ".codex", "skills")}
+	roots := append(rootIn(home), codex)
 	list, warnings := discover(t, roots)
 	if keys(list) != "fine" {
 		t.Errorf("keys = %q, want fine", keys(list))
@@ -193,7 +200,8 @@ func TestRelativeRootIsAnError(t *testing.T) {
 		if _, _, err := folders.Discover(t.Context(), roots); err == nil {
 			t.Errorf("Discover in %q: no error", path)
 		}
-		if _, _, err := folders.Bundle(t.Context(), roots, "x"); err == nil || errors.Is(err, folders.ErrNotFound) {
+		_, _, err := folders.Bundle(t.Context(), roots, "x")
+		if err == nil || errors.Is(err, folders.ErrNotFound) {
 			t.Errorf("Bundle in %q: %v, want that the root is not absolute", path, err)
 		}
 	}
@@ -201,7 +209,7 @@ func TestRelativeRootIsAnError(t *testing.T) {
 
 func TestARootThatDoesNotExistIsAnError(t *testing.T) {
 	home := newHome(t, nil)
-	discover(t, rootIn(home)) // a well-known one need not exist
+	discover(t, rootIn(home)) // a well-known root need not exist
 	roots := []folders.Root{{Provider: "local", Path: filepath.Join(home, "typo")}}
 	if _, _, err := folders.Discover(t.Context(), roots); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Discover = %v, want that the root does not exist", err)
@@ -214,15 +222,19 @@ func TestARootThatDoesNotExistIsAnError(t *testing.T) {
 func TestDescriptionsInAListAreCut(t *testing.T) {
 	long := strings.Repeat("é", 5000)
 	home := newHome(t, map[string]string{
-		".claude/skills/a/SKILL.md": "---\nname: " + strings.Repeat("n", 300) + "\ndescription: " + long + "\n---\n"})
+		".claude/skills/a/SKILL.md": "---\nname: " + strings.Repeat("n", 300) +
+			"\ndescription: " + long + "\n---\n"})
 	list, warnings := discover(t, rootIn(home))
 	if got := len([]rune(list[0].Description)); got != folders.MaxListed {
-		t.Errorf("the list has %d characters, want %d", got, folders.MaxListed)
+		t.Errorf("the description has %d characters in the list, want %d", got, folders.MaxListed)
+	}
+	if len(warnings) != 2 {
+		t.Errorf("warnings = %v, want one about the name and one about the description", warnings)
 	}
 	b, _ := bundle(t, rootIn(home), "a")
-	if len(b.Name) != skills.MaxName || len(b.Description) > skills.MaxDescription || len(warnings) != 2 {
-		t.Errorf("a name of %d bytes and a description of %d, with warnings %v",
-			len(b.Name), len(b.Description), warnings)
+	if len(b.Name) != skills.MaxName || len(b.Description) > skills.MaxDescription {
+		t.Errorf("the bundle has a name of %d bytes and a description of %d bytes",
+			len(b.Name), len(b.Description))
 	}
 }
 
@@ -243,7 +255,7 @@ func TestRootsWithTooManyFolders(t *testing.T) {
 	}
 	list, warnings := discover(t, rootIn(home))
 	if keys(list) != "a" {
-		t.Errorf("keys = %q, want what came before the limit", keys(list))
+		t.Errorf("keys = %q, want the skill before the limit", keys(list))
 	}
 	oneWarning(t, warnings, folders.ErrTooLarge, "~/.claude/skills")
 }
@@ -260,7 +272,7 @@ func TestCancelledDiscoverStops(t *testing.T) {
 	}
 }
 
-// countdown is a context that is cancelled once its Err has been asked for a number of times.
+// countdown is a context that is cancelled after a number of calls of Err.
 type countdown struct {
 	context.Context
 	left int
@@ -274,7 +286,10 @@ func (c *countdown) Err() error {
 }
 
 func TestCancelledWhileReadingStops(t *testing.T) {
-	home := newHome(t, map[string]string{".claude/skills/a/SKILL.md": skillText, ".claude/skills/a/b.md": ""})
+	home := newHome(t, map[string]string{
+		".claude/skills/a/SKILL.md": skillText,
+		".claude/skills/a/b.md":     "",
+	})
 	for left := range 4 {
 		ctx := &countdown{t.Context(), left}
 		if list, _, err := folders.Discover(ctx, rootIn(home)); !errors.Is(err, context.Canceled) {

@@ -12,11 +12,12 @@ import (
 )
 
 var releaseNotes = skills.Bundle{
-	Content: "---\nname: Release notes\ndescription: Writes the notes of a release.\n---\nList what changed.\n",
-	Files:   []skills.BundleFile{{Path: "templates/notes.md", Content: "# Changes\n"}},
+	Content: "---\nname: Release notes\ndescription: Writes the notes of a release.\n---\n" +
+		"List what changed.\n",
+	Files: []skills.BundleFile{{Path: "templates/notes.md", Content: "# Changes\n"}},
 }
 
-// A skill goes to disk on one machine, is found there, and is bundled to be sent to another one.
+// A skill is written to disk, found there, and bundled for another machine.
 func Example() {
 	ctx := context.Background()
 	skillRoot, err := os.MkdirTemp("", "skills")
@@ -24,7 +25,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(skillRoot)
-	if _, err := folders.Unpack(filepath.Join(skillRoot, "release-notes"), releaseNotes); err != nil {
+	dir := filepath.Join(skillRoot, "release-notes")
+	if _, err := folders.Unpack(dir, releaseNotes); err != nil {
 		log.Fatal(err)
 	}
 
@@ -34,7 +36,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	for _, s := range list {
-		fmt.Printf("%s: %s %d files, %d warnings\n", s.Key, s.Description, s.FileCount, len(warnings))
+		fmt.Printf("%s: %s %d files, %d warnings\n",
+			s.Key, s.Description, s.FileCount, len(warnings))
 	}
 	bundle, _, err := folders.Bundle(ctx, roots, "release-notes")
 	if err != nil {
@@ -47,7 +50,7 @@ func Example() {
 	// }]
 }
 
-// A runtime that is asked for its skills reports what it found, and logs what it could not list.
+// A runtime reports the skills that it has found, and logs the warnings.
 func ExampleDiscover() {
 	roots, err := folders.DefaultRoots()
 	if err != nil {

@@ -11,7 +11,10 @@ import (
 )
 
 func TestPipesAreNeverOpened(t *testing.T) {
-	home := newHome(t, map[string]string{".claude/skills/a/SKILL.md": skillText, ".claude/skills/b/x": ""})
+	home := newHome(t, map[string]string{
+		".claude/skills/a/SKILL.md": skillText,
+		".claude/skills/b/x":        "",
+	})
 	root := filepath.Join(home, ".claude", "skills")
 	for _, pipe := range []string{"pipe", "a/pipe", "b/SKILL.md"} {
 		if err := syscall.Mkfifo(filepath.Join(root, pipe), 0o644); err != nil {

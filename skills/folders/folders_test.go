@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const skillText = "---\nname: Notes\ndescription: Writes them.\n---\nDo it.\n"
 
-// newHome makes a new home folder that holds files, by their paths parted by /.
+// newHome makes a new home folder with files, given by their paths with / between the segments.
 func newHome(t *testing.T, files map[string]string) string {
 	t.Helper()
 	home := t.TempDir()
@@ -42,7 +42,7 @@ func write(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// link makes a link at path that leads to target, which may be relative to path's folder.
+// link makes a link at path to target, which may be relative to path's folder.
 func link(t *testing.T, target, path string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -53,7 +53,7 @@ func link(t *testing.T, target, path string) {
 	}
 }
 
-// rootIn is the one root that most tests need.
+// rootIn returns the root of claude in a home folder. Most tests need no other.
 func rootIn(home string) []folders.Root {
 	return []folders.Root{{Provider: "claude", Path: filepath.Join(home, ".claude", "skills")}}
 }
@@ -92,7 +92,7 @@ func filePaths(b skills.Bundle) string {
 	return strings.Join(paths, " ")
 }
 
-// oneWarning fails the test unless there is one warning, of this kind and about this path.
+// oneWarning fails the test unless there is exactly one warning, of this kind and about this path.
 func oneWarning(t *testing.T, warnings []folders.Warning, kind error, path string) {
 	t.Helper()
 	if len(warnings) != 1 || !errors.Is(warnings[0].Err, kind) || warnings[0].Path != path {

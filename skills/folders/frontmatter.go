@@ -9,16 +9,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// frontMatter is what a SKILL.md says of itself between a line --- and the next such line.
+// frontMatter holds the fields of a SKILL.md between a line --- and the next such line.
 type frontMatter struct{ name, description string }
 
-// parseFrontMatter returns as much of the front matter as can be understood. It returns an
-// ErrFrontMatter if the name or the description cannot be. To have none is no error.
+// parseFrontMatter returns the fields that it can read. It returns an ErrFrontMatter if it cannot
+// read the name or the description. A SKILL.md without front matter is no error.
 func parseFrontMatter(content string) (frontMatter, error) {
 	text, certain, err := cutFrontMatter(content)
 	fm, found, readErr := readFields(text)
 	if !certain && !found {
-		return frontMatter{}, nil // a heading and a ruler, no comment and front matter
+		return frontMatter{}, nil // it was a heading and a ruler, not a comment and front matter
 	}
 	if err == nil {
 		err = readErr
@@ -28,10 +28,10 @@ func parseFrontMatter(content string) (frontMatter, error) {
 
 var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// cutFrontMatter returns the YAML between the two lines, or "" if content does not start with one.
-// Blank lines and comments may come first. After a comment that Markdown takes for a heading, it is
-// not certain that the rest is front matter. If the closing line is missing, the YAML ends at the
-// first blank line or heading.
+// cutFrontMatter returns the YAML between the two --- lines, or "" if content does not start with
+// such a line. Blank lines and comments may come first. Markdown reads a comment with # as a
+// heading, so the rest is not certain to be front matter. If the closing line is missing, the YAML
+// ends at the first blank line or heading.
 func cutFrontMatter(content string) (text string, certain bool, err error) {
 	head := content[:min(len(content), 2*MaxFrontMatter)]
 	rest, certain := skipComments(lineEnds.Replace(strings.TrimPrefix(head, "\ufeff")))
@@ -54,7 +54,8 @@ func cutFrontMatter(content string) (text string, certain bool, err error) {
 
 func isMarker(line string) bool { return strings.TrimRight(line, " \t\n") == "---" }
 
-// skipComments returns what follows blank lines and comments: <!-- --> and lines that start with #.
+// skipComments returns the text after blank lines and comments: <!-- --> and lines that start with
+// #. Certain is false if it has skipped a line with #.
 func skipComments(text string) (rest string, certain bool) {
 	certain = true
 	for {
@@ -83,10 +84,10 @@ func beforeBody(text string) string {
 	return text[:end]
 }
 
-// readFields reads the fields of YAML. If it is broken, each field is read by itself, so that an
-// intact one survives an error in another. Found means that there is one of those wanted.
+// readFields reads the fields of YAML. If the YAML is broken, it reads each field by itself, so
+// that an intact field survives an error in another one. Found means that a wanted field exists.
 func readFields(text string) (fm frontMatter, found bool, err error) {
-	// A Node leaves aliases as they are, so those that refer to each other cannot blow up.
+	// A Node does not expand aliases, so nested aliases cannot exhaust the memory.
 	var doc yaml.Node
 	whole := yaml.Unmarshal([]byte(text), &doc)
 	switch {
@@ -125,8 +126,8 @@ func splitFields(text string) (fields []string) {
 	return fields
 }
 
-// readField reads a field by itself. If it is no YAML, its text is taken as it is written: an
-// unquoted colon, bracket, quote or asterisk belongs to it.
+// readField reads a field by itself. If the field is not valid YAML, its text is taken literally:
+// an unquoted colon, bracket, quote or asterisk belongs to it.
 func readField(field string) (fm frontMatter, found bool, err error) {
 	var doc yaml.Node
 	if yaml.Unmarshal([]byte(field), &doc) == nil && len(doc.Content) > 0 {
@@ -152,7 +153,7 @@ func unquote(text string) string {
 	return text
 }
 
-// fields are the fields that are wanted, by name.
+// fields returns the wanted fields by name.
 func (fm *frontMatter) fields() map[string]*string {
 	return map[string]*string{"name": &fm.name, "description": &fm.description}
 }
@@ -178,8 +179,8 @@ func readMapping(m *yaml.Node) (fm frontMatter, found bool, err error) {
 	return fm, found, err
 }
 
-// scalar returns a node's text. A number is taken as it is written. An escape may make text what no
-// text file can hold.
+// scalar returns a node's text. A number keeps its spelling. It fails if an escape has put a NUL
+// into the text.
 func scalar(n *yaml.Node) (text string, ok bool) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -195,7 +196,8 @@ func scalar(n *yaml.Node) (text string, ok bool) {
 
 var lineNumber = regexp.MustCompile(`line \d+`)
 
-// syntaxError keeps the line alone of the parser's error, whose text may repeat what the file says.
+// syntaxError returns an error with the line number of the parser's error. It drops the rest, which
+// may quote the file.
 func syntaxError(err error) error {
 	if line := lineNumber.FindString(err.Error()); line != "" {
 		return fmt.Errorf("%w: not valid YAML, %s below the ---", ErrFrontMatter, line)

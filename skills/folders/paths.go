@@ -10,10 +10,10 @@ import (
 // skillFile is the file that makes its folder a skill.
 const skillFile = "SKILL.md"
 
-// hidden is true for names that are passed over: .git, .env.
+// hidden reports whether a name is hidden, such as .git and .env. Hidden entries are skipped.
 func hidden(name string) bool { return strings.HasPrefix(name, ".") }
 
-// licence is true for files that say nothing to an agent. They are passed over.
+// licence reports whether a file is a licence. Licences are of no use to an agent and are skipped.
 func licence(name string) bool {
 	switch stem, ext, _ := strings.Cut(strings.ToLower(name), "."); stem {
 	case "license", "licence", "copying":
@@ -33,7 +33,7 @@ func checkKey(key string) error {
 	return nil
 }
 
-// depth counts the segments of a key; a root's own key, "", has none.
+// depth counts the segments of a key. A root's own key, "", has none.
 func depth(key string) int {
 	if key == "" {
 		return 0
@@ -41,8 +41,8 @@ func depth(key string) int {
 	return strings.Count(key, "/") + 1
 }
 
-// skipped is true for folders that hold what can be had elsewhere: they are passed over between a
-// root and its skills, and inside skills.
+// skipped reports whether a folder holds generated or downloaded files. Such folders are skipped
+// between a root and its skills, and inside skills.
 func skipped(name string) bool {
 	switch name {
 	case "node_modules", "venv", "__pycache__", "target", "dist":
@@ -51,7 +51,7 @@ func skipped(name string) bool {
 	return false
 }
 
-// pathFault says why a key is not the path of a folder below a root, or returns "".
+// pathFault returns the reason why a key is not the path of a folder below a root, or "".
 func pathFault(p string) string {
 	switch {
 	case p == "":

@@ -47,8 +47,8 @@ func readText(root *os.Root, name string) (string, error) {
 	return content, checkText(content)
 }
 
-// readSkillFile reads the SKILL.md of a folder. A link to a regular file is followed, wherever it
-// leads. Its errors name no path, since that may hold a user's name.
+// readSkillFile reads the SKILL.md of a folder. It follows a link to a regular file, wherever the
+// file lies. Its errors name no path, since a path may contain a user's name.
 func readSkillFile(root *os.Root, folder string) (string, error) {
 	info, err := root.Lstat(skillFile)
 	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
@@ -69,9 +69,9 @@ func readSkillFile(root *os.Root, folder string) (string, error) {
 	return readText(target, filepath.Base(real))
 }
 
-// openRegular opens a regular file. It looks before it opens, since to open a device may have
-// effects. It looks again afterwards, in case the file was replaced. O_NONBLOCK keeps a pipe that
-// was put there in between from blocking.
+// openRegular opens a regular file. It checks the type before it opens the file, since opening a
+// device may have effects. It checks again afterwards, in case the file was replaced. With
+// O_NONBLOCK it does not block if a pipe has replaced the file.
 func openRegular(root *os.Root, name string) (*os.File, error) {
 	info, err := root.Lstat(name)
 	if err != nil {
@@ -94,7 +94,7 @@ func openRegular(root *os.Root, name string) (*os.File, error) {
 	return f, nil
 }
 
-// checkText refuses what a file of a bundle may not hold.
+// checkText refuses content that is too large for a file of a bundle, or is not text.
 func checkText(content string) error {
 	if len(content) > MaxFileSize {
 		return fmt.Errorf("%w: over %d bytes", ErrTooLarge, MaxFileSize)

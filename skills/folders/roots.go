@@ -7,14 +7,14 @@ import (
 	"slices"
 )
 
-// Root is a folder that skill folders lie in.
+// Root is a folder that contains skill folders.
 type Root struct {
-	Provider  string // whose skills they are, e.g. "claude"; reported as such
+	Provider  string // whose skills they are, e.g. "claude"
 	Path      string // absolute
 	Universal bool   // shared between providers; reported as "universal" instead of "provider"
 }
 
-// kind is what a LocalSkill says of its root.
+// kind returns the Root of a LocalSkill.
 func (r Root) kind() string {
 	if r.Universal {
 		return "universal"
@@ -33,12 +33,12 @@ var wellKnown = []Root{
 	{Provider: "universal", Path: ".agents/skills", Universal: true},
 }
 
-// DefaultRoots returns the well-known roots in the home folder, whether they exist or not: those of
-// claude, codex, copilot, cursor, gemini and opencode, then ~/.agents/skills, whose provider is
-// "universal". Their order is their priority: the first root that has a key wins. It fails only if
-// there is no home folder.
+// DefaultRoots returns the well-known roots in the home folder, whether they exist or not. These
+// are the roots of claude, codex, copilot, cursor, gemini and opencode, then ~/.agents/skills,
+// whose provider is "universal". Their order is their priority: the first root that has a key wins.
+// DefaultRoots fails only if there is no home folder.
 //
-// A runtime of one provider passes on that provider's root and the last one.
+// A runtime of a single provider uses that provider's root and the last one.
 func DefaultRoots() ([]Root, error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -58,8 +58,8 @@ func wellKnownRoot(r Root) bool {
 	return err == nil && slices.Contains(roots, r)
 }
 
-// display is path as reports show it: from ~ inside the home folder, so that a user's name stays
-// private.
+// display returns a path for a report. A path below the home folder starts with ~, so that the
+// user's name stays private.
 func display(path string) string {
 	home, err := os.UserHomeDir()
 	if err != nil {

@@ -16,15 +16,16 @@ import (
 type folder struct {
 	root Root
 	key  string // its path below the root; "" for the root itself
-	path string // where it was found
-	real string // path with all links resolved; "" for a link not yet followed
+	path string // below Root.Path, may contain links
+	real string // path with all links resolved; "" for a link that is not followed yet
 }
 
 func (f folder) warning(err error) Warning {
 	return Warning{Key: f.key, Path: display(f.path), Err: err}
 }
 
-// search finds the skill folders below the roots, sorted by key, the first root's for each key.
+// search finds the skill folders below the roots, sorted by key. Of several folders with the same
+// key it returns the first root's.
 func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 	var found []folder
 	var warnings []Warning
@@ -50,8 +51,8 @@ func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 type rootSearch struct {
 	top      folder
 	folders  []folder        // still to be searched
-	links    []folder        // to be followed once there are no more folders
-	met      int             // folders and links put off so far
+	links    []folder        // to be followed after all folders
+	met      int             // all folders and links so far
 	visited  map[string]bool // by folder.real
 	found    []folder
 	warnings []Warning
@@ -79,8 +80,8 @@ func searchRoot(ctx context.Context, root Root) (*rootSearch, error) {
 	return s, nil
 }
 
-// step searches one folder. Links wait for all folders, so that a real folder wins over links to
-// it.
+// step searches one folder. Links come after all folders, so that a real folder wins over the links
+// to it.
 func (s *rootSearch) step() {
 	var f folder
 	var err error
@@ -120,7 +121,7 @@ func follow(link string) (real string, err error) {
 	return real, err
 }
 
-// visit takes f as a skill, or puts off the folders in it.
+// visit adds f to the skill folders, or notes the folders in f.
 func (s *rootSearch) visit(f folder) error {
 	dir, err := os.OpenRoot(f.path)
 	if err != nil {
@@ -133,13 +134,13 @@ func (s *rootSearch) visit(f folder) error {
 	}
 	entries, err := readDir(dir, ".")
 	for _, e := range entries {
-		s.putOff(f, e)
+		s.note(f, e)
 	}
 	return err
 }
 
-// putOff notes a folder, or a link to one, to be searched later.
-func (s *rootSearch) putOff(parent folder, e fs.DirEntry) {
+// note notes a folder or a link, to be searched later.
+func (s *rootSearch) note(parent folder, e fs.DirEntry) {
 	name := e.Name()
 	link := e.Type()&fs.ModeSymlink != 0
 	if !e.IsDir() && !link {
@@ -166,7 +167,7 @@ func (s *rootSearch) putOff(parent folder, e fs.DirEntry) {
 	s.folders = append(s.folders, child)
 }
 
-// refused says why a folder is not searched, or returns nil.
+// refused returns the reason why a folder is not searched, or nil.
 func refused(f folder, e fs.DirEntry) error {
 	if err := passedOver(e); err != nil {
 		return err

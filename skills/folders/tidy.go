@@ -8,12 +8,14 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// Tidy returns a bundle as a server keeps it, whatever the disk that it comes from. It removes NUL
-// from all texts and cleans the paths of files: "./a//b.md" becomes "a/b.md". It drops a file whose
-// path is empty, absolute, too long, leads out of the skill, is that of SKILL.md, or is that of a
-// file before it. The warnings say which, and why. Whether a disk can hold a file is for [Unpack].
+// Tidy returns a bundle in the form that a server keeps. It removes NUL from all texts and cleans
+// the paths of files: "./a//b.md" becomes "a/b.md". It drops a file whose path is empty, absolute,
+// too long, leads out of the skill, is that of SKILL.md, or is that of a file before it. The
+// warnings name the dropped files and the reasons. Tidy does not check whether a disk can hold the
+// files; [Unpack] does.
 func Tidy(b skills.Bundle) (skills.Bundle, []Warning) {
-	for _, text := range []*string{&b.Name, &b.Description, &b.Content, &b.SourcePath, &b.Provider} {
+	texts := []*string{&b.Name, &b.Description, &b.Content, &b.SourcePath, &b.Provider}
+	for _, text := range texts {
 		*text = withoutNUL(*text)
 	}
 	var warnings []Warning
@@ -41,7 +43,7 @@ func Tidy(b skills.Bundle) (skills.Bundle, []Warning) {
 
 func withoutNUL(text string) string { return strings.ReplaceAll(text, "\x00", "") }
 
-// escape says why a path is not one of a supporting file, on whichever system, or returns "".
+// escape returns the reason why a path is not valid for a supporting file on every system, or "".
 func escape(p string) string {
 	slashed := strings.ReplaceAll(p, `\`, "/")
 	clean := path.Clean(slashed)
@@ -66,13 +68,12 @@ func CheckSize(b skills.Bundle) error {
 	if err := checkSize(len(b.Files), len(b.Content)); err != nil {
 		return err
 	}
-	size := len(b.Content)
-	for _, f := range append([]skills.BundleFile{{Path: skillFile, Content: b.Content}}, b.Files...) {
+	size := 0
+	all := append([]skills.BundleFile{{Path: skillFile, Content: b.Content}}, b.Files...)
+	for _, f := range all {
 		if len(f.Content) > MaxFileSize {
 			return fmt.Errorf("%.100q: %w: over %d bytes", f.Path, ErrTooLarge, MaxFileSize)
 		}
-	}
-	for _, f := range b.Files {
 		size += len(f.Content)
 	}
 	return checkSize(len(b.Files), size)

@@ -18,19 +18,19 @@ import (
 )
 
 // Unpack writes a bundle into the new folder dir: Content as SKILL.md, and its Files. A file that
-// starts with #! becomes executable. The folder that dir lies in must exist. The rest of the bundle
-// is not written, since Content says it.
+// starts with #! becomes executable. The parent folder of dir must exist. The other fields of the
+// bundle are not written.
 //
-// A file that cannot be written is left out with a Warning, and the others are written: its path is
-// one that [Tidy] drops, lies in a .git folder, or is one that this disk cannot hold beside the
-// others; or its content is not text. Any other error of the disk is an error of Unpack.
+// A file that cannot be written is left out with a Warning, and the other files are written. The
+// reasons: [Tidy] drops its path, the path lies in a .git folder, this disk cannot hold the path
+// beside the other files, or the content is not text. Any other error of the disk fails Unpack.
 //
-// It happens at once or not at all: the files are written into a hidden folder beside dir, .unpack-
-// and random letters, which is then renamed. Only a crash in between leaves it there.
+// Unpack is atomic: it writes the files into a hidden folder beside dir, .unpack- and random
+// letters, and then renames that folder. Only a crash leaves the hidden folder behind.
 //
 // The error is ErrTooLarge for a bundle over the limits, ErrNotText for its SKILL.md, or ErrExists
-// if dir is there already. Only the bundle is not trusted. A dir that is made of a key or name from
-// elsewhere has to be checked first.
+// if dir exists already. Unpack trusts dir. A caller that makes dir from a received key or name has
+// to check that first.
 func Unpack(dir string, b skills.Bundle) ([]Warning, error) {
 	err := cmp.Or(CheckSize(b), checkText(b.Content))
 	var left []Warning
@@ -67,7 +67,7 @@ func unpack(dir string, b skills.Bundle, left []Warning) ([]Warning, error) {
 	return left, nil
 }
 
-// rename reports as ErrExists that somebody else made the folder meanwhile.
+// rename returns ErrExists if the folder was made by someone else in the meantime.
 func rename(parent *os.Root, from, to string) error {
 	err := parent.Rename(from, to)
 	if errors.Is(err, fs.ErrExist) {
@@ -101,7 +101,7 @@ func writeBundle(
 	return left, nil
 }
 
-// tryFile writes a supporting file, or says why it is left out.
+// tryFile writes a supporting file, or returns the reason why the file is left out.
 func tryFile(dir *os.Root, f skills.BundleFile) (why, err error) {
 	switch {
 	case !filepath.IsLocal(filepath.FromSlash(f.Path)):
@@ -118,7 +118,8 @@ func tryFile(dir *os.Root, f skills.BundleFile) (why, err error) {
 	return nil, err
 }
 
-// unstorable tells the errors about a name from those of a disk in trouble.
+// unstorable reports whether an error is about the name of a file. Otherwise the disk has a
+// problem.
 func unstorable(err error) bool {
 	const windowsInvalidName = syscall.Errno(123)
 	for _, about := range []error{fs.ErrExist, fs.ErrInvalid, syscall.EINVAL, syscall.ENAMETOOLONG,
@@ -130,8 +131,8 @@ func unstorable(err error) bool {
 	return runtime.GOOS == "windows" && errors.Is(err, windowsInvalidName)
 }
 
-// writeFile makes a new file. O_EXCL, since a file system may take two names for one: letter case,
-// and two ways to write an accent.
+// writeFile makes a new file. It uses O_EXCL, since a file system may treat two names as equal:
+// names that differ in letter case, or in the encoding of an accent.
 func writeFile(dir *os.Root, name, content string) error {
 	if err := dir.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err

@@ -26,7 +26,8 @@ func TestUnpackedBundleBundlesBackEqual(t *testing.T) {
 		Name: "Notes", Description: "Writes them.", Content: skillText,
 		SourcePath: "~/.claude/skills/notes", Provider: "claude",
 		Files: []skills.BundleFile{
-			{Path: "a", Content: ""}, {Path: "b/SKILL.md", Content: "nested"}, {Path: "b/c/d e.md", Content: "é\n"},
+			{Path: "a", Content: ""}, {Path: "b/SKILL.md", Content: "nested"},
+			{Path: "b/c/d e.md", Content: "é\n"},
 		},
 	}
 	if left, err := folders.Unpack(filepath.Join(root, "notes"), want); err != nil || left != nil {
@@ -36,8 +37,10 @@ func TestUnpackedBundleBundlesBackEqual(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || warnings != nil {
 		t.Errorf("warnings = %v, bundle differs (-want +got):\n%s", warnings, diff)
 	}
-	if got, want := strings.Join(tree(t, root), " "), "notes notes/SKILL.md notes/a notes/b notes/b/SKILL.md notes/b/c notes/b/c/d e.md"; got != want {
-		t.Errorf("unpacked %q, want %q", got, want)
+	wantTree := []string{"notes", "notes/SKILL.md", "notes/a", "notes/b", "notes/b/SKILL.md",
+		"notes/b/c", "notes/b/c/d e.md"}
+	if got := tree(t, root); !slices.Equal(got, wantTree) {
+		t.Errorf("unpacked %q, want %q", got, wantTree)
 	}
 }
 
@@ -51,10 +54,10 @@ func unpacked(t *testing.T, parent string, b skills.Bundle) (left []folders.Warn
 	return left
 }
 
-func TestUnpackLeavesOutWhatIsNoPath(t *testing.T) {
+func TestUnpackLeavesOutInvalidPaths(t *testing.T) {
 	for _, path := range []string{
-		"", ".", "..", "../x", "a/../../x", "a/..", "/etc/x", "//host/x", `\x`, `..\x`, `C:\x`, "C:/x",
-		"SKILL.md", "skill.MD", "./SKILL.md", "b.md", strings.Repeat("x/", 512) + "x",
+		"", ".", "..", "../x", "a/../../x", "a/..", "/etc/x", "//host/x", `\x`, `..\x`, `C:\x`,
+		"C:/x", "SKILL.md", "skill.MD", "./SKILL.md", "b.md", strings.Repeat("x/", 512) + "x",
 	} {
 		parent := t.TempDir()
 		left := unpacked(t, parent, skills.Bundle{Content: skillText, Files: []skills.BundleFile{
@@ -72,8 +75,10 @@ func TestUnpackLeavesOutWhatIsNoPath(t *testing.T) {
 func TestUnpackDecidesFileByFile(t *testing.T) {
 	parent := t.TempDir()
 	b := skills.Bundle{Content: skillText}
-	for _, path := range []string{"a", "what?.md", "sub/.env", "aux.md", "sub/ü", "LICENSE", // kept
-		"a/b", "sub", "sub/SKILL.md/x", ".git/hooks/x", "x/.GIT/y", strings.Repeat("x", 256)} {
+	kept := []string{"a", "what?.md", "sub/.env", "aux.md", "sub/ü", "LICENSE"}
+	leftOut := []string{"a/b", "sub", "sub/SKILL.md/x", ".git/hooks/x", "x/.GIT/y",
+		strings.Repeat("x", 256)}
+	for _, path := range slices.Concat(kept, leftOut) {
 		b.Files = append(b.Files, skills.BundleFile{Path: path, Content: "x"})
 	}
 	b.Files = append(b.Files, skills.BundleFile{Path: "latin", Content: "\xff"},
@@ -110,63 +115,67 @@ func TestUnpackRefusesContent(t *testing.T) {
 		{"the most files", skills.Bundle{Files: files(folders.MaxFiles, "")}, nil},
 		{"10,000 files", skills.Bundle{Files: files(10_000, "")}, folders.ErrTooLarge},
 		{"8 MiB", skills.Bundle{Files: files(8, mib)}, nil},
-		{"8 MiB and SKILL.md", skills.Bundle{Content: "x", Files: files(8, mib)}, folders.ErrTooLarge},
+		{"8 MiB and SKILL.md", skills.Bundle{Content: "x", Files: files(8, mib)},
+			folders.ErrTooLarge},
 		{"a large file", skills.Bundle{Files: files(1, mib+"x")}, folders.ErrTooLarge},
 		{"a large SKILL.md", skills.Bundle{Content: mib + "x"}, folders.ErrTooLarge},
 		{"a SKILL.md that is not UTF-8", skills.Bundle{Content: "\xff"}, folders.ErrNotText},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			parent := t.TempDir()
-			if _, err := folders.Unpack(filepath.Join(parent, "skill"), c.b); !errors.Is(err, c.want) {
+			_, err := folders.Unpack(filepath.Join(parent, "skill"), c.b)
+			if !errors.Is(err, c.want) {
 				t.Errorf("Unpack = %v, want %v", err, c.want)
 			}
 			if left := tree(t, parent); c.want != nil && len(left) > 0 {
-				t.Errorf("left %v", left)
+				t.Errorf("the parent folder has %v, want nothing", left)
 			}
 		})
 	}
 }
 
-func TestUnpackRefusesWhatIsThere(t *testing.T) {
+func TestUnpackRefusesAnExistingPath(t *testing.T) {
 	parent := t.TempDir()
 	write(t, parent, map[string]string{"file": "", "folder/x": ""})
 	link(t, "nowhere", filepath.Join(parent, "dangling"))
 	before := tree(t, parent)
 	for _, name := range []string{"file", "folder", "folder/", "dangling", "."} {
 		dir := parent + string(filepath.Separator) + name
-		if _, err := folders.Unpack(dir, skills.Bundle{Content: skillText}); !errors.Is(err, folders.ErrExists) {
+		_, err := folders.Unpack(dir, skills.Bundle{Content: skillText})
+		if !errors.Is(err, folders.ErrExists) {
 			t.Errorf("Unpack into %s = %v, want ErrExists", name, err)
 		}
 	}
 	if after := tree(t, parent); !slices.Equal(before, after) {
-		t.Errorf("it left %v, want %v", after, before)
+		t.Errorf("the parent folder has %v, want %v", after, before)
 	}
 }
 
-func TestUnpackWhereItCannot(t *testing.T) {
+func TestUnpackIntoAnImpossibleFolder(t *testing.T) {
 	parent := t.TempDir()
 	write(t, parent, map[string]string{"file": ""})
 	for _, dir := range []string{
-		filepath.Join(parent, "missing", "skill"), filepath.Join(parent, "file", "skill"), "..", "/",
-		filepath.Join(parent, strings.Repeat("x", 300)),
+		filepath.Join(parent, "missing", "skill"), filepath.Join(parent, "file", "skill"),
+		"..", "/", filepath.Join(parent, strings.Repeat("x", 300)),
 	} {
 		_, err := folders.Unpack(dir, skills.Bundle{Content: skillText})
 		if err == nil || errors.Is(err, folders.ErrExists) {
-			t.Errorf("Unpack into %.40s = %v, want an error of its own", dir, err)
+			t.Errorf("Unpack into %.40s = %v, want an error other than ErrExists", dir, err)
 		}
 	}
 	if left := tree(t, parent); len(left) != 1 {
-		t.Errorf("it left %v", left)
+		t.Errorf("the parent folder has %v, want the file alone", left)
 	}
 }
 
 func TestOneOfManyUnpacksWins(t *testing.T) {
 	parent := t.TempDir()
+	dir := filepath.Join(parent, "skill")
 	errs := make([]error, 8)
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {
-			_, errs[i] = folders.Unpack(filepath.Join(parent, "skill"), skills.Bundle{Content: skillText})
+			_, errs[i] = folders.Unpack(dir, skills.Bundle{Content: skillText})
 		})
 	}
 	wg.Wait()
@@ -178,27 +187,32 @@ func TestOneOfManyUnpacksWins(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if left := tree(t, parent); won != 1 || !slices.Equal(left, []string{"skill", "skill/SKILL.md"}) {
-		t.Errorf("%d won, left %v", won, left)
+	want := []string{"skill", "skill/SKILL.md"}
+	if got := tree(t, parent); won != 1 || !slices.Equal(got, want) {
+		t.Errorf("%d won and the parent folder has %v, want one winner and %v", won, got, want)
 	}
 }
 
-// Nothing is ever written outside the new folder. Each file is written or left out with a warning.
+// Unpack never writes outside the new folder. It writes each file or leaves it out with a warning.
 func FuzzUnpack(f *testing.F) {
 	f.Add(skillText, "a.md", "a", "b/c.md", "c")
 	f.Add("", "../x", "", `a\..\b`, "")
 	f.Fuzz(func(t *testing.T, content, path1, content1, path2, content2 string) {
-		home := newHome(t, map[string]string{"canary": "alive", ".claude/skills/other/SKILL.md": ""})
+		home := newHome(t, map[string]string{
+			"canary":                        "alive",
+			".claude/skills/other/SKILL.md": "",
+		})
 		before := tree(t, home)
 		b := skills.Bundle{Content: content, Files: []skills.BundleFile{
 			{Path: path1, Content: content1}, {Path: path2, Content: content2}}}
 		notes := filepath.Join(home, ".claude", "skills", "notes")
 		left, err := folders.Unpack(notes, b)
 		outside := slices.DeleteFunc(tree(t, home), func(p string) bool {
-			return err == nil && (p == ".claude/skills/notes" || strings.HasPrefix(p, ".claude/skills/notes/"))
+			const notes = ".claude/skills/notes"
+			return err == nil && (p == notes || strings.HasPrefix(p, notes+"/"))
 		})
 		if !slices.Equal(outside, before) {
-			t.Fatalf("outside are %v, want %v; Unpack = %v", outside, before, err)
+			t.Fatalf("other folders have %v, want %v; Unpack = %v", outside, before, err)
 		}
 		if err != nil {
 			return
@@ -210,7 +224,7 @@ func FuzzUnpack(f *testing.F) {
 			}
 		}
 		if written+len(left) != 3 {
-			t.Errorf("%d files are written and %v left out, want 3 in all", written, left)
+			t.Errorf("%d files are written and %v left out, want 3 files in all", written, left)
 		}
 	})
 }

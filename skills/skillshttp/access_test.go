@@ -7,20 +7,24 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// Every route for everyone: who is not allowed gets 403 where they may see the runtime, else the
-// one 404.
-func TestWhoMayDoWhat(t *testing.T) {
-	people := []string{"owner", "admin", "member", "initiator", "stranger", "", "daemon-" + laptop, "daemon-" + phone}
+// right are the statuses that callers get for a kind of call.
+type right struct {
+	kind, path string // a path that ends with / goes on with the id of a request
+	want       []int  // in the order of callers
+}
+
+var callers = []string{"owner", "admin", "member", "initiator", "stranger", "",
+	"daemon-" + laptop, "daemon-" + phone}
+
+// Each route is called by each caller. A caller without the right gets 403 if it may see the
+// runtime, otherwise the 404 of a route that does not exist.
+func TestTheRightsOfEachCaller(t *testing.T) {
 	const (
 		ok = http.StatusOK
 		no = http.StatusForbidden
 		nf = http.StatusNotFound
 	)
-	const body = `{"skill_key":"k","target_version":"1","status":"failed"}`
-	for _, tc := range []struct {
-		method, path string // with the id of a request behind it, but for a POST
-		want         []int  // in the order of people
-	}{
+	for _, r := range []right{
 		{"POST", "/local-skills", []int{ok, ok, ok, ok, nf, nf, nf, nf}},
 		{"GET", "/local-skills/", []int{ok, ok, ok, ok, nf, nf, nf, nf}},
 		{"POST", "/local-skills/import", []int{ok, no, no, no, nf, nf, nf, nf}},
@@ -38,30 +42,36 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"REPORT", "/update/", []int{nf, nf, nf, nf, nf, nf, ok, nf}},
 		{"REPORT", "/models/", []int{nf, nf, nf, nf, nf, nf, ok, nf}},
 	} {
-		for i, who := range people {
-			w := newWorld(t)
-			var got reply
-			switch tc.method {
-			case "POST":
-				got = w.send(who, "POST", api+tc.path, body)
-			case "GET":
-				got = w.send(who, "GET", api+tc.path+w.seed(tc.path), "")
-			case "HEARTBEAT":
-				got = w.send(who, "POST", "/api/daemon/heartbeat", beat)
-			case "REPORT":
-				got = w.send(who, "POST", "/api/daemon/runtimes/"+laptop+tc.path+w.seed(tc.path)+"/result", body)
-			}
-			if got.status != tc.want[i] {
-				t.Errorf("%s %s as %q: got %d, want %d", tc.method, tc.path, who, got.status, tc.want[i])
+		for i, caller := range callers {
+			got, want := newWorld(t).call(caller, r), r.want[i]
+			if got.status != want {
+				t.Errorf("%s %s as %q: got %d, want %d", r.kind, r.path, caller, got.status, want)
 			}
 			if got.status == nf && got.body != `{"error":"not found"}` {
-				t.Errorf("%s %s as %q: the 404 says %s", tc.method, tc.path, who, got.body)
+				t.Errorf("%s %s as %q: the 404 says %s", r.kind, r.path, caller, got.body)
 			}
 		}
 	}
 }
 
-// seed makes a request of the path's kind, an update as its initiator's, and returns its id.
+// call sends a call of a kind.
+func (w *world) call(caller string, r right) reply {
+	w.Helper()
+	const body = `{"skill_key":"k","target_version":"1","status":"failed"}`
+	switch r.kind {
+	case "POST":
+		return w.send(caller, "POST", api+r.path, body)
+	case "GET":
+		return w.send(caller, "GET", api+r.path+w.seed(r.path), "")
+	case "HEARTBEAT":
+		return w.send(caller, "POST", heartbeatPath, beat)
+	}
+	path := "/api/daemon/runtimes/" + laptop + r.path + w.seed(r.path) + "/result"
+	return w.send(caller, "POST", path, body)
+}
+
+// seed creates a request of the path's kind and returns its id. The initiator of an update is
+// "initiator".
 func (w *world) seed(path string) (id string) {
 	w.Helper()
 	ctx, s := w.Context(), w.stores
@@ -90,11 +100,12 @@ func (w *world) seed(path string) (id string) {
 	return id
 }
 
-func TestAMemberCannotTellWhichUpdatesThereAre(t *testing.T) {
+func TestAMemberCannotTellWhichUpdatesExist(t *testing.T) {
 	w := newWorld(t)
-	there := w.send("member", "GET", api+"/update/"+w.seed("/update/"), "")
-	absent := w.send("member", "GET", api+"/update/1", "")
-	if there.status != 403 || there.status != absent.status || there.body != absent.body {
-		t.Errorf("got %d %s for one that is there, %d %s for one that is not", there.status, there.body, absent.status, absent.body)
+	known := w.send("member", "GET", api+"/update/"+w.seed("/update/"), "")
+	unknown := w.send("member", "GET", api+"/update/1", "")
+	if known.status != 403 || known.status != unknown.status || known.body != unknown.body {
+		t.Errorf("got %d %s for an update, %d %s for an unknown id",
+			known.status, known.body, unknown.status, unknown.body)
 	}
 }

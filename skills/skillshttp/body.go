@@ -49,7 +49,7 @@ func (c *call) decodeReport(v any, limit int64) error {
 func decode(body []byte, v any) error {
 	err := json.Unmarshal(body, v)
 	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) && syntax.Offset > 1 { // perhaps about what follows the value
+	if errors.As(err, &syntax) && syntax.Offset > 1 { // the error may be about data after the value
 		err = json.Unmarshal(body[:syntax.Offset-1], v)
 	}
 	if err != nil {
@@ -58,7 +58,7 @@ func decode(body []byte, v any) error {
 	return nil
 }
 
-// read reads a body of at most limit bytes, within that time.
+// read reads a body of at most limit bytes. The body has to arrive within that time.
 func (c *call) read(limit int64, within time.Duration) ([]byte, error) {
 	control := http.NewResponseController(c.w)
 	p := &paced{call: c, from: http.MaxBytesReader(c.w, c.r.Body, limit), control: control,
@@ -68,7 +68,7 @@ func (c *call) read(limit int64, within time.Duration) ([]byte, error) {
 		buf.Grow(int(n) + bytes.MinRead)
 	}
 	_, err := buf.ReadFrom(p)
-	_ = control.SetReadDeadline(time.Time{}) // a wait may follow; not every writer has a deadline
+	_ = control.SetReadDeadline(time.Time{}) // a wait may follow; some writers support no deadlines
 	var over *http.MaxBytesError
 	var refused *refusal
 	switch {
@@ -81,18 +81,18 @@ func (c *call) read(limit int64, within time.Duration) ([]byte, error) {
 }
 
 // maxValues is how many values the JSON of a body may have. A value of two bytes can take a hundred
-// in memory.
+// bytes in memory.
 const maxValues = 200_000
 
 var errManyValues = tooLarge("the body has over %d JSON values", maxValues)
 
-// paced reads a body. Each piece has to arrive in time, and the values are counted as they come.
+// paced reads a body piece by piece. Each piece has to arrive in time. It counts the JSON values.
 type paced struct {
 	*call
 	from    io.Reader
 	control *http.ResponseController
 	end     time.Time
-	left    int // of the piece
+	left    int // bytes left of the piece
 
 	values   int
 	inString bool
@@ -117,7 +117,7 @@ func (p *paced) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// count counts the values of JSON by what stands between them.
+// count counts the values of JSON by their separators.
 func (p *paced) count(text []byte) {
 	for _, b := range text {
 		switch {
@@ -147,7 +147,7 @@ func encode(answer any) ([]byte, error) {
 	if err != nil || !isRecord {
 		return body, err
 	}
-	end := len(body) - 1 // of the head: its }
+	end := len(body) - 1 // the index of the head's }
 	if body, err = appendJSON(body[:end], rec.payload); err != nil {
 		return nil, err
 	}

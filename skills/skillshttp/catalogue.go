@@ -21,11 +21,11 @@ type Catalogue interface {
 	Drop(ctx context.Context, runtimeID string) error
 }
 
-// refreshAge is how old an entry may be before a question for it also asks the runtime.
+// refreshAge is the age of an entry after which a front end's request also asks the runtime.
 const refreshAge = time.Minute
 
-// catalogued answers a question for a runtime's models from the catalogue, or returns nil. A
-// catalogue that fails is no reason not to ask the runtime.
+// catalogued answers a request for a runtime's models from the catalogue, or returns nil. If the
+// catalogue fails, it returns nil, so the runtime is asked.
 func (c *call) catalogued() any {
 	if c.config.Catalogue == nil {
 		return nil
@@ -46,7 +46,7 @@ func (c *call) catalogued() any {
 		payload: skills.ModelList{Models: e.Models, Supported: true, Cached: true, CachedAt: &e.At}}
 }
 
-// refresh asks the runtime for its models, unless somebody else has just done so.
+// refresh asks the runtime for its models, unless such a request is already pending.
 func (c *call) refresh(ctx context.Context) {
 	models := c.config.Stores.ModelLists
 	asked, err := models.HasPending(ctx, c.runtimeID)
@@ -56,8 +56,8 @@ func (c *call) refresh(ctx context.Context) {
 	c.warn(err, "refresh the catalogue of models", c.runtimeID)
 }
 
-// catalogue remembers what a runtime has listed of its own. A runtime that lists nothing is
-// forgotten.
+// catalogue stores the models that a runtime has listed. If the runtime lists none, it drops the
+// entry.
 func (h *Handler) catalogue(ctx context.Context, claim *pending.Claim[skills.ModelList]) {
 	if h.config.Catalogue == nil {
 		return

@@ -11,45 +11,46 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// Config is what a [Handler] works with.
+// Config configures a [Handler].
 type Config struct {
 	Stores   *skills.Stores // required
 	Access   Access         // required
 	Library  Library        // required
 	Presence Presence       // nil: every runtime counts as online
 
-	// Logger gets a line a request: ids, outcome and duration, never a payload. Default:
+	// Logger gets a line for each request: ids, outcome and duration, never a payload. Default:
 	// slog.Default().
 	Logger *slog.Logger
 
-	// Catalogue remembers the models of each runtime, so that most questions for them are answered
+	// Catalogue remembers the models of each runtime, so that most requests for them are answered
 	// at once. All nodes have to share it. Default: nil, which asks the runtime each time.
 	Catalogue Catalogue
 
-	// MaxWaits is how many GETs with ?wait= this node holds at a time, and how many heartbeats
-	// beside them. MaxRuntimeWaits is the same for one runtime, and MaxCallerWaits how many GETs of
-	// one user it holds. One user may also hold no more than half of a runtime's. Another GET is
-	// answered 429 with Retry-After. Another heartbeat claims at once, without a wait.
-	// Defaults: 20,000, 100 and 1,000.
+	// MaxWaits is how many GETs with ?wait= this node holds at a time. As many heartbeats may be
+	// held besides. MaxRuntimeWaits are the same limits for one runtime. MaxCallerWaits is how many
+	// GETs of one user are held. A user may also hold no more than half of the GETs of a runtime. A
+	// GET over a limit is answered 429 with Retry-After. A heartbeat over a limit claims at once,
+	// without a wait. Defaults: 20,000, 100 and 1,000.
 	MaxWaits, MaxRuntimeWaits, MaxCallerWaits int
 
-	// MaxBody is how large the body of a report may be, in bytes. A larger one is answered 413, and
-	// its request fails. All other bodies may have 64 KiB. Default: 32 MiB.
+	// MaxBody is the most bytes in the body of a report. A larger report is answered 413, and its
+	// request fails. Any other body may have 64 KiB. Default: 32 MiB.
 	MaxBody int64
 
-	// MaxBytes is how many bytes of report bodies this node holds at a time, and how many of large
-	// answers. A runtime's reports, and a user's answers, may have half of it. A report waits for
-	// its turn, up to CallTime, and is then answered 503. An answer that finds no room is replaced by
-	// a 429 at once. One alone always has room. Default: 64 MiB.
+	// MaxBytes is how many bytes of report bodies this node holds at a time. As many bytes of large
+	// answers may be held besides. The reports of one runtime, and the answers of one user, may use
+	// half of that. A report over the limit waits for room, up to CallTime, and is then answered
+	// 503. An answer over the limit is replaced by a 429 at once. A single report or answer always
+	// has room. Default: 64 MiB.
 	MaxBytes int64
 
-	// BodyTimeout is how long the body of a report may take to arrive, and half of how long an
-	// answer may take. Each 64 KiB of a body, and each 256 KiB of an answer, have 10 s of it, and so
-	// has any other body. Default: 1 min.
+	// BodyTimeout is how long the body of a report may take to arrive. An answer may take twice as
+	// long. Each 64 KiB of a body, and each 256 KiB of an answer, may take 10 s. Any other body may
+	// take 10 s. Default: 1 min.
 	BodyTimeout time.Duration
 
-	// HeartbeatTime is how long a heartbeat's look for work may take. If the stores are slower, or
-	// fail, the answer is without work, and the log has a warning. Default: 2 s.
+	// HeartbeatTime is how long a heartbeat may look for work in the stores. If the stores are
+	// slower, or fail, the answer has no work, and the log has a warning. Default: 2 s.
 	HeartbeatTime time.Duration
 
 	// CallTime is how long the stores, Access and Presence may take for any other answer. Default:
@@ -70,7 +71,7 @@ const (
 	maxWait                = time.Minute
 )
 
-// withDefaults fills in what was left out, and returns what cannot be.
+// withDefaults sets the defaults. It returns an error if a required field is missing.
 func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Stores == nil:
@@ -104,48 +105,48 @@ func or[N int | int64 | time.Duration](value, fallback N) N {
 	return value
 }
 
-// Role is what a requester is to a runtime.
+// Role is the role of a requester for a runtime.
 type Role int
 
-// The roles. Each may do what the one before may do.
+// The roles. Each includes the rights of the role before it.
 const (
-	RoleNone   Role = iota // may not see it: every answer is the 404 of what does not exist
-	RoleMember             // may ping it and list its skills and models
-	RoleAdmin              // may also update it
-	RoleOwner              // may also import its skills
+	RoleNone   Role = iota // may not see the runtime: every answer is 404
+	RoleMember             // may ping the runtime and list its skills and models
+	RoleAdmin              // may also update the runtime
+	RoleOwner              // may also import the runtime's skills
 )
 
-// Requester is who asks something of a runtime.
+// Requester is the user who has sent a request.
 type Requester struct {
-	UserID string // under whose name an import is saved
-	Role   Role
+	UserID string // the creator of imported skills
+	Role   Role   // for the runtime of the request
 }
 
-// Access decides who may do what. It is asked before anything is looked up. An error is answered
-// 500 and logged, except for those below.
+// Access authorises requests. It is called before anything is looked up. An error is answered 500
+// and logged, except for the errors below.
 type Access interface {
-	// Requester returns who sent a front end's request, and the sender's role for the runtime. It
-	// returns [ErrUnauthenticated] for a missing or wrong token.
+	// Requester returns the user who sent a front end's request, and the user's role for the
+	// runtime. It returns [ErrUnauthenticated] for a missing or wrong token.
 	Requester(r *http.Request, runtimeID string) (Requester, error)
 
 	// Daemon reports whether a request comes from the runtime's own daemon. It returns
-	// [ErrUnauthenticated] for a missing or wrong token. [ErrRuntimeGone] means that the request
-	// comes from the daemon of a runtime that was deleted, and its daemon is to forget it.
+	// [ErrUnauthenticated] for a missing or wrong token. It returns [ErrRuntimeGone] if the request
+	// comes from the daemon of a deleted runtime. That daemon then stops.
 	Daemon(r *http.Request, runtimeID string) (bool, error)
 }
 
-// ErrUnauthenticated is what [Access] returns for a missing or wrong token: 401. Clients log out or
-// renew their token then. A caller who is known but may not do something gets another answer.
+// ErrUnauthenticated is the error of [Access] for a missing or wrong token. It is answered 401, and
+// clients then log out or renew their token. It is not for a known user without the right role.
 var ErrUnauthenticated = errors.New("the token is missing or wrong")
 
-// ErrRuntimeGone is what [Access.Daemon] returns for a runtime that has been deleted.
+// ErrRuntimeGone is the error of [Access.Daemon] for a deleted runtime.
 var ErrRuntimeGone = errors.New(wire.RuntimeGone)
 
-// Presence knows which runtimes are online. It has to be shared by all nodes.
+// Presence knows which runtimes are online. All nodes have to share it.
 type Presence interface {
-	// Seen notes a heartbeat.
+	// Seen notes that a runtime has sent a heartbeat.
 	Seen(ctx context.Context, runtimeID string) error
-	// Online reports whether the runtime had a heartbeat lately.
+	// Online reports whether the runtime has sent a heartbeat lately.
 	Online(ctx context.Context, runtimeID string) (bool, error)
 }
 
@@ -154,39 +155,41 @@ type alwaysOnline struct{}
 func (alwaysOnline) Seen(context.Context, string) error           { return nil }
 func (alwaysOnline) Online(context.Context, string) (bool, error) { return true, nil }
 
-// Library is where imported skills are kept. It has to be shared by all nodes.
+// Library stores imported skills. All nodes have to share it.
 type Library interface {
-	// Save keeps a skill that a runtime has reported. It is idempotent by RequestID: once a save has
-	// succeeded, the same RequestID again returns the skill as it was saved then. It returns a
-	// [NameTakenError] if another skill has the name of the one to create. It returns an error that
-	// is [ErrRefused] for any other reason that people should read. Any other error is answered 500,
-	// and the daemon reports again.
+	// Save stores a skill that a runtime has reported. It is idempotent by RequestID: after a
+	// successful save, another one with the same RequestID returns the skill that was saved then.
+	// It returns a [NameTakenError] if another skill has the name of the skill to create. It
+	// returns an error that wraps [ErrRefused] for any other reason that people should read. Any
+	// other error is answered 500, and the daemon reports again.
 	Save(ctx context.Context, s Save) (skills.Skill, error)
 
-	// TakeBack removes the skill that the save of this request created, if it is still there and
-	// nothing else has changed it since.
+	// TakeBack removes the skill that the save of this request created, if the skill still exists
+	// and has not changed since.
 	TakeBack(ctx context.Context, requestID string) error
 }
 
-// Save is a skill to keep. Its texts hold no NUL and are within the limits of package skills. The
-// paths of its files are clean, differ, and stay below the skill's folder. A disk may still be
-// unable to hold one: see folders.Unpack.
+// Save is a skill to store. Its texts contain no NUL and are within the limits of package skills.
+// The paths of its files are clean, distinct and below the skill's folder. A disk may still be
+// unable to hold a file: see folders.Unpack.
 type Save struct {
 	RequestID   string
 	RuntimeID   string
-	CreatorID   string // the user whose skill it will be
-	Name        string // the user's override, or the bundle's
-	Description string // the user's override, or the bundle's
+	CreatorID   string // the user who asked for the import
+	Name        string // of the request, or else of the bundle
+	Description string // of the request, or else of the bundle
 	Bundle      skills.Bundle
 
-	// Overwrite is the id of the skill to replace, which only its creator may do; "" creates one.
+	// Overwrite is the id of the skill to replace. Only the creator of that skill may replace it.
+	// "" creates a skill.
 	Overwrite string
 }
 
-// NameTakenError says that a skill of that name is there already.
+// NameTakenError means that another skill already has the name.
 type NameTakenError struct{ Conflict skills.Conflict }
 
 func (e *NameTakenError) Error() string { return "a skill with this name already exists" }
 
-// ErrRefused is what a [Library] refuses with. People see the text of the error that wraps it.
+// ErrRefused is the error of a [Library] that refuses a skill. People read the text of the error
+// that wraps it.
 var ErrRefused = errors.New("refused")

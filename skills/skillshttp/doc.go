@@ -1,5 +1,5 @@
-// Package skillshttp serves the five stores of package skills over HTTP, with the routes, shapes
-// and statuses that existing clients and daemons speak. Any number of nodes may serve the same
+// Package skillshttp serves the five stores of package skills over HTTP. Its routes, messages and
+// statuses are those of existing clients and daemons. Any number of nodes may serve the same
 // stores, each with a Handler of its own:
 //
 //	stores, err := skills.New(backend)
@@ -16,14 +16,14 @@
 //
 // # Routes
 //
-// A front end asks below /api/runtimes/{runtimeId}, a runtime's daemon reports below /api/daemon.
-// Each request is authorised for its runtime before anything is looked up, and whatever the caller
-// may not see is one and the same 404.
+// A front end uses the routes below /api/runtimes/{runtimeId}, a runtime's daemon those below
+// /api/daemon. Each request is authorised for its runtime before anything is looked up. The answer
+// is the same 404 for a request that does not exist and for one that the caller may not see.
 //
 // # Waiting
 //
 // With ?wait=20s a GET is held until the request has ended, and a heartbeat until there is work.
-// [Config] limits how many are held, so that nobody starves another. Before a node stops, call
+// [Config] limits how many are held, so that no caller starves another. Before a node stops, call
 // [Handler.Drain].
 //
 // # When the storage is away

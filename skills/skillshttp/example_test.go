@@ -15,7 +15,8 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// onePerson lets ada own all runtimes, and each daemon be whom it says. A product asks its sessions.
+// onePerson makes ada the owner of all runtimes, and accepts each daemon as the runtime that it
+// names. A product checks sessions and tokens.
 type onePerson struct{}
 
 func (onePerson) Requester(*http.Request, string) (skillshttp.Requester, error) {

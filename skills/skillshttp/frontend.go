@@ -18,21 +18,21 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// question is one kind of request, as front ends ask it.
+// question describes the routes of one kind of request for front ends.
 type question[T any] struct {
 	path   string
 	store  *pending.PendingStore[T]
 	policy pending.Policy
-	online bool // the runtime has to be online to be asked
-	role   Role // what a requester has to be to ask
+	online bool // refuses new requests while the runtime is offline
+	role   Role // the lowest role that may create a request
 
-	// mayRead decides about a requester below that role who wants to read; nil: they may not.
+	// mayRead reports whether a requester below that role may read a request. nil: never.
 	mayRead func(Requester, T) bool
 
 	// ask makes the payload from a call's body.
 	ask func(*call, Requester) (T, error)
 
-	// known returns an answer that takes no request, or nil.
+	// known returns an answer without a request, or nil.
 	known func(*call) any
 }
 
@@ -51,7 +51,9 @@ func (h *Handler) routes() {
 		}})
 	front(h, question[skills.ModelList]{path: "/models", store: s.ModelLists, policy: p.ModelLists,
 		online: true, role: RoleMember, known: (*call).catalogued,
-		ask: func(*call, Requester) (skills.ModelList, error) { return skills.NewModelList(), nil }})
+		ask: func(*call, Requester) (skills.ModelList, error) {
+			return skills.NewModelList(), nil
+		}})
 	h.daemonRoutes()
 	h.handle("/", func(*call) (any, error) { return nil, errNotFound })
 }
@@ -62,7 +64,8 @@ func front[T any](h *Handler, q question[T]) {
 	h.handle("GET "+root+q.path+"/{requestId}", q.read)
 }
 
-// requester authorises a front end's call, down to what its sender may know of the runtime.
+// requester authorises a front end's call. It returns errNotFound if the sender may not see the
+// runtime.
 func (c *call) requester() (Requester, error) {
 	ctx, cancel := c.limited()
 	defer cancel()
@@ -143,16 +146,16 @@ func (q question[T]) read(c *call) (any, error) {
 	return q.await(c, c.parked(wait), allowed)
 }
 
-// loaded is a request as it was read.
+// loaded is a request that was read and encoded.
 type loaded struct {
 	body     encoded
 	ended    bool
 	deadline time.Time
 }
 
-// load reads the request of the call's path, if it is one of the call's runtime. Only a few
-// requests are read at a time, since one can be large. Who may not read a request does not learn
-// whether it exists.
+// load reads the request of the call's path. The request has to be one of the call's runtime. Only
+// a few requests are read at a time, since a request can be large. A caller who may not read a
+// request does not learn whether it exists.
 func (q question[T]) load(c *call, allowed func(T) bool) (l loaded, err error) {
 	ctx, cancel := c.limited()
 	defer cancel()
@@ -193,12 +196,12 @@ func (q question[T]) await(
 		if err != nil || r.ended || ctx.Err() != nil {
 			return r.body, err
 		}
-		// Clocks may differ a little, and a deadline that has just passed is not seen yet.
+		// Clocks differ, so the backend may not have seen yet that the deadline has passed.
 		w.wait(ctx, max(time.Until(r.deadline), 0)+soon)
 	}
 }
 
-// soon is a pause that costs the backend little.
+// soon is a short pause that still costs the backend little.
 const soon = 50 * time.Millisecond
 
 // found turns the error about an id that no Create can have made into [pending.ErrNotFound].
@@ -250,7 +253,7 @@ func askImport(c *call, who Requester) (skills.Import, error) {
 		atMost("description", i.Description, skills.MaxDescription))
 }
 
-// atMost refuses a text of over limit bytes, or with a NUL.
+// atMost refuses a text that has over limit bytes or a NUL.
 func atMost(field, text string, limit int) error {
 	switch {
 	case len(text) > limit:

@@ -18,11 +18,11 @@ type Handler struct {
 	config Config
 	mux    *http.ServeMux
 
-	waits   quota // places of held GETs
-	beats   quota // places of held heartbeats and WebSockets
-	reading quota // calls that read a request from the stores
-	reports quota // bytes of bodies
-	answers quota // bytes of large answers
+	waits   quota // of held GETs
+	beats   quota // of held heartbeats and WebSockets
+	reading quota // of calls that read a request from the stores
+	reports quota // of bytes of report bodies
+	answers quota // of bytes of large answers
 	shelf   shelf
 
 	unsure   unsureClaims
@@ -30,7 +30,7 @@ type Handler struct {
 	drain    context.CancelFunc
 }
 
-// New makes a Handler. It refuses a Config that lacks something.
+// New makes a Handler. It refuses a Config without a required field.
 func New(c Config) (*Handler, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -42,20 +42,21 @@ func New(c Config) (*Handler, error) {
 	return h, nil
 }
 
-// Drain answers every parked request as if its wait were over, lets no other wait, and closes the
-// WebSockets. Bodies that still arrive have 10 s. It is for a server that shuts down:
+// Drain answers every parked request as if its wait were over, parks no other request, and closes
+// the WebSockets. Bodies that still arrive have 10 s. It is for a server that shuts down:
 // http.Server.RegisterOnShutdown(handler.Drain).
 func (h *Handler) Drain() { h.drain() }
 
-// Parked returns how many requests are parked now, for metrics.
+// Parked returns the number of parked requests, for metrics: GETs, heartbeats and WebSockets.
 func (h *Handler) Parked() int { return int(h.waits.holds("") + h.beats.holds("")) }
 
-// NewServer returns a server for a handler, with limits on what a slow or hostile client can hold:
-// headers have 10 s and 64 KiB, an idle connection 2 min. Bodies and answers have the limits of
-// [Config]. The server drains the handler when it shuts down.
+// NewServer returns a server for a handler, with limits on slow and hostile clients: headers have
+// 10 s and 64 KiB, an idle connection 2 min. Bodies and answers have the limits of [Config]. The
+// server drains the handler when it shuts down.
 func NewServer(addr string, h *Handler) *http.Server {
-	server := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
-		IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(h.config.Logger.Handler(), slog.LevelWarn)}
+	server := &http.Server{Addr: addr, Handler: h,
+		ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(h.config.Logger.Handler(), slog.LevelWarn)}
 	server.RegisterOnShutdown(h.Drain)
 	return server
 }
@@ -63,7 +64,7 @@ func NewServer(addr string, h *Handler) *http.Server {
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
-// handle serves a route with a function that returns the answer or why there is none.
+// handle serves a route with a function that returns the answer or an error.
 func (h *Handler) handle(pattern string, serve func(*call) (any, error)) {
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		c := &call{Handler: h, w: w, r: r, runtimeID: r.PathValue("runtimeId"),
@@ -90,11 +91,12 @@ type call struct {
 	runtimeID string
 	requestID string
 	caller    string   // the user of a front end
-	quiet     bool     // worth a line only when someone looks closely
-	leaves    []func() // give back what the call holds
+	quiet     bool     // logged at level debug
+	leaves    []func() // release the quotas and contexts of the call
 }
 
-// take takes n of a quota until the call is answered. It waits for it at most that long.
+// take takes n of a quota until the call is answered. It waits at most that long, and returns false
+// if the quota still has no room.
 func (c *call) take(q *quota, n int64, wait time.Duration, shares ...share) bool {
 	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
 	defer cancel()
@@ -162,7 +164,8 @@ func tooLarge(format string, args ...any) error {
 	return refuse(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, format, args...)
 }
 
-// errNotFound is the answer for all that is not there or not the caller's to see.
+// errNotFound is the answer for a request or route that does not exist or that the caller may not
+// see.
 var errNotFound = refuse(http.StatusNotFound, "", "not found")
 
 // answer writes the answer to a call and returns its status.
@@ -187,10 +190,10 @@ func (c *call) answer(answer any, err error) int {
 	return c.write(r.status, body)
 }
 
-// retryAfter is what a client is told that has to come again, in seconds.
+// retryAfter is the value of the Retry-After header, in seconds.
 const retryAfter = 5
 
-// asRefusal returns how an error is answered.
+// asRefusal returns the refusal that answers an error.
 func asRefusal(err error) *refusal {
 	var r *refusal
 	switch {
@@ -217,8 +220,8 @@ func asRefusal(err error) *refusal {
 
 const (
 	largeAnswer = 64 << 10  // bytes; a larger one counts towards MaxBytes
-	answerPiece = 256 << 10 // bytes that a reader has pieceTime for
-	bodyPiece   = 64 << 10
+	answerPiece = 256 << 10 // bytes; a client has to read each piece within pieceTime
+	bodyPiece   = 64 << 10  // bytes; a client has to send each piece within pieceTime
 	pieceTime   = 10 * time.Second
 )
 
@@ -242,27 +245,27 @@ func (c *call) write(status int, answer any) int {
 func (c *call) send(status int, body []byte) {
 	control := http.NewResponseController(c.w)
 	pace, end := min(pieceTime, c.config.BodyTimeout), time.Now().Add(2*c.config.BodyTimeout)
-	_ = control.SetReadDeadline(time.Now().Add(pace)) // for the rest of a body, which is read first
+	_ = control.SetReadDeadline(time.Now().Add(pace)) // the rest of the body is read first
 	c.w.WriteHeader(status)
 	for len(body) > 0 {
-		deadline := time.Now().Add(2 * pace) // the rest of a body may take one
+		deadline := time.Now().Add(2 * pace) // the rest of the body may take one pace
 		if deadline.After(end) {
 			deadline = end
 		}
-		_ = control.SetWriteDeadline(deadline) // not every writer has one
+		_ = control.SetWriteDeadline(deadline) // some writers support no deadlines
 		n := min(len(body), answerPiece)
 		if _, err := c.w.Write(body[:n]); err != nil {
 			return // the client has gone
 		}
 		body = body[n:]
 	}
-	_ = control.SetWriteDeadline(time.Now().Add(2 * pace)) // for what is still buffered
+	_ = control.SetWriteDeadline(time.Now().Add(2 * pace)) // for the buffered rest
 	if control.Flush() == nil {
-		_ = control.SetWriteDeadline(time.Time{}) // the connection may serve other handlers next
+		_ = control.SetWriteDeadline(time.Time{}) // the connection may serve other requests next
 	}
 }
 
-// wait returns how long the caller is ready to wait; 0: not at all.
+// wait returns how long the caller is willing to wait. 0: not at all.
 func (c *call) wait() (time.Duration, error) {
 	text := c.r.URL.Query().Get("wait")
 	if text == "" {

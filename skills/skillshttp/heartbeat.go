@@ -16,17 +16,17 @@ import (
 )
 
 type (
-	// Heartbeat is the question of a daemon, a message of package wire.
+	// Heartbeat is a daemon's request for work, a message of package wire.
 	Heartbeat = wire.Heartbeat
 
-	// Assignments is the answer.
+	// Assignments is the answer to a Heartbeat.
 	Assignments = wire.Assignments
 
-	// Assignment names one request in it.
+	// Assignment names a claimed request in Assignments.
 	Assignment = wire.Assignment
 )
 
-// authoriseDaemon lets only the runtime's own daemon through.
+// authoriseDaemon returns an error unless the caller is the runtime's own daemon.
 func (c *call) authoriseDaemon(runtimeID string) error {
 	ctx, cancel := c.limited()
 	defer cancel()
@@ -76,14 +76,15 @@ func (h *Handler) heartbeat(c *call) (any, error) {
 
 const maxClaimID = 512
 
-// ofDaemon returns the shares of the places of heartbeats.
+// ofDaemon returns the shares of a runtime's held heartbeats.
 func (h *Handler) ofDaemon(runtimeID string) []share {
 	return []share{{"", int64(h.config.MaxWaits)},
 		{ofRuntime(runtimeID), int64(h.config.MaxRuntimeWaits)}}
 }
 
-// beat answers a heartbeat. It waits for work until ctx ends, or looks once. A store that fails, or
-// is slow, costs no more than the work. Failed means that there may be work all the same.
+// beat answers a heartbeat. If wait is set, it waits for work until ctx ends, otherwise it looks
+// once. If a store fails or is slow, the answer has no work. Failed means that work may exist all
+// the same.
 func (h *Handler) beat(
 	ctx context.Context, beat wire.Heartbeat, wait bool) (answer *wire.Assignments, failed bool) {
 	seen := make(chan struct{})
@@ -111,8 +112,8 @@ func (h *Handler) warn(err error, what, runtimeID string) {
 	}
 }
 
-// awaitWork claims what there is for a runtime, at once or when there is something. Without work
-// the error is about the whole claim.
+// awaitWork claims the pending requests of a runtime. If wait is set and there are none, it waits
+// for them until ctx ends. Without work the error is about the whole claim.
 func (h *Handler) awaitWork(
 	ctx context.Context, beat wire.Heartbeat, wait bool) (work *skills.Work, err error) {
 	began := time.Now()
@@ -121,7 +122,7 @@ func (h *Handler) awaitWork(
 		w = h.watch(ctx, beat.RuntimeID, backends.Waker.WatchMailbox)
 	}
 	defer w.stop()
-	limit := h.config.HeartbeatTime - time.Since(began) // a watch of a slow server takes a while
+	limit := h.config.HeartbeatTime - time.Since(began) // a slow backend starts a watch slowly
 	for {
 		work, err = h.claim(ctx, beat, limit)
 		if !wait || work == nil || !work.Empty() || !w.wait(ctx, 0) {
@@ -131,7 +132,7 @@ func (h *Handler) awaitWork(
 	}
 }
 
-// claim claims once, within a limit.
+// claim claims once, within a time limit.
 func (h *Handler) claim(
 	ctx context.Context, beat wire.Heartbeat, limit time.Duration) (*skills.Work, error) {
 	id := cmp.Or(beat.ClaimID, h.unsure.take(beat.RuntimeID), rand.Text())
@@ -177,8 +178,8 @@ func (u *unsureClaims) take(runtimeID string) string {
 	return id
 }
 
-// Assign returns how the answer to a heartbeat names the work that it has claimed. It is for
-// servers that have routes or a WebSocket hub of their own.
+// Assign returns the answer to a heartbeat that has claimed this work. It is for servers with their
+// own routes or WebSocket hub.
 func Assign(s *skills.Stores, work *skills.Work) *wire.Assignments {
 	p := s.Policies()
 	a := &wire.Assignments{Status: "ok", List: assignment(work.List, p.Lists),

@@ -27,7 +27,7 @@ import (
 // The server of these tests is a process of its own, so that its memory is measured alone.
 const hostileEnv = "PENDINGQ_TEST_SERVER"
 
-// serveAlone serves until its input ends, and then prints the most memory that it has used.
+// serveAlone serves until its input ends, and then prints its peak memory in MiB.
 func serveAlone() {
 	stores, err := skills.New(memory.New())
 	if err == nil {
@@ -39,7 +39,8 @@ func serveAlone() {
 
 func serveStores(stores *skills.Stores) error {
 	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: access{},
-		Library: &library{byRequest: map[string]skills.Skill{}}, Logger: slog.New(slog.DiscardHandler)})
+		Library: &library{byRequest: map[string]skills.Skill{}},
+		Logger:  slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -61,14 +62,16 @@ func serveStores(stores *skills.Stores) error {
 	return nil
 }
 
-// heldMemory is what the Go runtime has of the system's memory, in bytes.
+// heldMemory returns how much memory of the system the Go runtime holds, in bytes.
 func heldMemory() uint64 {
-	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	samples := []metrics.Sample{
+		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(samples)
 	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
 }
 
-// alone starts a server in a process of its own. Peak ends it and returns the MiB that it has used.
+// alone starts a server in a process of its own. Peak ends the process and returns its peak memory
+// in MiB.
 func alone(t *testing.T) (w *world, peak func() int) {
 	t.Helper()
 	server := exec.Command(os.Args[0])
@@ -97,6 +100,7 @@ func alone(t *testing.T) (w *world, peak func() int) {
 
 const mostMemory = 300 // MiB
 
+// wantMemory checks the peak memory of a server.
 func (w *world) wantMemory(what string, mib int) {
 	w.Helper()
 	w.Logf("%s: %d MiB", what, mib)
@@ -105,8 +109,8 @@ func (w *world) wantMemory(what string, mib int) {
 	}
 }
 
-// H2: a body of empty objects takes a hundred times its size once it is decoded.
-func TestBombsTakeLittleMemory(t *testing.T) {
+// A decoded body of empty objects takes a hundred times its size.
+func TestJSONBombsTakeLittleMemory(t *testing.T) {
 	w, peak := alone(t)
 	bomb := `{"status":"completed","skills":[` + strings.Repeat("{},", 5<<20) + `{}]}`
 	live := w.ask("/local-skills", "")
@@ -125,7 +129,7 @@ func TestBombsTakeLittleMemory(t *testing.T) {
 		id := w.ask("/ping", "")
 		all.Go(func() {
 			r := w.report("/ping", id, large)
-			for r.status == 503 { // as a daemon does
+			for r.status == 503 { // a daemon retries as well
 				r = w.report("/ping", id, large)
 			}
 			w.want("large", r, 200)
@@ -135,13 +139,15 @@ func TestBombsTakeLittleMemory(t *testing.T) {
 	w.wantMemory("bombs", peak())
 }
 
-// H3: clients that ask for a large answer and never read it.
-func TestReadersThatNeverRead(t *testing.T) {
+// The clients ask for a large answer and never read it.
+func TestClientsThatNeverReadTheirAnswer(t *testing.T) {
 	w, peak := alone(t)
 	id := w.ask("/ping", "")
-	w.want("report", w.report("/ping", id, `{"status":"completed","output":"`+strings.Repeat("x", 15<<20)+`"}`), 200)
+	large := `{"status":"completed","output":"` + strings.Repeat("x", 15<<20) + `"}`
+	w.want("report", w.report("/ping", id, large), 200)
 	w.want("once", w.read("/ping", id), 200)
-	request := fmt.Sprintf("GET %s/ping/%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer owner\r\n\r\n", api, id)
+	request := "GET " + api + "/ping/" + id + " HTTP/1.1\r\nHost: x\r\n" +
+		"Authorization: Bearer owner\r\n\r\n"
 	for range 40 {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
 		if err != nil {
@@ -152,7 +158,7 @@ func TestReadersThatNeverRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		head := make([]byte, len("HTTP/1.1 200"))
-		if _, err := io.ReadFull(conn, head); err != nil { // it has been answered, and is not read on
+		if _, err := io.ReadFull(conn, head); err != nil { // the rest of the answer stays unread
 			t.Fatal(err)
 		}
 	}
@@ -161,18 +167,17 @@ func TestReadersThatNeverRead(t *testing.T) {
 	w.wantMemory("40 readers", peak())
 }
 
-// H6 and the like: texts of 30 MB.
-func TestNamesOfThirtyMegabytes(t *testing.T) {
+func TestTextsOfThirtyMegabytes(t *testing.T) {
 	w, peak := alone(t)
 	long := strings.Repeat("n", 30<<20)
 	id := w.claimed(`{"skill_key":"k"}`)
 	w.want("a name", w.report(imports, id, bundle(long)), 413)
 	w.want("read", w.read(imports, id), 200, `"status":"failed"`, "name has over 255 bytes")
 	w.want("a key", w.send("owner", "POST", api+imports, `{"skill_key":"`+long+`"}`), 413)
-	w.wantMemory("names", peak())
+	w.wantMemory("texts", peak())
 }
 
-// H16: a body that comes a byte at a time holds its connection for seconds, not minutes.
+// The body comes a byte at a time. It holds its connection for seconds, not minutes.
 func TestASlowBodyIsCutOff(t *testing.T) {
 	w := newWorld(t, func(c *skillshttp.Config) { c.BodyTimeout = 200 * time.Millisecond })
 	for _, head := range []string{
@@ -197,7 +202,7 @@ func TestASlowBodyIsCutOff(t *testing.T) {
 	}
 }
 
-// drip sends a byte now and then, until the connection is closed or stop is called.
+// drip sends a byte every ten milliseconds, until the connection is closed or stop is called.
 func drip(conn net.Conn) (stop func()) {
 	stopped := make(chan struct{})
 	var dripping sync.WaitGroup
@@ -219,7 +224,6 @@ func drip(conn net.Conn) (stop func()) {
 	}
 }
 
-// H16: nor does such a body keep a server from its end.
 func TestASlowBodyDoesNotKeepAServerFromShuttingDown(t *testing.T) {
 	w := newWorld(t, func(c *skillshttp.Config) { c.BodyTimeout = 200 * time.Millisecond })
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -239,7 +243,8 @@ func TestASlowBodyDoesNotKeepAServerFromShuttingDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_, _ = io.WriteString(conn, "POST /api/daemon/heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+	_, _ = io.WriteString(conn, "POST /api/daemon/heartbeat HTTP/1.1\r\nHost: x\r\n"+
+		"Content-Length: 60000\r\n\r\n")
 	<-serving
 	defer drip(conn)()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -256,28 +261,34 @@ func isReset(err error) bool {
 	return ok && !op.Timeout()
 }
 
-// H4: a Redis server that is frozen, and goes on later.
+// The Redis server freezes for some time.
 func TestHeartbeatsWhileRedisIsFrozen(t *testing.T) {
 	server := redistest.Start(t)
 	b, err := goredis.New(server.Client(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorldOn(t, b, func(c *skillshttp.Config) { c.HeartbeatTime = 500 * time.Millisecond })
+	w := newWorldOn(t, b, func(c *skillshttp.Config) {
+		c.HeartbeatTime = 500 * time.Millisecond
+	})
 	t.Cleanup(func() { _ = b.Close() })
 	w.heartbeat(beat)
 	id := w.ask("/ping", "")
 	server.Stop()
 	for _, wait := range []string{"", "?wait=50s"} {
 		began := time.Now()
-		w.want("frozen", w.send("daemon-"+laptop, "POST", "/api/daemon/heartbeat"+wait, beat), 200, `{"status":"ok"}`)
+		r := w.send("daemon-"+laptop, "POST", heartbeatPath+wait, beat)
+		w.want("frozen", r, 200, `{"status":"ok"}`)
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("a heartbeat took %v", took)
 		}
 	}
 	server.Continue()
-	w.eventually("the work arrives", func() bool { return strings.Contains(w.heartbeat(beat).body, id) })
-	if log := w.log.String(); strings.Contains(log, `"level":"ERROR"`) || !strings.Contains(log, `"level":"WARN"`) {
+	w.eventually("the work arrives", func() bool {
+		return strings.Contains(w.heartbeat(beat).body, id)
+	})
+	log := w.log.String()
+	if strings.Contains(log, `"level":"ERROR"`) || !strings.Contains(log, `"level":"WARN"`) {
 		t.Errorf("the log:\n%s", log)
 	}
 }

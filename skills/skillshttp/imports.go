@@ -13,8 +13,8 @@ import (
 )
 
 // imported saves the skill that a runtime reports, and then completes the import. Saving is
-// idempotent. If the node dies between the two, or the outcome is unknown, the daemon's next report
-// meets its own skill.
+// idempotent. If the node dies between the two steps, or the outcome of a step is unknown, the
+// daemon's next report finds its own skill.
 func (h *Handler) imported(ctx context.Context, _ *call, claim *pending.Claim[skills.Import],
 	report wire.ImportReport) error {
 	imports := h.config.Stores.Imports
@@ -45,7 +45,7 @@ func (h *Handler) imported(ctx context.Context, _ *call, claim *pending.Claim[sk
 	return h.completeImport(ctx, claim)
 }
 
-// tidied returns a bundle as it can be saved. What it drops is logged and counted.
+// tidied returns a bundle that the library can save. It logs and counts the files that it drops.
 func (h *Handler) tidied(
 	claim *pending.Claim[skills.Import], b skills.Bundle) (skills.Bundle, error) {
 	b, dropped := folders.Tidy(b)
@@ -86,8 +86,9 @@ func (h *Handler) conflict(
 	return h.config.Stores.Imports.Finish(ctx, claim, skills.OutcomeConflict)
 }
 
-// completeImport completes an import whose skill is saved. If that is definitely refused, it takes
-// back a skill that was saved for nothing.
+// completeImport completes an import whose skill is saved. If the completion is definitely refused,
+// it takes the skill back, unless the request shows the skill already. It never takes back an
+// overwrite.
 func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skills.Import]) error {
 	err := h.config.Stores.Imports.Complete(ctx, claim)
 	definite := late(err) || errors.Is(err, pending.ErrNotFound) ||
@@ -110,9 +111,9 @@ func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skill
 	return err
 }
 
-// importedTooLate takes back a skill that an earlier report of this request left behind. The node
-// of that report died or did not learn the outcome of its Complete. Then the request ended without
-// the skill.
+// importedTooLate takes back a skill that an earlier report of this request left behind: the node
+// of that report died, or did not learn the outcome of its Complete, and then the request ended
+// without the skill.
 func (h *Handler) importedTooLate(ctx context.Context, r *pending.Request[skills.Import]) error {
 	if r.Payload.Skill != nil || r.Payload.Action == skills.ActionOverwrite {
 		return nil

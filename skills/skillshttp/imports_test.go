@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,13 +20,13 @@ import (
 
 const imports = "/local-skills/import"
 
-// bundle is the report of a skill of this name.
+// bundle returns the report of a skill with this name.
 func bundle(name string) string {
-	return fmt.Sprintf(`{"status":"completed","skill":{"name":%q,"description":"d","content":"# text",`+
-		`"files":[{"path":"a/b.md","content":"<b>"}]}}`, name)
+	return fmt.Sprintf(`{"status":"completed","skill":{"name":%q,"description":"d",`+
+		`"content":"# text","files":[{"path":"a/b.md","content":"<b>"}]}}`, name)
 }
 
-// claimed asks for an import and has it claimed.
+// claimed creates an import, has it claimed, and returns its id.
 func (w *world) claimed(ask string) string {
 	w.Helper()
 	id := w.ask(imports, ask)
@@ -33,31 +34,39 @@ func (w *world) claimed(ask string) string {
 	return id
 }
 
+// timeOut ends an import with a timeout.
+func (w *world) timeOut(id string) {
+	r, _ := w.stores.Imports.Get(context.Background(), id)
+	_ = w.stores.Imports.Timeout(context.Background(), r)
+}
+
 func TestAnImportIsSavedUnderItsCreatorsName(t *testing.T) {
 	w := newWorld(t)
 	id := w.claimed(`{"skill_key":"k","name":"Mine"}`)
 	w.want("report", w.report(imports, id, bundle("theirs")), 200)
 	r := w.read(imports, id)
-	w.want("read", r, 200, `"status":"completed"`, `"name":"Mine"`, `"description":"d"`, `"created_by":"owner"`,
-		`"config":{"a":1}`, `"path":"a/b.md","content":"<b>"`)
+	w.want("read", r, 200, `"status":"completed"`, `"name":"Mine"`, `"description":"d"`,
+		`"created_by":"owner"`, `"config":{"a":1}`, `"path":"a/b.md","content":"<b>"`)
 	w.want("a repeated report", w.report(imports, id, bundle("theirs")), 200)
 	if w.read(imports, id).body != r.body || w.library.saved() != 1 {
-		t.Errorf("a repeated report changed something: %d skills", w.library.saved())
+		t.Errorf("a repeated report changed the import or saved a skill: %d skills are saved",
+			w.library.saved())
 	}
 }
 
-func TestAnImportWithoutFilesHasAList(t *testing.T) {
+func TestAnImportWithoutFilesHasAnEmptyList(t *testing.T) {
 	w := newWorld(t)
 	id := w.claimed(`{"skill_key":"k"}`)
 	w.report(imports, id, `{"status":"completed","skill":{"name":"n","content":"c"}}`)
 	w.want("read", w.read(imports, id), 200, `"files":[]`)
 }
 
-func TestAnImportWithNothingInItFails(t *testing.T) {
+func TestAReportWithoutASkillFailsItsImport(t *testing.T) {
 	w := newWorld(t)
 	id := w.claimed(`{"skill_key":"k"}`)
 	w.want("report", w.report(imports, id, `{"status":"completed"}`), 200)
-	w.want("read", w.read(imports, id), 200, `"status":"failed"`, `"error":"daemon returned an empty skill bundle"`)
+	w.want("read", w.read(imports, id), 200, `"status":"failed"`,
+		`"error":"daemon returned an empty skill bundle"`)
 }
 
 func TestANameThatIsTaken(t *testing.T) {
@@ -67,28 +76,32 @@ func TestANameThatIsTaken(t *testing.T) {
 
 	old := w.claimed(`{"skill_key":"k"}`)
 	w.want("report", w.report(imports, old, bundle("n")), 200)
-	w.want("an old client", w.read(imports, old), 200, `"status":"failed"`, `"error":"a skill with this name already exists"`)
+	w.want("an old client", w.read(imports, old), 200, `"status":"failed"`,
+		`"error":"a skill with this name already exists"`)
 
 	knowing := w.claimed(`{"skill_key":"k","supports_conflict":true}`)
 	w.want("report", w.report(imports, knowing, bundle("n")), 200)
 	r := w.read(imports, knowing)
-	w.want("a client that knows conflicts", r, 200, `"status":"conflict"`, `"can_overwrite":true`, `"existing_created_by":"owner"`)
+	w.want("a client that supports conflicts", r, 200, `"status":"conflict"`,
+		`"can_overwrite":true`, `"existing_created_by":"owner"`)
 
 	conflict, _ := r.fields()["conflict"].(map[string]any)
-	again := w.claimed(fmt.Sprintf(`{"skill_key":"k","action":"overwrite","target_skill_id":%q}`, conflict["existing_skill_id"]))
+	existing, _ := conflict["existing_skill_id"].(string)
+	again := w.claimed(overwrite(existing))
 	w.want("report", w.report(imports, again, bundle("n")), 200)
-	w.want("overwritten", w.read(imports, again), 200, `"status":"completed"`, fmt.Sprintf(`"id":%q`, conflict["existing_skill_id"]))
+	w.want("overwritten", w.read(imports, again), 200, `"status":"completed"`,
+		fmt.Sprintf(`"id":%q`, existing))
 }
 
 func TestOnlyTheCreatorOverwrites(t *testing.T) {
 	w := newWorld(t)
-	w.library.err = fmt.Errorf("%w: only its creator may overwrite a skill", skillshttp.ErrRefused)
-	id := w.claimed(`{"skill_key":"k","action":"overwrite","target_skill_id":"5f0c7a86-4c1c-4f57-a1f5-0d5a9c3a5a11"}`)
+	w.library.err = errNotTheCreator
+	id := w.claimed(overwrite(anID))
 	w.want("report", w.report(imports, id, bundle("n")), 200)
 	w.want("read", w.read(imports, id), 200, `"status":"failed"`, `only its creator may overwrite`)
 }
 
-// bundled is the report of a skill with these files.
+// bundled returns the report of a skill.
 func bundled(t *testing.T, skill skills.Bundle) string {
 	t.Helper()
 	text, err := json.Marshal(wire.ImportReport{
@@ -102,9 +115,11 @@ func bundled(t *testing.T, skill skills.Bundle) string {
 func TestFilesOfAnImportAreDroppedOrCleaned(t *testing.T) {
 	w := newWorld(t)
 	b := skills.Bundle{Name: "n", Content: "c\x00d"}
-	for _, path := range []string{"what?.md", "a:b.md", "aux.md", "Notes.md", "notes.md", "./c.md", "a//b.md",
-		".hidden/x", "x/../y.md", "f\x00.md", "sub/SKILL.md", `back\slash.md`, // kept
-		"SKILL.md", "./skill.md", "", ".", "/etc/x", `C:\x`, "../x", "a/../../b", `a\..\..\b`, "c.md"} {
+	kept := []string{"what?.md", "a:b.md", "aux.md", "Notes.md", "notes.md", "./c.md", "a//b.md",
+		".hidden/x", "x/../y.md", "f\x00.md", "sub/SKILL.md", `back\slash.md`}
+	dropped := []string{"SKILL.md", "./skill.md", "", ".", "/etc/x", `C:\x`, "../x", "a/../../b",
+		`a\..\..\b`, "c.md"}
+	for _, path := range slices.Concat(kept, dropped) {
 		b.Files = append(b.Files, skills.BundleFile{Path: path, Content: "\x00x"})
 	}
 	id := w.claimed(`{"skill_key":"k"}`)
@@ -130,17 +145,17 @@ func TestFilesOfAnImportAreDroppedOrCleaned(t *testing.T) {
 
 func TestASkillOverALimitIsRefusedAndFails(t *testing.T) {
 	w := newWorld(t)
-	for says, change := range map[string]func(*skills.Bundle){
-		"name has over 255 bytes":         func(b *skills.Bundle) { b.Name = strings.Repeat("n", 256) },
-		"description has over 8192 bytes": func(b *skills.Bundle) { b.Description = strings.Repeat("d", 8193) },
-		"source_path has over 4096 bytes": func(b *skills.Bundle) { b.SourcePath = strings.Repeat("s", 4097) },
-		"provider has over 64 bytes":      func(b *skills.Bundle) { b.Provider = strings.Repeat("p", 65) },
+	long := func(n int) string { return strings.Repeat("x", n) }
+	for reason, b := range map[string]skills.Bundle{
+		"name has over 255 bytes":         {Name: long(256)},
+		"description has over 8192 bytes": {Name: "n", Description: long(8193)},
+		"source_path has over 4096 bytes": {Name: "n", SourcePath: long(4097)},
+		"provider has over 64 bytes":      {Name: "n", Provider: long(65)},
 	} {
-		b := skills.Bundle{Name: "n", Content: "c"}
-		change(&b)
+		b.Content = "c"
 		id := w.claimed(`{"skill_key":"k"}`)
-		w.want(says, w.report(imports, id, bundled(t, b)), 413, says, `"code":"too_large"`)
-		w.want(says, w.read(imports, id), 200, `"status":"failed"`, says)
+		w.want(reason, w.report(imports, id, bundled(t, b)), 413, reason, `"code":"too_large"`)
+		w.want(reason, w.read(imports, id), 200, `"status":"failed"`, reason)
 	}
 	id := w.claimed(`{"skill_key":"k"}`)
 	many := skills.Bundle{Name: "n", Content: "c"}
@@ -150,7 +165,7 @@ func TestASkillOverALimitIsRefusedAndFails(t *testing.T) {
 	w.want("10,000 files", w.report(imports, id, bundled(t, many)), 200)
 	w.want("10,000 files", w.read(imports, id), 200, `"status":"failed"`, "256")
 	if n := w.library.saved(); n != 0 {
-		t.Errorf("%d of them were saved", n)
+		t.Errorf("%d skills over a limit are saved", n)
 	}
 }
 
@@ -164,21 +179,25 @@ func TestTheFieldsOfASkill(t *testing.T) {
 		t.Fatalf("got skill %v", skill)
 	}
 	file, _ := files[0].(map[string]any)
-	for _, field := range []string{"id", "skill_id", "path", "content", "created_at", "updated_at"} {
-		if _, there := file[field]; !there {
+	for _, field := range []string{
+		"id", "skill_id", "path", "content", "created_at", "updated_at"} {
+		if _, ok := file[field]; !ok {
 			t.Errorf("a file lacks %s: %v", field, file)
 		}
 	}
 	if file["skill_id"] != skill["id"] {
 		t.Errorf("the file is of skill %v, want %v", file["skill_id"], skill["id"])
 	}
-	nobodys := newWorld(t, func(c *skillshttp.Config) { c.Access = anyone{} })
-	id = nobodys.claimed(`{"skill_key":"k"}`)
-	nobodys.report(imports, id, bundle("n"))
-	nobodys.want("read", nobodys.read(imports, id), 200, `"created_by":null`)
 }
 
-func TestALibraryThatIsAwayMakesTheDaemonComeAgain(t *testing.T) {
+func TestASkillWithoutACreatorHasANull(t *testing.T) {
+	w := newWorld(t, func(c *skillshttp.Config) { c.Access = anyone{} })
+	id := w.claimed(`{"skill_key":"k"}`)
+	w.report(imports, id, bundle("n"))
+	w.want("read", w.read(imports, id), 200, `"created_by":null`)
+}
+
+func TestTheDaemonRetriesAReportIfTheLibraryIsAway(t *testing.T) {
 	w := newWorld(t)
 	id := w.claimed(`{"skill_key":"k"}`)
 	w.library.err = errors.New("secret: no disk")
@@ -189,17 +208,14 @@ func TestALibraryThatIsAwayMakesTheDaemonComeAgain(t *testing.T) {
 	w.want("read", w.read(imports, id), 200, `"status":"completed"`)
 }
 
-func TestASkillSavedForNothingIsTakenBack(t *testing.T) {
+func TestTheSkillOfARefusedImportIsTakenBack(t *testing.T) {
 	w := newWorld(t)
 	id := w.claimed(`{"skill_key":"k"}`)
-	w.library.afterSave = func() {
-		r, _ := w.stores.Imports.Get(context.Background(), id)
-		_ = w.stores.Imports.Timeout(context.Background(), r)
-	}
+	w.library.afterSave = func() { w.timeOut(id) }
 	w.want("report", w.report(imports, id, bundle("n")), 200)
 	w.want("read", w.read(imports, id), 200, `"status":"timeout"`)
 	if n := w.library.saved(); n != 0 {
-		t.Errorf("%d skills are left of an import that was refused", n)
+		t.Errorf("the library has %d skills after the import was refused, want none", n)
 	}
 }
 
@@ -208,18 +224,17 @@ func TestAnOverwriteIsNeverTakenBack(t *testing.T) {
 	first := w.claimed(`{"skill_key":"k"}`)
 	w.report(imports, first, bundle("n"))
 	skill, _ := w.read(imports, first).fields()["skill"].(map[string]any)
-	id := w.claimed(fmt.Sprintf(`{"skill_key":"k","action":"overwrite","target_skill_id":%q}`, skill["id"]))
-	w.library.afterSave = func() {
-		r, _ := w.stores.Imports.Get(context.Background(), id)
-		_ = w.stores.Imports.Timeout(context.Background(), r)
-	}
+	saved, _ := skill["id"].(string)
+	id := w.claimed(overwrite(saved))
+	w.library.afterSave = func() { w.timeOut(id) }
 	w.want("report", w.report(imports, id, bundle("n")), 200)
 	if n := w.library.saved(); n != 2 {
-		t.Errorf("%d saves are left, want both", n)
+		t.Errorf("the library has %d saves, want both", n)
 	}
 }
 
-// unsure is a backend whose next ending happens or not, and answers with an error in either case.
+// unsure is a backend whose next End fails if fail is set. If happen is set, it ends the request
+// all the same.
 type unsure struct {
 	backends.Backend
 	fail, happen *bool
@@ -236,8 +251,8 @@ func (b unsure) End(ctx context.Context, e backends.End) (rec backends.Record, e
 	return b.Backend.End(ctx, e)
 }
 
-// A node that dies between saving and completing, and a completion of unknown outcome, look the
-// same to the next report: one skill and a completed request.
+// The node dies before it completes the request, or does not learn the outcome. In both cases the
+// next report leaves one skill and a completed request.
 func TestAnImportCutShortIsFinishedByTheNextReport(t *testing.T) {
 	for _, happened := range []bool{false, true} {
 		fail, happen := false, happened
@@ -246,7 +261,7 @@ func TestAnImportCutShortIsFinishedByTheNextReport(t *testing.T) {
 		fail = true
 		w.want("report", w.report(imports, id, bundle("n")), 500)
 		if n := w.library.saved(); n != 1 {
-			t.Fatalf("%d skills are saved, want the one", n)
+			t.Fatalf("%d skills are saved before the next report, want one", n)
 		}
 		w.want("again", w.report(imports, id, bundle("n")), 200)
 		w.want("read", w.read(imports, id), 200, `"status":"completed"`)
@@ -260,19 +275,26 @@ func TestAReportThatIsTooLargeFailsItsRequest(t *testing.T) {
 	w := newWorld(t, func(c *skillshttp.Config) { c.MaxBody = 1000 })
 	id := w.ask("/ping", "")
 	w.heartbeat(beat)
-	w.want("report", w.report("/ping", id, `{"status":"completed","output":"`+strings.Repeat("x", 2000)+`"}`), 413)
-	w.want("read", w.read("/ping", id), 200, `"status":"failed"`, `"error":"the runtime's report is too large"`)
+	w.wantTooLarge(id, 2000)
+}
+
+// wantTooLarge checks that a report with an output of n bytes is refused and fails the ping.
+func (w *world) wantTooLarge(id string, n int) {
+	w.Helper()
+	large := `{"status":"completed","output":"` + strings.Repeat("x", n) + `"}`
+	w.want("report", w.report("/ping", id, large), 413)
+	w.want("read", w.read("/ping", id), 200, `"status":"failed"`,
+		`"error":"the runtime's report is too large"`)
 }
 
 func TestAnAnswerOverTheStoresLimitFailsItsRequest(t *testing.T) {
 	w := newWorld(t)
 	id := w.ask("/ping", "")
 	w.heartbeat(beat)
-	w.want("report", w.report("/ping", id, `{"status":"completed","output":"`+strings.Repeat("x", 17<<20)+`"}`), 413)
-	w.want("read", w.read("/ping", id), 200, `"status":"failed"`, `"error":"the runtime's report is too large"`)
+	w.wantTooLarge(id, 17<<20)
 }
 
-// The completion is cut short, as by a kill, and the request times out before the daemon's next
+// The node dies before it completes the request. The request times out before the daemon's next
 // report.
 func TestASkillIsTakenBackByALateNextReport(t *testing.T) {
 	fail, happen := false, false
@@ -280,11 +302,10 @@ func TestASkillIsTakenBackByALateNextReport(t *testing.T) {
 	id := w.claimed(`{"skill_key":"k"}`)
 	fail = true
 	w.want("report", w.report(imports, id, bundle("n")), 500)
-	r, _ := w.stores.Imports.Get(context.Background(), id)
-	_ = w.stores.Imports.Timeout(context.Background(), r)
+	w.timeOut(id)
 	w.want("again", w.report(imports, id, bundle("n")), 200)
 	w.want("read", w.read(imports, id), 200, `"status":"timeout"`)
 	if n := w.library.saved(); n != 0 {
-		t.Errorf("%d skills are left of an import that timed out", n)
+		t.Errorf("the library has %d skills after the import timed out, want none", n)
 	}
 }

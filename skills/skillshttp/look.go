@@ -12,8 +12,8 @@ import (
 // errSlow is the error of a call that took longer than its limit.
 var errSlow = errors.New("it took too long")
 
-// within calls f and returns what it returns, or errSlow if that takes longer than the limit. A
-// backend may notice the end of its context late, so f may go on after that. It also goes on if the
+// within calls f and returns its result, or errSlow if f takes longer than the limit. A backend may
+// notice the end of its context late, so f may still run when within returns. f also goes on if the
 // client hangs up, so that a claim is not cut off half way.
 func within[R any](
 	ctx context.Context, limit time.Duration, f func(context.Context) (R, error)) (R, error) {
@@ -44,17 +44,17 @@ func (c *call) limited() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(c.r.Context(), c.config.CallTime)
 }
 
-// watch wakes those who wait for a change in the backend.
+// watch wakes a waiter when something changes in the backend.
 type watch struct {
 	signal <-chan struct{} // nil if the backend cannot signal
-	poll   time.Duration   // how long to trust silence; 0: for ever
+	poll   time.Duration   // how long to wait without a signal; 0: for ever
 	stop   func()
 }
 
-// blindPoll is how often to look if the backend cannot signal.
+// blindPoll is the poll interval if the backend cannot signal.
 const blindPoll = 500 * time.Millisecond
 
-// watch starts a watch of a mailbox or a request. Start is the method of Waker for it.
+// watch starts a watch of a mailbox or a request. Start is the method of Waker to use.
 func (h *Handler) watch(ctx context.Context, what string,
 	start func(backends.Waker, context.Context, string) (<-chan struct{}, func())) watch {
 	waker, ok := backends.As[backends.Waker](h.config.Stores.Backend())
@@ -65,9 +65,8 @@ func (h *Handler) watch(ctx context.Context, what string,
 	return watch{signal, waker.PollInterval(), stop}
 }
 
-// wait returns when it is time to look again, and reports whether ctx still runs then. That is at a
-// signal, when the poll interval is over, give or take a quarter, or after atMost, if that is not
-// 0.
+// wait returns when it is time to look again, and reports whether ctx still runs. It returns at a
+// signal, after the poll interval, give or take a quarter, or after atMost, unless that is 0.
 func (w watch) wait(ctx context.Context, atMost time.Duration) bool {
 	pause := w.poll * time.Duration(rand.IntN(513)+768) / 1024
 	if atMost > 0 && (pause == 0 || atMost < pause) {

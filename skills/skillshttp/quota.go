@@ -5,23 +5,23 @@ import (
 	"sync"
 )
 
-// quota limits what calls hold at a time: places to wait in, or bytes. One that a caller has used
-// up leaves room for the others.
+// quota limits how many places to wait, or how many bytes, the calls hold at a time. It has shares,
+// so that one caller cannot use up the whole quota.
 type quota struct {
 	mu    sync.Mutex
 	held  map[string]int64 // by the key of a share
-	freed chan struct{}    // closed when something is given back
+	freed chan struct{}    // closed at the next leave
 }
 
-// share is a part of a quota that calls with one key have together. Something that is larger than
-// the whole share may be held alone.
+// share is the part of a quota that all calls with one key share. A call that needs more than the
+// whole share may hold it alone.
 type share struct {
 	key string
 	max int64
 }
 
-// try takes n from each share, or nothing. If it takes nothing, freed is closed when it may be
-// worth another try.
+// try takes n from each share, or nothing. If it takes nothing, freed is closed at the next leave,
+// when another try may succeed.
 func (q *quota) try(n int64, shares []share) (ok bool, freed <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -39,7 +39,7 @@ func (q *quota) try(n int64, shares []share) (ok bool, freed <-chan struct{}) {
 	return true, nil
 }
 
-// enter takes n from each share. It waits for it until ctx ends, and then reports false.
+// enter takes n from each share. It waits until ctx ends, and then returns false.
 func (q *quota) enter(ctx context.Context, n int64, shares []share) bool {
 	for {
 		ok, freed := q.try(n, shares)
@@ -54,6 +54,7 @@ func (q *quota) enter(ctx context.Context, n int64, shares []share) bool {
 	}
 }
 
+// leave gives n back to each share.
 func (q *quota) leave(n int64, shares []share) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -66,14 +67,14 @@ func (q *quota) leave(n int64, shares []share) {
 	q.freed = make(chan struct{})
 }
 
-// holds returns what is held of a share.
+// holds returns how much the calls with a key hold.
 func (q *quota) holds(key string) int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.held[key]
 }
 
-// The keys of shares. One of a node has the key "".
+// The keys of shares. The share of the whole node has the key "".
 func ofRuntime(id string) string         { return "runtime " + id }
 func ofRequest(id string) string         { return "request " + id }
 func ofCaller(user string) string        { return "caller " + user }

@@ -9,7 +9,8 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// record is a request as clients read it: one flat object of the head's fields and the payload's.
+// record is the JSON of a request for clients: one flat object with the fields of the head and of
+// the payload.
 type record struct {
 	ID        string         `json:"id"`
 	RuntimeID string         `json:"runtime_id"`
@@ -26,18 +27,18 @@ func newRecord[T any](r *pending.Request[T], p pending.Policy) record {
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, payload: shown(r.Payload)}
 }
 
-// reason returns the error of a request. That of a timeout is worded as clients know it.
+// reason returns the error of a request. The error of a timeout has the text that clients expect.
 func reason[T any](r *pending.Request[T], p pending.Policy) string {
 	switch {
-	case r.Status != pending.StatusTimeout || !r.UpdatedAt.Equal(r.Deadline): // or the requester's
-		return r.Error
+	case r.Status != pending.StatusTimeout || !r.UpdatedAt.Equal(r.Deadline):
+		return r.Error // no timeout, or one that the requester caused
 	case r.StartedAt.IsZero():
 		return fmt.Sprintf("daemon did not respond within %v seconds", p.PendingTimeout.Seconds())
 	}
 	return fmt.Sprintf("daemon did not finish within %v seconds", p.RunningTimeout.Seconds())
 }
 
-// shown returns a payload as clients read it.
+// shown returns the payload that clients read.
 func shown(payload any) any {
 	i, ok := payload.(skills.Import)
 	if !ok || i.Skill == nil {
@@ -57,14 +58,14 @@ func shown(payload any) any {
 	return shownImport{i, s}
 }
 
-// shownImport is an import with its skill as clients read it.
+// shownImport is an import with the skill that clients read.
 type shownImport struct {
 	skills.Import
 	Skill shownSkill `json:"skill"`
 }
 
-// shownSkill is a skill that always has a list of files, and a creator, if only null. A stored one
-// keeps no difference between an empty list and none.
+// shownSkill is a skill whose JSON always has a list of files, perhaps empty, and a creator,
+// perhaps null. A stored skill does not tell an empty list from none.
 type shownSkill struct {
 	*skills.Skill
 	CreatedBy *string            `json:"created_by"`

@@ -14,10 +14,10 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// orTrue returns the meaning of a "supported" that may be missing.
+// orTrue returns the value of "supported", which is true if it is missing.
 func orTrue(supported *bool) bool { return supported == nil || *supported }
 
-// answerLimit is how large the report of a short answer may be: as large as its store takes.
+// answerLimit is the most bytes of a report other than an import's. The stores have the same limit.
 const answerLimit = 16 << 20
 
 func (h *Handler) daemonRoutes() {
@@ -38,12 +38,12 @@ func (h *Handler) daemonRoutes() {
 		store: s.ModelLists, policy: p.ModelLists, limit: short, take: h.modelsListed})
 }
 
-// done is the answer to a report that was taken, or that came too late.
+// done is the answer to a report that was accepted, or that came too late.
 type done struct {
 	Status string `json:"status"`
 }
 
-// reported is one kind of report R, about the requests of a store.
+// reported describes the route of one kind of report R, about the requests of a store.
 type reported[T any, R interface{ Head() wire.Report }] struct {
 	path   string
 	store  *pending.PendingStore[T]
@@ -88,7 +88,7 @@ func (k reported[T, R]) serve(c *call) error {
 	}
 	var report R
 	err = c.decodeReport(&report, k.limit)
-	if isTooLarge(err) && k.policy.MaxAttempts <= 1 { // else it does not say whose report it is
+	if isTooLarge(err) && k.policy.MaxAttempts <= 1 { // otherwise the attempt is unknown
 		return k.failTooLarge(c, r.Attempt, err)
 	}
 	if err != nil {
@@ -106,8 +106,8 @@ func (k reported[T, R]) serve(c *call) error {
 	return err
 }
 
-// look reads the request that a report is about. It is large only if it has ended, and then not
-// many are read at a time.
+// look reads the request that a report is about. Only a few requests are read at a time, since an
+// ended request can be large.
 func (k reported[T, R]) look(c *call) (*pending.Request[T], error) {
 	ctx, cancel := c.limited()
 	defer cancel()
@@ -121,8 +121,8 @@ func (k reported[T, R]) look(c *call) (*pending.Request[T], error) {
 	return found(k.store.Get(ctx, c.requestID, pending.InMailbox(c.runtimeID)))
 }
 
-// held returns the claim that a report is about. A report that says no attempt is about the only
-// claim that there can be.
+// held returns the claim that a report is about. A report without an attempt is about the only
+// possible claim.
 func (k reported[T, R]) held(
 	ctx context.Context, c *call, attempt int) (*pending.Claim[T], error) {
 	switch {
@@ -134,15 +134,15 @@ func (k reported[T, R]) held(
 	return found(k.store.Held(ctx, c.requestID, attempt, pending.InMailbox(c.runtimeID)))
 }
 
-// discard reads what is left of a body, so that the client can read the answer.
+// discard reads the rest of a body, so that the client can read the answer.
 func (c *call) discard(limit int64) {
 	from := &paced{call: c, from: http.MaxBytesReader(c.w, c.r.Body, limit),
 		control: http.NewResponseController(c.w), end: time.Now().Add(c.config.BodyTimeout)}
-	_, _ = io.Copy(io.Discard, from) // whatever the client sends, the answer stands
+	_, _ = io.Copy(io.Discard, from) // an error does not change the answer
 }
 
-// late reports whether a report came after its request had ended or its lease had expired. That is
-// nobody's fault.
+// late reports whether a report came after its request had ended or its lease had expired. Such a
+// report is answered as if it were accepted.
 func late(err error) bool {
 	return errors.Is(err, pending.ErrEnded) || errors.Is(err, pending.ErrStaleClaim)
 }
@@ -157,7 +157,7 @@ func isTooLarge(err error) bool {
 func (k reported[T, R]) failTooLarge(c *call, attempt int, cause error) error {
 	ctx, cancel := c.detached()
 	defer cancel()
-	claim, err := k.store.Held(ctx, c.requestID, attempt) // again, as it is stored
+	claim, err := k.store.Held(ctx, c.requestID, attempt) // without the report's payload
 	if err == nil && !claim.Status.Ended() {
 		err = k.store.Fail(ctx, claim, "the runtime's report is too large")
 	}
@@ -216,7 +216,7 @@ func (h *Handler) modelsListed(ctx context.Context, _ *call,
 	return err
 }
 
-// detached returns a context for work that has to be finished although the client may have gone.
+// detached returns a context for work that has to be finished even if the client hangs up.
 func (c *call) detached() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(c.r.Context()), c.config.BodyTimeout)
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// shelf has the large answers that are on their way. Readers of the same request share one, since
-// the answer of a request that has ended never changes.
+// shelf has the large answers that are being sent. Readers of the same request share one answer,
+// since the answer of an ended request never changes.
 type shelf struct {
 	mu     sync.Mutex
 	bodies map[string]*shelved
@@ -17,10 +17,10 @@ type shelf struct {
 type shelved struct {
 	body    encoded
 	readers int
-	shares  []share // of the answers, that the first reader has taken
+	shares  []share // of the quota of answers, taken by the first reader
 }
 
-// borrow returns an answer that is on its way to another reader, or nil.
+// borrow returns an answer that is being sent to another reader, or nil.
 func (c *call) borrow() encoded {
 	c.shelf.mu.Lock()
 	defer c.shelf.mu.Unlock()
@@ -48,8 +48,8 @@ func (c *call) hold(s *shelved) {
 	})
 }
 
-// lay puts a large answer on the shelf. It is refused if too many are there already, since an answer
-// that waited would take as much memory as one that is sent.
+// lay puts a large answer on the shelf. If the shelf is full, lay returns a refusal: an answer that
+// waited for room would take as much memory as an answer that is being sent.
 func (c *call) lay(body encoded) error {
 	c.shelf.mu.Lock()
 	defer c.shelf.mu.Unlock()

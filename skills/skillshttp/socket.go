@@ -19,7 +19,7 @@ import (
 const (
 	maxRuntimes = 100 // of one WebSocket
 	maxFrame    = 16 << 10
-	frameTime   = 10 * time.Second // for a client to take a frame, or to answer a ping
+	frameTime   = 10 * time.Second // for a client to read a frame, or to answer a ping
 	pingEvery   = 30 * time.Second
 )
 
@@ -28,7 +28,7 @@ type socket struct {
 	*call
 	conn *websocket.Conn
 	ctx  context.Context // ends with the connection
-	gone map[string]bool // runtimes that were deleted before it began
+	gone map[string]bool // runtimes that were deleted before the WebSocket was opened
 }
 
 // socket serves a WebSocket until either side closes it.
@@ -52,7 +52,7 @@ func (h *Handler) socket(c *call) (any, error) {
 	}
 	var err error
 	if s.conn, err = websocket.Accept(c.w, c.r, nil); err != nil {
-		return hijacked, err // it has been answered
+		return hijacked, err // Accept has answered
 	}
 	defer s.conn.CloseNow()
 	s.conn.SetReadLimit(maxFrame)
@@ -60,7 +60,8 @@ func (h *Handler) socket(c *call) (any, error) {
 	return hijacked, nil
 }
 
-// admit returns an error unless the caller is the daemon of a runtime. It may have been deleted.
+// admit returns an error unless the caller is the daemon of a runtime. The runtime may have been
+// deleted.
 func (s *socket) admit(runtimeID string) error {
 	err := s.authoriseDaemon(runtimeID)
 	if s.gone[runtimeID] = isGone(err); s.gone[runtimeID] {
@@ -136,14 +137,14 @@ func (s *socket) acknowledge(beat wire.Heartbeat) (ack wire.HeartbeatAck, err er
 	return ack, nil
 }
 
-// send sends a frame. A client that does not take it is cut off.
+// send sends a frame. A client that does not read it in time is cut off.
 func send[P any](s *socket, kind string, payload P) error {
 	ctx, cancel := context.WithTimeout(s.ctx, frameTime)
 	defer cancel()
 	return wsjson.Write(ctx, s.conn, wire.Frame[P]{Type: kind, Payload: payload})
 }
 
-// ping ends the connection if the client does not answer any more.
+// ping sends pings. It ends the connection if the client does not answer one in time.
 func (s *socket) ping() {
 	ticker := time.NewTicker(pingEvery)
 	defer ticker.Stop()
@@ -163,21 +164,24 @@ func (s *socket) ping() {
 	}
 }
 
-// hint tells the daemon when something is pending for a runtime, whichever node has created it.
+// hint tells the daemon that a request is pending for a runtime, whichever node has created it.
 func (s *socket) hint(runtimeID string) {
 	stores := s.config.Stores
 	kinds := map[string]func(context.Context, string) (bool, error){
-		wire.KindList: stores.Lists.HasPending, wire.KindImport: stores.Imports.HasPending,
-		wire.KindUpdate: stores.Updates.HasPending, wire.KindModelList: stores.ModelLists.HasPending,
+		wire.KindList:      stores.Lists.HasPending,
+		wire.KindImport:    stores.Imports.HasPending,
+		wire.KindUpdate:    stores.Updates.HasPending,
+		wire.KindModelList: stores.ModelLists.HasPending,
 	}
 	w := s.watch(s.ctx, runtimeID, backends.Waker.WatchMailbox)
 	defer w.stop()
 	for first := true; first || w.wait(s.ctx, 0); first = false {
 		for kind, hasPending := range kinds {
-			is, err := within(s.ctx, s.config.HeartbeatTime,
+			pending, err := within(s.ctx, s.config.HeartbeatTime,
 				func(ctx context.Context) (bool, error) { return hasPending(ctx, runtimeID) })
 			s.warn(err, "look for work to hint at", runtimeID)
-			if is && send(s, wire.TypePendingWork, wire.PendingWork{RuntimeID: runtimeID, Kind: kind}) != nil {
+			hint := wire.PendingWork{RuntimeID: runtimeID, Kind: kind}
+			if pending && send(s, wire.TypePendingWork, hint) != nil {
 				return
 			}
 		}

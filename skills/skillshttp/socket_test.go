@@ -9,6 +9,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
@@ -32,12 +33,13 @@ func (w *world) dial(as, runtimes string) *websocket.Conn {
 	return conn
 }
 
-// frame is any frame.
+// frame is a frame of any type.
 type frame struct {
 	Type    string         `json:"type"`
 	Payload map[string]any `json:"payload"`
 }
 
+// next reads the next frame.
 func (w *world) next(conn *websocket.Conn) (f frame) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
@@ -61,50 +63,55 @@ func (w *world) beatOver(conn *websocket.Conn, payload map[string]any) map[strin
 	}
 }
 
-func TestHeartbeatsAndHintsOverAWebSocket(t *testing.T) {
+func overRedis(t *testing.T) backends.Backend {
 	_, client := redistest.Mini(t)
-	for name, open := range map[string]func() backends.Backend{
-		"memory": func() backends.Backend { return memory.New() },
-		"redis": func() backends.Backend {
-			b, err := goredis.New(client, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = b.Close() })
-			return b
-		},
+	b, err := goredis.New(client, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+func TestHeartbeatsAndHintsOverAWebSocket(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T) backends.Backend{
+		"memory": func(*testing.T) backends.Backend { return memory.New() },
+		"redis":  overRedis,
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := open()
+			b := open(t)
 			w := newWorldOn(t, b)
 			elsewhere, err := skills.New(b) // another node
 			if err != nil {
 				t.Fatal(err)
 			}
 			conn := w.dial("daemon-"+laptop, laptop)
-			if ack := w.beatOver(conn, map[string]any{"runtime_id": laptop}); ack["status"] != "ok" || ack["runtime_id"] != laptop {
+			ack := w.beatOver(conn, map[string]any{"runtime_id": laptop})
+			if ack["status"] != "ok" || ack["runtime_id"] != laptop {
 				t.Errorf("got %v", ack)
 			}
 			r, err := elsewhere.ModelLists.Create(t.Context(), laptop, skills.NewModelList())
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := w.next(conn)
-			if f.Type != "daemon:pending_work" || f.Payload["kind"] != "model_list" || f.Payload["runtime_id"] != laptop || len(f.Payload) != 2 {
-				t.Errorf("the hint: %v", f)
+			hint := frame{"daemon:pending_work",
+				map[string]any{"kind": "model_list", "runtime_id": laptop}}
+			if diff := cmp.Diff(hint, w.next(conn)); diff != "" {
+				t.Errorf("the hint (-want +got):\n%s", diff)
 			}
-			ack := w.beatOver(conn, map[string]any{"runtime_id": laptop, "supports_batch_import": true})
+			ack = w.beatOver(conn, map[string]any{
+				"runtime_id": laptop, "supports_batch_import": true})
 			if work, _ := ack["pending_model_list"].(map[string]any); work["id"] != r.ID {
 				t.Errorf("the work: %v", ack)
 			}
 			if len(w.presence.seen) != 2 {
-				t.Errorf("seen %v, want twice", w.presence.seen)
+				t.Errorf("the presence has heartbeats of %v, want two", w.presence.seen)
 			}
 		})
 	}
 }
 
-func TestWhatAWebSocketRefuses(t *testing.T) {
+func TestRefusalsOfAWebSocket(t *testing.T) {
 	w := newWorld(t)
 	const path = "/api/daemon/ws?runtime_ids="
 	w.want("a stranger", w.send("daemon-"+phone, "GET", path+laptop, ""), 404)
@@ -113,23 +120,23 @@ func TestWhatAWebSocketRefuses(t *testing.T) {
 	w.want("too many", w.send("daemon-"+laptop, "GET", path+strings.Repeat("x,", 200), ""), 400)
 	conn := w.dial("daemon-"+laptop, laptop)
 	if ack := w.beatOver(conn, map[string]any{"runtime_id": phone}); ack["status"] != "not_found" {
-		t.Errorf("another's heartbeat: %v", ack)
+		t.Errorf("the heartbeat of another runtime: %v", ack)
 	}
 	if err := conn.Write(t.Context(), websocket.MessageText, []byte("no JSON")); err != nil {
 		t.Fatal(err)
 	}
 	if ack := w.beatOver(conn, map[string]any{"runtime_id": laptop}); ack["status"] != "ok" {
-		t.Errorf("after a frame that is no JSON: %v", ack)
+		t.Errorf("after a frame that is not JSON: %v", ack)
 	}
 	if err := conn.Write(t.Context(), websocket.MessageText, make([]byte, 1<<20)); err == nil {
 		_, _, err = conn.Read(t.Context())
 		if err == nil {
-			t.Error("a frame of 1 MiB is read")
+			t.Error("the server accepted a frame of 1 MiB")
 		}
 	}
 }
 
-func TestADeletedRuntimeIsToldOverAWebSocket(t *testing.T) {
+func TestADeletedRuntimeIsToldSoOverAWebSocket(t *testing.T) {
 	w := newWorld(t)
 	conn := w.dial("daemon-"+gone, gone)
 	ack := w.beatOver(conn, map[string]any{"runtime_id": gone})
@@ -141,10 +148,12 @@ func TestADeletedRuntimeIsToldOverAWebSocket(t *testing.T) {
 func TestDrainingClosesWebSockets(t *testing.T) {
 	w := newWorld(t, func(c *skillshttp.Config) { c.MaxRuntimeWaits = 1 })
 	conn := w.dial("daemon-"+laptop, laptop)
-	w.want("a second", w.send("daemon-"+laptop, "GET", "/api/daemon/ws?runtime_ids="+laptop, ""), 429)
+	const path = "/api/daemon/ws?runtime_ids=" + laptop
+	w.want("a second", w.send("daemon-"+laptop, "GET", path, ""), 429)
 	w.handler.Drain()
-	if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+	_, _, err := conn.Read(t.Context())
+	if websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Errorf("got %v, want that the server goes away", err)
 	}
-	w.eventually("its place is free", func() bool { return w.handler.Parked() == 0 })
+	w.parked("the WebSocket is closed", 0)
 }

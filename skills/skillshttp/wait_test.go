@@ -21,7 +21,7 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-func TestAHeldGetIsAnsweredAtTheEnding(t *testing.T) {
+func TestAHeldGetIsAnsweredWhenTheRequestEnds(t *testing.T) {
 	w := newWorld(t)
 	id := w.ask("/ping", "")
 	answered := make(chan reply, 1)
@@ -35,7 +35,7 @@ func TestAHeldGetIsAnsweredWhenItsWaitIsOver(t *testing.T) {
 	id := w.ask("/ping", "")
 	w.want("held", w.read("/ping", id+"?wait=10ms"), 200, `"status":"pending"`)
 	w.want("no wait", w.read("/ping", id+"?wait=0s"), 200, `"status":"pending"`)
-	w.want("not there", w.read("/ping", "1?wait=1s"), 404)
+	w.want("an unknown request", w.read("/ping", "1?wait=1s"), 404)
 	for _, wait := range []string{"x", "-1s", "5"} {
 		w.want(wait, w.read("/ping", id+"?wait="+wait), 400)
 	}
@@ -44,12 +44,10 @@ func TestAHeldGetIsAnsweredWhenItsWaitIsOver(t *testing.T) {
 func TestAHeldHeartbeatBringsWorkAsItComes(t *testing.T) {
 	w := newWorld(t)
 	answered := make(chan reply, 1)
-	go func() {
-		answered <- w.send("daemon-"+laptop, "POST", "/api/daemon/heartbeat?wait=50s", beat)
-	}()
+	go func() { answered <- w.heldHeartbeat("50s") }()
 	id := w.ask("/ping", "")
 	w.want("held", <-answered, 200, id)
-	w.want("idle", w.send("daemon-"+laptop, "POST", "/api/daemon/heartbeat?wait=10ms", beat), 200, `{"status":"ok"}`)
+	w.want("idle", w.heldHeartbeat("10ms"), 200, `{"status":"ok"}`)
 }
 
 // hold sends a request that is held until the handler drains.
@@ -60,7 +58,7 @@ func (w *world) hold(held *sync.WaitGroup, as, method, path, body string) {
 func TestParkedWaitsAreBounded(t *testing.T) {
 	w := newWorld(t, func(c *skillshttp.Config) { c.MaxRuntimeWaits, c.MaxWaits = 2, 3 })
 	path := api + "/ping/" + w.ask("/ping", "")
-	tablets, err := w.stores.Pings.Create(t.Context(), phone, skills.Ping{})
+	phones, err := w.stores.Pings.Create(t.Context(), phone, skills.Ping{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,12 +66,12 @@ func TestParkedWaitsAreBounded(t *testing.T) {
 	defer held.Wait()
 	defer w.handler.Drain()
 	for i, tc := range []struct{ as, path, full string }{
-		{"owner", path, "a user has half of a runtime's places"},
-		{"member", path, "a runtime has two places"},
-		{"owner", "/api/runtimes/phone/ping/" + tablets.ID, "a node has three places"},
+		{"owner", path, "a user may hold half of a runtime's waits"},
+		{"member", path, "a runtime may hold two waits"},
+		{"owner", "/api/runtimes/phone/ping/" + phones.ID, "a node may hold three waits"},
 	} {
 		w.hold(&held, tc.as, "GET", tc.path+"?wait=50s", "")
-		w.eventually("it is parked", func() bool { return w.handler.Parked() == i+1 })
+		w.parked("the GET is parked", i+1)
 		r := w.send(tc.as, "GET", tc.path+"?wait=1s", "")
 		w.want(tc.full, r, 429, `"code":"too_many_waits"`)
 		if r.header.Get("Retry-After") == "" {
@@ -83,8 +81,7 @@ func TestParkedWaitsAreBounded(t *testing.T) {
 	w.want("without a wait", w.send("owner", "GET", path, ""), 200)
 }
 
-// H1: a front end cannot starve a daemon.
-func TestADaemonWorksBesideAHundredAndTwentyParkedGETs(t *testing.T) {
+func TestParkedGETsDoNotStarveADaemon(t *testing.T) {
 	w := newWorld(t)
 	path := api + "/local-skills/" + w.ask("/local-skills", "")
 	w.heartbeat(beat)
@@ -92,54 +89,56 @@ func TestADaemonWorksBesideAHundredAndTwentyParkedGETs(t *testing.T) {
 	defer held.Wait()
 	defer w.handler.Drain()
 	for i := range 120 {
-		held.Go(func() { w.send([]string{"owner", "member", "admin"}[i%3], "GET", path+"?wait=50s", "") })
+		user := []string{"owner", "member", "admin"}[i%3]
+		held.Go(func() { w.send(user, "GET", path+"?wait=50s", "") })
 	}
-	w.eventually("the runtime's places are taken", func() bool { return w.handler.Parked() == 100 })
+	w.parked("the runtime holds as many GETs as it may", 100)
 	answered := make(chan reply, 1)
-	go func() {
-		answered <- w.send("daemon-"+laptop, "POST", "/api/daemon/heartbeat?wait=50s", beat)
-	}()
-	w.eventually("the heartbeat is held, too", func() bool { return w.handler.Parked() == 101 })
+	go func() { answered <- w.heldHeartbeat("50s") }()
+	w.parked("the heartbeat is held, too", 101)
 	id := w.ask("/ping", "")
 	w.want("held", <-answered, 200, id)
 	w.want("reported", w.report("/ping", id, `{"status":"completed","output":"up"}`), 200)
 	w.want("read", w.read("/ping", id), 200, `"output":"up"`)
 }
 
-func TestAHeartbeatThatFindsNoPlaceClaimsAtOnce(t *testing.T) {
+func TestAHeartbeatOverTheLimitClaimsAtOnce(t *testing.T) {
 	w := newWorld(t, func(c *skillshttp.Config) { c.MaxRuntimeWaits = 1 })
 	var held sync.WaitGroup
 	defer held.Wait()
 	defer w.handler.Drain()
-	const path = "/api/daemon/heartbeat?wait=50s"
-	w.hold(&held, "daemon-"+laptop, "POST", path, beat)
-	w.eventually("one is parked", func() bool { return w.handler.Parked() == 1 })
-	w.want("another", w.send("daemon-"+laptop, "POST", path, beat), 200, `{"status":"ok"}`)
+	w.hold(&held, "daemon-"+laptop, "POST", heartbeatPath+"?wait=50s", beat)
+	w.parked("the first heartbeat is parked", 1)
+	w.want("another", w.heldHeartbeat("50s"), 200, `{"status":"ok"}`)
 }
 
-func TestDrainingAnswersWhoIsParked(t *testing.T) {
+func TestDrainingAnswersParkedRequests(t *testing.T) {
 	w := newWorld(t)
 	id := w.ask("/ping", "")
 	answered := make(chan reply, 2)
 	go func() { answered <- w.read("/ping", id+"?wait=50s") }()
 	go func() {
-		answered <- w.send("daemon-"+phone, "POST", "/api/daemon/heartbeat?wait=50s", `{"runtime_id":"`+phone+`"}`)
+		answered <- w.send("daemon-"+phone, "POST", heartbeatPath+"?wait=50s",
+			`{"runtime_id":"`+phone+`"}`)
 	}()
-	w.eventually("both are parked", func() bool { return w.handler.Parked() == 2 })
+	w.parked("the GET and the heartbeat are parked", 2)
 	w.handler.Drain()
 	w.want("one", <-answered, 200)
 	w.want("the other", <-answered, 200)
 	w.want("a new wait", w.read("/ping", id+"?wait=50s"), 200, `"status":"pending"`)
 }
 
-// A client that sends a byte now and then, or never ends its body, is cut off.
-func TestSlowAndEndlessClients(t *testing.T) {
+func TestABodyThatDoesNotComeIsRefused(t *testing.T) {
 	w := newWorld(t, func(c *skillshttp.Config) { c.BodyTimeout = 50 * time.Millisecond })
 	id := w.ask("/ping", "")
-	head := fmt.Sprintf("POST /api/daemon/runtimes/%s/ping/%s/result HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer daemon-%s\r\n", laptop, id, laptop)
-	w.want("a body that does not come", w.raw(head+"Content-Length: 100\r\n\r\n{"), 400, "could not be read")
-	w.want("still there", w.read("/ping", id), 200, `"status":"pending"`)
+	request := "POST " + resultPath(laptop, "/ping", id) + " HTTP/1.1\r\nHost: x\r\n" +
+		"Authorization: Bearer daemon-" + laptop + "\r\nContent-Length: 100\r\n\r\n{"
+	w.want("the report", w.raw(request), 400, "could not be read")
+	w.want("the request", w.read("/ping", id), 200, `"status":"pending"`)
+}
 
+func TestAnEndlessBodyIsCutOff(t *testing.T) {
+	w := newWorld(t, func(c *skillshttp.Config) { c.BodyTimeout = 50 * time.Millisecond })
 	endless, stop := io.Pipe()
 	defer stop.Close()
 	go func() {
@@ -157,7 +156,8 @@ func TestSlowAndEndlessClients(t *testing.T) {
 	}
 	r.Header.Set("Authorization", "Bearer owner")
 	defer http.DefaultClient.CloseIdleConnections()
-	if resp, err := http.DefaultClient.Do(r); err == nil { // or the connection was reset while writing
+	// An error means that the server reset the connection while the client was writing.
+	if resp, err := http.DefaultClient.Do(r); err == nil {
 		resp.Body.Close()
 		if resp.StatusCode != 413 {
 			t.Errorf("an endless body: got %d, want 413", resp.StatusCode)
@@ -167,7 +167,7 @@ func TestSlowAndEndlessClients(t *testing.T) {
 	}
 }
 
-// deadlines is a writer of answers that notes the last write deadline.
+// deadlines is a ResponseWriter that notes the last write deadline.
 type deadlines struct {
 	*httptest.ResponseRecorder
 	last time.Time
@@ -180,17 +180,17 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 
 func TestAConnectionThatIsKeptAliveKeepsNoDeadline(t *testing.T) {
 	w := newWorld(t)
-	for _, path := range []string{api + "/ping", "/nothing"} {
+	for _, path := range []string{api + "/ping", "/unknown"} {
 		d := &deadlines{httptest.NewRecorder(), time.Now()}
 		r := httptest.NewRequest("POST", path, nil)
 		r.Header.Set("Authorization", "Bearer owner")
 		if w.handler.ServeHTTP(d, r); !d.last.IsZero() || !d.Flushed {
-			t.Errorf("%s leaves the deadline %v; flushed: %v", path, d.last, d.Flushed)
+			t.Errorf("%s leaves the write deadline %v; flushed: %v", path, d.last, d.Flushed)
 		}
 	}
 }
 
-// raw sends bytes and reads an answer.
+// raw sends the bytes of a request over a new connection and reads the answer.
 func (w *world) raw(request string) reply {
 	w.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
@@ -219,16 +219,20 @@ func (w *world) raw(request string) reply {
 func TestTheServerLimitsHeaders(t *testing.T) {
 	w := newWorld(t)
 	server := skillshttp.NewServer("localhost:0", w.handler)
-	if server.ReadHeaderTimeout <= 0 || server.MaxHeaderBytes <= 0 || server.IdleTimeout <= 0 || server.Addr != "localhost:0" {
-		t.Errorf("a server without limits: %+v", server)
+	if server.ReadHeaderTimeout <= 0 || server.MaxHeaderBytes <= 0 || server.IdleTimeout <= 0 {
+		t.Errorf("the server has no limits: %+v", server)
 	}
-	// Waits outlive any limit on a whole request, so there must be none.
+	if server.Addr != "localhost:0" {
+		t.Errorf("the address is %s, want localhost:0", server.Addr)
+	}
+	// A timeout for the whole request would cut off waits.
 	if server.ReadTimeout != 0 || server.WriteTimeout != 0 {
-		t.Errorf("its timeouts would cut off waits: read %v, write %v", server.ReadTimeout, server.WriteTimeout)
+		t.Errorf("timeouts that cut off waits: read %v, write %v",
+			server.ReadTimeout, server.WriteTimeout)
 	}
 }
 
-func TestAConfigThatLacksSomethingIsRefused(t *testing.T) {
+func TestAConfigWithoutARequiredFieldIsRefused(t *testing.T) {
 	w := newWorld(t)
 	for name, config := range map[string]skillshttp.Config{
 		"Stores":  {Access: access{}, Library: w.library},
@@ -239,22 +243,21 @@ func TestAConfigThatLacksSomethingIsRefused(t *testing.T) {
 			t.Errorf("without %s: %v", name, err)
 		}
 	}
-	least := skillshttp.Config{Stores: w.stores, Access: access{}, Library: w.library}
-	if _, err := skillshttp.New(least); err != nil {
-		t.Errorf("the least that works: %v", err)
+	required := skillshttp.Config{Stores: w.stores, Access: access{}, Library: w.library}
+	if _, err := skillshttp.New(required); err != nil {
+		t.Errorf("with the required fields alone: %v", err)
 	}
 }
 
-// Ten thousand heartbeats are held by one node, without a network so that only the node is put to
-// the test.
+// One node holds ten thousand heartbeats. There is no network, so the memory is the node's alone.
 func TestTenThousandParkedWaits(t *testing.T) {
 	const n = 10_000
 	stores, err := skills.New(memory.New())
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: anyone{}, Library: &library{},
-		Logger: slog.New(slog.DiscardHandler), HeartbeatTime: time.Minute})
+	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: anyone{},
+		Library: &library{}, Logger: slog.New(slog.DiscardHandler), HeartbeatTime: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +266,8 @@ func TestTenThousandParkedWaits(t *testing.T) {
 	statuses := make([]int, n)
 	for i := range n {
 		held.Go(func() {
-			r := httptest.NewRequest("POST", "/api/daemon/heartbeat?wait=50s", strings.NewReader(fmt.Sprintf(`{"runtime_id":"runtime-%d"}`, i)))
+			body := strings.NewReader(fmt.Sprintf(`{"runtime_id":"runtime-%d"}`, i))
+			r := httptest.NewRequest("POST", heartbeatPath+"?wait=50s", body)
 			w := httptest.NewRecorder()
 			handler.ServeHTTP(w, r)
 			statuses[i] = w.Code
@@ -275,19 +279,20 @@ func TestTenThousandParkedWaits(t *testing.T) {
 	}
 	t.Logf("%d parked waits take %d KiB each", handler.Parked(), (heapInUse()-before)/n/1024)
 	if handler.Parked() != n {
-		t.Errorf("%d of %d are parked", handler.Parked(), n)
+		t.Errorf("%d of %d waits are parked", handler.Parked(), n)
 	}
 	handler.Drain()
 	held.Wait()
-	if i := slices.IndexFunc(statuses, func(status int) bool { return status != http.StatusOK }); i >= 0 {
+	refused := func(status int) bool { return status != http.StatusOK }
+	if i := slices.IndexFunc(statuses, refused); i >= 0 {
 		t.Errorf("wait %d was answered %d", i, statuses[i])
 	}
 	if handler.Parked() != 0 {
-		t.Errorf("%d are still counted as parked", handler.Parked())
+		t.Errorf("%d waits are still counted as parked", handler.Parked())
 	}
 }
 
-// anyone lets everyone in.
+// anyone accepts every caller.
 type anyone struct{}
 
 func (anyone) Requester(*http.Request, string) (skillshttp.Requester, error) {

@@ -33,13 +33,13 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	laptop = "laptop"         // a runtime, and
-	phone  = "phone"          // another one
-	gone   = "deleted-laptop" // one that was deleted
+	laptop = "laptop"         // a runtime
+	phone  = "phone"          // another runtime
+	gone   = "deleted-laptop" // a deleted runtime
 )
 
-// access knows people by a bearer token that is their name, daemons by "daemon-" and their
-// runtime's id.
+// access accepts a user's name as the user's bearer token, and "daemon-" with a runtime's id as the
+// token of its daemon.
 type access struct{}
 
 func token(r *http.Request) string {
@@ -47,8 +47,11 @@ func token(r *http.Request) string {
 }
 
 func (access) Requester(r *http.Request, runtimeID string) (skillshttp.Requester, error) {
-	roles := map[string]skillshttp.Role{"owner": skillshttp.RoleOwner, "admin": skillshttp.RoleAdmin,
-		"member": skillshttp.RoleMember, "initiator": skillshttp.RoleMember}
+	roles := map[string]skillshttp.Role{
+		"owner":  skillshttp.RoleOwner,
+		"admin":  skillshttp.RoleAdmin,
+		"member": skillshttp.RoleMember, "initiator": skillshttp.RoleMember,
+	}
 	if runtimeID == "broken" {
 		return skillshttp.Requester{}, errors.New("secret: the directory is away")
 	}
@@ -66,7 +69,7 @@ func (access) Daemon(r *http.Request, runtimeID string) (bool, error) {
 	return runtimeID != "" && token(r) == "daemon-"+runtimeID, nil
 }
 
-// presence is a switch for each runtime.
+// presence has an offline switch for each runtime, and counts heartbeats.
 type presence struct {
 	mu      sync.Mutex
 	offline map[string]bool
@@ -90,9 +93,12 @@ func (p *presence) Online(_ context.Context, runtimeID string) (bool, error) {
 type library struct {
 	mu        sync.Mutex
 	byRequest map[string]skills.Skill
-	err       error  // what Save fails with
-	afterSave func() // runs when a skill has been saved
+	err       error  // of each Save, if set
+	afterSave func() // runs after each new save
 }
+
+var errNotTheCreator = fmt.Errorf(
+	"%w: only its creator may overwrite a skill", skillshttp.ErrRefused)
 
 func (l *library) Save(_ context.Context, s skillshttp.Save) (skills.Skill, error) {
 	l.mu.Lock()
@@ -106,19 +112,21 @@ func (l *library) Save(_ context.Context, s skillshttp.Save) (skills.Skill, erro
 	for _, other := range l.byRequest {
 		switch {
 		case s.Overwrite == other.ID && other.CreatedBy != s.CreatorID:
-			return skills.Skill{}, fmt.Errorf("%w: only its creator may overwrite a skill", skillshttp.ErrRefused)
+			return skills.Skill{}, errNotTheCreator
 		case s.Overwrite == "" && other.Name == s.Name:
-			return skills.Skill{}, &skillshttp.NameTakenError{Conflict: skills.Conflict{ExistingSkillID: other.ID,
-				ExistingCreatedBy: other.CreatedBy, CanOverwrite: other.CreatedBy == s.CreatorID}}
+			return skills.Skill{}, &skillshttp.NameTakenError{Conflict: skills.Conflict{
+				ExistingSkillID: other.ID, ExistingCreatedBy: other.CreatedBy,
+				CanOverwrite: other.CreatedBy == s.CreatorID}}
 		}
 	}
-	saved := skills.Skill{ID: uuid.NewString(), Name: s.Name, Description: s.Description, Content: s.Bundle.Content,
-		CreatedBy: s.CreatorID, Config: json.RawMessage(`{"a":1}`)}
+	saved := skills.Skill{ID: uuid.NewString(), Name: s.Name, Description: s.Description,
+		Content: s.Bundle.Content, CreatedBy: s.CreatorID, Config: json.RawMessage(`{"a":1}`)}
 	if s.Overwrite != "" {
 		saved.ID = s.Overwrite
 	}
 	for _, f := range s.Bundle.Files {
-		saved.Files = append(saved.Files, skills.SkillFile{ID: uuid.NewString(), Path: f.Path, Content: f.Content})
+		saved.Files = append(saved.Files,
+			skills.SkillFile{ID: uuid.NewString(), Path: f.Path, Content: f.Content})
 	}
 	l.byRequest[s.RequestID] = saved
 	if l.afterSave != nil {
@@ -134,6 +142,7 @@ func (l *library) TakeBack(_ context.Context, requestID string) error {
 	return nil
 }
 
+// saved returns the number of saved skills.
 func (l *library) saved() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,7 +167,7 @@ func (l *logbook) String() string {
 	return l.lines.String()
 }
 
-// world is a server and what it works with.
+// world is a server with its stores, its library, its presence and its log.
 type world struct {
 	*testing.T
 	stores   *skills.Stores
@@ -181,8 +190,9 @@ func newWorldOn(t *testing.T, b backends.Backend, change ...func(*skillshttp.Con
 	}
 	w := &world{T: t, stores: stores, library: &library{byRequest: map[string]skills.Skill{}},
 		presence: &presence{offline: map[string]bool{}}, log: &logbook{}}
-	config := skillshttp.Config{Stores: stores, Access: access{}, Presence: w.presence, Library: w.library,
-		Logger: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	debug := &slog.HandlerOptions{Level: slog.LevelDebug}
+	config := skillshttp.Config{Stores: stores, Access: access{}, Presence: w.presence,
+		Library: w.library, Logger: slog.New(slog.NewJSONHandler(w.log, debug))}
 	for _, c := range change {
 		c(&config)
 	}
@@ -205,7 +215,7 @@ type reply struct {
 	body   string
 }
 
-// fields is the body's object.
+// fields returns the JSON object of the body.
 func (r reply) fields() map[string]any {
 	var fields map[string]any
 	if json.Unmarshal([]byte(r.body), &fields) != nil {
@@ -214,12 +224,13 @@ func (r reply) fields() map[string]any {
 	return fields
 }
 
+// text returns a field of the body that is a string.
 func (r reply) text(field string) string {
 	text, _ := r.fields()[field].(string)
 	return text
 }
 
-// send sends a request as someone.
+// send sends a request with a bearer token, or with none if as is "".
 func (w *world) send(as, method, path, body string) reply {
 	w.Helper()
 	r, err := http.NewRequestWithContext(w.Context(), method, w.url+path, strings.NewReader(body))
@@ -254,24 +265,41 @@ func (w *world) ask(path, body string) string {
 	return r.text("id")
 }
 
+// read reads a request as the owner.
 func (w *world) read(path, id string) reply {
 	w.Helper()
 	return w.send("owner", "GET", api+path+"/"+id, "")
 }
 
+const heartbeatPath = "/api/daemon/heartbeat"
+
+// heartbeat sends a heartbeat as the laptop's daemon.
 func (w *world) heartbeat(body string) reply {
 	w.Helper()
-	return w.send("daemon-"+laptop, "POST", "/api/daemon/heartbeat", body)
+	return w.send("daemon-"+laptop, "POST", heartbeatPath, body)
+}
+
+// heldHeartbeat sends a heartbeat of the laptop that waits for work. Wait is a duration such as
+// 50s.
+func (w *world) heldHeartbeat(wait string) reply {
+	w.Helper()
+	return w.send("daemon-"+laptop, "POST", heartbeatPath+"?wait="+wait, beat)
 }
 
 const beat = `{"runtime_id":"laptop","supports_batch_import":true}`
 
-func (w *world) report(path, id, body string) reply {
-	w.Helper()
-	return w.send("daemon-"+laptop, "POST", "/api/daemon/runtimes/"+laptop+path+"/"+id+"/result", body)
+// resultPath returns the path of a report.
+func resultPath(runtimeID, path, id string) string {
+	return "/api/daemon/runtimes/" + runtimeID + path + "/" + id + "/result"
 }
 
-// want checks an answer's status, and texts that its body has to contain.
+// report reports on a request as the laptop's daemon.
+func (w *world) report(path, id, body string) reply {
+	w.Helper()
+	return w.send("daemon-"+laptop, "POST", resultPath(laptop, path, id), body)
+}
+
+// want checks the status of an answer, and the texts that its body has to contain.
 func (w *world) want(what string, r reply, status int, parts ...string) {
 	w.Helper()
 	if r.status != status {
@@ -279,7 +307,7 @@ func (w *world) want(what string, r reply, status int, parts ...string) {
 	}
 	for _, part := range parts {
 		if !strings.Contains(r.body, part) {
-			w.Errorf("%s: got %s, which lacks %s", what, r.body, part)
+			w.Errorf("%s: got %s, want it to contain %s", what, r.body, part)
 		}
 	}
 }
@@ -287,9 +315,16 @@ func (w *world) want(what string, r reply, status int, parts ...string) {
 // eventually polls a condition for up to ten seconds.
 func (w *world) eventually(what string, condition func() bool) {
 	w.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); <-time.After(2 * time.Millisecond) {
+	deadline := time.Now().Add(10 * time.Second)
+	for ; !condition(); <-time.After(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.Fatalf("gave up waiting until %s", what)
 		}
 	}
+}
+
+// parked waits until a number of requests is parked.
+func (w *world) parked(what string, n int) {
+	w.Helper()
+	w.eventually(what, func() bool { return w.handler.Parked() == n })
 }

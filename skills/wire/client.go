@@ -6,10 +6,10 @@ import (
 	"net/http"
 )
 
-// maxRedirects is how often a client is redirected.
+// maxRedirects is how many redirects a client follows.
 const maxRedirects = 10
 
-// Client returns a copy of an HTTP client that follows no redirect to another host or scheme: a
+// Client returns a copy of an HTTP client that follows no redirect to another host or scheme. A
 // call carries a token, and perhaps a skill.
 func Client(base *http.Client) *http.Client {
 	c := *base

@@ -1,7 +1,6 @@
 // Package wire has the messages that front ends and daemons exchange with a server of the five
-// stores: what they send, what the server answers, and the codes of its refusals. A daemon imports
-// it without the server, which is package skillshttp. All messages are JSON. Whoever reads one
-// ignores fields that it does not know.
+// stores: requests, answers, and the codes of refusals. A daemon imports it without the server,
+// which is package skillshttp. All messages are JSON. Every reader ignores unknown fields.
 package wire
 
 import (
@@ -11,8 +10,8 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// ImportQuestion is what a front end sends to have a skill imported. Spaces around its texts are
-// ignored. A server refuses texts that are over the limits of package skills.
+// ImportQuestion is the body with which a front end asks for the import of a skill. Spaces around
+// its texts are ignored. A server refuses texts over the limits of package skills.
 type ImportQuestion struct {
 	SkillKey         string `json:"skill_key"`
 	Name             string `json:"name,omitempty"`
@@ -22,17 +21,17 @@ type ImportQuestion struct {
 	SupportsConflict bool   `json:"supports_conflict,omitempty"`
 }
 
-// UpdateQuestion is what a front end sends to have a runtime update itself.
+// UpdateQuestion is the body with which a front end asks a runtime to update itself.
 type UpdateQuestion struct {
 	TargetVersion string `json:"target_version"`
 }
 
-// Heartbeat is what a daemon sends.
+// Heartbeat is the body with which a daemon asks for work.
 type Heartbeat struct {
 	RuntimeID string `json:"runtime_id"`
 
-	// SupportsBatchImport says that the daemon reads all imports of an answer. Without it the
-	// daemon reads only the singular one.
+	// SupportsBatchImport says that the daemon reads Assignments.Imports. Otherwise it reads only
+	// Assignments.Import, and gets one import at a time.
 	SupportsBatchImport bool `json:"supports_batch_import,omitempty"`
 
 	// ClaimID makes the heartbeat repeatable: the same heartbeat gets the same answer. 1 to 512
@@ -42,9 +41,12 @@ type Heartbeat struct {
 
 // Assignments is the answer to a [Heartbeat]: the requests that the runtime has claimed.
 type Assignments struct {
-	Status    string             `json:"status"` // "ok"
-	List      *Assignment        `json:"pending_local_skills,omitempty"`
-	Import    *ImportAssignment  `json:"pending_local_skill_import,omitempty"` // the first of Imports
+	Status string      `json:"status"` // "ok"
+	List   *Assignment `json:"pending_local_skills,omitempty"`
+
+	// Import is the first of Imports, for daemons that do not support batches.
+	Import *ImportAssignment `json:"pending_local_skill_import,omitempty"`
+
 	Imports   []ImportAssignment `json:"pending_local_skill_imports,omitempty"`
 	Ping      *Assignment        `json:"pending_ping,omitempty"`
 	Update    *UpdateAssignment  `json:"pending_update,omitempty"`
@@ -115,7 +117,7 @@ type PingReport struct {
 	skills.Ping
 }
 
-// UpdateReport is a runtime's word on an update.
+// UpdateReport is a runtime's report on an update, which may still run.
 type UpdateReport struct {
 	Report
 	Output string `json:"output,omitempty"`
@@ -127,14 +129,14 @@ type ModelListReport struct {
 	skills.ModelList
 	Supported *bool `json:"supported,omitempty"` // instead of ModelList.Supported; nil: true
 
-	// Fallback says that these are not the runtime's own models, which it could not list.
+	// Fallback says that the runtime could not list its own models, and lists others instead.
 	Fallback bool `json:"fallback,omitempty"`
 }
 
 // Refusal is the body of every answer other than 200.
 type Refusal struct {
 	Error string `json:"error"`          // for people
-	Code  string `json:"code,omitempty"` // for programs; "" for what is not found, and for 500
+	Code  string `json:"code,omitempty"` // for programs; "" for "not found" and for 500
 	ID    string `json:"id,omitempty"`   // of the live update, for CodeBusy
 }
 
@@ -152,7 +154,7 @@ const (
 	CodeOffline      = "offline"        // 503: the runtime is offline
 )
 
-// RuntimeGone is the text of the Refusal that a deleted runtime gets. Existing daemons look for it.
+// RuntimeGone is the text of the Refusal that a deleted runtime gets. Existing daemons compare it.
 const RuntimeGone = "runtime not found"
 
 // Frame is a message over the WebSocket at /api/daemon/ws.
