@@ -36,7 +36,8 @@ type Options struct {
 	// since the Client has its own. Default: one with connections of its own.
 	HTTP *http.Client
 
-	Logger *slog.Logger // gets a debug line for each request that is repeated. Default: slog.Default()
+	// Logger gets a debug line for each HTTP request that is repeated. Default: slog.Default()
+	Logger *slog.Logger
 }
 
 const (

@@ -340,7 +340,7 @@ func (c *call) claimMany() (*body, error) {
 }
 
 func (c *call) someClaims(claims []backends.Claim) []backends.ClaimResult {
-	results, _ := timed(c.r.Context(), c, func(ctx context.Context) ([]backends.ClaimResult, error) {
+	claimAll := func(ctx context.Context) ([]backends.ClaimResult, error) {
 		if many, ok := backends.As[backends.ManyClaimer](c.backend); ok {
 			return many.ClaimMany(ctx, claims), nil
 		}
@@ -349,7 +349,8 @@ func (c *call) someClaims(claims []backends.Claim) []backends.ClaimResult {
 			results[i].Claimed, results[i].Err = c.backend.Claim(ctx, claim)
 		}
 		return results, nil
-	})
+	}
+	results, _ := timed(c.r.Context(), c, claimAll)
 	for i, result := range results {
 		if result.Err != nil {
 			c.config.Logger.Error("claim", "mailbox", claims[i].Mailbox, "error", result.Err)
