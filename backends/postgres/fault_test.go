@@ -39,8 +39,8 @@ func (c *campaign) insist(call func(ctx context.Context) error) error {
 		ctx, cancel := context.WithTimeout(c.Context(), 5*time.Second)
 		err := call(ctx)
 		cancel()
-		if err == nil || errors.Is(err, backends.ErrEnded) || errors.Is(err, backends.ErrStaleClaim) ||
-			errors.Is(err, backends.ErrNotFound) {
+		if err == nil || errors.Is(err, backends.ErrEnded) ||
+			errors.Is(err, backends.ErrStaleClaim) || errors.Is(err, backends.ErrNotFound) {
 			return err
 		}
 		select {
@@ -205,17 +205,19 @@ func TestCallsKeepTheirDeadlineThoughTheServerIsFrozen(t *testing.T) {
 	}
 }
 
-// callsOn are calls of everything that asks the server.
+// callsOn returns a call of each method that asks the server.
 func callsOn(b *postgres.Backend, pool *pgxpool.Pool,
 	c backends.Create) map[string]func(context.Context) error {
 	end, claim := report(c.Terms, c.ID, 0), poll(box, c.Terms)
 	return map[string]func(context.Context) error{
-		"Create":     only(func(ctx context.Context) (any, error) { return b.Create(ctx, c) }),
-		"Get":        only(func(ctx context.Context) (any, error) { return b.Get(ctx, "s", c.ID) }),
-		"HasPending": only(func(ctx context.Context) (any, error) { return b.HasPending(ctx, "s", box) }),
-		"Claim":      only(func(ctx context.Context) (any, error) { return b.Claim(ctx, claim) }),
-		"End":        only(func(ctx context.Context) (any, error) { return b.End(ctx, end) }),
-		"Check":      b.Check,
+		"Create": only(func(ctx context.Context) (any, error) { return b.Create(ctx, c) }),
+		"Get":    only(func(ctx context.Context) (any, error) { return b.Get(ctx, "s", c.ID) }),
+		"Claim":  only(func(ctx context.Context) (any, error) { return b.Claim(ctx, claim) }),
+		"End":    only(func(ctx context.Context) (any, error) { return b.End(ctx, end) }),
+		"Check":  b.Check,
+		"HasPending": only(func(ctx context.Context) (any, error) {
+			return b.HasPending(ctx, "s", box)
+		}),
 		"List": only(func(ctx context.Context) (any, error) {
 			return b.List(ctx, "s", box, "", 1)
 		}),

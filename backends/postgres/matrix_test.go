@@ -128,14 +128,15 @@ type lab struct {
 	cutter         *cutter
 	cutOff         *pgxpool.Pool
 	lossy, b       *postgres.Backend
-	answer, stored string // of the scenario undisturbed
+	answer, stored string // of the scenario without losses
 }
 
 func newLab(t *testing.T) *lab {
 	s := commonServer(t)
 	l := &lab{T: t, cutter: &cutter{}, schema: newSchema(t, commonPool(t))}
 	l.cutOff = s.pool(t, func(c *pgxpool.Config) {
-		c.ConnConfig.DialFunc, c.ConnConfig.TLSConfig, c.ConnConfig.Fallbacks = l.cutter.dial, nil, nil
+		c.ConnConfig.DialFunc = l.cutter.dial
+		c.ConnConfig.TLSConfig, c.ConnConfig.Fallbacks = nil, nil
 	})
 	l.b = open(t, commonPool(t), postgres.Options{Schema: l.schema})
 	l.lossy = open(t, l.cutOff, postgres.Options{Schema: l.schema})
@@ -201,15 +202,17 @@ func (l *lab) try(sc calls.Scenario, lost loss, times int) {
 	}
 }
 
-// storage is all that is stored, with distances in place of times.
+// storage returns all rows, with durations in place of points in time.
 func (l *lab) storage() string {
 	l.Helper()
 	rows, err := commonPool(l.T).Query(l.Context(), `SELECT format(
 		'%s %s %s live %s, %s at attempt %s, error %s, %s payload %s, headers %s, claim %s, %s %s, '
-		'lasts %s and %s, rank %s, expires %s, sweep %s, started %s', store, id, mailbox, live, status,
-		attempt, error, codec, md5(payload), headers, claim, cancelled_as, cancel_reason,
+		'lasts %s and %s, rank %s, expires %s, sweep %s, started %s',
+		store, id, mailbox, live, status, attempt, error, codec, md5(payload), headers, claim,
+		cancelled_as, cancel_reason,
 		date_trunc('minute', deadline - updated + '1 s'), last_deadline - deadline,
-		date_trunc('minute', rank - deadline + '30 s'), date_trunc('minute', expires - updated + '30 s'),
+		date_trunc('minute', rank - deadline + '30 s'),
+		date_trunc('minute', expires - updated + '30 s'),
 		date_trunc('minute', sweep - created + '30 s'), started IS NOT NULL)
 		FROM `+table(l.schema, "request")+` UNION ALL
 		SELECT format('claim %s until %s', id, until - made) FROM `+table(l.schema, "claim")+`

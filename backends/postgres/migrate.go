@@ -18,16 +18,16 @@ import (
 var firstVersion string
 
 // versions are the steps from each version of the schema to the next. The first makes version 1. A
-// step is never changed once it was released.
+// released step never changes.
 var versions = []string{firstVersion}
 
-// MigrateOptions says what [Migrate] brings up to date. The zero value is right for most.
+// MigrateOptions configure [Migrate]. The zero value is right for most programs.
 type MigrateOptions struct {
-	// Schema is as in [Options]. Migrate creates it if it is not there. Default: "pendingq".
+	// Schema is as in [Options]. Migrate creates it if it does not exist. Default: "pendingq".
 	Schema string
 
-	// Grant names roles that get the smallest rights of a Backend. Default: none, for a program that
-	// connects as the owner.
+	// Grant names roles that get the rights that a Backend needs, and no more. Default: none, for a
+	// program that connects as the owner.
 	Grant []string
 }
 

@@ -43,14 +43,16 @@ func (o Options) check() (Options, error) {
 	}
 	o.PollInterval = cmp.Or(o.PollInterval, interval)
 	if o.PollInterval < 10*time.Millisecond {
-		return o, fmt.Errorf("postgres: Options.PollInterval is %v, want at least 10ms", o.PollInterval)
+		return o, fmt.Errorf("postgres: Options.PollInterval is %v, want at least 10ms",
+			o.PollInterval)
 	}
 	return o, checkSchema(o.Schema)
 }
 
 func checkSchema(name string) error {
 	if len(name) > 48 || strings.ContainsRune(name, 0) {
-		return fmt.Errorf("postgres: the schema's name is %q; want at most 48 bytes, and no NUL", name)
+		return fmt.Errorf("postgres: the schema's name is %q; want at most 48 bytes, and no NUL",
+			name)
 	}
 	return nil
 }
@@ -187,14 +189,14 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 		on, binding = tx, b.binding(c)
 	}
 	answers, err := b.ask(ctx, on, b.call.create, partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox),
-		c.Codec, notNil(c.Payload), headers, c.PendingTimeout, c.Retention, c.Exclusive, c.MaxPending,
-		binding)
+		c.Codec, notNil(c.Payload), headers, c.PendingTimeout, c.Retention,
+		c.Exclusive, c.MaxPending, binding)
 	if err == nil && len(answers) != 1 {
 		err = unexpected(answers)
 	}
 	b.sweeper.start()
 	if !bound && (err != nil || answers[0].code == "new") {
-		b.wakes.tell(mailboxTopic(c.Mailbox)) // after an error the request may be there
+		b.wakes.tell(mailboxTopic(c.Mailbox)) // after an error the request may exist
 	}
 	if err != nil {
 		return backends.Record{}, err

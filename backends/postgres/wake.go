@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	gatherFor   = 10 * time.Millisecond // at most one notification in this time, but the first at once
-	listenWait  = time.Second           // how long LISTEN may take before waiters look
-	heartbeat   = 3 * time.Second       // a connection that stays silent as long is tried
-	answerWait  = 5 * time.Second       // how long the server may take to answer that
-	wakePause   = 50 * time.Microsecond // spreads the waiters that may have missed something
-	longestText = 7900                  // bytes of a notification; PostgreSQL takes 7,999
+	gatherFor   = 10 * time.Millisecond // between two notifications, at least
+	listenWait  = time.Second           // how long LISTEN may take before waiters poll
+	heartbeat   = 3 * time.Second       // how long a connection may be silent before it is tested
+	answerWait  = 5 * time.Second       // how long the server may take to answer the test
+	wakePause   = 50 * time.Microsecond // between waiters that may have missed a notification
+	longestText = 7900                  // bytes of a notification; PostgreSQL accepts 7,999
 )
 
 // everything is the topic that all waiters wait for beside their own.
