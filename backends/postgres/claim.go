@@ -53,7 +53,7 @@ func claimed(c backends.Claim, answers []answer, err error) ([]backends.Claimed,
 const together = 64
 
 // ClaimMany implements [backends.ManyClaimer]. Up to 64 claims are one transaction and one round
-// trip. If that fails, each of them is made by itself.
+// trip. If that fails, ClaimMany makes each claim in a transaction of its own.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	places := make([]int, len(claims))

@@ -16,7 +16,7 @@ import (
 // oldest is the oldest version of PostgreSQL that works, as server_version_num.
 const oldest = 130000
 
-// state is what Check and Diagnose ask the database.
+// state is the state of the database that Check and Diagnose read.
 type state struct {
 	version                          int
 	isolation, commit, fsync, vacuum string
@@ -123,9 +123,10 @@ func (b *Backend) Check(ctx context.Context) error {
 	return nil
 }
 
-// Diagnose looks for what endangers pending requests at a pool and its database: what Check looks
-// for, and the size of the pool, settings, a pooler in between, the clock, long transactions and
-// dead rows. It only reads, and needs the rights of a Backend. Pass the opts of New; nil works.
+// Diagnose looks for dangers to pending requests at a pool and its database. It makes the checks of
+// Check, and also checks the size of the pool, settings, a pooler in between, the clock, long
+// transactions and dead rows. It only reads, and needs the rights of a Backend. Pass the opts of
+// New; nil works.
 // The gravest findings come first. The error is about opts or the pool.
 //
 // Call it at start-up and from a health check, not for each request.
@@ -166,7 +167,7 @@ func (d *diagnosis) unreachable(err error) {
 	}
 }
 
-// settings judges what the server is set to.
+// settings checks the settings of the server.
 func (d *diagnosis) settings(s state) {
 	d.when(s.fsync == "off", backends.SeverityWarning, "fsync",
 		"fsync is off: when the machine fails, the database may be damaged", "set fsync to on")

@@ -33,7 +33,7 @@ func newCampaign(t *testing.T, pool *pgxpool.Pool) *campaign {
 	return &campaign{T: t, b: b, terms: terms, wins: map[string][]string{}}
 }
 
-// insist makes a call until the server has decided. A call whose answer was lost is sent again.
+// insist repeats a call until the server has decided it.
 func (c *campaign) insist(call func(ctx context.Context) error) error {
 	for {
 		ctx, cancel := context.WithTimeout(c.Context(), 5*time.Second)

@@ -27,7 +27,8 @@ func (s shared) Run() int {
 	return code
 }
 
-// common is the server of all tests that do it no harm. Each test has a schema of its own.
+// common is the server of all tests that neither stop nor configure it. Each test has a schema of
+// its own.
 var common struct {
 	sync.Mutex
 	server  *server

@@ -121,7 +121,7 @@ func (c *cutConn) lose(kind byte) error {
 	return io.ErrUnexpectedEOF
 }
 
-// lab is a schema with a client whose replies are lost, and one whose are not.
+// lab is a schema with two clients. Only one of them loses replies.
 type lab struct {
 	*testing.T
 	schema         string
@@ -140,7 +140,7 @@ func newLab(t *testing.T) *lab {
 	})
 	l.b = open(t, commonPool(t), postgres.Options{Schema: l.schema})
 	l.lossy = open(t, l.cutOff, postgres.Options{Schema: l.schema})
-	for _, b := range []*postgres.Backend{l.b, l.lossy} { // it works on, and does nothing by itself
+	for _, b := range []*postgres.Backend{l.b, l.lossy} { // ends their goroutines; calls still work
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +159,7 @@ func (l *lab) arrange(sc calls.Scenario) *calls.Call {
 	return &calls.Call{Op: sc.Arrange(&calls.Stage{T: l.T, B: l.b})}
 }
 
-// expect finds out what a scenario's operation answers and leaves behind undisturbed.
+// expect sets answer and stored: it runs a scenario without losses.
 func (l *lab) expect(sc calls.Scenario) {
 	l.Helper()
 	c := l.arrange(sc)
@@ -169,7 +169,7 @@ func (l *lab) expect(sc calls.Scenario) {
 	l.answer, l.stored = c.Shape(), l.storage()
 }
 
-// try loses the reply so many times, and repeats the operation after each.
+// try loses the reply a number of times, and repeats the operation after each loss.
 func (l *lab) try(sc calls.Scenario, lost loss, times int) {
 	l.Helper()
 	c := l.arrange(sc)

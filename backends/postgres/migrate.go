@@ -62,7 +62,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *MigrateOptions) erro
 // notThere are the SQLSTATEs of an undefined table and schema.
 var notThere = []string{"42P01", "3F000"}
 
-// version returns the version of a schema, 0 if it is not there.
+// version returns the version of a schema, or 0 if the schema does not exist.
 func version(ctx context.Context, on interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }, schema string) (have int, err error) {
@@ -76,7 +76,7 @@ func version(ctx context.Context, on interface {
 	return have, err
 }
 
-// migrate does what has to be done, while no other node does.
+// migrate runs the missing steps, while no other node does.
 func migrate(ctx context.Context, tx pgx.Tx, o MigrateOptions) error {
 	run := func(sql string) error {
 		_, err := tx.Exec(ctx, named(o.Schema, sql)) // without arguments: many statements in one

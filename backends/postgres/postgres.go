@@ -34,7 +34,7 @@ type Options struct {
 	PollInterval time.Duration
 }
 
-// check fills in defaults and returns what cannot work.
+// check fills in defaults. It returns an error for an invalid field.
 func (o Options) check() (Options, error) {
 	o.Schema = cmp.Or(o.Schema, "pendingq")
 	interval := 15 * time.Second
@@ -122,14 +122,14 @@ func named(schema, text string) string {
 		"{channel}", channel(schema), "{record}", record, "{head}", head).Replace(text)
 }
 
-// channel is where the wake-ups of a schema come. Its name is a hash: it has a length that
-// PostgreSQL allows, and none of the schema's characters.
+// channel returns the channel for the wake-ups of a schema. Its name is a hash: it is short enough
+// for PostgreSQL, and has none of the schema's characters.
 func channel(schema string) string {
 	return "pendingq_" + strings.ToLower(backends.Digest("channel", schema))
 }
 
-// Close ends the connections for wake-ups and what frees expired records, but leaves the pool open.
-// Remaining waiters poll from then on. It waits until both have ended.
+// Close ends the connections for wake-ups and the sweep of expired records, and waits for their
+// end. It leaves the pool open. Remaining waiters poll from then on.
 func (b *Backend) Close() error {
 	b.wakes.close()
 	b.sweeper.close()

@@ -75,7 +75,7 @@ func (a answer) record() (backends.Record, error) {
 	return a.rec.At(a.now), nil
 }
 
-// newRecord is what Create has stored.
+// newRecord returns the record that Create has stored.
 func newRecord(c backends.Create, now time.Time) backends.Record {
 	deadline := now.Add(c.PendingTimeout)
 	rec := backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,

@@ -40,7 +40,7 @@ func TestConformanceOverRedis(t *testing.T) {
 
 const smuggled = "X-Smuggled"
 
-// contraband is what is smuggled.
+// contraband is the part of a call that the transport passes to the handler outside the protocol.
 type contraband struct {
 	Terms   []backends.Terms
 	Outcome string

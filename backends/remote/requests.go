@@ -287,7 +287,7 @@ func (c *call) claim() (*body, error) {
 	return new(body).claimed(claimed), nil
 }
 
-// note tells the log what a claim got.
+// note logs the result of a claim.
 func (c *call) note(claimed []backends.Claimed) {
 	for _, part := range claimed {
 		c.changed = c.changed || len(part.Records) > 0
@@ -295,7 +295,7 @@ func (c *call) note(claimed []backends.Claimed) {
 	}
 }
 
-// warn logs what had to be passed over.
+// warn logs the errors of records that were skipped.
 func (c *call) warn(errs []error) {
 	for _, err := range errs {
 		c.config.Logger.Warn("passed over", "mailbox", c.mailbox, "error", err)

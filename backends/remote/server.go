@@ -124,7 +124,7 @@ func (c *call) authenticate() error {
 	return err
 }
 
-// allow authorises the caller. What they may not see is not there.
+// allow authorises the caller. If the caller may not even read, the error is ErrNotFound.
 func (c *call) allow(action Action, store, mailbox string) error {
 	allowed, err := false, error(nil)
 	seen := false
@@ -198,14 +198,14 @@ func timed[T any](
 	return result, err
 }
 
-// take holds so many more bytes of the budget until the call is over.
+// take holds more bytes of the budget until the call is over.
 func (c *call) take(bytes int64) error {
 	got, err := c.budgets[c.side].take(c.r.Context(), c.caller, bytes)
 	c.held += got
 	return err
 }
 
-// keep gives back all but so many bytes of what the call holds.
+// keep gives back the bytes that the call holds, except this many.
 func (c *call) keep(bytes int64) {
 	if bytes < c.held {
 		c.budgets[c.side].giveBack(c.caller, c.held-bytes)

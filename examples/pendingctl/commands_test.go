@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 func TestEveryCommandShowsItsAnswer(t *testing.T) {
@@ -192,14 +191,8 @@ func TestAListSaysWhatItLeavesOut(t *testing.T) {
 
 func TestALineIsCutToTheTerminal(t *testing.T) {
 	w := newWorld(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	w.before = func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodGet {
-			time.AfterFunc(3*frameTime, cancel)
-		}
-		return false
-	}
-	r := w.callIn(ctx, true, "skills", "import", strings.Repeat("漢", 60)+strings.Repeat("k", 60))
+	key := strings.Repeat("漢", 60) + strings.Repeat("k", 60)
+	r := w.callIn(w.interruptedWhileWaiting(), true, "skills", "import", key)
 	drawn := false
 	for line := range strings.SplitSeq(r.stderr, clearsLine) {
 		line, _, _ = strings.Cut(line, "\n")
@@ -239,14 +232,7 @@ func TestImportsThatWereNeverAsked(t *testing.T) {
 
 func TestATerminalHasOneLineThatIsOverwritten(t *testing.T) {
 	w := newWorld(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	w.before = func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodGet {
-			time.AfterFunc(3*frameTime, cancel)
-		}
-		return false
-	}
-	r := w.callIn(ctx, true, "skills", "import", "a", "b")
+	r := w.callIn(w.interruptedWhileWaiting(), true, "skills", "import", "a", "b")
 	w.want(r, exitInterrupted, clearsLine, "requests: 2 pending")
 	if strings.Contains(r.stderr, "import of a: pending") {
 		t.Error("the terminal also shows a line for each change")

@@ -90,10 +90,7 @@ func (s *shelf) call(args ...string) result { return s.callIn(s.Context(), false
 func (s *shelf) callIn(ctx context.Context, screen bool, args ...string) result {
 	env := map[string]string{"PENDINGCTL_SERVER": s.url, "PENDINGCTL_TOKEN": "owner",
 		"PENDINGCTL_STORE": "jobs"}
-	var stdout, stderr bytes.Buffer
-	code := run(ctx, args, surroundings{stdout: &stdout, stderr: &stderr, screen: screen,
-		env: func(name string) string { return env[name] }})
-	return result{code, stdout.String(), stderr.String()}
+	return callWith(ctx, env, surroundings{screen: screen}, args...)
 }
 
 func (s *shelf) want(r result, code int, parts ...string) {

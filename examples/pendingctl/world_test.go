@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
@@ -194,10 +195,28 @@ func (w *world) call(args ...string) result { return w.callIn(w.Context(), false
 func (w *world) callIn(ctx context.Context, live bool, args ...string) result {
 	env := map[string]string{"PENDINGCTL_SERVER": w.url, "PENDINGCTL_RUNTIME": "laptop",
 		"PENDINGCTL_TOKEN": "owner"}
+	return callWith(ctx, env, surroundings{live: live}, args...)
+}
+
+// callWith runs the program with an environment.
+func callWith(ctx context.Context, env map[string]string, s surroundings, args ...string) result {
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, args, surroundings{stdout: &stdout, stderr: &stderr, live: live,
-		env: func(name string) string { return env[name] }})
+	s.stdout, s.stderr = &stdout, &stderr
+	s.env = func(name string) string { return env[name] }
+	code := run(ctx, args, s)
 	return result{code, stdout.String(), stderr.String()}
+}
+
+// interruptedWhileWaiting returns a context that ends a few frames after the first read.
+func (w *world) interruptedWhileWaiting() context.Context {
+	ctx, cancel := context.WithCancel(w.Context())
+	w.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet {
+			time.AfterFunc(3*frameTime, cancel)
+		}
+		return false
+	}
+	return ctx
 }
 
 // want checks the exit code of a result, and that its outputs contain all parts.
