@@ -61,7 +61,7 @@ func commands(t *testing.T) (all []command) {
 	return all
 }
 
-func TestCommandsRunWhatExists(t *testing.T) {
+func TestCommandsNameThingsThatExist(t *testing.T) {
 	all := commands(t)
 	if len(all) < 50 {
 		t.Errorf("found %d commands only", len(all))

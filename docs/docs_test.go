@@ -91,7 +91,7 @@ func TestTestsThatAreNamedExist(t *testing.T) {
 }
 
 // The tests of goredis run with the rights that the README grants.
-func TestTheACLIsTheOneThatIsTested(t *testing.T) {
+func TestTheACLEqualsTheTestedOne(t *testing.T) {
 	right := regexp.MustCompile(`\+[a-z|]+`)
 	_, acl, _ := strings.Cut(read(t, "../README.md"), "    ACL SETUSER")
 	acl, _, _ = strings.Cut(acl, "\n\n")

@@ -26,7 +26,7 @@ func TestAHealthyServerPassesCheckAndDiagnose(t *testing.T) {
 	}
 }
 
-func TestDiagnoseNamesWhatHurts(t *testing.T) {
+func TestDiagnoseNamesEachDanger(t *testing.T) {
 	s := startServer(t, "autovacuum=off", "synchronous_commit=off")
 	schema := newSchema(t, s.pool(t, nil))
 	for _, c := range []struct {
@@ -159,7 +159,7 @@ func TestErrorsTellNoSecrets(t *testing.T) {
 	}
 }
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestNewRefusesInvalidOptions(t *testing.T) {
 	pool := commonPool(t)
 	for name, open := range map[string]func() (*postgres.Backend, error){
 		"no pool": func() (*postgres.Backend, error) { return postgres.New(nil, nil) },

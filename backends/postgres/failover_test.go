@@ -14,7 +14,7 @@ import (
 	"github.com/pendingq/pendingq/backends/postgres"
 )
 
-// progress is how far a request has come, as its callers were told.
+// progress is the latest state of a request that a caller got in an answer.
 type progress int
 
 const (
@@ -210,7 +210,7 @@ func TestAFailOverWithAsynchronousReplicationLosesTheLastMoments(t *testing.T) {
 			told, n := p.failOver(t, cutOff)
 			t.Logf("%d requests: lost %+v", told, n)
 			if kept := told - n.creates; kept < 50 {
-				t.Errorf("%d of %d requests were kept, want what came before", kept, told)
+				t.Errorf("%d of %d requests were kept, want at least 50", kept, told)
 			}
 		})
 	}

@@ -22,7 +22,7 @@ type campaign struct {
 	terms backends.Terms
 
 	mu   sync.Mutex
-	wins map[string][]string // by request: the answers whose workers were told that they stand
+	wins map[string][]string // by request: the payloads whose End succeeded
 }
 
 func newCampaign(t *testing.T, pool *pgxpool.Pool) *campaign {
@@ -51,7 +51,7 @@ func (c *campaign) insist(call func(ctx context.Context) error) error {
 	}
 }
 
-// run has some callers create requests and end what they claim, and returns the ids.
+// run has several callers create, claim and end requests. It returns their ids.
 func (c *campaign) run(callers, each int) (ids []string) {
 	var all sync.WaitGroup
 	for caller := range callers {
@@ -105,8 +105,8 @@ func (c *campaign) work(mailbox, answer string) {
 	}
 }
 
-// finish handles the remaining requests. Then it checks that each request has ended once, and that
-// exactly one worker was told that it ended the request.
+// finish handles the remaining requests. Then it checks that each request has ended, and that
+// exactly one End of it succeeded.
 func (c *campaign) finish(ids []string) {
 	c.Helper()
 	for i := 0; c.Context().Err() == nil; i++ {
@@ -128,7 +128,7 @@ func (c *campaign) finish(ids []string) {
 			continue
 		}
 		if wins := c.wins[id]; len(wins) != 1 || wins[0] != string(rec.Payload) {
-			c.Errorf("%s: stored %q, and %q were told that they won", id, rec.Payload, wins)
+			c.Errorf("%s: stored %q, and End succeeded for %q", id, rec.Payload, wins)
 		}
 	}
 }

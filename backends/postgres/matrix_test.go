@@ -237,10 +237,10 @@ func (l *lab) storage() string {
 
 var wholeMatrix = flag.Bool("matrix", false, "try all cells of the lost-reply matrix, for minutes")
 
-// The lost-reply matrix: each operation in each situation, its reply lost 0 to 4 times. The caller
-// gets an error for each loss and repeats the operation. Each time all or nothing is stored, and in
-// the end the answer and what is stored are those of an undisturbed run. Without -matrix, a third
-// of the situations is tried, another one in each run, with two losses.
+// The lost-reply matrix tries each operation in each situation, and loses its reply 0 to 4 times.
+// The caller gets an error for each loss and repeats the operation. After each loss, the rows are
+// those of before or of after. In the end the answer and the rows equal those of a run without
+// losses. Without -matrix, the test tries a random third of the situations, with two losses.
 func TestLostReplyMatrix(t *testing.T) {
 	l := newLab(t)
 	first, step, cuts := rand.IntN(3), 3, []int{2}

@@ -68,7 +68,7 @@ func operations(store, mailbox, id string) map[string][3]string {
 	}
 }
 
-func TestWhoMayNotSeeGetsTheAnswerOfWhatIsNotThere(t *testing.T) {
+func TestAHiddenRequestLooksLikeAMissingOne(t *testing.T) {
 	r := newRig(t, newMemory(), func(c *remote.Config) { c.Access = roles{} })
 	r.client = newClient(t, r.url, "the front end")
 	here := r.create().ID
@@ -138,7 +138,7 @@ func TestWithoutATokenEveryAnswerIs401(t *testing.T) {
 	}
 }
 
-func TestNobodyHearsOfWhatTheyMayNotSee(t *testing.T) {
+func TestWatchesNameNothingHidden(t *testing.T) {
 	r := newRig(t, newMemory(), func(c *remote.Config) { c.Access = roles{} })
 	r.client = newClient(t, r.url, "the front end")
 	stranger, reader := newClient(t, r.url, "the stranger"), newClient(t, r.url, "the reader")

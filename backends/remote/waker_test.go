@@ -118,7 +118,7 @@ func TestWaitersFindAServerThatComesBack(t *testing.T) {
 	r.signalled(signal)
 }
 
-func TestABackendThatCannotSignalIsWatchedAllTheSame(t *testing.T) {
+func TestABackendWithoutSignalsIsPolled(t *testing.T) {
 	r := newRig(t, mute{memory.New()}, nil)
 	signal, stop := r.client.WatchMailbox(t.Context(), box)
 	defer stop()

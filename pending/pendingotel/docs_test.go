@@ -108,7 +108,7 @@ func problems(series map[string][]string, m *metricsql.MetricExpr) (found []stri
 	return found
 }
 
-func TestAlertsNameWhatIsExported(t *testing.T) {
+func TestAlertsNameExportedSeries(t *testing.T) {
 	var rules struct {
 		Groups []struct {
 			Rules []struct {
@@ -133,7 +133,7 @@ func TestAlertsNameWhatIsExported(t *testing.T) {
 	}
 }
 
-func TestTheGrafanaDashboardNamesWhatIsExported(t *testing.T) {
+func TestTheGrafanaDashboardNamesExportedSeries(t *testing.T) {
 	var dashboard struct {
 		Panels []struct {
 			ID      int
