@@ -39,7 +39,7 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 	for _, policy := range c.Stores {
 		st, err := newStore(b, policy)
 		if err == nil && s.stores[policy.Name] != nil {
-			err = errors.New("it is there twice")
+			err = errors.New("another store has the same name")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("remote: Config.Stores, %.80q: %w", policy.Name, err)
