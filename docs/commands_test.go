@@ -61,7 +61,7 @@ func commands(t *testing.T) (all []command) {
 	return all
 }
 
-func TestCommandsRunWhatExists(t *testing.T) {
+func TestCommandsNameThingsThatExist(t *testing.T) {
 	all := commands(t)
 	if len(all) < 50 {
 		t.Errorf("found %d commands only", len(all))
@@ -99,7 +99,8 @@ func checkScript(t *testing.T, c command, args []string) {
 	}
 }
 
-// module is the folder of the module that holds the document. Some say that they mean it.
+// module is the folder of the module that has the document. In some documents, folders are relative
+// to it.
 func (c command) module() string {
 	dir := filepath.Dir(c.where)
 	if !strings.HasPrefix(c.where, "..") {
@@ -132,8 +133,8 @@ func checkRun(t *testing.T, c command, args []string) {
 
 // declares reports whether a source declares a flag.
 func declares(source, name string) bool {
-	declaration := `\b(Bool|Int|String|Duration|Func)(Var)?\((&?[\w.]+, )?"` + regexp.QuoteMeta(name) + `"`
-	return regexp.MustCompile(declaration).MatchString(source)
+	const call = `\b(Bool|Int|String|Duration|Func)(Var)?\((&?[\w.]+, )?`
+	return regexp.MustCompile(call + `"` + regexp.QuoteMeta(name) + `"`).MatchString(source)
 }
 
 // goFlags are the flags of go test that documents use, and those of the libraries of tests. They
@@ -141,6 +142,9 @@ func declares(source, name string) bool {
 var goFlags = map[string]bool{"v": false, "race": false, "run": true, "fuzz": true, "bench": true,
 	"benchtime": true, "timeout": true, "count": true, "fuzztime": true, "fuzzminimizetime": true,
 	"rapid.checks": true}
+
+// kinds are how the names of the functions begin that a flag of go test selects.
+var kinds = map[string]string{"run": "Test", "fuzz": "Fuzz", "bench": "Benchmark"}
 
 // checkTest checks a command "go test FLAGS FOLDERS", whose folders may also come first.
 func checkTest(t *testing.T, c command, args []string) {
@@ -171,7 +175,7 @@ func checkTest(t *testing.T, c command, args []string) {
 		if _, known := goFlags[name]; !known && !declares(source, name) {
 			t.Errorf("%s: %q: there is no flag -%s", c.where, c.text, name)
 		}
-		if kind := map[string]string{"run": "Test", "fuzz": "Fuzz", "bench": "Benchmark"}[name]; kind != "" {
+		if kind := kinds[name]; kind != "" {
 			checkPattern(t, c, source, kind, value)
 		}
 	}

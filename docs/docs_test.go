@@ -1,5 +1,5 @@
-// Package docs_test checks that the documents tell the truth: what they link to and what they name
-// exists in the code.
+// Package docs_test checks the documents against the code: their links, and all names in them,
+// exist.
 package docs_test
 
 import (
@@ -53,8 +53,8 @@ var (
 	fileNames = regexp.MustCompile(`\.(go|lua|sql|yaml|yml|md|json|mjs|sh|mod|work|txt)$`)
 )
 
-// A document may shorten the path of a file, so the end of a path is enough. What git ignores are
-// files that a command writes.
+// A document may shorten the path of a file, so the end of a path is enough. Files that git ignores
+// are written by commands.
 func TestPathsExist(t *testing.T) {
 	files, ignored := files(t), read(t, "../.gitignore")
 	for _, d := range documents(t) {
@@ -90,8 +90,8 @@ func TestTestsThatAreNamedExist(t *testing.T) {
 	}
 }
 
-// The rights in the README are those that the tests of goredis run under.
-func TestTheACLIsTheOneThatIsTested(t *testing.T) {
+// The tests of goredis run with the rights that the README grants.
+func TestTheACLEqualsTheTestedOne(t *testing.T) {
 	right := regexp.MustCompile(`\+[a-z|]+`)
 	_, acl, _ := strings.Cut(read(t, "../README.md"), "    ACL SETUSER")
 	acl, _, _ = strings.Cut(acl, "\n\n")
@@ -129,7 +129,8 @@ func TestMetricsAlertsAndRoutesExist(t *testing.T) {
 			if name := metric.FindString(span); !strings.Contains(metrics, name) {
 				t.Errorf("%s: there is no metric %s", d.path, name)
 			}
-			if m := route.FindStringSubmatch(span); m != nil && !strings.Contains(routes, m[0]+`"`) {
+			m := route.FindStringSubmatch(span)
+			if m != nil && !strings.Contains(routes, m[0]+`"`) {
 				t.Errorf("%s: there is no route %s", d.path, m[0])
 			}
 		}

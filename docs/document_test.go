@@ -12,7 +12,7 @@ import (
 
 // document is a Markdown file.
 type document struct {
-	path  string // from this folder
+	path  string // relative to this folder
 	lines []line
 }
 
@@ -20,12 +20,12 @@ type document struct {
 type line struct {
 	number int
 	text   string
-	fence  string // of a line between fences: their language, or "text"
+	fence  string // for a line between fences: their language, or "text"
 	block  bool   // code: between fences, or indented
 	table  bool
 }
 
-// documents are all Markdown files, but for those that are test data or samples.
+// documents are all Markdown files except test data and samples.
 func documents(t *testing.T) (all []document) {
 	for _, file := range files(t) {
 		if strings.HasSuffix(file, ".md") && !strings.Contains(file, "sample-skills") {
@@ -84,7 +84,7 @@ func (d document) spans() (all []string) {
 
 var notInAnchors = regexp.MustCompile(`[^\p{L}\p{N}_\- ]`)
 
-// anchors are what links to the headings of a document end with.
+// anchors are the fragments of links to the headings of a document.
 func anchors(t *testing.T, path string) (all []string) {
 	for _, l := range newDocument(path, read(t, path)).lines {
 		if heading, ok := strings.CutPrefix(strings.TrimLeft(l.text, "#"), " "); ok && !l.block &&
@@ -96,8 +96,8 @@ func anchors(t *testing.T, path string) (all []string) {
 	return all
 }
 
-// files are the paths of all files of the repository, from its top. It leaves out hidden folders,
-// but for those of the repository's habits, and test data.
+// files are the paths of all files of the repository, from its top. It leaves out test data and
+// hidden folders, except those of CI and GitHub.
 func files(t *testing.T) (all []string) {
 	t.Helper()
 	err := filepath.WalkDir("..", func(path string, e fs.DirEntry, err error) error {
@@ -128,7 +128,9 @@ func read(t *testing.T, path string) string {
 
 // sources returns the Go files of a folder, tests left out, as one text.
 func sources(t *testing.T, folder string) string {
-	return gofiles(t, folder, func(name string) bool { return !strings.HasSuffix(name, "_test.go") })
+	return gofiles(t, folder, func(name string) bool {
+		return !strings.HasSuffix(name, "_test.go")
+	})
 }
 
 // gofiles returns the Go files of a folder that a function selects, as one text.

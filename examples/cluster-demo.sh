@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# A whole installation on this machine: a Redis server, three API nodes, a proxy that sends each request to the next of
-# them, two runtimes with skills on their disks, and a device with a store of its own. Everything is asked through the
-# proxy. Then a node and a runtime are killed with work in hand, and nothing that was acknowledged is lost.
+# Runs a whole installation on this machine: a Redis server, three API nodes, a proxy that sends each
+# HTTP request to the next node, two runtimes with skills on their disks, and a device with a store
+# of its own. All requests go through the proxy. Then it kills a node and a runtime that have work,
+# and checks that nothing acknowledged is lost.
 #
 #   examples/cluster-demo.sh
-#   REDIS_URL=redis://localhost:6379 examples/cluster-demo.sh     # uses that server, below a prefix of its own
-#   PATIENT=1 examples/cluster-demo.sh     # waits for a minute until the servers themselves say what has timed out
+#   REDIS_URL=redis://localhost:6379 examples/cluster-demo.sh   # on this server, below a new prefix
+#   PATIENT=1 examples/cluster-demo.sh   # waits a minute, until the servers report timeouts
 #
-# Needs bash, Go, curl, and redis-server unless REDIS_URL is set. Exits with 0 only if all of it held. KEEP=1 keeps the files.
+# Needs bash, Go, curl, and redis-server unless REDIS_URL is set. Exits with 0 only if all checks
+# pass. KEEP=1 keeps the files.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -72,7 +74,7 @@ kill_hard() {
   say "kill -9 $1"
 }
 
-# until_log NAME PATTERN PID waits up to 15 s for a line in a program's log, as long as the program runs.
+# until_log NAME PATTERN PID waits up to 15 s for a line in a program's log, while the program runs.
 until_log() {
   for _ in $(seq 150); do
     grep -q "$2" "$tmp/log/$1" 2>/dev/null && return 0
@@ -158,7 +160,8 @@ start_daemon() { # NAME ROOT
     -models "$tmp/models.json" -update-command "echo installed \$VERSION"
 }
 
-# start_device starts the device that makes the laptop's backups. It claims from the store of backups only.
+# start_device starts the device that makes the laptop's backups. It claims only from the store of
+# backups.
 start_device() {
   PENDINGQ_TOKEN=$laptop_token start device "$tmp/bin/device" -server "$proxy/pending" -id laptop
 }
@@ -209,7 +212,8 @@ until_online() {
 
 keys() { ctl "$1" -timeout 30s skills list 2>>"$tmp/log/pendingctl" | awk 'NR > 1 { print $1 }'; }
 
-# compare ROOT KEY SKILL [REQUEST] checks that a version of a skill on the server's disk is the runtime's own folder.
+# compare ROOT KEY SKILL [REQUEST] checks that a version of a skill on the server's disk equals the
+# runtime's folder.
 compare() {
   for version in "$skills"/*-"$3"/*/; do
     case $version in */"${4:-}"*/) diff -r "$1/$2" "$version" >>"$tmp/log/diff" && return ;; esac
@@ -235,14 +239,16 @@ use_everything() { # RUNTIME ROOT
   say "$((imported)) skills lie on the server's disk, byte for byte those of $1"
 }
 
-# pending PATH [BODY] reads from the API for any store, or posts a body to it, as a front end in any language would.
+# pending PATH [BODY] reads from the API for any store, or posts a body to it. A front end in any
+# language can do the same.
 pending() {
   curl -sSN --fail-with-body --max-time 60 -H "@$tmp/ada.header" ${2:+-d "$2"} "$proxy/pending/requests$1"
 }
 
 field() { sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
 
-# back_up FILES asks the laptop for a backup and prints the request's id. A file takes the device 0.1 s.
+# back_up FILES requests a backup of the laptop and prints the request's id. Each file takes the
+# device 0.1 s.
 back_up() { pending '?store=backup&mailbox=laptop' "{\"payload\":{\"files\":$1}}" | field id; }
 
 # settled ID STATUS waits until a backup has ended, and checks how.
@@ -284,8 +290,8 @@ count_requests() {
   done
 }
 
-# hold_and_kill kills the workstation's daemon while it holds work, and a server while people wait at it. A frozen
-# daemon is one that a kill meets after it was given work and before it has done any.
+# hold_and_kill kills the workstation's daemon while it holds work, and a server that has waiters. It
+# freezes the daemon first, so that the kill comes after the claims and before any work.
 hold_and_kill() {
   local batch
   batch=$(keys workstation | grep '^batch/')
@@ -310,7 +316,7 @@ hold_and_kill() {
   [ "$status" -le 1 ] || fail "pendingctl exits with $status, see the log of the batch"
 }
 
-# settle FILE checks the rows of a table: those that are completed, against the disk; the others are printed.
+# settle FILE checks the completed rows of a table against the disk, and prints the other rows.
 settle() {
   while read -r key status request skill _; do
     case $status in

@@ -55,7 +55,8 @@ ignore_startup_parameters = extra_float_digits
 	return &server{s}
 }
 
-// preparingNothing is what a pool needs whose statements are not all a Backend's.
+// preparingNothing keeps a pool from preparing statements. A pool behind pgbouncer needs it for
+// statements of other code than a Backend's.
 func preparingNothing(c *pgxpool.Config) {
 	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 }

@@ -22,7 +22,8 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 func claimArgs(c backends.Claim) []any {
 	n := len(c.From)
 	stores, limits, attempts := make([]string, n), make([]int32, n), make([]int32, n)
-	waits, runs, keeps := make([]time.Duration, n), make([]time.Duration, n), make([]time.Duration, n)
+	waits, runs := make([]time.Duration, n), make([]time.Duration, n)
+	keeps := make([]time.Duration, n)
 	for i, f := range c.From {
 		stores[i], limits[i], attempts[i] = f.Store, int32(f.Limit), int32(f.MaxAttempts)
 		waits[i], runs[i], keeps[i] = f.PendingTimeout, f.RunningTimeout, f.Retention
@@ -52,15 +53,16 @@ func claimed(c backends.Claim, answers []answer, err error) ([]backends.Claimed,
 const together = 64
 
 // ClaimMany implements [backends.ManyClaimer]. Up to 64 claims are one transaction and one round
-// trip. If that fails, each of them is made by itself.
+// trip. If that fails, ClaimMany makes each claim in a transaction of its own.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	places := make([]int, len(claims))
 	for i := range places {
 		places[i] = i
 	}
-	slices.SortFunc(places, func(x, y int) int { // transactions lock partitions in one order
-		return cmp.Compare(backends.Partition(claims[x].Mailbox), backends.Partition(claims[y].Mailbox))
+	partition := func(place int) string { return backends.Partition(claims[place].Mailbox) }
+	slices.SortFunc(places, func(x, y int) int { // all transactions lock partitions in this order
+		return cmp.Compare(partition(x), partition(y))
 	})
 	for some := range slices.Chunk(places, together) {
 		if b.claimTogether(ctx, claims, some, results) == nil {

@@ -16,7 +16,7 @@ import (
 // oldest is the oldest version of PostgreSQL that works, as server_version_num.
 const oldest = 130000
 
-// state is what Check and Diagnose ask the database.
+// state is the state of the database that Check and Diagnose read.
 type state struct {
 	version                          int
 	isolation, commit, fsync, vacuum string
@@ -34,7 +34,8 @@ const stateQuery = `SELECT current_setting('server_version_num')::int,
 	pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
 	clock_timestamp(),
 	coalesce((SELECT max(clock_timestamp() - a.state_change) FROM pg_stat_activity a
-		WHERE a.datname = current_database() AND a.state LIKE 'idle in transaction%'), '0')::interval,
+		WHERE a.datname = current_database()
+			AND a.state LIKE 'idle in transaction%'), '0')::interval,
 	(SELECT count(*) FROM pg_stat_activity), current_setting('max_connections')::int,
 	coalesce(pg_stat_get_live_tuples(c.oid), 0), coalesce(pg_stat_get_dead_tuples(c.oid), 0),
 	c.oid IS NOT NULL,
@@ -51,15 +52,16 @@ const stateQuery = `SELECT current_setting('server_version_num')::int,
 	FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = $1
 	LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'request'`
 
-// look asks the database.
+// look reads the state of the database.
 func (b *Backend) look(ctx context.Context) (s state, err error) {
-	err = b.pool.QueryRow(ctx, stateQuery, b.args([]any{b.schema})...).Scan(&s.version, &s.isolation,
+	row := b.pool.QueryRow(ctx, stateQuery, b.args([]any{b.schema})...)
+	err = row.Scan(&s.version, &s.isolation,
 		&s.commit, &s.fsync, &s.vacuum, &s.replica, &s.readOnly, &s.now, &s.sleeping,
 		&s.connections, &s.most, &s.live, &s.dead, &s.schema, &s.rights, &s.reads)
 	return s, err
 }
 
-// problems are what keeps a Backend from working, as findings.
+// problems adds findings about settings with which a Backend does not work.
 func (d *diagnosis) problems(ctx context.Context, b *Backend, s state) {
 	d.when(s.version < oldest, backends.SeverityProblem, "version",
 		fmt.Sprintf("the server's version is %d.%d", s.version/10000, s.version%10000),
@@ -70,7 +72,8 @@ func (d *diagnosis) problems(ctx context.Context, b *Backend, s state) {
 	d.when(s.readOnly && !s.replica, backends.SeverityProblem, "read-only",
 		"transactions are read-only by default", "see default_transaction_read_only")
 	d.when(s.isolation != "read committed", backends.SeverityProblem, "isolation",
-		"default_transaction_isolation is "+s.isolation+": operations would miss what they wait for",
+		"default_transaction_isolation is "+s.isolation+
+			": operations would miss what they wait for",
 		"give the pool's connections READ COMMITTED, as in the DSN's options")
 	d.when(!s.schema, backends.SeverityProblem, "schema", "the schema or its tables are not there",
 		"call Migrate")
@@ -78,7 +81,8 @@ func (d *diagnosis) problems(ctx context.Context, b *Backend, s state) {
 		return
 	}
 	d.when(!s.rights || !s.reads, backends.SeverityProblem, "rights",
-		"the role lacks rights in the schema", "call Migrate with this role in MigrateOptions.Grant")
+		"the role lacks rights in the schema",
+		"call Migrate with this role in MigrateOptions.Grant")
 	if s.reads {
 		have, err := version(ctx, b.pool, b.schema)
 		d.when(err == nil && have != len(versions), backends.SeverityProblem, "schema",
@@ -119,9 +123,10 @@ func (b *Backend) Check(ctx context.Context) error {
 	return nil
 }
 
-// Diagnose looks for what endangers pending requests at a pool and its database: what Check looks
-// for, and the size of the pool, settings, a pooler in between, the clock, long transactions and
-// dead rows. It only reads, and needs the rights of a Backend. Pass the opts of New; nil works.
+// Diagnose looks for dangers to pending requests at a pool and its database. It makes the checks of
+// Check, and also checks the size of the pool, settings, a pooler in between, the clock, long
+// transactions and dead rows. It only reads, and needs the rights of a Backend. Pass the opts of
+// New; nil works.
 // The gravest findings come first. The error is about opts or the pool.
 //
 // Call it at start-up and from a health check, not for each request.
@@ -162,7 +167,7 @@ func (d *diagnosis) unreachable(err error) {
 	}
 }
 
-// settings judges what the server is set to.
+// settings checks the settings of the server.
 func (d *diagnosis) settings(s state) {
 	d.when(s.fsync == "off", backends.SeverityWarning, "fsync",
 		"fsync is off: when the machine fails, the database may be damaged", "set fsync to on")

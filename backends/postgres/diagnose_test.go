@@ -26,7 +26,7 @@ func TestAHealthyServerPassesCheckAndDiagnose(t *testing.T) {
 	}
 }
 
-func TestDiagnoseNamesWhatHurts(t *testing.T) {
+func TestDiagnoseNamesEachDanger(t *testing.T) {
 	s := startServer(t, "autovacuum=off", "synchronous_commit=off")
 	schema := newSchema(t, s.pool(t, nil))
 	for _, c := range []struct {
@@ -55,9 +55,9 @@ func TestDiagnoseNamesWhatHurts(t *testing.T) {
 			if got, ok := finding(findings, c.subject); !ok || got.Severity != c.severity {
 				t.Errorf("got %v, want a finding about %s", findings, c.subject)
 			}
-			if err := open(t, pool, postgres.Options{Schema: schema}).Check(t.Context()); (err != nil) !=
-				(c.severity == backends.SeverityProblem) {
-				t.Errorf("Check: %v", err)
+			err = open(t, pool, postgres.Options{Schema: schema}).Check(t.Context())
+			if fails := c.severity == backends.SeverityProblem; (err != nil) != fails {
+				t.Errorf("Check: got %v, want an error: %v", err, fails)
 			}
 		})
 	}
@@ -68,7 +68,8 @@ func TestDiagnoseFindsDeadRows(t *testing.T) {
 	pool := s.pool(t, nil)
 	schema := newSchema(t, pool)
 	rows := execute(t, pool, `INSERT INTO `+table(schema, "request")+` (store, id, mailbox, live,
-		status, attempt, codec, payload, created, updated, deadline, last_deadline, expires, rank, sweep)
+		status, attempt, codec, payload, created, updated, deadline, last_deadline, expires, rank,
+		sweep)
 		SELECT 's', i::text, '', false, 'failed', 0, '', '', t, t, t, t, t, t, t
 		FROM generate_series(1, 20000) i, now() t`)
 	if rows != execute(t, pool, "DELETE FROM "+table(schema, "request")) {
@@ -100,9 +101,11 @@ func TestDiagnoseNamesAnIdleTransaction(t *testing.T) {
 	aged := commonServer(t).pool(t, func(c *pgxpool.Config) {
 		c.ConnConfig.RuntimeParams["search_path"] = "aged, pg_catalog"
 	})
-	execute(t, pool, `CREATE SCHEMA IF NOT EXISTS aged; CREATE OR REPLACE VIEW aged.pg_stat_activity AS
-		SELECT datname, pid, state, backend_type, state_change - interval '2 minutes' AS state_change
-		FROM pg_catalog.pg_stat_activity`)
+	execute(t, pool, `CREATE SCHEMA IF NOT EXISTS aged;
+		CREATE OR REPLACE VIEW aged.pg_stat_activity AS
+			SELECT datname, pid, state, backend_type,
+				state_change - interval '2 minutes' AS state_change
+			FROM pg_catalog.pg_stat_activity`)
 	findings, err := postgres.Diagnose(t.Context(), aged, &postgres.Options{Schema: schema})
 	if got, ok := finding(findings, "transaction"); err != nil || !ok ||
 		!strings.Contains(got.Text, "2m") {
@@ -143,7 +146,8 @@ func TestErrorsTellNoSecrets(t *testing.T) {
 	c.Payload = []byte(secret)
 	_, createErr := b.Create(t.Context(), c)
 	findings, diagnoseErr := postgres.Diagnose(t.Context(), pool, nil)
-	if _, found := finding(findings, "connection"); !found || len(findings) > 1 || diagnoseErr != nil {
+	_, found := finding(findings, "connection")
+	if !found || len(findings) > 1 || diagnoseErr != nil {
 		t.Errorf("Diagnose: got %v, %v, want one finding: the connection", findings, diagnoseErr)
 	}
 	migrateErr := postgres.Migrate(t.Context(), pool, nil)
@@ -155,7 +159,7 @@ func TestErrorsTellNoSecrets(t *testing.T) {
 	}
 }
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestNewRefusesInvalidOptions(t *testing.T) {
 	pool := commonPool(t)
 	for name, open := range map[string]func() (*postgres.Backend, error){
 		"no pool": func() (*postgres.Backend, error) { return postgres.New(nil, nil) },

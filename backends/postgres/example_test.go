@@ -13,7 +13,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// Shipment is what a warehouse is asked for.
+// Shipment is a request to a warehouse.
 type Shipment struct{ Order string }
 
 // An order and the request to ship it are stored together, or not at all.

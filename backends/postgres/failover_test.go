@@ -14,7 +14,7 @@ import (
 	"github.com/pendingq/pendingq/backends/postgres"
 )
 
-// progress is how far a request has come, as its callers were told.
+// progress is the latest state of a request that a caller got in an answer.
 type progress int
 
 const (
@@ -23,7 +23,7 @@ const (
 	ended
 )
 
-// ledger notes what callers were told.
+// ledger notes the answers that callers got.
 type ledger struct {
 	mu   sync.Mutex
 	seen map[string]progress
@@ -44,7 +44,7 @@ func (l *ledger) note(id string, p progress) {
 	}
 }
 
-// await waits until so many more requests have ended, or for a while.
+// await waits until a number of further requests have ended, but at most for a time.
 func (l *ledger) await(ctx context.Context, more int, most time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
@@ -88,10 +88,10 @@ func (l *ledger) work(ctx context.Context, b *postgres.Backend, mailbox string) 
 	}
 }
 
-// lost is what a fail-over has lost of what callers had been told.
+// lost counts the acknowledged operations that a fail-over has lost.
 type lost struct{ creates, claims, ends int }
 
-// compare finds what a new primary does not know.
+// compare counts the operations that a new primary does not know.
 func (l *ledger) compare(t *testing.T, b *postgres.Backend) (n lost) {
 	for id, told := range l.seen {
 		rec, err := b.Get(t.Context(), "s", id)
@@ -150,9 +150,9 @@ func (p *pair) awaitStreaming(t *testing.T, state string) {
 	}
 }
 
-// failOver kills the primary under load and promotes the standby. It returns how many requests
-// callers had been told of, and what of that is lost. CutOff freezes the standby before and closes
-// its connection: the standby misses up to 100 lifecycles.
+// failOver kills the primary under load and promotes the standby. It returns the number of
+// acknowledged requests, and the lost operations. CutOff first freezes the standby and closes its
+// connection: the standby then misses up to 100 lifecycles.
 func (p *pair) failOver(t *testing.T, cutOff bool) (told int, n lost) {
 	ledger := &ledger{seen: map[string]progress{}, more: make(chan struct{}, 1)}
 	b := open(t, p.primary.pool(t, nil), postgres.Options{Schema: p.schema})
@@ -201,7 +201,7 @@ func TestAFailOverWithSynchronousReplicationLosesNothing(t *testing.T) {
 	}
 }
 
-// The loss is what the primary did in its last moments, and while the standby was cut off.
+// The fail-over loses the primary's last moments, and the time while the standby was cut off.
 func TestAFailOverWithAsynchronousReplicationLosesTheLastMoments(t *testing.T) {
 	for _, cutOff := range []bool{false, true} {
 		t.Run(fmt.Sprintf("cut off %v", cutOff), func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestAFailOverWithAsynchronousReplicationLosesTheLastMoments(t *testing.T) {
 			told, n := p.failOver(t, cutOff)
 			t.Logf("%d requests: lost %+v", told, n)
 			if kept := told - n.creates; kept < 50 {
-				t.Errorf("%d of %d requests were kept, want what came before", kept, told)
+				t.Errorf("%d of %d requests were kept, want at least 50", kept, told)
 			}
 		})
 	}

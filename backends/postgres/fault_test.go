@@ -22,7 +22,7 @@ type campaign struct {
 	terms backends.Terms
 
 	mu   sync.Mutex
-	wins map[string][]string // by request: the answers whose workers were told that they stand
+	wins map[string][]string // by request: the payloads whose End succeeded
 }
 
 func newCampaign(t *testing.T, pool *pgxpool.Pool) *campaign {
@@ -33,14 +33,14 @@ func newCampaign(t *testing.T, pool *pgxpool.Pool) *campaign {
 	return &campaign{T: t, b: b, terms: terms, wins: map[string][]string{}}
 }
 
-// insist makes a call until the server has decided. A call whose answer was lost is sent again.
+// insist repeats a call until the server has decided it.
 func (c *campaign) insist(call func(ctx context.Context) error) error {
 	for {
 		ctx, cancel := context.WithTimeout(c.Context(), 5*time.Second)
 		err := call(ctx)
 		cancel()
-		if err == nil || errors.Is(err, backends.ErrEnded) || errors.Is(err, backends.ErrStaleClaim) ||
-			errors.Is(err, backends.ErrNotFound) {
+		if err == nil || errors.Is(err, backends.ErrEnded) ||
+			errors.Is(err, backends.ErrStaleClaim) || errors.Is(err, backends.ErrNotFound) {
 			return err
 		}
 		select {
@@ -51,7 +51,7 @@ func (c *campaign) insist(call func(ctx context.Context) error) error {
 	}
 }
 
-// run has some callers create requests and end what they claim, and returns the ids.
+// run has several callers create, claim and end requests. It returns their ids.
 func (c *campaign) run(callers, each int) (ids []string) {
 	var all sync.WaitGroup
 	for caller := range callers {
@@ -105,8 +105,8 @@ func (c *campaign) work(mailbox, answer string) {
 	}
 }
 
-// finish handles the remaining requests. Then it checks that each request has ended once, and that
-// exactly one worker was told that it ended the request.
+// finish handles the remaining requests. Then it checks that each request has ended, and that
+// exactly one End of it succeeded.
 func (c *campaign) finish(ids []string) {
 	c.Helper()
 	for i := 0; c.Context().Err() == nil; i++ {
@@ -128,7 +128,7 @@ func (c *campaign) finish(ids []string) {
 			continue
 		}
 		if wins := c.wins[id]; len(wins) != 1 || wins[0] != string(rec.Payload) {
-			c.Errorf("%s: stored %q, and %q were told that they won", id, rec.Payload, wins)
+			c.Errorf("%s: stored %q, and End succeeded for %q", id, rec.Payload, wins)
 		}
 	}
 }
@@ -205,17 +205,19 @@ func TestCallsKeepTheirDeadlineThoughTheServerIsFrozen(t *testing.T) {
 	}
 }
 
-// callsOn are calls of everything that asks the server.
+// callsOn returns a call of each method that asks the server.
 func callsOn(b *postgres.Backend, pool *pgxpool.Pool,
 	c backends.Create) map[string]func(context.Context) error {
 	end, claim := report(c.Terms, c.ID, 0), poll(box, c.Terms)
 	return map[string]func(context.Context) error{
-		"Create":     only(func(ctx context.Context) (any, error) { return b.Create(ctx, c) }),
-		"Get":        only(func(ctx context.Context) (any, error) { return b.Get(ctx, "s", c.ID) }),
-		"HasPending": only(func(ctx context.Context) (any, error) { return b.HasPending(ctx, "s", box) }),
-		"Claim":      only(func(ctx context.Context) (any, error) { return b.Claim(ctx, claim) }),
-		"End":        only(func(ctx context.Context) (any, error) { return b.End(ctx, end) }),
-		"Check":      b.Check,
+		"Create": only(func(ctx context.Context) (any, error) { return b.Create(ctx, c) }),
+		"Get":    only(func(ctx context.Context) (any, error) { return b.Get(ctx, "s", c.ID) }),
+		"Claim":  only(func(ctx context.Context) (any, error) { return b.Claim(ctx, claim) }),
+		"End":    only(func(ctx context.Context) (any, error) { return b.End(ctx, end) }),
+		"Check":  b.Check,
+		"HasPending": only(func(ctx context.Context) (any, error) {
+			return b.HasPending(ctx, "s", box)
+		}),
 		"List": only(func(ctx context.Context) (any, error) {
 			return b.List(ctx, "s", box, "", 1)
 		}),

@@ -17,9 +17,9 @@ func fleeting(store string) backends.Terms {
 		RunningTimeout: 100 * time.Millisecond, Retention: 100 * time.Millisecond, MaxAttempts: 2}
 }
 
-// TestTheTablesReturnToWhereTheyBegan fills and empties the tables three times. It does at once
-// what autovacuum does in time. Indexes keep their pages, and use them again.
-func TestTheTablesReturnToWhereTheyBegan(t *testing.T) {
+// TestTheTablesReturnToTheirFirstSize fills and empties the tables three times. It calls VACUUM
+// instead of waiting for autovacuum. Indexes keep their pages, and use them again.
+func TestTheTablesReturnToTheirFirstSize(t *testing.T) {
 	pool := commonPool(t)
 	schema := newSchema(t, pool)
 	b := open(t, pool, postgres.Options{Schema: schema})

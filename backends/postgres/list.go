@@ -17,17 +17,20 @@ var _ backends.Lister = (*Backend)(nil)
 // The clock of a list is read before its snapshot.
 const (
 	listed = `SELECT 'ok', 0, greatest(now(), q.updated), {record} FROM {s}.request q
-		WHERE q.mailbox = $1 AND q.store = $2 AND q.live AND q.rank >= $3 AND (q.rank, q.id) > ($3, $4)
+		WHERE q.mailbox = $1 AND q.store = $2 AND q.live
+			AND q.rank >= $3 AND (q.rank, q.id) > ($3, $4)
 		ORDER BY q.rank, q.id LIMIT $5::int`
 
 	mailboxes = `WITH RECURSIVE m AS (
-		(SELECT q.mailbox FROM {s}.request q WHERE q.live AND q.mailbox > $1 ORDER BY q.mailbox LIMIT 1)
+		(SELECT q.mailbox FROM {s}.request q WHERE q.live AND q.mailbox > $1
+			ORDER BY q.mailbox LIMIT 1)
 		UNION ALL
 		SELECT (SELECT q.mailbox FROM {s}.request q WHERE q.live AND q.mailbox > m.mailbox
 			ORDER BY q.mailbox LIMIT 1)
 		FROM m WHERE m.mailbox IS NOT NULL)
-		SELECT m.mailbox, EXISTS (SELECT FROM {s}.request q WHERE q.mailbox = m.mailbox AND q.store = $2
-			AND q.live AND q.last_deadline >= now())
+		SELECT m.mailbox, EXISTS (SELECT FROM {s}.request q
+			WHERE q.mailbox = m.mailbox AND q.store = $2
+				AND q.live AND q.last_deadline >= now())
 		FROM m WHERE m.mailbox IS NOT NULL LIMIT $3::int`
 )
 

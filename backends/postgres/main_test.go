@@ -27,7 +27,8 @@ func (s shared) Run() int {
 	return code
 }
 
-// common is the server of all tests that do it no harm. Each test has a schema of its own.
+// common is the server of all tests that neither stop nor configure it. Each test has a schema of
+// its own.
 var common struct {
 	sync.Mutex
 	server  *server
@@ -68,13 +69,14 @@ func commonPool(t testing.TB) *pgxpool.Pool {
 func newSchema(t testing.TB, pool *pgxpool.Pool) string {
 	t.Helper()
 	name := fmt.Sprintf(`it's "%d"; --`, common.schemas.Add(1))
-	if err := postgres.Migrate(t.Context(), pool, &postgres.MigrateOptions{Schema: name}); err != nil {
+	err := postgres.Migrate(t.Context(), pool, &postgres.MigrateOptions{Schema: name})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return name
 }
 
-// table is the quoted name of something in a schema.
+// table returns the quoted name of a table in a schema.
 func table(schema, name string) string {
 	return `"` + strings.ReplaceAll(schema, `"`, `""`) + `".` + name
 }

@@ -121,25 +121,26 @@ func (c *cutConn) lose(kind byte) error {
 	return io.ErrUnexpectedEOF
 }
 
-// lab is a schema with a client whose replies are lost, and one whose are not.
+// lab is a schema with two clients. Only one of them loses replies.
 type lab struct {
 	*testing.T
 	schema         string
 	cutter         *cutter
 	cutOff         *pgxpool.Pool
 	lossy, b       *postgres.Backend
-	answer, stored string // of the scenario undisturbed
+	answer, stored string // of the scenario without losses
 }
 
 func newLab(t *testing.T) *lab {
 	s := commonServer(t)
 	l := &lab{T: t, cutter: &cutter{}, schema: newSchema(t, commonPool(t))}
 	l.cutOff = s.pool(t, func(c *pgxpool.Config) {
-		c.ConnConfig.DialFunc, c.ConnConfig.TLSConfig, c.ConnConfig.Fallbacks = l.cutter.dial, nil, nil
+		c.ConnConfig.DialFunc = l.cutter.dial
+		c.ConnConfig.TLSConfig, c.ConnConfig.Fallbacks = nil, nil
 	})
 	l.b = open(t, commonPool(t), postgres.Options{Schema: l.schema})
 	l.lossy = open(t, l.cutOff, postgres.Options{Schema: l.schema})
-	for _, b := range []*postgres.Backend{l.b, l.lossy} { // it works on, and does nothing by itself
+	for _, b := range []*postgres.Backend{l.b, l.lossy} { // ends their goroutines; calls still work
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +159,7 @@ func (l *lab) arrange(sc calls.Scenario) *calls.Call {
 	return &calls.Call{Op: sc.Arrange(&calls.Stage{T: l.T, B: l.b})}
 }
 
-// expect finds out what a scenario's operation answers and leaves behind undisturbed.
+// expect sets answer and stored: it runs a scenario without losses.
 func (l *lab) expect(sc calls.Scenario) {
 	l.Helper()
 	c := l.arrange(sc)
@@ -168,7 +169,7 @@ func (l *lab) expect(sc calls.Scenario) {
 	l.answer, l.stored = c.Shape(), l.storage()
 }
 
-// try loses the reply so many times, and repeats the operation after each.
+// try loses the reply a number of times, and repeats the operation after each loss.
 func (l *lab) try(sc calls.Scenario, lost loss, times int) {
 	l.Helper()
 	c := l.arrange(sc)
@@ -201,15 +202,17 @@ func (l *lab) try(sc calls.Scenario, lost loss, times int) {
 	}
 }
 
-// storage is all that is stored, with distances in place of times.
+// storage returns all rows, with durations in place of points in time.
 func (l *lab) storage() string {
 	l.Helper()
 	rows, err := commonPool(l.T).Query(l.Context(), `SELECT format(
 		'%s %s %s live %s, %s at attempt %s, error %s, %s payload %s, headers %s, claim %s, %s %s, '
-		'lasts %s and %s, rank %s, expires %s, sweep %s, started %s', store, id, mailbox, live, status,
-		attempt, error, codec, md5(payload), headers, claim, cancelled_as, cancel_reason,
+		'lasts %s and %s, rank %s, expires %s, sweep %s, started %s',
+		store, id, mailbox, live, status, attempt, error, codec, md5(payload), headers, claim,
+		cancelled_as, cancel_reason,
 		date_trunc('minute', deadline - updated + '1 s'), last_deadline - deadline,
-		date_trunc('minute', rank - deadline + '30 s'), date_trunc('minute', expires - updated + '30 s'),
+		date_trunc('minute', rank - deadline + '30 s'),
+		date_trunc('minute', expires - updated + '30 s'),
 		date_trunc('minute', sweep - created + '30 s'), started IS NOT NULL)
 		FROM `+table(l.schema, "request")+` UNION ALL
 		SELECT format('claim %s until %s', id, until - made) FROM `+table(l.schema, "claim")+`
@@ -234,10 +237,10 @@ func (l *lab) storage() string {
 
 var wholeMatrix = flag.Bool("matrix", false, "try all cells of the lost-reply matrix, for minutes")
 
-// The lost-reply matrix: each operation in each situation, its reply lost 0 to 4 times. The caller
-// gets an error for each loss and repeats the operation. Each time all or nothing is stored, and in
-// the end the answer and what is stored are those of an undisturbed run. Without -matrix, a third
-// of the situations is tried, another one in each run, with two losses.
+// The lost-reply matrix tries each operation in each situation, and loses its reply 0 to 4 times.
+// The caller gets an error for each loss and repeats the operation. After each loss, the rows are
+// those of before or of after. In the end the answer and the rows equal those of a run without
+// losses. Without -matrix, the test tries a random third of the situations, with two losses.
 func TestLostReplyMatrix(t *testing.T) {
 	l := newLab(t)
 	first, step, cuts := rand.IntN(3), 3, []int{2}

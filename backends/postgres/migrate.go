@@ -18,16 +18,16 @@ import (
 var firstVersion string
 
 // versions are the steps from each version of the schema to the next. The first makes version 1. A
-// step is never changed once it was released.
+// released step never changes.
 var versions = []string{firstVersion}
 
-// MigrateOptions says what [Migrate] brings up to date. The zero value is right for most.
+// MigrateOptions configure [Migrate]. The zero value is right for most programs.
 type MigrateOptions struct {
-	// Schema is as in [Options]. Migrate creates it if it is not there. Default: "pendingq".
+	// Schema is as in [Options]. Migrate creates it if it does not exist. Default: "pendingq".
 	Schema string
 
-	// Grant names roles that get the smallest rights of a Backend. Default: none, for a program that
-	// connects as the owner.
+	// Grant names roles that get the rights that a Backend needs, and no more. Default: none, for a
+	// program that connects as the owner.
 	Grant []string
 }
 
@@ -62,7 +62,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *MigrateOptions) erro
 // notThere are the SQLSTATEs of an undefined table and schema.
 var notThere = []string{"42P01", "3F000"}
 
-// version returns the version of a schema, 0 if it is not there.
+// version returns the version of a schema, or 0 if the schema does not exist.
 func version(ctx context.Context, on interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }, schema string) (have int, err error) {
@@ -76,7 +76,7 @@ func version(ctx context.Context, on interface {
 	return have, err
 }
 
-// migrate does what has to be done, while no other node does.
+// migrate runs the missing steps, while no other node does.
 func migrate(ctx context.Context, tx pgx.Tx, o MigrateOptions) error {
 	run := func(sql string) error {
 		_, err := tx.Exec(ctx, named(o.Schema, sql)) // without arguments: many statements in one

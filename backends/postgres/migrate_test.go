@@ -88,7 +88,7 @@ func TestTheSmallestRightsPassTheSuite(t *testing.T) {
 	})
 }
 
-func TestTheSmallestRightsAllowToMigrateWhatIsUpToDate(t *testing.T) {
+func TestTheSmallestRightsAllowToMigrateAnUpToDateSchema(t *testing.T) {
 	pool, role := restrictedPool(t)
 	opts := &postgres.MigrateOptions{Schema: grantedSchema(t, role)}
 	if err := postgres.Migrate(t.Context(), pool, opts); err != nil {

@@ -34,7 +34,7 @@ type Options struct {
 	PollInterval time.Duration
 }
 
-// check fills in defaults and returns what cannot work.
+// check fills in defaults. It returns an error for an invalid field.
 func (o Options) check() (Options, error) {
 	o.Schema = cmp.Or(o.Schema, "pendingq")
 	interval := 15 * time.Second
@@ -43,14 +43,16 @@ func (o Options) check() (Options, error) {
 	}
 	o.PollInterval = cmp.Or(o.PollInterval, interval)
 	if o.PollInterval < 10*time.Millisecond {
-		return o, fmt.Errorf("postgres: Options.PollInterval is %v, want at least 10ms", o.PollInterval)
+		return o, fmt.Errorf("postgres: Options.PollInterval is %v, want at least 10ms",
+			o.PollInterval)
 	}
 	return o, checkSchema(o.Schema)
 }
 
 func checkSchema(name string) error {
 	if len(name) > 48 || strings.ContainsRune(name, 0) {
-		return fmt.Errorf("postgres: the schema's name is %q; want at most 48 bytes, and no NUL", name)
+		return fmt.Errorf("postgres: the schema's name is %q; want at most 48 bytes, and no NUL",
+			name)
 	}
 	return nil
 }
@@ -120,14 +122,14 @@ func named(schema, text string) string {
 		"{channel}", channel(schema), "{record}", record, "{head}", head).Replace(text)
 }
 
-// channel is where the wake-ups of a schema come. Its name is a hash: it has a length that
-// PostgreSQL allows, and none of the schema's characters.
+// channel returns the channel for the wake-ups of a schema. Its name is a hash: it is short enough
+// for PostgreSQL, and has none of the schema's characters.
 func channel(schema string) string {
 	return "pendingq_" + strings.ToLower(backends.Digest("channel", schema))
 }
 
-// Close ends the connections for wake-ups and what frees expired records, but leaves the pool open.
-// Remaining waiters poll from then on. It waits until both have ended.
+// Close ends the connections for wake-ups and the sweep of expired records, and waits for their
+// end. It leaves the pool open. Remaining waiters poll from then on.
 func (b *Backend) Close() error {
 	b.wakes.close()
 	b.sweeper.close()
@@ -187,14 +189,14 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 		on, binding = tx, b.binding(c)
 	}
 	answers, err := b.ask(ctx, on, b.call.create, partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox),
-		c.Codec, notNil(c.Payload), headers, c.PendingTimeout, c.Retention, c.Exclusive, c.MaxPending,
-		binding)
+		c.Codec, notNil(c.Payload), headers, c.PendingTimeout, c.Retention,
+		c.Exclusive, c.MaxPending, binding)
 	if err == nil && len(answers) != 1 {
 		err = unexpected(answers)
 	}
 	b.sweeper.start()
 	if !bound && (err != nil || answers[0].code == "new") {
-		b.wakes.tell(mailboxTopic(c.Mailbox)) // after an error the request may be there
+		b.wakes.tell(mailboxTopic(c.Mailbox)) // after an error the request may exist
 	}
 	if err != nil {
 		return backends.Record{}, err

@@ -38,8 +38,8 @@ func scanAnswer(row pgx.CollectableRow) (a answer, err error) {
 	var attempt *int
 	var created, updated, started, deadline, last, rank *time.Time
 	err = row.Scan(&a.code, &a.store, &a.now, &id, &mailbox, &status, &attempt, &reason, &codec,
-		&a.rec.Payload, &a.headers, &created, &updated, &started, &deadline, &last, &rank, &cancelledAs,
-		&cancelReason)
+		&a.rec.Payload, &a.headers, &created, &updated, &started, &deadline, &last, &rank,
+		&cancelledAs, &cancelReason)
 	a.now, a.rank = a.now.UTC(), inUTC(rank)
 	rec := &a.rec
 	rec.ID, rec.Mailbox, rec.Status, rec.Codec = or(id), string(mailbox), or(status), or(codec)
@@ -75,7 +75,7 @@ func (a answer) record() (backends.Record, error) {
 	return a.rec.At(a.now), nil
 }
 
-// newRecord is what Create has stored.
+// newRecord returns the record that Create has stored.
 func newRecord(c backends.Create, now time.Time) backends.Record {
 	deadline := now.Add(c.PendingTimeout)
 	rec := backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,

@@ -15,8 +15,8 @@ const (
 	sweepTimeout = 30 * time.Second
 )
 
-// sweeper frees what has expired. Its goroutine begins with the first Create of a process, and ends
-// when nothing is left, or with the Backend.
+// sweeper frees expired records. Its goroutine begins with the first Create of a process, and ends
+// when no records are left, or with the Backend.
 type sweeper struct {
 	b     *Backend
 	ctx   context.Context

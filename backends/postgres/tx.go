@@ -45,7 +45,7 @@ func boundTx(ctx context.Context) (pgx.Tx, bool) {
 	return tx, ok && tx != nil
 }
 
-// binding is what the commit has to know of a request.
+// binding returns the values that the commit needs about a request.
 func (b *Backend) binding(c backends.Create) []string {
 	topic := mailboxTopic(c.Mailbox)
 	if b.wakes.pollOnly {

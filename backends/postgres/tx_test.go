@@ -91,8 +91,9 @@ func TestARollbackLeavesNeitherRowNorRequest(t *testing.T) {
 	if n := o.ordered(); !errors.Is(err, backends.ErrNotFound) || n != 0 {
 		t.Errorf("after a rollback: %d orders, and the request: %v", n, err)
 	}
-	if got, err := o.b.Claim(t.Context(), poll(box, c.Terms)); err != nil || len(got[0].Records) != 0 {
-		t.Errorf("claimed %v, %v", got, err)
+	got, err := o.b.Claim(t.Context(), poll(box, c.Terms))
+	if err != nil || len(got[0].Records) != 0 {
+		t.Errorf("claimed %v, %v, want no requests", got, err)
 	}
 }
 
@@ -166,7 +167,8 @@ func TestALongTransactionMakesNoRequestDeadOnArrival(t *testing.T) {
 			t.Errorf("it lives for %v, want %v", lives, c.PendingTimeout)
 		}
 		if !got.CreatedAt.After(made.Deadline) {
-			t.Errorf("created at %v, want the time of the commit, after %v", got.CreatedAt, made.Deadline)
+			t.Errorf("created at %v, want the time of the commit, after %v",
+				got.CreatedAt, made.Deadline)
 		}
 	}
 }

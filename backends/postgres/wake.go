@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	gatherFor   = 10 * time.Millisecond // at most one notification in this time, but the first at once
-	listenWait  = time.Second           // how long LISTEN may take before waiters look
-	heartbeat   = 3 * time.Second       // a connection that stays silent as long is tried
-	answerWait  = 5 * time.Second       // how long the server may take to answer that
-	wakePause   = 50 * time.Microsecond // spreads the waiters that may have missed something
-	longestText = 7900                  // bytes of a notification; PostgreSQL takes 7,999
+	gatherFor   = 10 * time.Millisecond // between two notifications, at least
+	listenWait  = time.Second           // how long LISTEN may take before waiters poll
+	heartbeat   = 3 * time.Second       // how long a connection may be silent before it is tested
+	answerWait  = 5 * time.Second       // how long the server may take to answer the test
+	wakePause   = 50 * time.Microsecond // between waiters that may have missed a notification
+	longestText = 7900                  // bytes of a notification; PostgreSQL accepts 7,999
 )
 
 // everything is the topic that all waiters wait for beside their own.
@@ -108,7 +108,7 @@ func (w *wakes) tell(topic string) {
 	}
 }
 
-// send notifies of what was told until the Backend is closed, and then once more.
+// send sends told wake-ups until the Backend is closed, and then once more.
 func (w *wakes) send() {
 	var conn *pgx.Conn
 	defer func() { hangUp(conn) }()
@@ -131,7 +131,8 @@ func (w *wakes) send() {
 	}
 }
 
-// tellAll makes the next notification wake everybody. What was told before may be lost.
+// tellAll makes the next notification wake all waiters. It replaces earlier wake-ups, which may be
+// lost.
 func (w *wakes) tellAll() {
 	w.mu.Lock()
 	w.told = map[string]struct{}{everything: {}}
@@ -142,7 +143,8 @@ func (w *wakes) tellAll() {
 	}
 }
 
-// notify sends what was told. It returns the connection for the next time, nil after an error.
+// notify sends the told wake-ups. It returns the connection for the next call, or nil after an
+// error.
 func (w *wakes) notify(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error) {
 	texts := w.take()
 	if len(texts) == 0 {
@@ -167,7 +169,7 @@ func (w *wakes) notify(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// take returns what was told, as the texts of notifications.
+// take returns the told wake-ups, as the texts of notifications.
 func (w *wakes) take() (texts []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -208,7 +210,8 @@ func hangUp(conn *pgx.Conn) {
 	_ = conn.Close(ctx)
 }
 
-// watch signals what happens to a topic. It first waits until changes of others are noticed.
+// watch signals changes of a topic. It first waits until the Backend notices changes of other
+// processes.
 func (w *wakes) watch(ctx context.Context, topic string) (<-chan struct{}, func()) {
 	signal, stop := w.hub.Watch(topic, everything)
 	if w.pollOnly {
@@ -328,7 +331,8 @@ func (w *wakes) noticeClose() {
 	}
 }
 
-// backOff waits before the next attempt, longer after each failure in a row, half of it by chance.
+// backOff waits before the next attempt, longer after each failure in a row. Half of the wait is
+// random.
 func (w *wakes) backOff(failures int) {
 	pause := min(answerWait, 50*time.Millisecond<<min(failures, 10))
 	w.pause(pause/2 + rand.N(pause/2))

@@ -118,7 +118,7 @@ func TestAClosedPoolIsNoticedAtOnce(t *testing.T) {
 	}
 }
 
-func TestACloseSendsWhatWasTold(t *testing.T) {
+func TestACloseSendsTheLastWakeUps(t *testing.T) {
 	one, two, _ := twoNodes(t)
 	woken, stop := two.WatchMailbox(t.Context(), box)
 	defer stop()

@@ -52,6 +52,7 @@ func (roles) Allow(_ *http.Request, caller string, action remote.Action,
 func operations(store, mailbox, id string) map[string][3]string {
 	query := "?" + url.Values{"store": {store}, "mailbox": {mailbox}}.Encode()
 	claim := `{"id":"1","mailbox":"` + mailbox + `","from":[{"store":"` + store + `"}]}`
+	failed := `{"outcome":"failed","codec":"json"}`
 	return map[string][3]string{
 		"create":  {"POST", "/requests" + query, `{"payload":1}`},
 		"get":     {"GET", "/requests/" + id + query, ""},
@@ -59,7 +60,7 @@ func operations(store, mailbox, id string) map[string][3]string {
 		"events":  {"GET", "/requests/" + id + "/events" + query, ""},
 		"cancel":  {"POST", "/requests/" + id + "/cancel" + query, "{}"},
 		"extend":  {"POST", "/requests/" + id + "/extend" + query, `{"attempt":1}`},
-		"end":     {"POST", "/requests/" + id + "/end" + query, `{"outcome":"failed","codec":"json"}`},
+		"end":     {"POST", "/requests/" + id + "/end" + query, failed},
 		"list":    {"GET", "/requests" + query, ""},
 		"pending": {"GET", "/pending" + query, ""},
 		"claim":   {"POST", "/claim", claim},
@@ -67,7 +68,7 @@ func operations(store, mailbox, id string) map[string][3]string {
 	}
 }
 
-func TestWhoMayNotSeeGetsTheAnswerOfWhatIsNotThere(t *testing.T) {
+func TestAHiddenRequestLooksLikeAMissingOne(t *testing.T) {
 	r := newRig(t, newMemory(), func(c *remote.Config) { c.Access = roles{} })
 	r.client = newClient(t, r.url, "the front end")
 	here := r.create().ID
@@ -137,7 +138,7 @@ func TestWithoutATokenEveryAnswerIs401(t *testing.T) {
 	}
 }
 
-func TestNobodyHearsOfWhatTheyMayNotSee(t *testing.T) {
+func TestWatchesNameNothingHidden(t *testing.T) {
 	r := newRig(t, newMemory(), func(c *remote.Config) { c.Access = roles{} })
 	r.client = newClient(t, r.url, "the front end")
 	stranger, reader := newClient(t, r.url, "the stranger"), newClient(t, r.url, "the reader")
@@ -182,7 +183,7 @@ func TestAClaimIDReachesNoOtherMailbox(t *testing.T) {
 	}
 }
 
-// failing is a backend whose operations fail, as its error says.
+// failing is a backend whose Create fails with err.
 type failing struct {
 	backends.Backend
 	err error
@@ -193,8 +194,8 @@ func (f failing) Create(context.Context, backends.Create) (backends.Record, erro
 }
 
 func TestErrorsKeepTheirMeaning(t *testing.T) {
-	ended := backends.Record{ID: backends.NewID(box), Mailbox: box, Status: "completed", Codec: "json",
-		Payload: []byte(`"answer"`)}
+	ended := backends.Record{ID: backends.NewID(box), Mailbox: box, Status: "completed",
+		Codec: "json", Payload: []byte(`"answer"`)}
 	for name, c := range map[string]struct {
 		err, want error
 		status    int
@@ -220,7 +221,8 @@ func TestErrorsKeepTheirMeaning(t *testing.T) {
 		if errors.As(c.err, &e) && (!errors.As(err, &e) || string(e.Record.Payload) != `"answer"`) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		if got := r.send("POST", "/requests?store=s&mailbox="+box, "x", "{}"); got.status != c.status {
+		got := r.send("POST", "/requests?store=s&mailbox="+box, "x", "{}")
+		if got.status != c.status {
 			t.Errorf("%s: got status %d, want %d", name, got.status, c.status)
 		} else if retry := got.header.Get("Retry-After"); (got.status == 429) != (retry != "") {
 			t.Errorf("%s: Retry-After is %q", name, retry)

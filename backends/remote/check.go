@@ -87,7 +87,7 @@ func headers(text json.RawMessage) (headers map[string]string, err error) {
 	return headers, nil
 }
 
-// checkPayload checks the size of a payload, and that it is there once.
+// checkPayload checks the size of a payload, and that a body has only one.
 func (s *store) checkPayload(p payload) error {
 	switch {
 	case p.JSON != nil && p.Base64 != nil:
@@ -127,8 +127,8 @@ func (c *call) newClaim(b claimBody) (claim backends.Claim, bytes int64, err err
 	return claim, bytes, err
 }
 
-// claimID returns an id that stands for a mailbox and a set of stores, whatever the caller's own id
-// is. So no caller can repeat a claim of another mailbox.
+// claimID derives the id of a claim from its mailbox, its stores and the caller's own id. So no
+// caller can repeat a claim of another mailbox.
 func claimID(c backends.Claim, own string) (string, error) {
 	parts := []string{c.Mailbox, own}
 	for _, from := range c.From {

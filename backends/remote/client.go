@@ -36,7 +36,8 @@ type Options struct {
 	// since the Client has its own. Default: one with connections of its own.
 	HTTP *http.Client
 
-	Logger *slog.Logger // gets a debug line for each request that is repeated. Default: slog.Default()
+	// Logger gets a debug line for each HTTP request that is repeated. Default: slog.Default()
+	Logger *slog.Logger
 }
 
 const (
@@ -77,7 +78,7 @@ func New(baseURL string, opts *Options) (*Client, error) {
 	return c, nil
 }
 
-// Close ends what waits, and closes idle connections.
+// Close ends all long polls, and closes idle connections.
 func (c *Client) Close() {
 	c.waits.close()
 	c.http.CloseIdleConnections()
@@ -94,7 +95,7 @@ func checkRedirect(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// operation is what to send, and what reads the answer.
+// operation is a call to send, and the function that reads its answer.
 type operation struct {
 	method, path string
 	query        url.Values
@@ -132,7 +133,7 @@ func (c *Client) do(ctx context.Context, op operation) error {
 	}
 }
 
-// backOff is the pause after so many tries, half of it by chance.
+// backOff returns the pause after a number of tries. Half of the pause is random.
 func backOff(try int) time.Duration {
 	pause := min(maxPause, minPause<<min(try, 10))
 	return pause/2 + rand.N(pause/2)
@@ -181,7 +182,7 @@ func (c *Client) try(
 	return refusal(resp)
 }
 
-// failure returns ctx's error instead of one that it has caused.
+// failure returns ctx's error if ctx has ended, and err otherwise.
 func (c *Client) failure(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -13,7 +13,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// Config is what a [Handler] works with.
+// Config configures a [Handler].
 type Config struct {
 	// Stores are the policies of the stores to serve. Any other store answers 404. Required.
 	Stores []pending.Policy
@@ -42,7 +42,7 @@ type Config struct {
 	MaxParked, MaxParkedOfMailbox, MaxParkedOfCaller int
 }
 
-// Action is what a caller wants to do.
+// Action is an action of a caller.
 type Action string
 
 // The actions. A worker reads, claims and reports. A front end creates, reads, lists and cancels.
@@ -55,8 +55,8 @@ const (
 	ActionReport Action = "report" // Extend and End: progress, release and the answer
 )
 
-// Access decides who may do what. It may be called concurrently. If it returns an error, the
-// request is answered 500 and the error is logged.
+// Access decides which caller may do which action. The handler calls it concurrently. If it returns
+// an error, the answer is 500 and the handler logs the error.
 type Access interface {
 	// Caller names who a request comes from, for Allow, limits and logs. It returns "" if the
 	// request has no valid token. That is answered 401.

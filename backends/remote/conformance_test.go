@@ -40,7 +40,7 @@ func TestConformanceOverRedis(t *testing.T) {
 
 const smuggled = "X-Smuggled"
 
-// contraband is what is smuggled.
+// contraband is the part of a call that the transport passes to the handler outside the protocol.
 type contraband struct {
 	Terms   []backends.Terms
 	Outcome string
@@ -69,8 +69,9 @@ func (c contraband) of(store string) backends.Terms {
 func overHTTP(t *testing.T, b backends.Backend) backends.Backend {
 	t.Helper()
 	var stores []pending.Policy
-	for _, name := range strings.Fields("s a b c s2 capped clock empty exclusive full lasting other " +
-		"none a:b a:q a:r a.b plain retried both") {
+	const names = "s a b c s2 capped clock empty exclusive full lasting other " +
+		"none a:b a:q a:r a.b plain retried both"
+	for _, name := range strings.Fields(names) {
 		p := policy(name)
 		p.Outcomes = []pending.Status{"conflict"}
 		p.MaxPayload = 16 << 20

@@ -84,7 +84,7 @@ func TestEvents(t *testing.T) {
 	if rest := events.next(""); rest != "" {
 		t.Errorf("after the end: %q", rest)
 	}
-	events = again // has not shown again what its reader has seen
+	events = again // skips the event that its reader has seen
 	check("completed", `{"answer":42}`)
 	over := r.open("GET", "/requests/"+rec.ID+"/events?store=s", "", "Last-Event-ID", last)
 	if over.resp.StatusCode != http.StatusNoContent {
@@ -115,7 +115,7 @@ func TestAGetWaitsForTheEnd(t *testing.T) {
 	}
 }
 
-func TestDrainAnswersThoseWhoWait(t *testing.T) {
+func TestDrainAnswersWaiters(t *testing.T) {
 	r := newRig(t, newMemory(), nil)
 	rec := r.running()
 	watch := r.open("POST", "/watch", `{"mailboxes":["`+box+`"],"requests":["`+rec.ID+`"]}`)

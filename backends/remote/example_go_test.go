@@ -14,7 +14,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// ownMailbox lets the caller with token "TOKEN-NAME" work and ask in the mailbox NAME.
+// ownMailbox lets the caller with the token "TOKEN-NAME" do everything in the mailbox NAME.
 type ownMailbox struct{}
 
 func (ownMailbox) Caller(r *http.Request) (string, error) {
@@ -27,34 +27,40 @@ func (ownMailbox) Allow(_ *http.Request, caller string, _ remote.Action, _, mail
 	return caller == mailbox, nil
 }
 
+var greeting = pending.Policy{Name: "greeting", PendingTimeout: time.Minute,
+	RunningTimeout: time.Minute, Retention: time.Minute}
+
+// newGreeter makes the worker of a device.
+func newGreeter(device *remote.Client) (*pending.Worker, error) {
+	greetings, err := pending.New(device, codec.JSON[string](), greeting)
+	if err != nil {
+		return nil, err
+	}
+	greet := func(_ context.Context, c *pending.Claim[string]) error {
+		c.Payload += ", world"
+		return nil
+	}
+	return pending.NewWorker("device-7", nil, pending.Handle(greetings, greet))
+}
+
 // An API node serves a backend. A device uses it over HTTP, with a Worker.
 func Example() {
-	policy := pending.Policy{Name: "greeting", PendingTimeout: time.Minute,
-		RunningTimeout: time.Minute, Retention: time.Minute}
-	backend := memory.New() // a node has Redis or PostgreSQL here
+	backend := memory.New() // a node uses Redis or PostgreSQL
 	handler, err := remote.Handler(backend,
-		remote.Config{Stores: []pending.Policy{policy}, Access: ownMailbox{}})
+		remote.Config{Stores: []pending.Policy{greeting}, Access: ownMailbox{}})
 	if err != nil {
 		panic(err)
 	}
 	node := httptest.NewServer(handler)
 	defer node.Close()
-	defer handler.Drain() // answers who waits
+	defer handler.Drain() // answers all waiters
 
 	device, err := remote.New(node.URL, &remote.Options{Token: "TOKEN-device-7"})
 	if err != nil {
 		panic(err)
 	}
 	defer device.Close()
-	greetings, err := pending.New(device, codec.JSON[string](), policy)
-	if err != nil {
-		panic(err)
-	}
-	worker, err := pending.NewWorker("device-7", nil, pending.Handle(greetings,
-		func(_ context.Context, c *pending.Claim[string]) error {
-			c.Payload += ", world"
-			return nil
-		}))
+	worker, err := newGreeter(device)
 	if err != nil {
 		panic(err)
 	}
@@ -62,8 +68,8 @@ func Example() {
 	stopped := make(chan error)
 	go func() { stopped <- worker.Run(ctx) }()
 
-	// The node itself asks, or another front end over HTTP.
-	atNode, err := pending.New(backend, codec.JSON[string](), policy)
+	// The requester is the node itself here. It could also be another client over HTTP.
+	atNode, err := pending.New(backend, codec.JSON[string](), greeting)
 	if err != nil {
 		panic(err)
 	}

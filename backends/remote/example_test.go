@@ -9,8 +9,8 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// TestTheExampleInJavaScript runs example.mjs against a worker. The worker answers what is about
-// /home, and does the rest until it is told to stop.
+// TestTheExampleInJavaScript runs example.mjs against a worker. The worker answers requests about
+// /home, and works on the others until it is told to stop.
 func TestTheExampleInJavaScript(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {

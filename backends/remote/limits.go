@@ -26,7 +26,7 @@ type budget struct {
 	waiting list.List        // of *grant, the longest waiting first
 }
 
-// grant is what somebody waits for.
+// grant is a call that waits for bytes.
 type grant struct {
 	caller string
 	bytes  int64
@@ -34,16 +34,16 @@ type grant struct {
 }
 
 const (
-	callerShares = 4               // a caller can hold one of so many shares
-	maxWaiting   = 1000            // for bytes
-	patience     = 5 * time.Second // of a request that waits for bytes
+	callerShares = 4               // the bytes have this many shares; a caller can hold one
+	maxWaiting   = 1000            // calls that wait for bytes
+	patience     = 5 * time.Second // how long a call waits for bytes
 )
 
 // share returns how many bytes a caller can hold.
 func (b *budget) share() int64 { return max(1, b.size/callerShares) }
 
-// take waits until a caller may hold so many bytes, or a share if that is less, and returns how
-// many those are. It returns [ErrTooMany] if that takes too long.
+// take waits until a caller may hold these bytes, but at most a share. It returns the number of
+// bytes that the caller now holds. It returns [ErrTooMany] if that takes too long.
 func (b *budget) take(ctx context.Context, caller string, bytes int64) (int64, error) {
 	g := &grant{caller, min(bytes, b.share()), make(chan struct{})}
 	b.mu.Lock()
@@ -89,7 +89,7 @@ func (b *budget) hold(g *grant) {
 	b.callers[g.caller] += g.bytes
 }
 
-// giveBack frees bytes that a caller holds, for whoever waits for them.
+// giveBack frees bytes of a caller, and grants them to calls that wait.
 func (b *budget) giveBack(caller string, bytes int64) {
 	if bytes == 0 {
 		return

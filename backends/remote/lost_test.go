@@ -20,7 +20,7 @@ import (
 type cutter struct {
 	http.RoundTripper
 	mu   sync.Mutex
-	lose int // so many more answers
+	lose int // the number of answers still to lose
 	part bool
 	lost int
 }
@@ -94,7 +94,8 @@ func TestALostAnswerIsHarmless(t *testing.T) {
 	}
 }
 
-// lose runs an operation while two requests are pending, and returns its result and what is left.
+// lose runs an operation while two requests are pending. It returns the result and the requests
+// that are left.
 func lose(t *testing.T, cut *cutter, do func(context.Context, *remote.Client) (any, error)) []any {
 	t.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()

@@ -125,7 +125,7 @@ func (c *Client) someClaims(ctx context.Context, claims []backends.Claim) []back
 	return results
 }
 
-// result is what one of many claims got from so many stores.
+// result returns the result of one of many claims. Stores is the number of its stores.
 func (a claimedAnswer) result(stores int) backends.ClaimResult {
 	switch {
 	case a.Failure != nil:

@@ -287,7 +287,7 @@ func (c *call) claim() (*body, error) {
 	return new(body).claimed(claimed), nil
 }
 
-// note tells the log what a claim got.
+// note logs the result of a claim.
 func (c *call) note(claimed []backends.Claimed) {
 	for _, part := range claimed {
 		c.changed = c.changed || len(part.Records) > 0
@@ -295,7 +295,7 @@ func (c *call) note(claimed []backends.Claimed) {
 	}
 }
 
-// warn logs what had to be passed over.
+// warn logs the errors of records that were skipped.
 func (c *call) warn(errs []error) {
 	for _, err := range errs {
 		c.config.Logger.Warn("passed over", "mailbox", c.mailbox, "error", err)
@@ -340,7 +340,7 @@ func (c *call) claimMany() (*body, error) {
 }
 
 func (c *call) someClaims(claims []backends.Claim) []backends.ClaimResult {
-	results, _ := timed(c.r.Context(), c, func(ctx context.Context) ([]backends.ClaimResult, error) {
+	claimAll := func(ctx context.Context) ([]backends.ClaimResult, error) {
 		if many, ok := backends.As[backends.ManyClaimer](c.backend); ok {
 			return many.ClaimMany(ctx, claims), nil
 		}
@@ -349,7 +349,8 @@ func (c *call) someClaims(claims []backends.Claim) []backends.ClaimResult {
 			results[i].Claimed, results[i].Err = c.backend.Claim(ctx, claim)
 		}
 		return results, nil
-	})
+	}
+	results, _ := timed(c.r.Context(), c, claimAll)
 	for i, result := range results {
 		if result.Err != nil {
 			c.config.Logger.Error("claim", "mailbox", claims[i].Mailbox, "error", result.Err)

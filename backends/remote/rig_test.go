@@ -58,8 +58,8 @@ type rig struct {
 func newRig(t *testing.T, b backends.Backend, change func(*remote.Config)) *rig {
 	t.Helper()
 	r := &rig{T: t}
-	config := remote.Config{Stores: []pending.Policy{policy("s"), policy("t")}, Access: everything{},
-		Logger: quiet}
+	stores := []pending.Policy{policy("s"), policy("t")}
+	config := remote.Config{Stores: stores, Access: everything{}, Logger: quiet}
 	if change != nil {
 		change(&config)
 	}
@@ -100,8 +100,8 @@ func clientWith(t testing.TB, url string, o *remote.Options) *remote.Client {
 }
 
 func question(store string) backends.Create {
-	return backends.Create{Terms: terms(store), ID: backends.NewID(box), Mailbox: box, Codec: "json",
-		Payload: []byte(`{"what":"reboot"}`)}
+	return backends.Create{Terms: terms(store), ID: backends.NewID(box), Mailbox: box,
+		Codec: "json", Payload: []byte(`{"what":"reboot"}`)}
 }
 
 func poll(stores ...string) backends.Claim {
@@ -138,14 +138,14 @@ func (r *rig) running() backends.Record {
 	return claimed[0].Records[0]
 }
 
-// answer is what the server says to a request made by hand.
+// answer is the server's answer to an HTTP request made by hand.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// send sends a request by hand.
+// send sends an HTTP request by hand.
 func (r *rig) send(method, path, token, body string) answer {
 	r.Helper()
 	return r.sendReader(method, path, token, strings.NewReader(body))
@@ -174,7 +174,7 @@ func (r *rig) sendReader(method, path, token string, body io.Reader) answer {
 	return answer{resp.StatusCode, resp.Header, string(text)}
 }
 
-// code is the code of an answer that is an error.
+// code returns the error code of an answer.
 func (a answer) code() string {
 	var e struct{ Code string }
 	_ = json.Unmarshal([]byte(a.body), &e)

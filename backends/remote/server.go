@@ -39,7 +39,7 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 	for _, policy := range c.Stores {
 		st, err := newStore(b, policy)
 		if err == nil && s.stores[policy.Name] != nil {
-			err = errors.New("it is there twice")
+			err = errors.New("another store has the same name")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("remote: Config.Stores, %.80q: %w", policy.Name, err)
@@ -124,7 +124,7 @@ func (c *call) authenticate() error {
 	return err
 }
 
-// allow authorises the caller. What they may not see is not there.
+// allow authorises the caller. If the caller may not even read, the error is ErrNotFound.
 func (c *call) allow(action Action, store, mailbox string) error {
 	allowed, err := false, error(nil)
 	seen := false
@@ -198,14 +198,14 @@ func timed[T any](
 	return result, err
 }
 
-// take holds so many more bytes of the budget until the call is over.
+// take holds more bytes of the budget until the call is over.
 func (c *call) take(bytes int64) error {
 	got, err := c.budgets[c.side].take(c.r.Context(), c.caller, bytes)
 	c.held += got
 	return err
 }
 
-// keep gives back all but so many bytes of what the call holds.
+// keep gives back the bytes that the call holds, except this many.
 func (c *call) keep(bytes int64) {
 	if bytes < c.held {
 		c.budgets[c.side].giveBack(c.caller, c.held-bytes)

@@ -92,8 +92,9 @@ func (c *call) get() (*body, error) {
 	return answerRecord(rec, err)
 }
 
-// follow calls see with the call's request as it stands and whenever it may have changed, until see
-// returns true or ctx ends, and then once more. It looks every interval at least.
+// follow calls see with the call's request, now and whenever the request may have changed, until
+// see returns true. When ctx has ended, it calls see once more and stops. It reads the request at
+// least once in an interval.
 func (c *call) follow(
 	ctx context.Context, interval time.Duration, see func(backends.Record) (done bool)) error {
 	w := c.newWatcher(ctx, c.id, backends.Waker.WatchRequest)
@@ -284,8 +285,8 @@ func (c *call) sendEvents(ctx context.Context, events <-chan event) error {
 	}
 }
 
-// forward sends what see returns after each signal of a watcher, and at first if the request has
-// been cancelled: the worker may have claimed it a moment before.
+// forward sends the event of see after each signal of a watcher. It also sends one at once if the
+// request has been cancelled: the worker may have claimed it a moment before.
 func (c *call) forward(
 	ctx context.Context, w watcher, see func() (event, bool), out chan<- event) {
 	var blind <-chan time.Time

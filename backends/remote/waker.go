@@ -41,7 +41,7 @@ func (c *Client) PollInterval() time.Duration {
 	return pollInterval
 }
 
-// topic is what somebody waits for: a mailbox or a request.
+// topic is a mailbox or a request that waiters wait for.
 type topic struct{ mailbox, request string }
 
 func (t topic) key() string { return t.mailbox + "\xff" + t.request } // no name has that byte
@@ -96,7 +96,7 @@ func (w *waits) close() {
 	w.tasks.Wait()
 }
 
-// watch signals what happens to a topic. It first waits until the topic has settled.
+// watch signals changes of a topic. It first waits until the topic has settled.
 func (w *waits) watch(ctx context.Context, t topic) (<-chan struct{}, func()) {
 	signal, stop := w.hub.Watch(t.key())
 	in := w.join(t)

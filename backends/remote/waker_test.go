@@ -110,27 +110,31 @@ func TestWaitersFindAServerThatComesBack(t *testing.T) {
 	defer stop()
 	away.Store(true)
 	(<-hung)() // cuts the poll
-	r.until("the client has noticed", func() bool { return waiting.PollInterval() < 15*time.Second })
-	r.create() // goes unnoticed
+	r.until("the client has noticed", func() bool {
+		return waiting.PollInterval() < 15*time.Second
+	})
+	r.create() // the client misses it
 	away.Store(false)
 	r.signalled(signal)
 }
 
-func TestABackendThatCannotSignalIsWatchedAllTheSame(t *testing.T) {
+func TestABackendWithoutSignalsIsPolled(t *testing.T) {
 	r := newRig(t, mute{memory.New()}, nil)
 	signal, stop := r.client.WatchMailbox(t.Context(), box)
 	defer stop()
 	r.create()
 	r.signalled(signal)
-	if _, err := r.client.List(t.Context(), "s", box, "", 100); !errors.Is(err, errors.ErrUnsupported) {
+	_, err := r.client.List(t.Context(), "s", box, "", 100)
+	if !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("List: got %v, want ErrUnsupported", err)
 	}
-	if _, err := r.client.Mailboxes(t.Context(), "s", "", 100); !errors.Is(err, errors.ErrUnsupported) {
+	_, err = r.client.Mailboxes(t.Context(), "s", "", 100)
+	if !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("Mailboxes: got %v, want ErrUnsupported", err)
 	}
 }
 
-// mute is a Backend and no more.
+// mute is a Backend without the optional interfaces.
 type mute struct{ backends.Backend }
 
 // backup is the payload of a Worker's store.
@@ -162,9 +166,11 @@ func newGracefulRig(t *testing.T) *rig {
 	})
 }
 
+// handler runs a claim of a Worker.
+type handler func(context.Context, *pending.PendingStore[backup], *pending.Claim[backup]) error
+
 // work runs a Worker with a handler until the test ends.
-func work(t *testing.T, c *remote.Client, handle func(context.Context, *pending.PendingStore[backup],
-	*pending.Claim[backup]) error) {
+func work(t *testing.T, c *remote.Client, handle handler) {
 	t.Helper()
 	store := newStore(t, c, graceful())
 	w, err := pending.NewWorker(box, &pending.WorkerOptions{Logger: quiet},

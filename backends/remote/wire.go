@@ -13,8 +13,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// payload is how payloads stand in bodies: one that was encoded as JSON as JSON, and any other as
-// base64.
+// payload is a payload in a body: as JSON if its codec is JSON, and as base64 otherwise.
 type payload struct {
 	JSON   json.RawMessage `json:"payload,omitempty"`
 	Base64 []byte          `json:"payload_base64,omitempty"`
@@ -91,7 +90,7 @@ type lease struct {
 	CancelReason string    `json:"cancel_reason,omitempty"`
 }
 
-// What follows are the bodies of requests, without their payloads.
+// The following types are the bodies of HTTP requests, without their payloads.
 
 type createBody struct {
 	Codec   string            `json:"codec"`
@@ -149,7 +148,7 @@ type event struct {
 	CancelReason string `json:"cancel_reason,omitempty"`
 }
 
-// What follows are answers as a client reads them. The server writes them with a [body].
+// The following types are answers, for the client. The server writes them with a [body].
 
 type claimedAnswer struct {
 	Claimed []struct {
@@ -203,7 +202,7 @@ var (
 	errInternal    = errors.New("internal error")
 )
 
-// codes are the errors that an answer can have. The first that matches stands for an error.
+// codes are the error codes of answers. The first entry that matches an error gives its code.
 var codes = []struct {
 	code   string
 	status int
@@ -226,8 +225,8 @@ var codes = []struct {
 	{"internal", http.StatusInternalServerError, errInternal},
 }
 
-// encodeError returns an error as an answer tells it. Only what is invalid, too large or corrupt
-// says more than its code: an engine's own error may have addresses.
+// encodeError returns the status and the body for an error. Only the codes invalid, too_large and
+// corrupt come with the error's text: an engine's own error may contain addresses.
 func encodeError(err error) (status int, e errorHead) {
 	var corrupt *backends.CorruptError
 	if errors.As(err, &corrupt) {

@@ -34,9 +34,9 @@ func main() {
 
 const usage = `Usage: daemon -server URL -runtime ID [flags]
 
-Does a runtime's work: asks an API node for it, does it, reports. Ends at SIGINT or SIGTERM, once what
-runs is reported. Exits with 1 if it could not work or the runtime has been deleted, with 2 if it was
-called wrongly.
+Does a runtime's work: asks an API node for it, does it and reports. Ends at SIGINT or SIGTERM, once
+it has reported all running work. Exits with 1 if it could not work or the runtime has been deleted,
+and with 2 if it was called wrongly.
 
 `
 

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/skillshttp"
@@ -22,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// open lets the daemon with the right token in.
+// open is an Access and a Library. It allows the daemon with the right token.
 type open struct{ skillshttp.Library }
 
 func (open) Requester(*http.Request, string) (skillshttp.Requester, error) {
@@ -33,42 +34,54 @@ func (open) Daemon(r *http.Request, runtimeID string) (bool, error) {
 	return runtimeID == "laptop" && r.Header.Get("Authorization") == "Bearer secret", nil
 }
 
-func TestItDoesARuntimesWork(t *testing.T) {
+// serve serves an API node until the test ends.
+func serve(t *testing.T) (*skills.Stores, *httptest.Server) {
+	t.Helper()
 	stores, err := skills.New(memory.New())
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: open{}, Library: open{}})
+	config := skillshttp.Config{Stores: stores, Access: open{}, Library: open{}}
+	handler, err := skillshttp.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(handler)
-	defer server.Close()
-	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	dir := t.TempDir()
-	write := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
+	t.Cleanup(server.Close)
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	return stores, server
+}
+
+// tempFile returns the path of a new file with a text.
+func tempFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	args := []string{"-server", server.URL, "-runtime", "laptop", "-token-file", write("token", "secret\n"), "-root", "../quickstart/sample-skills",
-		"-models", write("models.json", `[{"id":"m","label":"M"}]`), "-update-command", "echo now at $VERSION"}
+	return path
+}
+
+func TestItDoesARuntimesWork(t *testing.T) {
+	stores, server := serve(t)
+	args := []string{"-server", server.URL, "-runtime", "laptop",
+		"-token-file", tempFile(t, "secret\n"),
+		"-root", "../quickstart/sample-skills",
+		"-models", tempFile(t, `[{"id":"m","label":"M"}]`),
+		"-update-command", "echo now at $VERSION"}
 	ctx, cancel := context.WithCancel(t.Context())
 	exit := make(chan int, 1)
 	var stderr bytes.Buffer
 	go func() { exit <- run(ctx, args, &stderr) }()
 
-	check := func(what, want, got string, err error) {
-		t.Helper()
-		if err != nil || !strings.Contains(got, want) {
-			t.Errorf("%s: got %q, %v", what, got, err)
-		}
-	}
 	update := answered(t, stores.Updates, skills.Update{TargetVersion: "2"})
-	check("update", "now at 2", update.Payload.Output, nil)
-	check("ping", "up", answered(t, stores.Pings, skills.Ping{}).Payload.Output, nil)
+	if got := update.Payload.Output; !strings.Contains(got, "now at 2") {
+		t.Errorf("update: got %q", got)
+	}
+	ping := answered(t, stores.Pings, skills.Ping{})
+	if got := ping.Payload.Output; !strings.Contains(got, "up") {
+		t.Errorf("ping: got %q", got)
+	}
 	if l := answered(t, stores.Lists, skills.NewList()).Payload; len(l.Skills) != 3 {
 		t.Errorf("list: %+v", l)
 	}
@@ -81,6 +94,7 @@ func TestItDoesARuntimesWork(t *testing.T) {
 	}
 }
 
+// answered makes a request and returns it once it is completed.
 func answered[T any](t *testing.T, s *pending.PendingStore[T], payload T) *pending.Request[T] {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -98,7 +112,8 @@ func answered[T any](t *testing.T, s *pending.PendingStore[T], payload T) *pendi
 
 func TestAnUpdateThatFailsSaysHow(t *testing.T) {
 	output, err := update(t.Context(), "echo broken; exit 3", "2")
-	if err == nil || !strings.Contains(output, "broken") || !strings.Contains(err.Error(), "exit status 3") {
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") ||
+		!strings.Contains(output, "broken") {
 		t.Errorf("got %q, %v", output, err)
 	}
 	if output, err := update(t.Context(), "", "2"); err != nil || !strings.Contains(output, "2") {
@@ -115,7 +130,7 @@ func TestAnUpdateSeesNoSecretAndItsOutputIsBounded(t *testing.T) {
 		t.Errorf("got %.2000s, %v", output, err)
 	}
 	if len(output) > maxOutput+100 || !strings.HasSuffix(output, "[cut after 65536 bytes]") {
-		t.Errorf("%d bytes of output, which end in %q", len(output), output[len(output)-30:])
+		t.Errorf("the output has %d bytes and ends in %q", len(output), output[len(output)-30:])
 	}
 	if strings.Contains(helpText(t), "secret") {
 		t.Error("--help shows the token")
@@ -131,7 +146,7 @@ func helpText(t *testing.T) string {
 	return text.String()
 }
 
-// A process that an update leaves behind keeps its pipe, for a minute here.
+// The process that the update leaves behind keeps the update's pipe open for a minute.
 func TestAnUpdateThatLeavesAProcessBehind(t *testing.T) {
 	began := time.Now()
 	output, err := update(t.Context(), "echo done; sleep 60 & echo $!", "2")
@@ -144,20 +159,22 @@ func TestAnUpdateThatLeavesAProcessBehind(t *testing.T) {
 			_ = left.Kill()
 		}
 	}
+}
 
+func TestACancelledUpdateKillsItsProcesses(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ready := filepath.Join(t.TempDir(), "ready")
 	go func() {
 		defer cancel()
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
-			if _, err := os.Stat(ready); err == nil {
-				return
-			}
-		}
+		calls.Await(20*time.Second, 5*time.Millisecond, func() bool {
+			_, err := os.Stat(ready)
+			return err == nil
+		})
 	}()
-	began = time.Now()
-	if output, err := update(ctx, "sleep 60 & touch "+ready+"; wait", "2"); err == nil || time.Since(began) > 40*time.Second {
-		t.Errorf("given up: %q, %v after %v", output, err, time.Since(began))
+	began := time.Now()
+	output, err := update(ctx, "sleep 60 & touch "+ready+"; wait", "2")
+	if took := time.Since(began); err == nil || took > 40*time.Second {
+		t.Errorf("got %q, %v after %v", output, err, took)
 	}
 }
 
@@ -174,12 +191,13 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 		{[]string{"-server", "x"}, 2, "Server"},
 		{[]string{"-server", "http://x"}, 2, "RuntimeID"},
 		{[]string{"-models", "/no/such/file"}, 2, "-models"},
-		{[]string{"-server", "http://x", "-runtime", "r", "-root", "/no/such/folder"}, 2, "not a folder"},
-		{[]string{"-server", "http://x", "-runtime", "r", "-root", "main.go"}, 2, "not a folder"},
+		{[]string{"-server", "x", "-root", "/no/such/folder"}, 2, "not a folder"},
+		{[]string{"-server", "x", "-root", "main.go"}, 2, "not a folder"},
 	} {
 		var stderr bytes.Buffer
-		if code := run(t.Context(), tc.args, &stderr); code != tc.code || !strings.Contains(stderr.String(), tc.says) {
-			t.Errorf("%v: exit %d, want %d\n%s", tc.args, code, tc.code, stderr.String())
+		code := run(t.Context(), tc.args, &stderr)
+		if code != tc.code || !strings.Contains(stderr.String(), tc.says) {
+			t.Errorf("%v: exit %d, want %d with %q\n%s", tc.args, code, tc.code, tc.says, &stderr)
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	maxOutput = 64 << 10        // bytes of what an update prints that are reported
-	waitDelay = 2 * time.Second // for processes that an update has left behind
+	maxOutput = 64 << 10        // bytes of an update's output that are reported
+	waitDelay = 2 * time.Second // how long to wait for processes that an update leaves behind
 )
 
 // update runs the update command. Processes that it leaves behind keep running, but nobody waits
@@ -37,8 +37,8 @@ func update(ctx context.Context, command, version string) (string, error) {
 	return output.String(), nil
 }
 
-// environment returns the variables that a command gets. It may print them, so none may be a
-// secret of the daemon or of whoever started it.
+// environment returns the variables for a command. The command may print them, so it gets none that
+// could be a secret.
 func environment(all []string) (some []string) {
 	for _, variable := range all {
 		name, _, _ := strings.Cut(variable, "=")
@@ -55,7 +55,7 @@ func environment(all []string) (some []string) {
 	return some
 }
 
-// head keeps the beginning of what is written to it.
+// head keeps the first maxOutput bytes that are written to it.
 type head struct {
 	mu   sync.Mutex // a process that is left behind may still write
 	text []byte

@@ -1,4 +1,4 @@
-// Device makes backups behind NAT: it polls API nodes, such as examples/server, for what to do.
+// Device makes backups behind NAT: it polls API nodes, such as examples/server, for requests.
 //
 //	PENDINGQ_TOKEN=... go run ./examples/device -server http://localhost:8080/pending -id laptop
 package main
@@ -41,10 +41,11 @@ func main() {
 		log.Fatal(err)
 	}
 	run := func(ctx context.Context, c *pending.Claim[Backup]) error {
-		for ; c.Payload.Done < c.Payload.Files; c.Payload.Done++ { // a next attempt goes on from there
-			<-time.After(100 * time.Millisecond) // a file takes that long
+		// A later attempt continues after the last file.
+		for ; c.Payload.Done < c.Payload.Files; c.Payload.Done++ {
+			<-time.After(100 * time.Millisecond) // copies a file
 			if err := backups.Progress(ctx, c); err != nil {
-				return err // somebody has cancelled, or the device shuts down
+				return err // the request is cancelled, or the device shuts down
 			}
 		}
 		return nil

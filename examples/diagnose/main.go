@@ -1,5 +1,4 @@
-// Diagnose looks at a Redis server, or a cluster, for what keeps pending requests from being safe
-// there.
+// Diagnose checks whether a Redis server, or a cluster, keeps pending requests safe.
 //
 //	go run ./examples/diagnose -redis redis://localhost:6379
 package main
@@ -29,14 +28,14 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	logging.Disable() // what go-redis would log stands in the findings
+	logging.Disable() // the findings have the errors that go-redis would log
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 const usage = `Usage: diagnose [flags]
 
-Looks at a Redis server, or each master of a cluster, for what keeps pending requests from being safe there.
-Exits with 1 if there is a problem, with 2 if it was called wrongly.
+Checks whether a Redis server, or each master of a cluster, keeps pending requests safe. Exits with
+1 if there is a problem, and with 2 if it was called wrongly.
 
 `
 
@@ -47,11 +46,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
-	url := flags.String("redis", "redis://localhost:6379", "URL of the server, or of one node of a cluster")
+	url := flags.String("redis", "redis://localhost:6379",
+		"URL of the server, or of one node of a cluster")
 	cluster := flags.Bool("cluster", false, "the server is a node of a cluster")
-	prefix := flags.String("prefix", "", "prefix of the keys, as goredis.Options has it")
+	prefix := flags.String("prefix", "", "prefix of the keys, as in goredis.Options")
 	output := flags.String("o", "text", "output: text or json")
-	timeout := flags.Duration("timeout", 10*time.Second, "how long to look at most")
+	timeout := flags.Duration("timeout", 10*time.Second, "how long the checks may take")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -107,7 +107,8 @@ func show(w io.Writer, findings []backends.Finding, output string) error {
 		return encoder.Encode(findings)
 	}
 	for _, f := range findings {
-		fmt.Fprintf(w, "%-8s %s: %s (%s)\n", strings.ToUpper(f.Severity.String()), f.Subject, f.Text, cmp.Or(f.Server, "client"))
+		fmt.Fprintf(w, "%-8s %s: %s (%s)\n", strings.ToUpper(f.Severity.String()),
+			f.Subject, f.Text, cmp.Or(f.Server, "client"))
 		if f.Advice != "" {
 			fmt.Fprintf(w, "%-8s -> %s\n", "", f.Advice)
 		}

@@ -13,21 +13,26 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestItTellsPeopleAndPrograms(t *testing.T) {
-	sound, evicting := redistest.Start(t), redistest.Start(t, "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru")
-	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"-redis", "redis://" + sound.Addr}, &stdout, &stderr); code != 0 {
-		t.Errorf("a sound server: exit %d\n%s%s", code, stdout.String(), stderr.String())
+func TestItReportsFindingsAsTextAndAsJSON(t *testing.T) {
+	sound := redistest.Start(t)
+	evicting := redistest.Start(t, "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru")
+	diagnose := func(server *redistest.Server, args ...string) (int, string) {
+		var stdout, stderr bytes.Buffer
+		code := run(t.Context(), append(args, "-redis", "redis://"+server.Addr), &stdout, &stderr)
+		return code, stdout.String() + stderr.String()
 	}
-	stdout.Reset()
-	if code := run(t.Context(), []string{"-redis", "redis://" + evicting.Addr}, &stdout, &stderr); code != 1 || !strings.HasPrefix(stdout.String(), "PROBLEM  eviction") {
-		t.Errorf("an evicting server: exit %d\n%s", code, stdout.String())
+	if code, text := diagnose(sound); code != 0 {
+		t.Errorf("a sound server: exit %d\n%s", code, text)
 	}
-	stdout.Reset()
-	run(t.Context(), []string{"-redis", "redis://" + evicting.Addr, "-o", "json"}, &stdout, &stderr)
+	code, text := diagnose(evicting)
+	if code != 1 || !strings.HasPrefix(text, "PROBLEM  eviction") {
+		t.Errorf("an evicting server: exit %d\n%s", code, text)
+	}
+	_, text = diagnose(evicting, "-o", "json")
 	var findings []map[string]string
-	if err := json.Unmarshal(stdout.Bytes(), &findings); err != nil || findings[0]["severity"] != "problem" {
-		t.Errorf("as JSON: %v\n%s", err, stdout.String())
+	err := json.Unmarshal([]byte(text), &findings)
+	if err != nil || findings[0]["severity"] != "problem" {
+		t.Errorf("as JSON: %v\n%s", err, text)
 	}
 }
 
@@ -46,11 +51,12 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 		{[]string{"-prefix", "{"}, 2, "Prefix"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if code := run(t.Context(), tc.args, &stdout, &stderr); code != tc.code || !strings.Contains(stderr.String(), tc.says) {
-			t.Errorf("%v: exit %d, want %d\n%s", tc.args, code, tc.code, stderr.String())
+		code := run(t.Context(), tc.args, &stdout, &stderr)
+		if code != tc.code || !strings.Contains(stderr.String(), tc.says) {
+			t.Errorf("%v: exit %d, want %d with %q\n%s", tc.args, code, tc.code, tc.says, &stderr)
 		}
 		if strings.Contains(stderr.String(), "ter2") {
-			t.Errorf("%v: the password is shown:\n%s", tc.args, stderr.String())
+			t.Errorf("%v: stderr shows the password:\n%s", tc.args, &stderr)
 		}
 	}
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// question is something to ask a runtime for.
+// question is a request to a runtime.
 type question struct {
 	label    string // for people
 	path     string // below the runtime's routes
 	body     []byte
-	harmless bool // asked twice it does no more than asked once
+	harmless bool // a second request does no more than the first
 }
 
-// endedError says that a request has ended in another way than completed.
+// endedError is the error of a request that ended in another way than completed.
 type endedError struct{ record *record }
 
 func (e *endedError) Error() string {
@@ -27,18 +27,18 @@ func (e *endedError) Error() string {
 	return fmt.Sprintf("%s: %s", e.record.Status, e.record.Error)
 }
 
-// errPatience is why a question was given up that the server has not.
+// errPatience is the error of a question that was given up after --timeout. Its request goes on.
 var errPatience = errors.New("no answer in time (--timeout)")
 
-// The first waits are short, so that people soon see that a request is running; the next ones spare
-// the server.
+// The first waits are short, so that people soon see that a request is running. Later waits are
+// long, to spare the server.
 const (
 	firstWait = time.Second
 	longWait  = 20 * time.Second
 )
 
-// ask asks a question and waits for its answer. Seen is called with each state of the request. The
-// record is the last that was read, and may come with an error.
+// ask asks a question and waits for its answer. It calls seen with each state of the request. It
+// returns the last state also with an error.
 func (c *client) ask(ctx context.Context, q question, seen func(*record)) (*record, error) {
 	last, err := c.create(ctx, q)
 	for wait := firstWait; err == nil; wait = min(2*wait, longWait) {
@@ -53,7 +53,7 @@ func (c *client) ask(ctx context.Context, q question, seen func(*record)) (*reco
 		}
 		last = r
 		if !r.Status.Ended() && time.Since(began) < wait/2 {
-			err = pause(ctx) // a server that shuts down holds nobody
+			err = pause(ctx) // a server that shuts down answers at once
 		}
 	}
 	var trouble *troubleError

@@ -22,10 +22,10 @@ import (
 
 // client sends requests to an API node.
 type client struct {
-	base  string // of the runtime's routes
+	base  string // the URL of the runtime's routes
 	token string
 	http  *http.Client
-	note  func(format string, args ...any) // tells people of trouble that may pass
+	note  func(format string, args ...any) // tells people about trouble that may pass
 }
 
 func newClient(o options, note func(string, ...any)) (*client, error) {
@@ -34,27 +34,28 @@ func newClient(o options, note func(string, ...any)) (*client, error) {
 		return nil, misused("--server is not the URL of a server, such as http://127.0.0.1:8080")
 	}
 	base := strings.TrimSuffix(u.String(), "/") + "/api/runtimes/" + wire.PathSegment(o.runtime)
+	transport := http.DefaultTransport.(*http.Transport).Clone()
 	return &client{base: base, token: o.token, note: note,
-		http: wire.Client(&http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()})}, nil
+		http: wire.Client(&http.Client{Transport: transport})}, nil
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// record is a request as the server shows it.
+// record is a request in the server's JSON.
 type record struct {
 	ID        string         `json:"id"`
 	Status    pending.Status `json:"status"`
 	Error     string         `json:"error"`
 	UpdatedAt time.Time      `json:"updated_at"`
 
-	raw json.RawMessage // all of it
+	raw json.RawMessage // the whole JSON
 }
 
-// statusError is an answer that says no.
+// statusError is an answer with an error status.
 type statusError struct {
 	status     int
 	text       string
-	id         string        // of the request that is in the way, if one is
+	id         string        // the id of the request that prevents this one; "" if there is none
 	retryAfter time.Duration // for 429
 }
 
@@ -77,8 +78,8 @@ func (e *statusError) Unwrap() error {
 	return &backoff.RetryAfterError{Duration: e.retryAfter}
 }
 
-// refused reports whether the server has decided, and not just failed. A 503 says that the runtime
-// is offline.
+// refused reports whether the server refused the request. Otherwise the server failed. A 503 says
+// that the runtime is offline.
 func (e *statusError) refused() bool {
 	return e.status < 500 || e.status == http.StatusServiceUnavailable
 }
@@ -88,8 +89,9 @@ const (
 	attemptTime = 15 * time.Second
 )
 
-// send makes one attempt. Wait is how long the server may hold it beyond what an answer takes.
-func (c *client) send(ctx context.Context, method, path string, body []byte, wait time.Duration) (*record, error) {
+// send makes one attempt. Wait is how long the server may wait before it answers.
+func (c *client) send(ctx context.Context, method, path string, body []byte,
+	wait time.Duration) (*record, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+attemptTime)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
@@ -114,22 +116,24 @@ func (c *client) send(ctx context.Context, method, path string, body []byte, wai
 	}
 	r := &record{raw: text}
 	if err := json.Unmarshal(text, r); err != nil || r.ID == "" {
-		return nil, errors.New("the server's answer is not the JSON of a request; is it an API node?")
+		return nil, errors.New("the server's answer is not the JSON of a request; " +
+			"is it an API node?")
 	}
 	return r, nil
 }
 
 func newStatusError(response *http.Response, text []byte) error {
 	var body wire.Refusal
-	_ = json.Unmarshal(text, &body) // what is in between may answer something else
+	_ = json.Unmarshal(text, &body) // a proxy may answer in another format
 	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
 	if err != nil {
 		seconds = 1
 	}
-	return &statusError{response.StatusCode, body.Error, body.ID, time.Duration(seconds) * time.Second}
+	return &statusError{status: response.StatusCode, text: body.Error, id: body.ID,
+		retryAfter: time.Duration(seconds) * time.Second}
 }
 
-// unsent reports whether a request certainly did not reach the server.
+// unsent reports whether a request cannot have reached the server.
 func unsent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"

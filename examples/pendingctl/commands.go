@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// program is what commands are made of.
+// program holds the flags of all commands.
 type program struct {
 	options
 	surroundings
@@ -41,8 +41,9 @@ func newRoot(s surroundings) *cobra.Command {
 		return misused("%v; see %s --help", err, c.CommandPath())
 	})
 	commonFlags(p.root.PersistentFlags(), &p.options)
+	formats := []string{outputTable, outputJSON}
 	_ = p.root.RegisterFlagCompletionFunc("output",
-		cobra.FixedCompletions([]string{outputTable, outputJSON}, cobra.ShellCompDirectiveNoFileComp))
+		cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	p.root.AddGroup(&cobra.Group{ID: "stores", Title: "Requests of any store:"},
 		&cobra.Group{ID: "runtimes", Title: "Ask a runtime:"})
 	p.storeCommands()
@@ -50,7 +51,7 @@ func newRoot(s surroundings) *cobra.Command {
 	return p.root
 }
 
-// group makes a command that only has others.
+// group makes a command that does nothing but hold other commands.
 func (p *program) group(use, short, long string) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs,
 		SuggestionsMinimumDistance: 2}
@@ -69,7 +70,7 @@ func (p *program) group(use, short, long string) *cobra.Command {
 	return c
 }
 
-// runtimeCommands are those that ask a runtime for something.
+// runtimeCommands adds the commands that ask a runtime for something.
 func (p *program) runtimeCommands() {
 	add := func(to *cobra.Command, use, short, long string,
 		run func(context.Context, *session) error) *cobra.Command {
@@ -91,7 +92,8 @@ func (p *program) runtimeCommands() {
 	p.root.AddCommand(skills)
 	list := add(skills, "list", "list the skills on the runtime's disk",
 		"List the skills on the runtime's disk. KEY is what import asks for.", listSkills)
-	list.Flags().BoolVarP(&p.verbose, "verbose", "v", false, "say what the list leaves out, and why")
+	list.Flags().BoolVarP(&p.verbose, "verbose", "v", false,
+		"say what the list leaves out, and why")
 	imports := add(skills, "import KEY...", "import skills from the runtime to the server",
 		`Import skills from the runtime to the server, several at once.
 
@@ -111,48 +113,29 @@ A runtime has one update at a time. While one is in progress, another is refused
 		models).GroupID = "runtimes"
 }
 
-// storeCommands are those for the requests of any store.
+// storeCommands adds the commands for the requests of any store.
 func (p *program) storeCommands() {
-	add := func(use, short, long string,
-		run func(context.Context, *storeSession) error) *cobra.Command {
-		c := &cobra.Command{Use: use, Short: short, Long: long, Args: argsOf(use), GroupID: "stores",
-			ValidArgsFunction: cobra.NoFileCompletions}
-		c.RunE = func(c *cobra.Command, words []string) error {
-			s, err := p.newStoreSession(words)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			s.patient = c.Flags().Changed("timeout")
-			return run(c.Context(), s)
-		}
-		p.root.AddCommand(c)
-		return c
-	}
-	const columns = `
-
-Without MAILBOX it shows mailboxes that have live requests, the one with the oldest request
-first. It counts at most 100 requests of each. With MAILBOX it shows that mailbox's live
-requests, the oldest first.`
-	ls := add("ls [MAILBOX]", "list mailboxes, or the live requests of one",
-		"List mailboxes, or the live requests of one."+columns, list)
-	top := add("top [MAILBOX]", "show mailboxes or requests again and again",
-		`Show what ls shows, again and again, until interrupted. On a terminal it fills the screen.
-Elsewhere it writes a table each time, or with -o json a line.`+columns, top)
+	ls := p.addStoreCommand("ls [MAILBOX]", "list mailboxes, or the live requests of one",
+		"List mailboxes, or the live requests of one."+aboutRows, list)
 	ls.Flags().IntVar(&p.limit, "limit", 100, "`ROWS` to show at most")
+	ls.ValidArgsFunction = p.completeMailbox
+	top := p.addStoreCommand("top [MAILBOX]", "show mailboxes or requests again and again",
+		`Show what ls shows, again and again, until interrupted. On a terminal it fills the screen.
+Elsewhere it writes a table each time, or with -o json a line.`+aboutRows, top)
 	top.Flags().IntVar(&p.limit, "limit", 25, "`ROWS` to show at most")
 	top.Flags().DurationVar(&p.interval, "interval", 2*time.Second, "time between two looks")
 	top.Flags().IntVar(&p.times, "times", 0, "how many `TIMES` to look; 0: until interrupted")
-	ls.ValidArgsFunction, top.ValidArgsFunction = p.completeMailbox, p.completeMailbox
-	add("show ID", "show a request", `Show a request: its times, who holds it, its headers and its payload.
+	top.ValidArgsFunction = p.completeMailbox
+	p.addStoreCommand("show ID", "show a request",
+		`Show a request: its times, who holds it, its headers and its payload.
 
 A payload in JSON or msgpack is shown as JSON. Of any other, such as a sealed one, the size is
 shown.`, show)
-	add("watch ID", "follow a request until it has ended",
+	p.addStoreCommand("watch ID", "follow a request until it has ended",
 		`Follow a request until it has ended, with a line for each change.
 
 Exits with 0 if it was completed, and with 1 if it ended in another way.`, follow)
-	cancel := add("cancel ID", "cancel a request", `Cancel a request.
+	cancel := p.addStoreCommand("cancel ID", "cancel a request", `Cancel a request.
 
 A pending request ends at once. So does a running one, unless the server's policy gives its
 worker a time of grace. To cancel again changes nothing and succeeds.`, cancel)
@@ -160,8 +143,32 @@ worker a time of grace. To cancel again changes nothing and succeeds.`, cancel)
 		"`TEXT` that says why, for its worker and its requester")
 }
 
-// argsOf checks arguments by how a command's use names them: X is required, [X] is not, X... are
-// one or more.
+const aboutRows = `
+
+Without MAILBOX it shows mailboxes that have live requests, the one with the oldest request
+first. It counts at most 100 requests of each. With MAILBOX it shows that mailbox's live
+requests, the oldest first.`
+
+// addStoreCommand adds a command that runs with a storeSession.
+func (p *program) addStoreCommand(use, short, long string,
+	run func(context.Context, *storeSession) error) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Long: long, GroupID: "stores",
+		Args: argsOf(use), ValidArgsFunction: cobra.NoFileCompletions}
+	c.RunE = func(c *cobra.Command, words []string) error {
+		s, err := p.newStoreSession(words)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		s.patient = c.Flags().Changed("timeout")
+		return run(c.Context(), s)
+	}
+	p.root.AddCommand(c)
+	return c
+}
+
+// argsOf checks arguments against the use of a command. X is required, [X] is optional, and X...
+// stands for one or more.
 func argsOf(use string) cobra.PositionalArgs {
 	_, names, _ := strings.Cut(use, " ")
 	return func(c *cobra.Command, words []string) error {

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 func TestEveryCommandShowsItsAnswer(t *testing.T) {
@@ -29,32 +27,38 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 	for _, command := range []string{"skills list", "ping", "update 1.2", "models"} {
 		r := w.call(append(strings.Fields(command), "-o", "json")...)
 		w.want(r, exitOK)
-		var record struct{ Status, ID string }
-		if err := json.Unmarshal([]byte(r.stdout), &record); err != nil || record.Status != "completed" || record.ID == "" {
-			t.Errorf("%s: %v\n%s", command, err, r.stdout)
+		record := decode[struct{ Status, ID string }](t, r.stdout)
+		if record.Status != "completed" || record.ID == "" {
+			t.Errorf("%s: got %+v, want completed and an id", command, record)
 		}
 	}
 }
 
-func TestSeveralImportsOfWhichSomeFail(t *testing.T) {
+func TestImportsReportEachResult(t *testing.T) {
 	w := newWorld(t).withDaemon()
 	r := w.call("-o", "json", "skills", "import", "a", "bad", "c")
 	w.want(r, exitFailed, "import of bad: request ", "failed: no such skill")
-	var objects []struct {
+	type object struct {
 		Key     string `json:"skill_key"`
 		Error   string
 		Request struct{ Status string }
 	}
-	if err := json.Unmarshal([]byte(r.stdout), &objects); err != nil {
-		t.Fatal(err)
+	objects := decode[[]object](t, r.stdout)
+	if len(objects) != 3 {
+		t.Fatalf("got %+v", objects)
 	}
-	if len(objects) != 3 || objects[0].Key != "a" || objects[0].Request.Status != "completed" || objects[0].Error != "" ||
-		objects[1].Request.Status != "failed" || objects[1].Error == "" {
-		t.Errorf("got %+v", objects)
+	good, bad := objects[0], objects[1]
+	if good.Key != "a" || good.Request.Status != "completed" || good.Error != "" {
+		t.Errorf("got %+v", good)
+	}
+	if bad.Request.Status != "failed" || bad.Error == "" {
+		t.Errorf("got %+v", bad)
 	}
 	table := w.call("skills", "import", "bad2", "d")
 	w.want(table, exitFailed, "KEY", "STATUS")
-	if lines := strings.Split(table.stdout, "\n"); strings.Fields(lines[1])[1] != "failed" || strings.Fields(lines[2])[1] != "completed" {
+	status := func(line string) string { return strings.Fields(line)[1] }
+	lines := strings.Split(table.stdout, "\n")
+	if status(lines[1]) != "failed" || status(lines[2]) != "completed" {
 		t.Errorf("got\n%s", table.stdout)
 	}
 }
@@ -95,8 +99,10 @@ func TestWhatTheServerRefuses(t *testing.T) {
 
 func TestNobodyAnswersInTime(t *testing.T) {
 	w := newWorld(t)
-	w.want(w.call("update", "1", "-timeout", "300ms"), exitFailed, "no answer in time", "is still pending")
-	w.want(w.call("update", "2"), exitFailed, "409", "an update is already in progress for this runtime (request ")
+	w.want(w.call("update", "1", "-timeout", "300ms"), exitFailed,
+		"no answer in time", "is still pending")
+	w.want(w.call("update", "2"), exitFailed,
+		"409", "an update is already in progress for this runtime (request ")
 	r := w.call("ping", "-timeout", "300ms", "-o", "json")
 	w.want(r, exitFailed, "ping: pending, until the runtime polls")
 	if !strings.Contains(r.stdout, `"status": "pending"`) {
@@ -114,7 +120,8 @@ func TestAnInterrupt(t *testing.T) {
 			}
 			return false
 		}
-		w.want(w.callIn(ctx, false, strings.Fields(command)...), exitInterrupted, "interrupted; request ", "goes on")
+		w.want(w.callIn(ctx, false, strings.Fields(command)...), exitInterrupted,
+			"interrupted; request ", "goes on")
 	}
 }
 
@@ -145,13 +152,13 @@ func TestAnImportIsAskedForOnceWhenItsOutcomeIsUnknown(t *testing.T) {
 	}
 	w.want(w.call("skills", "import", "a"), exitTrouble, "it may have been asked for")
 	if posts.Load() != 1 {
-		t.Errorf("%d were sent, want one", posts.Load())
+		t.Errorf("the program sent %d requests, want one", posts.Load())
 	}
 	posts.Store(0)
 	w.want(w.call("ping"), exitOK, "trying again")
 }
 
-func TestARefusalForNowIsWaitedFor(t *testing.T) {
+func TestTooManyRequestsIsRetried(t *testing.T) {
 	w := newWorld(t).withDaemon()
 	var posts atomic.Int32
 	w.before = func(rw http.ResponseWriter, r *http.Request) bool {
@@ -165,17 +172,18 @@ func TestARefusalForNowIsWaitedFor(t *testing.T) {
 	w.want(w.call("skills", "import", "a"), exitOK, "429")
 }
 
-func TestWhatIsNoAPINode(t *testing.T) {
+func TestAServerThatIsNoAPINode(t *testing.T) {
 	w := newWorld(t)
 	w.before = func(rw http.ResponseWriter, r *http.Request) bool {
 		_, _ = rw.Write([]byte("<html>"))
 		return true
 	}
 	w.want(w.call("update", "1"), exitTrouble, "is it an API node?")
-	w.want(w.call("-server", "http://127.0.0.1:1", "-timeout", "200ms", "ping"), exitTrouble, "no answer in time", "connection refused")
+	w.want(w.call("-server", "http://127.0.0.1:1", "-timeout", "200ms", "ping"), exitTrouble,
+		"no answer in time", "connection refused")
 }
 
-func TestWhatAListLeavesOutIsExplained(t *testing.T) {
+func TestAListSaysWhatItLeavesOut(t *testing.T) {
 	w := newWorld(t).withDaemon()
 	w.want(w.call("skills", "list"), exitOK, "120 files and folders were left out; -v says which")
 	w.want(w.call("skills", "list", "-v"), exitOK, "~/s/a/logo.png  not a text file", "119 more")
@@ -183,24 +191,19 @@ func TestWhatAListLeavesOutIsExplained(t *testing.T) {
 
 func TestALineIsCutToTheTerminal(t *testing.T) {
 	w := newWorld(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	w.before = func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodGet {
-			time.AfterFunc(3*frameTime, cancel)
-		}
-		return false
-	}
-	r := w.callIn(ctx, true, "skills", "import", strings.Repeat("漢", 60)+strings.Repeat("k", 60))
+	key := strings.Repeat("漢", 60) + strings.Repeat("k", 60)
+	r := w.callIn(w.interruptedWhileWaiting(), true, "skills", "import", key)
 	drawn := false
 	for line := range strings.SplitSeq(r.stderr, clearsLine) {
 		line, _, _ = strings.Cut(line, "\n")
 		drawn = drawn || strings.Contains(line, "import of")
-		if wide := strings.Count(line, "漢") + len([]rune(line)); wide >= 80 && !strings.HasPrefix(line, "pendingctl") {
-			t.Errorf("a line has %d columns: %s", wide, line)
+		columns := strings.Count(line, "漢") + len([]rune(line))
+		if columns >= 80 && !strings.HasPrefix(line, "pendingctl") {
+			t.Errorf("a line has %d columns: %s", columns, line)
 		}
 	}
 	if !drawn {
-		t.Errorf("no line was drawn: %q", r.stderr)
+		t.Errorf("stderr has no line with the state: %q", r.stderr)
 	}
 }
 
@@ -220,24 +223,19 @@ func TestImportsThatWereNeverAsked(t *testing.T) {
 	}
 	r := w.callIn(ctx, false, args...)
 	w.want(r, exitInterrupted, "not asked")
-	if asked, refused := strings.Count(r.stdout, "not asked"), strings.Count(r.stdout, "refused"); asked != 8 || refused != 0 {
-		t.Errorf("%d rows are not asked and %d refused, want 8 and 0:\n%s", asked, refused, r.stdout)
+	notAsked, refused := strings.Count(r.stdout, "not asked"), strings.Count(r.stdout, "refused")
+	if notAsked != 8 || refused != 0 {
+		t.Errorf("%d rows have not asked and %d refused, want 8 and 0:\n%s",
+			notAsked, refused, r.stdout)
 	}
 }
 
-func TestATerminalGetsALineThatIsWrittenOver(t *testing.T) {
+func TestATerminalHasOneLineThatIsOverwritten(t *testing.T) {
 	w := newWorld(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	w.before = func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodGet {
-			time.AfterFunc(3*frameTime, cancel)
-		}
-		return false
-	}
-	r := w.callIn(ctx, true, "skills", "import", "a", "b")
+	r := w.callIn(w.interruptedWhileWaiting(), true, "skills", "import", "a", "b")
 	w.want(r, exitInterrupted, clearsLine, "requests: 2 pending")
 	if strings.Contains(r.stderr, "import of a: pending") {
-		t.Error("a terminal gets lines as well")
+		t.Error("the terminal also shows a line for each change")
 	}
 }
 

@@ -12,21 +12,21 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// atOnce is how many imports are under way at a time. A server holds each, and holds 50 for a user
-// and a runtime.
+// atOnce is how many imports run at once. A server parks the wait for each. It parks at most 50
+// waits of a user for a runtime.
 const atOnce = 32
 
-// imported is what became of one import.
+// imported is the result of one import.
 type imported struct {
 	key    string
-	record *record // the last that was read; nil if it was not made
+	record *record // the last state of the request; nil if none was made
 	err    error
 }
 
-// errNotAsked is the error of an import that was given up before it was asked for.
+// errNotAsked is the error of an import that was given up before its request was sent.
 var errNotAsked = errors.New("not asked")
 
-// errReported is an error that people have been told already.
+// errReported is an error that stderr already shows.
 var errReported = errors.New("not all skills were imported")
 
 func importSkills(ctx context.Context, s *session) error {
@@ -66,7 +66,8 @@ func (s *session) importAll(ctx context.Context) []imported {
 			case <-waiting.Done():
 			}
 			if cause := context.Cause(waiting); cause != nil {
-				results[i] = imported{key, nil, fmt.Errorf("%s: %w: %w", q.label, errNotAsked, cause)}
+				err := fmt.Errorf("%s: %w: %w", q.label, errNotAsked, cause)
+				results[i] = imported{key, nil, err}
 				return
 			}
 			r, err := s.ask(waiting, q, func(r *record) { s.board.seen(q.label, r) })
@@ -77,23 +78,25 @@ func (s *session) importAll(ctx context.Context) []imported {
 	return results
 }
 
-// importQuestion is not harmless: a second import of a skill meets the first one's name.
+// importQuestion returns a question that is not harmless: a second import conflicts with the name
+// of the first.
 func (s *session) importQuestion(key string) question {
-	ask := skills.Import{SkillKey: key, Name: s.name, TargetSkillID: s.overwrite, SupportsConflict: true}
+	ask := skills.Import{SkillKey: key, Name: s.name, TargetSkillID: s.overwrite,
+		SupportsConflict: true}
 	if s.overwrite != "" {
 		ask.Action = skills.ActionOverwrite
 	}
 	body, err := json.Marshal(ask)
 	if err != nil {
-		panic(err) // a struct of strings
+		panic(err) // cannot happen: the struct has only strings
 	}
 	return question{label: "import of " + key, path: "/local-skills/import", body: body}
 }
 
-// payload is what the server says of an import.
+// payload returns the payload of an import's request.
 func (i imported) payload() (p skills.Import) {
 	if i.record != nil {
-		_ = json.Unmarshal(i.record.raw, &p) // it was JSON before
+		_ = json.Unmarshal(i.record.raw, &p) // send has parsed it before
 	}
 	return p
 }
@@ -134,7 +137,7 @@ func (s *session) importJSON(results []imported) error {
 	type object struct {
 		Key     string          `json:"skill_key"`
 		Error   string          `json:"error,omitempty"`
-		Request json.RawMessage `json:"request"` // as the server shows it; null if there is none
+		Request json.RawMessage `json:"request"` // the server's JSON; null if none was made
 	}
 	objects := make([]object, len(results))
 	for n, i := range results {
@@ -149,7 +152,7 @@ func (s *session) importJSON(results []imported) error {
 	return s.print(objects)
 }
 
-// importErrors tells people what went wrong, and returns the gravest.
+// importErrors prints all errors, and returns the gravest.
 func (s *session) importErrors(ctx context.Context, results []imported) error {
 	var gravest error
 	for _, i := range results {
@@ -175,11 +178,12 @@ func (s *session) importErrors(ctx context.Context, results []imported) error {
 func (i imported) advice() string {
 	p := i.payload()
 	switch {
-	case i.record == nil || i.record.Status != pending.Status(skills.OutcomeConflict) || p.Conflict == nil:
+	case i.record == nil || p.Conflict == nil ||
+		i.record.Status != pending.Status(skills.OutcomeConflict):
 		return ""
 	case p.Conflict.CanOverwrite:
-		return fmt.Sprintf(": a skill with this name already exists; replace it with --overwrite %s, "+
-			"or give another --name", p.Conflict.ExistingSkillID)
+		return fmt.Sprintf(": a skill with this name already exists; "+
+			"replace it with --overwrite %s, or give another --name", p.Conflict.ExistingSkillID)
 	}
 	return ": a skill with this name already exists, and it is somebody else's; give another --name"
 }

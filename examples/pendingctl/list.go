@@ -14,11 +14,11 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// listing is what ls shows, in both formats.
+// listing is the output of ls, in both formats.
 type listing struct {
 	values any
 	rows   [][]string
-	more   bool // there are more than these
+	more   bool // the server has more rows
 }
 
 // mailbox is a row about a mailbox.
@@ -26,7 +26,7 @@ type mailbox struct {
 	Name    string    `json:"mailbox"`
 	Pending int       `json:"pending"`
 	Running int       `json:"running"`
-	More    bool      `json:"more"` // it has more than these
+	More    bool      `json:"more"` // the mailbox has more requests than were counted
 	Oldest  time.Time `json:"oldest_created_at,omitzero"`
 	Error   string    `json:"error,omitempty"`
 
@@ -142,12 +142,13 @@ func (s *storeSession) glance(ctx context.Context, name string) mailbox {
 	return m
 }
 
-// page reads so many requests of a mailbox. The server may have smaller pages, by the size that
-// payloads can have.
+// page reads requests of a mailbox up to a limit. The server may return smaller pages, which depend
+// on the largest payload.
 func (s *storeSession) page(
 	ctx context.Context, mailbox string, limit int) (all backends.Page, err error) {
 	for {
-		some, err := s.List(ctx, s.store, mailbox, all.Next, min(glanceRows, limit-len(all.Records)))
+		missing := limit - len(all.Records)
+		some, err := s.List(ctx, s.store, mailbox, all.Next, min(glanceRows, missing))
 		if err != nil {
 			return all, err
 		}
@@ -199,10 +200,10 @@ func (s *storeSession) requests(ctx context.Context, mailbox string) (*listing, 
 	return l, nil
 }
 
-// human is a duration in whole seconds.
+// human returns a duration in whole seconds.
 func human(d time.Duration) string { return max(0, d).Truncate(time.Second).String() }
 
-// top shows a listing again and again. The first one has to succeed.
+// top shows a listing again and again. It fails if it cannot read the first listing.
 func top(ctx context.Context, s *storeSession) error {
 	if s.interval < 100*time.Millisecond || s.times < 0 {
 		return misused("--interval is at least 100ms, and --times at least 0")
@@ -211,7 +212,7 @@ func top(ctx context.Context, s *storeSession) error {
 		l, err := s.listing(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil // to interrupt it is the way to end it
+			return nil // an interrupt is how users end it
 		case err != nil && n == 1:
 			return err
 		case err != nil:
@@ -236,7 +237,7 @@ const (
 	clearsBelow   = "\x1b[J"
 )
 
-// draw shows a listing: over the one before on a terminal, and behind it elsewhere.
+// draw shows a listing. On a terminal it overwrites the last listing. Elsewhere it appends.
 func (s *storeSession) draw(l *listing) error {
 	if s.output == outputJSON {
 		return json.NewEncoder(s.stdout).Encode(l.values)

@@ -23,7 +23,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// What the program exits with.
+// Exit codes.
 const (
 	exitOK          = 0
 	exitFailed      = 1   // refused, not found, ended in another way than completed, or not in time
@@ -39,17 +39,17 @@ func main() {
 		screen: isTerminal(os.Stdout), live: isTerminal(os.Stderr), env: os.Getenv}))
 }
 
-// surroundings are what the program runs in.
+// surroundings are the program's outputs and environment.
 type surroundings struct {
 	stdout, stderr io.Writer
 	screen         bool // stdout is a terminal
-	live           bool // stderr is a terminal, where a line can be written over
+	live           bool // stderr is a terminal, where the program can overwrite a line
 	env            func(string) string
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// size returns the columns and rows of a terminal now.
+// size returns the current size of a terminal, or 80 columns and 24 rows.
 func size(out io.Writer) (columns, rows int) {
 	if f, ok := out.(*os.File); ok {
 		if columns, rows, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 && rows > 0 {
@@ -77,11 +77,11 @@ func (e *usageError) Error() string { return e.text }
 
 func misused(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
-// refusals are errors by which a server of any store has decided.
+// refusals are errors with which package remote refuses a request.
 var refusals = []error{pending.ErrNotFound, pending.ErrEnded, pending.ErrInvalid,
 	errors.ErrUnsupported, remote.ErrUnauthorized, remote.ErrForbidden, errPatience}
 
-// exitCode is what a script learns of an error.
+// exitCode returns the exit code for an error.
 func exitCode(ctx context.Context, err error) int {
 	var wrong *usageError
 	var ended *endedError

@@ -9,16 +9,16 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// options are what the command line and the environment say.
+// options are the flags of the command line and the environment.
 type options struct {
 	server    string
-	path      string // of package remote's routes, below the server
+	path      string // the path of package remote's routes, below the server
 	token     string
 	store     string
 	runtime   string
 	output    string
 	timeout   time.Duration
-	name      string // of an imported skill
+	name      string // the name for an imported skill
 	overwrite string // the id of a skill
 	verbose   bool
 	limit     int // rows
@@ -32,18 +32,19 @@ const (
 	outputJSON  = "json"
 )
 
-// defaultTimeout is longer than a request of a skill lives: the server says first that one has
-// timed out.
+// defaultTimeout is longer than a request of a skill lives, so that the server reports a timeout
+// before the program gives up.
 const defaultTimeout = 5 * time.Minute
 
-// commonFlags are the flags that all commands have, before a command or behind it.
+// commonFlags adds the flags of all commands. They may stand before a command or after it.
 func commonFlags(flags *pflag.FlagSet, o *options) {
 	flags.StringVar(&o.server, "server", "http://127.0.0.1:8080",
 		"`URL` of an API node, or of what balances several")
 	flags.StringVar(&o.path, "path", "/pending",
 		"`PATH` below the server where the stores are served")
 	flags.StringVar(&o.token, "token", "", "`TOKEN` that says who is asking")
-	flags.StringVar(&o.store, "store", "", "`NAME` of the store, for ls, show, watch, cancel and top")
+	flags.StringVar(&o.store, "store", "",
+		"`NAME` of the store, for ls, show, watch, cancel and top")
 	flags.StringVar(&o.runtime, "runtime", "",
 		"`ID` of the runtime to ask, for skills, ping, update and models")
 	flags.StringVarP(&o.output, "output", "o", outputTable, "output `FORMAT`: table or json")
@@ -51,8 +52,8 @@ func commonFlags(flags *pflag.FlagSet, o *options) {
 		"how long to wait for an answer; watch waits until the end unless it is given")
 }
 
-// fromEnvironment sets the flags that the command line leaves out, such as --server from
-// PENDINGCTL_SERVER. Help texts show the defaults without it, so they show no one's token.
+// fromEnvironment sets each flag that the command line leaves out, such as --server from
+// PENDINGCTL_SERVER. Help texts show the built-in defaults, and so never a token.
 func fromEnvironment(flags *pflag.FlagSet, env func(string) string) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "PENDINGCTL_" + strings.ToUpper(f.Name)
@@ -67,7 +68,8 @@ func fromEnvironment(flags *pflag.FlagSet, env func(string) string) (err error) 
 
 var singleDash = regexp.MustCompile(`^-([a-z][a-z-]+)(=|$)`)
 
-// doubleDashes lets a long flag have one dash too, such as -runtime, as it was in the past.
+// doubleDashes adds a dash to a long flag with one dash, such as -runtime. Former versions had
+// flags like that.
 func doubleDashes(root *cobra.Command, args []string) []string {
 	long := map[string]bool{"help": true}
 	var learn func(*cobra.Command)

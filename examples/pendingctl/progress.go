@@ -12,14 +12,14 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// board tells people how far requests are: on a terminal in a line that is written over, elsewhere
-// in a line for each change.
+// board shows the states of requests. On a terminal it overwrites one line. Elsewhere it writes a
+// line for each change.
 type board struct {
 	live bool
 
 	mu     sync.Mutex
 	out    io.Writer
-	states map[string]*record // by what was asked for
+	states map[string]*record // by the label of the question
 	frame  int
 }
 
@@ -33,7 +33,7 @@ const (
 	clearsLine = "\r\x1b[K"
 )
 
-// start shows the line, if there is one, until the function that it returns is called.
+// start shows the line, if stderr is a terminal, until stop is called.
 func (b *board) start() (stop func()) {
 	if !b.live {
 		return func() {}
@@ -71,7 +71,7 @@ func (b *board) draw() {
 	fmt.Fprint(b.out, clearsLine, cut(line, columns-1))
 }
 
-// cut cuts a line to so many columns. Letters of East Asian scripts, and emoji, take two.
+// cut cuts a line to a number of columns. Letters of East Asian scripts, and emoji, take two.
 func cut(line string, columns int) string {
 	used := 0
 	for i, r := range line {
@@ -85,7 +85,7 @@ func cut(line string, columns int) string {
 	return line
 }
 
-// summary is all requests in a line.
+// summary returns the states of all requests in a line.
 func (b *board) summary() string {
 	if len(b.states) == 1 {
 		for label, r := range b.states {
@@ -96,7 +96,8 @@ func (b *board) summary() string {
 	var oldest *record
 	for _, r := range b.states {
 		counts[r.Status]++
-		if r.Status == pending.StatusRunning && (oldest == nil || r.UpdatedAt.Before(oldest.UpdatedAt)) {
+		older := oldest == nil || r.UpdatedAt.Before(oldest.UpdatedAt)
+		if r.Status == pending.StatusRunning && older {
 			oldest = r
 		}
 	}
@@ -114,7 +115,7 @@ func (b *board) summary() string {
 	return fmt.Sprintf("%d requests: %s", len(b.states), strings.Join(parts, ", "))
 }
 
-// stateOf is the state of one request, in words.
+// stateOf returns the state of one request, in words.
 func stateOf(r *record) string {
 	switch r.Status {
 	case pending.StatusPending:
@@ -138,7 +139,7 @@ func (b *board) seen(label string, r *record) {
 	}
 }
 
-// note tells people of something beside the states.
+// note writes a line beside the states.
 func (b *board) note(format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

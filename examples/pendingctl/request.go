@@ -18,7 +18,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// view is a request as JSON shows it.
+// view is a request in the JSON of the program's output.
 type view struct {
 	Store        string            `json:"store"`
 	ID           string            `json:"id"`
@@ -26,30 +26,31 @@ type view struct {
 	Status       string            `json:"status"`
 	Attempt      int               `json:"attempt"`
 	Error        string            `json:"error,omitempty"`
-	CancelReason string            `json:"cancel_reason,omitempty"` // the worker is to stop
+	CancelReason string            `json:"cancel_reason,omitempty"` // while a cancel is requested
 	Headers      map[string]string `json:"headers,omitempty"`
 	CreatedAt    time.Time         `json:"created_at"`
 	UpdatedAt    time.Time         `json:"updated_at"`
 	StartedAt    time.Time         `json:"started_at,omitzero"`
-	Deadline     time.Time         `json:"deadline,omitzero"` // of a live request
+	Deadline     time.Time         `json:"deadline,omitzero"` // missing after the end
 	Codec        string            `json:"codec"`
 	Size         int               `json:"payload_bytes"`
 	Payload      json.RawMessage   `json:"payload,omitempty"`
 }
 
-// view returns a record as JSON shows it, with a readable payload or without.
+// view returns the view of a record. A nil payload is left out.
 func (s *storeSession) view(rec backends.Record, payload json.RawMessage) view {
 	v := view{Store: s.store, ID: rec.ID, Mailbox: rec.Mailbox, Status: rec.Status,
-		Attempt: rec.Attempt, Error: rec.Error, CancelReason: rec.CancelReason, Headers: rec.Headers,
-		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, StartedAt: rec.StartedAt,
-		Deadline: rec.Deadline, Codec: rec.Codec, Size: len(rec.Payload), Payload: payload}
+		Attempt: rec.Attempt, Error: rec.Error, CancelReason: rec.CancelReason,
+		Headers: rec.Headers, CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt,
+		StartedAt: rec.StartedAt, Deadline: rec.Deadline, Codec: rec.Codec,
+		Size: len(rec.Payload), Payload: payload}
 	if rec.Ended() {
-		v.Deadline = time.Time{} // which means nothing
+		v.Deadline = time.Time{} // an ended request has no deadline
 	}
 	return v
 }
 
-// readable returns a payload as JSON, or nil if that needs its type or a key.
+// readable returns a payload as JSON. It returns nil if only its type or a key could decode it.
 func readable(rec backends.Record) json.RawMessage {
 	var text bytes.Buffer
 	switch rec.Codec {
@@ -69,7 +70,7 @@ func readable(rec backends.Record) json.RawMessage {
 	return text.Bytes()
 }
 
-// says is a status in words, as the dashboard has it.
+// says returns a status in the dashboard's words.
 func says(rec backends.Record) string {
 	switch {
 	case rec.CancelledAs != "":
@@ -80,7 +81,7 @@ func says(rec backends.Record) string {
 	return rec.Status
 }
 
-// id returns the id that the command line has.
+// id returns the id on the command line.
 func (s *storeSession) id() (string, error) {
 	if backends.CheckID(s.words[0]) != nil {
 		return "", misused("%q is not the id of a request", s.words[0])
@@ -107,7 +108,7 @@ func show(ctx context.Context, s *storeSession) error {
 	return err
 }
 
-// moment is a time for people, in their own zone.
+// moment returns a time for people, in the local time zone.
 func moment(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -115,7 +116,7 @@ func moment(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05 MST")
 }
 
-// sheet is all of a request but its payload, for people.
+// sheet returns all fields of a request except its payload, for people.
 func (s *storeSession) sheet(rec backends.Record) string {
 	at := func(t time.Time) string {
 		if ago := rec.ReadAt.Sub(t); !t.IsZero() && ago >= 0 && !rec.Ended() {
@@ -146,7 +147,7 @@ func (s *storeSession) sheet(rec backends.Record) string {
 	return render(rows)
 }
 
-// payloadText is a payload for people.
+// payloadText returns a payload for people.
 func payloadText(rec backends.Record, payload json.RawMessage) string {
 	title := fmt.Sprintf("Payload, %d bytes in codec %s", len(rec.Payload), rec.Codec)
 	var text bytes.Buffer
@@ -156,7 +157,7 @@ func payloadText(rec backends.Record, payload json.RawMessage) string {
 	return title + ":\n" + printable(text.String())
 }
 
-// printable escapes what might steer a terminal or turn the direction of the text.
+// printable escapes characters that could control a terminal or change the direction of the text.
 func printable(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -194,7 +195,7 @@ func follow(ctx context.Context, s *storeSession) error {
 	return nil
 }
 
-// change shows a request after a change, in a line.
+// change writes a line about a request after a change.
 func (s *storeSession) change(rec backends.Record) error {
 	payload := readable(rec)
 	if s.output == outputJSON {

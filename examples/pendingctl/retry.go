@@ -10,10 +10,10 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// troubleTime is how long the server or the network may be in trouble before it is given up.
+// troubleTime is how long the program retries while the server or the network is in trouble.
 const troubleTime = 30 * time.Second
 
-// read reads a request, once it has ended or the wait is over. A read can always be repeated.
+// read reads a request once it has ended or the wait is over. Reads are safe to repeat.
 func (c *client) read(ctx context.Context, path string, wait time.Duration) (*record, error) {
 	path += "?wait=" + wait.String()
 	return c.retried(ctx, func(err error) bool { return true }, func() (*record, error) {
@@ -21,17 +21,19 @@ func (c *client) read(ctx context.Context, path string, wait time.Duration) (*re
 	})
 }
 
-// create makes a request. When the outcome is unknown it is repeated only if a second request does
-// no harm.
+// create makes a request. If the outcome is unknown, it repeats the request only if a second one
+// does no harm.
 func (c *client) create(ctx context.Context, q question) (*record, error) {
-	return c.retried(ctx, func(err error) bool { return q.harmless || unsent(err) }, func() (*record, error) {
+	again := func(err error) bool { return q.harmless || unsent(err) }
+	return c.retried(ctx, again, func() (*record, error) {
 		return c.send(ctx, http.MethodPost, q.path, q.body, 0)
 	})
 }
 
 // retried repeats an attempt while there is trouble. Again decides about errors that leave the
 // outcome unknown.
-func (c *client) retried(ctx context.Context, again func(error) bool, attempt func() (*record, error)) (*record, error) {
+func (c *client) retried(ctx context.Context, again func(error) bool,
+	attempt func() (*record, error)) (*record, error) {
 	pauses := backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.MaxInterval = 100*time.Millisecond, 3*time.Second
 	var trouble error
@@ -39,13 +41,15 @@ func (c *client) retried(ctx context.Context, again func(error) bool, attempt fu
 		trouble = err
 		c.note("%v; trying again in %v", err, pause.Round(time.Millisecond))
 	}
-	r, err := backoff.Retry(ctx, func() (*record, error) {
+	once := func() (*record, error) {
 		r, err := attempt()
 		if err == nil || mayPass(err, again) {
 			return r, err
 		}
 		return nil, backoff.Permanent(err)
-	}, backoff.WithBackOff(pauses), backoff.WithMaxElapsedTime(troubleTime), backoff.WithNotify(note))
+	}
+	r, err := backoff.Retry(ctx, once, backoff.WithBackOff(pauses),
+		backoff.WithMaxElapsedTime(troubleTime), backoff.WithNotify(note))
 	if err != nil && trouble != nil && errors.Is(context.Cause(ctx), errPatience) {
 		err = &troubleError{trouble}
 	}
@@ -58,11 +62,11 @@ type troubleError struct{ cause error }
 func (e *troubleError) Error() string { return fmt.Sprintf("%v; %v", errPatience, e.cause) }
 func (e *troubleError) Unwrap() error { return e.cause }
 
-// mayPass reports whether it makes sense, and is safe, to try again after an error.
+// mayPass reports whether a retry after an error is safe and may succeed.
 func mayPass(err error, again func(error) bool) bool {
 	var answered *statusError
 	if errors.As(err, &answered) && answered.refused() {
-		return answered.status == http.StatusTooManyRequests // which has done nothing
+		return answered.status == http.StatusTooManyRequests // the server has done nothing
 	}
 	return again(err)
 }

@@ -7,15 +7,15 @@ import (
 	"fmt"
 )
 
-// common is what every command has.
+// common is the part that all commands share.
 type common struct {
 	options
 	surroundings
-	words []string // what followed the command
+	words []string // the arguments after the command
 	board *board
 }
 
-// session is one command about a runtime being run.
+// session is one run of a command about a runtime.
 type session struct {
 	*client
 	common
@@ -44,7 +44,7 @@ func (p *program) newSession(words []string) (*session, error) {
 	return &session{client, c}, nil
 }
 
-// patience is a context for as long as the user wants to wait.
+// patience returns a context that ends after --timeout.
 func (s *common) patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, s.timeout, errPatience)
 }
@@ -65,7 +65,7 @@ func (s *session) single(ctx context.Context, q question, table func(*record) er
 	return table(r)
 }
 
-// explain says in an error what was asked for, and what has become of it.
+// explain adds the question and the state of its request to an error.
 func explain(ctx context.Context, q question, r *record, err error) error {
 	switch {
 	case err == nil:
@@ -75,7 +75,8 @@ func explain(ctx context.Context, q question, r *record, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: interrupted; request %s goes on", q.label, r.ID)
 	case r == nil && !q.harmless && unknown(err):
-		return fmt.Errorf("%s: %w; it may have been asked for, so it was not asked again", q.label, err)
+		return fmt.Errorf("%s: %w; it may have been asked for, so it was not asked again",
+			q.label, err)
 	case r == nil:
 		return fmt.Errorf("%s: %w", q.label, err)
 	case errors.Is(err, errPatience):
@@ -84,7 +85,7 @@ func explain(ctx context.Context, q question, r *record, err error) error {
 	return fmt.Errorf("%s: request %s: %w", q.label, r.ID, err)
 }
 
-// unknown reports whether the request may have been made all the same.
+// unknown reports whether the server may have made the request despite an error.
 func unknown(err error) bool {
 	var answered *statusError
 	if errors.As(err, &answered) {

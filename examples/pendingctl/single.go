@@ -33,7 +33,7 @@ func listSkills(ctx context.Context, s *session) error {
 	})
 }
 
-// leftOut says what a list lacks: how much, and with -v what and why.
+// leftOut says how many files a list leaves out, and with -v which ones and why.
 func (s *session) leftOut(o skills.Omissions) error {
 	if o.LeftOutCount == 0 {
 		return nil
@@ -62,7 +62,8 @@ func ping(ctx context.Context, s *session) error {
 			return err
 		}
 		took := time.Duration(p.DurationMS) * time.Millisecond
-		return s.say("the runtime is up: %s (%v)", cmp.Or(oneLine(p.Output), "it says nothing more"), took)
+		output := cmp.Or(oneLine(p.Output), "it says nothing more")
+		return s.say("the runtime is up: %s (%v)", output, took)
 	})
 }
 
@@ -77,7 +78,8 @@ func update(ctx context.Context, s *session) error {
 		if err := json.Unmarshal(r.raw, &u); err != nil {
 			return err
 		}
-		return s.say("updated to %s: %s", u.TargetVersion, cmp.Or(strings.TrimSpace(u.Output), "it says nothing more"))
+		output := cmp.Or(strings.TrimSpace(u.Output), "it says nothing more")
+		return s.say("updated to %s: %s", u.TargetVersion, output)
 	})
 }
 
@@ -132,9 +134,11 @@ func render(rows [][]string) string {
 	return text.String()
 }
 
-// oneLine is a text of a runtime, made harmless to a table and a terminal.
+// oneLine replaces control characters and white space by single spaces, so that a text fits a table
+// and cannot control a terminal.
 func oneLine(text string) string {
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f && r < 0xa0 }), " ")
+	isControl := func(r rune) bool { return r <= ' ' || r >= 0x7f && r < 0xa0 }
+	return strings.Join(strings.FieldsFunc(text, isControl), " ")
 }
 
 // short cuts a text that would make a table too wide.

@@ -18,11 +18,11 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// storeSession is one command about a store being run.
+// storeSession is one run of a command about a store.
 type storeSession struct {
 	*remote.Client
 	common
-	last    backends.Record // that requests has read
+	last    backends.Record // the last record that watched has read
 	watched *pending.PendingStore[struct{}]
 	patient bool // --timeout was given
 	repeats *repeats
@@ -43,9 +43,10 @@ func (p *program) newStoreSession(words []string) (*storeSession, error) {
 		return nil, misused("--server is not the URL of a server, such as http://127.0.0.1:8080")
 	}
 	s := &storeSession{Client: client, common: c, repeats: again}
-	// The server's policy counts. A client needs one with this name.
-	s.watched, err = pending.New(payloadless{s}, codec.JSON[struct{}](), pending.Policy{
-		Name: p.store, PendingTimeout: time.Minute, RunningTimeout: time.Minute, Retention: time.Minute})
+	// The server applies its own policy. Package pending needs one with this name.
+	policy := pending.Policy{Name: p.store, PendingTimeout: time.Minute,
+		RunningTimeout: time.Minute, Retention: time.Minute}
+	s.watched, err = pending.New(payloadless{s}, codec.JSON[struct{}](), policy)
 	if err != nil {
 		client.Close()
 		return nil, misused("--store %.80q is not the name of a store", p.store)
@@ -55,8 +56,8 @@ func (p *program) newStoreSession(words []string) (*storeSession, error) {
 
 func (s *storeSession) close() { s.Client.Close() }
 
-// payloadless hides payloads from package pending, which does not know their types here. The
-// session keeps each record as it was.
+// payloadless hides payloads from package pending, which cannot decode them here. The session keeps
+// each record with its payload.
 type payloadless struct{ *storeSession }
 
 // Get implements [backends.Backend].
@@ -78,7 +79,7 @@ func (p payloadless) Cancel(ctx context.Context, c backends.Cancel) (backends.Re
 	return rec, err
 }
 
-// repeats tells people of requests that the client sends again.
+// repeats is a slog.Handler that tells people when the client repeats a request.
 type repeats struct {
 	note func(string, ...any)
 	last atomic.Value // the text of the last error
@@ -106,7 +107,7 @@ func (r *repeats) WithAttrs([]slog.Attr) slog.Handler { return r }
 // WithGroup implements [slog.Handler].
 func (r *repeats) WithGroup(string) slog.Handler { return r }
 
-// explained says in an error what to do about it. What is a mailbox or a request.
+// explained adds advice to an error about a mailbox or a request.
 func (s *storeSession) explained(ctx context.Context, what string, err error) error {
 	advice := ""
 	switch {
@@ -133,7 +134,7 @@ func (s *storeSession) explained(ctx context.Context, what string, err error) er
 	return fmt.Errorf("%s: %w%s", what, err, advice)
 }
 
-// hintError has a text of its own.
+// hintError replaces the text of an error.
 type hintError struct {
 	text string
 	err  error
@@ -145,7 +146,7 @@ func (e *hintError) Unwrap() error { return e.err }
 // completeMailbox offers names of mailboxes for the shell.
 func (p *program) completeMailbox(
 	c *cobra.Command, words []string, start string) (found []string, d cobra.ShellCompDirective) {
-	p.stderr = io.Discard // the line that is being typed is there
+	p.stderr = io.Discard // the user is typing on that terminal
 	s, err := p.newStoreSession(nil)
 	if len(words) > 0 || err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -90,10 +90,7 @@ func (s *shelf) call(args ...string) result { return s.callIn(s.Context(), false
 func (s *shelf) callIn(ctx context.Context, screen bool, args ...string) result {
 	env := map[string]string{"PENDINGCTL_SERVER": s.url, "PENDINGCTL_TOKEN": "owner",
 		"PENDINGCTL_STORE": "jobs"}
-	var stdout, stderr bytes.Buffer
-	code := run(ctx, args, surroundings{stdout: &stdout, stderr: &stderr, screen: screen,
-		env: func(name string) string { return env[name] }})
-	return result{code, stdout.String(), stderr.String()}
+	return callWith(ctx, env, surroundings{screen: screen}, args...)
 }
 
 func (s *shelf) want(r result, code int, parts ...string) {
@@ -160,7 +157,7 @@ func TestShowReadsPayloadsInJSONAndMsgpack(t *testing.T) {
 		s.want(shown, exitOK, "Mailbox   device-1", "Status    pending", "codec "+name+":",
 			`"Question": "how\u001b[31m\u009b\u202e?"`, "(in 59m")
 		if strings.ContainsAny(shown.stdout, "\x1b\u009b\u202e") {
-			t.Errorf("%s: what steers a terminal comes through: %q", name, shown.stdout)
+			t.Errorf("%s: the output has control characters: %q", name, shown.stdout)
 		}
 		v := decode[view](t, s.call("show", r.ID, "-o", "json").stdout)
 		if got := decode[job](t, string(v.Payload)); got.Question != "how\x1b[31m\u009b\u202e?" {
@@ -177,11 +174,11 @@ func TestShowTellsTheSizeOfAPayloadThatNeedsAKey(t *testing.T) {
 	s.want(shown, exitOK, "bytes in codec", "which cannot be shown here")
 	v := decode[view](t, s.call("show", r.ID, "-o", "json").stdout)
 	if v.Payload != nil || v.Size == 0 {
-		t.Errorf("got %+v, want a size only", v)
+		t.Errorf("got %+v, want a size and no payload", v)
 	}
 }
 
-func TestAPayloadThatIsNotWhatItsCodecSays(t *testing.T) {
+func TestAPayloadThatDoesNotFitItsCodec(t *testing.T) {
 	for _, rec := range []backends.Record{{Codec: "json", Payload: []byte("{")}, {Codec: "json"},
 		{Codec: "msgpack", Payload: []byte{0x81}}, {Codec: "msgpack", Payload: []byte{1, 1}},
 		{Codec: "msgpack", Payload: bytes.Repeat([]byte{0x91}, 1<<20)}} {
@@ -256,15 +253,15 @@ func TestCancelOfARunningRequestGivesItsWorkerTime(t *testing.T) {
 	s.want(s.call("cancel", r.ID), exitFailed, "ended")
 }
 
-// What one may not see reads like what is not there.
+// The error for a hidden request is the error for a missing one.
 func TestARefusalSaysWhatToDo(t *testing.T) {
 	s := newShelf(t, 0)
 	r := s.create("device-1", "?")
 	other := backends.NewID("device-1")
 	hidden, missing := s.call("show", r.ID, "-token", "stranger"), s.call("show", other)
 	s.want(hidden, exitFailed, "is not found in store jobs", "this token may not see it")
-	if strings.ReplaceAll(hidden.stderr, r.ID, "") != strings.ReplaceAll(missing.stderr, other, "") {
-		t.Errorf("%q tells more than %q", hidden.stderr, missing.stderr)
+	if strings.ReplaceAll(hidden.stderr, r.ID, other) != missing.stderr {
+		t.Errorf("the hidden request reads %q, a missing one %q", hidden.stderr, missing.stderr)
 	}
 	for _, tc := range []struct {
 		args string
@@ -303,7 +300,8 @@ func TestTopLooksAgainAndAgain(t *testing.T) {
 	twice := []string{"top", "--times", "2", "--interval", "100ms"}
 	plain := s.call(twice...)
 	s.want(plain, exitOK, "jobs  1 rows\nMAILBOX")
-	if n := strings.Count(plain.stdout, "device-1"); n != 2 || strings.Contains(plain.stdout, "\x1b") {
+	n := strings.Count(plain.stdout, "device-1")
+	if n != 2 || strings.Contains(plain.stdout, "\x1b") {
 		t.Errorf("%d tables, want 2 without control characters: %q", n, plain.stdout)
 	}
 	live := s.callIn(t.Context(), true, twice...)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
@@ -23,11 +24,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// access knows people by tokens that are their role.
+// access takes a token for the role of its owner.
 type access struct{}
 
 func (access) Requester(r *http.Request, runtimeID string) (skillshttp.Requester, error) {
-	roles := map[string]skillshttp.Role{"Bearer owner": skillshttp.RoleOwner, "Bearer member": skillshttp.RoleMember}
+	roles := map[string]skillshttp.Role{
+		"Bearer owner":  skillshttp.RoleOwner,
+		"Bearer member": skillshttp.RoleMember,
+	}
 	if runtimeID != "laptop" {
 		return skillshttp.Requester{}, nil
 	}
@@ -36,7 +40,7 @@ func (access) Requester(r *http.Request, runtimeID string) (skillshttp.Requester
 
 func (access) Daemon(*http.Request, string) (bool, error) { return true, nil }
 
-// library keeps names.
+// library keeps the id of each name.
 type library struct {
 	mu  sync.Mutex
 	ids map[string]string
@@ -46,30 +50,34 @@ func (l *library) Save(_ context.Context, s skillshttp.Save) (skills.Skill, erro
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if id, taken := l.ids[s.Name]; taken && s.Overwrite == "" {
-		return skills.Skill{}, &skillshttp.NameTakenError{Conflict: skills.Conflict{ExistingSkillID: id, CanOverwrite: true}}
+		conflict := skills.Conflict{ExistingSkillID: id, CanOverwrite: true}
+		return skills.Skill{}, &skillshttp.NameTakenError{Conflict: conflict}
 	}
 	id := s.Overwrite
 	if id == "" {
 		id = uuid.NewString()
 	}
 	l.ids[s.Name] = id
-	return skills.Skill{ID: id, Name: s.Name, Description: s.Description, Content: s.Bundle.Content}, nil
+	return skills.Skill{ID: id, Name: s.Name, Description: s.Description,
+		Content: s.Bundle.Content}, nil
 }
 
 func (l *library) TakeBack(context.Context, string) error { return nil }
 
-// presence is a switch.
+// presence says the same about every runtime.
 type presence struct{ online bool }
 
 func (p *presence) Seen(context.Context, string) error           { return nil }
 func (p *presence) Online(context.Context, string) (bool, error) { return p.online, nil }
 
-// world is an API node, and what is in front of it.
+// world is an API node behind a filter.
 type world struct {
 	*testing.T
 	url      string
 	presence *presence
-	before   func(w http.ResponseWriter, r *http.Request) (done bool) // sees front ends' requests first
+
+	// before gets each request of a front end first, and reports whether it has answered.
+	before func(w http.ResponseWriter, r *http.Request) (done bool)
 }
 
 func newWorld(t *testing.T) *world {
@@ -79,8 +87,13 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{T: t, presence: &presence{online: true}}
-	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: access{}, Presence: w.presence,
-		Library: &library{ids: map[string]string{}}, Logger: slog.New(slog.DiscardHandler)})
+	handler, err := skillshttp.New(skillshttp.Config{
+		Stores:   stores,
+		Access:   access{},
+		Presence: w.presence,
+		Library:  &library{ids: map[string]string{}},
+		Logger:   slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +108,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// withDaemon has a runtime that answers everything; a skill whose key starts with "bad" cannot be
-// read.
+// withDaemon adds a runtime that answers all requests. It cannot read skills whose keys start with
+// "bad".
 func (w *world) withDaemon() *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan struct{})
@@ -122,7 +135,8 @@ type fakeDaemon struct {
 
 func (d *fakeDaemon) post(ctx context.Context, path string, body, into any) {
 	text, _ := json.Marshal(body)
-	r, _ := http.NewRequestWithContext(ctx, http.MethodPost, d.url+"/api/daemon"+path, bytes.NewReader(text))
+	url := d.url + "/api/daemon" + path
+	r, _ := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(text))
 	response, err := d.http.Do(r)
 	if err != nil {
 		return
@@ -133,7 +147,8 @@ func (d *fakeDaemon) post(ctx context.Context, path string, body, into any) {
 
 func (d *fakeDaemon) beat(ctx context.Context) {
 	var a wire.Assignments
-	d.post(ctx, "/heartbeat?wait=10s", wire.Heartbeat{RuntimeID: "laptop", SupportsBatchImport: true}, &a)
+	beat := wire.Heartbeat{RuntimeID: "laptop", SupportsBatchImport: true}
+	d.post(ctx, "/heartbeat?wait=10s", beat, &a)
 	report := func(kind, id string, fields any) {
 		d.post(ctx, fmt.Sprintf("/runtimes/laptop/%s/%s/result", kind, id), fields, new(any))
 	}
@@ -146,25 +161,29 @@ func (d *fakeDaemon) beat(ctx context.Context) {
 				{Key: "a", Path: "~/s/a/logo.png", Reason: "not a text file"}}}}})
 	}
 	for _, i := range a.Imports {
+		var answer any = wire.ImportReport{Report: done,
+			Skill: &skills.Bundle{Name: i.SkillKey, Content: "c"}}
 		if strings.HasPrefix(i.SkillKey, "bad") {
-			report("local-skills/import", i.ID, wire.Report{Status: "failed", Error: "no such skill"})
-			continue
+			answer = wire.Report{Status: "failed", Error: "no such skill"}
 		}
-		report("local-skills/import", i.ID, wire.ImportReport{Report: done, Skill: &skills.Bundle{Name: i.SkillKey, Content: "c"}})
+		report("local-skills/import", i.ID, answer)
 	}
 	if a.Ping != nil {
-		report("ping", a.Ping.ID, wire.PingReport{Report: done, Ping: skills.Ping{Output: "fine\x1b[31m", DurationMS: 7}})
+		report("ping", a.Ping.ID, wire.PingReport{Report: done,
+			Ping: skills.Ping{Output: "fine\x1b[31m", DurationMS: 7}})
 	}
 	if a.Update != nil {
-		report("update", a.Update.ID, wire.UpdateReport{Report: done, Output: "now at " + a.Update.TargetVersion})
+		report("update", a.Update.ID, wire.UpdateReport{Report: done,
+			Output: "now at " + a.Update.TargetVersion})
 	}
 	if a.ModelList != nil {
-		report("models", a.ModelList.ID, wire.ModelListReport{Report: done, ModelList: skills.ModelList{
-			Models: []skills.Model{{ID: "m", Label: "M", Default: true}}}})
+		report("models", a.ModelList.ID, wire.ModelListReport{Report: done,
+			ModelList: skills.ModelList{
+				Models: []skills.Model{{ID: "m", Label: "M", Default: true}}}})
 	}
 }
 
-// result is how a run of the program ended.
+// result is the exit code and the outputs of a run of the program.
 type result struct {
 	code           int
 	stdout, stderr string
@@ -174,14 +193,33 @@ type result struct {
 func (w *world) call(args ...string) result { return w.callIn(w.Context(), false, args...) }
 
 func (w *world) callIn(ctx context.Context, live bool, args ...string) result {
-	env := map[string]string{"PENDINGCTL_SERVER": w.url, "PENDINGCTL_RUNTIME": "laptop", "PENDINGCTL_TOKEN": "owner"}
+	env := map[string]string{"PENDINGCTL_SERVER": w.url, "PENDINGCTL_RUNTIME": "laptop",
+		"PENDINGCTL_TOKEN": "owner"}
+	return callWith(ctx, env, surroundings{live: live}, args...)
+}
+
+// callWith runs the program with an environment.
+func callWith(ctx context.Context, env map[string]string, s surroundings, args ...string) result {
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, args, surroundings{stdout: &stdout, stderr: &stderr, live: live,
-		env: func(name string) string { return env[name] }})
+	s.stdout, s.stderr = &stdout, &stderr
+	s.env = func(name string) string { return env[name] }
+	code := run(ctx, args, s)
 	return result{code, stdout.String(), stderr.String()}
 }
 
-// want checks a result: its code, and what its outputs contain.
+// interruptedWhileWaiting returns a context that ends a few frames after the first read.
+func (w *world) interruptedWhileWaiting() context.Context {
+	ctx, cancel := context.WithCancel(w.Context())
+	w.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet {
+			time.AfterFunc(3*frameTime, cancel)
+		}
+		return false
+	}
+	return ctx
+}
+
+// want checks the exit code of a result, and that its outputs contain all parts.
 func (w *world) want(r result, code int, parts ...string) {
 	w.Helper()
 	if r.code != code {
@@ -189,7 +227,7 @@ func (w *world) want(r result, code int, parts ...string) {
 	}
 	for _, part := range parts {
 		if !strings.Contains(r.stdout+r.stderr, part) {
-			w.Errorf("%q is missing", part)
+			w.Errorf("the outputs lack %q", part)
 		}
 	}
 	if w.Failed() {

@@ -1,6 +1,6 @@
-// Proxy stands in front of several API nodes and sends each request to the next one, so that no two
-// steps of a request's life meet the same node. It is for demonstrations; any load balancer will
-// do, and none needs sticky sessions.
+// Proxy is a load balancer for demonstrations. It sends each HTTP request to the next of several
+// API nodes, so that no two steps of a request meet the same node. Any load balancer works, and
+// none needs sticky sessions.
 //
 //	go run ./examples/proxy -listen 127.0.0.1:8080 http://127.0.0.1:8081 http://127.0.0.1:8082
 package main
@@ -29,9 +29,11 @@ func main() {
 
 const usage = `Usage: proxy [flags] URL...
 
-Sends each HTTP request to the next of the servers at these URLs. When one refuses the connection the next one gets the
-request; an answer that breaks off is a 502, since the server may have acted. The answer's X-Served-By names the server.
-Logs a line a request. Exits with 0 after SIGINT or SIGTERM, with 1 if it could not serve, with 2 if called wrongly.
+Sends each HTTP request to the next of the servers at these URLs. If a server refuses the
+connection, the next one gets the request. An answer that breaks off is a 502, since the server may
+have acted. The answer's X-Served-By names the server. The log has a line for each request.
+
+Exits with 0 after SIGINT or SIGTERM, with 1 if it could not serve, with 2 if called wrongly.
 
 `
 
@@ -42,7 +44,8 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
-	listen := flags.String("listen", "127.0.0.1:8080", "address to serve at; port 0 takes a free one, which the log names")
+	listen := flags.String("listen", "127.0.0.1:8080",
+		"address to serve at; port 0 takes a free one, which the log names")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -77,15 +80,17 @@ func parseServers(args []string) ([]*url.URL, error) {
 	return servers, nil
 }
 
-// shutdownTime is how long requests may take to finish once the proxy is told to go.
+// shutdownTime is how long requests may take to finish after a signal.
 const shutdownTime = 5 * time.Second
 
-func serve(ctx context.Context, addr string, handler http.Handler, logger *slog.Logger, ready func(addr string)) error {
+func serve(ctx context.Context, addr string, handler http.Handler, logger *slog.Logger,
+	ready func(addr string)) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout: 2 * time.Minute}
 	logger.Info("listening", "addr", listener.Addr().String())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
@@ -98,7 +103,7 @@ func serve(ctx context.Context, addr string, handler http.Handler, logger *slog.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	if server.Shutdown(ctx) != nil {
-		_ = server.Close() // those that are held have waited long enough
+		_ = server.Close() // breaks off parked waits
 	}
 	<-ended
 	return nil

@@ -27,13 +27,14 @@ func newProxy(servers []*url.URL, logger *slog.Logger) http.Handler {
 	}
 }
 
-// newTransport makes a connection for each request: one that is kept might be to a server that has
-// been killed since, and then it would be unknown whether the request got there.
+// newTransport makes a new connection for each request. If a server was killed, an old connection
+// would not tell whether the request reached it.
 func newTransport() *http.Transport {
-	return &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext}
+	dialer := &net.Dialer{Timeout: 2 * time.Second}
+	return &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext}
 }
 
-// roundRobin sends each request to the next server, whatever connection it came over.
+// roundRobin sends each request to the next server, also requests of one connection.
 type roundRobin struct {
 	servers []*url.URL
 	logger  *slog.Logger
@@ -50,7 +51,8 @@ func (rr *roundRobin) RoundTrip(r *http.Request) (*http.Response, error) {
 		response, err := rr.next.RoundTrip(to(server, r))
 		if err == nil {
 			response.Header.Set("X-Served-By", server.Host)
-			rr.logger.Info("sent", "server", server.Host, "method", r.Method, "path", r.URL.Path, "status", response.StatusCode)
+			rr.logger.Info("sent", "server", server.Host, "method", r.Method,
+				"path", r.URL.Path, "status", response.StatusCode)
 			return response, nil
 		}
 		problems = errors.Join(problems, err)
@@ -62,8 +64,8 @@ func (rr *roundRobin) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, problems
 }
 
-// to is a request for one of the servers. Its body stays open, for the next server if this one is
-// down.
+// to returns a request to one of the servers. The body stays open: the next server gets it if this
+// one is down.
 func to(server *url.URL, r *http.Request) *http.Request {
 	r = r.Clone(r.Context())
 	r.URL.Scheme, r.URL.Host = server.Scheme, server.Host
@@ -73,7 +75,7 @@ func to(server *url.URL, r *http.Request) *http.Request {
 	return r
 }
 
-// unsent reports whether there was no connection to send a request over.
+// unsent reports whether the request was not sent, because there was no connection.
 func unsent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"

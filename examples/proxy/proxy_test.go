@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// echo is a server that answers with its name and the body it got.
+// echo starts a server that answers with its name and the body of the request.
 func echo(t *testing.T, name string) *httptest.Server {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -76,7 +76,7 @@ func TestAServerThatIsDownIsPassedOver(t *testing.T) {
 	}
 }
 
-// A server that dies in the middle may have acted, so nobody else gets the request.
+// A server that dies before it answers may have acted, so no other server gets the request.
 func TestARequestThatBreaksOffIsNotSentTwice(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -117,13 +117,15 @@ func TestTheProgram(t *testing.T) {
 		{[]string{"-listen", "nonsense", "http://x"}, 1, "nonsense"},
 	} {
 		var stderr bytes.Buffer
-		if code := run(t.Context(), tc.args, &stderr); code != tc.code || !strings.Contains(stderr.String(), tc.says) {
-			t.Errorf("%v: exit %d, want %d with %q\n%s", tc.args, code, tc.code, tc.says, stderr.String())
+		code := run(t.Context(), tc.args, &stderr)
+		if code != tc.code || !strings.Contains(stderr.String(), tc.says) {
+			t.Errorf("%v: exit %d, want %d with %q\n%s", tc.args, code, tc.code, tc.says, &stderr)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	err := serve(ctx, "127.0.0.1:0", http.NotFoundHandler(), slog.New(slog.DiscardHandler), func(string) { cancel() })
+	quiet := slog.New(slog.DiscardHandler)
+	err := serve(ctx, "127.0.0.1:0", http.NotFoundHandler(), quiet, func(string) { cancel() })
 	if err != nil {
-		t.Errorf("told to go: got %v", err)
+		t.Errorf("after a signal: got %v", err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// frontEnd asks the runtime for things, by way of whichever node it gets.
+// frontEnd asks the runtime for things. Each call goes to the node that the balancer picks.
 type frontEnd struct {
 	nodes    balancer
 	runtime  string
@@ -20,32 +20,28 @@ type frontEnd struct {
 
 const user = "ada"
 
-// askEverything uses all five stores once. Its error says which did not work.
+// askEverything uses all five stores once. It returns the errors of all questions.
 func (f *frontEnd) askEverything(ctx context.Context) error {
 	list, err := ask(ctx, f, "its skills", (*node).lists, skills.NewList())
-	problems := err
+	f.showSkills(list.Skills)
+	problems := errors.Join(err, f.importOne(ctx, list.Skills))
+	ping, err := ask(ctx, f, "a sign of life", (*node).pings, skills.Ping{})
 	if err == nil {
-		f.showSkills(list.Skills)
-		problems = errors.Join(problems, f.importOne(ctx, list.Skills))
-	} else {
-		problems = errors.Join(problems, f.importOne(ctx, nil))
-	}
-	if ping, err := ask(ctx, f, "a sign of life", (*node).pings, skills.Ping{}); err == nil {
 		f.timeline.note("  it says %q", ping.Output)
-	} else {
-		problems = errors.Join(problems, err)
 	}
-	if update, err := ask(ctx, f, "an update", (*node).updates, skills.Update{TargetVersion: "1.4.2", InitiatorID: user}); err == nil {
-		f.timeline.note("  it says %q; asked for by %s, whom no client gets to see", update.Output, update.InitiatorID)
-	} else {
-		problems = errors.Join(problems, err)
+	problems = errors.Join(problems, err)
+	wanted := skills.Update{TargetVersion: "1.4.2", InitiatorID: user}
+	update, err := ask(ctx, f, "an update", (*node).updates, wanted)
+	if err == nil {
+		f.timeline.note("  it says %q; asked for by %s, whom no client gets to see",
+			update.Output, update.InitiatorID)
 	}
-	if models, err := ask(ctx, f, "its models", (*node).models, skills.NewModelList()); err == nil {
+	problems = errors.Join(problems, err)
+	models, err := ask(ctx, f, "its models", (*node).models, skills.NewModelList())
+	if err == nil {
 		f.timeline.note("  %d models", len(models.Models))
-	} else {
-		problems = errors.Join(problems, err)
 	}
-	if problems == nil {
+	if problems = errors.Join(problems, err); problems == nil {
 		f.timeline.note("all five kinds of request were answered, each step at another node")
 	}
 	return problems
@@ -74,22 +70,25 @@ func (f *frontEnd) importOne(ctx context.Context, found []skills.LocalSkill) err
 	if len(found) > 0 {
 		key = found[len(found)-1].Key
 		for _, s := range found {
-			if s.FileCount > 1 { // one with something beside its SKILL.md shows more
+			if s.FileCount > 1 { // a skill with supporting files shows more
 				key = s.Key
 				break
 			}
 		}
 	}
-	done, err := ask(ctx, f, fmt.Sprintf("the skill %q", key), (*node).imports, skills.Import{SkillKey: key, CreatorID: user})
+	wanted := skills.Import{SkillKey: key, CreatorID: user}
+	done, err := ask(ctx, f, fmt.Sprintf("the skill %q", key), (*node).imports, wanted)
 	if err != nil {
 		return err
 	}
-	f.timeline.note("  %q with %d supporting file(s) now lies in %s", done.Skill.Name, len(done.Skill.Files), done.Skill.WorkspaceID)
+	f.timeline.note("  %q with %d supporting file(s) now lies in %s",
+		done.Skill.Name, len(done.Skill.Files), done.Skill.WorkspaceID)
 	return nil
 }
 
-// ask creates a request at one node and reads it at others until it is answered.
-func ask[T any](ctx context.Context, f *frontEnd, what string, store func(*node) *pending.PendingStore[T], payload T) (T, error) {
+// ask creates a request at one node and reads it at other nodes until it has ended.
+func ask[T any](ctx context.Context, f *frontEnd, what string,
+	store func(*node) *pending.PendingStore[T], payload T) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.patience)
 	defer cancel()
 	asked, began := f.nodes.next(), time.Now()

@@ -22,19 +22,20 @@ import (
 var samples embed.FS
 
 // machine is the runtime. It cannot be called, so it polls. It reports to the node that the load
-// balancer picks, with the id and the attempt of the claim that the report is about.
+// balancer picks, with the id and the attempt of its claim.
 type machine struct {
 	id       string
 	nodes    balancer
 	roots    []folders.Root
-	what     string
-	tempRoot string // of the samples; may be empty
+	what     string // the skills in roots, in words
+	tempRoot string // the folder of the samples; "" without samples
 }
 
 const pollInterval = 100 * time.Millisecond
 
 func newMachine(o options, nodes *cluster) (*machine, error) {
-	m := &machine{id: "runtime-" + strings.ToLower(rand.Text()[:8]), nodes: balancer{cluster: nodes}}
+	id := "runtime-" + strings.ToLower(rand.Text()[:8])
+	m := &machine{id: id, nodes: balancer{cluster: nodes}}
 	if o.root != "" {
 		root, err := filepath.Abs(o.root)
 		if err == nil {
@@ -58,14 +59,15 @@ func newMachine(o options, nodes *cluster) (*machine, error) {
 	return m, m.useSamples()
 }
 
-// useSamples puts the skills that come with this program where a runtime would have its own.
+// useSamples copies the skills of this program to a temporary folder.
 func (m *machine) useSamples() error {
 	dir, err := os.MkdirTemp("", "pendingq-samples-")
 	if err != nil {
 		return err
 	}
 	m.tempRoot = dir
-	m.roots, m.what = []folders.Root{{Provider: "samples", Path: dir}}, "sample skills, since this user has none"
+	m.roots = []folders.Root{{Provider: "samples", Path: dir}}
+	m.what = "sample skills, since this user has none"
 	below, err := fs.Sub(samples, "sample-skills")
 	if err != nil {
 		return err
@@ -107,8 +109,13 @@ func (m *machine) poll(ctx context.Context, t *timeline) {
 
 func describe(w *skills.Work) string {
 	var parts []string
-	for what, has := range map[string]bool{"a list": w.List != nil, "an import": len(w.Imports) > 0, "a ping": w.Ping != nil,
-		"an update": w.Update != nil, "a list of models": w.ModelList != nil} {
+	for what, has := range map[string]bool{
+		"a list":           w.List != nil,
+		"an import":        len(w.Imports) > 0,
+		"a ping":           w.Ping != nil,
+		"an update":        w.Update != nil,
+		"a list of models": w.ModelList != nil,
+	} {
 		if has {
 			parts = append(parts, what)
 		}
@@ -163,7 +170,7 @@ func (m *machine) report(t *timeline, what string, send func(*node) error) {
 	t.add(began, "runtime", n.name, "reported %s", what)
 }
 
-// reason puts an error as a person would.
+// reason returns an error in a person's words.
 func reason(err error) string {
 	if errors.Is(err, pending.ErrNotFound) {
 		return "NOT FOUND here"
@@ -171,8 +178,8 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// answer is what a node does with a report. It loads the claim that the report is about, sets the
-// answer and completes the request. If another claim has followed, Held returns ErrStaleClaim.
+// answer handles a report at a node. It loads the claim of the report, sets the answer and
+// completes the request. If another claim has followed, Held returns ErrStaleClaim.
 func answer[T any](ctx context.Context, s *pending.PendingStore[T], id string, attempt int,
 	set func(*T)) error {
 	claim, err := s.Held(ctx, id, attempt)

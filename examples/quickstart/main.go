@@ -1,11 +1,11 @@
-// Quickstart shows the library at work in one process: three API nodes that share one backend, a runtime that polls
-// them, and a front end that talks to a different node at every step. It lists the skills on this machine, imports
-// one, pings, updates and lists models.
+// Quickstart shows the library at work in one process: three API nodes that share one backend, a
+// runtime that polls them, and a front end that talks to a different node at every step. It lists
+// the skills on this machine, imports one, pings, updates and lists models.
 //
 //	go run ./examples/quickstart                # everything in memory
 //	go run ./examples/quickstart -redis URL     # the same over a Redis server
-//	go run ./examples/quickstart -postgres URL  # or over PostgreSQL, where it makes a schema first
-//	go run ./examples/quickstart -separate      # what goes wrong when each node keeps its own store
+//	go run ./examples/quickstart -postgres URL  # or over PostgreSQL, in a schema of its own
+//	go run ./examples/quickstart -separate      # the bug when each node keeps its own store
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// options are what the command line says.
+// options are the flags of the command line.
 type options struct {
 	root     string
 	redis    string
@@ -32,8 +32,9 @@ type options struct {
 
 const usage = `Usage: quickstart [flags]
 
-Three API nodes, one runtime that polls, and a front end, in one process: lists the skills on this machine, imports
-one to a folder, pings, updates and lists models, each step at another node. Exits with 1 if something did not work.
+Runs three API nodes, one runtime that polls, and a front end in one process. Lists the skills on
+this machine, imports one to a folder, pings, updates and lists models, each step at another node.
+Exits with 1 if something did not work.
 
 `
 
@@ -44,13 +45,19 @@ func parse(args []string, output io.Writer) (o options, err error) {
 		fmt.Fprint(output, usage)
 		flags.PrintDefaults()
 	}
-	flags.StringVar(&o.root, "root", "", "folder with skills to list, instead of this user's own; without any, samples are used")
-	flags.StringVar(&o.redis, "redis", "", "URL of a Redis server to share, e.g. redis://localhost:6379; in memory without it")
+	flags.StringVar(&o.root, "root", "",
+		"folder with skills to list, instead of this user's own; without any, samples are used")
+	flags.StringVar(&o.redis, "redis", "",
+		"URL of a Redis server to share, e.g. redis://localhost:6379; in memory without it")
 	flags.StringVar(&o.postgres, "postgres", "",
-		"URL of a PostgreSQL database to share, e.g. postgres://localhost/app; makes the schema "+schema)
-	flags.StringVar(&o.out, "out", "", "folder to put the imported skill in (default a new one for temporary files)")
-	flags.BoolVar(&o.separate, "separate", false, "give every node a store of its own, and see what goes wrong")
-	flags.DurationVar(&o.patience, "patience", 3*time.Second, "how long the front end waits for each answer")
+		"URL of a PostgreSQL database to share, e.g. postgres://localhost/app; "+
+			"makes the schema "+schema)
+	flags.StringVar(&o.out, "out", "",
+		"folder to put the imported skill in (default a new one for temporary files)")
+	flags.BoolVar(&o.separate, "separate", false,
+		"give every node a store of its own, and see what goes wrong")
+	flags.DurationVar(&o.patience, "patience", 3*time.Second,
+		"how long the front end waits for each answer")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -58,7 +65,8 @@ func parse(args []string, output io.Writer) (o options, err error) {
 	case flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case o.separate && o.redis+o.postgres != "":
-		err = errors.New("-separate gives each node a store in memory: leave out -redis and -postgres")
+		err = errors.New("-separate gives each node a store in memory: " +
+			"leave out -redis and -postgres")
 	case o.redis != "" && o.postgres != "":
 		err = errors.New("-redis and -postgres are two places to share: give one of them")
 	case o.patience <= 0:
@@ -111,7 +119,8 @@ func show(ctx context.Context, o options, output io.Writer) error {
 		defer close(polled)
 		machine.poll(polling, t)
 	}()
-	front := &frontEnd{nodes: balancer{cluster: nodes}, runtime: machine.id, patience: o.patience, timeline: t}
+	front := &frontEnd{nodes: balancer{cluster: nodes}, runtime: machine.id,
+		patience: o.patience, timeline: t}
 	err = front.askEverything(ctx)
 	stopPolling()
 	<-polled
@@ -125,8 +134,9 @@ func show(ctx context.Context, o options, output io.Writer) error {
 }
 
 const explanation = `
-This is the bug that pendingq exists for. Each node kept its requests to itself, so the runtime's poll, its report
-and the front end's reading met nodes that had never heard of the request: "not found", or an answer that never
-comes. It works only when a load balancer happens to send every step to the same node, which is why it passes every
-test on a single one. Run the same again without -separate: the nodes then share one store.
+This is the bug that pendingq exists for. Each node kept its requests to itself. So the runtime's
+poll, its report and the front end's read met nodes that did not know the request: "not found", or
+no answer at all. It works only if the load balancer happens to send every step to the same node.
+That is why every test on a single node passes. Run it again without -separate: the nodes then share
+one store.
 `

@@ -55,7 +55,7 @@ func TestEverythingIsAnsweredAcrossNodes(t *testing.T) {
 	t.Run("postgres", func(t *testing.T) {
 		url := postgrestest.Start(t).URL
 		checkStory(t, options{postgres: url})
-		checkStory(t, options{postgres: url}) // the schema is there
+		checkStory(t, options{postgres: url}) // the schema exists now
 	})
 }
 
@@ -85,7 +85,8 @@ func TestSeparateStoresShowTheBug(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no answer within") {
 		t.Errorf("got error %v, want five requests without an answer", err)
 	}
-	for _, want := range []string{"NOT FOUND", "gave up", "This is the bug that pendingq exists for"} {
+	for _, want := range []string{"NOT FOUND", "gave up",
+		"This is the bug that pendingq exists for"} {
 		if !strings.Contains(output, want) {
 			t.Errorf("the output lacks %q:\n%s", want, output)
 		}
@@ -131,7 +132,8 @@ func TestALateReportLeavesNoSkillBehind(t *testing.T) {
 	}
 	defer closeNodes()
 	n := c.nodes[0]
-	if _, err := n.Imports.Create(t.Context(), "machine", skills.Import{SkillKey: "k"}); err != nil {
+	_, err = n.Imports.Create(t.Context(), "machine", skills.Import{SkillKey: "k"})
+	if err != nil {
 		t.Fatal(err)
 	}
 	claim, err := n.Imports.PopPending(t.Context(), "machine")
@@ -141,18 +143,20 @@ func TestALateReportLeavesNoSkillBehind(t *testing.T) {
 	if err := n.Imports.Timeout(t.Context(), &claim.Request); err != nil {
 		t.Fatal(err)
 	}
-	err = n.saveImport(t.Context(), claim.ID, claim.Attempt, skills.Bundle{Name: "mine", Content: "c"})
+	bundle := skills.Bundle{Name: "mine", Content: "c"}
+	err = n.saveImport(t.Context(), claim.ID, claim.Attempt, bundle)
 	if !errors.Is(err, pending.ErrEnded) {
 		t.Errorf("the report: got %v, want ErrEnded", err)
 	}
 	if left, err := os.ReadDir(out); err != nil || len(left) > 0 {
-		t.Errorf("it left %v behind, %v", left, err)
+		t.Errorf("the folder has %v, %v, want no files", left, err)
 	}
 }
 
-func TestOnesOwnSkillsAreListed(t *testing.T) {
+func TestTheUsersOwnSkillsAreListed(t *testing.T) {
 	root := t.TempDir()
-	if err := os.CopyFS(filepath.Join(root, "mine"), os.DirFS("sample-skills/sql-review")); err != nil {
+	sample := os.DirFS("sample-skills/sql-review")
+	if err := os.CopyFS(filepath.Join(root, "mine"), sample); err != nil {
 		t.Fatal(err)
 	}
 	output, err := play(t, options{root: root})
@@ -165,8 +169,9 @@ func TestAnInterruptEndsIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var output bytes.Buffer
-	if err := show(ctx, options{out: t.TempDir(), patience: time.Minute, root: "sample-skills"}, &output); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want that it was cancelled", err)
+	o := options{out: t.TempDir(), patience: time.Minute, root: "sample-skills"}
+	if err := show(ctx, o, &output); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want Canceled", err)
 	}
 }
 
@@ -175,13 +180,15 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 		{"-separate", "-redis", "redis://x"}, {"-separate", "-postgres", "postgres://x"},
 		{"-redis", "redis://x", "-postgres", "postgres://x"}} {
 		var output bytes.Buffer
-		if _, err := parse(args, &output); err == nil || !strings.Contains(output.String(), "Usage") {
-			t.Errorf("%v: got %v and\n%s", args, err, output.String())
+		_, err := parse(args, &output)
+		if err == nil || !strings.Contains(output.String(), "Usage") {
+			t.Errorf("%v: got %v and\n%s", args, err, &output)
 		}
 	}
 	var output bytes.Buffer
-	if _, err := parse([]string{"--help"}, &output); !errors.Is(err, flag.ErrHelp) || !strings.Contains(output.String(), "-separate") {
-		t.Errorf("--help: %v\n%s", err, output.String())
+	_, err := parse([]string{"--help"}, &output)
+	if !errors.Is(err, flag.ErrHelp) || !strings.Contains(output.String(), "-separate") {
+		t.Errorf("--help: %v\n%s", err, &output)
 	}
 	for name, o := range map[string]options{
 		"no such folder":          {root: "/no/such/folder"},
@@ -191,7 +198,7 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 		"a broken database URL":   {postgres: "postgres://[nonsense"},
 	} {
 		if _, err := play(t, o); err == nil {
-			t.Errorf("%s was taken", name)
+			t.Errorf("%s was accepted", name)
 		}
 	}
 }

@@ -24,17 +24,17 @@ import (
 	"github.com/pendingq/pendingq/skills/folders"
 )
 
-// node is an API node: it holds no state but its connection to the backend.
+// node is an API node. It has no state except its connection to the backend.
 type node struct {
 	*skills.Stores
 	name string
-	out  string // where imported skills go, which all nodes share
+	out  string // the folder for imported skills, which all nodes share
 }
 
 // cluster is the nodes behind a load balancer.
 type cluster struct {
 	nodes []*node
-	what  string
+	what  string // their backend, in words
 }
 
 func (c *cluster) String() string { return fmt.Sprintf("%d API nodes, %s.", len(c.nodes), c.what) }
@@ -50,7 +50,7 @@ func (b *balancer) next() *node {
 	return b.nodes[b.turn%len(b.nodes)]
 }
 
-// nextBut is the next node that is not this one.
+// nextBut returns the next node except this one.
 func (b *balancer) nextBut(other *node) *node {
 	n := b.next()
 	if n == other {
@@ -61,7 +61,7 @@ func (b *balancer) nextBut(other *node) *node {
 
 const nodeCount = 3
 
-// newNodes makes the nodes, and a function that closes what they opened.
+// newNodes makes the nodes, and a function that closes their backends.
 func newNodes(ctx context.Context, o options) (*cluster, func(), error) {
 	c := &cluster{}
 	var closers []func()
@@ -93,10 +93,11 @@ func newNodes(ctx context.Context, o options) (*cluster, func(), error) {
 	return c, closeAll, nil
 }
 
-// opener opens a node's backend, as a process of its own would. It returns what closes the backend.
+// opener opens a node's backend, as a process of its own would. It also returns a function that
+// closes the backend.
 type opener func(ctx context.Context) (backends.Backend, func(), error)
 
-// newOpener returns the opener that the options ask for, and what comes of it.
+// newOpener returns the opener for the options, and its backend in words.
 func newOpener(o options) (open opener, what string) {
 	switch {
 	case o.separate:
@@ -140,7 +141,7 @@ func overRedis(url string) opener {
 	}
 }
 
-// schema is where PostgreSQL keeps the requests.
+// schema is the PostgreSQL schema for the requests.
 const schema = "pendingq_quickstart"
 
 // overPostgres first brings the schema up to date. All nodes may do so at once.
@@ -152,7 +153,8 @@ func overPostgres(url string) opener {
 		}
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		if err := postgres.Migrate(ctx, pool, &postgres.MigrateOptions{Schema: schema}); err != nil {
+		err = postgres.Migrate(ctx, pool, &postgres.MigrateOptions{Schema: schema})
+		if err != nil {
 			pool.Close()
 			return nil, nil, fmt.Errorf("%w (is the server running?)", err)
 		}
@@ -164,8 +166,8 @@ func overPostgres(url string) opener {
 	}
 }
 
-// saveImport is what a node does with the report of an import. It keeps the skill and completes the
-// request. It looks at Status first: a report that comes too late must not leave a skill behind.
+// saveImport handles the report of an import at a node. It saves the skill and completes the
+// request. It checks the status first: a late report must not leave a skill behind.
 func (n *node) saveImport(ctx context.Context, id string, attempt int, b skills.Bundle) error {
 	claim, err := n.Imports.Held(ctx, id, attempt)
 	switch {
@@ -181,8 +183,8 @@ func (n *node) saveImport(ctx context.Context, id string, attempt int, b skills.
 	}
 	now := time.Now().UTC()
 	saved := skills.Skill{ID: uuid.NewString(), WorkspaceID: dir, Name: name,
-		Description: b.Description,
-		Content:     b.Content, CreatedBy: claim.Payload.CreatorID, CreatedAt: now, UpdatedAt: now}
+		Description: b.Description, Content: b.Content, CreatedBy: claim.Payload.CreatorID,
+		CreatedAt: now, UpdatedAt: now}
 	for _, f := range b.Files {
 		saved.Files = append(saved.Files,
 			skills.SkillFile{ID: uuid.NewString(), Path: f.Path, Content: f.Content})
@@ -191,7 +193,7 @@ func (n *node) saveImport(ctx context.Context, id string, attempt int, b skills.
 	return n.Imports.Complete(ctx, claim)
 }
 
-// failImport is what a node does with the report of a runtime that cannot import the skill.
+// failImport handles the report of a runtime that cannot import the skill.
 func (n *node) failImport(ctx context.Context, id string, attempt int, reason string) error {
 	claim, err := n.Imports.Held(ctx, id, attempt)
 	if err != nil {
@@ -200,7 +202,7 @@ func (n *node) failImport(ctx context.Context, id string, attempt int, reason st
 	return n.Imports.Fail(ctx, claim, reason)
 }
 
-// folderName makes a name that every file system takes of one that a runtime has sent.
+// folderName turns a name from a runtime into a name that every file system accepts.
 func folderName(name string) string {
 	safe := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// timeline prints what happens as it happens: when, who, at which node, what, and how long it took.
+// timeline prints each event at once: when, who, at which node, what, and how long it took.
 type timeline struct {
 	mu     sync.Mutex
 	output io.Writer
@@ -19,13 +19,13 @@ func newTimeline(output io.Writer) *timeline {
 	return &timeline{output: output, start: time.Now()}
 }
 
-// add prints a line for something that began at a time and is over.
+// add prints a line for an event that began at a time and ends now.
 func (t *timeline) add(began time.Time, who, node, format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
-	fmt.Fprintf(t.output, "%8.3fs  %-9s  %-6s  %-50s  %v\n", now.Sub(t.start).Seconds(), who, node, fmt.Sprintf(format, args...),
-		now.Sub(began).Round(10*time.Microsecond))
+	now, what := time.Now(), fmt.Sprintf(format, args...)
+	fmt.Fprintf(t.output, "%8.3fs  %-9s  %-6s  %-50s  %v\n", now.Sub(t.start).Seconds(),
+		who, node, what, now.Sub(began).Round(10*time.Microsecond))
 }
 
 // note prints a line below the last.

@@ -50,7 +50,7 @@ func (a *access) Daemon(r *http.Request, runtimeID string) (bool, error) {
 	return true, nil
 }
 
-// sent is the digest of the token that a request carries. No entry has that of the empty one.
+// sent returns the digest of a request's token. No entry has the digest of an empty token.
 func sent(r *http.Request) digest {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {

@@ -26,11 +26,11 @@ type shared struct {
 	backend   backends.Backend
 	presence  skillshttp.Presence
 	catalogue skillshttp.Catalogue
-	check     func(context.Context) error // whether it works now
+	check     func(context.Context) error // fails if the backend does not work now
 	close     func()
 }
 
-// openBackend connects to what the options name, by its scheme, or makes a backend in memory.
+// openBackend opens the backend of the options, by the scheme of its URL.
 func openBackend(ctx context.Context, o options, logger *slog.Logger) (*shared, error) {
 	from, url := "backend", o.backend
 	if o.redis != "" {
@@ -80,15 +80,15 @@ func openRedis(
 	return s, nil
 }
 
-// openPostgres also brings the schema up to date. It has no catalogue: each question for models
-// asks the runtime.
+// openPostgres also brings the schema up to date. The backend has no catalogue: each request for
+// models goes to the runtime.
 func openPostgres(ctx context.Context, url string, logger *slog.Logger) (*shared, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, &optionError{"backend", errors.New( // err may quote a password
 			"the URL is not like postgres://user:password@host:port/database")}
 	}
-	config.MaxConns = max(config.MaxConns, 4) // as package postgres asks for
+	config.MaxConns = max(config.MaxConns, 4) // package postgres needs 4
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -115,10 +115,10 @@ func openPostgres(ctx context.Context, url string, logger *slog.Logger) (*shared
 	return s, nil
 }
 
-// reachTime is how long the backend may take to be reached when the server starts.
+// reachTime is how long the server waits for the backend when it starts.
 const reachTime = 10 * time.Second
 
-// reach fails if the backend cannot be used, and logs what makes it unsafe.
+// reach fails if the backend does not work, and logs warnings about its settings.
 func (s *shared) reach(
 	ctx context.Context, logger *slog.Logger, prepare func(context.Context) error,
 	diagnose func(context.Context) ([]backends.Finding, error)) error {

@@ -16,7 +16,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// options are what flags, the environment and the configuration file say, in this order.
+// options come from flags, the environment and the configuration file, in this order.
 type options struct {
 	config  string
 	listen  string
@@ -30,7 +30,7 @@ type options struct {
 	drain   time.Duration
 	debug   bool
 	demo    bool
-	stores  []pending.Policy // only the file has them
+	stores  []pending.Policy // from the file alone
 }
 
 // The formats of the log.
@@ -45,15 +45,17 @@ const usage = `Usage: server -tokens FILE -skills DIR [flags]
 
 An API node. Front ends ask it, runtimes and devices poll it, people look at its dashboard.
 
-  /api/         the local skills of runtimes      /livez    the process answers
-  /pending/     any store, by package remote      /readyz   the node can work; false at shutdown first
+  /api/         the local skills of runtimes
+  /pending/     any store, by package remote
   /dashboard/   for people; the password is the token of an owner or admin
+  /livez        the process answers
+  /readyz       the node can work; turns false first at a shutdown
 
 The metrics address has /metrics for Prometheus, and /livez and /readyz too. Any number of nodes
 may share one backend (-backend) and one folder of imported skills (-skills).
 
-SIGINT or SIGTERM turns /readyz false, waits for -drain, answers what is waiting, finishes what has
-begun and exits.
+SIGINT or SIGTERM turns /readyz false, waits for -drain, answers all waiters, finishes the other
+requests and exits.
 
 Each flag has an environment variable: PENDINGQ_LISTEN for -listen, PENDINGQ_BACKEND for -backend,
 and so on. It may also stand in the configuration file (-config), which is YAML:
@@ -70,7 +72,8 @@ The tokens file is YAML or JSON. Clients send "Authorization: Bearer TOKEN":
   people:
     - user: ada
       token: at-least-16-characters     # or sha256: the token's SHA-256 in hex
-      runtimes: {laptop: owner, "*": member}     # owner, admin or member; "*" is every other runtime
+      # owner, admin or member; "*" is every other runtime
+      runtimes: {laptop: owner, "*": member}
   daemons:
     - runtime: laptop
       token: also-16-characters-or-more
@@ -92,21 +95,23 @@ func newFlags(o *options) *flag.FlagSet {
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080",
 		"`ADDRESS` to serve at; port 0 takes a free one, which the log names")
 	flags.StringVar(&o.metrics, "metrics", "",
-		"`ADDRESS` for /metrics, for nobody else to reach; none without it, but for -demo "+demoMetrics)
+		"`ADDRESS` of /metrics, which only Prometheus should reach (default none; "+
+			demoMetrics+" with -demo)")
 	flags.StringVar(&o.backend, "backend", "memory:",
-		"`URL` of what the nodes share: memory:, redis://, rediss://, unix:// or postgres://")
+		"`URL` of the nodes' backend: memory:, redis://, rediss://, unix:// or postgres://")
 	flags.StringVar(&o.redis, "redis", "", "`URL` for -backend, by its older name")
 	flags.StringVar(&o.prefix, "prefix", "pendingq:", "what the keys in Redis start with")
 	flags.StringVar(&o.tokens, "tokens", "", "`FILE` that says who may do what (required)")
 	flags.StringVar(&o.skills, "skills", "",
 		"`DIR` for imported skills, which nodes on one machine may share (required)")
-	flags.StringVar(&o.log, "log", logAuto, "`FORMAT` of the log: text, json, or auto, which is text "+
-		"on a terminal and json elsewhere")
+	flags.StringVar(&o.log, "log", logAuto,
+		"`FORMAT` of the log: text, json, or auto, which is text on a terminal and json elsewhere")
 	flags.DurationVar(&o.drain, "drain", 0,
 		"how long to serve after /readyz has turned false, for load balancers to notice")
 	flags.BoolVar(&o.debug, "debug", false, "log idle heartbeats too")
-	flags.BoolVar(&o.demo, "demo", false, "serve only a dashboard and metrics, over sample requests "+
-		"in memory; everybody may see and cancel them")
+	flags.BoolVar(&o.demo, "demo", false,
+		"serve only a dashboard and metrics, over sample requests in memory; "+
+			"everybody may see and cancel them")
 	return flags
 }
 
@@ -132,7 +137,7 @@ func parse(args []string, s surroundings) (o options, err error) {
 
 func variable(flag string) string { return "PENDINGQ_" + strings.ToUpper(flag) }
 
-// fillIn sets flags that the command line leaves out: from the environment, else from the file.
+// fillIn sets the flags that the command line leaves out, from the environment or else the file.
 func fillIn(flags *flag.FlagSet, o *options, env func(string) string) error {
 	given := map[string]bool{}
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -171,7 +176,7 @@ type configFile struct {
 	Flags  map[string]string `yaml:",inline"`
 }
 
-// policy is a [pending.Policy] of the file.
+// policy is a [pending.Policy] in the file.
 type policy struct {
 	Name        string           `yaml:"name"`
 	Pending     time.Duration    `yaml:"pending"`
@@ -202,7 +207,7 @@ func (f configFile) policies() (all []pending.Policy, err error) {
 	seen := map[string]bool{}
 	for _, p := range f.Stores {
 		if seen[p.Name] {
-			return nil, fmt.Errorf("stores: %q is there twice", p.Name)
+			return nil, fmt.Errorf("stores: two stores are named %q", p.Name)
 		}
 		seen[p.Name] = true
 		all = append(all, pending.Policy{Name: p.Name, PendingTimeout: p.Pending,
@@ -213,7 +218,7 @@ func (f configFile) policies() (all []pending.Policy, err error) {
 	return all, nil
 }
 
-// check returns the options with defaults that depend on others.
+// check checks the options, and fills in defaults that depend on other options.
 func (o options) check() (options, error) {
 	if o.redis != "" && o.backend != "memory:" {
 		return o, errors.New("-redis and -backend exclude each other")

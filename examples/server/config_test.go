@@ -40,8 +40,9 @@ func TestAFlagComesBeforeItsVariableAndThatBeforeTheFile(t *testing.T) {
 	if diff := cmp.Diff(got, want); diff != "" || !o.debug {
 		t.Errorf("debug %v; got - want +\n%s", o.debug, diff)
 	}
-	// A flag that says what the default says is a flag, too.
-	if o, err = parseIn(env, "-listen", "127.0.0.1:8080"); err != nil || o.listen != "127.0.0.1:8080" {
+	// A flag with the default's value also comes before its variable.
+	o, err = parseIn(env, "-listen", "127.0.0.1:8080")
+	if err != nil || o.listen != "127.0.0.1:8080" {
 		t.Errorf("got %q, %v", o.listen, err)
 	}
 }
@@ -73,12 +74,15 @@ func TestConfigurationFilesThatAreRefused(t *testing.T) {
 		"drain: soon":                    "drain: ",
 		"stores: [{nme: x}]":             "field nme not found",
 		"stores: [{pending: soon}]":      "is not a configuration file",
-		"stores: [{name: a}, {name: a}]": `"a" is there twice`,
+		"stores: [{name: a}, {name: a}]": `two stores are named "a"`,
 		"backend: [redis://u:secret@h]":  "is not a configuration file",
 	} {
 		_, err := parseIn(nil, "-demo", "-config", writeConfig(t, text))
-		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "secret") {
+		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: got %v, want %q", text, err, says)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error has the password: %v", text, err)
 		}
 	}
 }
@@ -88,8 +92,12 @@ func TestTheLogIsForPeopleOnATerminalAndForMachinesElsewhere(t *testing.T) {
 		format   string
 		terminal bool
 		want     string
-	}{{logAuto, true, "msg=hello"}, {logAuto, false, `"msg":"hello"`}, {logText, false, "msg=hello"},
-		{logJSON, true, `"msg":"hello"`}} {
+	}{
+		{logAuto, true, "msg=hello"},
+		{logAuto, false, `"msg":"hello"`},
+		{logText, false, "msg=hello"},
+		{logJSON, true, `"msg":"hello"`},
+	} {
 		var text bytes.Buffer
 		s := surroundings{stderr: &text, terminal: tc.terminal}
 		newLogger(options{log: tc.format}, s).Info("hello")

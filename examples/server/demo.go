@@ -17,25 +17,26 @@ import (
 	"github.com/pendingq/pendingq/pending/dashboard"
 )
 
-// demoBackup and demoReboot are what devices of the demo are asked for.
+// demoBackup and demoReboot are the payloads of the demo's stores.
 type (
 	demoBackup struct{ Files, Done int }
 	demoReboot struct{ Reason string }
 )
 
-// demo is requests in memory that come and go by themselves.
+// demo makes requests in memory and works on them.
 type demo struct {
 	backend backends.Backend
 	metrics http.Handler
 	backups *pending.PendingStore[demoBackup]
 	reboots *pending.PendingStore[demoReboot]
 	devices []string
-	pace    time.Duration // of all that happens
+	pace    time.Duration // the unit of all pauses
 }
 
 var (
 	demoBackups = pending.Policy{Name: "backup", PendingTimeout: 10 * time.Minute,
-		RunningTimeout: time.Minute, Retention: time.Hour, CancelGrace: 10 * time.Second, MaxAttempts: 3}
+		RunningTimeout: time.Minute, Retention: time.Hour, CancelGrace: 10 * time.Second,
+		MaxAttempts: 3}
 	demoReboots = pending.Policy{Name: "reboot", PendingTimeout: time.Minute,
 		RunningTimeout: 5 * time.Minute, Retention: time.Hour, Exclusive: true}
 )
@@ -89,7 +90,7 @@ func serveDemo(ctx context.Context, o options, logger *slog.Logger, ready func(a
 	})
 }
 
-// run asks devices for things until ctx ends. The last device is offline.
+// run makes requests to random devices until ctx ends. The last device is offline.
 func (d *demo) run(ctx context.Context, logger *slog.Logger) {
 	var workers sync.WaitGroup
 	defer workers.Wait()
@@ -108,7 +109,7 @@ func (d *demo) run(ctx context.Context, logger *slog.Logger) {
 	}
 }
 
-// ask asks a device for something. The reboot of a device that reboots already is refused.
+// ask makes a request to a device. The store refuses a second reboot of a device.
 func (d *demo) ask(ctx context.Context, device string) {
 	if rand.IntN(3) == 0 {
 		_, _ = d.reboots.Create(ctx, device, demoReboot{Reason: "update"})
@@ -117,7 +118,7 @@ func (d *demo) ask(ctx context.Context, device string) {
 	_, _ = d.backups.Create(ctx, device, demoBackup{Files: 5 + rand.IntN(25)})
 }
 
-// backUp fails now and then, and then goes on in its next attempt.
+// backUp sometimes fails. The next attempt then continues after the last file.
 func (d *demo) backUp(ctx context.Context, c *pending.Claim[demoBackup]) error {
 	for ; c.Payload.Done < c.Payload.Files; c.Payload.Done++ {
 		if rand.IntN(50) == 0 {
@@ -139,7 +140,7 @@ func (d *demo) reboot(ctx context.Context, _ *pending.Claim[demoReboot]) error {
 	return context.Cause(ctx)
 }
 
-// pass lets time pass, until ctx ends at the latest.
+// pass waits for d, or until ctx ends.
 func pass(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):

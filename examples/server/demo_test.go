@@ -19,7 +19,8 @@ func TestTheDemoServesADashboardUntilItIsStopped(t *testing.T) {
 	ready, ended := make(chan addresses, 1), make(chan error, 1)
 	go func() {
 		o := options{listen: "127.0.0.1:0", metrics: "127.0.0.1:0"}
-		ended <- serveDemo(ctx, o, slog.New(slog.DiscardHandler), func(at addresses) { ready <- at })
+		quiet := slog.New(slog.DiscardHandler)
+		ended <- serveDemo(ctx, o, quiet, func(at addresses) { ready <- at })
 	}()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	at := <-ready
@@ -42,7 +43,7 @@ func TestTheDemoServesADashboardUntilItIsStopped(t *testing.T) {
 	}
 }
 
-func TestDevicesOfTheDemoWorkButForOne(t *testing.T) {
+func TestAllDevicesOfTheDemoWorkExceptOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, err := newDemo(time.Second)
 		if err != nil {
@@ -54,7 +55,7 @@ func TestDevicesOfTheDemoWorkButForOne(t *testing.T) {
 		for _, p := range []string{demoBackups.Name, demoReboots.Name} {
 			observed, _ := backends.As[*dashboard.Observed](d.backend)
 			if f := observed.Figures(p); f.Created == 0 || f.Claimed == 0 || f.Ended == 0 {
-				t.Errorf("%s: got %+v in the last minute, want that all of it happens", p, f)
+				t.Errorf("%s: got %+v in the last minute, want creates, claims and ends", p, f)
 			}
 		}
 		offline := d.devices[len(d.devices)-1]

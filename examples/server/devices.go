@@ -9,13 +9,13 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// deviceBackups is the store of examples/device, which is served unless the configuration file has
-// others.
+// deviceBackups is the store of examples/device. The server has it unless the configuration file
+// names stores.
 var deviceBackups = pending.Policy{Name: "backup", PendingTimeout: 10 * time.Minute,
 	RunningTimeout: time.Minute, Retention: time.Hour, CancelGrace: 10 * time.Second,
 	MaxAttempts: 3, MaxPayload: 64 << 10}
 
-// deviceAccess decides by the tokens file, too: people ask, and the runtime's own daemon works.
+// deviceAccess decides by the tokens file: people make requests, and the runtime's daemon works.
 type deviceAccess struct{ *access }
 
 // Caller implements [remote.Access].

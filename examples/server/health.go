@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// health tells whether the node lives, and whether it is ready for work. Why it is not, only the
-// log says.
+// health answers whether the node lives and is ready for work. Only the log says why it is not
+// ready.
 type health struct {
 	check   func(context.Context) error
 	logger  *slog.Logger
@@ -19,7 +19,7 @@ type health struct {
 
 const healthTime = 3 * time.Second
 
-// routes adds /livez, and /readyz, which also is /healthz.
+// routes adds /livez, /readyz, and /healthz, which equals /readyz.
 func (h *health) routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		state(w, http.StatusOK, "ok")

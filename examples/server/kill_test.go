@@ -16,7 +16,7 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// victimEnv has the test's own program save skills in this folder until it is killed.
+// victimEnv names a folder. With it, this test program saves skills there until it is killed.
 const victimEnv = "PENDINGQ_TEST_VICTIM"
 
 func TestMain(m *testing.M) {
@@ -26,14 +26,14 @@ func TestMain(m *testing.M) {
 	verify(m)
 }
 
-// step is what the victim is about to save, and then what it has saved.
+// step is a line of the victim's output. Saved is nil before a save, and its result after it.
 type step struct {
 	Save  skillshttp.Save
 	Saved *skills.Skill
 }
 
-// saveForEver saves one skill after the other, new ones or over another, and says so before and
-// after.
+// saveForEver saves one skill after the other, as new skills or over one skill. It writes a step
+// before and after each save.
 func saveForEver(dir string) {
 	l, err := openLibrary(dir, slog.New(slog.DiscardHandler))
 	for i := 0; err == nil; i++ {
@@ -50,8 +50,8 @@ func saveForEver(dir string) {
 	os.Exit(1)
 }
 
-// killed lets a process save skills, and kills it after some lines, wherever it is by then. It
-// returns what was said.
+// killed starts a victim, kills it after some lines, and returns its steps. The kill can hit any
+// moment of a save.
 func killed(t *testing.T, dir, overwrite string, lines int) (steps []step) {
 	t.Helper()
 	victim := exec.Command(os.Args[0])
@@ -68,7 +68,7 @@ func killed(t *testing.T, dir, overwrite string, lines int) (steps []step) {
 	for said.Scan() {
 		var s step
 		if err := json.Unmarshal(said.Bytes(), &s); err != nil {
-			break // the kill has cut it
+			break // the kill cut the line off
 		}
 		if steps = append(steps, s); len(steps) == lines {
 			_ = victim.Process.Kill()
@@ -78,8 +78,7 @@ func killed(t *testing.T, dir, overwrite string, lines int) (steps []step) {
 	return steps
 }
 
-// Wherever a server is killed, what it has saved stays saved, and what it was saving is saved by
-// the repeat.
+// After a kill at any moment, a finished save is still there, and a repeat finishes the other one.
 func TestAServerThatIsKilledWhileItSaves(t *testing.T) {
 	dir := t.TempDir()
 	survivor := libraryIn(t, dir)
@@ -91,7 +90,7 @@ func TestAServerThatIsKilledWhileItSaves(t *testing.T) {
 		}
 		steps := killed(t, dir, overwrite, 6+i)
 		if len(steps) < 6+i {
-			t.Fatalf("the victim has said only %d things", len(steps))
+			t.Fatalf("the victim wrote only %d steps", len(steps))
 		}
 		for _, s := range steps[max(0, len(steps)-keptVersions):] {
 			again := saved(t, survivor, s.Save)
@@ -99,7 +98,7 @@ func TestAServerThatIsKilledWhileItSaves(t *testing.T) {
 				continue
 			}
 			if diff := cmp.Diff(*s.Saved, again); diff != "" {
-				t.Errorf("a repeat of what was saved (-saved +repeat):\n%s", diff)
+				t.Errorf("a repeat of a finished save (-saved +repeat):\n%s", diff)
 			}
 		}
 	}

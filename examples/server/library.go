@@ -18,22 +18,22 @@ import (
 
 // library keeps imported skills in a folder that the servers of a machine share:
 //
-//	<name>-<skill id>/skill.json       what the skill is, and its versions, the last of which counts
+//	<name>-<skill id>/skill.json       the record of the skill, with its versions, the latest last
 //	<name>-<skill id>/<request id>/    the files of a version, as the runtime has them
 //
-// A save unpacks its version and then renames a new skill.json over the old one. That is the moment
-// that counts: a server that is killed before it has saved nothing, and after it has saved all. The
-// files of a version that no skill.json lists are what a kill has left, and the next save of that
-// skill removes them.
+// A save unpacks its version and then renames a new skill.json over the old one. The rename commits
+// the save: a server that is killed before the rename has saved nothing, and after it everything. A
+// kill may leave files of a version that no skill.json lists. The next save of that skill removes
+// them.
 //
-// A skill's id follows from its name, so that two skills of one name would be the same folder.
+// A skill's id follows from its name, so two skills of one name would have the same folder.
 type library struct {
 	dir    string
-	lock   *folderLock // held by who changes anything
+	lock   *folderLock // held for each change
 	logger *slog.Logger
 }
 
-// openLibrary makes the folder if it is not there.
+// openLibrary makes the folder if it does not exist.
 func openLibrary(dir string, logger *slog.Logger) (*library, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (l *library) save(s skillshttp.Save) (skills.Skill, error) {
 	return load(shelf, rec, s.RequestID)
 }
 
-// ofRequest finds the skill of which a request has saved a version. Shelf is "" if there is none.
+// ofRequest finds the skill that has a version of this request. Shelf is "" if there is none.
 func (l *library) ofRequest(requestID string) (shelf string, rec record, err error) {
 	return l.find(func(shelf string) (bool, record, error) {
 		if _, err := os.Lstat(filepath.Join(shelf, requestID)); err != nil {
@@ -84,7 +84,8 @@ func (l *library) ofRequest(requestID string) (shelf string, rec record, err err
 	})
 }
 
-// place says where a save is to go, and what is there already, or why it may not.
+// place returns the folder for a save, and the record of the skill, which is new without Overwrite.
+// It returns an error if the save is not allowed.
 func (l *library) place(s skillshttp.Save) (shelf string, rec record, err error) {
 	if s.Overwrite != "" {
 		return l.placeOver(s)
@@ -96,14 +97,16 @@ func (l *library) place(s skillshttp.Save) (shelf string, rec record, err error)
 	case err != nil:
 		return "", record{}, err
 	case there.exists():
-		return "", record{}, &skillshttp.NameTakenError{Conflict: skills.Conflict{ExistingSkillID: there.ID,
-			ExistingCreatedBy: there.CreatedBy, CanOverwrite: there.CreatedBy == s.CreatorID}}
+		conflict := skills.Conflict{ExistingSkillID: there.ID, ExistingCreatedBy: there.CreatedBy,
+			CanOverwrite: there.CreatedBy == s.CreatorID}
+		return "", record{}, &skillshttp.NameTakenError{Conflict: conflict}
 	}
 	return shelf, record{ID: id, Name: s.Name, CreatedBy: s.CreatorID, CreatedAt: now(),
 		RequestID: s.RequestID}, os.MkdirAll(shelf, 0o755)
 }
 
-// placeOver is place for an overwrite. The skill keeps its name, which its id and folder come from.
+// placeOver is place for an overwrite. The skill keeps its name, since its id and folder derive
+// from the name.
 func (l *library) placeOver(s skillshttp.Save) (string, record, error) {
 	shelf, rec, err := l.find(func(shelf string) (bool, record, error) {
 		if !strings.HasSuffix(shelf, s.Overwrite) {
@@ -112,20 +115,24 @@ func (l *library) placeOver(s skillshttp.Save) (string, record, error) {
 		rec, err := readRecord(shelf)
 		return rec.ID == s.Overwrite, rec, err
 	})
+	refused := func(why string) (string, record, error) {
+		return "", rec, fmt.Errorf("%w: %s", skillshttp.ErrRefused, why)
+	}
 	switch {
 	case err != nil:
 		return "", rec, err
 	case shelf == "":
-		return "", rec, fmt.Errorf("%w: the skill to overwrite is not there", skillshttp.ErrRefused)
+		return refused("the skill to overwrite does not exist")
 	case rec.CreatedBy != s.CreatorID:
-		return "", rec, fmt.Errorf("%w: only its creator may overwrite a skill", skillshttp.ErrRefused)
-	case s.Name != rec.Name && s.Name != s.Bundle.Name: // somebody wants it so
-		return "", rec, fmt.Errorf("%w: a skill that is overwritten keeps its name", skillshttp.ErrRefused)
+		return refused("only its creator may overwrite a skill")
+	case s.Name != rec.Name && s.Name != s.Bundle.Name: // the requester asked for this name
+		return refused("a skill that is overwritten keeps its name")
 	}
 	return shelf, rec, nil
 }
 
-// find returns the first folder that is the one, with its record.
+// find returns the first folder for which isIt returns true, and its record. Without one, it
+// returns "".
 func (l *library) find(isIt func(shelf string) (bool, record, error)) (string, record, error) {
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {
@@ -153,18 +160,19 @@ func (l *library) addVersion(shelf string, rec record, s skillshttp.Save) (recor
 		l.logger.Warn("this disk leaves out a file of a skill",
 			"request", s.RequestID, "path", w.Path, "error", w.Err)
 	}
-	rec.Versions = append(rec.Versions, version{RequestID: s.RequestID, Description: s.Description, SavedAt: now(),
+	rec.Versions = append(rec.Versions, version{RequestID: s.RequestID,
+		Description: s.Description, SavedAt: now(),
 		Origin: origin{s.RuntimeID, s.Bundle.Provider, s.Bundle.SourcePath}})
 	rec.Versions = rec.Versions[max(0, len(rec.Versions)-keptVersions):]
 	if err := writeRecord(shelf, rec); err != nil {
 		return rec, err
 	}
-	_ = sweep(shelf, rec) // the skill is saved; an old version that stays goes with the next one
+	_ = sweep(shelf, rec) // the skill is saved; if this fails, the next save sweeps
 	return rec, nil
 }
 
-// sweep removes from a shelf what its record does not list: what a kill has left, and versions that
-// are too old.
+// sweep removes all files from a shelf that its record does not list: leftovers of a kill, and old
+// versions.
 func sweep(shelf string, rec record) error {
 	entries, err := os.ReadDir(shelf)
 	if err != nil {
@@ -185,19 +193,23 @@ func (l *library) TakeBack(ctx context.Context, requestID string) error {
 	}
 	return l.lock.while(ctx, func() error {
 		shelf, rec, err := l.ofRequest(requestID)
-		if err != nil || shelf == "" || rec.Versions[len(rec.Versions)-1].RequestID != rec.RequestID || rec.RequestID != requestID {
+		if err != nil || shelf == "" || rec.RequestID != requestID {
 			return err
 		}
-		if err := os.Remove(filepath.Join(shelf, recordFile)); err != nil { // from here on it is not there
+		if latest := rec.Versions[len(rec.Versions)-1]; latest.RequestID != requestID {
+			return nil
+		}
+		// Without its record, the skill does not exist.
+		if err := os.Remove(filepath.Join(shelf, recordFile)); err != nil {
 			return err
 		}
 		return os.RemoveAll(shelf)
 	})
 }
 
-// now is the time as it will be read again.
+// now returns the time with the precision of records.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// keptVersions is how many versions of a skill are kept. A repeated report finds its own for as
-// long.
+// keptVersions is how many versions of a skill are kept. A repeated report finds its version among
+// them.
 const keptVersions = 10

@@ -18,7 +18,7 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// libraryIn opens a library as a server of its own would.
+// libraryIn opens a library, as another server would.
 func libraryIn(t *testing.T, dir string) *library {
 	t.Helper()
 	l, err := openLibrary(dir, slog.New(slog.DiscardHandler))
@@ -28,11 +28,16 @@ func libraryIn(t *testing.T, dir string) *library {
 	return l
 }
 
-// saveOf is a save of ada's by a new request.
+// saveOf returns a save of a new request by ada.
 func saveOf(name string, change ...func(*skillshttp.Save)) skillshttp.Save {
-	s := skillshttp.Save{RequestID: backends.NewID("laptop"), RuntimeID: "laptop", CreatorID: "ada", Name: name, Description: "d",
-		Bundle: skills.Bundle{Name: name, Content: "---\nname: x\n---\r\ntext, no newline at the end", Provider: "claude", SourcePath: "~/x",
-			Files: []skills.BundleFile{{Path: "a/b/c.md", Content: "<b>\n"}, {Path: "z.txt", Content: ""}}}}
+	s := skillshttp.Save{RequestID: backends.NewID("laptop"), RuntimeID: "laptop",
+		CreatorID: "ada", Name: name, Description: "d",
+		Bundle: skills.Bundle{Name: name, Provider: "claude", SourcePath: "~/x",
+			Content: "---\nname: x\n---\r\ntext, no newline at the end",
+			Files: []skills.BundleFile{
+				{Path: "a/b/c.md", Content: "<b>\n"},
+				{Path: "z.txt", Content: ""},
+			}}}
 	for _, c := range change {
 		c(&s)
 	}
@@ -77,7 +82,7 @@ func versions(t *testing.T, l *library, s skills.Skill) []string {
 	return found
 }
 
-func TestTheFilesLieThereAsTheyWere(t *testing.T) {
+func TestTheFilesOnDiskEqualTheBundle(t *testing.T) {
 	l := libraryIn(t, t.TempDir())
 	s := saveOf("Release Notes")
 	skill := saved(t, l, s)
@@ -86,11 +91,14 @@ func TestTheFilesLieThereAsTheyWere(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("on disk (-want +got):\n%s", diff)
 	}
-	if skill.Content != s.Bundle.Content || skill.Name != "Release Notes" || skill.Description != "d" || skill.CreatedBy != "ada" {
+	if skill.Content != s.Bundle.Content || skill.Name != "Release Notes" ||
+		skill.Description != "d" || skill.CreatedBy != "ada" {
 		t.Errorf("got %+v", skill)
 	}
-	if len(skill.Files) != 2 || skill.Files[0].Path != "a/b/c.md" || skill.Files[0].Content != "<b>\n" || skill.Files[0].ID == skill.Files[1].ID {
-		t.Errorf("its files: %+v", skill.Files)
+	files := skill.Files
+	if len(files) != 2 || files[0].Path != "a/b/c.md" || files[0].Content != "<b>\n" ||
+		files[0].ID == files[1].ID {
+		t.Errorf("its files: %+v", files)
 	}
 	if !strings.Contains(string(skill.Config), `"runtime_id":"laptop"`) {
 		t.Errorf("its config: %s", skill.Config)
@@ -100,7 +108,8 @@ func TestTheFilesLieThereAsTheyWere(t *testing.T) {
 func TestNamesNeverLeadOutside(t *testing.T) {
 	dir := t.TempDir()
 	l := libraryIn(t, filepath.Join(dir, "skills"))
-	for _, name := range []string{"../../x", "/etc/passwd", "..", ".", "", "a\x00b", "名", `c:\x`, strings.Repeat("x", 5000), ".lock", "CON"} {
+	for _, name := range []string{"../../x", "/etc/passwd", "..", ".", "", "a\x00b", "名", `c:\x`,
+		strings.Repeat("x", 5000), ".lock", "CON"} {
 		s := saveOf(name)
 		if skill := saved(t, l, s); skill.Name != name {
 			t.Errorf("%.20q: the skill is named %.20q", name, skill.Name)
@@ -108,7 +117,7 @@ func TestNamesNeverLeadOutside(t *testing.T) {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
-		t.Errorf("something lies outside: %v, %v", entries, err)
+		t.Errorf("got %v, %v, want no files beside the library", entries, err)
 	}
 	s := saveOf("n")
 	s.RequestID = "../x"
@@ -128,7 +137,9 @@ func TestASaveIsRepeatedByItsRequest(t *testing.T) {
 	if diff := cmp.Diff(first, saved(t, libraryIn(t, dir), s)); diff != "" {
 		t.Errorf("another server's repeat (-first +repeat):\n%s", diff)
 	}
-	over := saveOf("n", func(o *skillshttp.Save) { o.Overwrite = first.ID; o.Bundle.Content = "new" })
+	over := saveOf("n", func(s *skillshttp.Save) {
+		s.Overwrite, s.Bundle.Content = first.ID, "new"
+	})
 	saved(t, libraryIn(t, dir), over)
 	if diff := cmp.Diff(first, saved(t, libraryIn(t, dir), s)); diff != "" {
 		t.Errorf("a repeat after an overwrite (-first +repeat):\n%s", diff)
@@ -142,9 +153,11 @@ func TestANameIsTakenOnce(t *testing.T) {
 	l := libraryIn(t, t.TempDir())
 	first := saved(t, l, saveOf("n"))
 	for creator, can := range map[string]bool{"ada": true, "bob": false} {
-		_, err := l.Save(t.Context(), saveOf("n", func(s *skillshttp.Save) { s.CreatorID = creator }))
+		s := saveOf("n", func(s *skillshttp.Save) { s.CreatorID = creator })
+		_, err := l.Save(t.Context(), s)
 		var taken *skillshttp.NameTakenError
-		want := skills.Conflict{ExistingSkillID: first.ID, ExistingCreatedBy: "ada", CanOverwrite: can}
+		want := skills.Conflict{ExistingSkillID: first.ID, ExistingCreatedBy: "ada",
+			CanOverwrite: can}
 		if !errors.As(err, &taken) || taken.Conflict != want {
 			t.Errorf("%s: got %v, want %+v", creator, err, want)
 		}
@@ -166,17 +179,19 @@ func TestOverwriting(t *testing.T) {
 	}
 	for says, change := range map[string]func(*skillshttp.Save){
 		"only its creator": func(s *skillshttp.Save) { s.CreatorID = "bob" },
-		"is not there":     func(s *skillshttp.Save) { s.Overwrite = "5f0c7a86-4c1c-4f57-a1f5-0d5a9c3a5a11" },
+		"does not exist":   func(s *skillshttp.Save) { s.Overwrite = skillID("another") },
 		"keeps its name":   func(s *skillshttp.Save) { s.Name = "m" },
 	} {
-		if err := over(change); !errors.Is(err, skillshttp.ErrRefused) || !strings.Contains(err.Error(), says) {
+		err := over(change)
+		if !errors.Is(err, skillshttp.ErrRefused) || !strings.Contains(err.Error(), says) {
 			t.Errorf("got %v, want a refusal that says %q", err, says)
 		}
 	}
 	skill := saved(t, l, saveOf("its own name now", func(s *skillshttp.Save) {
 		s.Overwrite, s.Description, s.Bundle.Content, s.Bundle.Files = first.ID, "new", "new", nil
 	}))
-	if skill.ID != first.ID || skill.Name != "n" || skill.Content != "new" || len(skill.Files) != 0 || skill.UpdatedAt.Equal(skill.CreatedAt) {
+	if skill.ID != first.ID || skill.Name != "n" || skill.Content != "new" ||
+		len(skill.Files) != 0 || skill.UpdatedAt.Equal(skill.CreatedAt) {
 		t.Errorf("got %+v", skill)
 	}
 	for range keptVersions + 3 {
@@ -194,13 +209,13 @@ func TestTakingBack(t *testing.T) {
 	l := libraryIn(t, dir)
 	s := saveOf("n")
 	first := saved(t, l, s)
-	for range 2 { // twice, as a repeat would
+	for range 2 { // the second is a repeat
 		if err := l.TakeBack(t.Context(), s.RequestID); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(versions(t, l, first)) != 0 {
-		t.Error("its files are still there")
+		t.Error("the skill still has files")
 	}
 	again := saveOf("n")
 	saved(t, l, again)
@@ -211,18 +226,22 @@ func TestTakingBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := len(versions(t, l, first)); n != 2 {
-			t.Errorf("a skill that was changed since was taken back: %d versions are left", n)
+			t.Errorf("%d versions are left, want 2: the skill has changed since", n)
 		}
 	}
 }
 
-// What a kill between any two steps of a save leaves behind is as if the save had not begun.
+// A kill between any two steps of a save has the effect of no save.
 func TestLeftoversOfAKill(t *testing.T) {
 	for name, leave := range map[string]func(shelf, request string) error{
-		"an empty folder":          func(shelf, request string) error { return nil },
-		"files half unpacked":      func(shelf, request string) error { return os.MkdirAll(filepath.Join(shelf, ".unpack-X", "a"), 0o755) },
-		"a version without record": func(shelf, request string) error { return os.CopyFS(filepath.Join(shelf, request), os.DirFS(".")) },
-		"a record not yet renamed": func(shelf, request string) error {
+		"an empty folder": func(_, _ string) error { return nil },
+		"files half unpacked": func(shelf, _ string) error {
+			return os.MkdirAll(filepath.Join(shelf, ".unpack-X", "a"), 0o755)
+		},
+		"a version without record": func(shelf, request string) error {
+			return os.CopyFS(filepath.Join(shelf, request), os.DirFS("."))
+		},
+		"a record not yet renamed": func(shelf, _ string) error {
 			return os.WriteFile(filepath.Join(shelf, "."+recordFile), []byte("{"), 0o644)
 		},
 	} {
@@ -234,15 +253,17 @@ func TestLeftoversOfAKill(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := l.TakeBack(t.Context(), s.RequestID); err != nil {
-				t.Errorf("take back what was not saved: %v", err)
+				t.Errorf("take back an import that was not saved: %v", err)
 			}
-			_, err := l.Save(t.Context(), saveOf("", func(o *skillshttp.Save) { o.Overwrite = skillID("n") }))
-			if !errors.Is(err, skillshttp.ErrRefused) {
-				t.Errorf("overwriting a skill that is not there: got %v", err)
+			over := saveOf("", func(o *skillshttp.Save) { o.Overwrite = skillID("n") })
+			if _, err := l.Save(t.Context(), over); !errors.Is(err, skillshttp.ErrRefused) {
+				t.Errorf("overwrite a skill that does not exist: got %v", err)
 			}
 			skill := saved(t, l, s)
-			if entries, err := os.ReadDir(shelf); err != nil || len(entries) != 2 || len(skill.Files) != 2 {
-				t.Errorf("got %v, %v and %d files, want the record, the version and 2 files", entries, err, len(skill.Files))
+			entries, err := os.ReadDir(shelf)
+			if err != nil || len(entries) != 2 || len(skill.Files) != 2 {
+				t.Errorf("got %v, %v and %d files, want the record, the version and 2 files",
+					entries, err, len(skill.Files))
 			}
 		})
 	}
@@ -253,12 +274,14 @@ func TestAKillWhileTakingBackOrPruning(t *testing.T) {
 	s := saveOf("n")
 	skill := saved(t, l, s)
 	shelf := filepath.Join(l.dir, shelfName("n", skill.ID))
-	if err := os.Remove(filepath.Join(shelf, recordFile)); err != nil { // taken back, but for the files
+	// The kill came after the record was removed, and before the files were.
+	if err := os.Remove(filepath.Join(shelf, recordFile)); err != nil {
 		t.Fatal(err)
 	}
 	other := saveOf("n")
 	saved(t, l, other)
-	if found := versions(t, l, skill); len(found) != 1 || !strings.Contains(found[0], other.RequestID) {
+	found := versions(t, l, skill)
+	if len(found) != 1 || !strings.Contains(found[0], other.RequestID) {
 		t.Errorf("got %v, want the new version alone", found)
 	}
 }
@@ -267,17 +290,20 @@ func TestARecordThatIsBrokenIsAnError(t *testing.T) {
 	l := libraryIn(t, t.TempDir())
 	s := saveOf("n")
 	skill := saved(t, l, s)
-	if err := os.WriteFile(filepath.Join(l.dir, shelfName("n", skill.ID), recordFile), []byte("{"), 0o644); err != nil {
+	path := filepath.Join(l.dir, shelfName("n", skill.ID), recordFile)
+	if err := os.WriteFile(path, []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, again := range []skillshttp.Save{s, saveOf("n"), saveOf("n", func(o *skillshttp.Save) { o.Overwrite = skill.ID })} {
-		if _, err := l.Save(t.Context(), again); err == nil || errors.Is(err, skillshttp.ErrRefused) {
-			t.Errorf("got %v, want an error that makes the daemon come again", err)
+	over := saveOf("n", func(o *skillshttp.Save) { o.Overwrite = skill.ID })
+	for _, again := range []skillshttp.Save{s, saveOf("n"), over} {
+		_, err := l.Save(t.Context(), again)
+		if err == nil || errors.Is(err, skillshttp.ErrRefused) {
+			t.Errorf("got %v, want an error after which the daemon repeats its report", err)
 		}
 	}
 }
 
-// Many servers save at once: each request in two of them, and all requests for a few names.
+// Many servers save at once. Each request goes to all servers, and the requests share a few names.
 func TestServersShareAFolder(t *testing.T) {
 	dir := t.TempDir()
 	servers := []*library{libraryIn(t, dir), libraryIn(t, dir), libraryIn(t, dir)}
@@ -291,7 +317,10 @@ func TestServersShareAFolder(t *testing.T) {
 	for i := range requests {
 		s := saveOf(fmt.Sprint("name ", i%names))
 		for j, l := range servers {
-			all.Go(func() { outcomes[i][j].skill, outcomes[i][j].err = l.Save(context.Background(), s) })
+			all.Go(func() {
+				skill, err := l.Save(context.Background(), s)
+				outcomes[i][j] = outcome{skill, err}
+			})
 		}
 	}
 	all.Wait()
@@ -311,7 +340,7 @@ func TestServersShareAFolder(t *testing.T) {
 		}
 	}
 	if won != names {
-		t.Errorf("%d requests have saved a skill, want one of each name", won)
+		t.Errorf("%d requests have saved a skill, want one for each name", won)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // when its holder is killed.
 type folderLock struct {
 	path string
-	turn chan struct{} // of this process
+	turn chan struct{} // held by one request of this process
 }
 
 func newFolderLock(path string) (*folderLock, error) {
@@ -22,8 +22,8 @@ func newFolderLock(path string) (*folderLock, error) {
 	return &folderLock{path: path, turn: make(chan struct{}, 1)}, f.Close()
 }
 
-// lockPollInterval is how often a lock is tried that another server holds, for a few milliseconds
-// usually.
+// lockPollInterval is the time between two tries to take the lock. Another server usually holds it
+// for a few milliseconds.
 const lockPollInterval = 5 * time.Millisecond
 
 // while runs do while it holds the lock.
@@ -38,7 +38,7 @@ func (l *folderLock) while(ctx context.Context, do func() error) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() // and with it goes the lock
+	defer f.Close() // releases the lock
 	for {
 		held, err := tryLock(f)
 		if err != nil {

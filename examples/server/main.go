@@ -18,7 +18,7 @@ import (
 	"syscall"
 )
 
-// What the program exits with.
+// Exit codes.
 const (
 	exitOK     = 0
 	exitFailed = 1
@@ -32,7 +32,7 @@ func main() {
 		person: isTerminal(os.Stdout), terminal: isTerminal(os.Stderr), env: os.Getenv}))
 }
 
-// surroundings are what the program runs in.
+// surroundings are the program's outputs and environment.
 type surroundings struct {
 	stdout, stderr io.Writer
 	person         bool // stdout is a terminal
@@ -86,7 +86,7 @@ func newLogger(o options, s surroundings) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(s.stderr, opts))
 }
 
-// optionError is about what an option says, or the file that it names.
+// optionError is an error about the value of an option, or about the file that it names.
 type optionError struct {
 	flag string
 	err  error

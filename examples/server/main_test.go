@@ -20,8 +20,9 @@ func runIn(ctx context.Context, env map[string]string, args ...string) (
 	return code, out.String(), errs.String()
 }
 
-func TestWhatTheCommandLineSays(t *testing.T) {
+func TestTheCommandLine(t *testing.T) {
 	tokens, dir := writeTokens(t, someTokens), t.TempDir()
+	const nowhere = "redis://127.0.0.1:1"
 	for _, tc := range []struct {
 		args []string
 		code int
@@ -36,8 +37,10 @@ func TestWhatTheCommandLineSays(t *testing.T) {
 		{[]string{"-tokens", tokens + "x", "-skills", dir}, 2, "-tokens: open", nil},
 		{[]string{"-tokens", tokens, "-skills", tokens}, 2, "-skills: ", nil},
 		{[]string{"-tokens", tokens, "-skills", dir, "-redis", "nonsense://"}, 2, "-redis: ", nil},
-		{[]string{"-tokens", tokens, "-skills", dir, "-redis", "redis://127.0.0.1:1", "-prefix", "{"}, 2, "-prefix: ", nil},
-		{[]string{"-tokens", tokens, "-skills", dir, "-redis", "redis://127.0.0.1:1"}, 1, "use Redis at 127.0.0.1:1", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-redis", nowhere, "-prefix", "{"}, 2,
+			"-prefix: ", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-redis", nowhere}, 1,
+			"use Redis at 127.0.0.1:1", nil},
 		{[]string{"-tokens", tokens, "-skills", dir, "-listen", "nonsense"}, 2, "-listen: ", nil},
 		{[]string{"-tokens", tokens, "-skills", dir, "-backend", "mysql://user:pw@host"}, 2,
 			"none of memory:, redis://", nil},
@@ -49,13 +52,15 @@ func TestWhatTheCommandLineSays(t *testing.T) {
 		{[]string{"-log", "xml"}, 2, "none of auto, text and json", nil},
 		{[]string{"-drain", "-1s"}, 2, "-drain must not be negative", nil},
 		{[]string{"-demo", "-metrics", "nonsense"}, 2, "-metrics: ", nil},
-		{[]string{"-tokens", tokens}, 2, "PENDINGQ_DRAIN: ", map[string]string{"PENDINGQ_DRAIN": "long"}},
+		{[]string{"-tokens", tokens}, 2, "PENDINGQ_DRAIN: ",
+			map[string]string{"PENDINGQ_DRAIN": "long"}},
 		{[]string{"-config", dir}, 2, "-config: ", nil},
 		{nil, 2, "-config: ", map[string]string{"PENDINGQ_CONFIG": dir}},
 	} {
 		code, stdout, stderr := runIn(t.Context(), tc.env, tc.args...)
 		if code != tc.code || !strings.Contains(stdout+stderr, tc.says) {
-			t.Errorf("%v: exit %d, want %d with %q\n%s%s", tc.args, code, tc.code, tc.says, stdout, stderr)
+			t.Errorf("%v: exit %d, want %d with %q\n%s%s",
+				tc.args, code, tc.code, tc.says, stdout, stderr)
 		}
 	}
 }
@@ -63,12 +68,13 @@ func TestWhatTheCommandLineSays(t *testing.T) {
 func TestASignalEndsItWell(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	args := []string{"-tokens", writeTokens(t, someTokens), "-skills", t.TempDir(), "-listen", "127.0.0.1:0"}
+	args := []string{"-tokens", writeTokens(t, someTokens), "-skills", t.TempDir(),
+		"-listen", "127.0.0.1:0"}
 	code, _, stderr := runIn(ctx, nil, args...)
-	if code != 0 && code != 2 { // 2: told to go before it could listen
+	if code != 0 && code != 2 { // 2: the signal came before it could listen
 		t.Errorf("exit %d\n%s", code, stderr)
 	}
 	if !strings.Contains(stderr, "kept in memory") {
-		t.Errorf("it does not warn that nodes would not share it:\n%s", stderr)
+		t.Errorf("the log does not warn that nodes share nothing:\n%s", stderr)
 	}
 }

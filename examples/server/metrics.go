@@ -15,8 +15,8 @@ import (
 	"github.com/pendingq/pendingq/pending/pendingotel"
 )
 
-// instrument returns a backend that the dashboard and Prometheus watch, for all stores of the node,
-// and what a scrape gets. A scrape asks nobody.
+// instrument returns a backend for all stores of the node, which counts for the dashboard and for
+// Prometheus, and the handler of /metrics. A scrape does not ask the backend.
 func instrument(engine backends.Backend) (backends.Backend, http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),

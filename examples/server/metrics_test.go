@@ -31,7 +31,7 @@ func (n *node) get(url string) (int, string) {
 	return resp.StatusCode, string(text)
 }
 
-// everything makes a node count all that it can.
+// everything makes a node report each of its metrics.
 func everything(n *node) {
 	n.Helper()
 	create := func(store string) string {
@@ -59,8 +59,8 @@ func everything(n *node) {
 
 var ours = regexp.MustCompile(`\bpendingq_\w+`)
 
-// Grafana and the alerts ask for series by name. A server has to export exactly those.
-func TestAScrapeHasWhatTheDashboardsAndAlertsAskFor(t *testing.T) {
+// Grafana and the alerts name series. The server must export exactly these.
+func TestTheServerExportsTheSeriesOfTheDashboardsAndAlerts(t *testing.T) {
 	o := someOptions(t, "")
 	o.stores = append(o.stores, pending.Policy{Name: "short", PendingTimeout: time.Millisecond,
 		RunningTimeout: time.Minute, Retention: time.Minute})
@@ -82,7 +82,7 @@ func TestAScrapeHasWhatTheDashboardsAndAlertsAskFor(t *testing.T) {
 	}
 	for _, name := range asked {
 		if !slices.Contains(exported, name) {
-			t.Errorf("docs ask for %s, which the server does not export", name)
+			t.Errorf("docs name %s, which the server does not export", name)
 		}
 	}
 	for line := range strings.Lines(text) {
@@ -104,7 +104,8 @@ func TestMetricsAndHealthHaveAnAddressOfTheirOwn(t *testing.T) {
 	}
 	for _, base := range []string{n.url, n.metrics} {
 		for _, path := range []string{"/livez", "/readyz", "/healthz"} {
-			if status, text := n.get(base + path); status != http.StatusOK || text != `{"status":"ok"}` {
+			status, text := n.get(base + path)
+			if status != http.StatusOK || text != `{"status":"ok"}` {
 				t.Errorf("%s: got %d %s", path, status, text)
 			}
 		}
@@ -128,11 +129,11 @@ func TestReadinessTurnsFalseBeforeTheServerGoes(t *testing.T) {
 		answer := newAnswer()
 		h.ready(answer, nil)
 		if answer.Code != http.StatusServiceUnavailable {
-			t.Errorf("got %d while the server waits to go", answer.Code)
+			t.Errorf("got %d during the drain, want 503", answer.Code)
 		}
 		select {
 		case <-gone:
-			t.Error("it does not wait for load balancers")
+			t.Error("the drain is over at once")
 		default:
 		}
 		<-gone

@@ -13,8 +13,7 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// newPages makes the dashboard of all stores. Payloads of skills are private, so it shows only
-// those of the other stores.
+// newPages makes the dashboard of all stores. It shows no payloads of skills: they are private.
 func newPages(b backends.Backend, o options, p skills.Policies, a *access, logger *slog.Logger) (
 	*dashboard.Dashboard, error) {
 	c := dashboard.Config{Access: a.operator, Logger: logger}
@@ -23,7 +22,8 @@ func newPages(b backends.Backend, o options, p skills.Policies, a *access, logge
 		if err != nil {
 			return nil, err
 		}
-		c.Stores = append(c.Stores, dashboard.Store{Policy: policy, Payload: dashboard.Show(store, nil)})
+		c.Stores = append(c.Stores,
+			dashboard.Store{Policy: policy, Payload: dashboard.Show(store, nil)})
 	}
 	for _, policy := range []pending.Policy{p.Lists, p.Imports, p.Pings, p.Updates, p.ModelLists} {
 		c.Stores = append(c.Stores, dashboard.Store{Policy: policy})
@@ -31,7 +31,7 @@ func newPages(b backends.Backend, o options, p skills.Policies, a *access, logge
 	return dashboard.New(b, c)
 }
 
-// operator implements [dashboard.Access]: for owners and admins of a runtime, its mailboxes.
+// operator implements [dashboard.Access]. Owners and admins of a runtime see its mailbox.
 func (a *access) operator(r *http.Request, _ dashboard.Action, _, mailbox string) (string, bool) {
 	p, known := a.people[sent(r)]
 	if mailbox != "" {
@@ -47,7 +47,7 @@ func (a *access) operator(r *http.Request, _ dashboard.Action, _, mailbox string
 }
 
 // signIn lets browsers send a token as the password of HTTP Basic authentication. The other routes
-// do not take it: a browser would send it along with requests that another site has made.
+// do not accept a password: a browser would also send it with requests that another site makes.
 func (a *access) signIn(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, password, ok := r.BasicAuth(); ok {

@@ -79,8 +79,8 @@ func TestOwnersAndAdminsSeeTheDashboard(t *testing.T) {
 	}
 }
 
-// A browser adds a password to requests that another site makes. Only the dashboard defends
-// itself against those.
+// A browser adds a password also to requests that another site makes. Only the dashboard refuses
+// such requests.
 func TestAPasswordOpensTheDashboardOnly(t *testing.T) {
 	n := startNode(t, someOptions(t, ""))
 	status, text := n.browse(adasToken, "GET", "/pending/mailboxes?store=backup", nil)

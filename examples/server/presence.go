@@ -10,11 +10,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// onlineFor is how long a runtime counts as online after a heartbeat. Daemons send one every 20 s
-// or so, held or not, so one may get lost.
+// onlineFor is how long a runtime counts as online after a heartbeat. Daemons send a heartbeat
+// about every 20 s, so one may get lost.
 const onlineFor = 45 * time.Second
 
-// redisPresence is shared by all nodes: a key for each runtime, which goes away by itself.
+// redisPresence is shared by all nodes. It has a key for each runtime, which expires.
 type redisPresence struct {
 	client redis.UniversalClient
 	prefix string
@@ -33,7 +33,7 @@ func (p *redisPresence) Online(ctx context.Context, runtimeID string) (bool, err
 	return n > 0, err
 }
 
-// postgresPresence is shared by all nodes: a row for each runtime.
+// postgresPresence is shared by all nodes. It has a row for each runtime.
 type postgresPresence struct{ pool *pgxpool.Pool }
 
 // migrate makes the table. Two nodes may do so at once.
@@ -63,8 +63,8 @@ func (p *postgresPresence) Online(ctx context.Context, runtimeID string) (online
 	return online, err
 }
 
-// memoryPresence is for a single node. It holds an entry for each runtime of the tokens file at
-// most.
+// memoryPresence is for a single node. It has at most one entry for each runtime in the tokens
+// file.
 type memoryPresence struct {
 	mu   sync.Mutex
 	seen map[string]time.Time

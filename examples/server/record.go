@@ -19,25 +19,25 @@ import (
 // recordFile lies beside the versions of a skill.
 const recordFile = "skill.json"
 
-// record is what a skill is, but for its files.
+// record is a skill without its files.
 type record struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name"`
 	CreatedBy string    `json:"created_by"`
 	CreatedAt time.Time `json:"created_at"`
-	RequestID string    `json:"request_id"` // which created it
-	Versions  []version `json:"versions"`   // oldest first; the last one counts
+	RequestID string    `json:"request_id"` // the request that created the skill
+	Versions  []version `json:"versions"`   // oldest first; the last one is current
 }
 
-// version is what one import has saved.
+// version is the result of one import.
 type version struct {
-	RequestID   string    `json:"request_id"` // and the name of the folder with its files
+	RequestID   string    `json:"request_id"` // also the name of the folder with its files
 	Description string    `json:"description"`
 	Origin      origin    `json:"origin"`
 	SavedAt     time.Time `json:"saved_at"`
 }
 
-// origin is the Config of an imported skill: where it comes from.
+// origin says where an imported skill comes from. It becomes the skill's Config.
 type origin struct {
 	RuntimeID  string `json:"runtime_id"`
 	Provider   string `json:"provider"`
@@ -46,12 +46,12 @@ type origin struct {
 
 func (r record) exists() bool { return r.ID != "" }
 
-// version finds the version that a request has saved, or returns -1.
+// version returns the index of a request's version, or -1.
 func (r record) version(requestID string) int {
 	return slices.IndexFunc(r.Versions, func(v version) bool { return v.RequestID == requestID })
 }
 
-// readRecord returns a record that does not exist where there is no skill.
+// readRecord reads the record on a shelf. Without a skill there, it returns an empty record.
 func readRecord(shelf string) (record, error) {
 	var rec record
 	text, err := os.ReadFile(filepath.Join(shelf, recordFile))
@@ -80,17 +80,19 @@ func writeRecord(shelf string, rec record) error {
 	return os.Rename(temp, filepath.Join(shelf, recordFile))
 }
 
-// skillSpace is what the ids of skills and files are derived in.
-var skillSpace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/pendingq/pendingq/examples/server"))
+// skillSpace is the namespace of the ids of skills and files.
+var skillSpace = uuid.NewSHA1(uuid.NameSpaceURL,
+	[]byte("https://github.com/pendingq/pendingq/examples/server"))
 
-// skillID is the id of the skill of this name.
+// skillID returns the id of the skill with this name.
 func skillID(name string) string { return uuid.NewSHA1(skillSpace, []byte(name)).String() }
 
-// shelfName is a name that every file system takes: of the skill's own only what is harmless, for
-// people to know it by, and its id, which tells it from others that look the same then.
+// shelfName returns a folder name that every file system accepts. It has the letters and digits of
+// the skill's name, for people, and the skill's id, which makes it unique.
 func shelfName(name, id string) string {
 	const most = 40
-	words := strings.FieldsFunc(strings.ToLower(name), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	isOther := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }
+	words := strings.FieldsFunc(strings.ToLower(name), isOther)
 	slug := strings.Join(words, "-")
 	slug = strings.TrimRight(slug[:min(len(slug), most)], "-")
 	if slug == "" {
@@ -106,8 +108,9 @@ func load(shelf string, rec record, requestID string) (skills.Skill, error) {
 	if err != nil {
 		return skills.Skill{}, err
 	}
-	s := skills.Skill{ID: rec.ID, WorkspaceID: workspace, Name: rec.Name, Description: v.Description, Config: config,
-		Files: []skills.SkillFile{}, CreatedBy: rec.CreatedBy, CreatedAt: rec.CreatedAt, UpdatedAt: v.SavedAt}
+	s := skills.Skill{ID: rec.ID, WorkspaceID: workspace, Name: rec.Name,
+		Description: v.Description, Config: config, Files: []skills.SkillFile{},
+		CreatedBy: rec.CreatedBy, CreatedAt: rec.CreatedAt, UpdatedAt: v.SavedAt}
 	dir := os.DirFS(filepath.Join(shelf, requestID))
 	err = fs.WalkDir(dir, ".", func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -131,5 +134,5 @@ func load(shelf string, rec record, requestID string) (skills.Skill, error) {
 
 const (
 	skillFile = "SKILL.md"
-	workspace = "default" // this server knows only one
+	workspace = "default" // the only workspace of this server
 )

@@ -15,8 +15,8 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// shutdownTime is how long requests may take to finish once the server is told to go. Parked waits
-// are answered at once. The others are reports whose bodies are still coming in.
+// shutdownTime is how long requests may take to finish after a signal. The server answers parked
+// waits at once. The other requests are reports whose bodies have not arrived yet.
 const shutdownTime = 20 * time.Second
 
 // addresses are where the server listens.
@@ -128,8 +128,8 @@ func (n *listeners) serve(ctx context.Context, ready func(addresses)) error {
 	return shutdown(context.WithoutCancel(ctx), n.api)
 }
 
-// start listens at the address that an option names, and serves. Ended gets the error of a server
-// that fails.
+// start listens at the server's address, which comes from an option, and serves. If the server
+// fails, ended gets the error.
 func start(ctx context.Context, option string, server *http.Server, ended chan<- error) (
 	string, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", server.Addr)
@@ -145,12 +145,13 @@ func start(ctx context.Context, option string, server *http.Server, ended chan<-
 	return addr, nil
 }
 
-// shutdown lets requests finish, but not for ever.
+// shutdown lets requests finish for shutdownTime.
 func shutdown(ctx context.Context, server *http.Server) error {
 	ctx, cancel := context.WithTimeout(ctx, shutdownTime)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
-		return errors.Join(fmt.Errorf("cut requests off after %v: %w", shutdownTime, err), server.Close())
+		err = fmt.Errorf("cut requests off after %v: %w", shutdownTime, err)
+		return errors.Join(err, server.Close())
 	}
 	return nil
 }

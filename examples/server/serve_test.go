@@ -16,11 +16,12 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pendingq/pendingq/internal/postgrestest"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// node is a server that runs, as the program would.
+// node is a running server.
 type node struct {
 	*testing.T
 	url, metrics string
@@ -28,7 +29,7 @@ type node struct {
 	ended        chan error
 }
 
-// startNode starts a server, which ends well with the test unless it has been stopped.
+// startNode starts a server. The server ends with the test.
 func startNode(t *testing.T, o options) *node {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -94,21 +95,25 @@ func importAcrossTwoNodes(t *testing.T, o options) {
 	t.Helper()
 	one, two := startNode(t, o), startNode(t, o)
 
-	if status, fields := one.send(adasToken, "POST", importPath, `{"skill_key":"k"}`); status != http.StatusServiceUnavailable {
-		t.Errorf("before any heartbeat: got %d %v, want offline", status, fields)
+	const skillKey = `{"skill_key":"k"}`
+	status, asked := one.send(adasToken, "POST", importPath, skillKey)
+	if status != http.StatusServiceUnavailable {
+		t.Errorf("before any heartbeat: got %d %v, want offline", status, asked)
 	}
 	two.send(laptopToken, "POST", "/api/daemon/heartbeat", beat)
-	status, asked := one.send(adasToken, "POST", importPath, `{"skill_key":"k"}`)
+	status, asked = one.send(adasToken, "POST", importPath, skillKey)
 	if status != http.StatusOK {
 		t.Fatalf("got %d %v", status, asked)
 	}
 	two.send(laptopToken, "POST", "/api/daemon/heartbeat", beat)
-	report := `{"status":"completed","skill":{"name":"n","content":"c","files":[{"path":"a/b","content":"x"}]}}`
+	report := `{"status":"completed",
+		"skill":{"name":"n","content":"c","files":[{"path":"a/b","content":"x"}]}}`
 	path := fmt.Sprintf("/api/daemon/runtimes/laptop/local-skills/import/%s/result", asked["id"])
 	if status, fields := one.send(laptopToken, "POST", path, report); status != http.StatusOK {
 		t.Fatalf("report: got %d %v", status, fields)
 	}
-	if _, done := two.send(adasToken, "GET", fmt.Sprint(importPath, "/", asked["id"], "?wait=20s"), ""); done["status"] != "completed" {
+	path = fmt.Sprint(importPath, "/", asked["id"], "?wait=20s")
+	if _, done := two.send(adasToken, "GET", path, ""); done["status"] != "completed" {
 		t.Errorf("got %v", done)
 	}
 	if found, _ := filepath.Glob(filepath.Join(o.skills, "n-*", "*", "a", "b")); len(found) != 1 {
@@ -116,31 +121,43 @@ func importAcrossTwoNodes(t *testing.T, o options) {
 	}
 }
 
+func TestNodesShareAPostgreSQLDatabase(t *testing.T) {
+	o := someOptions(t, "")
+	o.backend = postgrestest.Start(t).URL
+	importAcrossTwoNodes(t, o)
+	n := startNode(t, o) // the schema exists now
+	if status, text := n.get(n.url + "/readyz"); status != http.StatusOK {
+		t.Errorf("got %d %s", status, text)
+	}
+}
+
 func TestHealth(t *testing.T) {
+	check := func(n *node, wantStatus int, want string) {
+		t.Helper()
+		status, fields := n.send("", "GET", "/healthz", "")
+		if status != wantStatus || fields["status"] != want {
+			t.Errorf("got %d %v, want %d %s", status, fields, wantStatus, want)
+		}
+	}
 	server := miniredis.RunT(t)
 	n := startNode(t, someOptions(t, "redis://"+server.Addr()))
-	if status, fields := n.send("", "GET", "/healthz", ""); status != http.StatusOK || fields["status"] != "ok" {
-		t.Errorf("got %d %v", status, fields)
-	}
+	check(n, http.StatusOK, "ok")
 	server.SetError("LOADING")
-	if status, fields := n.send("", "GET", "/healthz", ""); status != http.StatusServiceUnavailable || fields["status"] != "unavailable" {
-		t.Errorf("without its backend: got %d %v", status, fields)
-	}
+	check(n, http.StatusServiceUnavailable, "unavailable")
 	server.SetError("")
-	alone := startNode(t, someOptions(t, ""))
-	if status, _ := alone.send("", "GET", "/healthz", ""); status != http.StatusOK {
-		t.Errorf("in memory: got %d", status)
-	}
+	check(startNode(t, someOptions(t, "")), http.StatusOK, "ok") // in memory
 }
 
-func TestADeletedRuntimeIsToldSo(t *testing.T) {
+func TestTheDaemonOfADeletedRuntimeIsToldSo(t *testing.T) {
 	n := startNode(t, someOptions(t, ""))
-	if status, fields := n.send(goneToken, "POST", "/api/daemon/heartbeat", `{"runtime_id":"gone"}`); status != 404 || fields["error"] != "runtime not found" {
+	const beat = `{"runtime_id":"gone"}`
+	status, fields := n.send(goneToken, "POST", "/api/daemon/heartbeat", beat)
+	if status != http.StatusNotFound || fields["error"] != "runtime not found" {
 		t.Errorf("got %d %v", status, fields)
 	}
 }
 
-func TestAShutdownAnswersThoseWhoWait(t *testing.T) {
+func TestAShutdownAnswersWaiters(t *testing.T) {
 	server := miniredis.RunT(t)
 	n := startNode(t, someOptions(t, "redis://"+server.Addr()))
 	answered := make(chan map[string]any, 1)
@@ -148,18 +165,18 @@ func TestAShutdownAnswersThoseWhoWait(t *testing.T) {
 		_, fields := n.send(laptopToken, "POST", "/api/daemon/heartbeat?wait=30s", beat)
 		answered <- fields
 	}()
-	for !server.Exists("test:presence:laptop") { // until it has begun
+	for !server.Exists("test:presence:laptop") { // until the heartbeat has arrived
 		<-time.After(time.Millisecond)
 	}
 	began := time.Now()
 	n.stop()
 	if fields := <-answered; fields["status"] != "ok" || time.Since(began) > 15*time.Second {
-		t.Errorf("the one who waits got %v after %v", fields, time.Since(began))
+		t.Errorf("the waiter got %v after %v", fields, time.Since(began))
 	}
 	err := <-n.ended
 	n.ended <- nil
 	if err != nil {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("the server ended with %v", err)
 	}
 }
 

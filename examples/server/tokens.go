@@ -15,7 +15,7 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// tokensFile is the file that says who may do what. JSON is YAML, so either will do.
+// tokensFile is the file with all tokens and their rights, in YAML or JSON.
 type tokensFile struct {
 	People  []person      `yaml:"people"`
 	Daemons []daemonEntry `yaml:"daemons"`
@@ -33,7 +33,7 @@ type daemonEntry struct {
 	Token   secret `yaml:",inline"`
 }
 
-// secret is a token, or the hash of one, so that the file need not give it away.
+// secret is a token or its hash. With the hash, the file does not reveal the token.
 type secret struct {
 	Plain  string `yaml:"token"`
 	SHA256 string `yaml:"sha256"`
@@ -41,7 +41,7 @@ type secret struct {
 
 const minToken = 16
 
-// digest is what the token is known by.
+// digest returns the key of the token in the maps of access.
 func (s secret) digest() (d digest, err error) {
 	switch {
 	case s.Plain != "" && s.SHA256 != "":
@@ -58,8 +58,8 @@ func (s secret) digest() (d digest, err error) {
 	return digestOf(s.Plain), nil
 }
 
-// digest is the SHA-256 of a token. Tokens are looked up by it, so how long that takes says nothing
-// of a token.
+// digest is the SHA-256 of a token. Tokens are looked up by it, so the time of a look-up reveals
+// nothing about a token.
 type digest [sha256.Size]byte
 
 func digestOf(token string) digest { return sha256.Sum256([]byte(token)) }
@@ -69,7 +69,11 @@ type role skillshttp.Role
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (r *role) UnmarshalText(text []byte) error {
-	roles := map[string]skillshttp.Role{"member": skillshttp.RoleMember, "admin": skillshttp.RoleAdmin, "owner": skillshttp.RoleOwner}
+	roles := map[string]skillshttp.Role{
+		"member": skillshttp.RoleMember,
+		"admin":  skillshttp.RoleAdmin,
+		"owner":  skillshttp.RoleOwner,
+	}
 	known, ok := roles[string(text)]
 	if !ok {
 		return fmt.Errorf("role %.20q is none of owner, admin and member", text)
@@ -78,7 +82,7 @@ func (r *role) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// readTokens reads a tokens file. Its errors carry no token.
+// readTokens reads a tokens file. Its errors contain no token.
 func readTokens(path string) (*access, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -99,23 +103,26 @@ func readTokens(path string) (*access, error) {
 
 var quoted = regexp.MustCompile("`[^`]*`")
 
-// withoutQuotes returns the text of an error without what it quotes of the file.
+// withoutQuotes returns the text of an error without its quotes from the file.
 func withoutQuotes(err error) string { return quoted.ReplaceAllString(err.Error(), "`...`") }
 
-// access checks a file and makes it fit to be asked.
+// access checks a file and returns the access that it describes.
 func (f tokensFile) access() (*access, error) {
-	a := &access{people: map[digest]person{}, daemons: map[digest]string{}, deleted: map[string]bool{}}
+	a := &access{people: map[digest]person{}, daemons: map[digest]string{},
+		deleted: map[string]bool{}}
 	known := map[digest]bool{}
 	for i, p := range f.People {
 		d, err := p.Token.digest()
-		if err = errors.Join(err, name("user", p.User), unique(known, d, err)); err != nil {
+		err = errors.Join(err, name("user", p.User), unique(known, d, err))
+		if err != nil {
 			return nil, fmt.Errorf("people, entry %d: %w", i+1, err)
 		}
 		a.people[d] = p
 	}
 	for i, entry := range f.Daemons {
 		d, err := entry.Token.digest()
-		if err = errors.Join(err, name("runtime", entry.Runtime), unique(known, d, err)); err != nil {
+		err = errors.Join(err, name("runtime", entry.Runtime), unique(known, d, err))
+		if err != nil {
 			return nil, fmt.Errorf("daemons, entry %d: %w", i+1, err)
 		}
 		a.daemons[d] = entry.Runtime
@@ -124,7 +131,7 @@ func (f tokensFile) access() (*access, error) {
 		a.deleted[runtimeID] = true
 	}
 	if len(known) == 0 {
-		return nil, errors.New("it knows nobody")
+		return nil, errors.New("it has no tokens")
 	}
 	return a, nil
 }
@@ -136,10 +143,10 @@ func name(what, text string) error {
 	return nil
 }
 
-// unique refuses a token that somebody else has, if it could be read.
+// unique refuses a token that another entry has. Err is the error of reading the token.
 func unique(known map[digest]bool, d digest, err error) error {
 	if err == nil && known[d] {
-		return errors.New("its token is somebody else's too")
+		return errors.New("another entry has the same token")
 	}
 	known[d] = true
 	return nil

@@ -76,8 +76,10 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"", "laptop", "", skillshttp.RoleNone, skillshttp.ErrUnauthenticated},
 	} {
 		got, err := a.Requester(from(tc.authorization), tc.runtime)
-		if want := (skillshttp.Requester{UserID: tc.user, Role: tc.role}); got != want || err != tc.err {
-			t.Errorf("%q for %s: got %+v, %v, want %+v", tc.authorization, tc.runtime, got, err, want)
+		want := skillshttp.Requester{UserID: tc.user, Role: tc.role}
+		if got != want || err != tc.err {
+			t.Errorf("%q for %s: got %+v, %v, want %+v, %v",
+				tc.authorization, tc.runtime, got, err, want, tc.err)
 		}
 	}
 }
@@ -94,21 +96,24 @@ func TestDaemonsSpeakForTheirOwnRuntime(t *testing.T) {
 	}{
 		{laptopToken, "laptop", true, nil},
 		{laptopToken, "phone", false, nil},
-		{laptopToken, "gone", false, nil}, // whether it is gone is not theirs to know
+		{laptopToken, "gone", false, nil}, // this daemon may not learn that gone is deleted
 		{goneToken, "gone", false, skillshttp.ErrRuntimeGone},
 		{adasToken, "laptop", false, nil},
 		{"", "", false, skillshttp.ErrUnauthenticated},
 	} {
-		if allowed, err := a.Daemon(from("Bearer "+tc.token), tc.runtime); allowed != tc.allowed || !errors.Is(err, tc.err) {
-			t.Errorf("%q for %q: got %v, %v, want %v, %v", tc.token, tc.runtime, allowed, err, tc.allowed, tc.err)
+		allowed, err := a.Daemon(from("Bearer "+tc.token), tc.runtime)
+		if allowed != tc.allowed || !errors.Is(err, tc.err) {
+			t.Errorf("%q for %q: got %v, %v, want %v, %v",
+				tc.token, tc.runtime, allowed, err, tc.allowed, tc.err)
 		}
 	}
 }
 
 func TestTokensFilesThatAreRefused(t *testing.T) {
 	const long = "0123456789abcdef"
+	const ada, r = "user: a, token: " + long, "runtime: r, token: " + long
 	for text, says := range map[string]string{
-		"":                                  "knows nobody",
+		"":                                  "has no tokens",
 		"people: 7":                         "not a tokens file",
 		"persons: []":                       "field persons not found",
 		"people: [" + long + "]":            "cannot unmarshal",
@@ -117,22 +122,25 @@ func TestTokensFilesThatAreRefused(t *testing.T) {
 		"people: [{token: " + long + "}]":   "it has no user",
 		"daemons: [{token: " + long + "}]":  "it has no runtime",
 		"people: [{user: a, sha256: 12}]":   "not 64 hex digits",
-		"people: [{user: a, sha256: 12, token: " + long + "}]":                                   "both",
-		"people: [{user: a, token: " + long + ", runtimes: {x: king}}]":                          "king",
-		"people: [{user: a, token: " + long + "}]\ndaemons: [{runtime: r, token: " + long + "}]": "daemons, entry 1: its token is somebody else's too",
+
+		"people: [{" + ada + ", sha256: 12}]":                     "both",
+		"people: [{" + ada + ", runtimes: {x: king}}]":            "king",
+		"people: [{" + ada + "}]\ndaemons: [{" + r + "}]":         "daemons, entry 1: another",
+		"people: [{" + ada + "}, {user: b, token: " + long + "}]": "people, entry 2: another",
 	} {
 		_, err := readTokens(writeTokens(t, text))
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s:\ngot %v, want %q", text, err, says)
 		}
 		if err != nil && strings.Contains(err.Error(), long[:6]) {
-			t.Errorf("the error gives a token away: %v", err)
+			t.Errorf("the error contains a token: %v", err)
 		}
 	}
 }
 
-func TestJSONWillDo(t *testing.T) {
-	a, err := readTokens(writeTokens(t, `{"daemons": [{"runtime": "laptop", "token": "`+laptopToken+`"}]}`))
+func TestATokensFileMayBeJSON(t *testing.T) {
+	text := `{"daemons": [{"runtime": "laptop", "token": "` + laptopToken + `"}]}`
+	a, err := readTokens(writeTokens(t, text))
 	if err != nil {
 		t.Fatal(err)
 	}

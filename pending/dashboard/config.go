@@ -12,7 +12,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// Config is what a dashboard works with. Only Stores is required.
+// Config configures a dashboard. Only Stores is required.
 type Config struct {
 	Stores []Store // in the order of the page, each name once
 
@@ -22,8 +22,8 @@ type Config struct {
 	// Logger gets a line for each action and for each page that failed. Default: slog.Default().
 	Logger *slog.Logger
 
-	// CrossOrigin refuses actions that another site has made a browser send. Default: a new one,
-	// which trusts no other origin.
+	// CrossOrigin refuses actions that another site makes a browser send. Default: a new
+	// CrossOriginProtection, which trusts no other origin.
 	CrossOrigin *http.CrossOriginProtection
 
 	Timeout    time.Duration // how long a page may wait for the backend. Default: 3 s
@@ -35,13 +35,13 @@ type Config struct {
 type Store struct {
 	Policy pending.Policy // as the nodes have it
 
-	// Payload returns what the page of a request shows as its payload, in JSON. See [Show]. Nil: the
-	// page shows only its size.
+	// Payload returns the value that the page of a request shows as its payload, in JSON. See
+	// [Show]. Nil: the page shows only the size of the payload.
 	Payload func(ctx context.Context, id string) (any, error)
 }
 
-// Show makes a [Store.Payload] that reads the payload through its store. Redact returns what people
-// may see of it. It may be nil if that is everything.
+// Show makes a [Store.Payload] that reads the payload through its store. Redact returns the part of
+// the payload that people may see. Nil: people may see all of it.
 func Show[T any](
 	s *pending.PendingStore[T], redact func(T) any) func(context.Context, string) (any, error) {
 	return func(ctx context.Context, id string) (any, error) {
@@ -66,9 +66,10 @@ const (
 	Cancel      Action = "cancel"  // cancel a request
 )
 
-// Access decides whether the sender of r may do something, and says who that is, for the log. Store
-// and mailbox are "" if the question is about all of them: whether the sender sees the overview, or
-// a store in it. It is asked often, so it must be fast.
+// Access decides whether the sender of r may do an action, and returns the sender's name for the
+// log. If store is "", the question is whether the sender may see the overview. If only mailbox is
+// "", the question is whether the sender may see the store. A page calls it many times, so it must
+// be fast.
 type Access func(r *http.Request, action Action, store, mailbox string) (who string, allowed bool)
 
 func viewOnly(_ *http.Request, action Action, _, _ string) (string, bool) {
@@ -77,7 +78,7 @@ func viewOnly(_ *http.Request, action Action, _, _ string) (string, bool) {
 
 const maxStores = 100
 
-// withDefaults fills in what was left out. It returns an error for what is invalid.
+// withDefaults fills in defaults. It returns an error for an invalid field.
 func (c Config) withDefaults() (Config, error) {
 	if len(c.Stores) == 0 || len(c.Stores) > maxStores {
 		return c, fmt.Errorf("dashboard: %d stores, want 1 to %d", len(c.Stores), maxStores)

@@ -26,15 +26,15 @@ type Dashboard struct {
 	drain    context.CancelFunc
 }
 
-// store is a configured store. Its payloads are decoded by nobody here.
+// store is a configured store. It decodes no payloads.
 type store struct {
 	Store
 	cancel *pending.PendingStore[struct{}]
 }
 
-// New makes a dashboard over a backend. It returns an error for a Config that is invalid, and
-// [errors.ErrUnsupported] if the backend cannot list. If the stores of this node use a backend that
-// [Observe] has returned, give New the same one: then the overview shows this node's rates.
+// New makes a dashboard over a backend. It returns an error if the Config is invalid, and
+// [errors.ErrUnsupported] if the backend is no Lister. If the stores of this node use a backend of
+// [Observe], pass the same backend to New: then the overview shows this node's rates.
 func New(b backends.Backend, c Config) (*Dashboard, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -42,7 +42,8 @@ func New(b backends.Backend, c Config) (*Dashboard, error) {
 	}
 	lister, ok := backends.As[backends.Lister](b)
 	if !ok {
-		return nil, fmt.Errorf("dashboard: %w: the backend (%T) has no List", errors.ErrUnsupported, b)
+		return nil, fmt.Errorf("dashboard: %w: the backend (%T) has no List",
+			errors.ErrUnsupported, b)
 	}
 	d := &Dashboard{backend: b, lister: lister, config: c, stores: map[string]*store{}}
 	d.observed, _ = backends.As[*Observed](b)
@@ -66,7 +67,7 @@ func New(b backends.Backend, c Config) (*Dashboard, error) {
 // http.Server.RegisterOnShutdown(d.Drain). Pages then say that they are no longer live.
 func (d *Dashboard) Drain() { d.drain() }
 
-// contentPolicy allows what this handler serves, and nothing else.
+// contentPolicy allows the files of this handler, and nothing else.
 const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
 	"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 

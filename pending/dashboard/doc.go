@@ -1,17 +1,19 @@
-// Package dashboard is a web page for people who want to see what is pending, for how long and for
-// whom, and who may cancel a request by hand. [New] returns an [http.Handler]; mount it anywhere:
+// Package dashboard serves web pages on which people see pending and running requests, their ages
+// and their mailboxes, and cancel a request by hand. [New] returns an [http.Handler]. Mount it at
+// any path:
 //
-//	d, err := dashboard.New(backend, dashboard.Config{Stores: []dashboard.Store{{Policy: policy}}})
+//	stores := []dashboard.Store{{Policy: policy}}
+//	d, err := dashboard.New(backend, dashboard.Config{Stores: stores})
 //	...
 //	mux.Handle("/pendingq/", d) // behind your authentication
 //
-// The pages work without JavaScript, and are live with it. They load nothing from elsewhere.
+// The pages work without JavaScript, and are live with it. They load nothing from other hosts.
 //
 // # Who may do what
 //
 // Without [Config.Access] the pages are read-only: everybody who reaches the handler sees all
-// stores, and nobody sees a payload or cancels. With it, Access decides about each page, each
-// mailbox on it and each action. What a person may not see answers 404, like what does not exist.
+// stores, and nobody sees a payload or cancels. Otherwise Access decides about each page, each
+// mailbox on it and each action. A hidden page answers 404, like a page that does not exist.
 //
 // A payload shows only if its store has a Payload function, and Access allows [ReadPayload]. A
 // cancel needs [Cancel], a confirmation in the browser, and a request of the same origin. It leaves
@@ -21,6 +23,7 @@
 //
 // A page does bounded work, whatever the number of requests. The overview asks the backend for
 // mailboxes at most 80 times, and not again after 50 ms. It reads ten requests of each of 25
-// mailboxes. The page of a mailbox reads 50 requests. All are read with their payloads. A live page
-// reads the same again every few seconds while somebody looks. The backend needs a Lister.
+// mailboxes. The page of a mailbox reads 50 requests. Each read includes the payload. While a
+// browser shows a live page, the page reads the same again every few seconds. The backend must be a
+// Lister.
 package dashboard

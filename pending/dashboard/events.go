@@ -12,8 +12,8 @@ import (
 
 const (
 	streamLife = 10 * time.Minute       // then the browser connects again, perhaps to another node
-	streamGap  = 250 * time.Millisecond // between two updates, at least
-	writeTime  = 10 * time.Second       // for the browser to take an update
+	streamGap  = 250 * time.Millisecond // the least time between two updates
+	writeTime  = 10 * time.Second       // the most time for the browser to read an update
 )
 
 // stream is a live page: an event stream of one browser.
@@ -22,7 +22,7 @@ type stream struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	page string
-	sent []byte // the last update, without the times that go on by themselves
+	sent []byte // the last update, without its moving parts
 }
 
 // events serves the live updates of a page. Each is the page's main part as HTML.
@@ -55,7 +55,7 @@ func (d *Dashboard) events(w http.ResponseWriter, r *http.Request) {
 func (s *stream) load() (*view, error) {
 	ctx, cancel := context.WithTimeout(s.r.Context(), s.config.Timeout)
 	defer cancel()
-	if !s.allowed(s.r, View, "", "") { // any more
+	if !s.allowed(s.r, View, "", "") { // the access may have ended since
 		return nil, backends.ErrNotFound
 	}
 	return pages[s.page](s.Dashboard, ctx, s.r)
@@ -94,13 +94,13 @@ func (s *stream) follow(v *view) {
 	}
 }
 
-// isFinal reports whether a page can change no more: a request that has ended.
+// isFinal reports whether a page can no longer change. It is the page of an ended request.
 func isFinal(v *view) bool {
 	p, ok := v.Data.(*requestPage)
 	return ok && p.Ended()
 }
 
-// pause waits for a signal or a time. It reports false if ctx ends first.
+// pause waits for a signal or until d has passed. It reports false if ctx ends first.
 func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -112,7 +112,8 @@ func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) bool {
 	return ctx.Err() == nil
 }
 
-// watch lets the backend's signals wake the stream of a mailbox or a request.
+// watch returns the backend's signals for a mailbox or a request. On other pages, and on a backend
+// that is no Waker, there are none.
 func (s *stream) watch(ctx context.Context) (<-chan struct{}, func()) {
 	waker, ok := backends.As[backends.Waker](s.backend)
 	switch {
@@ -124,7 +125,7 @@ func (s *stream) watch(ctx context.Context) (<-chan struct{}, func()) {
 	return nil, func() {}
 }
 
-// moving are the parts of a page that the script keeps up to date by itself.
+// moving matches the parts of a page that its script updates: times and progress bars.
 var moving = regexp.MustCompile(`(data-ms|value)="\d+"|>[^<]*</time>`)
 
 // update sends the page if it has changed. Otherwise it sends a comment, to notice a browser that

@@ -25,8 +25,8 @@ func (w *world) serve() string {
 	return server.URL
 }
 
-// events connects to the events of a page. Next returns the name and the data of the next one, or
-// "" at the end.
+// events connects to the events of a page. Next returns the name and the data of the next event,
+// or "" at the end.
 func (w *world) events(base, path string) (next func() (name, data string), leave func()) {
 	w.Helper()
 	ctx, leave := context.WithCancel(context.Background())
@@ -113,10 +113,10 @@ func TestStreamsAreBounded(t *testing.T) {
 		}
 	}
 	if next, _ := w.events(base, requestEvents(r)); nextName(next) != "503" {
-		t.Error("a third stream is served")
+		t.Error("the dashboard serves a third stream")
 	}
 	leave()
-	for { // until the server has noticed
+	for { // until the server has noticed that the second stream is gone
 		if next, _ := w.events(base, requestEvents(r)); nextName(next) == "page" {
 			return
 		}
@@ -140,17 +140,17 @@ func TestDrainEndsAllStreams(t *testing.T) {
 		t.Errorf("%q after Drain", name)
 	}
 	if next, _ := w.events(base, requestEvents(r)); nextName(next) != "503" {
-		t.Error("a stream is served after Drain")
+		t.Error("the dashboard serves a stream after Drain")
 	}
 }
 
-func TestAStreamEndsWhenAccessDoes(t *testing.T) {
-	allowed := make(chan struct{})
+func TestAStreamEndsWhenItsAccessEnds(t *testing.T) {
+	revoked := make(chan struct{})
 	w := newWorld(t, memory.New(), func(w *world) {
 		w.config.Refresh = 100 * time.Millisecond
 		w.config.Access = func(*http.Request, dashboard.Action, string, string) (string, bool) {
 			select {
-			case <-allowed:
+			case <-revoked:
 				return "", false
 			default:
 				return "bob", true
@@ -162,7 +162,7 @@ func TestAStreamEndsWhenAccessDoes(t *testing.T) {
 	if name, _ := next(); name != "page" {
 		t.Fatalf("the first event is %q", name)
 	}
-	close(allowed)
+	close(revoked)
 	if name, _ := next(); name != "gone" {
 		t.Errorf("%q after the access ended, want gone", name)
 	}

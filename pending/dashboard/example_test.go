@@ -28,7 +28,7 @@ func ExampleNew() {
 		Stores: []dashboard.Store{{Policy: policy,
 			Payload: dashboard.Show(reboots, func(r reboot) any { return r.Reason })}},
 		Access: func(r *http.Request, action dashboard.Action, _, _ string) (string, bool) {
-			user, _, _ := r.BasicAuth() // which the server has checked
+			user, _, _ := r.BasicAuth() // the server has checked the password
 			return user, action != dashboard.Cancel || user == "admin"
 		},
 	})

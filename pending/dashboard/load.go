@@ -17,7 +17,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// What a page reads at most.
+// The most that a page reads.
 const (
 	mailboxRows  = 25 // mailboxes on the overview
 	glanceRows   = 10 // requests of each of them
@@ -30,11 +30,11 @@ const (
 	maxName    = 512                   // bytes of the name of a mailbox
 )
 
-// overview is the page of all stores, and of the mailboxes of one of them.
+// overview is the page of all stores, with the mailboxes of one of them.
 type overview struct {
 	Stores    []storeRow
 	Observed  bool
-	Store     string // whose mailboxes these are
+	Store     string // the store that has these mailboxes
 	Mailboxes []mailboxRow
 	First     bool   // this is the first page
 	Next      string // the link to the next page; "" if this is the last
@@ -52,9 +52,9 @@ type mailboxRow struct {
 	Store, Name      string
 	Link             string
 	Pending, Running int
-	More             bool          // there are more than these
-	Oldest           time.Duration // the age of the oldest of them
-	Since            time.Time     // when that was created
+	More             bool          // the mailbox has more live requests than these
+	Oldest           time.Duration // the age of its oldest request
+	Since            time.Time     // when its oldest request was created
 	Error            string
 }
 
@@ -121,8 +121,8 @@ func (d *Dashboard) mailboxes(
 }
 
 // gather collects names of mailboxes from several pages of the backend. A page of the backend may
-// have more names than fit here. So after and next are the backend's place, and how many names of
-// that page to skip.
+// have more names than fit here. So after and next hold a cursor of the backend, and how many names
+// to skip after it.
 func (d *Dashboard) gather(
 	ctx context.Context, store, after string) (names []string, next string, err error) {
 	skipText, place, _ := strings.Cut(after, ",")
@@ -167,7 +167,9 @@ func (d *Dashboard) glance(ctx context.Context, store string, names []string) []
 	rows = slices.DeleteFunc(rows, func(row mailboxRow) bool {
 		return row.Pending+row.Running == 0 && !row.More && row.Error == ""
 	})
-	slices.SortStableFunc(rows, func(x, y mailboxRow) int { return cmp.Compare(y.Oldest, x.Oldest) })
+	slices.SortStableFunc(rows, func(x, y mailboxRow) int {
+		return cmp.Compare(y.Oldest, x.Oldest)
+	})
 	return rows
 }
 
@@ -204,7 +206,7 @@ type mailboxPage struct {
 	Next        string
 }
 
-// requestRow is a request as pages show it.
+// requestRow is a request on a page.
 type requestRow struct {
 	backends.Record
 	Store string
@@ -213,7 +215,7 @@ type requestRow struct {
 // Link returns the link to the request's page.
 func (r *requestRow) Link() string { return link("request", "store", r.Store, "id", r.ID) }
 
-// Age returns the time since the request was created, until it ended.
+// Age returns the time from the create to the end, or to now for a live request.
 func (r *requestRow) Age() time.Duration {
 	if r.Ended() {
 		return r.UpdatedAt.Sub(r.CreatedAt)
@@ -230,7 +232,8 @@ func (r *requestRow) Span() time.Duration { return max(1, r.Deadline.Sub(r.Updat
 // Quiet returns the time since the last change.
 func (r *requestRow) Quiet() time.Duration { return r.ReadAt.Sub(r.UpdatedAt) }
 
-// Says returns the status in words. A running request that is to stop has a status of its own.
+// Says returns the status in words. A running request with a cancel is "stopping", and a pending
+// request with an attempt behind it is "retrying".
 func (r *requestRow) Says() string {
 	if r.CancelledAs != "" {
 		return "stopping"
@@ -243,7 +246,8 @@ func (r *requestRow) Says() string {
 
 func (d *Dashboard) mailbox(ctx context.Context, r *http.Request) (*view, error) {
 	m := &mailboxPage{Store: param(r, "store"), Name: param(r, "name")}
-	if !validMailbox(m.Name) || d.visible(r, m.Store) == nil || !d.allowed(r, View, m.Store, m.Name) {
+	if !validMailbox(m.Name) || d.visible(r, m.Store) == nil ||
+		!d.allowed(r, View, m.Store, m.Name) {
 		return nil, backends.ErrNotFound
 	}
 	after := param(r, "after")
@@ -261,8 +265,8 @@ func (d *Dashboard) mailbox(ctx context.Context, r *http.Request) (*view, error)
 	if page.Next != "" {
 		m.Next = link("mailbox", "store", m.Store, "name", m.Name, "after", page.Next)
 	}
-	return &view{Title: "Mailbox " + shown(m.Name), Page: "mailbox", Data: m,
-		Live: link("events", "page", "mailbox", "store", m.Store, "name", m.Name, "after", after)}, nil
+	live := link("events", "page", "mailbox", "store", m.Store, "name", m.Name, "after", after)
+	return &view{Title: "Mailbox " + shown(m.Name), Page: "mailbox", Data: m, Live: live}, nil
 }
 
 // validMailbox reports whether a mailbox can have this name.
@@ -270,7 +274,7 @@ func validMailbox(name string) bool {
 	return name != "" && len(name) <= maxName && utf8.ValidString(name)
 }
 
-// searchPage is what a search has found: the mailbox in each store.
+// searchPage is the result of a search for a mailbox: a row for each store.
 type searchPage struct {
 	Name string
 	Rows []mailboxRow

@@ -32,7 +32,7 @@ func policy(name string) pending.Policy {
 		Retention: time.Hour, MaxAttempts: 2, CancelGrace: 30 * time.Second}
 }
 
-// world is a dashboard of two stores, and what happens in them.
+// world is a dashboard of two stores over a backend.
 type world struct {
 	*testing.T
 	backend   backends.Backend
@@ -71,7 +71,8 @@ func (w *world) must(err error) {
 
 func (w *world) create(mailbox string) *pending.Request[job] {
 	w.Helper()
-	r, err := w.jobs.Create(context.Background(), mailbox, job{Command: "reboot", Secret: "hunter2"},
+	r, err := w.jobs.Create(context.Background(), mailbox,
+		job{Command: "reboot", Secret: "hunter2"},
 		pending.WithHeaders(map[string]string{"tenant": "seven"}))
 	w.must(err)
 	return r
@@ -91,7 +92,7 @@ func (w *world) ask(r *http.Request) *httptest.ResponseRecorder {
 	return answer
 }
 
-// get returns the text of a page, which must be there.
+// get returns the text of a page. The page must exist.
 func (w *world) get(path string) string {
 	w.Helper()
 	answer := w.ask(httptest.NewRequest("GET", path, nil))
@@ -152,7 +153,7 @@ func (w *world) hides(text string, unwanted ...string) {
 	}
 }
 
-// everything is an Access for a person who may do all.
+// everything is an Access that allows everything.
 func everything(*http.Request, dashboard.Action, string, string) (string, bool) {
 	return "alice", true
 }

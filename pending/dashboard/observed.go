@@ -10,7 +10,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// Observed is a backend that counts what this node does with it. Make one with [Observe].
+// Observed is a backend that counts this node's operations. Make one with [Observe].
 type Observed struct {
 	backends.Backend
 	mu     sync.Mutex
@@ -21,7 +21,7 @@ type Observed struct {
 // window is how many seconds the figures cover.
 const window = 60
 
-// second is what happened in one second. Slot i of took counts operations of 2^(i-1) to 2^i
+// second counts the operations of one second. Slot i of took counts operations of 2^(i-1) to 2^i
 // microseconds.
 type second struct {
 	at                             int64 // the number of the second
@@ -29,24 +29,24 @@ type second struct {
 	took                           [32]int
 }
 
-// Figures is what this node did with a store in the last minute.
+// Figures counts this node's operations on a store in the last minute.
 type Figures struct {
 	Created, Claimed, Ended int
-	Failed                  int           // operations that the engine failed
+	Failed                  int           // operations with an error of the engine
 	P50, P99                time.Duration // of operations, rounded up to a power of two; 0: none
 }
 
-// Observe returns a backend that does what b does and counts it, in memory of a fixed size for each
-// store. Make the stores of this node over it, and the dashboard, too. It keeps the optional
-// interfaces of b; what goes through those is not counted.
+// Observe returns a backend that passes operations to b and counts them. Each store takes a fixed
+// amount of memory. Make the stores of this node and the dashboard over it. It keeps the optional
+// interfaces of b, and does not count their operations.
 func Observe(b backends.Backend) *Observed {
 	return &Observed{Backend: b, start: time.Now(), stores: map[string]*[window]second{}}
 }
 
-// Unwrap returns the backend that is observed.
+// Unwrap returns the backend below.
 func (o *Observed) Unwrap() backends.Backend { return o.Backend }
 
-// Figures returns what this node did with a store in the last minute.
+// Figures returns the counts of a store.
 func (o *Observed) Figures(store string) (f Figures) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -84,7 +84,7 @@ func quantile(took [32]int, n int) time.Duration {
 // now is the number of the current second, from 1 on.
 func (o *Observed) now() int64 { return int64(time.Since(o.start)/time.Second) + 1 }
 
-// note counts an operation of a store. Count adds what it did.
+// note counts an operation on a store. Count adds its effect if it succeeded.
 func (o *Observed) note(store string, start time.Time, err error, count func(*second)) {
 	took := time.Since(start)
 	o.mu.Lock()
@@ -111,7 +111,7 @@ func (o *Observed) note(store string, start time.Time, err error, count func(*se
 	}
 }
 
-// failure reports whether an error is the engine's, and not a refusal or the caller's own end.
+// failure reports whether an error is the engine's, and not a refusal or the caller's cancel.
 func failure(err error) bool {
 	for _, refusal := range []error{nil, backends.ErrNotFound, backends.ErrEnded,
 		backends.ErrStaleClaim, backends.ErrBusy, backends.ErrFull, context.Canceled} {

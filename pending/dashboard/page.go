@@ -40,13 +40,13 @@ var version = func() string {
 // view is a page that is ready to render.
 type view struct {
 	Title string
-	Page  string // of pages: the name of its template
-	Live  string // the query of its events; "" if it does not change
-	Query string // what is in the search box
+	Page  string // the name of its template
+	Live  string // the link to its events; "" if it does not change
+	Query string // the text in the search box
 	Data  any
 }
 
-// pages make the view of a request to each page.
+// pages has the function that loads each page.
 var pages map[string]func(*Dashboard, context.Context, *http.Request) (*view, error)
 
 func init() {
@@ -64,7 +64,7 @@ var templates = func() map[string]*template.Template {
 	return all
 }()
 
-// message is a page that says only something.
+// message is a page with nothing but a text.
 type message struct{ Heading, Text string }
 
 var (
@@ -78,7 +78,7 @@ var (
 		"which is in the log of this server. Try again in a moment."}
 )
 
-// page renders a page, or says why it cannot.
+// page loads and renders a page, or renders the reason why it cannot be loaded.
 func (d *Dashboard) page(w http.ResponseWriter, r *http.Request,
 	load func(*Dashboard, context.Context, *http.Request) (*view, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), d.config.Timeout)
@@ -91,7 +91,7 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request,
 	d.render(w, http.StatusOK, v)
 }
 
-// refuse answers a request that failed.
+// refuse answers an HTTP request that failed.
 func (d *Dashboard) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, backends.ErrNotFound) {
 		d.notFound(w)
@@ -108,7 +108,7 @@ func (d *Dashboard) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	d.say(w, http.StatusServiceUnavailable, says)
 }
 
-// notFound is the answer to all that does not exist and all that may not be seen.
+// notFound answers for missing pages and for hidden pages alike.
 func (d *Dashboard) notFound(w http.ResponseWriter) { d.say(w, http.StatusNotFound, missing) }
 
 func (d *Dashboard) say(w http.ResponseWriter, status int, says message) {

@@ -17,11 +17,11 @@ import (
 	"github.com/pendingq/pendingq/pending/dashboard"
 )
 
-// calls notes the commands of a client.
+// calls is a hook that counts the commands of a client by name.
 type calls struct {
 	mu    sync.Mutex
 	names map[string]int
-	keys  int // the most that one SCAN returned
+	keys  int // the most keys that one SCAN returned
 }
 
 func (c *calls) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -54,7 +54,7 @@ func (c *calls) note(cmds ...redis.Cmder) {
 	}
 }
 
-// fill creates a request in each of so many mailboxes.
+// fill creates a request in each of many mailboxes.
 func fill(t testing.TB, b backends.Backend, mailboxes int) {
 	var work sync.WaitGroup
 	const callers = 32
@@ -62,11 +62,7 @@ func fill(t testing.TB, b backends.Backend, mailboxes int) {
 		work.Go(func() {
 			for i := caller; i < mailboxes; i += callers {
 				mailbox := fmt.Sprintf("device-%06d", i)
-				_, err := b.Create(context.Background(), backends.Create{ID: backends.NewID(mailbox),
-					Mailbox: mailbox, Codec: "json", Payload: []byte("{}"),
-					Terms: backends.Terms{Store: "jobs", PendingTimeout: time.Hour,
-						RunningTimeout: time.Hour, Retention: time.Hour, MaxAttempts: 1}})
-				if err != nil {
+				if _, err := b.Create(context.Background(), hourLong(mailbox)); err != nil {
 					t.Error(err)
 					return
 				}
@@ -76,6 +72,14 @@ func fill(t testing.TB, b backends.Backend, mailboxes int) {
 	work.Wait()
 }
 
+// hourLong is a new request whose timeouts are an hour.
+func hourLong(mailbox string) backends.Create {
+	return backends.Create{ID: backends.NewID(mailbox), Mailbox: mailbox,
+		Codec: "json", Payload: []byte("{}"),
+		Terms: backends.Terms{Store: "jobs", PendingTimeout: time.Hour,
+			RunningTimeout: time.Hour, Retention: time.Hour, MaxAttempts: 1}}
+}
+
 func overRedis(t testing.TB) (*redis.Client, backends.Backend, *dashboard.Dashboard) {
 	client := redistest.Start(t).Client(t)
 	b, err := goredis.New(client, nil)
@@ -83,7 +87,8 @@ func overRedis(t testing.TB) (*redis.Client, backends.Backend, *dashboard.Dashbo
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	d, err := dashboard.New(b, dashboard.Config{Stores: []dashboard.Store{{Policy: policy("jobs")}}})
+	stores := []dashboard.Store{{Policy: policy("jobs")}}
+	d, err := dashboard.New(b, dashboard.Config{Stores: stores})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,17 +96,13 @@ func overRedis(t testing.TB) (*redis.Client, backends.Backend, *dashboard.Dashbo
 	return client, b, d
 }
 
-// A page may cost some commands for each mailbox that it shows, and some SCANs. None of them may
-// read more when there are more mailboxes or more requests.
+// A page sends a bounded number of commands for each mailbox that it shows, and a bounded number of
+// SCANs. With more mailboxes or requests, no command reads more.
 func TestTheOverviewOverRedisIsBounded(t *testing.T) {
 	client, b, d := overRedis(t)
 	fill(t, b, 4000)
 	for range 500 { // one mailbox is crowded
-		_, err := b.Create(t.Context(), backends.Create{ID: backends.NewID("device-000000"),
-			Mailbox: "device-000000", Codec: "json", Payload: []byte("{}"),
-			Terms: backends.Terms{Store: "jobs", PendingTimeout: time.Hour,
-				RunningTimeout: time.Hour, Retention: time.Hour, MaxAttempts: 1}})
-		if err != nil {
+		if _, err := b.Create(t.Context(), hourLong("device-000000")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -132,9 +133,9 @@ func TestTheOverviewOverRedisIsBounded(t *testing.T) {
 	}
 }
 
-// BenchmarkOverviewOverRedis times the overview, and reports how long commands block the server:
-// the longest of all, and the longest of those that each page repeats, each at its best. On a busy
-// machine the first is mostly the time for which the server had no processor.
+// BenchmarkOverviewOverRedis times the overview, and reports how long its commands block the
+// server. It takes the longest duration of all commands, and the longest of the best durations of
+// equal commands. On a busy machine the server mostly waits for a processor in the first one.
 func BenchmarkOverviewOverRedis(b *testing.B) {
 	for _, mailboxes := range []int{1000, 100_000} {
 		b.Run(fmt.Sprintf("mailboxes=%d", mailboxes), func(b *testing.B) {
@@ -162,13 +163,14 @@ func BenchmarkOverviewOverRedis(b *testing.B) {
 	}
 }
 
-// blocking returns the longest duration of all commands, and of the shortest ones of equal commands.
+// blocking returns the longest duration of all commands. It also takes the shortest duration of
+// equal commands, and returns the longest of those with its command.
 func blocking(entries []redis.SlowLog) (longest, atBest time.Duration, which string) {
 	best := map[string]time.Duration{}
 	for _, entry := range entries {
 		name := strings.ToLower(entry.Args[0])
 		if name != "scan" && name != "evalsha" && name != "eval" {
-			continue // not the page's
+			continue // not a command of a page
 		}
 		command := strings.Join(entry.Args, " ")
 		if known, found := best[command]; !found || entry.Duration < known {

@@ -33,7 +33,7 @@ type event struct {
 	At    time.Time
 	What  string
 	Kind  string        // a status, for its colour
-	Later bool          // has not happened yet
+	Later bool          // it has not happened yet
 	After time.Duration // since the create
 }
 
@@ -104,7 +104,7 @@ func (d *Dashboard) showPayload(ctx context.Context, s *store, p *requestPage) {
 	}
 }
 
-// holder says in words who has a request.
+// holder says in words who holds a request.
 func holder(rec backends.Record) string {
 	switch {
 	case rec.Ended() && rec.Attempt == 0:
@@ -116,19 +116,21 @@ func holder(rec backends.Record) string {
 	case rec.Status == backends.StatusRunning:
 		return "A worker of this mailbox holds it until the deadline."
 	case rec.Attempt > 0:
-		return "Nobody: its worker has released it or was silent too long. It waits for another claim."
+		return "Nobody: its worker has released it or was silent too long. " +
+			"It waits for another claim."
 	}
 	return "Nobody yet: it waits for a worker to claim it."
 }
 
-// timeline returns what is known of a request's past, and its next deadline.
+// timeline returns the known past events of a request, and its next deadline.
 func timeline(rec backends.Record) []event {
 	events := []event{{At: rec.CreatedAt, What: "Created", Kind: backends.StatusPending}}
 	add := func(at time.Time, kind, what string, later bool) {
 		events = append(events, event{at, what, kind, later, at.Sub(rec.CreatedAt)})
 	}
 	if !rec.StartedAt.IsZero() {
-		add(rec.StartedAt, backends.StatusRunning, fmt.Sprintf("Claimed, attempt %d", rec.Attempt), false)
+		claimed := fmt.Sprintf("Claimed, attempt %d", rec.Attempt)
+		add(rec.StartedAt, backends.StatusRunning, claimed, false)
 	}
 	changed := rec.UpdatedAt.After(rec.StartedAt) && rec.UpdatedAt.After(rec.CreatedAt)
 	switch {
@@ -168,9 +170,9 @@ func (d *Dashboard) confirm(ctx context.Context, r *http.Request) (*view, error)
 		Data: &requestPage{requestRow: row, Policy: d.stores[row.Store].Policy}}, nil
 }
 
-const maxReason = 500 // bytes; also in the form
+const maxReason = 500 // bytes; the form has the same limit
 
-// cancel cancels a request, and shows it.
+// cancel cancels a request, and redirects to its page.
 func (d *Dashboard) cancel(w http.ResponseWriter, r *http.Request) {
 	if err := d.config.CrossOrigin.Check(r); err != nil {
 		d.say(w, http.StatusForbidden, foreign)

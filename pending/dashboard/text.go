@@ -10,13 +10,24 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// functions are what templates call.
-var functions = template.FuncMap{"shown": shown, "human": human, "tick": newTick, "bytes": size,
-	"clock": clock, "ms": time.Duration.Milliseconds, "latency": latency, "link": link,
-	"attempts": attempts, "version": func() string { return version }, "exact": exact, "after": after,
-	"one": func(row mailboxRow) []mailboxRow { return []mailboxRow{row} }}
+// functions are the functions of the templates.
+var functions = template.FuncMap{
+	"after":    after,
+	"attempts": attempts,
+	"bytes":    size,
+	"clock":    clock,
+	"exact":    exact,
+	"human":    human,
+	"latency":  latency,
+	"link":     link,
+	"ms":       time.Duration.Milliseconds,
+	"one":      func(row mailboxRow) []mailboxRow { return []mailboxRow{row} },
+	"shown":    shown,
+	"tick":     newTick,
+	"version":  func() string { return version },
+}
 
-// tick is a time that goes on in the browser.
+// tick is a duration that the script of the page counts up or down.
 type tick struct {
 	Direction string // up or down
 	Left      time.Duration
@@ -27,7 +38,7 @@ func newTick(direction string, left time.Duration, at time.Time) tick {
 	return tick{direction, left, at}
 }
 
-// human returns a duration as people say it. The script of the pages does the same.
+// human returns a duration in words. The script of the pages has the same function.
 func human(d time.Duration) string {
 	s := int64(max(0, d) / time.Second)
 	switch {
@@ -87,11 +98,11 @@ func size(n int) string {
 
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }
 
-// attempts says how often a request of a store may be claimed.
+// attempts returns how often a request of a store may be claimed.
 func attempts(p pending.Policy) int { return max(1, p.MaxAttempts) }
 
-// shown returns a name with its unprintable characters escaped. So two names never look the same by
-// a control character, and none turns the direction of the text.
+// shown returns a name with its unprintable characters escaped. So two different names never look
+// the same, and no name changes the direction of the text.
 func shown(name string) string {
 	var b strings.Builder
 	for _, r := range name {

@@ -46,6 +46,6 @@ func TestAnIdlePollAllocatesNothingAndMakesNoSpan(t *testing.T) {
 		}
 	}
 	if spans := n.spans.GetSpans(); len(spans) > 0 {
-		t.Errorf("%d spans, the first is %s", len(spans), spans[0].Name)
+		t.Errorf("got %d spans, want none; the first is %s", len(spans), spans[0].Name)
 	}
 }

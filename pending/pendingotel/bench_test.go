@@ -20,9 +20,9 @@ import (
 	"github.com/pendingq/pendingq/pending/pendingotel"
 )
 
-// BenchmarkInstrumented runs lifecycles over a bare and over an instrumented backend, in turns, and
-// reports how much longer the instrumented ones take: ratio 1.03 is 3 % more. Metrics are on. One
-// in a hundred creates is sampled, or all of them.
+// BenchmarkInstrumented runs lifecycles over a bare and over an instrumented backend, in turns. It
+// reports the instrumented time divided by the bare time: ratio 1.03 is 3 % more. Metrics are on.
+// One in a hundred creates is sampled, or all of them.
 func BenchmarkInstrumented(b *testing.B) {
 	engines := map[string]func(b *testing.B) backends.Backend{
 		"memory": func(b *testing.B) backends.Backend { return memory.New() },
@@ -68,7 +68,7 @@ func compare(b *testing.B, bare backends.Backend, callers int, sampled float64) 
 	b.ReportMetric(float64(took[1])/float64(took[0]), "ratio")
 }
 
-// lifecycles runs n lifecycles, each with an idle poll, from so many callers.
+// lifecycles runs n lifecycles, each with an idle poll, from several callers at once.
 func lifecycles(b *testing.B, backend backends.Backend, callers, n int) {
 	s, err := pending.New(backend, codec.JSON[job](), policy())
 	if err != nil {

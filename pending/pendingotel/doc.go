@@ -1,5 +1,5 @@
-// Package pendingotel watches pendingq with OpenTelemetry. [Instrument] wraps a backend; the stores
-// made over it then have metrics and traces. Nothing else changes:
+// Package pendingotel observes pendingq with OpenTelemetry. [Instrument] wraps a backend. The
+// stores over it then have metrics and traces. Nothing else changes:
 //
 //	b, err := pendingotel.Instrument(backend, nil)
 //	...
@@ -44,31 +44,34 @@
 // Created, claimed and ended count each request once in the whole system. The node that did it
 // counts it, and a repeat counts nothing. If the reply to an operation is lost, no node counts it.
 //
-// A timeout and an expired lease are derived: no operation writes them. So they are only seen.
+// A timeout and an expired lease are derived: no operation writes them. So they count only when an
+// operation reads them.
 //
 //   - pendingq.request.expired counts requests that this process read after their last deadline.
-//     Each counts once, as far back as the last 4,096 of them. Two processes may count the same
-//     request. A request that nobody reads counts nowhere.
-//   - A claim with attempt "again" means that an earlier lease expired or was released. So leases
-//     that expired are those claims, less the operations "release".
+//     Each process counts a request once, among the last 4,096 of them. Two processes may count
+//     the same request. A request that nobody reads counts nowhere.
+//   - A claim with attempt "again" means that an earlier lease expired or was released. So the
+//     number of expired leases is the number of these claims less the number of "release"
+//     operations.
 //
 // # Traces
 //
 // A Create makes a span. If that span is sampled, its context travels as W3C trace context in the
 // headers of the request. A header "traceparent" of the caller stays as it is, and the span is
-// linked to it. If the headers have no room, the context stays behind. A repeated Create keeps the
-// first context, and its span is linked to it.
+// linked to it. If the headers have no room, the context does not travel. A repeated Create keeps
+// the first context, and its span is linked to it.
 //
 // Spans that are linked to the creator's span:
 //
-//   - receive: a claim that found something. One span for the whole claim.
+//   - receive: a claim that found requests. One span for each store, however many requests.
 //   - process: the work, by the backend's clock, from the latest claim to the end. It is made at
 //     the end, and is the root of its trace.
-//   - settle: the end. A cancel is also one.
+//   - settle: an end or a cancel.
 //
-// They are made if the creator's span was sampled, or if the caller's span is recorded. A sampler
-// sees the links. Let it sample what is linked to a sampled span, or it may drop parts of a story.
+// These spans are made if the creator's span was sampled, or if the caller's span is recorded. A
+// sampler sees the links. If it does not sample a span that is linked to a sampled one, the trace
+// has gaps.
 //
-// A claim that found nothing, a read, and an extended lease make no span. A handler that has spans
-// of its own links them with [Link].
+// A claim that found nothing, a read, and an extended lease make no span. A handler links its own
+// spans with [Link].
 package pendingotel

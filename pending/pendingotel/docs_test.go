@@ -18,8 +18,8 @@ import (
 	"github.com/pendingq/pendingq/pending/pendingotel"
 )
 
-// exported returns the series that the Prometheus exporter of OpenTelemetry makes of all metrics:
-// their names, each with its labels.
+// exported returns the labels of each series that the Prometheus exporter of OpenTelemetry makes of
+// all metrics, by the name of the series.
 func exported(t *testing.T) map[string][]string {
 	registry := prometheus.NewRegistry()
 	exporter, err := otelprom.New(otelprom.WithRegisterer(registry))
@@ -53,7 +53,7 @@ func exported(t *testing.T) map[string][]string {
 	return series
 }
 
-// values are all that a label may have, but for stores.
+// values are the possible values of each label, except the store.
 var values = map[string][]string{
 	"error_type": {"", "not_found", "ended", "stale_claim", "busy", "full", "corrupt_record",
 		"canceled", "deadline_exceeded", "_OTHER"},
@@ -92,7 +92,7 @@ func problems(series map[string][]string, m *metricsql.MetricExpr) (found []stri
 		name := filters[0].Value
 		labels, ok := series[name]
 		if !ok || filters[0].Label != "__name__" {
-			return append(found, fmt.Sprintf("nobody exports %q", name))
+			return append(found, fmt.Sprintf("no metric exports %q", name))
 		}
 		for _, f := range filters[1:] {
 			if !slices.Contains(labels, f.Label) {
@@ -108,7 +108,7 @@ func problems(series map[string][]string, m *metricsql.MetricExpr) (found []stri
 	return found
 }
 
-func TestAlertsNameWhatIsExported(t *testing.T) {
+func TestAlertsNameExportedSeries(t *testing.T) {
 	var rules struct {
 		Groups []struct {
 			Rules []struct {
@@ -120,7 +120,9 @@ func TestAlertsNameWhatIsExported(t *testing.T) {
 			}
 		}
 	}
-	read(t, "../../docs/alerts.yaml", func(text []byte) error { return yaml.Unmarshal(text, &rules) })
+	read(t, "../../docs/alerts.yaml", func(text []byte) error {
+		return yaml.Unmarshal(text, &rules)
+	})
 	series := exported(t)
 	for _, r := range rules.Groups[0].Rules {
 		checkQuery(t, series, r.Expr)
@@ -131,7 +133,7 @@ func TestAlertsNameWhatIsExported(t *testing.T) {
 	}
 }
 
-func TestTheGrafanaDashboardNamesWhatIsExported(t *testing.T) {
+func TestTheGrafanaDashboardNamesExportedSeries(t *testing.T) {
 	var dashboard struct {
 		Panels []struct {
 			ID      int
@@ -174,7 +176,8 @@ func TestTheCheckOfQueriesFindsMistakes(t *testing.T) {
 		`pendingq_request_created_total{mailbox="x"}`,
 		`pendingq_request_ended_total{pendingq_outcome="gone"}`} {
 		parsed, err := metricsql.Parse(query)
-		if m, ok := parsed.(*metricsql.MetricExpr); err == nil && (!ok || problems(series, m) == nil) {
+		m, ok := parsed.(*metricsql.MetricExpr)
+		if err == nil && (!ok || problems(series, m) == nil) {
 			t.Errorf("%s passes", query)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// Options change what [Instrument] reports to. The zero value is right for many.
+// Options choose the providers of [Instrument]. The zero value takes the global ones.
 type Options struct {
 	MeterProvider  metric.MeterProvider // gets the metrics. Default: otel.GetMeterProvider()
 	TracerProvider trace.TracerProvider // gets the spans. Default: otel.GetTracerProvider()
@@ -20,9 +20,10 @@ type Options struct {
 
 const scope = "github.com/pendingq/pendingq/pending/pendingotel"
 
-// Instrument returns a backend that does what b does, and reports it. Opts may be nil. It has the
-// optional interfaces of b, found through [backends.As]. All stores of one Inbox need the same
-// instrumented backend, so instrument a backend once. The error is that of the MeterProvider.
+// Instrument returns a backend that passes operations to b and reports them. Opts may be nil. The
+// result has the optional interfaces of b, found through [backends.As]. All stores of one Inbox
+// need the same instrumented backend, so instrument a backend once. Instrument returns an error if
+// b is nil or the MeterProvider fails.
 func Instrument(b backends.Backend, opts *Options) (backends.Backend, error) {
 	if b == nil {
 		return nil, errors.New("pendingotel: the backend is nil")
@@ -132,7 +133,7 @@ func (b *backend) End(ctx context.Context, e backends.End) (backends.Record, err
 	return rec, err
 }
 
-// settled observes what an End or a Cancel has made of a request.
+// settled observes the result of an End or a Cancel.
 func (b *backend) settled(ctx context.Context, op operation, start time.Time, store, id string,
 	rec backends.Record, err error) {
 	s := b.of(store)

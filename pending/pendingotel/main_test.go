@@ -25,12 +25,12 @@ const box = "runtime-1"
 type job struct{ Question, Answer string }
 
 func policy() pending.Policy {
-	return pending.Policy{Name: "jobs", PendingTimeout: time.Minute, RunningTimeout: 2 * time.Minute,
-		Retention: time.Hour, MaxAttempts: 2, CancelGrace: time.Minute,
-		Outcomes: []pending.Status{"conflict"}}
+	return pending.Policy{Name: "jobs", PendingTimeout: time.Minute,
+		RunningTimeout: 2 * time.Minute, Retention: time.Hour, MaxAttempts: 2,
+		CancelGrace: time.Minute, Outcomes: []pending.Status{"conflict"}}
 }
 
-// node is an instrumented backend with what it reports.
+// node is an instrumented backend with its metrics and spans.
 type node struct {
 	t       testing.TB
 	backend backends.Backend
@@ -89,7 +89,7 @@ func (n *node) must(err error) {
 	}
 }
 
-// collected is the metrics of a node, by name.
+// collected returns the metrics of a node, by name.
 func (n *node) collected() map[string]metricdata.Metrics {
 	var rm metricdata.ResourceMetrics
 	n.must(n.reader.Collect(context.Background(), &rm))

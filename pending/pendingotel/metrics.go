@@ -31,15 +31,15 @@ type metrics struct {
 	watches                                 metric.Int64UpDownCounter
 
 	stores   atomic.Pointer[map[string]*storeMetrics] // replaced when a store is added
-	mu       sync.Mutex                               // of whoever replaces stores
-	timeouts recent                                   // requests that expired and are counted
+	mu       sync.Mutex                               // held to replace stores
+	timeouts recent                                   // expired requests that have been counted
 }
 
 // Buckets are in seconds. An operation takes 50 µs to 10 s. A request waits and runs for
 // milliseconds to a day.
 var (
-	operationBuckets = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1,
-		.25, .5, 1, 2.5, 5, 10}
+	operationBuckets = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05,
+		.1, .25, .5, 1, 2.5, 5, 10}
 	requestBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300,
 		600, 1800, 3600, 21600, 86400}
 )
@@ -116,7 +116,7 @@ const (
 var errorTypes = [classes]string{"", "not_found", "ended", "stale_claim", "busy", "full",
 	"corrupt_record", "canceled", "deadline_exceeded", "_OTHER"}
 
-// errorsByClass are what errors.Is finds. The zero places are for classOf to know.
+// errorsByClass are the targets of errors.Is. classOf itself knows the classes without a target.
 var errorsByClass = [classes]error{1: backends.ErrNotFound, 2: backends.ErrEnded,
 	3: backends.ErrStaleClaim, 4: backends.ErrBusy, 5: backends.ErrFull,
 	7: context.Canceled, 8: context.DeadlineExceeded}
@@ -137,10 +137,11 @@ func classOf(err error) class {
 	return classOther
 }
 
-// refusal reports whether the backend works, and the request's state refuses the operation.
+// refusal reports whether the state of the request or its mailbox refuses the operation. The
+// backend works.
 func (c class) refusal() bool { return c > classNone && c <= 5 }
 
-// firstError returns err, or the first of what had to be passed over.
+// firstError returns err, or the first error of records that had to be skipped.
 func firstError(err error, passedOver []error) error {
 	if err == nil && len(passedOver) > 0 {
 		return passedOver[0]
@@ -156,11 +157,11 @@ type storeMetrics struct {
 	add       []metric.AddOption
 	record    []metric.RecordOption
 	durations [operations][classes][]metric.RecordOption
-	claims    [2][]metric.AddOption // of first claims, and of later ones
+	claims    [2][]metric.AddOption // for first claims, and for later claims
 	outcomes  map[string]metric.MeasurementOption
 }
 
-// maxStores bounds how many stores have metrics of their own. The others share one name.
+// maxStores is how many stores have metrics of their own. The others share one name.
 const maxStores = 1000
 
 // of returns the metrics of a store.
@@ -242,7 +243,7 @@ func (s *storeMetrics) hasClaimed(ctx context.Context, rec backends.Record) {
 // hasEnded counts a request that an operation has just ended.
 func (s *storeMetrics) hasEnded(ctx context.Context, rec backends.Record) {
 	attributes := s.outcomes[rec.Status]
-	if attributes == nil { // the policy's own
+	if attributes == nil { // an outcome that the policy declares
 		attributes = with(s.store, outcomeKey.String(rec.Status))
 	}
 	s.ended.Add(ctx, 1, attributes)
@@ -251,19 +252,19 @@ func (s *storeMetrics) hasEnded(ctx context.Context, rec backends.Record) {
 	}
 }
 
-// sawExpired counts a request that was read and whose last deadline has ended it. For what an
-// operation has ended, ReadAt equals UpdatedAt.
+// sawExpired counts a request that has expired. ReadAt is then after UpdatedAt. For a request that
+// an operation ended, they are equal.
 func (s *storeMetrics) sawExpired(ctx context.Context, rec backends.Record) {
 	if rec.Ended() && rec.ReadAt.After(rec.UpdatedAt) && s.timeouts.add(rec.ID) {
 		s.expired.Add(ctx, 1, with(s.store, outcomeKey.String(rec.Status), attempt(rec.Attempt)))
 	}
 }
 
-// tally is what one call of Claim or ClaimMany did in one store.
+// tally is the result of one call of Claim or ClaimMany in one store.
 type tally struct {
 	*storeMetrics
 	empty int64
-	err   error // the first
+	err   error // the first error
 }
 
 // claims observes the claims of one call.
@@ -295,7 +296,7 @@ func (o *observer) claims(ctx context.Context, op operation, start time.Time,
 	}
 }
 
-// claim adds what a claim got from its store number j. It returns how many requests that is.
+// claim adds the result of a claim in its j-th store. It returns the number of claimed requests.
 func (t *tally) claim(ctx context.Context, result backends.ClaimResult, j int) int {
 	if result.Err != nil {
 		t.err = cmp.Or(t.err, result.Err)

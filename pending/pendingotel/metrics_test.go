@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -21,8 +20,8 @@ import (
 	"github.com/pendingq/pendingq/pending/pendingotel"
 )
 
-// counts renders the points of a metric: a line each, with the attributes but the store, and the
-// value: of a histogram the count, and for times of the backend's clock the sum.
+// counts renders each point of a metric as a line: its attributes without the store, and its value.
+// The value of a histogram is its count. For the times of requests the sum follows.
 func (n *node) counts(name string) []string {
 	var lines []string
 	add := func(set attribute.Set, value string) {
@@ -82,7 +81,8 @@ func TestALifecycleIsCountedWithItsTimes(t *testing.T) {
 		n.check("pendingq.request.wait.duration", "1 of 3s")
 		n.check("pendingq.request.run.duration", "completed 1 of 11s")
 		n.check("pendingq.request.ended", "completed 1")
-		n.check("pendingq.operation.duration", "claim 1", "create 1", "end 1", "extend 1", "progress 1")
+		n.check("pendingq.operation.duration", "claim 1", "create 1", "end 1", "extend 1",
+			"progress 1")
 		n.check("pendingq.claim.empty")
 		n.check("pendingq.request.expired")
 	})
@@ -117,7 +117,7 @@ func TestACancelIsCountedWhenItEndsTheRequest(t *testing.T) {
 		n.must(n.store.Cancel(t.Context(), pendingOne, "waiting"))
 		running := n.create()
 		c := n.pop()
-		n.must(n.store.Cancel(t.Context(), running, "running")) // only noted: see CancelGrace
+		n.must(n.store.Cancel(t.Context(), running, "running")) // the request goes on: CancelGrace
 		n.check("pendingq.request.ended", "cancelled 1")
 		n.must(n.store.Extend(t.Context(), c))
 		n.must(n.store.Finish(t.Context(), c, pending.StatusCancelled))
@@ -127,11 +127,11 @@ func TestACancelIsCountedWhenItEndsTheRequest(t *testing.T) {
 	})
 }
 
-func TestATimeoutIsCountedOnceByThoseWhoReadIt(t *testing.T) {
+func TestATimeoutIsCountedOnceWhenItIsRead(t *testing.T) {
 	onFakeTime(t, func(n *node) {
 		unclaimed := n.create()
 		<-time.After(61 * time.Second)
-		n.check("pendingq.request.expired") // nobody has looked
+		n.check("pendingq.request.expired") // nobody has read the request
 		for range 3 {
 			_, err := n.store.Get(t.Context(), unclaimed.ID)
 			n.must(err)
@@ -150,7 +150,7 @@ func TestATimeoutIsCountedOnceByThoseWhoReadIt(t *testing.T) {
 	})
 }
 
-func TestAClaimAfterAnotherOneShowsTheLostLease(t *testing.T) {
+func TestASecondClaimShowsTheLostLease(t *testing.T) {
 	onFakeTime(t, func(n *node) {
 		n.create()
 		first := n.pop()
@@ -244,7 +244,7 @@ func (b many) ClaimMany(ctx context.Context, claims []backends.Claim) []backends
 	return results
 }
 
-func TestWhatABackendLacksIsNotInvented(t *testing.T) {
+func TestABackendWithoutOptionalInterfacesGetsNone(t *testing.T) {
 	n := newNode(t, struct{ backends.Backend }{memory.New()}, nil)
 	_, lists := backends.As[backends.Lister](n.backend)
 	_, wakes := backends.As[backends.Waker](n.backend)
@@ -254,7 +254,7 @@ func TestWhatABackendLacksIsNotInvented(t *testing.T) {
 	}
 }
 
-// broken fails each operation that these tests call.
+// broken is a backend whose HasPending and Get fail with err.
 type broken struct {
 	backends.Backend
 	err error
@@ -285,122 +285,6 @@ func TestErrorsHaveAClass(t *testing.T) {
 		_, _ = n.store.HasPending(t.Context(), box)
 		n.check("pendingq.operation.duration", c.want)
 	}
-}
-
-func TestNamesAndUnitsArePinned(t *testing.T) {
-	n := memoryNode(t)
-	everything(t, n)
-	got := map[string]string{}
-	for name, m := range n.collected() {
-		got[name] = m.Unit
-	}
-	want := map[string]string{
-		"pendingq.operation.duration":    "s",
-		"pendingq.request.created":       "{request}",
-		"pendingq.request.claimed":       "{request}",
-		"pendingq.request.ended":         "{request}",
-		"pendingq.request.expired":       "{request}",
-		"pendingq.request.wait.duration": "s",
-		"pendingq.request.run.duration":  "s",
-		"pendingq.claim.empty":           "{claim}",
-		"pendingq.watch.active":          "{watch}",
-	}
-	if diff := cmp.Diff(got, want); diff != "" {
-		t.Errorf("metrics: got - want +\n%s", diff)
-	}
-}
-
-func TestNoAttributeNamesAMailboxOrAnID(t *testing.T) {
-	n := memoryNode(t)
-	everything(t, n)
-	keys := map[string]bool{}
-	note := func(set attribute.Set) {
-		for _, kv := range set.ToSlice() {
-			keys[string(kv.Key)] = true
-			if strings.Contains(kv.Value.String(), box) {
-				t.Errorf("%s is %q", kv.Key, kv.Value.String())
-			}
-		}
-	}
-	for _, m := range n.collected() {
-		switch data := m.Data.(type) {
-		case metricdata.Sum[int64]:
-			for _, p := range data.DataPoints {
-				note(p.Attributes)
-			}
-		case metricdata.Histogram[float64]:
-			for _, p := range data.DataPoints {
-				note(p.Attributes)
-			}
-		}
-	}
-	want := []string{"error.type", "pendingq.attempt", "pendingq.operation", "pendingq.outcome",
-		"pendingq.store", "pendingq.watch.target"}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(keys)), want); diff != "" {
-		t.Errorf("attributes: got - want +\n%s", diff)
-	}
-}
-
-// everything makes a node report each of its metrics.
-func everything(t *testing.T, n *node) {
-	ctx, p := t.Context(), policy()
-	p.PendingTimeout = time.Millisecond
-	expired := n.newStore(p)
-	r, err := expired.Create(ctx, box, job{})
-	n.must(err)
-	for r.Status != pending.StatusTimeout {
-		r, err = expired.Await(ctx, r.ID)
-		n.must(err)
-	}
-	n.create()
-	n.must(n.store.Complete(ctx, n.pop()))
-	if _, err := n.store.PopPending(ctx, box); !errors.Is(err, pending.ErrNoPending) {
-		t.Errorf("pop: %v", err)
-	}
-	if _, err := n.store.Get(ctx, backends.NewID(box)); !errors.Is(err, pending.ErrNotFound) {
-		t.Errorf("get: %v", err)
-	}
-}
-
-func TestStoresWithoutEndShareTheirMetrics(t *testing.T) {
-	n := memoryNode(t)
-	for i := range 1100 {
-		_, err := n.backend.HasPending(t.Context(), fmt.Sprint("store-", i), box)
-		n.must(err)
-	}
-	data := n.collected()["pendingq.operation.duration"].Data.(metricdata.Histogram[float64])
-	if got, want := len(data.DataPoints), 1001; got != want {
-		t.Errorf("%d series, want %d", got, want)
-	}
-}
-
-func TestAScrapeDoesNotAskTheBackend(t *testing.T) {
-	calls := 0
-	n := newNode(t, counting{memory.New(), &calls}, nil)
-	n.create()
-	_, err := n.store.HasPending(t.Context(), box)
-	n.must(err)
-	before := calls
-	n.collected()
-	if before == 0 || calls != before {
-		t.Errorf("%d calls before the scrape, %d after it", before, calls)
-	}
-}
-
-// counting counts the calls of HasPending and Get.
-type counting struct {
-	backends.Backend
-	calls *int
-}
-
-func (b counting) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
-	*b.calls++
-	return b.Backend.HasPending(ctx, store, mailbox)
-}
-
-func (b counting) Get(ctx context.Context, store, id string) (backends.Record, error) {
-	*b.calls++
-	return b.Backend.Get(ctx, store, id)
 }
 
 func TestANilBackendIsAnError(t *testing.T) {

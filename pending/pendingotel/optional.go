@@ -11,9 +11,9 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// optional returns a chain of backends that ends with b. For each optional interface of b there is
-// one backend before it, which observes that interface. So [backends.As] finds what b has, and no
-// more.
+// optional returns a chain of backends that ends with b. Before b there is one backend for each
+// optional interface of b, which observes that interface. So [backends.As] finds the interfaces of
+// b, and no others.
 func optional(b backends.Backend, o *observer) backends.Backend {
 	chain := b
 	if many, ok := backends.As[backends.ManyClaimer](b); ok {

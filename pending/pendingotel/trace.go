@@ -14,13 +14,13 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// carried is how a span context travels: traceparent and tracestate. Baggage never travels.
+// carried writes and reads a span context: traceparent and tracestate. Baggage never travels.
 var carried propagation.TraceContext
 
 const maxHeaders = 4 << 10 // bytes of all names and values of a request's headers
 
-// Link returns a link to the span that created a request, from the Headers of the request. It is
-// for spans of a handler:
+// Link returns a link to the span that created a request, from the Headers of the request. A
+// handler adds it to its own spans:
 //
 //	ctx, span := tracer.Start(ctx, "reboot", trace.WithLinks(pendingotel.Link(c.Headers)))
 //
@@ -42,8 +42,8 @@ func links(records ...backends.Record) (links []trace.Link) {
 	return links
 }
 
-// worthwhile reports whether a span has something to tell: its request's creator was sampled, or
-// its caller is.
+// worthwhile reports whether to make a span: the creator of its request was sampled, or the
+// caller's span is recorded.
 func worthwhile(ctx context.Context, links []trace.Link) bool {
 	return len(links) > 0 || trace.SpanFromContext(ctx).IsRecording()
 }
@@ -58,8 +58,8 @@ func about(kind, name, store string, more ...attribute.KeyValue) []attribute.Key
 
 func idOf(id string) attribute.KeyValue { return attribute.String("messaging.message.id", id) }
 
-// startCreate starts the span of a Create and puts its context into the headers. If the caller has
-// put a context there, as a node gets it from a front end, the span is linked to that one.
+// startCreate starts the span of a Create and puts its context into the headers. If the headers
+// already have a context, for example from a front end, the span is linked to that context.
 func (o *observer) startCreate(
 	ctx context.Context, c *backends.Create) (context.Context, trace.Span) {
 	_, has := c.Headers["traceparent"]
@@ -89,8 +89,8 @@ func (o *observer) startCreate(
 	return ctx, span
 }
 
-// endCreate ends the span of a Create. If the request was there before, the span is linked to the
-// span that has created it.
+// endCreate ends the span of a Create. If the request existed before, the span is linked to the
+// span that created it.
 func endCreate(span trace.Span, rec backends.Record, isNew bool, err error) {
 	if span.IsRecording() && err == nil && !isNew {
 		for _, link := range links(rec) {
@@ -100,7 +100,7 @@ func endCreate(span trace.Span, rec backends.Record, isNew bool, err error) {
 	end(span, time.Now(), err)
 }
 
-// end ends a span. A refusal is no fault of the span, but has its error type.
+// end ends a span. An error sets its error type. A refusal does not set the status Error.
 func end(span trace.Span, at time.Time, err error) {
 	if c := classOf(err); c != classNone && span.IsRecording() {
 		span.SetAttributes(errorKey.String(errorTypes[c]))
@@ -111,7 +111,7 @@ func end(span trace.Span, at time.Time, err error) {
 	span.End(trace.WithTimestamp(at))
 }
 
-// traceClaim makes the span of a claim that found some requests.
+// traceClaim makes a span for each store in which a claim found requests.
 func (o *observer) traceClaim(ctx context.Context, start time.Time, c backends.Claim,
 	claimed []backends.Claimed) {
 	for i, from := range c.From {
@@ -133,7 +133,7 @@ func (o *observer) traceClaim(ctx context.Context, start time.Time, c backends.C
 	}
 }
 
-// traceSettle makes the span of an End or a Cancel, and the one of the work that it has ended.
+// traceSettle makes the span of an End or a Cancel, and the span of the work that an End has ended.
 func (o *observer) traceSettle(ctx context.Context, op operation, start time.Time, store, id string,
 	rec backends.Record, err error) {
 	creator, now := links(rec), time.Now()
@@ -146,7 +146,8 @@ func (o *observer) traceSettle(ctx context.Context, op operation, start time.Tim
 			trace.WithTimestamp(rec.StartedAt), trace.WithSpanKind(trace.SpanKindConsumer))
 		if work.IsRecording() {
 			work.SetAttributes(about("process", "work", store, idOf(id),
-				outcomeKey.String(rec.Status), attribute.Int("pendingq.attempt.number", rec.Attempt))...)
+				outcomeKey.String(rec.Status),
+				attribute.Int("pendingq.attempt.number", rec.Attempt))...)
 		}
 		if rec.Status == backends.StatusFailed {
 			work.SetStatus(codes.Error, rec.Error)

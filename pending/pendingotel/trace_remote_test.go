@@ -42,7 +42,7 @@ func overHTTP(t *testing.T, n *node) backends.Backend {
 
 // A front end creates at the first API node. A device claims at the second and reports at the
 // third. All of them are instrumented, and each span is linked to the front end's.
-func TestOneRequestThroughThreeNodesAndADeviceOverHTTPIsOneLinkedStory(t *testing.T) {
+func TestTheSpansOfOneRequestAreLinkedOverHTTP(t *testing.T) {
 	engine := memory.New()
 	var nodes []*node
 	for range 3 {
@@ -76,7 +76,8 @@ func TestOneRequestThroughThreeNodesAndADeviceOverHTTPIsOneLinkedStory(t *testin
 	for i, n := range nodes {
 		for _, s := range n.spans.GetSpans() {
 			if n != front && (len(s.Links) != 1 || !sameSpan(s.Links[0].SpanContext, creator)) {
-				t.Errorf("node %d: %s is linked to %v, want the front end's create", i+1, s.Name, s.Links)
+				t.Errorf("node %d: %s is linked to %v, want the front end's create",
+					i+1, s.Name, s.Links)
 			}
 			id := value(s, "messaging.message.id")
 			if s.Name != "reboot" && id != r.ID {

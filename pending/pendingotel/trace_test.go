@@ -22,8 +22,8 @@ import (
 	"github.com/pendingq/pendingq/pending/pendingotel"
 )
 
-// story renders spans: a line each, with the name of the node, the span, its operation and outcome,
-// and the name of what it is linked to.
+// story renders each span as a line: its node, its name, its outcome, and the names of the spans
+// that it is linked to.
 func story(t *testing.T, nodes ...*node) []string {
 	t.Helper()
 	names := map[api.SpanID]string{}
@@ -63,7 +63,7 @@ func checkStory(t *testing.T, nodes []*node, want ...string) {
 	}
 }
 
-func TestOneRequestThroughThreeNodesIsOneLinkedStory(t *testing.T) {
+func TestTheSpansOfOneRequestAreLinkedAcrossNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := memory.New()
 		var nodes []*node
@@ -92,18 +92,18 @@ func TestOneRequestThroughThreeNodesIsOneLinkedStory(t *testing.T) {
 			"node 2 receive jobs -> create jobs", "node 2 reboot -> create jobs",
 			"node 3 process jobs completed -> create jobs",
 			"node 3 settle jobs completed -> create jobs")
+		creator, receive := front.spans.GetSpans()[0], poll.spans.GetSpans()[0]
 		spans := report.spans.GetSpans()
 		work := spans[0]
 		if took := work.EndTime.Sub(work.StartTime); took != 3*time.Second {
 			t.Errorf("the work took %v, want 3 s by the backend's clock", took)
 		}
-		for _, s := range slices.Concat(front.spans.GetSpans()[:1], poll.spans.GetSpans()[:1], spans) {
+		for _, s := range append(spans, creator, receive) {
 			if got := value(s, "messaging.message.id"); got != r.ID {
 				t.Errorf("%s has message id %q, want %q", s.Name, got, r.ID)
 			}
 		}
-		parent := front.spans.GetSpans()[0].Parent.SpanID()
-		if parent != front.spans.GetSpans()[1].SpanContext.SpanID() {
+		if creator.Parent.SpanID() != front.spans.GetSpans()[1].SpanContext.SpanID() {
 			t.Error("the create is not a child of the caller's span")
 		}
 	})
@@ -117,7 +117,8 @@ func TestARepeatedCreateKeepsTheFirstContext(t *testing.T) {
 		t.Errorf("headers: got - want +\n%s", diff)
 	}
 	spans := n.spans.GetSpans()
-	if l := spans[1].Links; len(l) != 1 || l[0].SpanContext.SpanID() != spans[0].SpanContext.SpanID() {
+	creator := spans[0].SpanContext.SpanID()
+	if l := spans[1].Links; len(l) != 1 || l[0].SpanContext.SpanID() != creator {
 		t.Errorf("the repeat is linked to %v, want the first", l)
 	}
 	n.must(n.store.Cancel(t.Context(), second, "enough"))
@@ -134,7 +135,7 @@ func TestOnlyASampledContextTravels(t *testing.T) {
 	checkStory(t, []*node{n}, nil...)
 }
 
-func TestWithoutASampledCreatorThereIsAStoryOnlyForASampledCaller(t *testing.T) {
+func TestWithoutASampledCreatorOnlyASampledCallerHasSpans(t *testing.T) {
 	engine := memory.New()
 	front := newNode(t, engine, trace.NeverSample())
 	worker := newNode(t, engine, trace.AlwaysSample())
@@ -165,7 +166,8 @@ func TestTheCallersHeadersStay(t *testing.T) {
 	}
 	large := map[string]string{"note": strings.Repeat("x", 4<<10-len("note"))}
 	if r = n.create(pending.WithHeaders(large)); len(r.Headers) != 1 {
-		t.Errorf("%d headers, which is over the limit", len(r.Headers))
+		t.Errorf("the request has %d headers, want 1: the context is over the limit",
+			len(r.Headers))
 	}
 }
 
@@ -191,15 +193,15 @@ func TestSpansTellRefusalsFromFailures(t *testing.T) {
 	c := n.pop()
 	n.must(n.store.Fail(t.Context(), c, "no disk"))
 	if err := n.store.Complete(t.Context(), c); !errors.Is(err, pending.ErrEnded) {
-		t.Errorf("complete what has failed: %v", err)
+		t.Errorf("complete a failed request: got %v, want ErrEnded", err)
 	}
 	spans := n.spans.GetSpans()
 	work, refused := spans[2], spans[len(spans)-1]
 	if work.Status.Code != codes.Error || work.Status.Description != "no disk" {
 		t.Errorf("the work that failed has status %v", work.Status)
 	}
-	if refused.Status.Code != codes.Unset || value(refused, "error.type") != "ended" {
-		t.Errorf("the refusal has status %v and type %q", refused.Status, value(refused, "error.type"))
+	if kind := value(refused, "error.type"); refused.Status.Code != codes.Unset || kind != "ended" {
+		t.Errorf("the refusal has status %v and type %q", refused.Status, kind)
 	}
 
 	n = newNode(t, refusing{memory.New()}, trace.AlwaysSample())
@@ -210,7 +212,7 @@ func TestSpansTellRefusalsFromFailures(t *testing.T) {
 	}
 }
 
-// refusing cannot store anything.
+// refusing is a backend whose Create fails.
 type refusing struct{ backends.Backend }
 
 func (refusing) Create(context.Context, backends.Create) (backends.Record, error) {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// frontEnd asks something of a runtime, waits for the answer, and looks at earlier ones.
+// frontEnd makes a request to a runtime, waits for its end, and reads earlier requests.
 type frontEnd struct {
 	*service
 	runtime string
@@ -47,8 +47,8 @@ func (f *frontEnd) think() {
 	calls.Pass(f.scaled(time.Duration(f.caller.upTo(3000)) * time.Millisecond))
 }
 
-// create asks until a node has answered. What was asked before is then asked twice, but for an
-// update: the answer to its repeat names the one that is live.
+// create repeats a create until a node has answered. The repeat may make a second request, except
+// for an update: the answer to its repeat names the live one.
 func (f *frontEnd) create(r *route) (id string) {
 	for !f.Failed() {
 		status, body := f.send(http.MethodPost, r.path, r.question(f.asked.Add(1)))
@@ -79,8 +79,8 @@ func (f *frontEnd) follow(r *route, id string) {
 	}
 }
 
-// read reads a request once and reports whether it has ended, or is not there and nobody said that
-// it was.
+// read reads a request once. It reports whether the request has ended or is not found. The ledger
+// fails the test if it must be found.
 func (f *frontEnd) read(r *route, id, query string) (ended bool) {
 	began := time.Now()
 	status, body := f.send(http.MethodGet, r.path+"/"+id+query, "")
@@ -113,6 +113,6 @@ func (f *frontEnd) send(method, path, body string) (status int, answer string) {
 	if err != nil {
 		return lost, ""
 	}
-	text, _ := io.ReadAll(resp.Body) // which is in memory
+	text, _ := io.ReadAll(resp.Body) // the body is in memory
 	return resp.StatusCode, string(text)
 }

@@ -26,8 +26,8 @@ import (
 )
 
 // HTTP end to end: front ends and real daemons call API nodes through connections that are cut,
-// while nodes and daemons are killed. What those saw who called is judged by the ledger; what the
-// nodes did to their storage is a history as any other.
+// while nodes and daemons are killed. The ledger checks the answers that callers got. A history
+// checks the nodes' calls to their storage.
 
 var (
 	operations = flag.Int("ops", 25_000,
@@ -39,12 +39,12 @@ var (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// service is everything that takes part.
+// service is the whole system under test.
 type service struct {
 	*testing.T
 	faults  *history.Faults
 	proxy   *cutproxy.Proxy // nil in memory
-	scale   time.Duration   // the policies' times, and all pauses, are so many times shorter
+	scale   time.Duration   // divides the policies' times and all pauses
 	connect func() (b backends.Backend, hangUp func())
 	listen  func() (listening, error)
 
@@ -66,8 +66,8 @@ type service struct {
 	leftBehind    int
 }
 
-// TestHTTP lets front ends ask for everything there is, and checks what became of it. On fake time
-// the policies are those of the five stores; on a real Redis their times are shorter.
+// TestHTTP lets front ends make requests of all stores, and checks the results. On fake time the
+// policies are those of the five stores. On a real Redis their times are shorter.
 func TestHTTP(t *testing.T) {
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
@@ -111,15 +111,15 @@ func (s *service) onRedis(addr string) (backends.Backend, func()) {
 
 func (s *service) scaled(d time.Duration) time.Duration { return d / s.scale }
 
-// paced makes terms so short that they run out during the test, and keeps ended requests for all of
-// it.
+// paced makes timeouts so short that they expire during the test. It keeps ended requests until the
+// test ends.
 func (s *service) paced(t backends.Terms) backends.Terms {
 	t.PendingTimeout, t.RunningTimeout, t.Retention = s.scaled(t.PendingTimeout),
 		s.scaled(t.RunningTimeout), 24*time.Hour
 	return t
 }
 
-// route is one of the five stores, as it is reached over HTTP.
+// route is one of the five stores, and its HTTP routes.
 type route struct {
 	path   string
 	policy pending.Policy
@@ -155,7 +155,7 @@ func routeOf(path string) *route {
 	panic("there is no route " + path)
 }
 
-// serve runs everything until so many requests have been asked for and have ended, and checks them.
+// serve runs the service until all requests have been made and have ended, and checks them.
 func (s *service) serve(requests int) {
 	s.toAsk.Store(int64(requests))
 	s.library, s.journal, s.ledger = newLibrary(), newJournal(), newLedger(s)
@@ -201,7 +201,7 @@ func (s *service) work() {
 	s.settle()
 	stop()
 	laptops.Wait()
-	s.settle() // once more, after what daemons had to say on leaving
+	s.settle() // once more: daemons may have reported while they stopped
 	s.stopNodes()
 }
 
@@ -209,8 +209,8 @@ func (s *service) newCaller(actor int) *caller {
 	return &caller{network: s.network, dice: newDice(*seed, uint64(actor)), nodes: len(s.nodes)}
 }
 
-// settle reads how each request ended that a node was asked to store, also those of which nobody
-// was told.
+// settle reads each request that a node was asked to store until it has ended. That includes
+// requests whose create got no answer.
 func (s *service) settle() {
 	for _, op := range s.journal.all() {
 		f := &frontEnd{service: s, runtime: op.Mailbox, caller: s.newCaller(0)}
@@ -236,14 +236,14 @@ func (s *service) stopNodes() {
 	s.serving.Wait()
 }
 
-// more reports whether there is still something to ask: so many requests, and then until this run
-// can show something.
+// more reports whether front ends should make another request: there are too few requests, or a
+// fault has not happened yet.
 func (s *service) more() bool {
 	left := s.toAsk.Add(-1)
 	return !s.Failed() && (left >= 0 || left > -1000 && s.lacks() != "")
 }
 
-// lacks says what has not happened yet of all that has to be survived.
+// lacks returns a fault that has not happened yet, or "".
 func (s *service) lacks() string {
 	for _, what := range []string{"create", "read", "heartbeat", "report"} {
 		for _, way := range []string{there, back} {
@@ -252,9 +252,12 @@ func (s *service) lacks() string {
 			}
 		}
 	}
-	for what, n := range map[string]*atomic.Int64{"a node killed": &s.killedNodes,
-		"a daemon killed":       &s.killedDaemons,
-		"a handler that stalls": &s.stalled, "a save that takes too long": &s.slowSaves} {
+	for what, n := range map[string]*atomic.Int64{
+		"a node killed":              &s.killedNodes,
+		"a daemon killed":            &s.killedDaemons,
+		"a handler that stalls":      &s.stalled,
+		"a save that takes too long": &s.slowSaves,
+	} {
 		if n.Load() == 0 {
 			return what
 		}
@@ -262,15 +265,13 @@ func (s *service) lacks() string {
 	return ""
 }
 
-// tell logs what happened, and fails if that is not enough.
+// tell logs the events of the run, and fails if faults are missing or most requests failed.
 func (s *service) tell(took time.Duration) {
 	s.Logf("%d creates sent, %d requests stored: %v; %d calls of handlers, %d stalled; "+
-		"%d nodes and %d daemons killed; %v; "+
-		"%d skills left behind; %d calls to storage; in %v", s.asked.Load(), len(s.ledger.errands),
-		s.ledger.outcomes, s.worked.Load(),
-		s.stalled.Load(), s.killedNodes.Load(), s.killedDaemons.Load(), s.network.cuts, s.leftBehind,
-		s.faults.Calls(),
-		took.Round(10*time.Millisecond))
+		"%d nodes and %d daemons killed; %v; %d skills left behind; %d calls to storage; in %v",
+		s.asked.Load(), len(s.ledger.errands), s.ledger.outcomes, s.worked.Load(),
+		s.stalled.Load(), s.killedNodes.Load(), s.killedDaemons.Load(), s.network.cuts,
+		s.leftBehind, s.faults.Calls(), took.Round(10*time.Millisecond))
 	if lacking := s.lacks(); lacking != "" {
 		s.Errorf("this run shows too little, it lacks: %s", lacking)
 	}

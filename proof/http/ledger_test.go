@@ -17,18 +17,18 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// errand is a request as those saw it who asked, did and reported it over HTTP.
+// errand is a request as front ends and daemons saw it over HTTP.
 type errand struct {
 	id, runtime string
 	route       *route
-	claims      map[string]bool // the claim ids under which it was handed to a daemon
+	claims      map[string]bool // the ids of the claims that gave it to a daemon
 	reports     map[string]bool // the final reports that were sent about it
-	tries       int             // how often they were sent
-	reporter    *process        // the last one to send them
+	tries       int             // how often final reports were sent
+	reporter    *process        // the last daemon that sent a final report
 	takenAt     time.Time       // when a final report was answered for the first time
 	signs       []sign          // signs of life that were answered
-	final       string          // the body that says how it ended
-	finalAt     time.Time       // when a reader had it for the first time
+	final       string          // the body with its end
+	finalAt     time.Time       // when a reader got final for the first time
 }
 
 // sign is a sign of life: when it was sent, and answered.
@@ -44,8 +44,8 @@ func (e *errand) taken(isSign bool, began, was time.Time) {
 	}
 }
 
-// lasts returns until when the request ran at the least, if it was created and claimed at this
-// time.
+// lasts returns the earliest time at which the request can time out, if it was created and claimed
+// at this time.
 func (e *errand) lasts(created time.Time, running time.Duration) time.Time {
 	until := created.Add(running)
 	for _, s := range e.signs {
@@ -60,10 +60,10 @@ func (e *errand) lasts(created time.Time, running time.Duration) time.Time {
 type deed struct {
 	runtime string
 	route   *route
-	subject string // what it was called with
+	subject string // the argument of the call
 }
 
-// ledger is everything that front ends and daemons saw. Its methods report what can never be.
+// ledger is everything that front ends and daemons saw. Its methods report contradictions.
 type ledger struct {
 	testing.TB
 	mu       sync.Mutex
@@ -78,7 +78,7 @@ func newLedger(t testing.TB) *ledger {
 		beating: map[*process]bool{}, outcomes: map[string]int{}}
 }
 
-// note changes what is known of a request.
+// note changes the errand of a request.
 func (l *ledger) note(r *route, runtime, id string, change func(*errand)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,14 +135,14 @@ type reading struct {
 }
 
 func parse(body string) (r reading) {
-	_ = json.Unmarshal([]byte(body), &r) // what is no record is one of no request
+	_ = json.Unmarshal([]byte(body), &r) // without a record in the body, r stays empty
 	return r
 }
 
 func (r reading) ended() bool { return backends.Record{Status: r.Status}.Ended() }
 
-// saw notes what a front end read in an answer that it asked for at began. It reports whether the
-// request has ended.
+// saw notes the answer that a front end got to a read that began at this time. It reports whether
+// the request has ended.
 func (l *ledger) saw(r *route, runtime, id string, began time.Time, body string) (ended bool) {
 	got := parse(body)
 	if got.ID != id || got.RuntimeID != runtime {
@@ -162,7 +162,8 @@ func (l *ledger) saw(r *route, runtime, id string, began time.Time, body string)
 	return got.ended()
 }
 
-// notFound notes that a request is not there, which it has to be once anyone was told of it.
+// notFound notes that a read did not find a request. That is wrong once an answer has named the
+// request.
 func (l *ledger) notFound(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -171,7 +172,7 @@ func (l *ledger) notFound(id string) {
 	}
 }
 
-// check judges every request once all is over.
+// check checks every request at the end of the run.
 func (l *ledger) check(s *service) {
 	answers := map[string]string{} // words, and the request that they answered
 	for _, e := range l.errands {
@@ -204,7 +205,8 @@ func (l *ledger) checkErrand(e *errand, s *service) {
 		wrong("it ended, but nobody reported it")
 	}
 	until := e.lasts(got.CreatedAt, s.scaled(e.route.policy.RunningTimeout))
-	if len(e.reports) > 0 && e.takenAt.IsZero() && e.tries < maxReports && !e.reporter.killed.Load() {
+	unanswered := len(e.reports) > 0 && e.takenAt.IsZero()
+	if unanswered && e.tries < maxReports && !e.reporter.killed.Load() {
 		wrong("its daemon lived, and gave up reporting it after %d times", e.tries)
 	}
 	if got.Status == backends.StatusTimeout && !e.takenAt.IsZero() && e.takenAt.Before(until) {
@@ -218,10 +220,10 @@ func (l *ledger) checkErrand(e *errand, s *service) {
 	}
 }
 
-// maxReports is how often a daemon reports that gets no answer.
+// maxReports is how often a daemon repeats a report without an answer.
 const maxReports = 4
 
-// checkAnswer compares how a request ended with what the handler did that worked on it.
+// checkAnswer compares the end of a request with the call of its handler.
 func (l *ledger) checkAnswer(e *errand, got reading) (problem string) {
 	found := words.FindAllString(e.final, -1)
 	switch got.Status {
@@ -249,7 +251,7 @@ func (l *ledger) checkAnswer(e *errand, got reading) (problem string) {
 	return ""
 }
 
-// checkDeeds checks that handlers worked no more often than there was work.
+// checkDeeds checks that handlers were called no more often than requests were claimed.
 func (l *ledger) checkDeeds() {
 	left := map[deed]int{}
 	for _, e := range l.errands {
@@ -266,8 +268,8 @@ func (l *ledger) checkDeeds() {
 	}
 }
 
-// checkClaims checks that what nodes claimed came to a daemon: all but those of heartbeats that
-// their daemon did not live to get an answer to.
+// checkClaims checks that each request that a node claimed reached a daemon, unless the daemon
+// ended before its heartbeat was answered.
 func (l *ledger) checkClaims(j *journal) {
 	for mailbox, calls := range j.calls {
 		stranded := map[string]bool{} // by the claim's id
@@ -286,8 +288,8 @@ func (l *ledger) checkClaims(j *journal) {
 	}
 }
 
-// strands reports whether a claim left its requests with nobody. A repeat for which there is
-// nothing left does not.
+// strands reports whether no daemon got the requests of a claim. A repeat without requests strands
+// nothing.
 func (l *ledger) strands(c *calls.Call) bool {
 	for _, from := range c.Claimed {
 		for _, rec := range from.Records {
@@ -297,9 +299,9 @@ func (l *ledger) strands(c *calls.Call) bool {
 	return false
 }
 
-// checkSaved checks that an import is in the library if and only if it has completed. A skill may
-// be left there for a request that timed out, when its node was killed or had no answer from the
-// storage before it could take the skill back.
+// checkSaved checks that an import is in the library if and only if it has completed. There is one
+// exception: a request timed out, and its node was killed or got no answer from the storage before
+// it could take the skill back.
 func (s *service) checkSaved(got reading, wrong func(string, ...any)) {
 	saved, held := s.library.holds(got.ID)
 	switch completed := got.Status == backends.StatusCompleted; {
@@ -308,15 +310,16 @@ func (s *service) checkSaved(got reading, wrong func(string, ...any)) {
 	case completed && (got.Skill == nil || got.Skill.ID != saved.ID ||
 		got.Skill.Content != saved.Content):
 		wrong("it completed with another skill than %+v", saved)
-	case !completed && held && (got.Status != backends.StatusTimeout || s.journal.refusedEnd(got.ID)):
+	case held && !completed &&
+		(got.Status != backends.StatusTimeout || s.journal.refusedEnd(got.ID)):
 		wrong("the library has it")
-	case !completed && held:
+	case held && !completed:
 		s.leftBehind++
 	}
 }
 
-// refusedEnd reports whether a node was told that a request could not be ended, and had all it
-// needed to act on that.
+// refusedEnd reports whether a node learned that its End was refused, and could take the skill
+// back.
 func (j *journal) refusedEnd(id string) bool {
 	return !j.unsure[id] && slices.ContainsFunc(j.calls[j.asked[id].Mailbox],
 		func(c *calls.Call) bool {
@@ -325,8 +328,7 @@ func (j *journal) refusedEnd(id string) bool {
 		})
 }
 
-// check asks the model whether what the nodes did to the storage can have been, as for any other
-// history.
+// check checks the history of the nodes' calls to the storage against the model.
 func (j *journal) check(t testing.TB) {
 	stores := map[string]backends.Terms{}
 	for _, op := range j.creates {

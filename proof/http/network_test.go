@@ -14,18 +14,17 @@ import (
 	"sync/atomic"
 )
 
-// network lies between the API nodes and those who call them. Each call goes to one of the nodes
-// over a connection of its own, and some connections are cut after so many bytes, on the way there
-// or on the way back.
+// network is between the API nodes and their callers. Each call goes to one of the nodes over a
+// connection of its own. Some connections are cut after a number of bytes, in either direction.
 type network struct {
 	transport *http.Transport
-	calm      atomic.Bool // nothing is cut any more
+	calm      atomic.Bool // no more cuts
 
 	mu   sync.Mutex
-	cuts map[string]int // by what was cut, and on which way
+	cuts map[string]int // by the kind of call and the direction
 }
 
-// newNetwork makes one whose calls reach the nodes by dialling their number.
+// newNetwork makes a network that dials nodes by their numbers.
 func newNetwork(dial func(ctx context.Context, node int) (net.Conn, error)) *network {
 	n := &network{cuts: map[string]int{}}
 	n.transport = &http.Transport{DisableKeepAlives: true,
@@ -40,17 +39,17 @@ func newNetwork(dial func(ctx context.Context, node int) (net.Conn, error)) *net
 	return n
 }
 
-// hop is the way of one call: the node that it goes to, and how many bytes pass in each direction.
+// hop is the route of one call: its node, and how many bytes pass in each direction.
 type hop struct {
 	node        int
 	what        string
 	there, back int
 }
 
-// all is how many bytes pass where nothing is cut.
+// all is the number of bytes of a direction without a cut.
 const all = 1 << 30
 
-// The ways on which a call's connection is cut.
+// The directions in which a call's connection is cut.
 const (
 	there = " cut on the way there"
 	back  = " cut on the way back"
@@ -86,7 +85,7 @@ func (c *cutConn) Write(p []byte) (int, error) {
 	return n, errors.Join(err, c.cut(there))
 }
 
-// Read waits for bytes before it cuts, so that the node has done what it was asked.
+// Read waits for bytes before it cuts, so that the node has handled the request.
 func (c *cutConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n <= c.hop.back {
@@ -102,8 +101,8 @@ func (c *cutConn) cut(way string) error {
 	return errCut
 }
 
-// caller makes calls through the network. It is an http.RoundTripper that returns whole answers
-// only.
+// caller makes calls through the network. It is an http.RoundTripper that returns only whole
+// answers.
 type caller struct {
 	*network
 	*dice
@@ -141,7 +140,7 @@ func (c *caller) route(r *http.Request) hop {
 	return h
 }
 
-// nameOf says what a call does.
+// nameOf returns the kind of a call, in words.
 func nameOf(r *http.Request) string {
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/heartbeat"):
@@ -168,7 +167,7 @@ func (d *dice) upTo(n int) int {
 	return d.source.IntN(n)
 }
 
-// listening is where a node is to be reached.
+// listening is the address of a node.
 type listening struct {
 	net.Listener
 	dial func(context.Context) (net.Conn, error)
@@ -186,7 +185,7 @@ func onLoopback() (listening, error) {
 	}}, nil
 }
 
-// onPipes listens in memory, where a bubble of testing/synctest sees who waits.
+// onPipes listens in memory, where a bubble of testing/synctest sees each blocked goroutine.
 func onPipes() (listening, error) {
 	l := &pipes{incoming: make(chan net.Conn), closed: make(chan struct{})}
 	l.close = sync.OnceFunc(func() { close(l.closed) })

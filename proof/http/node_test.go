@@ -18,8 +18,8 @@ import (
 )
 
 // node is an API node: handlers, a server, and a backend of its own on the storage that all nodes
-// share. Every call to that backend is recorded. A node that is killed has no further effect on
-// anything, whatever still runs in it.
+// share. It records every call to its backend. A killed node has no further effect, whatever still
+// runs in it.
 type node struct {
 	*service
 	number  int
@@ -77,7 +77,7 @@ func (n *node) stop(ctx context.Context) error {
 	return n.server.Shutdown(ctx)
 }
 
-// openDoors lets everyone ask anything, and each daemon in by its runtime's id.
+// openDoors allows everyone to make requests, and each daemon to work for its runtime.
 type openDoors struct{}
 
 func (openDoors) Requester(*http.Request, string) (skillshttp.Requester, error) {
@@ -164,13 +164,13 @@ func (t tapped) End(ctx context.Context, op backends.End) (backends.Record, erro
 	return c.Rec, c.Err
 }
 
-// journal is what the nodes did to their storage, mailbox by mailbox.
+// journal has the nodes' calls to their storage, by mailbox.
 type journal struct {
 	mu      sync.Mutex
 	creates []backends.Create
 	asked   map[string]backends.Create // by id
 	claims  map[string]bool            // ids of claims that have been made
-	unsure  map[string]bool            // ids of requests of which a node could not learn the state
+	unsure  map[string]bool            // ids of requests whose state a node could not read
 	calls   map[string][]*calls.Call   // by mailbox; those about unknown requests under ""
 }
 
@@ -195,7 +195,7 @@ func (j *journal) all() []backends.Create {
 	return slices.Clone(j.creates)
 }
 
-// about returns what is known of a request before it is looked up.
+// about returns the terms and the mailbox of a request. The mailbox is "" if no node created it.
 func (j *journal) about(store, id string) (backends.Terms, string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -206,7 +206,7 @@ func (j *journal) about(store, id string) (backends.Terms, string) {
 	return op.Terms, op.Mailbox
 }
 
-// doubt notes that a node could not learn what has become of a request.
+// doubt notes that a node could not read the state of a request.
 func (j *journal) doubt(id string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -223,9 +223,9 @@ func (j *journal) add(mailbox string, c *calls.Call) {
 	j.calls[mailbox] = append(j.calls[mailbox], c)
 }
 
-// shelf is a node's way to the library. Now and then the library is away; or the node is killed
-// when a skill has been saved, before its import is completed; or saving takes so long that the
-// import times out meanwhile.
+// shelf is a node's access to the library. It has three faults. The library is away. The node is
+// killed after a skill was saved and before its import is completed. The save takes so long that
+// the import times out.
 type shelf struct{ *node }
 
 var errAway = errors.New("the library is away")
@@ -258,7 +258,7 @@ func (s shelf) TakeBack(_ context.Context, requestID string) error {
 	return nil
 }
 
-// library keeps the skills that were imported. It outlives the nodes.
+// library keeps imported skills. It outlives the nodes.
 type library struct {
 	mu        sync.Mutex
 	byRequest map[string]skills.Skill

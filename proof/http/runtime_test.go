@@ -24,7 +24,7 @@ type laptop struct {
 	id     string
 	caller *caller
 	slots  int           // how many requests its daemon works on at a time
-	wait   time.Duration // how long it lets its heartbeats be held; negative: not at all
+	wait   time.Duration // how long nodes may park its heartbeats; negative: not at all
 }
 
 // run runs daemons until ctx ends.
@@ -55,12 +55,12 @@ func (l *laptop) runDaemon(ctx context.Context) error {
 	return d.Run(ctx)
 }
 
-// process is one daemon. Once it is dead no call of it reaches a node, and its handlers do nothing.
+// process is one daemon. After its death its calls reach no node, and its handlers do nothing.
 type process struct {
 	*laptop
 	dead context.Context
 	end  func() // asks it to stop
-	die  func() // ends all that it does
+	die  func() // kills it
 
 	killed atomic.Bool
 }
@@ -72,7 +72,7 @@ func (p *process) kill() {
 	p.end()
 }
 
-// RoundTrip makes the daemon's calls, and notes in the ledger what they say.
+// RoundTrip makes the daemon's calls, and notes them in the ledger.
 func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	if p.dead.Err() != nil {
 		return tooLate(r)
@@ -95,18 +95,18 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// tooLate is what the calls of a dead daemon get: an answer that ends all repeats.
+// tooLate is the answer to calls of a dead daemon. The daemon does not repeat a call after it.
 func tooLate(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusGone, Body: http.NoBody, Request: r}, nil
 }
 
-// copyOf reads what is in memory.
+// copyOf reads a body that is in memory.
 func copyOf(body io.Reader, _ error) string {
 	text, _ := io.ReadAll(body)
 	return string(text)
 }
 
-// sends notes what is about to be sent.
+// sends notes a call that is about to be sent.
 func (p *process) sends(r *http.Request, body string) {
 	if nameOf(r) == "heartbeat" {
 		p.ledger.beats(p, false)
@@ -124,11 +124,11 @@ func (p *process) sends(r *http.Request, body string) {
 
 func claimOf(heartbeat string) string {
 	var beat skillshttp.Heartbeat
-	_ = json.Unmarshal([]byte(heartbeat), &beat) // which the daemon wrote
+	_ = json.Unmarshal([]byte(heartbeat), &beat) // the daemon wrote it
 	return beat.ClaimID
 }
 
-// gets notes what an answer means.
+// gets notes the answer to a call.
 func (p *process) gets(r *http.Request, resp *http.Response, asked, answer string,
 	began time.Time) {
 	switch {
@@ -145,14 +145,15 @@ func (p *process) gets(r *http.Request, resp *http.Response, asked, answer strin
 // isSign tells a sign of life from a final report.
 func isSign(report string) bool { return parse(report).Status == string(pending.StatusRunning) }
 
-// reports notes something about the request of a report.
+// reports changes the errand of a report.
 func (p *process) reports(r *http.Request, change func(*errand)) {
-	path := strings.TrimPrefix(strings.TrimSuffix(r.URL.Path, "/result"), "/api/daemon/runtimes/"+p.id)
+	path := strings.TrimPrefix(r.URL.Path, "/api/daemon/runtimes/"+p.id)
+	path = strings.TrimSuffix(path, "/result")
 	last := strings.LastIndex(path, "/")
 	p.ledger.note(routeOf(path[:last]), p.id, path[last+1:], change)
 }
 
-// brings notes what a heartbeat was answered.
+// brings notes the answer to a heartbeat.
 func (p *process) brings(claimID, answer string) {
 	var got skillshttp.Assignments
 	if err := json.Unmarshal([]byte(answer), &got); err != nil {
@@ -198,8 +199,8 @@ func (p *process) handlers() daemon.Handlers {
 	}
 }
 
-// work is what every handler does: it takes a while and answers with a word of its own. Now and
-// then it kills its daemon, has it started again, stalls past its deadline, crashes or fails.
+// work is the body of every handler: it takes a while and answers with a word of its own. Sometimes
+// it kills or restarts its daemon, stalls past its deadline, crashes or fails.
 func (p *process) work(ctx context.Context, path, subject string) (word string, err error) {
 	if p.dead.Err() != nil {
 		return "", p.dead.Err()

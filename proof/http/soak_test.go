@@ -33,22 +33,22 @@ var soakTime = flag.Duration("soak", 4*time.Second, "how long TestSoak runs")
 
 const (
 	soakDaemons     = 50  // half of them skills/daemon, half Workers over backends/remote
-	soakFrontEnds   = 100 // half of them ask each half of the daemons
+	soakFrontEnds   = 100 // each half asks one half of the daemons
 	soakSamples     = 40  // at most
 	soakRetention   = 30 * time.Second
 	soakThink       = time.Second // on average, between two requests of a front end
 	soakPatience    = 2 * time.Minute
-	soakLargestStep = 4 << 20 // bytes that the heap may differ by beside a tenth
+	soakLargestStep = 4 << 20 // bytes by which the heap may grow, beside a tenth
 )
 
 var soakPolicy = pending.Policy{Name: "errand", PendingTimeout: time.Minute,
 	RunningTimeout: time.Minute, Retention: soakRetention, MaxPayload: 64 << 10}
 
-// soak is one server, and all that call it. Each call of a handler answers a word of its own.
+// soak is one server and its callers. Each call of a handler answers a word of its own.
 type soak struct {
 	*testing.T
 	url   string
-	words sync.Map // said and not heard
+	words sync.Map // words that a handler answered and no front end has read
 	asked atomic.Int64
 	said  atomic.Int64
 }
@@ -60,7 +60,7 @@ func (s *soak) word() string {
 	return word
 }
 
-// hears takes note of a request that has ended. Its answer has a word that no other has.
+// hears notes the answer of an ended request. No other answer has the same word.
 func (s *soak) hears(answer string) {
 	if _, said := s.words.LoadAndDelete(wordIn.FindString(answer)); !said {
 		s.Errorf("a request has ended with %q, which has no word, or one of another", answer)
@@ -88,7 +88,9 @@ func TestSoak(t *testing.T) {
 		frontEnds.Go(func() { s.skillsFrontEnd(asking, fmt.Sprint("laptop-", runtime)) })
 		frontEnds.Go(func() { s.frontEnd(asking, fmt.Sprint("device-", runtime)) })
 	}
-	calls.Await(soakPatience, time.Millisecond, func() bool { return s.asked.Load() >= 2*soakFrontEnds })
+	calls.Await(soakPatience, time.Millisecond, func() bool {
+		return s.asked.Load() >= 2*soakFrontEnds
+	})
 	samples := s.samples()
 	stopAsking()
 	frontEnds.Wait()
@@ -139,17 +141,20 @@ func (openStore) Allow(*http.Request, string, remote.Action, string, string) (bo
 func (s *soak) skillsDaemon(ctx context.Context, id string) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
+	handlers := daemon.Handlers{
+		Ping: func(context.Context) (string, error) { return s.word(), nil },
+		List: func(context.Context) (skills.List, error) {
+			found := []skills.LocalSkill{{Key: s.word()}}
+			return skills.List{Supported: true, Skills: found}, nil
+		},
+		Models: func(context.Context) (skills.ModelList, error) {
+			found := []skills.Model{{ID: s.word()}}
+			return skills.ModelList{Supported: true, Models: found}, nil
+		},
+	}
 	d, err := daemon.New(daemon.Config{Server: s.url, RuntimeID: id, Token: id,
 		Client: &http.Client{Transport: transport}, Logger: slog.New(slog.DiscardHandler),
-		Handlers: daemon.Handlers{
-			Ping: func(context.Context) (string, error) { return s.word(), nil },
-			List: func(context.Context) (skills.List, error) {
-				return skills.List{Supported: true, Skills: []skills.LocalSkill{{Key: s.word()}}}, nil
-			},
-			Models: func(context.Context) (skills.ModelList, error) {
-				return skills.ModelList{Supported: true, Models: []skills.Model{{ID: s.word()}}}, nil
-			},
-		}})
+		Handlers: handlers})
 	if err == nil {
 		err = d.Run(ctx)
 	}
@@ -207,12 +212,13 @@ func (s *soak) frontEnd(ctx context.Context, device string) {
 	}
 }
 
-// skillsFrontEnd asks a runtime for what its daemon can answer.
+// skillsFrontEnd makes requests that the runtime's daemon can answer.
 func (s *soak) skillsFrontEnd(ctx context.Context, runtime string) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	send := func(method, path string) string {
-		r, err := http.NewRequestWithContext(s.Context(), method, s.url+"/api/runtimes/"+runtime+path, nil)
+		url := s.url + "/api/runtimes/" + runtime + path
+		r, err := http.NewRequestWithContext(s.Context(), method, url, nil)
 		if err != nil {
 			s.Error(err)
 			return ""
@@ -252,7 +258,7 @@ func (s *soak) next(ctx context.Context) bool {
 	return true
 }
 
-// sample is what the process holds.
+// sample is the resources of the process at a time.
 type sample struct{ heap, goroutines, files int }
 
 // samples takes samples while the soak lasts.
@@ -264,27 +270,27 @@ func (s *soak) samples() (all []sample) {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		files, _ := os.ReadDir("/proc/self/fd") // none where there is no such folder
+		files, _ := os.ReadDir("/proc/self/fd") // empty on systems without /proc
 		all = append(all, sample{int(m.HeapAlloc), runtime.NumGoroutine(), len(files)})
 	}
 	return all
 }
 
-// check compares the first quarter of the samples with the last, and what was said with what was
-// heard.
+// check compares the first quarter of the samples with the last, and the answers of handlers with
+// those that front ends read.
 func (s *soak) check(all []sample) {
 	first, last := median(all[:len(all)/4]), median(all[len(all)-len(all)/4:])
 	s.Logf("%d requests in %v; heap %d and %d KiB, goroutines %d and %d, files %d and %d",
 		s.asked.Load(), *soakTime, first.heap>>10, last.heap>>10, first.goroutines, last.goroutines,
 		first.files, last.files)
-	if last.heap > first.heap*11/10+soakLargestStep || last.goroutines > first.goroutines*11/10+50 ||
-		last.files > first.files*11/10+50 {
+	if last.heap > first.heap*11/10+soakLargestStep ||
+		last.goroutines > first.goroutines*11/10+50 || last.files > first.files*11/10+50 {
 		s.Errorf("from the first quarter to the last, %+v has grown to %+v", first, last)
 	}
 	var unheard []string
 	s.words.Range(func(word, _ any) bool { unheard = append(unheard, word.(string)); return true })
 	if s.asked.Load() != s.said.Load() || len(unheard) > 0 {
-		s.Errorf("%d requests had %d answers; those that nobody has read: %s", s.asked.Load(),
+		s.Errorf("%d requests had %d answers; nobody has read the answers %s", s.asked.Load(),
 			s.said.Load(), strings.Join(unheard, " "))
 	}
 }

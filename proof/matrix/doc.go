@@ -1,38 +1,41 @@
-// Package matrix shows that each operation has one effect, however often its reply is lost. It makes
-// each operation, in each situation, and loses each reply that the operation gets, 0 to 4 times, on
-// one server and on a Cluster. The answer and all that is stored have to be those of a run without
-// losses. If the caller gets an error instead, the caller repeats the operation and has them then.
+// Package matrix shows that each operation has one effect, however often its reply is lost. It
+// makes each operation, in each situation, on one server and on a Cluster. It loses each reply that
+// the operation gets, 0 to 4 times. The answer and the stored keys must equal those of a run
+// without losses. If the caller gets an error, they must be equal once the caller has repeated the
+// operation.
 //
 // The same operations also go through a remote.Client over HTTP, with memory and with Redis below
-// the API node. There an HTTP answer is lost whole, or its second half is. The client repeats the
-// operation by itself, so the caller never gets an error.
+// the API node. The proxy loses an HTTP answer as a whole, or its second half. The client repeats
+// the operation by itself, so the caller never gets an error.
 //
 // # Run it
 //
 //	go test ./proof/matrix
 //	go test ./proof/matrix -v -matrix matrix.md
 //
-// The short run tries all scenarios on one server, and every third on a Cluster. Over HTTP it tries
-// all scenarios without a loss, with one answer lost whole and with four lost in part.
+// The short run tries all scenarios on one server, and a third of them on a Cluster. Over HTTP it
+// tries all scenarios three times: without a loss, with one whole answer lost, and with the second
+// halves of four answers lost.
 //
 // # Read a failure
 //
-// A failure names its cell: the ground, the setup, the scenario, the position and the number of cuts.
-// "Got" and "want" are answers, or all keys that are stored with what they hold. "Half an effect"
-// means that a call failed and left neither what was there before nor what should be there after.
+// A failure names its cell: the ground, the setup, the scenario, the position and the number of
+// cuts. "Got" and "want" are answers, or all stored keys with their content. "Half an effect" means
+// that a call failed, and that the stored keys are neither those before the call nor those after a
+// success.
 //
 // # Words
 //
-//	ground      what the tests run on: one server, or a Cluster
+//	ground      one server, or a Cluster
 //	setup       how the client sends commands: one by one, gathered, or by an old map of slots
-//	scenario    a situation and the operation that is made in it
+//	scenario    a situation, and an operation in it
 //	stage       where a scenario is arranged, without any losses
 //	position    which of the replies is lost
 //	cut         one lost reply
 //	lab         a client whose replies are lost, and one whose replies are not
 //	cell        one scenario, position and number of cuts in one setup
 //	neighbour   another call in the same pipeline
-//	shape       what an answer says, without the times at which things happened
+//	shape       the content of an answer or of stored keys, without points in time
 //
 // # Add a scenario in ten lines
 //

@@ -24,13 +24,14 @@ import (
 
 // The matrix over HTTP: each operation goes through a remote.Client, and its answers are lost.
 
-// storage is a backend below the API node, and what it holds.
+// storage is a backend below the API node.
 type storage struct {
 	backends.Backend
-	shape func(*testing.T) string
+	shape func(*testing.T) string // the content of the backend
 }
 
-// inMemory shows each request that a scenario can make, and what is live in each store.
+// inMemory is a storage whose shape has each request that a scenario can make, and how many are
+// live in each store.
 func inMemory() storage {
 	b := memory.New()
 	return storage{b, func(t *testing.T) string {
@@ -66,13 +67,13 @@ func inRedis(t *testing.T, client redis.UniversalClient) storage {
 	}}
 }
 
-// answers is a handler that loses answers: it lets the API node act, and hangs up.
+// answers is a handler that loses answers: it lets the API node act, and then hangs up.
 type answers struct {
 	http.Handler
-	half bool // the first half of an answer arrives
+	half bool // the first half of each answer arrives
 
 	mu   sync.Mutex
-	left int // how many answers are still to be lost
+	left int // the number of answers still to lose; negative once answers arrive
 }
 
 func (a *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -120,8 +121,7 @@ type loss struct {
 	half bool
 }
 
-// losses are those to try. The first is none. The others are few unless the flag -matrix asks for
-// all.
+// losses returns the losses to try. The first one loses no answer. The flag -matrix adds more.
 func losses() []loss {
 	if *matrixFile == "" {
 		return []loss{{}, {cuts: 1}, {cuts: maxCuts, half: true}}
@@ -147,7 +147,8 @@ func (n *node) newCell(t *testing.T, sc scenario, on storage, l loss) *httpCell 
 	c := &httpCell{name: fmt.Sprintf("%s, %+v", sc.name, l), storage: on,
 		call: &calls.Call{Op: sc.arrange(&calls.Stage{T: t, B: on})}}
 	quiet := slog.New(slog.DiscardHandler)
-	server, err := remote.Handler(on, remote.Config{Stores: policies(), Access: everyone{}, Logger: quiet})
+	config := remote.Config{Stores: policies(), Access: everyone{}, Logger: quiet}
+	server, err := remote.Handler(on, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +163,7 @@ func (n *node) newCell(t *testing.T, sc scenario, on storage, l loss) *httpCell 
 	return c
 }
 
-// policies are those of the scenarios' stores.
+// policies returns the policies of the scenarios' stores.
 func policies() (all []pending.Policy) {
 	for _, s := range calls.Stores {
 		all = append(all, pending.Policy{Name: s.Store, PendingTimeout: s.PendingTimeout,
@@ -182,7 +183,7 @@ func (everyone) Allow(*http.Request, string, remote.Action, string, string) (boo
 	return true, nil
 }
 
-// outcome is the answer of a cell, and what is stored after it.
+// outcome returns the answer of a cell and the content of its storage.
 func (c *httpCell) outcome(t *testing.T) string {
 	t.Helper()
 	if arrived := -c.answers.left; arrived != 1 {
@@ -210,7 +211,7 @@ func TestLostReplyMatrixOverHTTP(t *testing.T) {
 
 const scenariosAtATime = 12 // the client pauses before it repeats a call, so many calls overlap
 
-// try runs all cells of scenarios at once, and compares each with the undisturbed one.
+// try runs all cells of scenarios at once, and compares each with the cell without losses.
 func (n *node) try(t *testing.T, scenarios []scenario, store func(*testing.T) storage) {
 	t.Helper()
 	var cells []*httpCell

@@ -16,9 +16,9 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// storageShape is all that is stored under a prefix, on whatever master: each key with what it
-// holds and how long it will live, to the minute. What is stored by no known request, or for ever,
-// shows as a difference to a storage that has only what should be there.
+// storageShape returns all keys under a prefix, on all masters: each with its content and its time
+// to live, to the minute. So a comparison of two shapes also shows keys that no request owns. A key
+// without a time to live fails the test.
 func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend,
 	prefix string) string {
 	t.Helper()
@@ -33,8 +33,9 @@ func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend
 		}
 		name := strings.TrimPrefix(key, prefix)
 		if store, payload, ok := strings.Cut(name, "/p/"); ok {
-			if ttl <= 10*time.Second || refersTo(t, client, prefix, payload) {
-				continue // of a call that was given up; or a part of a record, which is shown with it
+			// A payload expires soon if its call was given up. Others are shown with their record.
+			if ttl <= 10*time.Second || isReferredTo(t, client, prefix, payload) {
+				continue
 			}
 			name = store + "/p/ without a record"
 		}
@@ -45,15 +46,16 @@ func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend
 	return strings.Join(slices.Compact(lines), "\n")
 }
 
-// refersTo reports whether a record says that its payload has a key of this name.
-func refersTo(t *testing.T, client redis.UniversalClient, prefix, name string) bool {
+// isReferredTo reports whether a record names this key of a payload.
+func isReferredTo(t *testing.T, client redis.UniversalClient, prefix, name string) bool {
 	t.Helper()
 	return slices.ContainsFunc(storedKeys(t, client, prefix), func(key string) bool {
-		return strings.Contains(key, "/r/") && strings.HasSuffix(client.Get(t.Context(), key).Val(), name)
+		isRecord := strings.Contains(key, "/r/")
+		return isRecord && strings.HasSuffix(client.Get(t.Context(), key).Val(), name)
 	})
 }
 
-// storedKeys returns the keys under a prefix that a server has, or all masters of a Cluster.
+// storedKeys returns the keys under a prefix on a server, or on all masters of a Cluster.
 func storedKeys(t *testing.T, client redis.UniversalClient, prefix string) (found []string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -100,5 +102,5 @@ func keyShape(t *testing.T, client redis.UniversalClient, b backends.Backend, pr
 	return client.Get(t.Context(), key).Val()
 }
 
-// startOfClaim is the time in a line of a memo.
+// startOfClaim matches the time in a line of a memo.
 var startOfClaim = regexp.MustCompile(`(?m)^\d{16}(\d{4} )`)

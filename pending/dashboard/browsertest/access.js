@@ -1,4 +1,4 @@
-// Returns what is wrong with a page for people who use assistive technology, as sentences.
+// Returns the accessibility mistakes of a page, as sentences.
 (() => {
   const found = [];
   const all = (selector) => [...document.querySelectorAll(selector)];
@@ -19,7 +19,9 @@
   levels.forEach((l, i) => {
     if (i > 0 && l > levels[i - 1] + 1) found.push(`heading ${i} skips a level`);
   });
-  for (const e of all("a, button, input:not([type=hidden]), textarea, progress, nav, section, pre[tabindex]")) {
+  const named = "a, button, input:not([type=hidden]), textarea, progress, nav, section, " +
+    "pre[tabindex]";
+  for (const e of all(named)) {
     if (!name(e).trim()) found.push(`no name: ${brief(e)}`);
   }
   for (const e of all("img:not([alt])")) found.push(`no alternative: ${brief(e)}`);
@@ -45,8 +47,9 @@
     const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data;
     return [r, g, b, a / 255];
   };
+  const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
   const luminance = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    const [x, y, z] = [r, g, b].map((v) => linear(v / 255));
     return 0.2126 * x + 0.7152 * y + 0.0722 * z;
   };
   const behind = (e) => {
@@ -69,6 +72,8 @@
       check(e, getComputedStyle(e).color, "text");
     }
   }
-  for (const e of all("[placeholder]")) check(e, getComputedStyle(e, "::placeholder").color, "the placeholder");
+  for (const e of all("[placeholder]")) {
+    check(e, getComputedStyle(e, "::placeholder").color, "the placeholder");
+  }
   return found;
 })();

@@ -10,8 +10,8 @@ import (
 //go:embed access.js
 var access string
 
-// This is a check of our own: names, labels, landmarks, headings, ids and the contrast of all text,
-// on each page in each of its states, light and dark.
+// access.js checks names, labels, landmarks, headings, ids and the contrast of all text, on each
+// page in each of its states, light and dark.
 func TestPagesAreAccessible(t *testing.T) {
 	for name, before := range map[string][]chromedp.Action{
 		"light": nil, "dark": {dark()}, "phone": {phone()}, "dark phone": {dark(), phone()},
@@ -29,14 +29,15 @@ func TestPagesAreAccessible(t *testing.T) {
 	}
 }
 
-// A check that finds nothing is worth something only if it can find something.
+// An accessibility check proves something only if it finds mistakes.
 func TestTheAccessibilityCheckFindsMistakes(t *testing.T) {
 	w := open(t)
 	w.visit("")
 	w.run(chromedp.Evaluate(`document.querySelector("main").insertAdjacentHTML("beforeend",
-		"<h5>skips</h5><input><img src='./icon.svg'><a href='./'></a><p id='q' class='faint'>faint</p>");
+		"<h5>skips</h5><input><img src='./icon.svg'><a href='./'></a>" +
+		"<p id='q' class='faint'>faint</p>");
 		document.querySelector(".faint").style.color = "#999"`, nil))
 	if got := value[[]string](w, access); len(got) < 6 {
-		t.Errorf("found only %q", got)
+		t.Errorf("the check found only %q", got)
 	}
 }

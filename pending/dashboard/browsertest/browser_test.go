@@ -13,7 +13,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-func TestOneGetsFromTheOverviewToARequestAndBack(t *testing.T) {
+func TestLinksLeadFromTheOverviewToARequestAndBack(t *testing.T) {
 	w := open(t)
 	r := w.create("device-7")
 	w.visit("")
@@ -156,7 +156,7 @@ func TestNamesPayloadsAndErrorsAreNeverMarkup(t *testing.T) {
 	}
 }
 
-// The policy is what is left if a page has a fault.
+// If a page has a fault, the policy still stops its scripts.
 func TestThePolicyStopsAnInlineScript(t *testing.T) {
 	w := open(t)
 	w.visit("search")
@@ -164,7 +164,8 @@ func TestThePolicyStopsAnInlineScript(t *testing.T) {
 		const script = document.createElement("script");
 		script.textContent = "window.pwned = 1";
 		document.body.append(script);
-		document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='window.pwned = 2'>");`, nil))
+		document.body.insertAdjacentHTML("beforeend",
+			"<img src=x onerror='window.pwned = 2'>");`, nil))
 	if value[bool](w, "'pwned' in window") {
 		t.Error("an inline script ran")
 	}
@@ -179,10 +180,11 @@ func TestTheKeyboardReachesEverything(t *testing.T) {
 	seen := map[string]bool{}
 	for range want {
 		w.run(chromedp.KeyEvent(kb.Tab))
-		seen[value[string](w, "document.activeElement.outerHTML")] = true
+		focused := value[string](w, "document.activeElement.outerHTML")
+		seen[focused] = true
 		if !value[bool](w, `document.activeElement.matches(":focus-visible") &&
 			getComputedStyle(document.activeElement).outlineStyle !== "none"`) {
-			t.Errorf("the focus does not show on %s", value[string](w, "document.activeElement.outerHTML"))
+			t.Errorf("the focus does not show on %s", focused)
 		}
 	}
 	if len(seen) != want {
@@ -210,7 +212,7 @@ func TestAPhoneNeedsNoSidewaysScroll(t *testing.T) {
 	}
 }
 
-// forget404 forgets that the browser has complained about a page that is missing on purpose.
+// forget404 drops the browser's complaint about a page that is missing on purpose.
 func (w *world) forget404() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -57,14 +57,14 @@ var browser = sync.OnceValues(func() (context.Context, error) {
 	return ctx, chromedp.Run(ctx)
 })
 
-// RequireEnv names the environment variable that, set to anything, makes these tests fail where
-// they would skip because no Chromium is installed.
+// RequireEnv names an environment variable. If it is set, these tests fail without Chromium.
+// Otherwise they skip.
 const RequireEnv = "PENDINGQ_REQUIRE_CHROMIUM"
 
 // patience is how long a test may wait for the browser. A loaded machine is slow.
 const patience = 90 * time.Second
 
-// chromium is where Chromium is, or "".
+// chromium is the path of Chromium, or "".
 var chromium = func() string {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -92,7 +92,7 @@ type backup struct {
 	Copied         string `json:",omitempty"`
 }
 
-// world is a browser tab on a dashboard over memory, and what happens in its stores.
+// world is a browser tab on a dashboard over memory.
 type world struct {
 	*testing.T
 	tab     context.Context
@@ -147,7 +147,7 @@ func open(t *testing.T, before ...chromedp.Action) *world {
 	return w
 }
 
-// hear notes what no test wants: dialogs, exceptions, and violations of the policy.
+// hear notes dialogs, exceptions and violations of the policy. Each of them fails the test.
 func (w *world) hear(event any) {
 	var noise string
 	switch e := event.(type) {
@@ -234,8 +234,8 @@ func (w *world) says(text string) {
 	w.until(fmt.Sprintf("document.body.innerText.includes(%q)", text))
 }
 
-// until waits until an expression is true in the page. A page that is just being left does not
-// count.
+// until waits until an expression is true in the page. Errors do not count: the browser may be
+// between two pages.
 func (w *world) until(expression string) {
 	w.Helper()
 	for {

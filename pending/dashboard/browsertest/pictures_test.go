@@ -16,8 +16,8 @@ import (
 
 var pictures = flag.String("pictures", "", "the folder that TestPictures writes pictures to")
 
-// scene fills the stores as on an ordinary day, and returns a request that runs. It takes its time,
-// so that requests have different ages.
+// scene fills the stores as on an ordinary day, and returns a running request. It takes some
+// seconds, so that requests have different ages.
 func (w *world) scene() *pending.Request[backup] {
 	ctx := context.Background()
 	pause := func() { <-time.After(1700 * time.Millisecond) }
@@ -57,7 +57,7 @@ func (w *world) scene() *pending.Request[backup] {
 	return r
 }
 
-// popOf claims a request, which is the only one that its mailbox has pending.
+// popOf claims a request. Its mailbox must have no other pending request.
 func (w *world) popOf(mailbox string, r *pending.Request[backup]) *pending.Claim[backup] {
 	w.Helper()
 	c := w.pop(mailbox)

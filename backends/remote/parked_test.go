@@ -1,0 +1,107 @@
+package remote_test
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/remote"
+)
+
+func TestAFrontEndThatParksAllItMayStarvesNoDevice(t *testing.T) {
+	var parked, refused atomic.Int32
+	r := newRig(t, newMemory(), func(c *remote.Config) { c.MaxParkedOfMailbox = 100 })
+	r.client = newClient(t, r.url, "the member")
+	ctx, hangUp := context.WithCancel(t.Context())
+	var waits sync.WaitGroup
+	defer waits.Wait()
+	defer hangUp()
+	wait := r.url + "/requests/" + r.running().ID + "?store=s&wait=60s"
+	for range 120 {
+		waits.Go(func() {
+			req, _ := http.NewRequestWithContext(ctx, "GET", wait, nil)
+			req.Header.Set("Authorization", "Bearer the member")
+			parked.Add(1)
+			resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+			parked.Add(-1)
+			if err != nil {
+				return
+			}
+			defer resp.Body.Close()
+			retryAfter := resp.Header.Get("Retry-After")
+			if resp.StatusCode == http.StatusTooManyRequests && retryAfter != "" {
+				refused.Add(1)
+			}
+		})
+	}
+	r.until("the server has refused 20 waits and parked 100", func() bool {
+		return refused.Load() == 20 && parked.Load() == 100
+	})
+	device := newClient(t, r.url, "the device")
+	signal, stop := device.WatchMailbox(t.Context(), box)
+	defer stop()
+	if device.PollInterval() < 15*time.Second {
+		t.Error("the server did not park the device's watch")
+	}
+	made := r.create()
+	r.signalled(signal)
+	claimed, err := device.Claim(t.Context(), poll("s"))
+	if err != nil || claimed[0].Records[0].ID != made.ID {
+		t.Fatalf("claim: got %v, %v", claimed, err)
+	}
+	if _, err := device.End(t.Context(), completion("s", claimed[0].Records[0])); err != nil {
+		t.Error(err)
+	}
+}
+
+// A busy device waits for a cancel of the request that it runs. That wait counts as a worker's.
+func TestAFrontEndThatParksAllItMayLeavesABusyDeviceItsPlace(t *testing.T) {
+	r := newRig(t, newMemory(), func(c *remote.Config) { c.MaxParked, c.Access = 1, roles{} })
+	r.client = newClient(t, r.url, "the front end")
+	id := r.create().ID
+	device := newClient(t, r.url, "the device")
+	if _, err := device.Claim(t.Context(), poll("s")); err != nil {
+		t.Fatal(err)
+	}
+	_, stop := r.client.WatchRequest(t.Context(), id)
+	defer stop()
+	other := newClient(t, r.url, "the front end")
+	_, stop = other.WatchRequest(t.Context(), id)
+	defer stop()
+	if other.PollInterval() > 2*time.Second {
+		t.Error("the server parked a second watch of the front end")
+	}
+	signal, stop := device.WatchRequest(t.Context(), id)
+	defer stop()
+	if device.PollInterval() < 15*time.Second {
+		t.Error("the server did not park the device's watch")
+	}
+	_, err := r.client.Cancel(t.Context(), backends.Cancel{Terms: terms("s"), ID: id,
+		Outcome: backends.StatusCancelled})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.signalled(signal)
+}
+
+func TestADeviceWhoseWatchIsNotParkedStillClaims(t *testing.T) {
+	r := newRig(t, newMemory(), func(c *remote.Config) { c.MaxParked = 1 })
+	r.client = newClient(t, r.url, "first")
+	_, stop := r.client.WatchMailbox(t.Context(), "another")
+	defer stop()
+	device := newClient(t, r.url, "device")
+	_, stop = device.WatchMailbox(t.Context(), box)
+	defer stop()
+	if device.PollInterval() > 2*time.Second {
+		t.Errorf("the poll interval is %v, want at most 2s", device.PollInterval())
+	}
+	r.create()
+	claimed, err := device.Claim(t.Context(), poll("s"))
+	if err != nil || len(claimed[0].Records) != 1 {
+		t.Errorf("claim: got %v, %v", claimed, err)
+	}
+}

@@ -1,0 +1,66 @@
+package dashboard_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/pending/dashboard"
+)
+
+func TestTheOverviewShowsTheFiguresOfThisNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		observed := dashboard.Observe(memory.New())
+		w := newWorld(t, observed, nil)
+		for range 3 {
+			w.create(box)
+		}
+		w.must(w.jobs.Complete(t.Context(), w.pop(box)))
+		w.shows(w.get("/"), `data-label="Created">3<`, `data-label="Claimed">1<`,
+			`data-label="Ended">1<`, `data-label="Failed">0<`)
+		<-time.After(59 * time.Second)
+		if got := observed.Figures("jobs").Created; got != 3 {
+			t.Errorf("the figures show %d created in the last minute, want 3", got)
+		}
+		<-time.After(2 * time.Second)
+		if diff := cmp.Diff(observed.Figures("jobs"), dashboard.Figures{}); diff != "" {
+			t.Errorf("a minute later: got - want +\n%s", diff)
+		}
+	})
+}
+
+// slowly is a backend whose Get takes this long and then fails.
+type slowly struct {
+	*memory.Backend
+	took *time.Duration
+}
+
+func (b slowly) Get(context.Context, string, string) (backends.Record, error) {
+	<-time.After(*b.took)
+	return backends.Record{}, errors.New("the engine is away")
+}
+
+func TestFiguresHaveLatenciesAndFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var took time.Duration
+		b := dashboard.Observe(slowly{memory.New(), &took})
+		for i := range 100 {
+			took = time.Millisecond
+			if i >= 98 {
+				took = 100 * time.Millisecond
+			}
+			_, _ = b.Get(t.Context(), "jobs", backends.NewID(box))
+		}
+		want := dashboard.Figures{Failed: 100, P50: 1024 * time.Microsecond,
+			P99: 131072 * time.Microsecond}
+		if diff := cmp.Diff(b.Figures("jobs"), want); diff != "" {
+			t.Errorf("got - want +\n%s", diff)
+		}
+	})
+}

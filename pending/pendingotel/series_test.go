@@ -1,0 +1,136 @@
+package pendingotel_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/pending"
+)
+
+func TestNamesAndUnitsArePinned(t *testing.T) {
+	n := memoryNode(t)
+	everything(t, n)
+	got := map[string]string{}
+	for name, m := range n.collected() {
+		got[name] = m.Unit
+	}
+	want := map[string]string{
+		"pendingq.operation.duration":    "s",
+		"pendingq.request.created":       "{request}",
+		"pendingq.request.claimed":       "{request}",
+		"pendingq.request.ended":         "{request}",
+		"pendingq.request.expired":       "{request}",
+		"pendingq.request.wait.duration": "s",
+		"pendingq.request.run.duration":  "s",
+		"pendingq.claim.empty":           "{claim}",
+		"pendingq.watch.active":          "{watch}",
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("metrics: got - want +\n%s", diff)
+	}
+}
+
+func TestNoAttributeNamesAMailboxOrAnID(t *testing.T) {
+	n := memoryNode(t)
+	everything(t, n)
+	keys := map[string]bool{}
+	note := func(set attribute.Set) {
+		for _, kv := range set.ToSlice() {
+			keys[string(kv.Key)] = true
+			if strings.Contains(kv.Value.String(), box) {
+				t.Errorf("%s is %q", kv.Key, kv.Value.String())
+			}
+		}
+	}
+	for _, m := range n.collected() {
+		switch data := m.Data.(type) {
+		case metricdata.Sum[int64]:
+			for _, p := range data.DataPoints {
+				note(p.Attributes)
+			}
+		case metricdata.Histogram[float64]:
+			for _, p := range data.DataPoints {
+				note(p.Attributes)
+			}
+		}
+	}
+	want := []string{"error.type", "pendingq.attempt", "pendingq.operation", "pendingq.outcome",
+		"pendingq.store", "pendingq.watch.target"}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(keys)), want); diff != "" {
+		t.Errorf("attributes: got - want +\n%s", diff)
+	}
+}
+
+// everything makes a node report each of its metrics.
+func everything(t *testing.T, n *node) {
+	ctx, p := t.Context(), policy()
+	p.PendingTimeout = time.Millisecond
+	expired := n.newStore(p)
+	r, err := expired.Create(ctx, box, job{})
+	n.must(err)
+	for r.Status != pending.StatusTimeout {
+		r, err = expired.Await(ctx, r.ID)
+		n.must(err)
+	}
+	n.create()
+	n.must(n.store.Complete(ctx, n.pop()))
+	if _, err := n.store.PopPending(ctx, box); !errors.Is(err, pending.ErrNoPending) {
+		t.Errorf("pop: %v", err)
+	}
+	if _, err := n.store.Get(ctx, backends.NewID(box)); !errors.Is(err, pending.ErrNotFound) {
+		t.Errorf("get: %v", err)
+	}
+}
+
+func TestStoresAboveTheLimitShareTheirMetrics(t *testing.T) {
+	n := memoryNode(t)
+	for i := range 1100 {
+		_, err := n.backend.HasPending(t.Context(), fmt.Sprint("store-", i), box)
+		n.must(err)
+	}
+	data := n.collected()["pendingq.operation.duration"].Data.(metricdata.Histogram[float64])
+	if got, want := len(data.DataPoints), 1001; got != want {
+		t.Errorf("%d series, want %d", got, want)
+	}
+}
+
+func TestAScrapeDoesNotAskTheBackend(t *testing.T) {
+	calls := 0
+	n := newNode(t, counting{memory.New(), &calls}, nil)
+	n.create()
+	_, err := n.store.HasPending(t.Context(), box)
+	n.must(err)
+	before := calls
+	n.collected()
+	if before == 0 || calls != before {
+		t.Errorf("%d calls before the scrape, %d after it", before, calls)
+	}
+}
+
+// counting counts the calls of HasPending and Get.
+type counting struct {
+	backends.Backend
+	calls *int
+}
+
+func (b counting) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
+	*b.calls++
+	return b.Backend.HasPending(ctx, store, mailbox)
+}
+
+func (b counting) Get(ctx context.Context, store, id string) (backends.Record, error) {
+	*b.calls++
+	return b.Backend.Get(ctx, store, id)
+}

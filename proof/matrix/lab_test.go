@@ -1,0 +1,163 @@
+package matrix_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/calls"
+	"github.com/pendingq/pendingq/proof/cutproxy"
+)
+
+// lab has one client behind a proxy that loses replies, and one that connects directly.
+type lab struct {
+	*testing.T
+	setup
+	proxy     *cutproxy.Proxy
+	direct    redis.UniversalClient
+	cutOff    redis.UniversalClient
+	pipeliner *redis.AutoPipeliner // nil without pipelining
+
+	answer, stored string // of the scenario without losses
+}
+
+func newLab(t *testing.T, s setup, connect dialler) *lab {
+	l := &lab{T: t, setup: s, proxy: cutproxy.New()}
+	t.Cleanup(l.proxy.Close)
+	// The direct client has no old map: go-redis closes nodes that its map lacks after a minute.
+	l.direct = connect(t, setup{}, redis.UniversalOptions{})
+	l.cutOff = connect(t, s, redis.UniversalOptions{Dialer: l.proxy.Dial,
+		MinRetryBackoff: time.Microsecond,
+		MaxRetryBackoff: time.Microsecond})
+	if l.pipeline != goredis.AutoPipelineNever {
+		l.pipeliner = l.newPipeliner()
+	}
+	return l
+}
+
+// newPipeliner makes the client's autopipeliner. The backend uses it too.
+func (l *lab) newPipeliner() *redis.AutoPipeliner {
+	l.Helper()
+	opts := redis.DefaultAutoPipelineOptions()
+	opts.FullDuplex = true
+	pipeliner, err := l.cutOff.AsyncAutoPipelineWithOptions(opts)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return pipeliner
+}
+
+func (l *lab) backend(client redis.UniversalClient, prefix string) *goredis.Backend {
+	l.Helper()
+	opts := &goredis.Options{Prefix: prefix}
+	if client == l.cutOff {
+		opts.AutoPipeline = l.pipeline
+	}
+	b, err := goredis.New(client, opts)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return b
+}
+
+// expect sets answer and stored: it runs a scenario without losses.
+func (l *lab) expect(sc scenario) {
+	l.Helper()
+	prefix := backends.NewID("") + ":"
+	b := l.backend(l.direct, prefix)
+	c := &calls.Call{Op: sc.arrange(&calls.Stage{T: l.T, B: b})}
+	if c.Perform(l.Context(), b); !c.Answered() {
+		l.Fatalf("%s, without losses: %v", sc.name, c.Err)
+	}
+	l.answer, l.stored = c.Shape(), storageShape(l.T, l.direct, b, prefix)
+}
+
+// try runs one cell and returns its outcome for the table.
+func (l *lab) try(sc scenario, p position, cuts int) string {
+	l.Helper()
+	prefix := backends.NewID("") + ":"
+	b := l.backend(l.direct, prefix)
+	c := &calls.Call{Op: sc.arrange(&calls.Stage{T: l.T, B: b})}
+	untouched := storageShape(l.T, l.direct, b, prefix)
+	if p.unknown {
+		l.direct.ScriptFlush(l.Context())
+	}
+	l.perform(c, l.backend(l.cutOff, prefix), p, cuts)
+	cell := fmt.Sprintf("%s, %s, %d cuts", sc.name, p.name, cuts)
+	outcome := "same answer"
+	if !c.Answered() {
+		outcome = "error, repeated"
+		if got := storageShape(l.T, l.direct, b, prefix); got != untouched && got != l.stored {
+			l.Errorf("%s: half an effect:\n%s\nwant\n%s\nor\n%s", cell, got, untouched, l.stored)
+		}
+		c.Perform(l.Context(), l.backend(l.cutOff, prefix))
+	}
+	if got := c.Shape(); got != l.answer {
+		l.Errorf("%s: got\n%s\nwant\n%s\nerror %v", cell, got, l.answer, c.Err)
+	}
+	if got := storageShape(l.T, l.direct, b, prefix); got != l.stored {
+		l.Errorf("%s: stored\n%s\nwant\n%s", cell, got, l.stored)
+	}
+	return outcome
+}
+
+// perform makes the call while the proxy loses replies, and checks how many were lost. In a
+// pipeline, the call is the second of three.
+func (l *lab) perform(c *calls.Call, b *goredis.Backend, p position, cuts int) {
+	l.Helper()
+	already := l.proxy.Cuts()
+	_, single := l.cutOff.(*redis.Client)
+	if _, reads := c.Op.(calls.Get); reads && single && !p.neighbour { // Get runs no script here
+		p.rule = about("GET", "", executed)
+	}
+	if l.pipeliner == nil {
+		l.proxy.Cut(cuts, p.rule)
+		c.Perform(l.Context(), b)
+	} else {
+		l.performAmongOthers(c, b, p, cuts)
+	}
+	if lost := l.proxy.Cuts() - already; lost != int64(cuts) && c.Answered() {
+		l.Errorf("%s: %d replies were lost, want %d", p.name, lost, cuts)
+	}
+	l.proxy.Cut(0, p.rule)
+}
+
+func (l *lab) performAmongOthers(c *calls.Call, b *goredis.Backend, p position, cuts int) {
+	l.Helper()
+	release := l.proxy.Hold()
+	defer release()
+	sent := l.pipeliner.Len() + int(l.proxy.Forwarded())
+	l.proxy.Cut(cuts, p.rule)
+	done := make(chan struct{}, 3)
+	calls := []*calls.Call{neighbour(c, before), c, neighbour(c, after)}
+	for i, c := range calls {
+		go func() {
+			c.Perform(l.Context(), b)
+			done <- struct{}{}
+		}()
+		l.until(func() bool { return l.pipeliner.Len()+int(l.proxy.Forwarded()) > sent+i })
+	}
+	release()
+	for range calls {
+		<-done
+	}
+}
+
+// neighbour returns a call of another script than c's.
+func neighbour(c *calls.Call, store string) *calls.Call {
+	if _, looks := c.Op.(calls.Look); looks {
+		return &calls.Call{Op: calls.Lasting(store).Extending(backends.NewID(calls.Box))}
+	}
+	return &calls.Call{Op: calls.Lasting(store).Look()}
+}
+
+func (l *lab) until(condition func() bool) {
+	l.Helper()
+	if !calls.Await(10*time.Second, 50*time.Microsecond, condition) {
+		l.Fatal("gave up waiting until a command is sent")
+	}
+}
