@@ -11,6 +11,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending/dashboard"
 )
 
@@ -42,7 +43,7 @@ type slowly struct {
 }
 
 func (b slowly) Get(context.Context, string, string) (backends.Record, error) {
-	<-time.After(*b.took)
+	calls.Pass(*b.took)
 	return backends.Record{}, errors.New("the engine is away")
 }
 
