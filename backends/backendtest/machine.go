@@ -133,12 +133,16 @@ func (m *machine) withTime() map[string]func(*rapid.T) {
 }
 
 // both makes a call to both backends and compares the results. It returns the result of memory.
-func (m *machine) both(op any) *calls.Call {
+func (m *machine) both(op any) *calls.Call { return m.compare(op, func(*calls.Call) {}) }
+
+// compare makes a call to both backends and compares the results once prepare has changed them.
+func (m *machine) compare(op any, prepare func(*calls.Call)) *calls.Call {
 	var made [2]*calls.Call
 	var shapes [2]string
 	for i, b := range m.b {
 		made[i] = &calls.Call{Op: op}
 		made[i].Perform(m.ctx, b)
+		prepare(made[i])
 		shapes[i] = m.shape(made[i])
 	}
 	if shapes[0] != shapes[1] {
@@ -258,7 +262,15 @@ func (m *machine) claimAgain(rt *rapid.T) {
 	c := m.claims[max(0, len(m.claims)-1-rapid.IntRange(0, 4).Draw(rt, "which"))]
 	c.From = slices.Clone(c.From)
 	slices.Reverse(c.From)
-	m.both(c)
+	m.compare(c, sortClaimed) // a repeat may return the requests in any order
+}
+
+func sortClaimed(c *calls.Call) {
+	for _, from := range c.Claimed {
+		slices.SortFunc(from.Records, func(a, b backends.Record) int {
+			return strings.Compare(a.ID, b.ID)
+		})
+	}
 }
 
 // attempt draws an attempt, mostly the request's current one.

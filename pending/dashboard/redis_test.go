@@ -17,16 +17,16 @@ import (
 	"github.com/pendingq/pendingq/pending/dashboard"
 )
 
-// calls is a hook that counts the commands of a client by name.
-type calls struct {
+// commands is a hook that counts the commands of a client by name.
+type commands struct {
 	mu    sync.Mutex
 	names map[string]int
 	keys  int // the most keys that one SCAN returned
 }
 
-func (c *calls) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (c *commands) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (c *calls) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (c *commands) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
 		c.note(cmd)
@@ -34,7 +34,7 @@ func (c *calls) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (c *calls) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (c *commands) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
 		c.note(cmds...)
@@ -42,7 +42,7 @@ func (c *calls) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-func (c *calls) note(cmds ...redis.Cmder) {
+func (c *commands) note(cmds ...redis.Cmder) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, cmd := range cmds {
@@ -106,7 +106,7 @@ func TestTheOverviewOverRedisIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	seen := &calls{names: map[string]int{}}
+	seen := &commands{names: map[string]int{}}
 	client.AddHook(seen)
 	for _, path := range []string{"/", page("mailbox", "store", "jobs", "name", "device-000000"),
 		page("search", "q", "device-000000")} {
