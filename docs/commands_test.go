@@ -137,8 +137,8 @@ func declares(source, name string) bool {
 	return regexp.MustCompile(call + `"` + regexp.QuoteMeta(name) + `"`).MatchString(source)
 }
 
-// goFlags are the flags of go test that documents use, and those of the libraries of tests. They
-// are true if a value follows.
+// goFlags are the flags of go test and of test libraries that documents use. They are true if a
+// value follows.
 var goFlags = map[string]bool{"v": false, "race": false, "run": true, "fuzz": true, "bench": true,
 	"benchtime": true, "timeout": true, "count": true, "fuzztime": true, "fuzzminimizetime": true,
 	"rapid.checks": true}

@@ -97,7 +97,7 @@ func anchors(t *testing.T, path string) (all []string) {
 }
 
 // files are the paths of all files of the repository, from its top. It leaves out test data and
-// hidden folders, except those of CI and GitHub.
+// hidden folders, except .ci and .github.
 func files(t *testing.T) (all []string) {
 	t.Helper()
 	err := filepath.WalkDir("..", func(path string, e fs.DirEntry, err error) error {

@@ -131,7 +131,7 @@ func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error)
 }
 
 // Release hands a request back. It can be claimed again after the time after, or at once for 0. A
-// worker releases a request that it cannot finish before it shuts down, or that may succeed later.
+// worker releases a request if it shuts down before the end, or if another attempt may succeed.
 // Release does not store c.Payload. On the last attempt it returns [ErrInvalid]. If a cancel was
 // requested, no attempt follows, and Release ends the request as cancelled.
 func (s *PendingStore[T]) Release(

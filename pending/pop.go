@@ -168,7 +168,7 @@ func checkSource(s Source, others []Source) error {
 
 func (in *Inbox) backend() backends.Backend { return in.stores[0].base().backend }
 
-// Delivery holds the requests that an [Inbox] claimed. Get those of one store with [Claimed].
+// Delivery holds the requests that an [Inbox] claimed. [Claimed] returns the claims of one store.
 type Delivery struct {
 	claims   map[string]any // a []*Claim[T] for each store of the inbox, by its name
 	requests int            // how many requests were claimed, readable or not
@@ -213,7 +213,7 @@ func (in *Inbox) pop(
 	return in.deliver(mailbox, claimed, err)
 }
 
-// PopMany pops for many mailboxes at once, such as those of a machine that hosts many runtimes. If
+// PopMany pops for many mailboxes at once: for a machine that hosts many runtimes, say. If
 // the backend can, it takes one round trip, or one for each node of a cluster. It returns a
 // delivery or nil for each mailbox, in their order, and joins the errors that Pop would return. It
 // returns [ErrNoPending] only if all mailboxes are empty and no pop failed.

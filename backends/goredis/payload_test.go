@@ -109,49 +109,50 @@ func TestLargePayloadsLiveAsLongAsTheirRecords(t *testing.T) {
 	terms := lasting("s")
 	terms.RunningTimeout = 3 * time.Hour
 	r.large = true
-	same := func(when string) {
-		t.Helper()
-		ttl := map[string]time.Duration{}
-		for key := range r.dump() {
-			for _, kind := range []string{"/r/", "/p/"} {
-				if strings.Contains(key, kind) {
-					ttl[kind] = r.client.PTTL(t.Context(), key).Val()
-				}
-			}
-		}
-		if len(ttl) != 2 || (ttl["/r/"]-ttl["/p/"]).Abs() > time.Minute {
-			t.Errorf("%s: the record lives for %v, its payload for %v",
-				when, ttl["/r/"], ttl["/p/"])
-		}
-	}
 	c := large(terms, box)
 	if _, err := r.b.Create(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	same("pending")
+	r.sameLives("pending")
 	running := r.claim(terms, box, 1)[0]
-	same("claimed")
+	r.sameLives("claimed")
 	if _, err := r.b.Create(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	same("created again")
+	r.sameLives("created again")
 	terms.RunningTimeout = 9 * time.Hour
 	r.extend(terms, running)
-	same("extended")
+	r.sameLives("extended")
 	progress := r.report(terms, running.ID, box, running.Attempt)
 	_, err := r.b.Extend(t.Context(), backends.Extend{Terms: terms, ID: running.ID, Mailbox: box,
 		Attempt: running.Attempt, Codec: progress.Codec, Payload: progress.Payload})
 	if err != nil {
 		t.Fatal(err)
 	}
-	same("with progress")
+	r.sameLives("with progress")
 	r.end(terms, running)
-	same("ended")
+	r.sameLives("ended")
 	_, err = r.b.End(t.Context(), r.report(terms, running.ID, box, 1))
 	if !errors.Is(err, backends.ErrEnded) {
 		t.Fatalf("got %v, want ErrEnded", err)
 	}
-	same("ended again")
+	r.sameLives("ended again")
+}
+
+// sameLives checks that the only record and its payload live equally long.
+func (r *rig) sameLives(when string) {
+	r.Helper()
+	ttl := map[string]time.Duration{}
+	for key := range r.dump() {
+		for _, kind := range []string{"/r/", "/p/"} {
+			if strings.Contains(key, kind) {
+				ttl[kind] = r.client.PTTL(r.Context(), key).Val()
+			}
+		}
+	}
+	if len(ttl) != 2 || (ttl["/r/"]-ttl["/p/"]).Abs() > time.Minute {
+		r.Errorf("%s: the record lives for %v, its payload for %v", when, ttl["/r/"], ttl["/p/"])
+	}
 }
 
 func TestLargeAnswersThatAreRefusedLeaveNothing(t *testing.T) {

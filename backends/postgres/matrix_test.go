@@ -238,8 +238,8 @@ func (l *lab) storage() string {
 var wholeMatrix = flag.Bool("matrix", false, "try all cells of the lost-reply matrix, for minutes")
 
 // The lost-reply matrix tries each operation in each situation, and loses its reply 0 to 4 times.
-// The caller gets an error for each loss and repeats the operation. After each loss, the rows are
-// those of before or of after. In the end the answer and the rows equal those of a run without
+// The caller gets an error for each loss and repeats the operation. After each loss, the rows
+// are as before the operation or as after it. In the end the answer and the rows equal those of a run without
 // losses. Without -matrix, the test tries a random third of the situations, with two losses.
 func TestLostReplyMatrix(t *testing.T) {
 	l := newLab(t)

@@ -48,8 +48,8 @@ func together(callers, n int, call func(mailbox string) error) error {
 	}
 }
 
-// floor is a table of jobs and four plain statements: what an application would do by itself, with
-// rows of the same sizes, through the same pool.
+// floor is a table of jobs and four plain statements: what an application without a
+// library would do, with rows of the same sizes, through the same pool.
 type floor struct{ pool *pgxpool.Pool }
 
 func newFloor(ctx context.Context, pool *pgxpool.Pool) (side, error) {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// CPU returns the processor time that the cluster has used: of its first process, of those that it
-// has started, and of those of them that have ended. It needs Linux. Its unit is 10 ms.
+// CPU returns the processor time that the cluster has used: of its first process and of all that it
+// has started, also if they have ended. It needs Linux. Its unit is 10 ms.
 func (s *Server) CPU() (time.Duration, error) {
 	total, err := ticks(s.PID(), true)
 	if err != nil {
