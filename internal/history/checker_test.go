@@ -119,6 +119,25 @@ func inDiary(t *testing.T, use func(*diary)) {
 	})
 }
 
+func TestCheckerAllowsAnAnswerAtTheDeadlineWhoseReplyIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &diary{Stage: &calls.Stage{T: t, B: memory.New()}, names: map[string]*calls.Call{}}
+		d.claimed("late")
+		last := d.names["claim late"].Claimed[0].Records[0].LastDeadline
+		calls.Pass(time.Until(last) - time.Millisecond) // a diary waits for one more
+		id := calls.Retried().Question("late").ID
+		answer := d.do("answer", calls.Retried().Answer(id, 1))
+		if got := d.do("get", calls.Retried().Get(id)); !got.Rec.UpdatedAt.Equal(last) {
+			t.Fatalf("answered at %v, want %v", got.Rec.UpdatedAt, last)
+		}
+		lost := &calls.Call{Op: answer.Op, Began: answer.Began, Was: calls.Never,
+			Err: context.DeadlineExceeded, Lossy: true, Abandoned: true}
+		if err := d.check(lost, answer); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func (d *diary) poll(id string) backends.Claim {
 	c := calls.Poll(1, calls.Retried())
 	c.ID = id

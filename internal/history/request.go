@@ -129,13 +129,20 @@ func (r *request) saw(rec backends.Record) {
 	for attempt := 1; attempt < rec.Attempt; attempt++ {
 		r.claims[attempt] += 0 // this attempt has happened, even if no record shows it
 	}
-	if rec.Ended() && rec.UpdatedAt.Before(rec.LastDeadline) { // no timeout
+	if rec.Ended() && !perhapsDerived(rec) {
 		r.happened(effect{kind: ended, text: calls.Wording(rec.Status, rec.Error),
 			at: calls.Micros(rec.UpdatedAt)})
 	}
 	if !rec.ReadAt.Before(r.final.ReadAt) {
 		r.final = rec
 	}
+}
+
+// perhapsDerived reports whether a request may have ended by itself: at its last deadline, by a
+// timeout or by a cancel that was noted. A worker may answer in the same microsecond.
+func perhapsDerived(rec backends.Record) bool {
+	return rec.UpdatedAt.Equal(rec.LastDeadline) &&
+		(rec.Status == backends.StatusTimeout || rec.Status == backends.StatusCancelled)
 }
 
 func (r *request) sawLease(rec backends.Record) {

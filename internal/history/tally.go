@@ -61,7 +61,7 @@ func (t tally) countAll(h *history) {
 		}
 	}
 	for id := range noted {
-		if final := h.requests[id].final; final.UpdatedAt.Equal(final.LastDeadline) {
+		if perhapsDerived(h.requests[id].final) {
 			t.changes[ranOut]++
 		}
 	}
