@@ -31,7 +31,7 @@ const (
 func (s Status) Ended() bool { return s != StatusPending && s != StatusRunning && s != "" }
 
 // Request is the requester's view of a request, as of its last read. Only a [Claim] can end a
-// request as its worker. Times are those of the backend's clock, in UTC and whole microseconds.
+// request as its worker. Times are by the backend's clock, in UTC and whole microseconds.
 type Request[T any] struct {
 	ID      string // 30 letters and digits, safe in a URL
 	Mailbox string // names the machine that the request is for

@@ -239,7 +239,7 @@ var wholeMatrix = flag.Bool("matrix", false, "try all cells of the lost-reply ma
 
 // The lost-reply matrix tries each operation in each situation, and loses its reply 0 to 4 times.
 // The caller gets an error for each loss and repeats the operation. After each loss, the rows
-// are as before the operation or as after it. In the end the answer and the rows equal those of a run without
+// are as before the operation or as after it. In the end, answer and rows are as in a run without
 // losses. Without -matrix, the test tries a random third of the situations, with two losses.
 func TestLostReplyMatrix(t *testing.T) {
 	l := newLab(t)

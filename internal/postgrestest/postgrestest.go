@@ -1,6 +1,6 @@
 // Package postgrestest starts PostgreSQL for tests and benchmarks: clusters and their standbys, on
 // loopback, each in a temporary folder of its own. They belong to a user that is not root, since
-// PostgreSQL refuses root. The programs are those that are installed, Debian's for example.
+// PostgreSQL refuses root. The package runs the installed programs, Debian's for example.
 package postgrestest
 
 import (

@@ -67,7 +67,7 @@ type service struct {
 }
 
 // TestHTTP lets front ends make requests of all stores, and checks the results. On fake time the
-// policies are those of the five stores. On a real Redis their times are shorter.
+// stores have their usual policies. On a real Redis their times are shorter.
 func TestHTTP(t *testing.T) {
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())

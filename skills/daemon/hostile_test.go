@@ -145,7 +145,7 @@ func TestAHeartbeatThatIsNeverAnsweredIsGivenUp(t *testing.T) {
 	})
 }
 
-// The daemon goes on after an answer that it cannot read.
+// The daemon goes on after an unreadable answer.
 func TestAnAnswerThatCannotBeReadIsGivenUp(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inner := w.handler
