@@ -13,8 +13,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -171,14 +173,14 @@ func table(head []string, rows [][]string) string {
 	return b.String()
 }
 
-// chart draws bars as Mermaid.
+// chart draws bars from zero, as Mermaid.
 func chart(title, unit string, names []string, values []float64) string {
 	quoted, numbers := make([]string, len(names)), make([]string, len(values))
 	for i, name := range names {
 		quoted[i], numbers[i] = fmt.Sprintf("%q", name), fmt.Sprintf("%.1f", values[i])
 	}
-	const picture = "```mermaid\nxychart-beta\n  title %q\n" +
-		"  x-axis [%s]\n  y-axis %q\n  bar [%s]\n```\n"
-	return fmt.Sprintf(picture,
-		title, strings.Join(quoted, ", "), unit, strings.Join(numbers, ", "))
+	const picture = "```mermaid\nxychart-beta horizontal\n  title %q\n" +
+		"  x-axis [%s]\n  y-axis %q 0 --> %.0f\n  bar [%s]\n```\n"
+	return fmt.Sprintf(picture, title, strings.Join(quoted, ", "), unit,
+		math.Ceil(slices.Max(values)), strings.Join(numbers, ", "))
 }
