@@ -3,7 +3,7 @@
 //
 // The full set takes ten minutes. In the folder bench:
 //
-//	go run ./report -raw RAW.txt -instructions INSTRUCTIONS.md
+//	go run ./report -raw RAW.txt -instructions INSTRUCTIONS.md -postgres POSTGRES.md
 //	go run ./report -set quick -out -   # a first look, on standard output
 package main
 
@@ -67,6 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := flags.String("out", "REPORT.md", "file to write; - for standard output")
 	raw := flags.String("raw", "", "file for the raw figures, as benchstat reads them")
 	counted := flags.String("instructions", "", "file with the output of go run ./instructions")
+	postgres := flags.String("postgres", "", "file with the output of go run ./postgres")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -84,12 +85,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%6.1fs  %s\n", time.Since(start).Seconds(), text)
 	}
 	instructions, err := read(*counted)
+	overPostgres, missing := read(*postgres)
+	err = errors.Join(err, missing)
 	var f *figures
 	if err == nil {
 		f, err = measure(ctx, *url, how, tell)
 	}
 	if err == nil {
-		f.instructions = instructions
+		f.instructions, f.overPostgres = instructions, overPostgres
 		err = errors.Join(write(*out, f.report(), stdout), write(*raw, f.raw(), stdout))
 	}
 	if err != nil {
