@@ -47,8 +47,8 @@ import (
 	"time"
 )
 
-// Backend is the interface of a storage engine. All methods may be called concurrently. With a
-// remote engine a call costs one round trip, and for a large payload a second one.
+// Backend is the interface of a storage engine. All methods may be called concurrently. A call to a
+// remote engine should cost one round trip. Large payloads may cost further ones.
 type Backend interface {
 	// Create stores a new pending record and puts it in the queue of its mailbox. Its deadline is
 	// now plus PendingTimeout.

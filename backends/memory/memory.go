@@ -5,7 +5,7 @@
 //	store, err := pending.New(memory.New(), codec.JSON[Job](), policy)
 //
 // An operation takes O(log n) time for each request that it changes. It also removes a few expired
-// records, so no goroutine needs stopping. Only List and Mailboxes read many at once.
+// records, so no goroutine needs stopping. Only List and Mailboxes read many requests.
 package memory
 
 import (
