@@ -111,11 +111,11 @@ type Backend interface {
 	// Cancel ends a live request on behalf of its requester, whatever its attempt. It stores
 	// Outcome and Error, and keeps the payload. It takes the request out of its queue.
 	//
-	// If the lease of the request has not expired and c.Grace is not 0, Cancel only notes Outcome
-	// and Error, and leaves Grace to the worker. The deadline becomes now plus Grace if that is
-	// earlier, and the last deadline equals the deadline. The request still runs at its attempt.
-	// After the deadline it reads as ended with Outcome. If a cancel is noted already, a Cancel
-	// with a grace changes nothing.
+	// If the request runs, its lease has not expired and c.Grace is not 0, Cancel only notes
+	// Outcome and Error, and leaves Grace to the worker. The deadline becomes now plus Grace if
+	// that is earlier, and the last deadline equals the deadline. The request still runs at its
+	// attempt. Unless a call ends the request first, it reads as ended with Outcome after the
+	// deadline. If a cancel is noted already, another Cancel with a grace changes nothing.
 	//
 	// Cancel returns the changed record, without Codec and Payload. It returns [ErrNotFound], or an
 	// [EndedError] with the whole record if the request has ended.

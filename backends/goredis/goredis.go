@@ -54,7 +54,8 @@ import (
 var _ backends.Waker = (*Backend)(nil)
 var _ backends.ManyClaimer = (*Backend)(nil)
 
-// Backend is a [backends.Backend] and a [backends.Waker] in Redis. Make one with [New].
+// Backend is a [backends.Backend] in Redis. It is also a [backends.Waker], a [backends.ManyClaimer]
+// and a [backends.Lister]. Make one with [New].
 type Backend struct {
 	client    redis.UniversalClient
 	pipeliner *redis.AutoPipeliner // nil if commands are never gathered
