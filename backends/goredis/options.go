@@ -14,10 +14,10 @@ type Options struct {
 	// Default: "pendingq:".
 	Prefix string
 
-	// PollInterval is how long a waiter waits for a wake-up before it polls, give or take a quarter.
-	// A wake-up arrives within a millisecond or so. The interval bounds how long a lost wake-up
-	// delays a waiter, and how late an expired lease is claimed again. Default: 15 s. Minimum:
-	// 10 ms.
+	// PollInterval is how long a waiter waits for a wake-up before it polls, give or take a
+	// quarter. A wake-up arrives within a millisecond or so. The interval bounds how long a lost
+	// wake-up delays a waiter, and how late an expired lease is claimed again. Default: 15 s.
+	// Minimum: 10 ms.
 	PollInterval time.Duration
 
 	// AutoPipeline is when to gather commands into pipelines. Default: AutoPipelineByLoad.

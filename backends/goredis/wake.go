@@ -69,8 +69,8 @@ type channel struct {
 	link      *link     // the link to its node; nil until place has found the node
 	confirmed bool      // the server has confirmed the subscription
 
-	// settled ends when the first attempt to subscribe succeeds, fails or takes subscribeWait. Until
-	// then a new waiter waits for the subscription.
+	// settled ends when the first attempt to subscribe succeeds, fails or takes subscribeWait.
+	// Until then a new waiter waits for the subscription.
 	settled context.Context
 	settle  context.CancelFunc
 }

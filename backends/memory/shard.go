@@ -16,7 +16,7 @@ type entry struct {
 	in      *mailbox
 	queued  slot[*entry]  // in in.queue or in.running while the request is live
 	expiry  slot[expirer] // when the record is removed
-	expired *time.Timer   // wakes waiters when the lease expires; nil or stopped on the last attempt
+	expired *time.Timer   // wakes waiters when the lease expires; nil or stopped on a last attempt
 }
 
 // view returns the record for a caller, with copies of the payload and the headers.
