@@ -129,18 +129,21 @@ func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (
 	return missing, nil
 }
 
-// fetchClaimed reads the payloads of a claim's requests of one store. If a payload is missing but
-// its request still runs at the same attempt, fetchClaimed adds a CorruptError. Otherwise the
-// request is no longer this claim's, and the claim leaves it out.
+// fetchClaimed reads the payloads of a claim's requests of one store. If a payload is missing, it
+// reads the request again: if this claim is a repeat, progress may have replaced the payload. If the
+// request no longer runs at the same attempt, the claim leaves it out.
 func (b *Backend) fetchClaimed(ctx context.Context, store string, c *claimed) error {
 	missing, err := b.fetch(ctx, store, c.records...)
 	for _, s := range missing {
-		now, err := b.read(ctx, store, s.ID)
-		if err != nil && !errors.Is(err, backends.ErrNotFound) {
+		now, err := b.Get(ctx, store, s.ID)
+		var corrupt *backends.CorruptError
+		switch {
+		case errors.As(err, &corrupt):
+			c.errs = append(c.errs, err)
+		case err != nil && !errors.Is(err, backends.ErrNotFound):
 			return err
-		}
-		if err == nil && now.Status == backends.StatusRunning && now.Attempt == s.Attempt {
-			c.errs = append(c.errs, &backends.CorruptError{ID: s.ID, Err: errPayloadMissing})
+		case err == nil && now.Status == backends.StatusRunning && now.Attempt == s.Attempt:
+			*s = stored{Record: now}
 		}
 	}
 	return err
