@@ -43,7 +43,7 @@ var mutations = map[string][]mutation{
 		{"stored-payload", "if true then redis.pcall('UNLINK', staged) end", byMatrix},
 	},
 	"goredis/scripts/claim.lua": {
-		{"memo", "local memo = nil -- a memo alone is of no use", byMatrix},
+		{"memo", "local memo = nil", byMatrix},
 		{"memo-kept", "", byMatrix},
 		{"memo-ttl",
 			"if taken ~= '' then redis.call('SET', KEYS[1], taken, 'PX', 20) end",
