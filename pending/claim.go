@@ -19,9 +19,9 @@ import (
 // sets the answer in Payload and then calls Complete.
 //
 // All operations on a Claim apply to its Attempt. A worker whose lease has expired may still end
-// the request until another worker claims it, and never after. If several errors apply, the order
-// is [ErrNotFound], [ErrEnded], [ErrStaleClaim]. An ending may be retried from any node, with the
-// same attempt, outcome, reason and payload. Keep Mailbox: codecs such as [codec.Sealed] need it.
+// the request until it times out or another worker claims it. If several errors apply, the order is
+// [ErrNotFound], [ErrEnded], [ErrStaleClaim]. A retry of an ending succeeds, from any node, with
+// the same outcome, reason and payload. Do not change Mailbox: [codec.Sealed] needs it.
 type Claim[T any] struct {
 	Request[T]
 
@@ -108,7 +108,7 @@ func (s *PendingStore[T]) Extend(ctx context.Context, c *Claim[T]) (err error) {
 // Progress is an Extend that also stores c.Payload, such as a partial answer or a checkpoint. The
 // requester can read it, and the next attempt receives it. Calls for one claim must not overlap. In
 // a handler of a [Worker], Progress hands the payload to the Worker and returns at once. The Worker
-// sends it later. If ctx has ended, Progress then returns the cause.
+// sends it later. If ctx has ended, Progress returns the cause.
 func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error) {
 	defer s.wrap(&err, "store progress", c.id())
 	if err := c.check(); err != nil {

@@ -201,8 +201,8 @@ func (s *PendingStore[T]) List(
 
 // Cancel cancels a live request. The reason is for people; "" selects a standard text. A pending
 // request ends at once as cancelled. So does a running request if the policy's CancelGrace is 0.
-// Otherwise its worker learns of the cancel at its next Extend. The worker may end the request
-// until the grace or its lease is over. Then the request reads as cancelled. No attempt follows.
+// Otherwise its worker learns of the cancel at its next Extend, and may end the request until the
+// grace is over or the lease expires. Then the request reads as cancelled. No attempt follows.
 //
 // On success Cancel updates r, except its Payload. During the grace r is running. A second Cancel
 // succeeds and changes nothing. If the request has ended in another way, Cancel returns [ErrEnded].

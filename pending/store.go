@@ -220,8 +220,8 @@ func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
 	return c.Unmarshal(rec.Payload)
 }
 
-// partOf returns the part that the payload of a request with this status is sealed as. A timeout
-// and a Cancel keep the payload of the live request.
+// partOf returns the Part of the payload of a request with this status. A timeout and a Cancel keep
+// the payload of the live request.
 func partOf(status Status) codec.Part {
 	if status.Ended() && status != StatusTimeout && status != StatusCancelled {
 		return codec.Answer

@@ -20,9 +20,9 @@ const (
 )
 
 // Await waits until a request has ended, and returns the request as Get does, with the same errors.
-// Await reads the request after a signal from the backend, at its deadline, and at the backend's
-// poll interval, because a signal may be lost. If ctx ends first, Await returns ctx's error and the
-// request as last read, or nil if it was never read.
+// It reads the request after a signal from the backend, at the request's deadline, and at the
+// backend's poll interval, because a signal may be lost. If ctx ends first, Await returns ctx's
+// error and the request as last read, or nil if it was never read.
 func (s *PendingStore[T]) Await(
 	ctx context.Context, id string, opts ...GetOption) (last *Request[T], err error) {
 	for r, err := range s.follow(ctx, "await", id, opts, 0) {
