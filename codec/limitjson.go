@@ -72,8 +72,7 @@ func (m *measurer) json(p *plan, dec *json.Decoder, depth int) error {
 	return err
 }
 
-// fieldFor returns the plan of the field that encoding/json selects for a name. If no name is
-// equal, it is a field whose name differs only in case.
+// fieldFor returns the plan of the field that encoding/json selects for a name in any letter case.
 func (p *plan) fieldFor(name string) *plan {
 	if field := p.byName[name]; field != nil {
 		return field

@@ -207,8 +207,7 @@ func (f *format) checkMapKey(key reflect.Type) error {
 	return fmt.Errorf("a map's keys must be strings or integers without methods, not %s", key)
 }
 
-// fillStruct adds the fields of a struct to made. The struct is the type of made, or is embedded in
-// that type at index.
+// fillStruct adds a struct's fields to made. The struct is made.typ, or embedded in it at index.
 func (p *planner) fillStruct(made *plan, at typeAt, index []int, path string) error {
 	for i := range at.NumField() {
 		f := at.Field(i)

@@ -114,8 +114,7 @@ func (m *prover) proveMethods(t reflect.Type) error {
 	return nil
 }
 
-// generate returns values of a type, by its kind. For a type with unexported fields it returns no
-// values.
+// generate returns values of a type by its kind. It returns none for a type with unexported fields.
 func (m *prover) generate(t reflect.Type) (values []reflect.Value) {
 	for m.seed = range seeds {
 		m.n, m.partial = 0, false

@@ -50,8 +50,8 @@ import (
 //
 // The same payload of the same request and part therefore gives the same bytes, until the key is
 // rotated. So a store recognises a repeated report by its bytes, and a reader of the storage sees
-// whether two versions of a payload are equal. The bytes of different requests always differ, since
-// their keys differ. Nonces of one question or answer collide only by chance, after about 2^48
+// whether two versions of a payload are equal. Equal payloads of two requests give different bytes,
+// since the keys differ. Nonces of one question or answer collide only by chance, after about 2^48
 // different payloads.
 func Sealed[T any](inner Codec[T], keys Keyring) Codec[T] {
 	c := &sealedCodec[T]{inner: inner, keys: keys}
