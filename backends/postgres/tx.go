@@ -29,7 +29,7 @@ type txKey struct{}
 //
 // A second creator of the same id waits until the transaction has ended. A transaction that creates
 // several requests locks their ids in the order of the calls, and their mailboxes at the commit. So
-// it may deadlock with another one that has another order. PostgreSQL then ends one of the two.
+// it may deadlock with a transaction that has another order. PostgreSQL then ends one of the two.
 func InTx(ctx context.Context, tx pgx.Tx) context.Context {
 	return context.WithValue(ctx, txKey{}, tx)
 }

@@ -19,8 +19,8 @@ import (
 )
 
 // Here the masters of a Cluster fail over while histories are made. Redis replicates
-// asynchronously. So a killed master loses its last writes: those that its replica has not
-// received.
+// asynchronously. So a killed master loses the writes that its replica has not received. They are
+// its last ones.
 
 // failOverKind is a way to make a fail-over.
 type failOverKind struct {

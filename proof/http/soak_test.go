@@ -277,8 +277,8 @@ func (s *soak) samples() (all []sample) {
 	return all
 }
 
-// check compares the first quarter of the samples with the last, and the answers of handlers with
-// those that front ends read.
+// check compares the first quarter of the samples with the last. It also checks that front ends
+// have read each answer of a handler.
 func (s *soak) check(all []sample) {
 	first, last := median(all[:len(all)/4]), median(all[len(all)-len(all)/4:])
 	s.Logf("%d requests in %v; heap %d and %d KiB, goroutines %d and %d, files %d and %d",

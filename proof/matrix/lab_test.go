@@ -13,7 +13,7 @@ import (
 	"github.com/pendingq/pendingq/proof/cutproxy"
 )
 
-// lab has one client behind a proxy that loses replies, and one that connects directly.
+// lab has a client behind a proxy that loses replies, and a client that connects directly.
 type lab struct {
 	*testing.T
 	setup

@@ -72,7 +72,7 @@ func skipComments(text string) (rest string, certain bool) {
 	}
 }
 
-// beforeBody returns the lines before the first one that is blank or a heading.
+// beforeBody returns the lines before the first blank line or heading.
 func beforeBody(text string) string {
 	end := 0
 	for line := range strings.Lines(text) {
