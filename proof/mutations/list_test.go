@@ -10,8 +10,8 @@ const (
 	byTwins     = "backends/goredis:TestMixedTermsAndRepeatsAgreeWithMemory"
 )
 
-// mutations are the mutations by file. Each has the name in the marker, the line that replaces the
-// marked line, and the test that must fail.
+// mutations are the mutations by file below backends. Each has the name in the marker, the line
+// that replaces the marked line, and the test that must fail.
 var mutations = map[string][]mutation{
 	"goredis/scripts/create.lua": {
 		{"once",
