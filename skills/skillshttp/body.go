@@ -105,7 +105,7 @@ func (p *paced) Read(b []byte) (int, error) {
 	if p.left <= 0 {
 		p.left = bodyPiece
 		deadline := time.Now().Add(pieceTime)
-		if p.draining.Err() == nil && deadline.After(p.end) {
+		if deadline.After(p.end) {
 			deadline = p.end
 		}
 		_ = p.control.SetReadDeadline(deadline)

@@ -43,8 +43,8 @@ func New(c Config) (*Handler, error) {
 }
 
 // Drain answers every parked request as if its wait were over, and closes the WebSockets. It parks
-// no further request. From then on each 64 KiB of an arriving body may take 10 s, even after
-// BodyTimeout. Use it when a server shuts down: http.Server.RegisterOnShutdown(handler.Drain).
+// no further request. Use it when a server shuts down:
+// http.Server.RegisterOnShutdown(handler.Drain).
 func (h *Handler) Drain() { h.drain() }
 
 // Parked returns the number of parked requests, for metrics: GETs, heartbeats and WebSockets.
