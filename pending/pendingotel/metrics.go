@@ -130,8 +130,7 @@ func classOf(err error) class {
 			return class(c)
 		}
 	}
-	var corrupt *backends.CorruptError
-	if errors.As(err, &corrupt) {
+	if _, ok := errors.AsType[*backends.CorruptError](err); ok {
 		return 6
 	}
 	return classOther
@@ -154,6 +153,7 @@ func firstError(err error, passedOver []error) error {
 type storeMetrics struct {
 	*metrics
 	store     attribute.KeyValue
+	creates   string // the name of the span of a Create
 	add       []metric.AddOption
 	record    []metric.RecordOption
 	durations [operations][classes][]metric.RecordOption
@@ -182,7 +182,7 @@ func (m *metrics) addStore(store string) *storeMetrics {
 	if s := stores[store]; s != nil {
 		return s
 	}
-	s := &storeMetrics{metrics: m, store: storeKey.String(store),
+	s := &storeMetrics{metrics: m, store: storeKey.String(store), creates: "create " + store,
 		outcomes: map[string]metric.MeasurementOption{}}
 	all := with(s.store)
 	s.add, s.record = []metric.AddOption{all}, []metric.RecordOption{all}
