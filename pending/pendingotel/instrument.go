@@ -69,9 +69,9 @@ func (b *backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	s.observe(ctx, opCreate, start, err)
 	isNew := err == nil && rec.CreatedAt.Equal(rec.ReadAt)
 	if isNew {
-		s.created.Add(ctx, 1, s.add...)
+		s.created.Add(1)
 	} else if err == nil {
-		s.sawExpired(ctx, rec)
+		s.sawExpired(rec)
 	}
 	endCreate(span, rec, isNew, err)
 	return rec, err
@@ -83,7 +83,7 @@ func (b *backend) Get(ctx context.Context, store, id string) (backends.Record, e
 	s := b.of(store)
 	s.observe(ctx, opGet, start, err)
 	if err == nil {
-		s.sawExpired(ctx, rec)
+		s.sawExpired(rec)
 	}
 	return rec, err
 }
@@ -137,7 +137,7 @@ func (b *backend) settled(ctx context.Context, op operation, start time.Time, st
 	s.observe(ctx, op, start, err)
 	if ended, ok := errors.AsType[*backends.EndedError](err); ok {
 		rec = ended.Record
-		s.sawExpired(ctx, rec)
+		s.sawExpired(rec)
 	} else if err == nil && rec.Ended() {
 		s.hasEnded(ctx, rec)
 	}
