@@ -50,10 +50,10 @@ func worthwhile(ctx context.Context, links []trace.Link) bool {
 
 // about returns the attributes of a span, by the semantic conventions for messaging.
 func about(kind, name, store string, more ...attribute.KeyValue) []attribute.KeyValue {
-	return append([]attribute.KeyValue{attribute.String("messaging.system", "pendingq"),
+	return slices.Concat([]attribute.KeyValue{attribute.String("messaging.system", "pendingq"),
 		attribute.String("messaging.operation.type", kind),
 		attribute.String("messaging.operation.name", name),
-		attribute.String("messaging.destination.name", store)}, more...)
+		attribute.String("messaging.destination.name", store)}, more)
 }
 
 func idOf(id string) attribute.KeyValue { return attribute.String("messaging.message.id", id) }
