@@ -85,7 +85,7 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 	return m, nil
 }
 
-// count is one series of a counter. A scrape reads it, so Add is cheaper than that of an instrument.
+// count is one series of a counter. A scrape reads it. So Add is cheaper than for an instrument.
 type count struct {
 	atomic.Int64
 	counter    metric.Int64ObservableCounter
