@@ -10,7 +10,7 @@ JSON is for people who read payloads with redis-cli. A store reads both, so the 
 while requests are live.
 
 **What compression and sealing cost.** Sealing takes about 10 µs an operation to derive the keys. On
-large payloads it adds up to twice the time that msgpack takes. Zstd shrinks these payloads far more
+large payloads it adds up to about twice the time of msgpack. Zstd shrinks these payloads far more
 than real payloads, because the texts here repeat. Zstd pays off where Redis or the network is the
 limit.
 

@@ -10,7 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// troubleTime is how long the program retries while the server or the network is in trouble.
+// troubleTime is how long the program retries while the server or the network fails.
 const troubleTime = 30 * time.Second
 
 // read reads a request. The server answers once the request has ended or the wait is over. Reads

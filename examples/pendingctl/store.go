@@ -129,7 +129,7 @@ func (s *storeSession) explained(ctx context.Context, what string, err error) er
 	case errors.Is(err, errors.ErrUnsupported):
 		advice = "; the backend of this server cannot list requests"
 	case exitCode(ctx, err) == exitTrouble:
-		advice = "; are --server and --path those of an API node?"
+		advice = "; check that --server and --path are right"
 	}
 	return fmt.Errorf("%s: %w%s", what, err, advice)
 }

@@ -273,7 +273,7 @@ func TestARefusalSaysWhatToDo(t *testing.T) {
 		{"ls --token nobody", exitFailed, "check --token or PENDINGCTL_TOKEN"},
 		{"cancel --token reader " + r.ID, exitFailed, "may not do this; use a token with this right"},
 		{"cancel --token stranger " + r.ID, exitFailed, "is not found"},
-		{"ls --path /elsewhere", exitTrouble, "are --server and --path those of an API node?"},
+		{"ls --path /elsewhere", exitTrouble, "check that --server and --path are right"},
 		{"ls --server http://127.0.0.1:1 --timeout 200ms", exitTrouble, "connection refused"},
 		{"ls --server nonsense", exitUsage, "--server"},
 		{"ls --store UPPER", exitUsage, "--store"},

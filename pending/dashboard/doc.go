@@ -28,7 +28,7 @@
 // Without [Config.Access] the pages are read-only: everybody who reaches the handler sees all
 // stores and requests, and nobody sees a payload, sees headers or can cancel. With it, Access
 // decides about each page, each mailbox on it and each action. A hidden page answers 404, like a
-// page that does not exist. The overview, a mailbox and a search leave out what is hidden. The
+// page that does not exist. The overview and a search leave out hidden stores and mailboxes. The
 // style sheet, the script and the icon are for everybody.
 //
 // A payload shows only if its store has a Payload function, and Access allows [ReadPayload]. A
