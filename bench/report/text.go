@@ -14,13 +14,14 @@ const introduction = `A lifecycle creates a request, claims it, completes it and
 
 - *pendingq* is the library with its default options. It gathers commands while many are in flight.
   *pendingq-plain* gathers no commands, *pendingq-gathered* all of them.
-- *original* is the layout of hand-written stores: a JSON record and a sorted set. A lifecycle takes
-  seven round trips.
+- *original* is the usual layout of hand-written stores: a JSON record and a sorted set. Its lifecycle
+  takes seven round trips.
 - *floor* is four plain commands (SET GET SET GET) with values of the same sizes.
   *floor-gathered* sends them through the full-duplex autopipeliner of go-redis.
 
-The sides of a table ran in turn, round after round. A figure is the median of the rounds. A ratio
-is the median of the rounds' ratios. It may differ from the ratio of two figures.
+The sides of a table ran in turn, round after round. A figure is the median over the rounds. A ratio
+is computed in each round, and the table has the median of these ratios. So it may differ from the
+ratio of two figures.
 
 `
 
@@ -106,13 +107,13 @@ func (f *figures) writeNetwork(b *strings.Builder) {
 func (f *figures) writeHeartbeats(b *strings.Builder) {
 	b.WriteString("## Heartbeats over five stores\n\n" +
 		"With 16 callers, for 10,000 runtimes in turn.\n" +
-		"*With a ping* creates a ping, which the heartbeat brings.\n\n")
+		"*With a ping* also creates a ping, which the heartbeat claims.\n\n")
 	b.WriteString(runsTable("heartbeats", bench.HeartbeatSides, f.heartbeats))
 }
 
 func (f *figures) writeOverHTTP(b *strings.Builder) {
 	b.WriteString("## Over HTTP\n\nThe p50 of one caller, in µs: " +
-		"backends/remote on loopback against the memory backend below it.\n\n")
+		"the memory backend by itself, and through backends/remote on loopback.\n\n")
 	var row []string
 	for _, side := range bench.HTTPSides {
 		row = append(row, cell(f.overHTTP.Median(side, bench.P50)))
@@ -122,7 +123,7 @@ func (f *figures) writeOverHTTP(b *strings.Builder) {
 
 func (f *figures) writeCrowd(b *strings.Builder) {
 	fmt.Fprintf(b, "## A mailbox with %d running requests\n\n", bench.Crowded)
-	b.WriteString("One caller, in the crowded mailbox and in empty ones.\n\n")
+	b.WriteString("One caller, in the crowded mailbox and in empty mailboxes.\n\n")
 	var rows [][]string
 	for _, step := range bench.CrowdSteps {
 		empty, crowded := step+", empty", step+", crowded"
@@ -141,30 +142,31 @@ func (f *figures) writeCrowd(b *strings.Builder) {
 func (f *figures) writeInstructions(b *strings.Builder) {
 	if f.instructions != "" {
 		b.WriteString("## Instructions of the server\n\n" +
-			"Counted by callgrind, without the kernel's, for one client that gathers\n" +
-			"no commands (`go run ./instructions`).\n\n" + f.instructions + "\n")
+			"Counted by callgrind, without the instructions of the kernel. The single client\n" +
+			"gathers no commands (`go run ./instructions`).\n\n" + f.instructions + "\n")
 	}
 }
 
 func (f *figures) writeOverPostgres(b *strings.Builder) {
 	if f.overPostgres != "" {
 		b.WriteString("## Over PostgreSQL\n\n" +
-			"Its server ran on the same machine, on its own (`go run ./postgres`).\n\n" +
+			"The server ran on the same machine, in a run of its own (`go run ./postgres`).\n\n" +
 			strings.ReplaceAll(f.overPostgres, "## ", "### ") + "\n")
 	}
 }
 
 func (f *figures) writeAnswers(b *strings.Builder) {
-	b.WriteString("## Large answers\n\nLifecycles with 16 callers and answers of so many bytes. " +
-		"A list of 1000 skills has\n250000, an import up to 8 million.\n\n")
+	b.WriteString("## Large answers\n\nLifecycles with 16 callers, by the size of the answer. " +
+		"A list of 1000 skills has about\n250000 bytes, an import up to 8 million.\n\n")
 	b.WriteString(sweep("bytes", bench.AnswerSides, f.answers, func(p bench.Point) string {
 		return cell(p.Result.PerSecond()) + "/s" + serverTime(p)
 	}) + "\n")
 }
 
 func (f *figures) writeGrowth(b *strings.Builder) {
-	b.WriteString("## Growth\n\nLifecycles with 16 callers among so many live requests, " +
-		"in the mailboxes that hold them:\none mailbox, or a mailbox for ten requests.\n\n")
+	b.WriteString("## Growth\n\nLifecycles with 16 callers, by the number of live requests. " +
+		"The live requests are in one\nmailbox, or in many mailboxes of ten requests. " +
+		"The lifecycles use the same mailboxes.\n\n")
 	b.WriteString(sweep("live requests", bench.GrowthSides, f.growth, func(p bench.Point) string {
 		return fmt.Sprintf("%s/s%s, %s B a request",
 			cell(p.Result.PerSecond()), serverTime(p), cell(p.Bytes))

@@ -4,5 +4,5 @@ package main
 
 import "os/exec"
 
-// killGroup leaves a command as it is: the end of its context kills the command alone.
+// killGroup changes nothing: the end of the context kills only the command itself.
 func killGroup(*exec.Cmd) {}

@@ -1,6 +1,6 @@
-// Daemon is a runtime: it lists and bundles the skills in this user's folders, answers pings, and
-// can update itself and list models if it is told how. It polls an API node such as
-// examples/server.
+// Daemon is a runtime: it lists and bundles the skills in this user's folders and answers pings.
+// With -update-command it updates itself, and with -models it lists models. It polls an API node,
+// such as examples/server.
 //
 //	go run ./examples/daemon -server http://localhost:8080 -runtime laptop -token SECRET
 package main
@@ -34,9 +34,9 @@ func main() {
 
 const usage = `Usage: daemon -server URL -runtime ID [flags]
 
-Does a runtime's work: asks an API node for it, does it and reports. Ends at SIGINT or SIGTERM, once
-it has reported all running work. Exits with 1 if it could not work or the runtime has been deleted,
-and with 2 if it was called wrongly.
+Asks an API node for the work of a runtime, does the work and reports the answers. After SIGINT or
+SIGTERM it reports all running work, for at most -grace, and ends. Exits with 1 if it could not work
+or the runtime has been deleted, and with 2 for a wrong option.
 
 `
 
@@ -85,21 +85,21 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		"bearer token; better in the environment as DAEMON_TOKEN, or in a file")
 	tokenFile := flags.String("token-file", "", "file with the bearer token")
 	flags.DurationVar(&c.Wait, "wait", 20*time.Second,
-		"how long the server is to hold a heartbeat; negative: not at all")
+		"how long the server should hold a heartbeat; negative: not at all")
 	flags.DurationVar(&c.Interval, "interval", 15*time.Second,
-		"how often to send one to a server that does not hold them")
+		"time between two heartbeats to a server that does not hold them")
 	flags.DurationVar(&c.Grace, "grace", 30*time.Second,
-		"how long running work may go on at the end")
+		"how long running work may continue after a signal")
 	flags.StringVar(&o.root, "root", "", "folder with skills, instead of this user's own")
 	flags.StringVar(&o.models, "models", "",
 		"JSON file with the list of models; without it the runtime lists none")
 	flags.StringVar(&o.command, "update-command", "",
-		"shell command that updates to $VERSION, in a small environment; "+
-			"without it updates are only acknowledged")
+		"shell command that updates to $VERSION; it gets only a few environment variables; "+
+			"without it an update does nothing and succeeds")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if c.Token == "" { // not as the default, which --help would show
+	if c.Token == "" { // not the default of the flag, because --help shows defaults
 		c.Token = os.Getenv("DAEMON_TOKEN")
 	}
 	if flags.NArg() > 0 {

@@ -13,11 +13,12 @@ import (
 
 const (
 	maxOutput = 64 << 10        // bytes of an update's output that are reported
-	waitDelay = 2 * time.Second // how long to wait for processes that an update leaves behind
+	waitDelay = 2 * time.Second // for the output of processes that an update leaves behind
 )
 
-// update runs the update command. Processes that it leaves behind keep running, but nobody waits
-// for their output. If ctx ends, the command and the processes that it has started are killed.
+// update runs the update command. Processes that the command leaves behind keep running. Update
+// waits for their output only for waitDelay. If ctx ends, the command and the processes that it has
+// started are killed.
 func update(ctx context.Context, command, version string) (string, error) {
 	if command == "" {
 		return "nothing to do for " + version + ": no -update-command", nil
@@ -37,8 +38,8 @@ func update(ctx context.Context, command, version string) (string, error) {
 	return output.String(), nil
 }
 
-// environment returns the variables for a command. The command may print them, so it gets none that
-// could be a secret.
+// environment returns the variables for a command. The command may print them, so it gets only
+// variables that are never secret.
 func environment(all []string) (some []string) {
 	for _, variable := range all {
 		name, _, _ := strings.Cut(variable, "=")

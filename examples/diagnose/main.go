@@ -28,14 +28,14 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	logging.Disable() // the findings have the errors that go-redis would log
+	logging.Disable() // the findings already have the errors that go-redis would log
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 const usage = `Usage: diagnose [flags]
 
 Checks whether a Redis server, or each master of a cluster, keeps pending requests safe. Exits with
-1 if there is a problem, and with 2 if it was called wrongly.
+1 if there is a problem, and with 2 for a wrong option or client.
 
 `
 

@@ -14,10 +14,10 @@ type question struct {
 	label    string // for people
 	path     string // below the runtime's routes
 	body     []byte
-	harmless bool // a second request does no more than the first
+	harmless bool // a second request does no harm
 }
 
-// endedError is the error of a request that ended in another way than completed.
+// endedError is the error of a request that ended but was not completed.
 type endedError struct{ record *record }
 
 func (e *endedError) Error() string {
@@ -27,7 +27,7 @@ func (e *endedError) Error() string {
 	return fmt.Sprintf("%s: %s", e.record.Status, e.record.Error)
 }
 
-// errPatience is the error of a question that was given up after --timeout. Its request goes on.
+// errPatience is the error of a wait that --timeout ended. The request itself continues.
 var errPatience = errors.New("no answer in time (--timeout)")
 
 // The first waits are short, so that people soon see that a request is running. Later waits are
@@ -53,7 +53,7 @@ func (c *client) ask(ctx context.Context, q question, seen func(*record)) (*reco
 		}
 		last = r
 		if !r.Status.Ended() && time.Since(began) < wait/2 {
-			err = pause(ctx) // a server that shuts down answers at once
+			err = pause(ctx) // a server that shuts down answers before the wait is over
 		}
 	}
 	var trouble *troubleError

@@ -25,7 +25,7 @@ type client struct {
 	base  string // the URL of the runtime's routes
 	token string
 	http  *http.Client
-	note  func(format string, args ...any) // tells people about trouble that may pass
+	note  func(format string, args ...any) // shows people an error before a retry
 }
 
 func newClient(o options, note func(string, ...any)) (*client, error) {
@@ -55,7 +55,7 @@ type record struct {
 type statusError struct {
 	status     int
 	text       string
-	id         string        // the id of the request that prevents this one; "" if there is none
+	id         string        // of the live update that prevents this one; "" otherwise
 	retryAfter time.Duration // for 429
 }
 
@@ -78,8 +78,8 @@ func (e *statusError) Unwrap() error {
 	return &backoff.RetryAfterError{Duration: e.retryAfter}
 }
 
-// refused reports whether the server refused the request. Otherwise the server failed. A 503 says
-// that the runtime is offline.
+// refused reports whether the server refused the request. Otherwise the server failed. A 503 is a
+// refusal: the runtime is offline.
 func (e *statusError) refused() bool {
 	return e.status < 500 || e.status == http.StatusServiceUnavailable
 }
@@ -89,7 +89,7 @@ const (
 	attemptTime = 15 * time.Second
 )
 
-// send makes one attempt. Wait is how long the server may wait before it answers.
+// send sends a request once. Wait is how long the server may hold it before it answers.
 func (c *client) send(ctx context.Context, method, path string, body []byte,
 	wait time.Duration) (*record, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+attemptTime)

@@ -15,25 +15,25 @@ type program struct {
 	root *cobra.Command
 }
 
-const about = `Pendingctl shows and cancels the requests of any store, and asks runtimes for
-things. It talks to an API node.
+const about = `Pendingctl shows and cancels the requests of any store, and sends requests to
+runtimes. It talks to an API node.
 
 Each common flag has an environment variable: PENDINGCTL_SERVER, PENDINGCTL_PATH,
 PENDINGCTL_TOKEN, PENDINGCTL_STORE, PENDINGCTL_RUNTIME, PENDINGCTL_OUTPUT and
-PENDINGCTL_TIMEOUT. A flag comes before its variable. Prefer PENDINGCTL_TOKEN to --token:
+PENDINGCTL_TIMEOUT. A flag overrides its variable. Prefer PENDINGCTL_TOKEN to --token:
 other users of this machine can see a command line.
 
-Exits with 0 when all is well.
-Exits with 1 when a request was refused or not found, or ended in another way than completed,
-or when there was no answer in time.
-Exits with 2 when called wrongly.
-Exits with 3 when the server or the network is at fault.
-Exits with 130 when interrupted.`
+Exits with 0 after success.
+Exits with 1 if a request was refused or not found, or ended but was not completed, or if there
+was no answer in time.
+Exits with 2 for a wrong option or argument.
+Exits with 3 if the server or the network failed.
+Exits with 130 after an interrupt.`
 
 // newRoot makes all commands.
 func newRoot(s surroundings) *cobra.Command {
 	p := &program{surroundings: s}
-	p.root = p.group("pendingctl", "see and steer pending requests", about)
+	p.root = p.group("pendingctl", "show, cancel and send requests", about)
 	p.root.SilenceErrors, p.root.SilenceUsage = true, true
 	p.root.SetOut(s.stdout)
 	p.root.SetErr(s.stderr)
@@ -45,13 +45,13 @@ func newRoot(s surroundings) *cobra.Command {
 	_ = p.root.RegisterFlagCompletionFunc("output",
 		cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	p.root.AddGroup(&cobra.Group{ID: "stores", Title: "Requests of any store:"},
-		&cobra.Group{ID: "runtimes", Title: "Ask a runtime:"})
+		&cobra.Group{ID: "runtimes", Title: "Requests to a runtime:"})
 	p.storeCommands()
 	p.runtimeCommands()
 	return p.root
 }
 
-// group makes a command that does nothing but hold other commands.
+// group makes a command that only has subcommands.
 func (p *program) group(use, short, long string) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs,
 		SuggestionsMinimumDistance: 2}
@@ -70,7 +70,7 @@ func (p *program) group(use, short, long string) *cobra.Command {
 	return c
 }
 
-// runtimeCommands adds the commands that ask a runtime for something.
+// runtimeCommands adds the commands that send a request to a runtime.
 func (p *program) runtimeCommands() {
 	add := func(to *cobra.Command, use, short, long string,
 		run func(context.Context, *session) error) *cobra.Command {
@@ -91,18 +91,19 @@ func (p *program) runtimeCommands() {
 	skills.GroupID = "runtimes"
 	p.root.AddCommand(skills)
 	list := add(skills, "list", "list the skills on the runtime's disk",
-		"List the skills on the runtime's disk. KEY is what import asks for.", listSkills)
+		"List the skills on the runtime's disk. The command import needs the KEY of a skill.",
+		listSkills)
 	list.Flags().BoolVarP(&p.verbose, "verbose", "v", false,
 		"say what the list leaves out, and why")
 	imports := add(skills, "import KEY...", "import skills from the runtime to the server",
 		`Import skills from the runtime to the server, several at once.
 
-If the name of a skill is taken, its import ends as a conflict, which says the id of the skill
-that has the name. The creator of that skill may import again with --overwrite ID.`, importSkills)
+If the name of a skill is taken, its import ends as a conflict, which names the id of the existing
+skill. The creator of the existing skill may import again with --overwrite ID.`, importSkills)
 	imports.Flags().StringVar(&p.name, "name", "",
-		"`NAME` for the skill instead of its own; with a single KEY")
+		"`NAME` for the skill instead of its own name; only with a single KEY")
 	imports.Flags().StringVar(&p.overwrite, "overwrite", "",
-		"`ID` of the skill to replace, instead of making a new one; with a single KEY")
+		"`ID` of a skill to replace; only with a single KEY")
 	add(p.root, "ping", "ask the runtime for a sign of life", "", ping).GroupID = "runtimes"
 	add(p.root, "update VERSION", "have the runtime update itself",
 		`Have the runtime update itself.
@@ -123,31 +124,31 @@ func (p *program) storeCommands() {
 		`Show what ls shows, again and again, until interrupted. On a terminal it fills the screen.
 Elsewhere it writes a table each time, or with -o json a line.`+aboutRows, top)
 	top.Flags().IntVar(&p.limit, "limit", 25, "`ROWS` to show at most")
-	top.Flags().DurationVar(&p.interval, "interval", 2*time.Second, "time between two looks")
-	top.Flags().IntVar(&p.times, "times", 0, "how many `TIMES` to look; 0: until interrupted")
+	top.Flags().DurationVar(&p.interval, "interval", 2*time.Second, "time between two updates")
+	top.Flags().IntVar(&p.times, "times", 0, "show `N` updates; 0: until interrupted")
 	top.ValidArgsFunction = p.completeMailbox
 	p.addStoreCommand("show ID", "show a request",
-		`Show a request: its times, who holds it, its headers and its payload.
+		`Show a request: its status, its times, its headers and its payload.
 
-A payload in JSON or msgpack is shown as JSON. Of any other, such as a sealed one, the size is
-shown.`, show)
+A payload in JSON or msgpack is shown as JSON. For any other payload, such as a sealed one, only
+the size and the codec are shown.`, show)
 	p.addStoreCommand("watch ID", "follow a request until it has ended",
 		`Follow a request until it has ended, with a line for each change.
 
-Exits with 0 if it was completed, and with 1 if it ended in another way.`, follow)
+Exits with 0 if the request was completed, and with 1 if it ended in another way.`, follow)
 	cancel := p.addStoreCommand("cancel ID", "cancel a request", `Cancel a request.
 
-A pending request ends at once. So does a running one, unless the server's policy gives its
-worker a time of grace. To cancel again changes nothing and succeeds.`, cancel)
+A pending request ends at once. A running request also ends at once, unless the server's policy
+gives its worker a grace. A second cancel succeeds and changes nothing.`, cancel)
 	cancel.Flags().StringVar(&p.reason, "reason", "",
-		"`TEXT` that says why, for its worker and its requester")
+		"`TEXT` with the reason, for the worker and the requester")
 }
 
 const aboutRows = `
 
-Without MAILBOX it shows mailboxes that have live requests, the one with the oldest request
-first. It counts at most 100 requests of each. With MAILBOX it shows that mailbox's live
-requests, the oldest first.`
+Without MAILBOX it shows mailboxes with live requests, the mailbox with the oldest request
+first. It counts at most 100 requests of each mailbox. With MAILBOX it shows the live requests
+of this mailbox, the oldest first.`
 
 // addStoreCommand adds a command that runs with a storeSession.
 func (p *program) addStoreCommand(use, short, long string,

@@ -121,7 +121,7 @@ func TestAnInterrupt(t *testing.T) {
 			return false
 		}
 		w.want(w.callIn(ctx, false, strings.Fields(command)...), exitInterrupted,
-			"interrupted; request ", "goes on")
+			"interrupted; request ", "continues")
 	}
 }
 
@@ -150,7 +150,7 @@ func TestAnImportIsAskedForOnceWhenItsOutcomeIsUnknown(t *testing.T) {
 		}
 		panic(http.ErrAbortHandler)
 	}
-	w.want(w.call("skills", "import", "a"), exitTrouble, "it may have been asked for")
+	w.want(w.call("skills", "import", "a"), exitTrouble, "the server may have made the request")
 	if posts.Load() != 1 {
 		t.Errorf("the program sent %d requests, want one", posts.Load())
 	}
@@ -185,7 +185,7 @@ func TestAServerThatIsNoAPINode(t *testing.T) {
 
 func TestAListSaysWhatItLeavesOut(t *testing.T) {
 	w := newWorld(t).withDaemon()
-	w.want(w.call("skills", "list"), exitOK, "120 files and folders were left out; -v says which")
+	w.want(w.call("skills", "list"), exitOK, "120 files and folders were left out; -v lists them")
 	w.want(w.call("skills", "list", "-v"), exitOK, "~/s/a/logo.png  not a text file", "119 more")
 }
 

@@ -12,18 +12,18 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// atOnce is how many imports run at once. A server parks the wait for each. It parks at most 50
-// waits of a user for a runtime.
+// atOnce is how many imports run at once. The server parks a read for each of them. It parks at
+// most 50 reads of one user for one runtime.
 const atOnce = 32
 
 // imported is the result of one import.
 type imported struct {
 	key    string
-	record *record // the last state of the request; nil if none was made
+	record *record // the last state of the request; nil if there is no request
 	err    error
 }
 
-// errNotAsked is the error of an import that was given up before its request was sent.
+// errNotAsked is the error of an import whose request was never sent.
 var errNotAsked = errors.New("not asked")
 
 // errReported is an error that stderr already shows.
@@ -31,12 +31,12 @@ var errReported = errors.New("not all skills were imported")
 
 func importSkills(ctx context.Context, s *session) error {
 	if len(s.words) > 1 && (s.name != "" || s.overwrite != "") {
-		return misused("--name and --overwrite go with a single KEY")
+		return misused("--name and --overwrite need a single KEY")
 	}
 	keys := slices.Clone(s.words)
 	slices.Sort(keys)
 	if len(slices.Compact(keys)) < len(s.words) {
-		return misused("a KEY is there twice")
+		return misused("a KEY is given twice")
 	}
 	results := s.importAll(ctx)
 	show := s.importTable
@@ -78,8 +78,8 @@ func (s *session) importAll(ctx context.Context) []imported {
 	return results
 }
 
-// importQuestion returns a question that is not harmless: a second import conflicts with the name
-// of the first.
+// importQuestion returns the question for an import. It is not harmless: the name of a second
+// import would conflict with the first.
 func (s *session) importQuestion(key string) question {
 	ask := skills.Import{SkillKey: key, Name: s.name, TargetSkillID: s.overwrite,
 		SupportsConflict: true}
@@ -137,7 +137,7 @@ func (s *session) importJSON(results []imported) error {
 	type object struct {
 		Key     string          `json:"skill_key"`
 		Error   string          `json:"error,omitempty"`
-		Request json.RawMessage `json:"request"` // the server's JSON; null if none was made
+		Request json.RawMessage `json:"request"` // the server's JSON; null if there is no request
 	}
 	objects := make([]object, len(results))
 	for n, i := range results {
@@ -152,13 +152,13 @@ func (s *session) importJSON(results []imported) error {
 	return s.print(objects)
 }
 
-// importErrors prints all errors, and returns the gravest.
+// importErrors prints all errors. It returns the error with the highest exit code.
 func (s *session) importErrors(ctx context.Context, results []imported) error {
 	var gravest error
 	for _, i := range results {
 		if n := i.payload().LeftOutCount; n > 0 {
 			fmt.Fprintf(s.stderr, "pendingctl: import of %s: %d files were left out; "+
-				"skills list -v explains it\n", i.key, n)
+				"skills list -v says why\n", i.key, n)
 		}
 		if i.err == nil {
 			continue
@@ -174,7 +174,7 @@ func (s *session) importErrors(ctx context.Context, results []imported) error {
 	return fmt.Errorf("%w: %w", errReported, gravest)
 }
 
-// advice says what can be done about a conflict.
+// advice says what a person can do about a conflict.
 func (i imported) advice() string {
 	p := i.payload()
 	switch {
@@ -185,5 +185,5 @@ func (i imported) advice() string {
 		return fmt.Sprintf(": a skill with this name already exists; "+
 			"replace it with --overwrite %s, or give another --name", p.Conflict.ExistingSkillID)
 	}
-	return ": a skill with this name already exists, and it is somebody else's; give another --name"
+	return ": somebody else has a skill with this name; give another --name"
 }

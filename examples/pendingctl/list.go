@@ -50,15 +50,15 @@ func list(ctx context.Context, s *storeSession) error {
 		err = s.table(l.rows)
 	}
 	if l.more {
-		s.board.note("there are more; --limit shows more than %d", s.limit)
+		s.board.note("there are more than %d; see --limit", s.limit)
 	}
 	return err
 }
 
-// listing reads mailboxes, or the requests of one.
+// listing reads mailboxes, or the requests of one mailbox.
 func (s *storeSession) listing(ctx context.Context) (*listing, error) {
 	if s.limit < 1 {
-		return nil, misused("--limit has to be at least 1")
+		return nil, misused("--limit must be at least 1")
 	}
 	ctx, cancel := s.patience(ctx)
 	defer cancel()
@@ -118,7 +118,7 @@ func (s *storeSession) names(ctx context.Context) (names []string, more bool, er
 	}
 }
 
-// glance counts requests of a mailbox. It counts none in a mailbox that the token may not see.
+// glance counts requests of a mailbox. The counts are 0 if the token may not see the mailbox.
 func (s *storeSession) glance(ctx context.Context, name string) mailbox {
 	m := mailbox{Name: name}
 	page, err := s.page(ctx, name, glanceRows)
@@ -142,8 +142,8 @@ func (s *storeSession) glance(ctx context.Context, name string) mailbox {
 	return m
 }
 
-// page reads requests of a mailbox up to a limit. The server may return smaller pages, which depend
-// on the largest payload.
+// page reads requests of a mailbox up to a limit. The server may return smaller pages if payloads
+// may be large.
 func (s *storeSession) page(
 	ctx context.Context, mailbox string, limit int) (all backends.Page, err error) {
 	for {
@@ -206,13 +206,13 @@ func human(d time.Duration) string { return max(0, d).Truncate(time.Second).Stri
 // top shows a listing again and again. It fails if it cannot read the first listing.
 func top(ctx context.Context, s *storeSession) error {
 	if s.interval < 100*time.Millisecond || s.times < 0 {
-		return misused("--interval is at least 100ms, and --times at least 0")
+		return misused("--interval must be at least 100ms, and --times at least 0")
 	}
 	for n := 1; ; n++ {
 		l, err := s.listing(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil // an interrupt is how users end it
+			return nil // users end top with an interrupt
 		case err != nil && n == 1:
 			return err
 		case err != nil:

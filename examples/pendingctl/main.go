@@ -1,5 +1,5 @@
-// Pendingctl shows and cancels the requests of any store, and asks runtimes for things: their
-// skills, to import some, a sign of life, an update, their models. It talks to an API node, such as
+// Pendingctl shows and cancels the requests of any store. It also sends requests to runtimes: list
+// skills, import skills, ping, update, list models. It talks to an API node, such as
 // examples/server.
 //
 //	export PENDINGCTL_SERVER=http://127.0.0.1:8080 PENDINGCTL_TOKEN=...
@@ -26,9 +26,9 @@ import (
 // Exit codes.
 const (
 	exitOK          = 0
-	exitFailed      = 1   // refused, not found, ended in another way than completed, or not in time
-	exitUsage       = 2   // called wrongly
-	exitTrouble     = 3   // the server or the network; the request may have been made
+	exitFailed      = 1   // refused, not found, ended but not completed, or no answer in time
+	exitUsage       = 2   // a wrong option or argument
+	exitTrouble     = 3   // the server or the network failed; the request may exist
 	exitInterrupted = 130 // by SIGINT or SIGTERM
 )
 
@@ -77,7 +77,7 @@ func (e *usageError) Error() string { return e.text }
 
 func misused(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
-// refusals are errors with which package remote refuses a request.
+// refusals are errors of a request that the server refused, or that had no answer in time.
 var refusals = []error{pending.ErrNotFound, pending.ErrEnded, pending.ErrInvalid,
 	errors.ErrUnsupported, remote.ErrUnauthorized, remote.ErrForbidden, errPatience}
 

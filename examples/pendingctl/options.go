@@ -12,7 +12,7 @@ import (
 // options are the flags of the command line and the environment.
 type options struct {
 	server    string
-	path      string // the path of package remote's routes, below the server
+	path      string // the path on the server where package remote's routes are
 	token     string
 	store     string
 	runtime   string
@@ -32,28 +32,28 @@ const (
 	outputJSON  = "json"
 )
 
-// defaultTimeout is longer than a request of a skill lives, so that the server reports a timeout
+// defaultTimeout is longer than a request to a runtime stays live. So the server reports a timeout
 // before the program gives up.
 const defaultTimeout = 5 * time.Minute
 
 // commonFlags adds the flags of all commands. They may stand before a command or after it.
 func commonFlags(flags *pflag.FlagSet, o *options) {
 	flags.StringVar(&o.server, "server", "http://127.0.0.1:8080",
-		"`URL` of an API node, or of what balances several")
+		"`URL` of an API node, or of a load balancer for several nodes")
 	flags.StringVar(&o.path, "path", "/pending",
-		"`PATH` below the server where the stores are served")
-	flags.StringVar(&o.token, "token", "", "`TOKEN` that says who is asking")
+		"`PATH` on the server where the routes of package remote are")
+	flags.StringVar(&o.token, "token", "", "your `TOKEN`")
 	flags.StringVar(&o.store, "store", "",
 		"`NAME` of the store, for ls, show, watch, cancel and top")
 	flags.StringVar(&o.runtime, "runtime", "",
 		"`ID` of the runtime to ask, for skills, ping, update and models")
 	flags.StringVarP(&o.output, "output", "o", outputTable, "output `FORMAT`: table or json")
 	flags.DurationVar(&o.timeout, "timeout", defaultTimeout,
-		"how long to wait for an answer; watch waits until the end unless it is given")
+		"how long to wait for an answer; without this flag, watch waits until the end")
 }
 
 // fromEnvironment sets each flag that the command line leaves out, such as --server from
-// PENDINGCTL_SERVER. Help texts show the built-in defaults, and so never a token.
+// PENDINGCTL_SERVER. Help texts show only the built-in defaults, so they never show a token.
 func fromEnvironment(flags *pflag.FlagSet, env func(string) string) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "PENDINGCTL_" + strings.ToUpper(f.Name)
@@ -68,8 +68,8 @@ func fromEnvironment(flags *pflag.FlagSet, env func(string) string) (err error) 
 
 var singleDash = regexp.MustCompile(`^-([a-z][a-z-]+)(=|$)`)
 
-// doubleDashes adds a dash to a long flag with one dash, such as -runtime. Former versions had
-// flags like that.
+// doubleDashes adds a dash to a long flag with a single dash, such as -runtime. Earlier versions
+// had such flags.
 func doubleDashes(root *cobra.Command, args []string) []string {
 	long := map[string]bool{"help": true}
 	var learn func(*cobra.Command)
@@ -98,11 +98,11 @@ func doubleDashes(root *cobra.Command, args []string) []string {
 func (o options) check() error {
 	switch {
 	case o.token == "":
-		return misused("who is asking? --token TOKEN or PENDINGCTL_TOKEN says it")
+		return misused("no token is given; set --token TOKEN or PENDINGCTL_TOKEN")
 	case o.output != outputTable && o.output != outputJSON:
 		return misused("-o %s is neither table nor json", o.output)
 	case o.timeout <= 0:
-		return misused("--timeout has to be longer than 0")
+		return misused("--timeout must be longer than 0")
 	}
 	return nil
 }

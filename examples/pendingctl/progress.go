@@ -33,7 +33,7 @@ const (
 	clearsLine = "\r\x1b[K"
 )
 
-// start shows the line, if stderr is a terminal, until stop is called.
+// start shows the line until stop is called, if stderr is a terminal.
 func (b *board) start() (stop func()) {
 	if !b.live {
 		return func() {}
@@ -71,7 +71,8 @@ func (b *board) draw() {
 	fmt.Fprint(b.out, clearsLine, cut(line, columns-1))
 }
 
-// cut cuts a line to a number of columns. Letters of East Asian scripts, and emoji, take two.
+// cut cuts a line to a number of columns. Letters of East Asian scripts, and emoji, take two
+// columns.
 func cut(line string, columns int) string {
 	used := 0
 	for i, r := range line {
@@ -139,7 +140,7 @@ func (b *board) seen(label string, r *record) {
 	}
 }
 
-// note writes a line beside the states.
+// note writes a message to people, apart from the states.
 func (b *board) note(format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -26,7 +26,7 @@ type view struct {
 	Status       string            `json:"status"`
 	Attempt      int               `json:"attempt"`
 	Error        string            `json:"error,omitempty"`
-	CancelReason string            `json:"cancel_reason,omitempty"` // while a cancel is requested
+	CancelReason string            `json:"cancel_reason,omitempty"` // of a noted cancel
 	Headers      map[string]string `json:"headers,omitempty"`
 	CreatedAt    time.Time         `json:"created_at"`
 	UpdatedAt    time.Time         `json:"updated_at"`
@@ -50,7 +50,8 @@ func (s *storeSession) view(rec backends.Record, payload json.RawMessage) view {
 	return v
 }
 
-// readable returns a payload as JSON. It returns nil if only its type or a key could decode it.
+// readable returns a payload as JSON. It returns nil for a payload of another codec than json and
+// msgpack, and for an invalid payload.
 func readable(rec backends.Record) json.RawMessage {
 	var text bytes.Buffer
 	switch rec.Codec {
@@ -58,7 +59,7 @@ func readable(rec backends.Record) json.RawMessage {
 		text.Write(rec.Payload)
 	case "msgpack":
 		if rest, err := msgp.Skip(rec.Payload); err != nil || len(rest) > 0 {
-			return nil // not one value
+			return nil // it is not a single value
 		}
 		if _, err := msgp.UnmarshalAsJSON(&text, rec.Payload); err != nil {
 			return nil
@@ -140,7 +141,7 @@ func (s *storeSession) sheet(rec backends.Record) string {
 			human(rec.Deadline.Sub(rec.ReadAt))))
 	}
 	add("Error", rec.Error)
-	add("To stop", rec.CancelReason)
+	add("Cancel", rec.CancelReason)
 	for _, name := range slices.Sorted(maps.Keys(rec.Headers)) {
 		add("Header", name+": "+rec.Headers[name])
 	}
@@ -224,6 +225,6 @@ func cancel(ctx context.Context, s *storeSession) error {
 	case s.last.Ended():
 		return s.say("%s is %s", id, s.last.Status)
 	}
-	return s.say("%s is to stop; its worker has %s to answer", id,
+	return s.say("the worker of %s is told to stop, and has %s to end it", id,
 		human(s.last.Deadline.Sub(s.last.ReadAt)))
 }

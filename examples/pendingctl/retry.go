@@ -10,10 +10,11 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// troubleTime is how long the program retries while the server or the network is in trouble.
+// troubleTime is how long the program retries while the server or the network fails.
 const troubleTime = 30 * time.Second
 
-// read reads a request once it has ended or the wait is over. Reads are safe to repeat.
+// read reads a request. The server answers once the request has ended or the wait is over. Reads
+// are safe to repeat.
 func (c *client) read(ctx context.Context, path string, wait time.Duration) (*record, error) {
 	path += "?wait=" + wait.String()
 	return c.retried(ctx, func(err error) bool { return true }, func() (*record, error) {
@@ -21,8 +22,8 @@ func (c *client) read(ctx context.Context, path string, wait time.Duration) (*re
 	})
 }
 
-// create makes a request. If the outcome is unknown, it repeats the request only if a second one
-// does no harm.
+// create makes a request. If the outcome of an attempt is unknown, it tries again only if a second
+// request does no harm.
 func (c *client) create(ctx context.Context, q question) (*record, error) {
 	again := func(err error) bool { return q.harmless || unsent(err) }
 	return c.retried(ctx, again, func() (*record, error) {
@@ -30,8 +31,8 @@ func (c *client) create(ctx context.Context, q question) (*record, error) {
 	})
 }
 
-// retried repeats an attempt while there is trouble. Again decides about errors that leave the
-// outcome unknown.
+// retried repeats an attempt after errors that may pass, for up to troubleTime. Again decides about
+// errors that leave the outcome unknown.
 func (c *client) retried(ctx context.Context, again func(error) bool,
 	attempt func() (*record, error)) (*record, error) {
 	pauses := backoff.NewExponentialBackOff()
@@ -56,7 +57,7 @@ func (c *client) retried(ctx context.Context, again func(error) bool,
 	return r, err
 }
 
-// troubleError says that there was still trouble when the user's patience ended.
+// troubleError is the error of a wait that --timeout ended while the server or the network failed.
 type troubleError struct{ cause error }
 
 func (e *troubleError) Error() string { return fmt.Sprintf("%v; %v", errPatience, e.cause) }

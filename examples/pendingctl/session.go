@@ -15,7 +15,7 @@ type common struct {
 	board *board
 }
 
-// session is one run of a command about a runtime.
+// session is one run of a command that sends requests to a runtime.
 type session struct {
 	*client
 	common
@@ -35,7 +35,7 @@ func (p *program) newSession(words []string) (*session, error) {
 		return nil, err
 	}
 	if p.runtime == "" {
-		return nil, misused("which runtime? --runtime ID or PENDINGCTL_RUNTIME says it")
+		return nil, misused("no runtime is given; set --runtime ID or PENDINGCTL_RUNTIME")
 	}
 	client, err := newClient(c.options, c.board.note)
 	if err != nil {
@@ -49,7 +49,7 @@ func (s *common) patience(ctx context.Context) (context.Context, context.CancelF
 	return context.WithTimeoutCause(ctx, s.timeout, errPatience)
 }
 
-// single asks one question and shows the answer: as the server sent it, or as a table.
+// single asks one question and shows the answer: as the JSON of the server, or as a table.
 func (s *session) single(ctx context.Context, q question, table func(*record) error) error {
 	waiting, cancel := s.patience(ctx)
 	defer cancel()
@@ -73,9 +73,9 @@ func explain(ctx context.Context, q question, r *record, err error) error {
 	case ctx.Err() != nil && r == nil:
 		return fmt.Errorf("%s: interrupted", q.label)
 	case ctx.Err() != nil:
-		return fmt.Errorf("%s: interrupted; request %s goes on", q.label, r.ID)
+		return fmt.Errorf("%s: interrupted; request %s continues", q.label, r.ID)
 	case r == nil && !q.harmless && unknown(err):
-		return fmt.Errorf("%s: %w; it may have been asked for, so it was not asked again",
+		return fmt.Errorf("%s: %w; the server may have made the request, so it was not sent again",
 			q.label, err)
 	case r == nil:
 		return fmt.Errorf("%s: %w", q.label, err)

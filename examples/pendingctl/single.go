@@ -33,13 +33,13 @@ func listSkills(ctx context.Context, s *session) error {
 	})
 }
 
-// leftOut says how many files a list leaves out, and with -v which ones and why.
+// leftOut says how many files and folders a list leaves out. With -v it lists them, with reasons.
 func (s *session) leftOut(o skills.Omissions) error {
 	if o.LeftOutCount == 0 {
 		return nil
 	}
 	if !s.verbose {
-		fmt.Fprintf(s.stderr, "pendingctl: %d files and folders were left out; -v says which\n",
+		fmt.Fprintf(s.stderr, "pendingctl: %d files and folders were left out; -v lists them\n",
 			o.LeftOutCount)
 		return nil
 	}
@@ -62,7 +62,7 @@ func ping(ctx context.Context, s *session) error {
 			return err
 		}
 		took := time.Duration(p.DurationMS) * time.Millisecond
-		output := cmp.Or(oneLine(p.Output), "it says nothing more")
+		output := cmp.Or(oneLine(p.Output), "no output")
 		return s.say("the runtime is up: %s (%v)", output, took)
 	})
 }
@@ -78,7 +78,7 @@ func update(ctx context.Context, s *session) error {
 		if err := json.Unmarshal(r.raw, &u); err != nil {
 			return err
 		}
-		output := cmp.Or(strings.TrimSpace(u.Output), "it says nothing more")
+		output := cmp.Or(strings.TrimSpace(u.Output), "no output")
 		return s.say("updated to %s: %s", u.TargetVersion, output)
 	})
 }
@@ -119,8 +119,8 @@ func (s *common) table(rows [][]string) error {
 	return err
 }
 
-// render returns rows with aligned columns. An empty cell becomes "-", so that each row has as many
-// words as the heading, if no cell has spaces.
+// render returns rows with aligned columns. An empty cell becomes "-", so that scripts can split a
+// row at spaces.
 func render(rows [][]string) string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
@@ -130,7 +130,7 @@ func render(rows [][]string) string {
 		}
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
-	_ = w.Flush() // a Builder takes everything
+	_ = w.Flush() // a write to a Builder never fails
 	return text.String()
 }
 

@@ -34,7 +34,7 @@ func (p *program) newStoreSession(words []string) (*storeSession, error) {
 		return nil, err
 	}
 	if p.store == "" {
-		return nil, misused("which store? --store NAME or PENDINGCTL_STORE says it")
+		return nil, misused("no store is given; set --store NAME or PENDINGCTL_STORE")
 	}
 	again := &repeats{note: c.board.note}
 	client, err := remote.New(strings.TrimSuffix(p.server, "/")+"/"+strings.Trim(p.path, "/"),
@@ -43,7 +43,7 @@ func (p *program) newStoreSession(words []string) (*storeSession, error) {
 		return nil, misused("--server is not the URL of a server, such as http://127.0.0.1:8080")
 	}
 	s := &storeSession{Client: client, common: c, repeats: again}
-	// The server applies its own policy. Package pending needs one with this name.
+	// The server applies its own policy. Package pending needs any policy with this name.
 	policy := pending.Policy{Name: p.store, PendingTimeout: time.Minute,
 		RunningTimeout: time.Minute, Retention: time.Minute}
 	s.watched, err = pending.New(payloadless{s}, codec.JSON[struct{}](), policy)
@@ -121,15 +121,15 @@ func (s *storeSession) explained(ctx context.Context, what string, err error) er
 		return fmt.Errorf("%s: interrupted", what)
 	case errors.Is(err, pending.ErrNotFound):
 		return &hintError{what + " is not found in store " + s.store +
-			". It does not exist, or no longer, or this token may not see it.", err}
+			". It never existed, has disappeared, or this token may not see it.", err}
 	case errors.Is(err, remote.ErrUnauthorized):
-		advice = "; --token TOKEN or PENDINGCTL_TOKEN says who is asking"
+		advice = "; check --token or PENDINGCTL_TOKEN"
 	case errors.Is(err, remote.ErrForbidden):
-		advice = "; ask with a token that may"
+		advice = "; use a token with this right"
 	case errors.Is(err, errors.ErrUnsupported):
-		advice = "; the storage of this server cannot list"
+		advice = "; the backend of this server cannot list requests"
 	case exitCode(ctx, err) == exitTrouble:
-		advice = "; do --server and --path lead to an API node?"
+		advice = "; check that --server and --path are right"
 	}
 	return fmt.Errorf("%s: %w%s", what, err, advice)
 }
@@ -146,7 +146,7 @@ func (e *hintError) Unwrap() error { return e.err }
 // completeMailbox offers names of mailboxes for the shell.
 func (p *program) completeMailbox(
 	c *cobra.Command, words []string, start string) (found []string, d cobra.ShellCompDirective) {
-	p.stderr = io.Discard // the user is typing on that terminal
+	p.stderr = io.Discard // the user is typing on this terminal
 	s, err := p.newStoreSession(nil)
 	if len(words) > 0 || err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -132,8 +132,8 @@ func TestLsShowsMailboxesAndTheRequestsOfOne(t *testing.T) {
 		boxes[1].Pending != 1 {
 		t.Errorf("got %+v", boxes)
 	}
-	s.want(s.call("ls", "--limit", "1"), exitOK, "there are more; --limit shows more than 1")
-	s.want(s.call("ls", "device-1", "--limit", "1"), exitOK, "there are more")
+	s.want(s.call("ls", "--limit", "1"), exitOK, "there are more than 1; see --limit")
+	s.want(s.call("ls", "device-1", "--limit", "1"), exitOK, "there are more than 1")
 }
 
 func TestLsCountsNoMoreThanAHundredOfAMailbox(t *testing.T) {
@@ -244,9 +244,9 @@ func TestCancelOfARunningRequestGivesItsWorkerTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.want(s.call("cancel", r.ID, "--reason", "enough"), exitOK, "is to stop; its worker has 1m0s")
+	s.want(s.call("cancel", r.ID, "--reason", "enough"), exitOK, "is told to stop, and has 1m0s")
 	s.want(s.call("ls", "device-1"), exitOK, "stopping")
-	s.want(s.call("show", r.ID), exitOK, "To stop   enough")
+	s.want(s.call("show", r.ID), exitOK, "Cancel    enough")
 	if err := s.store.Complete(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -270,10 +270,10 @@ func TestARefusalSaysWhatToDo(t *testing.T) {
 	}{
 		{"ls --token stranger", exitFailed, "is not found"},
 		{"ls --store reports", exitFailed, "is not found in store reports"},
-		{"ls --token nobody", exitFailed, "PENDINGCTL_TOKEN says who is asking"},
-		{"cancel --token reader " + r.ID, exitFailed, "may not do this; ask with a token that may"},
+		{"ls --token nobody", exitFailed, "check --token or PENDINGCTL_TOKEN"},
+		{"cancel --token reader " + r.ID, exitFailed, "may not do this; use a token with this right"},
 		{"cancel --token stranger " + r.ID, exitFailed, "is not found"},
-		{"ls --path /elsewhere", exitTrouble, "do --server and --path lead to an API node?"},
+		{"ls --path /elsewhere", exitTrouble, "check that --server and --path are right"},
 		{"ls --server http://127.0.0.1:1 --timeout 200ms", exitTrouble, "connection refused"},
 		{"ls --server nonsense", exitUsage, "--server"},
 		{"ls --store UPPER", exitUsage, "--store"},

@@ -1,6 +1,6 @@
 // Proxy is a load balancer for demonstrations. It sends each HTTP request to the next of several
-// API nodes, so that no two steps of a request meet the same node. Any load balancer works, and
-// none needs sticky sessions.
+// API nodes, so that two steps in a row use different nodes. Any other load balancer works, too. It
+// needs no sticky sessions.
 //
 //	go run ./examples/proxy -listen 127.0.0.1:8080 http://127.0.0.1:8081 http://127.0.0.1:8082
 package main
@@ -30,10 +30,11 @@ func main() {
 const usage = `Usage: proxy [flags] URL...
 
 Sends each HTTP request to the next of the servers at these URLs. If a server refuses the
-connection, the next one gets the request. An answer that breaks off is a 502, since the server may
-have acted. The answer's X-Served-By names the server. The log has a line for each request.
+connection, the next one gets the request. If a server accepts a request but sends no answer, the
+client gets 502, since the server may have acted. The header X-Served-By of an answer names the
+server. The log has a line for each request.
 
-Exits with 0 after SIGINT or SIGTERM, with 1 if it could not serve, with 2 if called wrongly.
+Exits with 0 after SIGINT or SIGTERM, with 1 if it could not serve, and with 2 for a wrong option.
 
 `
 
@@ -45,7 +46,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		flags.PrintDefaults()
 	}
 	listen := flags.String("listen", "127.0.0.1:8080",
-		"address to serve at; port 0 takes a free one, which the log names")
+		"address to serve at; port 0 takes a free port, which the log names")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -103,7 +104,7 @@ func serve(ctx context.Context, addr string, handler http.Handler, logger *slog.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	if server.Shutdown(ctx) != nil {
-		_ = server.Close() // breaks off parked waits
+		_ = server.Close() // breaks off parked requests
 	}
 	<-ended
 	return nil

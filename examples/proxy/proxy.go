@@ -27,14 +27,14 @@ func newProxy(servers []*url.URL, logger *slog.Logger) http.Handler {
 	}
 }
 
-// newTransport makes a new connection for each request. If a server was killed, an old connection
-// would not tell whether the request reached it.
+// newTransport returns a transport that makes a new connection for each request. Over an old
+// connection to a killed server, nobody could tell whether a request has reached the server.
 func newTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 2 * time.Second}
 	return &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext}
 }
 
-// roundRobin sends each request to the next server, also requests of one connection.
+// roundRobin sends each request to the next server, even requests on the same client connection.
 type roundRobin struct {
 	servers []*url.URL
 	logger  *slog.Logger
@@ -64,8 +64,8 @@ func (rr *roundRobin) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, problems
 }
 
-// to returns a request to one of the servers. The body stays open: the next server gets it if this
-// one is down.
+// to returns a request for one of the servers. The body stays open, because the next server gets it
+// if this server is down.
 func to(server *url.URL, r *http.Request) *http.Request {
 	r = r.Clone(r.Context())
 	r.URL.Scheme, r.URL.Host = server.Scheme, server.Host

@@ -33,7 +33,7 @@ func (f *frontEnd) askEverything(ctx context.Context) error {
 	wanted := skills.Update{TargetVersion: "1.4.2", InitiatorID: user}
 	update, err := ask(ctx, f, "an update", (*node).updates, wanted)
 	if err == nil {
-		f.timeline.note("  it says %q; asked for by %s, whom no client gets to see",
+		f.timeline.note("  it says %q; %s asked for it, which only the server knows",
 			update.Output, update.InitiatorID)
 	}
 	problems = errors.Join(problems, err)
@@ -64,7 +64,7 @@ func (f *frontEnd) showSkills(found []skills.LocalSkill) {
 	}
 }
 
-// importOne imports the first skill of a list.
+// importOne imports a skill of a list: the first with supporting files, or otherwise the last one.
 func (f *frontEnd) importOne(ctx context.Context, found []skills.LocalSkill) error {
 	key := "release-notes"
 	if len(found) > 0 {

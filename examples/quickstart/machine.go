@@ -170,7 +170,7 @@ func (m *machine) report(t *timeline, what string, send func(*node) error) {
 	t.add(began, "runtime", n.name, "reported %s", what)
 }
 
-// reason returns an error in a person's words.
+// reason returns an error as people should read it.
 func reason(err error) string {
 	if errors.Is(err, pending.ErrNotFound) {
 		return "NOT FOUND here"

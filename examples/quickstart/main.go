@@ -1,11 +1,11 @@
-// Quickstart shows the library at work in one process: three API nodes that share one backend, a
-// runtime that polls them, and a front end that talks to a different node at every step. It lists
-// the skills on this machine, imports one, pings, updates and lists models.
+// Quickstart runs a whole system in one process: three API nodes that share one backend, a runtime
+// that polls them, and a front end that uses another node at each step. The front end lists the
+// skills on this machine, imports one, pings the runtime, updates it, and lists its models.
 //
 //	go run ./examples/quickstart                # everything in memory
 //	go run ./examples/quickstart -redis URL     # the same over a Redis server
 //	go run ./examples/quickstart -postgres URL  # or over PostgreSQL, in a schema of its own
-//	go run ./examples/quickstart -separate      # the bug when each node keeps its own store
+//	go run ./examples/quickstart -separate      # the bug: each node has its own store
 package main
 
 import (
@@ -46,16 +46,16 @@ func parse(args []string, output io.Writer) (o options, err error) {
 		flags.PrintDefaults()
 	}
 	flags.StringVar(&o.root, "root", "",
-		"folder with skills to list, instead of this user's own; without any, samples are used")
+		"folder with skills to list (default this user's skills, or samples if there are none)")
 	flags.StringVar(&o.redis, "redis", "",
-		"URL of a Redis server to share, e.g. redis://localhost:6379; in memory without it")
+		"URL of a Redis server for all nodes, e.g. redis://localhost:6379 (default in memory)")
 	flags.StringVar(&o.postgres, "postgres", "",
-		"URL of a PostgreSQL database to share, e.g. postgres://localhost/app; "+
+		"URL of a PostgreSQL database for all nodes, e.g. postgres://localhost/app; "+
 			"makes the schema "+schema)
 	flags.StringVar(&o.out, "out", "",
-		"folder to put the imported skill in (default a new one for temporary files)")
+		"folder for the imported skill (default a new temporary folder)")
 	flags.BoolVar(&o.separate, "separate", false,
-		"give every node a store of its own, and see what goes wrong")
+		"give each node its own store, and see what goes wrong")
 	flags.DurationVar(&o.patience, "patience", 3*time.Second,
 		"how long the front end waits for each answer")
 	if err := flags.Parse(args); err != nil {
@@ -68,9 +68,9 @@ func parse(args []string, output io.Writer) (o options, err error) {
 		err = errors.New("-separate gives each node a store in memory: " +
 			"leave out -redis and -postgres")
 	case o.redis != "" && o.postgres != "":
-		err = errors.New("-redis and -postgres are two places to share: give one of them")
+		err = errors.New("-redis and -postgres exclude each other")
 	case o.patience <= 0:
-		err = errors.New("-patience has to be longer than 0")
+		err = errors.New("-patience must be longer than 0")
 	}
 	if err != nil {
 		fmt.Fprintf(output, "quickstart: %v\n\n", err)
@@ -134,9 +134,8 @@ func show(ctx context.Context, o options, output io.Writer) error {
 }
 
 const explanation = `
-This is the bug that pendingq exists for. Each node kept its requests to itself. So the runtime's
-poll, its report and the front end's read met nodes that did not know the request: "not found", or
-no answer at all. It works only if the load balancer happens to send every step to the same node.
-That is why every test on a single node passes. Run it again without -separate: the nodes then share
-one store.
+This is the bug that pendingq exists for. Each node had its own store. So the runtime's poll, its
+report and the front end's read reached nodes that did not know the request: "not found", or no
+answer at all. It works only if the load balancer happens to send each step to the same node, so
+each test on a single node passes. Run it again without -separate: the nodes then share one store.
 `

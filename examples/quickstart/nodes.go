@@ -34,7 +34,7 @@ type node struct {
 // cluster is the nodes behind a load balancer.
 type cluster struct {
 	nodes []*node
-	what  string // their backend, in words
+	what  string // the backend of the nodes, in words
 }
 
 func (c *cluster) String() string { return fmt.Sprintf("%d API nodes, %s.", len(c.nodes), c.what) }
@@ -93,15 +93,14 @@ func newNodes(ctx context.Context, o options) (*cluster, func(), error) {
 	return c, closeAll, nil
 }
 
-// opener opens a node's backend, as a process of its own would. It also returns a function that
-// closes the backend.
+// opener opens the backend of one node. It also returns a function that closes the backend.
 type opener func(ctx context.Context) (backends.Backend, func(), error)
 
 // newOpener returns the opener for the options, and its backend in words.
 func newOpener(o options) (open opener, what string) {
 	switch {
 	case o.separate:
-		return inMemory(memory.New), "each with a store of its own, as the bug has it"
+		return inMemory(memory.New), "each with its own store, which is the bug"
 	case o.redis != "":
 		return overRedis(o.redis), "all over one Redis server"
 	case o.postgres != "":
@@ -193,7 +192,7 @@ func (n *node) saveImport(ctx context.Context, id string, attempt int, b skills.
 	return n.Imports.Complete(ctx, claim)
 }
 
-// failImport handles the report of a runtime that cannot import the skill.
+// failImport handles the report of a runtime that cannot bundle the skill.
 func (n *node) failImport(ctx context.Context, id string, attempt int, reason string) error {
 	claim, err := n.Imports.Held(ctx, id, attempt)
 	if err != nil {

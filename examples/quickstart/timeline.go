@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// timeline prints each event at once: when, who, at which node, what, and how long it took.
+// timeline prints a line for each event: when, who, at which node, what, and how long it took.
 type timeline struct {
 	mu     sync.Mutex
 	output io.Writer
@@ -28,7 +28,7 @@ func (t *timeline) add(began time.Time, who, node, format string, args ...any) {
 		who, node, what, now.Sub(began).Round(10*time.Microsecond))
 }
 
-// note prints a line below the last.
+// note prints a line about the last event.
 func (t *timeline) note(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

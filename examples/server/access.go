@@ -10,7 +10,7 @@ import (
 // access decides by a tokens file.
 type access struct {
 	people  map[digest]person
-	daemons map[digest]string // the runtime that a daemon speaks for
+	daemons map[digest]string // the runtime of each daemon
 	deleted map[string]bool
 }
 

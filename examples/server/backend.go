@@ -21,7 +21,7 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// shared is what all nodes have in common.
+// shared has the backend, and the state that all nodes share over it.
 type shared struct {
 	backend   backends.Backend
 	presence  skillshttp.Presence
@@ -39,8 +39,8 @@ func openBackend(ctx context.Context, o options, logger *slog.Logger) (*shared, 
 	scheme, _, _ := strings.Cut(url, ":")
 	switch {
 	case scheme == "memory" || url == "":
-		logger.Warn("requests are kept in memory: other nodes do not share them, " +
-			"and they end with this process; see -backend")
+		logger.Warn("requests are kept in memory: other nodes do not see them, " +
+			"and they are lost when this process ends; see -backend")
 		return &shared{backend: memory.New(), presence: newMemoryPresence(),
 			catalogue: &catalogue.Memory{},
 			check:     func(context.Context) error { return nil }, close: func() {}}, nil
@@ -80,8 +80,8 @@ func openRedis(
 	return s, nil
 }
 
-// openPostgres also brings the schema up to date. The backend has no catalogue: each request for
-// models goes to the runtime.
+// openPostgres also brings the schema up to date. It sets no catalogue, so each request for models
+// goes to the runtime.
 func openPostgres(ctx context.Context, url string, logger *slog.Logger) (*shared, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -118,7 +118,8 @@ func openPostgres(ctx context.Context, url string, logger *slog.Logger) (*shared
 // reachTime is how long the server waits for the backend when it starts.
 const reachTime = 10 * time.Second
 
-// reach fails if the backend does not work, and logs warnings about its settings.
+// reach returns an error if the backend does not work. It logs the warnings and problems that
+// diagnose finds.
 func (s *shared) reach(
 	ctx context.Context, logger *slog.Logger, prepare func(context.Context) error,
 	diagnose func(context.Context) ([]backends.Finding, error)) error {

@@ -16,7 +16,8 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// options come from flags, the environment and the configuration file, in this order.
+// options come from flags, the environment and the configuration file. The first of these that sets
+// an option wins.
 type options struct {
 	config  string
 	listen  string
@@ -30,7 +31,7 @@ type options struct {
 	drain   time.Duration
 	debug   bool
 	demo    bool
-	stores  []pending.Policy // from the file alone
+	stores  []pending.Policy // only from the configuration file
 }
 
 // The formats of the log.
@@ -49,25 +50,27 @@ An API node. Front ends ask it, runtimes and devices poll it, people look at its
   /pending/     any store, by package remote
   /dashboard/   for people; the password is the token of an owner or admin
   /livez        the process answers
-  /readyz       the node can work; turns false first at a shutdown
+  /readyz       the node can work; answers 503 as soon as a shutdown begins
 
 The metrics address has /metrics for Prometheus, and /livez and /readyz too. Any number of nodes
-may share one backend (-backend) and one folder of imported skills (-skills).
+may share one backend (-backend). The nodes of one machine may share one folder of imported skills
+(-skills).
 
-SIGINT or SIGTERM turns /readyz false, waits for -drain, answers all waiters, finishes the other
-requests and exits.
+After SIGINT or SIGTERM, /readyz answers 503. The server serves for -drain longer, answers all
+parked requests, gives the others 20 s, and exits. A second signal ends it at once.
 
 Each flag has an environment variable: PENDINGQ_LISTEN for -listen, PENDINGQ_BACKEND for -backend,
-and so on. It may also stand in the configuration file (-config), which is YAML:
+and so on. A flag can also be set in the configuration file (-config), which is YAML:
 
   listen: 0.0.0.0:8080
   stores:                        # for /pending/; without it the store of examples/device
     - {name: backup, pending: 10m, running: 1m, retention: 1h, cancel_grace: 10s, max_attempts: 3}
 
-A store also has exclusive, max_pending, max_payload and outcomes. A flag comes before its
-variable, and a variable before the file.
+A store also has exclusive, max_pending, max_payload and outcomes. A flag overrides its variable,
+and a variable overrides the file.
 
-The tokens file is YAML or JSON. Clients send "Authorization: Bearer TOKEN":
+The tokens file is YAML or JSON. The server reads it when it starts. Clients send
+"Authorization: Bearer TOKEN":
 
   people:
     - user: ada
@@ -79,10 +82,13 @@ The tokens file is YAML or JSON. Clients send "Authorization: Bearer TOKEN":
       token: also-16-characters-or-more
   deleted_runtimes: [old-laptop]        # their daemons are told to forget them
 
-The log goes to stderr. If stdout is no terminal, it gets one line when the server listens:
-msg=listening addr=HOST:PORT metrics=HOST:PORT
+The log goes to stderr. If stdout is not a terminal, the server writes one line to it when it
+listens:
 
-Exits with 0 after a signal, with 1 if it could not serve, with 2 if it was called wrongly.
+  msg=listening addr=HOST:PORT metrics=HOST:PORT
+
+Exits with 0 after a signal, with 1 if it could not serve, and with 2 for a wrong option or
+argument.
 
 `
 
@@ -93,25 +99,25 @@ func newFlags(o *options) *flag.FlagSet {
 	flags.SetOutput(io.Discard) // the caller prints mistakes
 	flags.StringVar(&o.config, "config", "", "configuration `FILE`")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8080",
-		"`ADDRESS` to serve at; port 0 takes a free one, which the log names")
+		"`ADDRESS` to serve at; port 0 takes a free port, which the log names")
 	flags.StringVar(&o.metrics, "metrics", "",
 		"`ADDRESS` of /metrics, which only Prometheus should reach (default none; "+
 			demoMetrics+" with -demo)")
 	flags.StringVar(&o.backend, "backend", "memory:",
 		"`URL` of the nodes' backend: memory:, redis://, rediss://, unix:// or postgres://")
-	flags.StringVar(&o.redis, "redis", "", "`URL` for -backend, by its older name")
+	flags.StringVar(&o.redis, "redis", "", "`URL` of a Redis server: the older name of -backend")
 	flags.StringVar(&o.prefix, "prefix", "pendingq:", "what the keys in Redis start with")
 	flags.StringVar(&o.tokens, "tokens", "", "`FILE` that says who may do what (required)")
 	flags.StringVar(&o.skills, "skills", "",
-		"`DIR` for imported skills, which nodes on one machine may share (required)")
+		"`DIR` for imported skills; only nodes on one machine may share it (required)")
 	flags.StringVar(&o.log, "log", logAuto,
 		"`FORMAT` of the log: text, json, or auto, which is text on a terminal and json elsewhere")
 	flags.DurationVar(&o.drain, "drain", 0,
-		"how long to serve after /readyz has turned false, for load balancers to notice")
+		"how long to serve after /readyz answers 503, so that load balancers notice")
 	flags.BoolVar(&o.debug, "debug", false, "log idle heartbeats too")
 	flags.BoolVar(&o.demo, "demo", false,
 		"serve only a dashboard and metrics, over sample requests in memory; "+
-			"everybody may see and cancel them")
+			"everybody may see and cancel the requests")
 	return flags
 }
 
@@ -137,7 +143,8 @@ func parse(args []string, s surroundings) (o options, err error) {
 
 func variable(flag string) string { return "PENDINGQ_" + strings.ToUpper(flag) }
 
-// fillIn sets the flags that the command line leaves out, from the environment or else the file.
+// fillIn sets the flags that the command line leaves out: from the environment, or otherwise from
+// the configuration file.
 func fillIn(flags *flag.FlagSet, o *options, env func(string) string) error {
 	given := map[string]bool{}
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })

@@ -30,7 +30,7 @@ type demo struct {
 	backups *pending.PendingStore[demoBackup]
 	reboots *pending.PendingStore[demoReboot]
 	devices []string
-	pace    time.Duration // the unit of all pauses
+	pace    time.Duration // the length of a short pause; all pauses are multiples of it
 }
 
 var (
@@ -85,7 +85,7 @@ func serveDemo(ctx context.Context, o options, logger *slog.Logger, ready func(a
 	n := &listeners{api: server, metrics: newMetricsServer(o.metrics, d.metrics, h), health: h,
 		drain: o.drain, logger: logger}
 	return n.serve(ctx, func(at addresses) {
-		logger.Info("the dashboard of a demo: open http://" + at.api + "/")
+		logger.Info("demo: open the dashboard at http://" + at.api + "/")
 		ready(at)
 	})
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// deviceBackups is the store of examples/device. The server has it unless the configuration file
-// names stores.
+// deviceBackups is the store of examples/device. The server has this store if the configuration
+// file names no stores.
 var deviceBackups = pending.Policy{Name: "backup", PendingTimeout: 10 * time.Minute,
 	RunningTimeout: time.Minute, Retention: time.Hour, CancelGrace: 10 * time.Second,
 	MaxAttempts: 3, MaxPayload: 64 << 10}
@@ -34,7 +34,7 @@ func (a deviceAccess) Allow(
 	r *http.Request, _ string, action remote.Action, _, mailbox string) (bool, error) {
 	worker, err := a.Daemon(r, mailbox)
 	if err != nil {
-		return false, nil // its runtime has been deleted
+		return false, nil // the token is wrong, or its runtime has been deleted
 	}
 	requester, err := a.Requester(r, mailbox)
 	asks := requester.Role >= skillshttp.RoleMember

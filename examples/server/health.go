@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// health answers whether the node lives and is ready for work. Only the log says why it is not
-// ready.
+// health answers whether the node lives and is ready for work. If it is not ready, only the log
+// says why.
 type health struct {
 	check   func(context.Context) error
 	logger  *slog.Logger
@@ -51,7 +51,7 @@ func state(w http.ResponseWriter, status int, text string) {
 	_, _ = io.WriteString(w, `{"status":"`+text+`"}`)
 }
 
-// leave turns readiness false and gives load balancers some time to notice.
+// leave makes ready answer 503, and gives load balancers some time to notice.
 func (h *health) leave(drain time.Duration) {
 	h.leaving.Store(true)
 	if drain > 0 {

@@ -19,14 +19,14 @@ import (
 // library keeps imported skills in a folder that the servers of a machine share:
 //
 //	<name>-<skill id>/skill.json       the record of the skill, with its versions, the latest last
-//	<name>-<skill id>/<request id>/    the files of a version, as the runtime has them
+//	<name>-<skill id>/<request id>/    the files of the version that this request imported
 //
 // A save unpacks its version and then renames a new skill.json over the old one. The rename commits
-// the save: a server that is killed before the rename has saved nothing, and after it everything. A
-// kill may leave files of a version that no skill.json lists. The next save of that skill removes
-// them.
+// the save: a server that is killed before the rename has saved nothing. A kill may leave files of
+// a version that no skill.json lists. The next save of that skill removes them.
 //
-// A skill's id follows from its name, so two skills of one name would have the same folder.
+// The folder of a skill is called a shelf here. A skill's id is derived from its name, so two
+// skills with the same name would have the same shelf.
 type library struct {
 	dir    string
 	lock   *folderLock // held for each change
@@ -84,7 +84,7 @@ func (l *library) ofRequest(requestID string) (shelf string, rec record, err err
 	})
 }
 
-// place returns the folder for a save, and the record of the skill, which is new without Overwrite.
+// place returns the shelf for a save, and the record of the skill. Without Overwrite both are new.
 // It returns an error if the save is not allowed.
 func (l *library) place(s skillshttp.Save) (shelf string, rec record, err error) {
 	if s.Overwrite != "" {
@@ -105,7 +105,7 @@ func (l *library) place(s skillshttp.Save) (shelf string, rec record, err error)
 		RequestID: s.RequestID}, os.MkdirAll(shelf, 0o755)
 }
 
-// placeOver is place for an overwrite. The skill keeps its name, since its id and folder derive
+// placeOver is place for an overwrite. The skill keeps its name, since its id and shelf are derived
 // from the name.
 func (l *library) placeOver(s skillshttp.Save) (string, record, error) {
 	shelf, rec, err := l.find(func(shelf string) (bool, record, error) {
@@ -125,14 +125,14 @@ func (l *library) placeOver(s skillshttp.Save) (string, record, error) {
 		return refused("the skill to overwrite does not exist")
 	case rec.CreatedBy != s.CreatorID:
 		return refused("only its creator may overwrite a skill")
-	case s.Name != rec.Name && s.Name != s.Bundle.Name: // the requester asked for this name
+	case s.Name != rec.Name && s.Name != s.Bundle.Name: // the requester asked for a new name
 		return refused("a skill that is overwritten keeps its name")
 	}
 	return shelf, rec, nil
 }
 
-// find returns the first folder for which isIt returns true, and its record. Without one, it
-// returns "".
+// find returns the first shelf for which isIt returns true, and its record. It returns "" if there
+// is none.
 func (l *library) find(isIt func(shelf string) (bool, record, error)) (string, record, error) {
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {
@@ -157,7 +157,7 @@ func (l *library) addVersion(shelf string, rec record, s skillshttp.Save) (recor
 		return rec, err
 	}
 	for _, w := range left {
-		l.logger.Warn("this disk leaves out a file of a skill",
+		l.logger.Warn("the disk cannot store a file of a skill, so it is left out",
 			"request", s.RequestID, "path", w.Path, "error", w.Err)
 	}
 	rec.Versions = append(rec.Versions, version{RequestID: s.RequestID,
@@ -167,12 +167,12 @@ func (l *library) addVersion(shelf string, rec record, s skillshttp.Save) (recor
 	if err := writeRecord(shelf, rec); err != nil {
 		return rec, err
 	}
-	_ = sweep(shelf, rec) // the skill is saved; if this fails, the next save sweeps
+	_ = sweep(shelf, rec) // if this fails, the next save sweeps: this skill is saved
 	return rec, nil
 }
 
-// sweep removes all files from a shelf that its record does not list: leftovers of a kill, and old
-// versions.
+// sweep removes all files from a shelf that its record does not list: old versions, and versions
+// that were never saved because a server was killed.
 func sweep(shelf string, rec record) error {
 	entries, err := os.ReadDir(shelf)
 	if err != nil {
@@ -186,7 +186,8 @@ func sweep(shelf string, rec record) error {
 	return err
 }
 
-// TakeBack implements [skillshttp.Library]. A skill that has been overwritten since stays.
+// TakeBack implements [skillshttp.Library]. It keeps a skill that was overwritten after this
+// request.
 func (l *library) TakeBack(ctx context.Context, requestID string) error {
 	if err := backends.CheckID(requestID); err != nil {
 		return fmt.Errorf("take back a skill: %w", err)
@@ -199,7 +200,7 @@ func (l *library) TakeBack(ctx context.Context, requestID string) error {
 		if latest := rec.Versions[len(rec.Versions)-1]; latest.RequestID != requestID {
 			return nil
 		}
-		// Without its record, the skill does not exist.
+		// The removal of the record commits: without a record the skill does not exist.
 		if err := os.Remove(filepath.Join(shelf, recordFile)); err != nil {
 			return err
 		}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// folderLock is held by one server at a time, and within it by one request. The system frees it
-// when its holder is killed.
+// folderLock is held by one server at a time, and in this server by one request at a time. If the
+// holder is killed, the system frees the lock.
 type folderLock struct {
 	path string
 	turn chan struct{} // held by one request of this process

@@ -1,8 +1,8 @@
 // Server is an API node: it serves the routes of packages remote and skillshttp, a dashboard, and
-// metrics for Prometheus. Any number of nodes may share a Redis server or a PostgreSQL database,
-// and a folder of imported skills.
+// metrics for Prometheus. Any number of nodes may share a Redis server or a PostgreSQL database.
+// The nodes of one machine may share a folder of imported skills.
 //
-//	go run ./examples/server -demo    # a dashboard and metrics over requests that come and go
+//	go run ./examples/server -demo    # a dashboard and metrics over sample requests
 //	go run ./examples/server -tokens tokens.yaml -skills ./skills -backend redis://localhost:6379
 package main
 
@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, s surroundings) int {
 		start = serveDemo
 	}
 	err = start(ctx, o, newLogger(o, s), func(at addresses) {
-		if !s.person { // for scripts, whatever the format of the log
+		if !s.person { // a line for scripts, which does not depend on the format of the log
 			fmt.Fprintf(s.stdout, "msg=listening addr=%s metrics=%s\n", at.api, at.metrics)
 		}
 	})
@@ -86,7 +86,7 @@ func newLogger(o options, s surroundings) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(s.stderr, opts))
 }
 
-// optionError is an error about the value of an option, or about the file that it names.
+// optionError is an error about the value of an option, or about the file that the option names.
 type optionError struct {
 	flag string
 	err  error

@@ -15,8 +15,8 @@ import (
 	"github.com/pendingq/pendingq/pending/pendingotel"
 )
 
-// instrument returns a backend for all stores of the node, which counts for the dashboard and for
-// Prometheus, and the handler of /metrics. A scrape does not ask the backend.
+// instrument returns a backend for all stores of the node, and the handler of /metrics. The backend
+// counts operations for the dashboard and for Prometheus. A scrape does not ask the backend.
 func instrument(engine backends.Backend) (backends.Backend, http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),

@@ -13,7 +13,8 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// newPages makes the dashboard of all stores. It shows no payloads of skills: they are private.
+// newPages makes the dashboard of all stores. It hides the payloads of the five stores for skills,
+// since they are private.
 func newPages(b backends.Backend, o options, p skills.Policies, a *access, logger *slog.Logger) (
 	*dashboard.Dashboard, error) {
 	c := dashboard.Config{Access: a.operator, Logger: logger}
@@ -46,8 +47,9 @@ func (a *access) operator(r *http.Request, _ dashboard.Action, _, mailbox string
 	return p.User, false
 }
 
-// signIn lets browsers send a token as the password of HTTP Basic authentication. The other routes
-// do not accept a password: a browser would also send it with requests that another site makes.
+// signIn accepts a token as the password of HTTP Basic authentication, for browsers. The other
+// routes do not accept a password, because a browser also sends it with requests that another site
+// makes.
 func (a *access) signIn(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, password, ok := r.BasicAuth(); ok {

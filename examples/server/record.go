@@ -16,7 +16,7 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// recordFile lies beside the versions of a skill.
+// recordFile is the file of a skill's record, on its shelf.
 const recordFile = "skill.json"
 
 // record is a skill without its files.
@@ -51,7 +51,7 @@ func (r record) version(requestID string) int {
 	return slices.IndexFunc(r.Versions, func(v version) bool { return v.RequestID == requestID })
 }
 
-// readRecord reads the record on a shelf. Without a skill there, it returns an empty record.
+// readRecord reads the record on a shelf. It returns an empty record if the shelf has no skill.
 func readRecord(shelf string) (record, error) {
 	var rec record
 	text, err := os.ReadFile(filepath.Join(shelf, recordFile))

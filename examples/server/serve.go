@@ -15,8 +15,8 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// shutdownTime is how long requests may take to finish after a signal. The server answers parked
-// waits at once. The other requests are reports whose bodies have not arrived yet.
+// shutdownTime is how long requests may take to finish after -drain. The server answers parked
+// requests at once. The others are mostly reports whose bodies have not arrived yet.
 const shutdownTime = 20 * time.Second
 
 // addresses are where the server listens.
@@ -101,7 +101,7 @@ type listeners struct {
 	logger  *slog.Logger
 }
 
-// serve serves until ctx ends or a server fails. Metrics and health are the last to go.
+// serve serves until ctx ends or a server fails. It closes the metrics server last.
 func (n *listeners) serve(ctx context.Context, ready func(addresses)) error {
 	ended := make(chan error, 2)
 	var at addresses
@@ -150,7 +150,8 @@ func shutdown(ctx context.Context, server *http.Server) error {
 	ctx, cancel := context.WithTimeout(ctx, shutdownTime)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
-		err = fmt.Errorf("cut requests off after %v: %w", shutdownTime, err)
+		err = fmt.Errorf("close the connections of unfinished requests after %v: %w",
+			shutdownTime, err)
 		return errors.Join(err, server.Close())
 	}
 	return nil

@@ -58,8 +58,8 @@ func (s secret) digest() (d digest, err error) {
 	return digestOf(s.Plain), nil
 }
 
-// digest is the SHA-256 of a token. Tokens are looked up by it, so the time of a look-up reveals
-// nothing about a token.
+// digest is the SHA-256 of a token. Maps of tokens use it as the key, so the time of a look-up
+// reveals nothing about a token.
 type digest [sha256.Size]byte
 
 func digestOf(token string) digest { return sha256.Sum256([]byte(token)) }

@@ -14,9 +14,9 @@ import (
 
 // Config configures a dashboard. Only Stores is required.
 type Config struct {
-	Stores []Store // in the order of the page, each name once
+	Stores []Store // in the order of the overview, 1 to 100, each name once
 
-	// Access decides who may do what. Nil: everybody may [View], and nothing else is allowed.
+	// Access decides who may do what. Nil: everybody may [View], and nobody may do anything else.
 	Access Access
 
 	// Logger gets a line for each action and for each page that failed. Default: slog.Default().
@@ -27,13 +27,13 @@ type Config struct {
 	CrossOrigin *http.CrossOriginProtection
 
 	Timeout    time.Duration // how long a page may wait for the backend. Default: 3 s
-	Refresh    time.Duration // how often a live page looks again. Default: 2 s, at least 100 ms
-	MaxStreams int           // how many pages are live at a time. Default: 64
+	Refresh    time.Duration // between two reads of a live page. Default: 2 s, at least 100 ms
+	MaxStreams int           // how many pages can be live at a time. Default: 64
 }
 
 // Store is a store that the dashboard shows.
 type Store struct {
-	Policy pending.Policy // as the nodes have it
+	Policy pending.Policy // the same as on the nodes
 
 	// Payload returns the value that the page of a request shows as its payload, in JSON. See
 	// [Show]. Nil: the page shows only the size of the payload.
@@ -67,9 +67,9 @@ const (
 )
 
 // Access decides whether the sender of r may do an action, and returns the sender's name for the
-// log. If store is "", the question is whether the sender may see the overview. If only mailbox is
-// "", the question is whether the sender may see the store. A page calls it many times, so it must
-// be fast.
+// log. If store is "", the question is whether the sender may see any page. If only mailbox is "",
+// the question is whether the sender may see the store. Both come with [View] only. A page calls
+// Access many times, so it must be fast.
 type Access func(r *http.Request, action Action, store, mailbox string) (who string, allowed bool)
 
 func viewOnly(_ *http.Request, action Action, _, _ string) (string, bool) {

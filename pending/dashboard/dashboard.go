@@ -33,8 +33,8 @@ type store struct {
 }
 
 // New makes a dashboard over a backend. It returns an error if the Config is invalid, and
-// [errors.ErrUnsupported] if the backend is no Lister. If the stores of this node use a backend of
-// [Observe], pass the same backend to New: then the overview shows this node's rates.
+// [errors.ErrUnsupported] if the backend is not a [backends.Lister]. If the stores of this node use
+// a backend of [Observe], pass the same backend to New: then the overview shows this node's counts.
 func New(b backends.Backend, c Config) (*Dashboard, error) {
 	c, err := c.withDefaults()
 	if err != nil {

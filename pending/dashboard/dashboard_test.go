@@ -157,8 +157,8 @@ func TestSearchFindsRequestsAndMailboxes(t *testing.T) {
 	w.shows(w.get(page("search", "q", " "+r.ID+" ")), "Timeline", r.ID)
 	w.shows(w.get(page("search", "q", box)), `data-label="Waiting">1<`)
 	w.shows(w.get(page("search", "q", "nobody")),
-		"Nothing that you can see matches <bdi><strong>nobody")
-	w.shows(w.get(page("search", "q", backends.NewID(box))), "Nothing that you can see matches")
+		"No request or mailbox that you may see matches <bdi><strong>nobody")
+	w.shows(w.get(page("search", "q", backends.NewID(box))), "that you may see matches")
 	w.shows(w.get("/search"), "Type the name of a mailbox")
 }
 

@@ -1,29 +1,45 @@
-// Package dashboard serves web pages on which people see pending and running requests, their ages
-// and their mailboxes, and cancel a request by hand. [New] returns an [http.Handler]. Mount it at
-// any path:
+// Package dashboard serves web pages about pending and running requests. People see the requests of
+// each mailbox and their ages, and can cancel a request. [New] returns an [http.Handler]. Mount it
+// at any path that ends with a slash:
 //
 //	stores := []dashboard.Store{{Policy: policy}}
 //	d, err := dashboard.New(backend, dashboard.Config{Stores: stores})
 //	...
-//	mux.Handle("/pendingq/", d) // behind your authentication
+//	mux.Handle("/pendingq/", requireLogin(d)) // your authentication
 //
 // The pages work without JavaScript, and are live with it. They load nothing from other hosts.
+//
+// # Your login
+//
+// The dashboard has no login and never asks for one. Your middleware checks the session, and sends
+// people without one to your login page. It may put the user into the context of the request. Then
+// [Config.Access] finds the user there and decides:
+//
+//	Access: func(r *http.Request, action dashboard.Action, store, mailbox string) (string, bool) {
+//		user, ok := userOf(r.Context())
+//		if !ok {
+//			return "", false
+//		}
+//		return user.Name, action != dashboard.Cancel || user.Admin
+//	},
 //
 // # Who may do what
 //
 // Without [Config.Access] the pages are read-only: everybody who reaches the handler sees all
-// stores, and nobody sees a payload or cancels. Otherwise Access decides about each page, each
-// mailbox on it and each action. A hidden page answers 404, like a page that does not exist.
+// stores and requests, and nobody sees a payload, sees headers or can cancel. With it, Access
+// decides about each page, each mailbox on it and each action. A hidden page answers 404, like a
+// page that does not exist. The overview and a search leave out hidden stores and mailboxes. The
+// style sheet, the script and the icon are for everybody.
 //
 // A payload shows only if its store has a Payload function, and Access allows [ReadPayload]. A
-// cancel needs [Cancel], a confirmation in the browser, and a request of the same origin. It leaves
-// a line in the log with the person, the request and the reason.
+// cancel needs [Cancel], and a POST that no other site has sent. The browser first asks for a
+// reason. The log gets a line with the person, the request and the reason.
 //
 // # What it costs
 //
-// A page does bounded work, whatever the number of requests. The overview asks the backend for
-// mailboxes at most 80 times, and not again after 50 ms. It reads ten requests of each of 25
-// mailboxes. The page of a mailbox reads 50 requests. Each read includes the payload. While a
-// browser shows a live page, the page reads the same again every few seconds. The backend must be a
-// Lister.
+// The work for a page does not grow with the number of requests. The overview asks the backend for
+// mailboxes at most 80 times, and not again after 50 ms. It reads up to ten requests of each of up
+// to 25 mailboxes. The page of a mailbox reads up to 50 requests. Each read includes the payload.
+// While a browser shows a live page, the handler repeats these reads every [Config.Refresh] and
+// after signals of the backend. The backend must be a [backends.Lister].
 package dashboard

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	streamLife = 10 * time.Minute       // then the browser connects again, perhaps to another node
+	streamLife = 10 * time.Minute       // then the browser reconnects, perhaps to another node
 	streamGap  = 250 * time.Millisecond // the least time between two updates
-	writeTime  = 10 * time.Second       // the most time for the browser to read an update
+	writeTime  = 10 * time.Second       // how long the browser may take to read an update
 )
 
 // stream is a live page: an event stream of one browser.
@@ -22,7 +22,7 @@ type stream struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	page string
-	sent []byte // the last update, without its moving parts
+	sent []byte // the last update, without the parts that moving matches
 }
 
 // events serves the live updates of a page. Each is the page's main part as HTML.
@@ -35,7 +35,8 @@ func (d *Dashboard) events(w http.ResponseWriter, r *http.Request) {
 	defer d.streams.Add(-1)
 	if d.streams.Add(1) > int64(d.config.MaxStreams) || d.draining.Err() != nil {
 		w.Header().Set("Retry-After", "30")
-		http.Error(w, "Too many pages are live.", http.StatusServiceUnavailable)
+		http.Error(w, "Too many pages are live, or this node is shutting down.",
+			http.StatusServiceUnavailable)
 		return
 	}
 	s := &stream{Dashboard: d, w: w, r: r, page: page}
@@ -55,7 +56,7 @@ func (d *Dashboard) events(w http.ResponseWriter, r *http.Request) {
 func (s *stream) load() (*view, error) {
 	ctx, cancel := context.WithTimeout(s.r.Context(), s.config.Timeout)
 	defer cancel()
-	if !s.allowed(s.r, View, "", "") { // the access may have ended since
+	if !s.allowed(s.r, View, "", "") { // the person may have lost access since
 		return nil, backends.ErrNotFound
 	}
 	return pages[s.page](s.Dashboard, ctx, s.r)
@@ -94,7 +95,7 @@ func (s *stream) follow(v *view) {
 	}
 }
 
-// isFinal reports whether a page can no longer change. It is the page of an ended request.
+// isFinal reports whether a page can no longer change, because it shows an ended request.
 func isFinal(v *view) bool {
 	p, ok := v.Data.(*requestPage)
 	return ok && p.Ended()
@@ -112,8 +113,8 @@ func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) bool {
 	return ctx.Err() == nil
 }
 
-// watch returns the backend's signals for a mailbox or a request. On other pages, and on a backend
-// that is no Waker, there are none.
+// watch returns the backend's signals for a mailbox or a request. It returns nil for other pages,
+// and if the backend is not a Waker.
 func (s *stream) watch(ctx context.Context) (<-chan struct{}, func()) {
 	waker, ok := backends.As[backends.Waker](s.backend)
 	switch {
@@ -125,7 +126,7 @@ func (s *stream) watch(ctx context.Context) (<-chan struct{}, func()) {
 	return nil, func() {}
 }
 
-// moving matches the parts of a page that its script updates: times and progress bars.
+// moving matches the parts of a page that its script updates by itself: times and progress bars.
 var moving = regexp.MustCompile(`(data-ms|value)="\d+"|>[^<]*</time>`)
 
 // update sends the page if it has changed. Otherwise it sends a comment, to notice a browser that
@@ -152,7 +153,7 @@ func (s *stream) send(name string, data []byte) error {
 		message = []byte("event: " + name + "\ndata: " + string(data) + "\n\n")
 	}
 	control := http.NewResponseController(s.w)
-	_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // some writers have none
+	_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // some writers do not support it
 	if _, err := s.w.Write(message); err != nil {
 		return err
 	}

@@ -17,14 +17,14 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
-// The most that a page reads.
+// The limits of what a page reads.
 const (
 	mailboxRows  = 25 // mailboxes on the overview
-	glanceRows   = 10 // requests of each of them
+	glanceRows   = 10 // requests of each mailbox on the overview
 	requestRows  = 50 // requests on the page of a mailbox
-	gatherCalls  = 80 // calls for pages of mailboxes, many of which may be empty
+	gatherCalls  = 80 // calls for pages of mailboxes; many of the pages may be empty
 	parallel     = 4  // reads at a time
-	mailboxLimit = 26 // a page of mailboxes of the backend, if it keeps to that
+	mailboxLimit = 26 // mailboxes in a page of the backend; a backend may return more
 
 	gatherTime = 50 * time.Millisecond // after that, no further call for mailboxes
 	maxName    = 512                   // bytes of the name of a mailbox
@@ -52,7 +52,7 @@ type mailboxRow struct {
 	Store, Name      string
 	Link             string
 	Pending, Running int
-	More             bool          // the mailbox has more live requests than these
+	More             bool          // the mailbox has more live requests than were read
 	Oldest           time.Duration // the age of its oldest request
 	Since            time.Time     // when its oldest request was created
 	Error            string
@@ -61,7 +61,8 @@ type mailboxRow struct {
 // param returns a parameter of the URL.
 func param(r *http.Request, name string) string { return r.URL.Query().Get(name) }
 
-// link returns a relative link to a page with an alternating list of names and values.
+// link returns a relative link to a page. Pairs are the names and values of its parameters, in
+// turn. A parameter without a value is left out.
 func link(page string, pairs ...string) string {
 	q := url.Values{}
 	for pair := range slices.Chunk(pairs, 2) {
@@ -121,8 +122,8 @@ func (d *Dashboard) mailboxes(
 }
 
 // gather collects names of mailboxes from several pages of the backend. A page of the backend may
-// have more names than fit here. So after and next hold a cursor of the backend, and how many names
-// to skip after it.
+// have more names than fit on the overview. So after and next hold a cursor of the backend, and how
+// many names of that page to skip.
 func (d *Dashboard) gather(
 	ctx context.Context, store, after string) (names []string, next string, err error) {
 	skipText, place, _ := strings.Cut(after, ",")
@@ -151,7 +152,7 @@ func (d *Dashboard) gather(
 }
 
 // glance reads a few requests of each mailbox, some mailboxes at a time. It leaves out mailboxes
-// without live requests. Of the others, the one with the oldest request comes first.
+// without live requests. The mailbox with the oldest request comes first.
 func (d *Dashboard) glance(ctx context.Context, store string, names []string) []mailboxRow {
 	rows := make([]mailboxRow, len(names))
 	var work sync.WaitGroup
@@ -232,8 +233,8 @@ func (r *requestRow) Span() time.Duration { return max(1, r.Deadline.Sub(r.Updat
 // Quiet returns the time since the last change.
 func (r *requestRow) Quiet() time.Duration { return r.ReadAt.Sub(r.UpdatedAt) }
 
-// Says returns the status in words. A running request with a cancel is "stopping", and a pending
-// request with an attempt behind it is "retrying".
+// Says returns the status in words. A running request with a noted cancel is "stopping". A pending
+// request that was claimed before is "retrying".
 func (r *requestRow) Says() string {
 	if r.CancelledAs != "" {
 		return "stopping"

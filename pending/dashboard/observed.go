@@ -29,16 +29,16 @@ type second struct {
 	took                           [32]int
 }
 
-// Figures counts this node's operations on a store in the last minute.
+// Figures are the counts of this node's operations on a store in the last minute.
 type Figures struct {
 	Created, Claimed, Ended int
-	Failed                  int           // operations with an error of the engine
-	P50, P99                time.Duration // of operations, rounded up to a power of two; 0: none
+	Failed                  int           // operations with an error of the storage engine
+	P50, P99                time.Duration // of operations, rounded up to 2^n µs; 0: no operations
 }
 
 // Observe returns a backend that passes operations to b and counts them. Each store takes a fixed
-// amount of memory. Make the stores of this node and the dashboard over it. It keeps the optional
-// interfaces of b, and does not count their operations.
+// amount of memory. Make the stores of this node and the dashboard over this backend. It keeps the
+// optional interfaces of b, and does not count their operations.
 func Observe(b backends.Backend) *Observed {
 	return &Observed{Backend: b, start: time.Now(), stores: map[string]*[window]second{}}
 }
@@ -84,7 +84,7 @@ func quantile(took [32]int, n int) time.Duration {
 // now is the number of the current second, from 1 on.
 func (o *Observed) now() int64 { return int64(time.Since(o.start)/time.Second) + 1 }
 
-// note counts an operation on a store. Count adds its effect if it succeeded.
+// note counts an operation on a store. If it succeeded, note calls count to add its effect.
 func (o *Observed) note(store string, start time.Time, err error, count func(*second)) {
 	took := time.Since(start)
 	o.mu.Lock()
@@ -111,7 +111,8 @@ func (o *Observed) note(store string, start time.Time, err error, count func(*se
 	}
 }
 
-// failure reports whether an error is the engine's, and not a refusal or the caller's cancel.
+// failure reports whether an error is a failure of the storage engine, and not a refusal or the
+// caller's cancel.
 func failure(err error) bool {
 	for _, refusal := range []error{nil, backends.ErrNotFound, backends.ErrEnded,
 		backends.ErrStaleClaim, backends.ErrBusy, backends.ErrFull, context.Canceled} {
@@ -127,7 +128,7 @@ func (o *Observed) Create(ctx context.Context, c backends.Create) (backends.Reco
 	start := time.Now()
 	rec, err := o.Backend.Create(ctx, c)
 	o.note(c.Store, start, err, func(s *second) {
-		if rec.CreatedAt.Equal(rec.ReadAt) { // else a repeat
+		if rec.CreatedAt.Equal(rec.ReadAt) { // otherwise it is a repeat
 			s.created++
 		}
 	})
@@ -149,7 +150,7 @@ func (o *Observed) Claim(ctx context.Context, c backends.Claim) ([]backends.Clai
 	for i, from := range c.From {
 		o.note(from.Store, start, err, func(s *second) {
 			for _, rec := range claimed[i].Records {
-				if rec.StartedAt.Equal(rec.ReadAt) { // else a repeat
+				if rec.StartedAt.Equal(rec.ReadAt) { // otherwise it is a repeat
 					s.claimed++
 				}
 			}

@@ -24,7 +24,7 @@ var files embed.FS
 var assets = map[string]string{"style.css": "assets/style.css", "live.js": "assets/live.js",
 	"icon.svg": "assets/icon.svg"}
 
-// version stands for the content of the assets, so that browsers may keep them.
+// version is a hash of the assets, so that browsers may cache them.
 var version = func() string {
 	var all []byte
 	for _, name := range slices.Sorted(maps.Keys(assets)) {
@@ -41,12 +41,12 @@ var version = func() string {
 type view struct {
 	Title string
 	Page  string // the name of its template
-	Live  string // the link to its events; "" if it does not change
+	Live  string // the link to its events; "" if it is not live
 	Query string // the text in the search box
 	Data  any
 }
 
-// pages has the function that loads each page.
+// pages has the function that loads each page, by the last segment of its path.
 var pages map[string]func(*Dashboard, context.Context, *http.Request) (*view, error)
 
 func init() {
@@ -68,14 +68,15 @@ var templates = func() map[string]*template.Template {
 type message struct{ Heading, Text string }
 
 var (
-	missing = message{"Not found", "There is nothing here that you can see. " +
+	missing = message{"Not found", "This page does not exist, or you may not see it. " +
 		"A request disappears some time after it has ended."}
-	foreign = message{"Refused", "Your browser says that another site has sent this. " +
+	foreign = message{"Refused", "Your browser reports that another site sent this form. " +
 		"Nothing was changed. Open the request here and try again."}
 	slow = message{"No answer in time", "The storage backend did not answer in time. " +
-		"Nothing is known about the requests. Try again in a moment."}
-	failed = message{"The backend failed", "The storage backend returned an error, " +
-		"which is in the log of this server. Try again in a moment."}
+		"If you tried to cancel a request, look at its page: it may be cancelled. " +
+		"Otherwise try again in a moment."}
+	failed = message{"The backend failed", "The storage backend returned an error. " +
+		"The log of this server has the error. Try again in a moment."}
 )
 
 // page loads and renders a page, or renders the reason why it cannot be loaded.

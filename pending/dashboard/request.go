@@ -32,8 +32,8 @@ type requestPage struct {
 type event struct {
 	At    time.Time
 	What  string
-	Kind  string        // a status, for its colour
-	Later bool          // it has not happened yet
+	Kind  string        // a status, for the colour of the event
+	Later bool          // it lies in the future
 	After time.Duration // since the create
 }
 
@@ -41,7 +41,7 @@ type header struct{ Name, Value string }
 
 func isNotFound(err error) bool { return errors.Is(err, backends.ErrNotFound) }
 
-// find reads a request that the sender of r may see.
+// find reads a request. It returns ErrNotFound if the sender of r may not see it.
 func (d *Dashboard) find(
 	ctx context.Context, r *http.Request, store, id string) (*requestRow, error) {
 	if backends.CheckID(id) != nil || d.visible(r, store) == nil {
@@ -91,14 +91,14 @@ func (d *Dashboard) requestView(
 		Live: link("events", "page", "request", "store", row.Store, "id", row.ID)}, nil
 }
 
-// showPayload fills in the payload. Its errors may quote a payload, so they are not shown.
+// showPayload fills in the payload. An error may quote a payload, so the page does not show it.
 func (d *Dashboard) showPayload(ctx context.Context, s *store, p *requestPage) {
 	payload, err := s.Payload(ctx, p.ID)
 	if err == nil {
 		p.Payload, err = payloadText(payload)
 	}
 	if err != nil {
-		p.Hidden = "The payload cannot be read. The log of this server says why."
+		p.Hidden = "The payload cannot be read. The log of this server has the error."
 		d.config.Logger.Warn("dashboard: read a payload",
 			"store", p.Store, "request", p.ID, "error", err)
 	}
@@ -116,7 +116,7 @@ func holder(rec backends.Record) string {
 	case rec.Status == backends.StatusRunning:
 		return "A worker of this mailbox holds it until the deadline."
 	case rec.Attempt > 0:
-		return "Nobody: its worker has released it or was silent too long. " +
+		return "Nobody: its worker released it, or was silent for too long. " +
 			"It waits for another claim."
 	}
 	return "Nobody yet: it waits for a worker to claim it."
@@ -139,7 +139,7 @@ func timeline(rec backends.Record) []event {
 		return events
 	case rec.CancelledAs != "":
 		add(rec.UpdatedAt, "stopping", "Cancel requested: "+rec.CancelReason, false)
-		add(rec.Deadline, rec.CancelledAs, "Reads as cancelled, unless the worker ends it", true)
+		add(rec.Deadline, rec.CancelledAs, "Cancelled unless the worker ends it", true)
 		return events
 	case rec.Status == backends.StatusRunning && changed:
 		add(rec.UpdatedAt, backends.StatusRunning, "The worker's last sign of life", false)
@@ -170,7 +170,7 @@ func (d *Dashboard) confirm(ctx context.Context, r *http.Request) (*view, error)
 		Data: &requestPage{requestRow: row, Policy: d.stores[row.Store].Policy}}, nil
 }
 
-const maxReason = 500 // bytes; the form has the same limit
+const maxReason = 500 // bytes; the form allows 400 characters
 
 // cancel cancels a request, and redirects to its page.
 func (d *Dashboard) cancel(w http.ResponseWriter, r *http.Request) {

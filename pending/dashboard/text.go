@@ -65,7 +65,7 @@ func exact(d time.Duration) string {
 	return human(d)
 }
 
-// after returns how much later something happened.
+// after returns the time from one event to a later one, in words.
 func after(d time.Duration) string {
 	if d < 10*time.Second {
 		return latency(d)
@@ -98,11 +98,11 @@ func size(n int) string {
 
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000 UTC") }
 
-// attempts returns how often a request of a store may be claimed.
+// attempts returns how often a request may be claimed.
 func attempts(p pending.Policy) int { return max(1, p.MaxAttempts) }
 
-// shown returns a name with its unprintable characters escaped. So two different names never look
-// the same, and no name changes the direction of the text.
+// shown returns a name with its unprintable characters escaped. So no name hides characters or
+// changes the direction of the text.
 func shown(name string) string {
 	var b strings.Builder
 	for _, r := range name {

@@ -1,9 +1,10 @@
-// Keeps a page live: the server sends its main part after each change, and times go on meanwhile.
+// Keeps a page live. The server sends the main part of the page after each change. Between two
+// updates the script counts times up and down.
 "use strict";
 (() => {
   const main = document.querySelector("main[data-live]");
   const state = document.getElementById("state");
-  const seen = new WeakMap(); // for each time: its text and where it started
+  const seen = new WeakMap(); // for each time element: its values, and when they came
 
   const two = (n) => String(n).padStart(2, "0");
   const human = (ms) => {
@@ -30,7 +31,8 @@
     }
   };
 
-  // morph makes an element like another one, and keeps what is the same: the focus, the selection.
+  // morph changes an element until it equals another one. It keeps equal parts, and so the focus
+  // and the selection.
   const morph = (old, fresh) => {
     for (const { name } of [...old.attributes]) {
       if (!fresh.hasAttribute(name)) old.removeAttribute(name);
@@ -73,7 +75,7 @@
   const source = new EventSource(main.dataset.live);
   source.onopen = () => say("live", "Live");
   source.onerror = () => {
-    if (source.readyState === EventSource.CLOSED) say("paused", "Not live: reload for news");
+    if (source.readyState === EventSource.CLOSED) say("paused", "Not live: reload to see changes");
     else say("waiting", "Connection lost, trying again…");
   };
   source.addEventListener("page", (event) => {

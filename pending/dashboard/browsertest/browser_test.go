@@ -98,7 +98,7 @@ func TestACancelAsksForAReasonAndLeavesALine(t *testing.T) {
 	}
 	w.run(chromedp.SendKeys("#reason", "wrong device", chromedp.ByQuery),
 		chromedp.Click("button.danger", chromedp.ByQuery))
-	w.says("Why it ended so")
+	w.says("Why it ended")
 	w.says("wrong device")
 	for _, want := range []string{"dashboard: cancel", "who=alice", r.ID, "wrong device"} {
 		if !strings.Contains(w.log.text(), want) {
@@ -148,7 +148,7 @@ func TestNamesPayloadsAndErrorsAreNeverMarkup(t *testing.T) {
 		w.says("Ended: nothing changes any more")
 		w.run(chromedp.SetValue("#q", evil, chromedp.ByQuery),
 			chromedp.SendKeys("#q", kb.Enter, chromedp.ByQuery))
-		w.says("Nothing that you can see matches")
+		w.says("No request or mailbox that you may see matches")
 		if value[bool](w, `"pwned" in window ||
 			document.querySelector("main img, main svg, main script") !== null`) {
 			t.Errorf("%s is markup", evil)
