@@ -122,16 +122,15 @@ func TestHeadersAndListsAreBounded(t *testing.T) {
 		t.Errorf("headers took %d MiB", used>>20)
 	}
 	for path, bomb := range map[string]*endless{
-		"/claim":  {`{"from":[{}`, `,{}`, `]}`, bombSize},
-		"/claims": {`{"claims":[{}`, `,{}`, `]}`, bombSize},
-		"/watch":  {`{"requests":[""`, `,""`, `]}`, bombSize},
+		"/claim": {`{"claims":[{}`, `,{}`, `]}`, bombSize},
+		"/watch": {`{"requests":[""`, `,""`, `]}`, bombSize},
 	} {
 		if got := r.sendReader("POST", path, "t", bomb); got.code() != "too_large" {
 			t.Errorf("%s: got %+v", path, got)
 		}
 	}
 	few := `{"claims":[` + strings.Repeat(`{},`, 64) + `{}]}`
-	if got := r.send("POST", "/claims", "t", few); got.code() != "invalid" {
+	if got := r.send("POST", "/claim", "t", few); got.code() != "invalid" {
 		t.Errorf("65 claims: got %+v", got)
 	}
 	many := `{"requests":[` + strings.Repeat(`"",`, 4000) + `""]}`
@@ -261,7 +260,7 @@ func TestPayloadsComeBackByteForByte(t *testing.T) {
 		}
 	}
 	got := r.send("POST", "/requests?store=s&mailbox=x", "t", `{"payload": {"a":  1}}`)
-	if !strings.Contains(got.body, `"codec":"json","payload":{"a":  1}`) {
+	if !strings.Contains(got.body, `"codec":"json"`) || !strings.Contains(got.body, `,"payload":{"a":  1}}`) {
 		t.Errorf("got %s", got.body)
 	}
 }
