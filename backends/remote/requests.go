@@ -180,7 +180,7 @@ func (c *call) hasPending() ([]byte, error) {
 	return appendJSON(nil, map[string]bool{"pending": has}), err
 }
 
-// list returns a page of a mailbox, as large as the caller's share allows.
+// list returns a page of a mailbox. The page ends when its payloads fill the caller's share.
 func (c *call) list() ([]byte, error) {
 	if err := c.inMailbox(ActionList); err != nil {
 		return nil, err
@@ -189,12 +189,11 @@ func (c *call) list() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	limit = min(limit, max(1, int(c.share()/c.store.maxPayload())))
 	if err := c.take(int64(limit) * c.store.maxPayload()); err != nil {
 		return nil, err
 	}
 	page, err := timed(c.r.Context(), c, func(ctx context.Context) (backends.Page, error) {
-		return lister.List(ctx, c.store.Name, c.mailbox, c.query.Get("after"), limit)
+		return c.fill(ctx, lister, limit)
 	})
 	if err != nil {
 		return nil, err
@@ -202,6 +201,28 @@ func (c *call) list() ([]byte, error) {
 	c.warn(page.Errs)
 	b := append(appendRequests(nil, page.Records, page.Errs), `,"next":`...)
 	return append(appendJSON(b, page.Next), '}'), nil
+}
+
+// fill lists requests until there are as many as the limit, or until one more might not fit into
+// the bytes that the call holds. Each step asks for as many as surely fit.
+func (c *call) fill(ctx context.Context, l backends.Lister, limit int) (backends.Page, error) {
+	page, left, most := backends.Page{Next: c.query.Get("after")}, c.held, c.store.maxPayload()
+	for range check.MaxLimit { // a backend may return empty pages
+		n := min(limit-len(page.Records)-len(page.Errs), max(1, int(left/most)))
+		more, err := l.List(ctx, c.store.Name, c.mailbox, page.Next, n)
+		if err != nil {
+			return page, err
+		}
+		page.Records = append(page.Records, more.Records...)
+		page.Errs, page.Next = append(page.Errs, more.Errs...), more.Next
+		for _, rec := range more.Records {
+			left -= int64(len(rec.Payload))
+		}
+		if more.Next == "" || len(page.Records)+len(page.Errs) >= limit || left < most {
+			break
+		}
+	}
+	return page, nil
 }
 
 // page returns the query's limit, or the largest, and the backend's Lister.
