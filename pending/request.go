@@ -84,6 +84,9 @@ func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 	defer s.wrap(&err, "create", mailbox)
 	o := collect[createOptions](opts)
 	err = cmp.Or(check.Mailbox(mailbox), check.Headers(o.headers))
+	if _, unnamed := o.headers[""]; unnamed {
+		err = cmp.Or(err, check.Invalid(`header "" has no name`))
+	}
 	id := backends.NewID(mailbox)
 	if o.hasKey {
 		err = cmp.Or(err, check.Range("the idempotency key's length", len(o.key), 1, check.MaxName))

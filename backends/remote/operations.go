@@ -25,11 +25,11 @@ func in(store string, more ...string) url.Values {
 	return query
 }
 
-// tell posts a message about a request.
-func tell[T any](ctx context.Context, c *Client, store, id, action string, m message,
+// tell posts a message about a request. In is the query.
+func tell[T any](ctx context.Context, c *Client, id, action string, in url.Values, m message,
 	payload []byte) (T, error) {
 	return ask[T](ctx, c, operation{http.MethodPost, "/requests/" + url.PathEscape(id) + action,
-		in(store), appendObject(nil, m, m.Codec, payload)})
+		in, appendObject(nil, m, m.Codec, payload)})
 }
 
 // Create implements [backends.Backend].
@@ -97,22 +97,24 @@ func (c *Client) Extend(ctx context.Context, x backends.Extend) (backends.Lease,
 	if x.Codec == "" {
 		x.Payload = nil
 	}
-	answer, err := tell[lease](ctx, c, x.Store, x.ID, "/extend", message{Attempt: x.Attempt,
-		Codec: x.Codec, Release: x.Release, AfterMicros: x.After.Microseconds()}, x.Payload)
+	answer, err := tell[lease](ctx, c, x.ID, "/extend", in(x.Store, "mailbox", x.Mailbox),
+		message{Attempt: x.Attempt, Codec: x.Codec, Release: x.Release,
+			AfterMicros: x.After.Microseconds()}, x.Payload)
 	return backends.Lease(answer), err
 }
 
 // Cancel implements [backends.Backend]. The server's policy decides about the grace.
 func (c *Client) Cancel(ctx context.Context, x backends.Cancel) (backends.Record, error) {
-	answer, err := tell[record](ctx, c, x.Store, x.ID, "/cancel",
+	answer, err := tell[record](ctx, c, x.ID, "/cancel", in(x.Store),
 		message{Outcome: x.Outcome, Reason: x.Error}, nil)
 	return answer.decode(), err
 }
 
 // End implements [backends.Backend].
 func (c *Client) End(ctx context.Context, x backends.End) (backends.Record, error) {
-	answer, err := tell[record](ctx, c, x.Store, x.ID, "/end", message{Attempt: x.Attempt,
-		Outcome: x.Outcome, Reason: x.Error, Codec: x.Codec}, x.Payload)
+	answer, err := tell[record](ctx, c, x.ID, "/end", in(x.Store, "mailbox", x.Mailbox),
+		message{Attempt: x.Attempt, Outcome: x.Outcome, Reason: x.Error, Codec: x.Codec},
+		x.Payload)
 	return answer.decode(), err
 }
 

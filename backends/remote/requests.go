@@ -25,8 +25,12 @@ type told struct {
 }
 
 // told reads the body and checks it. A backend need not check its arguments: package pending has
-// done that for its callers. These callers are remote.
+// done that for its callers. These callers are remote. The caller is authorised.
 func (c *call) told() (t told, err error) {
+	c.keep(0)
+	if err := c.take(c.bodySize(c.store.maxBody()) + c.store.maxPayload()); err != nil {
+		return t, err
+	}
 	if err := c.decode(&t, c.store.maxBody()); err != nil {
 		return t, err
 	}
@@ -64,9 +68,6 @@ func (c *call) create() (_ []byte, err error) {
 		return nil, err
 	}
 	if c.id, err = c.newID(); err != nil {
-		return nil, err
-	}
-	if err := c.take(c.bodySize(c.store.maxBody()) + c.store.maxPayload()); err != nil {
 		return nil, err
 	}
 	t, err := c.told()

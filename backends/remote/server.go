@@ -156,7 +156,8 @@ func (c *call) inMailbox(action Action) error {
 	return c.inStore(action, mailbox)
 }
 
-// find authorises a call for the request that its path names, and returns it.
+// find authorises a call for the request that its path names, and returns it. A caller who is not a
+// worker of the mailbox that the query names takes the bytes for that from front ends.
 func (c *call) find(action Action) (rec backends.Record, err error) {
 	c.id = c.r.PathValue("id")
 	c.store = c.stores[c.query.Get("store")]
@@ -166,7 +167,12 @@ func (c *call) find(action Action) (rec backends.Record, err error) {
 	if c.store == nil {
 		return rec, backends.ErrNotFound
 	}
-	if err := c.take(c.bodySize(c.store.maxBody()) + c.store.maxPayload()); err != nil {
+	if own := c.side; own == worker &&
+		c.allow(action, c.store.Name, c.query.Get("mailbox")) != nil {
+		c.side = front
+		defer func() { c.keep(0); c.side = own }()
+	}
+	if err := c.take(c.store.maxPayload()); err != nil {
 		return rec, err
 	}
 	rec, err = c.read(c.r.Context(), c.store, c.id)

@@ -147,8 +147,11 @@ func (c *call) watch() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(mailboxes) == 0 && !c.works(b.Requests) {
+	if len(mailboxes) == 0 {
 		c.side = front
+		if c.works(b.Requests) {
+			c.side = worker
+		}
 	}
 	ctx, leave, err := c.park(c.side, wait*time.Millisecond, mailboxes...)
 	if err != nil {

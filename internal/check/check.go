@@ -62,13 +62,13 @@ func ID(id string) error {
 	return nil
 }
 
-// Headers checks the headers of a request.
+// Headers checks the headers of a request. A backend keeps an empty name like any other.
 func Headers(headers map[string]string) error {
 	size := 0
 	for name, value := range headers {
 		size += len(name) + len(value)
-		if name == "" || !utf8.ValidString(name) || !utf8.ValidString(value) {
-			return Invalid("header %.80q is empty or not UTF-8", name)
+		if !utf8.ValidString(name) || !utf8.ValidString(value) {
+			return Invalid("header %.80q is not UTF-8", name)
 		}
 	}
 	return Range("the size of the headers in bytes", size, 0, MaxHeaders)
