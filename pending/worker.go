@@ -132,32 +132,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.started.Swap(true) {
 		return fmt.Errorf("pending: run worker: %w: it has run already", ErrInvalid)
 	}
-	working, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer stop(nil)
-	var work sync.WaitGroup
-	slots := make(chan struct{}, w.opts.Concurrency) // holds a value for each running handler
-	for ctx.Err() == nil {
-		select {
-		case slots <- struct{}{}: // a slot is free
-			<-slots
-		case <-ctx.Done():
-			continue
-		}
-		d := w.await(ctx, cap(slots)-len(slots))
+	loop := poll.Loop{
+		Concurrency: w.opts.Concurrency, Grace: w.opts.Grace, Cause: ErrWorkerStopped}
+	return loop.Run(ctx, func(ctx context.Context, free int) (jobs []func(context.Context), _ error) {
+		d := w.await(ctx, free)
 		for _, h := range w.handlers {
-			for _, do := range h.jobs(d, w.opts.Logger) {
-				slots <- struct{}{}
-				work.Go(func() {
-					defer func() { <-slots }()
-					do(working)
-				})
-			}
+			jobs = append(jobs, h.jobs(d, w.opts.Logger)...)
 		}
-	}
-	timer := time.AfterFunc(max(0, w.opts.Grace), func() { stop(ErrWorkerStopped) })
-	defer timer.Stop()
-	work.Wait()
-	return nil
+		return jobs, nil
+	})
 }
 
 // await waits until it has claimed up to free requests. It returns nil if ctx ends first.
