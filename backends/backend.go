@@ -162,9 +162,9 @@ type ClaimResult struct {
 	Err     error
 }
 
-// ClaimMany makes each claim with the ClaimMany of b, or one by one if b is no [ManyClaimer].
+// ClaimMany makes several claims with the ClaimMany of b, or one by one if b is no [ManyClaimer].
 func ClaimMany(ctx context.Context, b Backend, claims []Claim) []ClaimResult {
-	if many, ok := As[ManyClaimer](b); ok {
+	if many, ok := As[ManyClaimer](b); ok && len(claims) > 1 {
 		return many.ClaimMany(ctx, claims)
 	}
 	results := make([]ClaimResult, len(claims))

@@ -299,16 +299,16 @@ until_backup() {
 # process, which continues after the last progress.
 kill_the_device() {
   local id
-  id=$(back_up 40)
+  id=$(back_up 30)
   until_backup "$id" done '[1-9]*'
-  say "a backup of 40 files; process $device_pid has made $(pending "/$id?store=backup" | field done) of them"
+  say "a backup of 30 files; process $device_pid has made $(pending "/$id?store=backup" | field done) of them"
   kill_hard "process $device_pid, the device" "$device_pid"
   until_backup "$id" status pending
   say "its lease of $lease has expired: another process may claim the request"
   start_device
+  say "process $device_pid, another device, is started"
   pending "/$id/events?store=backup" |
     sed -un 's/^data: .*"status":"\([a-z]*\)","attempt":\([0-9]*\).*"payload":{\(.*\)}}$/         \1, attempt \2: \3/p'
-  say "process $device_pid has claimed it"
   settled "$id" completed 2
 }
 
