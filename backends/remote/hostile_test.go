@@ -86,7 +86,10 @@ func TestBombsTakeLittleMemory(t *testing.T) {
 					body := bomb
 					req, _ := http.NewRequest("POST", r.url+"/requests/"+id+"/end?store=s", &body)
 					req.Header.Set("Authorization", fmt.Sprint("Bearer ", i))
-					resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+					req.Header.Set("Expect", "100-continue") // so that no refusal is lost
+					transport := http.Transport{
+						DisableKeepAlives: true, ExpectContinueTimeout: time.Minute}
+					resp, err := transport.RoundTrip(req)
 					if err == nil {
 						resp.Body.Close()
 						statuses.Store(name+id, resp.StatusCode)

@@ -49,6 +49,15 @@ func (c *call) told() (t told, err error) {
 		check.Range("the length of the reason", len(t.Reason), 0, check.MaxReason))
 }
 
+// about finds a request and reads what the body tells about it.
+func (c *call) about(action Action) (rec backends.Record, t told, err error) {
+	if rec, err = c.find(action); err == nil {
+		rec.Payload = nil
+		t, err = c.told()
+	}
+	return rec, t, err
+}
+
 // change runs an operation that changes a request.
 func (c *call) change(do func(context.Context) (backends.Record, error)) ([]byte, error) {
 	c.changed = true
@@ -105,11 +114,7 @@ func (c *call) newID() (string, error) {
 
 // extend renews the lease of a claim, stores progress, or releases.
 func (c *call) extend() ([]byte, error) {
-	_, err := c.find(ActionReport)
-	if err != nil {
-		return nil, err
-	}
-	t, err := c.told()
+	_, t, err := c.about(ActionReport)
 	if err != nil {
 		return nil, err
 	}
@@ -123,11 +128,7 @@ func (c *call) extend() ([]byte, error) {
 
 // cancel ends a request for its requester. The policy decides about the grace.
 func (c *call) cancel() ([]byte, error) {
-	_, err := c.find(ActionCancel)
-	if err != nil {
-		return nil, err
-	}
-	t, err := c.told()
+	_, t, err := c.about(ActionCancel)
 	if err != nil {
 		return nil, err
 	}
@@ -147,15 +148,11 @@ func (c *call) cancel() ([]byte, error) {
 
 // end takes a worker's last word.
 func (c *call) end() ([]byte, error) {
-	rec, err := c.find(ActionReport)
+	rec, t, err := c.about(ActionReport)
 	if err != nil {
 		return nil, err
 	}
 	cancelled := rec.CancelledAs != "" || rec.Status == backends.StatusCancelled
-	t, err := c.told()
-	if err != nil {
-		return nil, err
-	}
 	switch outcome := t.Outcome; {
 	case outcome == backends.StatusCompleted, outcome == backends.StatusFailed:
 	case outcome == backends.StatusCancelled && cancelled:
