@@ -263,7 +263,8 @@ func TestPayloadsComeBackByteForByte(t *testing.T) {
 		}
 	}
 	got := r.send("POST", "/requests?store=s&mailbox=x", "t", `{"payload": {"a":  1}}`)
-	if !strings.Contains(got.body, `"codec":"json"`) || !strings.Contains(got.body, `,"payload":{"a":  1}}`) {
+	if !strings.Contains(got.body, `"codec":"json"`) ||
+		!strings.Contains(got.body, `,"payload":{"a":  1}}`) {
 		t.Errorf("got %s", got.body)
 	}
 }
