@@ -20,10 +20,10 @@ const (
 	claimGrace        = 2 * time.Second  // for a claim in flight when its context ends
 )
 
-// Await waits until a request has ended and returns it as Get does, with the same errors. The end
-// wakes it, if the backend can signal, and so does the request's deadline. A signal may be lost, so
-// Await also reads the request at the backend's poll interval. If ctx ends first, Await returns
-// ctx's error and the request as last read, or nil if it was never read.
+// Await waits until a request has ended, and returns the request as Get does, with the same errors.
+// It reads the request after a signal from the backend, at the request's deadline, and at the
+// backend's poll interval, because a signal may be lost. If ctx ends first, Await returns ctx's
+// error and the request as last read, or nil if it was never read.
 func (s *PendingStore[T]) Await(
 	ctx context.Context, id string, opts ...GetOption) (last *Request[T], err error) {
 	for r, err := range s.follow(ctx, "await", id, opts, 0) {
@@ -39,8 +39,8 @@ func (s *PendingStore[T]) Await(
 }
 
 // Watch yields a request now and after each change of its status, attempt or progress, until it has
-// ended. Changes in quick succession may appear as one. If the request cannot be read, or ctx ends,
-// Watch yields an error and ends.
+// ended. It may yield after an Extend, too. Changes in quick succession may appear as one. If the
+// request cannot be read, or ctx ends, Watch yields an error and ends.
 //
 // Progress and endings wake Watch, if the backend can signal. It polls for a claim once a second.
 func (s *PendingStore[T]) Watch(
@@ -48,7 +48,7 @@ func (s *PendingStore[T]) Watch(
 	return s.follow(ctx, "watch", id, opts, claimPollInterval)
 }
 
-// follow implements Watch. It polls for a claim every pollClaim, or not at all if that is 0.
+// follow implements Watch and Await. It polls for a claim every pollClaim, or never if that is 0.
 func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts []GetOption,
 	pollClaim time.Duration) iter.Seq2[*Request[T], error] {
 	return func(yield func(*Request[T], error) bool) {
@@ -83,13 +83,12 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 	}
 }
 
-// AwaitPending waits until it has claimed a request, as PopPending does. A new request wakes it, if
-// the backend can signal. It also polls at the backend's poll interval. If ctx ends first,
-// AwaitPending returns ctx's error. A claim in flight then has two more seconds, so that a request
-// that it claims is not lost.
+// AwaitPending waits until it has claimed a request, as PopPending does. It tries after a signal
+// from the backend and at the backend's poll interval. If ctx ends first, AwaitPending returns
+// ctx's error. A claim in flight then has two more seconds, so that its request is not lost.
 //
-// Give ctx a deadline. If its server does not answer, a backend may notice a cancellation only
-// after its own timeouts.
+// Give ctx a deadline. If the server does not answer, a backend may notice that ctx was cancelled
+// only after timeouts of its own.
 func (s *PendingStore[T]) AwaitPending(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Claim[T], error) {
 	return awaitClaim(ctx, s.backend, mailbox, func(ctx context.Context) (*Claim[T], bool, error) {
@@ -99,8 +98,8 @@ func (s *PendingStore[T]) AwaitPending(
 }
 
 // Await waits until Pop claims a request, as [PendingStore.AwaitPending] does. If a store fails and
-// the other stores are empty, the wait goes on. The error of that store comes with the delivery, or
-// with ctx's error if there is no delivery.
+// the other stores are empty, Await goes on. It returns the error of the last pop together with the
+// delivery, or with ctx's error if there is no delivery.
 func (in *Inbox) Await(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
 	pop := func(ctx context.Context) (*Delivery, bool, error) {
@@ -110,8 +109,8 @@ func (in *Inbox) Await(
 	return awaitClaim(ctx, in.backend(), mailbox, pop)
 }
 
-// awaitClaim calls pop until pop claims a request, pop fails or ctx ends. If pop returns nothing,
-// its error may name requests that it skipped.
+// awaitClaim calls pop until pop claims a request, pop fails or ctx ends. If nothing was claimed,
+// the error of pop may be about requests that pop skipped.
 func awaitClaim[C any](ctx context.Context, b backends.Backend, mailbox string,
 	pop func(context.Context) (claimed *C, nothing bool, err error)) (*C, error) {
 	const failed = "pending: await a claim for %.80q: %w"

@@ -13,8 +13,8 @@ import (
 var errSlow = errors.New("it took too long")
 
 // within calls f and returns its result, or errSlow if f takes longer than the limit. A backend may
-// notice the end of its context late, so f may still run when within returns. f also goes on if the
-// client hangs up, so that a claim is not cut off half way.
+// notice late that its context has ended, so f may still run when within returns. f continues if
+// the client hangs up, so that a claim is not interrupted.
 func within[R any](
 	ctx context.Context, limit time.Duration, f func(context.Context) (R, error)) (R, error) {
 	type result struct {
