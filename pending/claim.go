@@ -80,7 +80,7 @@ const AnyAttempt = -1
 // [DecodeError]. Fail can still end such a request.
 func (s *PendingStore[T]) Held(
 	ctx context.Context, id string, attempt int, opts ...GetOption) (c *Claim[T], err error) {
-	defer s.wrap(&err, "hold", id)
+	defer s.wrap(&err, "load the claim of", id)
 	err = check.Range("the attempt", attempt, AnyAttempt, check.MaxAttempts)
 	if attempt == AnyAttempt && s.terms.MaxAttempts > 1 {
 		err = check.Invalid("AnyAttempt needs a store whose MaxAttempts is 1")
@@ -139,7 +139,7 @@ func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error)
 func (s *PendingStore[T]) Release(
 	ctx context.Context, c *Claim[T], pause time.Duration) (err error) {
 	defer s.wrap(&err, "release", c.id())
-	if err := cmp.Or(c.check(), check.Range("the pause", after, 0, check.MaxDuration)); err != nil {
+	if err := cmp.Or(c.check(), check.Range("the pause", pause, 0, check.MaxDuration)); err != nil {
 		return err
 	}
 	if !c.CancelRequested {

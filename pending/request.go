@@ -141,7 +141,7 @@ func (s *PendingStore[T]) get(
 
 // HasPending reports whether the mailbox has a request that can be claimed now. It only reads.
 func (s *PendingStore[T]) HasPending(ctx context.Context, mailbox string) (has bool, err error) {
-	defer s.wrap(&err, "look into", mailbox)
+	defer s.wrap(&err, "check for requests of", mailbox)
 	if err := check.Mailbox(mailbox); err != nil {
 		return false, err
 	}

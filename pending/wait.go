@@ -17,7 +17,7 @@ import (
 const (
 	claimPollInterval = time.Second      // for Watch: over Redis a claim sends no signal
 	deadlineSlack     = time.Millisecond // the backend's clock may lag behind this one
-	claimGrace        = 2 * time.Second  // for a claim in flight when its context ends
+	claimGrace        = 2 * time.Second  // for a call in flight when ctx or the lease ends
 )
 
 // Await waits until a request has ended, and returns the request as Get does, with the same errors.

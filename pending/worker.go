@@ -160,11 +160,11 @@ func (w *Worker) await(ctx context.Context, free int) *Delivery {
 // claim claims up to free requests. With fewer free slots than stores, each pop asks only as many
 // stores as slots are free, until a pop claims a request. The next claim begins with other stores.
 func (w *Worker) claim(ctx context.Context, free int) (d *Delivery, nothing bool, err error) {
-	some := min(free, len(w.stores))
-	for asked := 0; asked < len(w.stores); asked += some {
-		part := Inbox{w.stores[:some]}
-		limit := min(check.MaxLimit, free/some)
-		d, err := part.pop(ctx, w.mailbox, limit, popOptions{claimID: w.claimID, hasClaimID: true})
+	batch := min(free, len(w.stores))
+	for asked := 0; asked < len(w.stores); asked += batch {
+		inbox := Inbox{w.stores[:batch]}
+		limit := min(check.MaxLimit, free/batch)
+		d, err := inbox.pop(ctx, w.mailbox, limit, popOptions{claimID: w.claimID, hasClaimID: true})
 		if d == nil && !errors.Is(err, ErrNoPending) {
 			return nil, false, err // the reply may be lost: the next claim has the same id
 		}

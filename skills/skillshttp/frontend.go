@@ -198,7 +198,7 @@ func (q question[T]) await(
 		if err != nil || r.ended || ctx.Err() != nil {
 			return r.body, err
 		}
-		// Clocks differ, so the backend may not have seen yet that the deadline has passed.
+		// Clocks differ, so the backend's clock may reach the deadline a little later.
 		_ = w.Wait(ctx, max(time.Until(r.deadline), 0)+soon)
 	}
 }

@@ -96,8 +96,8 @@ type call struct {
 	leaves    []func() // to release the quotas and contexts of the call
 }
 
-// take takes n of a quota until the call is answered. It waits at most that long, and returns false
-// if the quota still has no room.
+// take takes n of a quota until the call is answered. It waits for room, but not longer than wait.
+// It returns false if there is still no room.
 func (c *call) take(q *quota.Quota, n int64, wait time.Duration, shares ...quota.Share) bool {
 	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
 	defer cancel()

@@ -124,7 +124,7 @@ func (h *Handler) awaitWork(
 		w = h.watch(ctx, beat.RuntimeID, backends.Waker.WatchMailbox)
 	}
 	defer w.Stop()
-	limit := h.config.HeartbeatTime - time.Since(began) // a slow backend starts a watch slowly
+	limit := h.config.HeartbeatTime - time.Since(began) // the start of a watch may take time
 	for {
 		work, err = h.claim(ctx, beat, limit)
 		if !wait || work == nil || !work.Empty() || w.Wait(ctx, 0) != nil {
