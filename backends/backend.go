@@ -169,6 +169,18 @@ type ClaimResult struct {
 	Err     error
 }
 
+// ClaimMany makes several claims with the ClaimMany of b, or one by one if b is no [ManyClaimer].
+func ClaimMany(ctx context.Context, b Backend, claims []Claim) []ClaimResult {
+	if many, ok := As[ManyClaimer](b); ok && len(claims) > 1 {
+		return many.ClaimMany(ctx, claims)
+	}
+	results := make([]ClaimResult, len(claims))
+	for i, c := range claims {
+		results[i].Claimed, results[i].Err = b.Claim(ctx, c)
+	}
+	return results
+}
+
 // Lister is optional: a Backend implements it if it can list live requests, for dashboards and
 // operators. On a shared server a page is bounded work. A request that changes during a listing may
 // come twice or not at all. A request that does not change comes once.

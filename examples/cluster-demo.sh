@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs a whole installation on this machine: a Redis server, three API nodes, a proxy that sends each
 # HTTP request to the next node, two runtimes with skills on their disks, and a device with a store
-# of its own. All requests go through the proxy. Then it kills a node and a runtime that have work,
-# and checks that nothing acknowledged is lost.
+# of its own. All requests go through the proxy. Then it kills the device, a node and a runtime while
+# they have work, and checks that nothing acknowledged is lost.
 #
 #   examples/cluster-demo.sh
 #   REDIS_URL=redis://localhost:6379 examples/cluster-demo.sh   # on this server, below a new prefix
@@ -21,6 +21,7 @@ pids=()      # of all that was started, but for what has been killed
 last_pid=''  # of what was started last
 patience=${PATIENT:+5m}
 patience=${patience:-12s}
+lease=4s # of a backup
 
 say() { printf '%4ds  %s\n' "$SECONDS" "$*"; }
 title() { printf '\n-- %s\n' "$*"; }
@@ -134,6 +135,10 @@ YAML
     echo "Authorization: Bearer $user_token" >"$tmp/ada.header"
     echo "$laptop_token" >"$tmp/laptop.token"
     echo "$workstation_token" >"$tmp/workstation.token"
+    cat >"$tmp/server.yaml" <<YAML
+stores:
+  - {name: backup, pending: 10m, running: $lease, retention: 1h, cancel_grace: 10s, max_attempts: 2}
+YAML
   )
 }
 
@@ -142,7 +147,7 @@ start_servers() {
   server_addrs=()
   for n in 1 2 3; do
     start "server-$n" "$tmp/bin/server" -listen 127.0.0.1:0 -redis "$redis_url" -prefix "demo-$$:" \
-      -tokens "$tmp/tokens.yaml" -skills "$skills"
+      -tokens "$tmp/tokens.yaml" -skills "$skills" -config "$tmp/server.yaml"
     server_pids+=("$last_pid")
   done
   for n in 1 2 3; do
@@ -163,7 +168,8 @@ start_daemon() { # NAME ROOT
 # start_device starts the device that makes the laptop's backups. It claims only from the store of
 # backups.
 start_device() {
-  PENDINGQ_TOKEN=$laptop_token start device "$tmp/bin/device" -server "$proxy/pending" -id laptop
+  PENDINGQ_TOKEN=$laptop_token start device "$tmp/bin/device" -server "$proxy/pending" -id laptop -lease "$lease"
+  device_pid=$last_pid
 }
 
 # make_skill FOLDER makes a skill with files that are easily damaged on their way.
@@ -251,11 +257,12 @@ field() { sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
 # device 0.1 s.
 back_up() { pending '?store=backup&mailbox=laptop' "{\"payload\":{\"files\":$1}}" | field id; }
 
-# settled ID STATUS waits until a backup has ended, and checks how.
+# settled ID STATUS [ATTEMPT] waits until a backup has ended, and checks how.
 settled() {
   local answer
   answer=$(pending "/$1?store=backup&wait=30s")
   [ "$(field status <<<"$answer")" = "$2" ] || fail "a backup is not $2 but $answer"
+  [ "$(field attempt <<<"$answer")" = "${3:-$(field attempt <<<"$answer")}" ] || fail "not attempt $3: $answer"
   say "the backup is $2 at attempt $(field attempt <<<"$answer"): $(grep -o '"payload":.*' <<<"$answer")"
 }
 
@@ -269,16 +276,40 @@ use_the_device() {
 
   say "a backup of 600 files, which takes a minute"
   id=$(back_up 600)
-  for _ in $(seq 100); do
-    [[ $(pending "/$id?store=backup" | field done) != [1-9]* ]] || break
-    sleep 0.1
-  done
+  until_backup "$id" done '[1-9]*'
   say "it has $(pending "/$id?store=backup" | field done) files, and is cancelled"
   pending "/$id/cancel?store=backup" '{"reason": "no longer needed"}' >/dev/null
   settled "$id" cancelled
   # The device makes one backup at a time, so this one shows that it has stopped the other.
   id=$(back_up 1)
   settled "$id" completed
+}
+
+# until_backup ID FIELD PATTERN waits up to 15 s until a field of a backup matches a pattern.
+until_backup() {
+  for _ in $(seq 150); do
+    # shellcheck disable=SC2053  # a pattern
+    [[ $(pending "/$1?store=backup" | field "$2") != $3 ]] || return 0
+    sleep 0.1
+  done
+  fail "the backup never has the $2 $3: $(pending "/$1?store=backup")"
+}
+
+# kill_the_device kills the device in the middle of a backup. Its request is claimed by another
+# process, which continues after the last progress.
+kill_the_device() {
+  local id
+  id=$(back_up 30)
+  until_backup "$id" done '[1-9]*'
+  say "a backup of 30 files; process $device_pid has made $(pending "/$id?store=backup" | field done) of them"
+  kill_hard "process $device_pid, the device" "$device_pid"
+  until_backup "$id" status pending
+  say "its lease of $lease has expired: another process may claim the request"
+  start_device
+  say "process $device_pid, another device, is started"
+  pending "/$id/events?store=backup" |
+    sed -un 's/^data: .*"status":"\([a-z]*\)","attempt":\([0-9]*\).*"payload":{\(.*\)}}$/         \1, attempt \2: \3/p'
+  settled "$id" completed 2
 }
 
 count_requests() {
@@ -384,6 +415,9 @@ count_requests
 
 title "A store of one's own: backups with progress, and a cancel that reaches the device"
 use_the_device
+
+title "The device is killed in the middle of a backup"
+kill_the_device
 
 title "A server and a runtime are killed in the middle of a batch"
 hold_and_kill

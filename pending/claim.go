@@ -13,6 +13,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 // Claim is a request that a worker holds. Only the pops and [PendingStore.Held] make one. A worker
@@ -52,12 +53,13 @@ func (c *Claim[T]) id() string {
 // check returns an error for a claim that is nil, malformed, or not from a pop or Held.
 func (c *Claim[T]) check() error {
 	if c == nil {
-		return fmt.Errorf("%w: the claim is nil", ErrInvalid)
+		return check.Invalid("the claim is nil")
 	}
 	if !c.held {
-		return fmt.Errorf("%w: the claim was not made by a pop or by Held", ErrInvalid)
+		return check.Invalid("the claim was not made by a pop or by Held")
 	}
-	return cmp.Or(checkID(c.ID), checkRange("the claim's attempt", c.Attempt, 0, maxAttempts))
+	return cmp.Or(check.ID(c.ID),
+		check.Range("the claim's attempt", c.Attempt, 0, check.MaxAttempts))
 }
 
 // AnyAttempt makes Held return the claim of the latest attempt, for reports without an attempt. If
@@ -79,9 +81,9 @@ const AnyAttempt = -1
 func (s *PendingStore[T]) Held(
 	ctx context.Context, id string, attempt int, opts ...GetOption) (c *Claim[T], err error) {
 	defer s.wrap(&err, "load the claim of", id)
-	err = checkRange("the attempt", attempt, AnyAttempt, maxAttempts)
+	err = check.Range("the attempt", attempt, AnyAttempt, check.MaxAttempts)
 	if attempt == AnyAttempt && s.terms.MaxAttempts > 1 {
-		err = fmt.Errorf("%w: AnyAttempt needs a store whose MaxAttempts is 1", ErrInvalid)
+		err = check.Invalid("AnyAttempt needs a store whose MaxAttempts is 1")
 	}
 	if err != nil {
 		return nil, err
@@ -137,12 +139,12 @@ func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error)
 func (s *PendingStore[T]) Release(
 	ctx context.Context, c *Claim[T], pause time.Duration) (err error) {
 	defer s.wrap(&err, "release", c.id())
-	if err := cmp.Or(c.check(), checkRange("the pause", pause, 0, maxDuration)); err != nil {
+	if err := cmp.Or(c.check(), check.Range("the pause", pause, 0, check.MaxDuration)); err != nil {
 		return err
 	}
 	if !c.CancelRequested {
 		if c.Attempt >= s.terms.MaxAttempts {
-			return fmt.Errorf("%w: attempt %d is the last", ErrInvalid, c.Attempt)
+			return check.Invalid("attempt %d is the last", c.Attempt)
 		}
 		x := backends.Extend{Release: true, After: pause.Truncate(time.Microsecond)}
 		err = s.extend(ctx, c, x)
@@ -193,7 +195,7 @@ func (s *PendingStore[T]) Finish(ctx context.Context, c *Claim[T], outcome Statu
 	if outcome == StatusCancelled && c != nil && c.CancelRequested {
 		reason = c.CancelReason
 	} else if !slices.Contains(s.policy.Outcomes, outcome) {
-		return fmt.Errorf("%w: outcome %.40q is not among Policy.Outcomes", ErrInvalid, outcome)
+		return check.Invalid("outcome %.40q is not among Policy.Outcomes", outcome)
 	}
 	return s.end(ctx, c, outcome, reason)
 }
@@ -239,7 +241,7 @@ func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool
 // cut makes a reason valid UTF-8 of at most 16 KiB.
 func cut(reason string) string {
 	reason = strings.ToValidUTF8(reason, "\uFFFD")
-	end := min(len(reason), 16<<10)
+	end := min(len(reason), check.MaxReason)
 	for end < len(reason) && !utf8.RuneStart(reason[end]) {
 		end--
 	}

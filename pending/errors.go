@@ -6,6 +6,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 // Errors that operations return, for errors.Is. Any other error comes from the backend, a codec or
@@ -19,7 +20,7 @@ var (
 	ErrBusy       = backends.ErrBusy                 // a [BusyError]: see Policy.Exclusive
 	ErrFull       = backends.ErrFull                 // Policy.MaxPending requests are claimable
 	ErrTooLarge   = codec.ErrTooLarge                // over Policy.MaxPayload or the codec's limit
-	ErrInvalid    = errors.New("invalid argument")   // the text names the argument; no effect
+	ErrInvalid    = check.ErrInvalid                 // the text names the argument; no effect
 )
 
 // BusyError is an [ErrBusy] with the id of the live request.

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 // PopOption configures one pop.
@@ -58,7 +59,7 @@ func (s *PendingStore[T]) PopPendingBatch(
 	o := collect[popOptions](opts)
 	c, err := newClaim([]Source{s}, mailbox, limit, o)
 	if o.limits != nil {
-		err = fmt.Errorf("%w: WithLimit is for an Inbox", ErrInvalid)
+		err = check.Invalid("WithLimit is for an Inbox")
 	}
 	var claimed []backends.Claimed
 	if err == nil {
@@ -77,7 +78,7 @@ func (s *PendingStore[T]) PopPendingBatch(
 // newClaim makes a claim of up to limit requests of each store. WithLimit replaces the limit.
 func newClaim(
 	stores []Source, mailbox string, limit int, o popOptions) (c backends.Claim, err error) {
-	err = cmp.Or(checkMailbox(mailbox), checkRange("the limit", limit, 1, maxLimit))
+	err = cmp.Or(check.Mailbox(mailbox), check.Range("the limit", limit, 1, check.MaxLimit))
 	c = backends.Claim{Mailbox: mailbox, From: make([]backends.From, len(stores))}
 	for i, s := range stores {
 		c.From[i] = backends.From{Terms: s.base().terms, Limit: limit}
@@ -86,23 +87,18 @@ func newClaim(
 		named := func(f backends.From) bool { return f.Store == limited.Store }
 		i := slices.IndexFunc(c.From, named)
 		if i < 0 {
-			return c, fmt.Errorf("%w: WithLimit names store %q, which is not in the inbox",
-				ErrInvalid, limited.Store)
+			return c, check.Invalid("WithLimit names store %q, which is not in the inbox",
+				limited.Store)
 		}
 		c.From[i].Limit = limited.Limit
-		err = cmp.Or(err, checkRange("the limit", limited.Limit, 1, maxLimit))
+		err = cmp.Or(err, check.Range("the limit", limited.Limit, 1, check.MaxLimit))
 	}
 	if !o.hasClaimID {
 		c.ID = rand.Text()
 		return c, err
 	}
-	parts := []string{mailbox, o.claimID}
-	for _, from := range c.From {
-		parts = append(parts, from.Store)
-	}
-	slices.Sort(parts[2:])
-	c.ID = backends.Digest(parts...) // depends on the mailbox and the set of stores
-	return c, cmp.Or(err, checkRange("the claim id's length", len(o.claimID), 1, maxName))
+	c.ID = check.ClaimID(o.claimID, mailbox, c.From)
+	return c, cmp.Or(err, check.Range("the claim id's length", len(o.claimID), 1, check.MaxName))
 }
 
 // claims converts the result of a claim. Its error joins the errors of skipped records and a
@@ -183,8 +179,8 @@ func Claimed[T any](d *Delivery, s *PendingStore[T]) ([]*Claim[T], error) {
 	}
 	claims, ok := d.claims[s.policy.Name].([]*Claim[T])
 	if !ok {
-		return nil, fmt.Errorf("pending: read delivery: %w: the inbox has no store %q of this type",
-			ErrInvalid, s.policy.Name)
+		return nil, fmt.Errorf("pending: read delivery: %w",
+			check.Invalid("the inbox has no store %q of this type", s.policy.Name))
 	}
 	return claims, nil
 }
@@ -229,7 +225,7 @@ func (in *Inbox) PopMany(
 	}
 	deliveries, nothing := make([]*Delivery, len(mailboxes)), true
 	var problems error
-	for i, result := range claimMany(ctx, in.backend(), claims) {
+	for i, result := range backends.ClaimMany(ctx, in.backend(), claims) {
 		d, err := in.deliver(mailboxes[i], result.Claimed, result.Err)
 		if !errors.Is(err, ErrNoPending) {
 			deliveries[i], nothing = d, false
@@ -240,19 +236,6 @@ func (in *Inbox) PopMany(
 		return deliveries, errNothing
 	}
 	return deliveries, problems
-}
-
-// claimMany makes the claims together if the backend is a ManyClaimer, and else one by one.
-func claimMany(
-	ctx context.Context, b backends.Backend, claims []backends.Claim) []backends.ClaimResult {
-	if many, ok := backends.As[backends.ManyClaimer](b); ok {
-		return many.ClaimMany(ctx, claims)
-	}
-	results := make([]backends.ClaimResult, len(claims))
-	for i, c := range claims {
-		results[i].Claimed, results[i].Err = b.Claim(ctx, c)
-	}
-	return results
 }
 
 // deliver converts the result of a claim. If the claim found nothing, it returns errNothing.

@@ -8,10 +8,10 @@ import (
 	"log/slog"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 // Status is the state of a request.
@@ -76,17 +76,6 @@ func WithHeaders(headers map[string]string) CreateOption {
 	return func(o *createOptions) { o.headers = headers }
 }
 
-func checkHeaders(headers map[string]string) error {
-	size := 0
-	for name, value := range headers {
-		size += len(name) + len(value)
-		if name == "" || !utf8.ValidString(name) || !utf8.ValidString(value) {
-			return fmt.Errorf("%w: header %.80q is empty or not UTF-8", ErrInvalid, name)
-		}
-	}
-	return checkRange("the size of the headers in bytes", size, 0, 4<<10)
-}
-
 // Create stores a new pending request for a mailbox, 1 to 512 bytes of UTF-8, and returns it. It
 // returns a [BusyError] if the store is Exclusive and the mailbox has a live request. Its other
 // errors are [ErrFull], [ErrTooLarge] and [ErrInvalid].
@@ -94,10 +83,13 @@ func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 	opts ...CreateOption) (r *Request[T], err error) {
 	defer s.wrap(&err, "create", mailbox)
 	o := collect[createOptions](opts)
-	err = cmp.Or(checkMailbox(mailbox), checkHeaders(o.headers))
+	err = cmp.Or(check.Mailbox(mailbox), check.Headers(o.headers))
+	if _, unnamed := o.headers[""]; unnamed {
+		err = cmp.Or(err, check.Invalid(`header "" has no name`))
+	}
 	id := backends.NewID(mailbox)
 	if o.hasKey {
-		err = cmp.Or(err, checkRange("the idempotency key's length", len(o.key), 1, maxName))
+		err = cmp.Or(err, check.Range("the idempotency key's length", len(o.key), 1, check.MaxName))
 		id = backends.DeriveID(s.policy.Name, mailbox, o.key)
 	}
 	if err != nil {
@@ -137,7 +129,7 @@ func (s *PendingStore[T]) Get(
 func (s *PendingStore[T]) get(
 	ctx context.Context, id string, opts []GetOption) (rec backends.Record, err error) {
 	o := collect[getOptions](opts)
-	err = checkID(id)
+	err = check.ID(id)
 	if err == nil {
 		rec, err = s.backend.Get(ctx, s.policy.Name, id)
 	}
@@ -150,7 +142,7 @@ func (s *PendingStore[T]) get(
 // HasPending reports whether the mailbox has a request that can be claimed now. It only reads.
 func (s *PendingStore[T]) HasPending(ctx context.Context, mailbox string) (has bool, err error) {
 	defer s.wrap(&err, "check for requests of", mailbox)
-	if err := checkMailbox(mailbox); err != nil {
+	if err := check.Mailbox(mailbox); err != nil {
 		return false, err
 	}
 	return s.backend.HasPending(ctx, s.policy.Name, mailbox)
@@ -176,8 +168,8 @@ type Page[T any] struct {
 // returns [errors.ErrUnsupported] if the backend cannot list.
 func (s *PendingStore[T]) List(
 	ctx context.Context, mailbox string, opts ListOptions) (*Page[T], error) {
-	limit := cmp.Or(opts.Limit, maxLimit)
-	err := cmp.Or(checkMailbox(mailbox), checkRange("the limit", limit, 1, maxLimit))
+	limit := cmp.Or(opts.Limit, check.MaxLimit)
+	err := cmp.Or(check.Mailbox(mailbox), check.Range("the limit", limit, 1, check.MaxLimit))
 	lister, ok := backends.As[backends.Lister](s.backend)
 	if !ok {
 		err = fmt.Errorf("%w: the backend (%T) has no List", errors.ErrUnsupported, s.backend)
@@ -223,10 +215,10 @@ func (s *PendingStore[T]) Timeout(ctx context.Context, r *Request[T]) error {
 func (s *PendingStore[T]) cancel(
 	ctx context.Context, operation string, r *Request[T], c backends.Cancel) error {
 	if r == nil {
-		return s.failed(operation, "", fmt.Errorf("%w: the request is nil", ErrInvalid))
+		return s.failed(operation, "", check.Invalid("the request is nil"))
 	}
 	c.Terms, c.ID, c.Mailbox = s.terms, r.ID, r.Mailbox
-	err := checkID(r.ID)
+	err := check.ID(r.ID)
 	var rec backends.Record
 	if err == nil {
 		rec, err = s.backend.Cancel(ctx, c)

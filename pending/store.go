@@ -9,10 +9,10 @@ import (
 	"regexp"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 // Policy configures a store. All nodes should give a store the same policy. While a change is
@@ -83,12 +83,12 @@ func AlsoReads[T any](codecs ...codec.Codec[T]) Option[T] {
 // payload type that one of the codecs does not support. The error names the cause.
 func New[T any](
 	b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T]) (*PendingStore[T], error) {
-	s := &PendingStore[T]{core: core{backend: b, policy: p, terms: p.terms()},
+	s := &PendingStore[T]{core: core{backend: b, policy: p, terms: p.Terms()},
 		codec: c, codecs: map[string]codec.Codec[T]{}}
 	s.noPending = s.failed("pop", "", ErrNoPending)
 	err := p.check()
 	if isNil(b) {
-		err = fmt.Errorf("%w: the backend is nil", ErrInvalid)
+		err = check.Invalid("the backend is nil")
 	}
 	for _, opt := range append([]Option[T]{AlsoReads(c)}, opts...) {
 		if err == nil {
@@ -110,70 +110,53 @@ func isNil(value any) bool {
 // reads adds a codec to the codecs that decode payloads.
 func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 	if isNil(c) {
-		return fmt.Errorf("%w: a codec is nil", ErrInvalid)
+		return check.Invalid("a codec is nil")
 	}
 	name := c.Name()
-	switch err := codec.Check(c); {
-	case !validLabel.MatchString(name):
-		return fmt.Errorf("%w: codec name %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, name)
-	case s.codecs[name] != nil:
-		return fmt.Errorf("%w: two codecs are named %q", ErrInvalid, name)
-	case err != nil:
-		return fmt.Errorf("%w: codec %s: %w", ErrInvalid, name, err)
+	if err := check.Name("codec name", name); err != nil {
+		return err
+	}
+	if s.codecs[name] != nil {
+		return check.Invalid("two codecs are named %q", name)
+	}
+	if err := codec.Check(c); err != nil {
+		return check.Invalid("codec %s: %w", name, err)
 	}
 	s.codecs[name] = c
 	return nil
 }
 
-const (
-	maxDuration = 10 * 365 * 24 * time.Hour
-	maxAttempts = 9999
-	maxLimit    = 100 // requests of a pop or a page
-	maxName     = 512 // bytes of a mailbox, an idempotency key or a claim id
-)
-
-var (
-	validName  = regexp.MustCompile(`^[a-z0-9_:.-]{1,64}$`) // the name of a store
-	validLabel = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`)  // an outcome, or the name of a codec
-)
+var validName = regexp.MustCompile(`^[a-z0-9_:.-]{1,64}$`)
 
 // check returns an error that names a field with an invalid value.
 func (p Policy) check() error {
-	const invalid = "%w: Policy.%s %.80q is not 1 to %d of %s"
 	if !validName.MatchString(p.Name) {
-		return fmt.Errorf(invalid, ErrInvalid, "Name", p.Name, 64, "[a-z0-9_:.-]")
+		return check.Invalid("Policy.Name %.80q is not 1 to 64 of [a-z0-9_:.-]", p.Name)
 	}
 	taken := []Status{StatusPending, StatusRunning, StatusCompleted, StatusFailed, StatusTimeout,
 		StatusCancelled}
 	for _, o := range p.Outcomes {
-		if !validLabel.MatchString(string(o)) {
-			return fmt.Errorf(invalid, ErrInvalid, "Outcomes", o, 32, "[a-z0-9_.-]")
+		if err := check.Name("Policy.Outcomes", string(o)); err != nil {
+			return err
 		}
 		if slices.Contains(taken, o) {
-			return fmt.Errorf("%w: Policy.Outcomes: %q is taken", ErrInvalid, o)
+			return check.Invalid("Policy.Outcomes: %q is taken", o)
 		}
 		taken = append(taken, o)
 	}
 	return cmp.Or(
-		checkRange("Policy.PendingTimeout", p.PendingTimeout, time.Millisecond, maxDuration),
-		checkRange("Policy.RunningTimeout", p.RunningTimeout, time.Millisecond, maxDuration),
-		checkRange("Policy.Retention", p.Retention, time.Millisecond, maxDuration),
-		checkRange("Policy.CancelGrace", p.CancelGrace, 0, maxDuration),
-		checkRange("Policy.MaxAttempts", p.MaxAttempts, 0, maxAttempts),
-		checkRange("Policy.MaxPending", p.MaxPending, 0, math.MaxInt32),
-		checkRange("Policy.MaxPayload", p.MaxPayload, 0, 256<<20))
+		check.Range("Policy.PendingTimeout", p.PendingTimeout, time.Millisecond, check.MaxDuration),
+		check.Range("Policy.RunningTimeout", p.RunningTimeout, time.Millisecond, check.MaxDuration),
+		check.Range("Policy.Retention", p.Retention, time.Millisecond, check.MaxDuration),
+		check.Range("Policy.CancelGrace", p.CancelGrace, 0, check.MaxDuration),
+		check.Range("Policy.MaxAttempts", p.MaxAttempts, 0, check.MaxAttempts),
+		check.Range("Policy.MaxPending", p.MaxPending, 0, math.MaxInt32),
+		check.Range("Policy.MaxPayload", p.MaxPayload, 0, 256<<20))
 }
 
-// checkRange returns an error if a value is not between low and high.
-func checkRange[N int | time.Duration](name string, value, low, high N) error {
-	if value < low || value > high {
-		return fmt.Errorf("%w: %s is %v, want %v to %v", ErrInvalid, name, value, low, high)
-	}
-	return nil
-}
-
-// terms returns the policy in the form that backends take.
-func (p Policy) terms() backends.Terms {
+// Terms returns the part of the policy that a backend applies. A store hands it to its backend with
+// each operation. Only a package that calls backends itself needs it.
+func (p Policy) Terms() backends.Terms {
 	return backends.Terms{Store: p.Name, MaxAttempts: max(p.MaxAttempts, 1),
 		Exclusive: p.Exclusive, MaxPending: p.MaxPending,
 		PendingTimeout: p.PendingTimeout.Truncate(time.Microsecond),
@@ -191,14 +174,13 @@ func (s *PendingStore[T]) encode(
 	case !ok:
 		encoded, err = s.codec.Marshal(payload)
 	case backends.Partition(mailbox) != backends.PartitionOf(id):
-		err = fmt.Errorf("%w: the request's id is not of mailbox %.80q", ErrInvalid, mailbox)
+		err = check.Invalid("the request's id is not of mailbox %.80q", mailbox)
 	default:
 		about := codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
 		encoded, err = c.MarshalFor(about, payload)
 	}
-	limit := cmp.Or(s.policy.MaxPayload, 16<<20)
-	if err == nil && len(encoded) > limit {
-		err = fmt.Errorf("%w: %d bytes, the store takes %d", ErrTooLarge, len(encoded), limit)
+	if err == nil {
+		err = check.Payload(encoded, cmp.Or(s.policy.MaxPayload, check.MaxPayload))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w as %s: %w", errEncode, s.codec.Name(), err)
@@ -249,25 +231,6 @@ func (s *PendingStore[T]) read(rec backends.Record, r *Request[T]) error {
 		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, StartedAt: rec.StartedAt,
 		Deadline: rec.Deadline}
 	return err
-}
-
-func checkMailbox(mailbox string) error {
-	switch {
-	case mailbox == "":
-		return fmt.Errorf("%w: the mailbox is empty", ErrInvalid)
-	case len(mailbox) > maxName:
-		return fmt.Errorf("%w: the mailbox has %d bytes, want 1 to 512", ErrInvalid, len(mailbox))
-	case !utf8.ValidString(mailbox):
-		return fmt.Errorf("%w: the mailbox %q is not UTF-8", ErrInvalid, mailbox)
-	}
-	return nil
-}
-
-func checkID(id string) error {
-	if err := backends.CheckID(id); err != nil {
-		return fmt.Errorf("%w: id %.40q: %w", ErrInvalid, id, err)
-	}
-	return nil
 }
 
 // collect applies the options of a call to one struct. Without options it does not allocate.

@@ -6,17 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math/rand/v2"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
+	"github.com/pendingq/pendingq/internal/poll"
+	"github.com/pendingq/pendingq/internal/wake"
 )
 
 const (
-	blindPollInterval = 500 * time.Millisecond // for backends that cannot signal
-	claimPollInterval = time.Second            // for Watch: over Redis a claim sends no signal
-	deadlineSlack     = time.Millisecond       // the backend's clock may lag behind this one
-	claimGrace        = 2 * time.Second        // for a call in flight when ctx or the lease ends
+	claimPollInterval = time.Second      // for Watch: over Redis a claim sends no signal
+	deadlineSlack     = time.Millisecond // the backend's clock may lag behind this one
+	claimGrace        = 2 * time.Second  // for a call in flight when ctx or the lease ends
 )
 
 // Await waits until a request has ended, and returns the request as Get does, with the same errors.
@@ -26,7 +27,7 @@ const (
 func (s *PendingStore[T]) Await(
 	ctx context.Context, id string, opts ...GetOption) (last *Request[T], err error) {
 	for r, err := range s.follow(ctx, "await", id, opts, 0) {
-		if err != nil && ended(ctx) != nil {
+		if err != nil && poll.Ended(ctx) != nil {
 			return last, err
 		}
 		if err != nil {
@@ -51,12 +52,12 @@ func (s *PendingStore[T]) Watch(
 func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts []GetOption,
 	pollClaim time.Duration) iter.Seq2[*Request[T], error] {
 	return func(yield func(*Request[T], error) bool) {
-		if err := checkID(id); err != nil {
+		if err := check.ID(id); err != nil {
 			yield(nil, s.failed(operation, id, err))
 			return
 		}
-		w := watch(ctx, s.backend, id, backends.Waker.WatchRequest)
-		defer w.stop()
+		w := wake.Watch(ctx, s.backend, id, backends.Waker.WatchRequest)
+		defer w.Stop()
 		var last *Request[T]
 		for {
 			rec, err := s.get(ctx, id, opts)
@@ -69,13 +70,13 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 				}
 				last = r
 				pause := rec.Deadline.Sub(rec.ReadAt) + deadlineSlack
-				if r.Status == StatusPending && pollClaim > 0 && w.poll > 0 {
+				if r.Status == StatusPending && pollClaim > 0 && w.Poll > 0 {
 					pause = min(pause, pollClaim)
 				}
-				err = w.wait(ctx, pause)
+				err = w.Wait(ctx, pause)
 			}
 			if err != nil {
-				yield(nil, s.failed(operation, id, cmp.Or(ended(ctx), err)))
+				yield(nil, s.failed(operation, id, cmp.Or(poll.Ended(ctx), err)))
 				return
 			}
 		}
@@ -113,35 +114,26 @@ func (in *Inbox) Await(
 func awaitClaim[C any](ctx context.Context, b backends.Backend, mailbox string,
 	pop func(context.Context) (claimed *C, nothing bool, err error)) (*C, error) {
 	const failed = "pending: await a claim for %.80q: %w"
-	if err := cmp.Or(ctx.Err(), checkMailbox(mailbox)); err != nil {
+	if err := cmp.Or(ctx.Err(), check.Mailbox(mailbox)); err != nil {
 		return nil, fmt.Errorf(failed, mailbox, err)
 	}
-	w := watch(ctx, b, mailbox, backends.Waker.WatchMailbox)
-	defer w.stop()
+	w := wake.Watch(ctx, b, mailbox, backends.Waker.WatchMailbox)
+	defer w.Stop()
 	claiming, cancel := outliving(ctx, claimGrace)
 	defer cancel()
 	for {
 		claimed, nothing, err := pop(claiming)
-		if nothing && w.wait(ctx, 0) == nil {
+		if nothing && w.Wait(ctx, 0) == nil {
 			continue
 		}
-		if !nothing && (claimed != nil || ended(ctx) == nil) {
+		if !nothing && (claimed != nil || poll.Ended(ctx) == nil) {
 			return claimed, err
 		}
 		if errors.Is(err, ErrNoPending) {
 			err = nil
 		}
-		return nil, fmt.Errorf(failed, mailbox, errors.Join(ended(ctx), err))
+		return nil, fmt.Errorf(failed, mailbox, errors.Join(poll.Ended(ctx), err))
 	}
-}
-
-// ended returns ctx's error. After the deadline it does so even before ctx's timer fires, because a
-// network client may fail at the deadline a moment earlier.
-func ended(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
 }
 
 // outliving returns a context that ends grace later than ctx. It has a deadline if ctx has one,
@@ -156,40 +148,4 @@ func outliving(ctx context.Context, grace time.Duration) (context.Context, conte
 		stop()
 		cancel()
 	}
-}
-
-type watcher struct {
-	signal <-chan struct{} // nil if the backend cannot signal
-	poll   time.Duration   // how long to wait without a signal; 0: no limit
-	stop   func()
-}
-
-// watch watches a request or a mailbox. Start is WatchRequest or WatchMailbox of Waker.
-func watch(ctx context.Context, b backends.Backend, topic string,
-	start func(backends.Waker, context.Context, string) (<-chan struct{}, func())) watcher {
-	waker, ok := backends.As[backends.Waker](b)
-	if !ok {
-		return watcher{poll: blindPollInterval, stop: func() {}}
-	}
-	signal, stop := start(waker, ctx, topic)
-	return watcher{signal: signal, poll: waker.PollInterval(), stop: stop}
-}
-
-// wait returns nil when the caller should read again, or ctx's error. It waits for a signal, for
-// the poll interval plus or minus a quarter, or for atMost if that is not 0 and ends earlier.
-func (w watcher) wait(ctx context.Context, atMost time.Duration) error {
-	pause := w.poll * time.Duration(rand.IntN(513)+768) / 1024
-	if atMost > 0 && (pause == 0 || atMost < pause) {
-		pause = atMost
-	}
-	var timeUp <-chan time.Time
-	if pause > 0 {
-		timeUp = time.After(pause)
-	}
-	select {
-	case <-w.signal:
-	case <-timeUp:
-	case <-ctx.Done():
-	}
-	return ctx.Err()
 }

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
+	"github.com/pendingq/pendingq/internal/poll"
+	"github.com/pendingq/pendingq/internal/wake"
 )
 
 // Worker claims the requests of one mailbox and runs handlers for them. Make one with [NewWorker].
@@ -102,9 +105,6 @@ const (
 	progressInterval = time.Second // the shortest time between two sends of progress
 )
 
-// pauseAfter returns the pause before the next try.
-func pauseAfter(failures int) time.Duration { return min(maxPause, minPause<<min(failures, 10)) }
-
 // NewWorker makes a Worker for a mailbox. Opts may be nil. It returns [ErrInvalid] if the handlers'
 // stores cannot share an [Inbox].
 func NewWorker(mailbox string, opts *WorkerOptions, handlers ...Handler) (*Worker, error) {
@@ -119,8 +119,8 @@ func NewWorker(mailbox string, opts *WorkerOptions, handlers ...Handler) (*Worke
 		w.stores = append(w.stores, h.store)
 	}
 	_, err := NewInbox(w.stores...)
-	err = cmp.Or(err, checkMailbox(mailbox),
-		checkRange("WorkerOptions.Concurrency", w.opts.Concurrency, 1, math.MaxInt32))
+	err = cmp.Or(err, check.Mailbox(mailbox),
+		check.Range("WorkerOptions.Concurrency", w.opts.Concurrency, 1, math.MaxInt32))
 	if err != nil {
 		return nil, fmt.Errorf("pending: new worker: %w", err)
 	}
@@ -133,32 +133,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.started.Swap(true) {
 		return fmt.Errorf("pending: run worker: %w: it has run already", ErrInvalid)
 	}
-	working, stop := context.WithCancelCause(context.WithoutCancel(ctx)) // ends after Grace
-	defer stop(nil)
-	var work sync.WaitGroup
-	slots := make(chan struct{}, w.opts.Concurrency) // holds a value for each running handler
-	for ctx.Err() == nil {
-		select {
-		case slots <- struct{}{}: // a slot is free
-			<-slots
-		case <-ctx.Done():
-			continue
-		}
-		d := w.await(ctx, cap(slots)-len(slots))
+	loop := poll.Loop{
+		Concurrency: w.opts.Concurrency, Grace: w.opts.Grace, Cause: ErrWorkerStopped}
+	return loop.Run(ctx, func(ctx context.Context, free int) (jobs []func(context.Context), _ error) {
+		d := w.await(ctx, free)
 		for _, h := range w.handlers {
-			for _, do := range h.jobs(d, w.opts.Logger) {
-				slots <- struct{}{}
-				work.Go(func() {
-					defer func() { <-slots }()
-					do(working)
-				})
-			}
+			jobs = append(jobs, h.jobs(d, w.opts.Logger)...)
 		}
-	}
-	timer := time.AfterFunc(max(0, w.opts.Grace), func() { stop(ErrWorkerStopped) })
-	defer timer.Stop()
-	work.Wait()
-	return nil
+		return jobs, nil
+	})
 }
 
 // await waits until it has claimed 1 to free requests. It returns nil if ctx ends first.
@@ -170,10 +153,7 @@ func (w *Worker) await(ctx context.Context, free int) *Delivery {
 			return d
 		}
 		w.opts.Logger.Warn("claim", "mailbox", w.mailbox, "error", err)
-		select {
-		case <-time.After(pauseAfter(failures)):
-		case <-ctx.Done():
-		}
+		_ = poll.Sleep(ctx, poll.Pause(failures, minPause, maxPause))
 	}
 }
 
@@ -183,7 +163,7 @@ func (w *Worker) claim(ctx context.Context, free int) (d *Delivery, nothing bool
 	batch := min(free, len(w.stores))
 	for asked := 0; asked < len(w.stores); asked += batch {
 		inbox := Inbox{w.stores[:batch]}
-		limit := min(maxLimit, free/batch)
+		limit := min(check.MaxLimit, free/batch)
 		d, err := inbox.pop(ctx, w.mailbox, limit, popOptions{claimID: w.claimID, hasClaimID: true})
 		if d == nil && !errors.Is(err, ErrNoPending) {
 			return nil, false, err // the reply may be lost: the next claim has the same id
@@ -232,10 +212,7 @@ func (j *job[T]) do(working context.Context) {
 		if endErr == nil || refused(endErr) || last {
 			return
 		}
-		select {
-		case <-time.After(pauseAfter(failures)):
-		case <-working.Done():
-		}
+		_ = poll.Sleep(working, poll.Pause(failures, minPause, maxPause))
 	}
 }
 
@@ -254,8 +231,8 @@ func (j *job[T]) call(ctx context.Context) (err error) {
 // handler's context with stop if the claim is lost or a cancel was requested.
 func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCauseFunc) {
 	s := j.store
-	w := watch(ctx, s.backend, c.ID, backends.Waker.WatchRequest)
-	defer w.stop()
+	w := wake.Watch(ctx, s.backend, c.ID, backends.Waker.WatchRequest)
+	defer w.Stop()
 	third := s.terms.RunningTimeout / 3
 	due, deadline := time.After(c.left/3), time.Now().Add(c.left) // by the clock of this node
 	progress := c.progress
@@ -269,7 +246,7 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 			continue
 		case j.unsent = <-progress:
 			progress, next = nil, time.After(progressInterval)
-		case <-w.signal: // perhaps a cancel
+		case <-w.Signal: // perhaps a cancel
 		case <-due:
 		}
 		start := time.Now()

@@ -51,7 +51,7 @@ func (roles) Allow(_ *http.Request, caller string, action remote.Action,
 // operations are all operations on a request of box, on a store and a mailbox.
 func operations(store, mailbox, id string) map[string][3]string {
 	query := "?" + url.Values{"store": {store}, "mailbox": {mailbox}}.Encode()
-	claim := `{"id":"1","mailbox":"` + mailbox + `","from":[{"store":"` + store + `"}]}`
+	claim := `{"claims":[{"id":"1","mailbox":"` + mailbox + `","from":[{"store":"` + store + `"}]}]}`
 	failed := `{"outcome":"failed","codec":"json"}`
 	return map[string][3]string{
 		"create":  {"POST", "/requests" + query, `{"payload":1}`},
@@ -64,7 +64,6 @@ func operations(store, mailbox, id string) map[string][3]string {
 		"list":    {"GET", "/requests" + query, ""},
 		"pending": {"GET", "/pending" + query, ""},
 		"claim":   {"POST", "/claim", claim},
-		"claims":  {"POST", "/claims", `{"claims":[` + claim + `]}`},
 	}
 }
 
@@ -102,7 +101,7 @@ func TestRightsAreSeparate(t *testing.T) {
 	r.client = newClient(t, r.url, "the front end")
 	for token, allowed := range map[string]string{
 		"the front end": "create get wait events cancel list pending",
-		"the device":    "get wait events extend end claim claims",
+		"the device":    "get wait events extend end claim",
 		"the reader":    "get wait events",
 	} {
 		for name, op := range operations("s", box, r.create().ID) {

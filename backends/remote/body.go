@@ -4,101 +4,72 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"io"
+	"slices"
+	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/backends"
 )
 
-// body is a JSON text in pieces. A payload is one of them, so it is not copied to be sent.
-type body struct {
-	pieces []piece
-	size   int64
-}
+// The functions below append JSON to a text. They copy a payload once, byte for byte.
 
-type piece struct {
-	bytes  []byte
-	base64 bool // is sent as base64
-}
-
-func (b *body) text(text string) *body { return b.add([]byte(text), false) }
-
-func (b *body) add(bytes []byte, asBase64 bool) *body {
-	b.pieces = append(b.pieces, piece{bytes, asBase64})
-	if asBase64 {
-		b.size += int64(base64.StdEncoding.EncodedLen(len(bytes)))
-	} else {
-		b.size += int64(len(bytes))
-	}
-	return b
-}
-
-// value adds a value whose encoding cannot fail.
-func (b *body) value(v any) *body {
-	var buf bytes.Buffer
-	encoder := json.NewEncoder(&buf)
+// appendJSON appends a value whose encoding cannot fail.
+func appendJSON(b []byte, v any) []byte {
+	buf := bytes.NewBuffer(b)
+	encoder := json.NewEncoder(buf)
 	encoder.SetEscapeHTML(false)
 	_ = encoder.Encode(v)
-	return b.add(bytes.TrimSuffix(buf.Bytes(), []byte("\n")), false)
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
 
-// object adds an object of a head's fields and a payload. With a payload the head has a field.
-func (b *body) object(head any, codec string, payload []byte) *body {
-	b.value(head)
-	if len(payload) == 0 {
+// appendObject appends an object of a head's fields and a payload. With a payload the head has a
+// field.
+func appendObject(b []byte, head any, codec string, payload []byte) []byte {
+	b = appendJSON(b, head)
+	switch {
+	case len(payload) == 0:
 		return b
+	case standsAsJSON(codec, payload):
+		b = append(b[:len(b)-1], `,"payload":`...)
+		return append(append(slices.Grow(b, len(payload)+1), payload...), '}')
 	}
-	last := &b.pieces[len(b.pieces)-1]
-	last.bytes = last.bytes[:len(last.bytes)-1]
-	b.size--
-	if standsAsJSON(codec, payload) {
-		return b.text(`,"payload":`).add(payload, false).text("}")
-	}
-	return b.text(`,"payload_base64":"`).add(payload, true).text(`"}`)
+	b = append(b[:len(b)-1], `,"payload_base64":"`...)
+	return append(base64.StdEncoding.AppendEncode(b, payload), `"}`...)
 }
 
-func (b *body) record(r backends.Record) *body { return b.object(newHead(r), r.Codec, r.Payload) }
+// standsAsJSON reports whether a payload comes back byte for byte if it stands in JSON.
+func standsAsJSON(codec string, payload []byte) bool {
+	return codec == "json" && len(bytes.Trim(payload, " \t\r\n")) == len(payload) &&
+		utf8.Valid(payload) && json.Valid(payload)
+}
 
-// requests adds the fields requests and errors, without braces.
-func (b *body) requests(recs []backends.Record, errs []error) *body {
-	b.text(`"requests":[`)
-	for i, rec := range recs {
+func appendRecord(b []byte, r backends.Record) []byte {
+	return appendObject(b, head(r), r.Codec, r.Payload)
+}
+
+func appendList[E any](b []byte, list []E, add func([]byte, E) []byte) []byte {
+	b = append(b, '[')
+	for i, element := range list {
 		if i > 0 {
-			b.text(",")
+			b = append(b, ',')
 		}
-		b.record(rec)
+		b = add(b, element)
 	}
-	heads := make([]errorHead, len(errs))
-	for i, err := range errs {
-		_, heads[i] = encodeError(err)
-	}
-	return b.text(`],"errors":`).value(heads)
+	return append(b, ']')
 }
 
-func (b *body) claimed(claimed []backends.Claimed) *body {
-	b.text(`{"claimed":[`)
-	for i, c := range claimed {
-		if i > 0 {
-			b.text(",")
-		}
-		b.text("{").requests(c.Records, c.Errs).text("}")
-	}
-	return b.text("]}")
+// appendRequests appends an object that the caller closes.
+func appendRequests(b []byte, recs []backends.Record, errs []error) []byte {
+	b = appendList(append(b, `{"requests":`...), recs, appendRecord)
+	return appendList(append(b, `,"errors":`...), errs, appendFailure)
 }
 
-// writeTo writes the text.
-func (b *body) writeTo(w io.Writer) error {
-	for _, p := range b.pieces {
-		var err error
-		if p.base64 {
-			encoder := base64.NewEncoder(base64.StdEncoding, w)
-			_, _ = encoder.Write(p.bytes)
-			err = encoder.Close() // also has the error of Write
-		} else {
-			_, err = w.Write(p.bytes)
-		}
-		if err != nil {
-			return err
-		}
+func appendClaimed(b []byte, c backends.Claimed) []byte {
+	return append(appendRequests(b, c.Records, c.Errs), '}')
+}
+
+func appendResult(b []byte, r backends.ClaimResult) []byte {
+	if r.Err != nil {
+		return append(appendFailure(append(b, `{"failure":`...), r.Err), '}')
 	}
-	return nil
+	return append(appendList(append(b, `{"claimed":`...), r.Claimed, appendClaimed), '}')
 }

@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pendingq/pendingq/internal/poll"
 )
 
 // Client is a [backends.Backend] over HTTP. Make one with [New].
@@ -71,9 +72,7 @@ func New(baseURL string, opts *Options) (*Client, error) {
 		transport.MaxIdleConnsPerHost = 64
 		o.HTTP = &http.Client{Transport: transport}
 	}
-	own := *o.HTTP
-	own.CheckRedirect = checkRedirect
-	c.http = &own
+	c.http = poll.Client(o.HTTP)
 	c.waits = newWaits(c)
 	return c, nil
 }
@@ -84,127 +83,79 @@ func (c *Client) Close() {
 	c.http.CloseIdleConnections()
 }
 
-var errRedirect = errors.New("the server redirects to another host, which is refused")
-
-// checkRedirect follows a redirect only to the host that was asked, over the same protocol.
-func checkRedirect(r *http.Request, via []*http.Request) error {
-	first := via[0].URL
-	if r.URL.Host != first.Host || r.URL.Scheme != first.Scheme || len(via) > 5 {
-		return errRedirect
-	}
-	return nil
-}
-
-// operation is a call to send, and the function that reads its answer.
+// operation is a call to send.
 type operation struct {
 	method, path string
 	query        url.Values
-	body         *body // nil: none
-	read         func(*json.Decoder) error
+	body         []byte
 }
 
-// do runs an operation, again if its outcome is unknown.
-func (c *Client) do(ctx context.Context, op operation) error {
+// ask runs an operation, again if its outcome is unknown.
+func ask[T any](ctx context.Context, c *Client, op operation) (none T, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
-	}
-	var text []byte
-	if op.body != nil {
-		var buf bytes.Buffer
-		buf.Grow(int(op.body.size))
-		_ = op.body.writeTo(&buf)
-		text = buf.Bytes()
+		return none, err
 	}
 	giveUp := time.Now().Add(retryTime)
 	for try := 0; ; try++ {
-		again, pause, err := c.try(ctx, op, text)
+		var answer T
+		again, pause, err := c.try(ctx, op, &answer)
 		if err == nil {
-			return nil
+			return answer, nil
 		}
 		err = fmt.Errorf("remote: %s %s: %w", op.method, op.path, err)
-		pause = max(pause, backOff(try))
+		pause = max(pause, poll.Jitter(poll.Pause(try, minPause, maxPause)))
 		if !again || time.Now().Add(pause).After(giveUp) {
-			return err
+			return none, err
 		}
 		c.logger.Debug("repeat a request", "error", err, "pause", pause)
-		if ctxErr := sleep(ctx, pause); ctxErr != nil {
-			return fmt.Errorf("%w (%w)", ctxErr, err)
+		if ctxErr := poll.Sleep(ctx, pause); ctxErr != nil {
+			return none, fmt.Errorf("%w (%w)", ctxErr, err)
 		}
 	}
 }
 
-// backOff returns the pause after a number of tries. Half of the pause is random.
-func backOff(try int) time.Duration {
-	pause := min(maxPause, minPause<<min(try, 10))
-	return pause/2 + rand.N(pause/2)
-}
-
-// sleep returns ctx's error if ctx ends first, or would.
-func sleep(ctx context.Context, pause time.Duration) error {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause {
-		pause = time.Until(deadline)
-	}
-	select {
-	case <-time.After(pause):
-	case <-ctx.Done():
-	}
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
-}
-
-// try sends a request once. Again tells whether another try may succeed, after a pause at least.
+// try sends a request once and reads the answer. Again tells whether another try may succeed, after
+// a pause at least.
 func (c *Client) try(
-	ctx context.Context, op operation, text []byte) (again bool, pause time.Duration, err error) {
+	ctx context.Context, op operation, answer any) (again bool, pause time.Duration, err error) {
 	trying, cancel := context.WithCancel(ctx)
 	defer cancel()
 	limit := answerTimeout
-	if len(text) > smallBody {
+	if len(op.body) > smallBody {
 		limit += largeTimeout
 	}
 	timer := time.AfterFunc(limit, cancel)
 	defer timer.Stop()
-	resp, err := c.send(trying, op, text)
+	resp, err := c.send(trying, op)
 	if err != nil {
-		return ctx.Err() == nil && !errors.Is(err, errRedirect), 0, c.failure(ctx, err)
+		return ctx.Err() == nil && !errors.Is(err, poll.ErrRedirect), 0, cmp.Or(ctx.Err(), err)
 	}
 	defer resp.Body.Close()
 	timer.Reset(largeTimeout) // for the answer itself
-	if resp.StatusCode == http.StatusOK {
-		err = op.read(json.NewDecoder(resp.Body))
-		if err != nil {
-			return ctx.Err() == nil, 0, c.failure(ctx, fmt.Errorf("read the answer: %w", err))
-		}
-		_, _ = io.Copy(io.Discard, resp.Body) // a line end, so that the connection is used again
-		return false, 0, nil
+	if resp.StatusCode != http.StatusOK {
+		return refusal(resp)
 	}
-	return refusal(resp)
-}
-
-// failure returns ctx's error if ctx has ended, and err otherwise.
-func (c *Client) failure(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
+		return ctx.Err() == nil, 0, cmp.Or(ctx.Err(), fmt.Errorf("read the answer: %w", err))
 	}
-	return err
+	_, _ = io.Copy(io.Discard, resp.Body) // the end, so that the connection is used again
+	return false, 0, nil
 }
 
 // send sends a request. Its error has no URL, since that names a mailbox.
-func (c *Client) send(
-	ctx context.Context, op operation, text []byte) (*http.Response, error) {
+func (c *Client) send(ctx context.Context, op operation) (*http.Response, error) {
 	target := c.base + op.path
 	if len(op.query) > 0 {
 		target += "?" + op.query.Encode()
 	}
-	r, err := http.NewRequestWithContext(ctx, op.method, target, bytes.NewReader(text))
+	r, err := http.NewRequestWithContext(ctx, op.method, target, bytes.NewReader(op.body))
 	if err != nil {
 		return nil, errors.New("the request cannot be made")
 	}
-	if len(text) > 0 {
+	if len(op.body) > 0 {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	if len(text) > smallBody {
+	if len(op.body) > smallBody {
 		r.Header.Set("Expect", "100-continue") // the server may refuse before it takes the body
 	}
 	if c.token != "" {
@@ -220,19 +171,22 @@ func (c *Client) send(
 
 // refusal returns the error of an answer, whether another try may succeed, and after which pause.
 func refusal(resp *http.Response) (again bool, pause time.Duration, err error) {
-	var answer errorAnswer
-	err = json.NewDecoder(resp.Body).Decode(&answer)
+	var f failure
+	err = json.NewDecoder(resp.Body).Decode(&f)
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, new(net.Error)) {
 		return true, 0, fmt.Errorf("read the answer, which is %s: %w", resp.Status, err)
 	}
-	if err != nil || answer.Code == "" {
+	again = resp.StatusCode >= http.StatusInternalServerError
+	if err != nil || f.Code == "" {
 		err = fmt.Errorf("the answer is %s, and not one of package remote", resp.Status)
 	} else {
-		err = answer.decode()
+		err = f.decode()
+	}
+	for _, c := range codes {
+		if c.name == f.Code {
+			again = c.again
+		}
 	}
 	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-	again = resp.StatusCode >= http.StatusInternalServerError || answer.Code == "too_many" ||
-		answer.Code == "slow_body"
-	again = again && answer.Code != "unsupported" && answer.Code != "corrupt"
 	return again, time.Duration(seconds) * time.Second, err
 }

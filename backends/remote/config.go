@@ -10,6 +10,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/check"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -36,10 +37,9 @@ type Config struct {
 	// answered 429. Memory in use may be three times as much. Default: 256 MiB.
 	MaxInFlight int64
 
-	// MaxParked is how many requests wait at a time, on each side. Default: 10,000.
-	// MaxParkedOfMailbox and MaxParkedOfCaller are how many of them wait for one mailbox, and of
-	// one caller. More are answered 429. Defaults: 100 and 1,000.
-	MaxParked, MaxParkedOfMailbox, MaxParkedOfCaller int
+	// MaxParked is how many requests wait at a time, on each side. A tenth of them can be of one
+	// caller, and a hundredth can wait for one mailbox. More are answered 429. Default: 10,000.
+	MaxParked int
 }
 
 // Action is an action of a caller.
@@ -71,14 +71,12 @@ const (
 	smallBody        = 256 << 10 // bytes of a body without a payload
 	smallBodyTimeout = 10 * time.Second
 	envelope         = 160 << 10 // bytes of a body beside its payload
-	defaultMaxBytes  = 16 << 20  // of a payload, as package pending has it
 )
 
 // store is a policy as the handler uses it.
 type store struct {
-	terms      backends.Terms
-	policy     pending.Policy
-	maxPayload int64
+	pending.Policy // with its default of MaxPayload
+	terms          backends.Terms
 }
 
 // newStore checks a policy.
@@ -86,20 +84,14 @@ func newStore(b backends.Backend, p pending.Policy) (*store, error) {
 	if _, err := pending.New(b, codec.JSON[struct{}](), p); err != nil {
 		return nil, err
 	}
-	return &store{termsOf(p), p, int64(cmp.Or(p.MaxPayload, defaultMaxBytes))}, nil
+	p.MaxPayload = cmp.Or(p.MaxPayload, check.MaxPayload)
+	return &store{p, p.Terms()}, nil
 }
 
-// termsOf returns a policy as a PendingStore hands it to its backend.
-func termsOf(p pending.Policy) backends.Terms {
-	return backends.Terms{Store: p.Name, MaxAttempts: max(p.MaxAttempts, 1),
-		Exclusive: p.Exclusive, MaxPending: p.MaxPending,
-		PendingTimeout: p.PendingTimeout.Truncate(time.Microsecond),
-		RunningTimeout: p.RunningTimeout.Truncate(time.Microsecond),
-		Retention:      p.Retention.Truncate(time.Microsecond)}
-}
+func (s *store) maxPayload() int64 { return int64(s.MaxPayload) }
 
 // maxBody returns how large a body with a payload may be.
-func (s *store) maxBody() int64 { return s.maxPayload/3*4 + envelope }
+func (s *store) maxBody() int64 { return s.maxPayload()/3*4 + envelope }
 
 // withDefaults fills in the defaults.
 func (c Config) withDefaults() (Config, error) {
@@ -114,10 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, time.Minute)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 256<<20)
 	c.MaxParked = cmp.Or(c.MaxParked, 10_000)
-	c.MaxParkedOfMailbox = cmp.Or(c.MaxParkedOfMailbox, 100)
-	c.MaxParkedOfCaller = cmp.Or(c.MaxParkedOfCaller, 1000)
-	lowest := min(int64(c.CallTimeout), int64(c.BodyTimeout), c.MaxInFlight, int64(c.MaxParked),
-		int64(c.MaxParkedOfMailbox), int64(c.MaxParkedOfCaller))
+	lowest := min(int64(c.CallTimeout), int64(c.BodyTimeout), c.MaxInFlight, int64(c.MaxParked))
 	if lowest < 0 {
 		return c, fmt.Errorf("remote: a limit of Config is %d, less than 0", lowest)
 	}

@@ -1,10 +1,10 @@
 package remote
 
 import (
-	"container/list"
 	"context"
-	"sync"
 	"time"
+
+	"github.com/pendingq/pendingq/internal/quota"
 )
 
 // side is who a request serves. Each side has limits of its own.
@@ -16,141 +16,74 @@ const (
 	sides
 )
 
-// budget bounds the bytes of bodies and answers in flight. A caller can hold a share of them.
-type budget struct {
-	size int64
-
-	mu      sync.Mutex
-	held    int64
-	callers map[string]int64 // bytes that each holds
-	waiting list.List        // of *grant, the longest waiting first
-}
-
-// grant is a call that waits for bytes.
-type grant struct {
-	caller string
-	bytes  int64
-	given  chan struct{}
+// limits are what the requests of a side may hold at a time.
+type limits struct {
+	bytes   quota.Quota // of bodies and answers in flight
+	waiting quota.Quota // requests that wait for bytes
+	parked  quota.Quota // requests that wait for something to happen
 }
 
 const (
-	callerShares = 4               // the bytes have this many shares; a caller can hold one
-	maxWaiting   = 1000            // calls that wait for bytes
-	patience     = 5 * time.Second // how long a call waits for bytes
+	callerShares = 4               // a caller can hold one of so many shares of the bytes
+	maxWaiting   = 1000            // requests that wait for bytes
+	patience     = 5 * time.Second // how long a request waits for bytes
 )
 
 // share returns how many bytes a caller can hold.
-func (b *budget) share() int64 { return max(1, b.size/callerShares) }
+func (s *Server) share() int64 { return max(1, s.config.MaxInFlight/callerShares) }
 
-// take waits until a caller may hold these bytes, but at most a share. It returns the number of
-// bytes that the caller now holds. It returns [ErrTooMany] if that takes too long.
-func (b *budget) take(ctx context.Context, caller string, bytes int64) (int64, error) {
-	g := &grant{caller, min(bytes, b.share()), make(chan struct{})}
-	b.mu.Lock()
-	if b.fits(g) {
-		b.hold(g)
-		b.mu.Unlock()
-		return g.bytes, nil
-	}
-	if b.waiting.Len() >= maxWaiting {
-		b.mu.Unlock()
-		return 0, ErrTooMany
-	}
-	place := b.waiting.PushBack(g)
-	b.mu.Unlock()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-g.given:
-		return g.bytes, nil
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	select {
-	case <-g.given: // at the last moment
-		return g.bytes, nil
-	default:
-		b.waiting.Remove(place)
-		return 0, ErrTooMany
-	}
+// shares returns the shares of all callers and of this one.
+func (c *call) shares(ofAll, ofCaller int64) []quota.Share {
+	return []quota.Share{quota.Of("", ofAll), quota.Of("caller "+c.caller, max(1, ofCaller))}
 }
 
-func (b *budget) fits(g *grant) bool {
-	return b.held+g.bytes <= b.size && b.callers[g.caller]+g.bytes <= b.share()
-}
-
-func (b *budget) hold(g *grant) {
-	if b.callers == nil {
-		b.callers = map[string]int64{}
-	}
-	b.held += g.bytes
-	b.callers[g.caller] += g.bytes
-}
-
-// giveBack frees bytes of a caller, and grants them to calls that wait.
-func (b *budget) giveBack(caller string, bytes int64) {
-	if bytes == 0 {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.held -= bytes
-	b.callers[caller] -= bytes
-	if b.callers[caller] == 0 {
-		delete(b.callers, caller)
-	}
-	for place := b.waiting.Front(); place != nil; {
-		g, next := place.Value.(*grant), place.Next()
-		if b.fits(g) {
-			b.hold(g)
-			b.waiting.Remove(place)
-			close(g.given)
+// take holds bytes until the call is over, but at most a share. It waits until the caller may hold
+// them. It returns [ErrTooMany] if that takes too long.
+func (c *call) take(bytes int64) error {
+	l, shares := &c.limits[c.side], c.shares(c.config.MaxInFlight, c.share())
+	bytes = min(bytes, c.share())
+	if ok, _ := l.bytes.Try(bytes, shares); !ok {
+		queue := c.shares(maxWaiting, maxWaiting/callerShares)
+		if ok, _ := l.waiting.Try(1, queue); !ok {
+			return ErrTooMany
 		}
-		place = next
+		defer l.waiting.Leave(1, queue)
+		ctx, cancel := context.WithTimeout(c.r.Context(), patience)
+		defer cancel()
+		if !l.bytes.Enter(ctx, bytes, shares) {
+			return ErrTooMany
+		}
+	}
+	c.held += bytes
+	return nil
+}
+
+// keep gives back the bytes that the call holds, except this many.
+func (c *call) keep(bytes int64) {
+	if bytes < c.held {
+		shares := c.shares(c.config.MaxInFlight, c.share())
+		c.limits[c.side].bytes.Leave(c.held-bytes, shares)
+		c.held = bytes
 	}
 }
 
-// parking counts the requests that wait for something to happen.
-type parking struct {
-	max, maxOfMailbox, maxOfCaller int
-
-	mu  sync.Mutex
-	all int
-	by  map[string]int // by caller and by mailbox
-}
-
-// enter takes a place. It returns false if there is none.
-func (p *parking) enter(caller string, mailboxes []string) (leave func(), entered bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	keys := []string{"c" + caller}
-	full := p.all >= p.max || p.by[keys[0]] >= p.maxOfCaller
+// park takes a place to wait in, for so long. It ends earlier if the server drains or the client
+// hangs up. The caller calls leave.
+func (c *call) park(side side, wait time.Duration, mailboxes ...string) (
+	ctx context.Context, leave func(), err error) {
+	parked, most := &c.limits[side].parked, int64(c.config.MaxParked)
+	shares := c.shares(most, most/10)
 	for _, mailbox := range mailboxes {
-		full = full || p.by["m"+mailbox] >= p.maxOfMailbox
-		keys = append(keys, "m"+mailbox)
+		shares = append(shares, quota.Of("mailbox "+mailbox, max(1, most/100)))
 	}
-	if full {
-		return nil, false
+	if ok, _ := parked.Try(1, shares); !ok {
+		return nil, nil, ErrTooMany
 	}
-	p.count(keys, 1)
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.count(keys, -1)
-	}, true
-}
-
-func (p *parking) count(keys []string, by int) {
-	if p.by == nil {
-		p.by = map[string]int{}
-	}
-	p.all += by
-	for _, key := range keys {
-		p.by[key] += by
-		if p.by[key] == 0 {
-			delete(p.by, key)
-		}
-	}
+	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
+	stop := context.AfterFunc(c.draining, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		parked.Leave(1, shares)
+	}, nil
 }

@@ -14,7 +14,7 @@ import (
 
 func TestAFrontEndThatParksAllItMayStarvesNoDevice(t *testing.T) {
 	var parked, refused atomic.Int32
-	r := newRig(t, newMemory(), func(c *remote.Config) { c.MaxParkedOfMailbox = 100 })
+	r := newRig(t, newMemory(), func(c *remote.Config) { c.MaxParked = 10_000 })
 	r.client = newClient(t, r.url, "the member")
 	ctx, hangUp := context.WithCancel(t.Context())
 	var waits sync.WaitGroup

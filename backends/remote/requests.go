@@ -3,296 +3,335 @@ package remote
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
 	"github.com/pendingq/pendingq/pending"
 )
 
+const (
+	maxClaims    = 64   // of one HTTP request
+	maxMailboxes = 1000 // of a page
+)
+
+// told is the body of a create, extend, cancel or end.
+type told struct {
+	message
+	payload
+}
+
+// told reads the body and checks it. A backend need not check its arguments: package pending has
+// done that for its callers. These callers are remote. The caller is authorised.
+func (c *call) told() (t told, err error) {
+	c.keep(0)
+	if err := c.take(c.bodySize(c.store.maxBody()) + c.store.maxPayload()); err != nil {
+		return t, err
+	}
+	if err := c.decode(&t, c.store.maxBody()); err != nil {
+		return t, err
+	}
+	if t.bytes() != nil {
+		t.Codec = cmp.Or(t.Codec, "json")
+	}
+	if t.Codec != "" {
+		err = check.Name("codec", t.Codec)
+	}
+	if t.JSON != nil && t.Base64 != nil {
+		err = check.Invalid("payload and payload_base64 exclude each other")
+	}
+	return t, cmp.Or(err, check.Headers(t.Headers), check.Payload(t.bytes(), c.store.MaxPayload),
+		check.Range("attempt", t.Attempt, 0, check.MaxAttempts),
+		check.Range("after_us", t.AfterMicros, 0, check.MaxDuration.Microseconds()),
+		check.Range("the length of the reason", len(t.Reason), 0, check.MaxReason))
+}
+
+// about finds a request and reads what the body tells about it.
+func (c *call) about(action Action) (rec backends.Record, t told, err error) {
+	if rec, err = c.find(action); err == nil {
+		rec.Payload = nil
+		t, err = c.told()
+	}
+	return rec, t, err
+}
+
+// change runs an operation that changes a request.
+func (c *call) change(do func(context.Context) (backends.Record, error)) ([]byte, error) {
+	c.changed = true
+	return answerRecord(timed(c.r.Context(), c, do))
+}
+
+func answerRecord(rec backends.Record, err error) ([]byte, error) {
+	if err != nil {
+		return nil, err
+	}
+	return appendRecord(nil, rec), nil
+}
+
 // create makes a request. Its id is the query's, or derived from the query's key, or a new one.
-func (c *call) create() (*body, error) {
+func (c *call) create() (_ []byte, err error) {
 	if err := c.inMailbox(ActionCreate); err != nil {
 		return nil, err
 	}
-	id, err := c.newID()
+	if c.id, err = c.newID(); err != nil {
+		return nil, err
+	}
+	t, err := c.told()
 	if err != nil {
 		return nil, err
 	}
-	c.id = id
-	if err := c.take(c.bodySize(c.store.maxBody()) + c.store.maxPayload); err != nil {
-		return nil, err
-	}
-	var b struct {
-		Codec   string          `json:"codec"`
-		Headers json.RawMessage `json:"headers"`
-		payload
-	}
-	if err := c.decode(&b, c.store.maxBody()); err != nil {
-		return nil, err
-	}
-	headers, err := headers(b.Headers)
-	codec := cmp.Or(b.Codec, "json")
-	if err := cmp.Or(err, checkCodec(codec), c.store.checkPayload(b.payload)); err != nil {
-		return nil, err
-	}
-	rec, err := timed(c.r.Context(), c, func(ctx context.Context) (backends.Record, error) {
-		return c.backend.Create(ctx, backends.Create{Terms: c.store.terms, ID: id,
-			Mailbox: c.mailbox, Codec: codec, Payload: b.payload.bytes(), Headers: headers})
+	return c.change(func(ctx context.Context) (backends.Record, error) {
+		rec, err := c.backend.Create(ctx, backends.Create{Terms: c.store.terms, ID: c.id,
+			Mailbox: c.mailbox, Codec: cmp.Or(t.Codec, "json"), Payload: t.bytes(),
+			Headers: t.Headers})
+		if err == nil && rec.Mailbox != c.mailbox {
+			err = check.Invalid("the id is that of another request")
+		}
+		return rec, err
 	})
-	if err == nil && rec.Mailbox != c.mailbox {
-		err = invalid("the id is that of another request")
-	}
-	c.changed = true
-	return answerRecord(rec, err)
 }
 
 func (c *call) newID() (string, error) {
-	query := c.r.URL.Query()
-	id, key := query.Get("id"), query.Get("key")
+	id, key := c.query.Get("id"), c.query.Get("key")
 	switch {
 	case id != "" && key != "":
-		return "", invalid("id and key exclude each other")
-	case len(key) > maxName:
-		return "", invalid("key has %d bytes, want at most %d", len(key), maxName)
+		return "", check.Invalid("id and key exclude each other")
 	case key != "":
-		return backends.DeriveID(c.store.terms.Store, c.mailbox, key), nil
+		return backends.DeriveID(c.store.Name, c.mailbox, key),
+			check.Range("the length of the key", len(key), 1, check.MaxName)
 	case id == "":
 		return backends.NewID(c.mailbox), nil
 	}
-	if err := backends.CheckID(id); err != nil {
-		return "", invalid("the id: %v", err)
+	err := check.ID(id)
+	if err == nil && backends.PartitionOf(id) != backends.Partition(c.mailbox) {
+		err = check.Invalid("the id is not one of this mailbox")
 	}
-	if backends.PartitionOf(id) != backends.Partition(c.mailbox) {
-		return "", invalid("the id is not one of this mailbox")
-	}
-	return id, nil
-}
-
-func answerRecord(rec backends.Record, err error) (*body, error) {
-	if err != nil {
-		return nil, err
-	}
-	return new(body).record(rec), nil
+	return id, err
 }
 
 // extend renews the lease of a claim, stores progress, or releases.
-func (c *call) extend() (*body, error) {
-	if _, err := c.find(ActionReport); err != nil {
-		return nil, err
-	}
-	var b struct {
-		extendBody
-		payload
-	}
-	if err := c.decode(&b, c.store.maxBody()); err != nil {
-		return nil, err
-	}
-	if b.payload.bytes() != nil {
-		b.Codec = cmp.Or(b.Codec, "json")
-	}
-	after, err := microseconds(b.AfterMicros)
-	err = cmp.Or(err, checkRange("attempt", int64(b.Attempt), 0, maxAttempts),
-		c.store.checkPayload(b.payload))
-	if b.Codec != "" {
-		err = cmp.Or(err, checkCodec(b.Codec))
-	}
+func (c *call) extend() ([]byte, error) {
+	_, t, err := c.about(ActionReport)
 	if err != nil {
 		return nil, err
 	}
 	l, err := timed(c.r.Context(), c, func(ctx context.Context) (backends.Lease, error) {
 		return c.backend.Extend(ctx, backends.Extend{Terms: c.store.terms, ID: c.id,
-			Attempt: b.Attempt, Mailbox: c.mailbox, Codec: b.Codec, Payload: b.payload.bytes(),
-			Release: b.Release, After: after})
+			Attempt: t.Attempt, Mailbox: c.mailbox, Codec: t.Codec, Payload: t.bytes(),
+			Release: t.Release, After: time.Duration(t.AfterMicros) * time.Microsecond})
 	})
-	if err != nil {
-		return nil, err
-	}
-	return new(body).value(lease(l)), nil
+	return appendJSON(nil, lease(l)), err
 }
 
 // cancel ends a request for its requester. The policy decides about the grace.
-func (c *call) cancel() (*body, error) {
-	if _, err := c.find(ActionCancel); err != nil {
-		return nil, err
-	}
-	var b cancelBody
-	if err := c.decode(&b, smallBody); err != nil {
-		return nil, err
-	}
-	if err := checkReason("reason", b.Reason); err != nil {
+func (c *call) cancel() ([]byte, error) {
+	_, t, err := c.about(ActionCancel)
+	if err != nil {
 		return nil, err
 	}
 	cancel := backends.Cancel{Terms: c.store.terms, ID: c.id, Mailbox: c.mailbox,
-		Outcome: cmp.Or(b.Outcome, backends.StatusCancelled), Error: b.Reason}
+		Outcome: cmp.Or(t.Outcome, backends.StatusCancelled), Error: t.Reason}
 	switch cancel.Outcome {
 	case backends.StatusTimeout:
 	case backends.StatusCancelled:
-		cancel.Grace = c.store.policy.CancelGrace.Truncate(time.Microsecond)
+		cancel.Grace = c.store.CancelGrace.Truncate(time.Microsecond)
 	default:
-		return nil, invalid("outcome is neither cancelled nor timeout")
+		return nil, check.Invalid("outcome is neither cancelled nor timeout")
 	}
-	c.changed = true
-	return answerRecord(timed(c.r.Context(), c, func(ctx context.Context) (backends.Record, error) {
+	return c.change(func(ctx context.Context) (backends.Record, error) {
 		return c.backend.Cancel(ctx, cancel)
-	}))
+	})
 }
 
 // end takes a worker's last word.
-func (c *call) end() (*body, error) {
-	rec, err := c.find(ActionReport)
+func (c *call) end() ([]byte, error) {
+	rec, t, err := c.about(ActionReport)
 	if err != nil {
 		return nil, err
 	}
 	cancelled := rec.CancelledAs != "" || rec.Status == backends.StatusCancelled
-	var b struct {
-		endBody
-		payload
-	}
-	if err := c.decode(&b, c.store.maxBody()); err != nil {
-		return nil, err
-	}
-	b.Codec = cmp.Or(b.Codec, "json")
-	err = cmp.Or(checkRange("attempt", int64(b.Attempt), 0, maxAttempts), checkCodec(b.Codec),
-		checkReason("error", b.Error), c.store.checkPayload(b.payload),
-		c.store.checkOutcome(b.Outcome, cancelled))
-	if err != nil {
-		return nil, err
-	}
-	c.changed = true
-	return answerRecord(timed(c.r.Context(), c, func(ctx context.Context) (backends.Record, error) {
-		return c.backend.End(ctx, backends.End{Terms: c.store.terms, ID: c.id, Mailbox: c.mailbox,
-			Outcome: b.Outcome, Error: b.Error, Attempt: b.Attempt, Codec: b.Codec,
-			Payload: b.payload.bytes()})
-	}))
-}
-
-// checkOutcome checks how a worker ends a request. Cancelled tells whether a cancel was requested.
-func (s *store) checkOutcome(outcome string, cancelled bool) error {
-	switch {
+	switch outcome := t.Outcome; {
 	case outcome == backends.StatusCompleted, outcome == backends.StatusFailed:
 	case outcome == backends.StatusCancelled && cancelled:
-	case slices.Contains(s.policy.Outcomes, pending.Status(outcome)):
+	case slices.Contains(c.store.Outcomes, pending.Status(outcome)):
 	default:
-		return invalid("outcome %.40q is not one of the store, or nobody has cancelled", outcome)
+		return nil, check.Invalid("outcome %.40q is not one of the store, or nobody has cancelled",
+			outcome)
 	}
-	return nil
+	return c.change(func(ctx context.Context) (backends.Record, error) {
+		return c.backend.End(ctx, backends.End{Terms: c.store.terms, ID: c.id, Mailbox: c.mailbox,
+			Outcome: t.Outcome, Error: t.Reason, Attempt: t.Attempt,
+			Codec: cmp.Or(t.Codec, "json"), Payload: t.bytes()})
+	})
 }
 
-func (c *call) hasPending() (*body, error) {
+func (c *call) hasPending() ([]byte, error) {
 	if err := c.inMailbox(ActionList); err != nil {
 		return nil, err
 	}
 	has, err := timed(c.r.Context(), c, func(ctx context.Context) (bool, error) {
-		return c.backend.HasPending(ctx, c.store.terms.Store, c.mailbox)
+		return c.backend.HasPending(ctx, c.store.Name, c.mailbox)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return new(body).value(map[string]bool{"pending": has}), nil
+	return appendJSON(nil, map[string]bool{"pending": has}), err
 }
 
-// list returns a page of a mailbox, as large as the caller's share allows.
-func (c *call) list() (*body, error) {
+// list returns a page of a mailbox. The page ends when its payloads fill the caller's share.
+func (c *call) list() ([]byte, error) {
 	if err := c.inMailbox(ActionList); err != nil {
 		return nil, err
 	}
-	limit, err := c.limit(maxLimit)
+	limit, lister, err := c.page(check.MaxLimit)
 	if err != nil {
 		return nil, err
 	}
-	lister, ok := backends.As[backends.Lister](c.backend)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
-	limit = min(limit, max(1, c.budgets[c.side].share()/c.store.maxPayload))
-	if err := c.take(limit * c.store.maxPayload); err != nil {
+	if err := c.take(int64(limit) * c.store.maxPayload()); err != nil {
 		return nil, err
 	}
-	after := c.r.URL.Query().Get("after")
 	page, err := timed(c.r.Context(), c, func(ctx context.Context) (backends.Page, error) {
-		return lister.List(ctx, c.store.terms.Store, c.mailbox, after, int(limit))
+		return c.fill(ctx, lister, limit)
 	})
 	if err != nil {
 		return nil, err
 	}
 	c.warn(page.Errs)
-	b := new(body).text("{").requests(page.Records, page.Errs)
-	return b.text(`,"next":`).value(page.Next).text("}"), nil
+	b := append(appendRequests(nil, page.Records, page.Errs), `,"next":`...)
+	return append(appendJSON(b, page.Next), '}'), nil
 }
 
-// limit returns the query's limit, or the largest.
-func (c *call) limit(most int64) (int64, error) {
-	text := c.r.URL.Query().Get("limit")
-	if text == "" {
-		return most, nil
+// fill lists requests until there are as many as the limit, or until one more might not fit into
+// the bytes that the call holds. Each step asks for as many as surely fit.
+func (c *call) fill(ctx context.Context, l backends.Lister, limit int) (backends.Page, error) {
+	page, left, most := backends.Page{Next: c.query.Get("after")}, c.held, c.store.maxPayload()
+	for range check.MaxLimit { // a backend may return empty pages
+		n := min(limit-len(page.Records)-len(page.Errs), max(1, int(left/most)))
+		more, err := l.List(ctx, c.store.Name, c.mailbox, page.Next, n)
+		if err != nil {
+			return page, err
+		}
+		page.Records = append(page.Records, more.Records...)
+		page.Errs, page.Next = append(page.Errs, more.Errs...), more.Next
+		for _, rec := range more.Records {
+			left -= int64(len(rec.Payload))
+		}
+		if more.Next == "" || len(page.Records)+len(page.Errs) >= limit || left < most {
+			break
+		}
 	}
-	limit, err := strconv.ParseInt(text, 10, 32)
-	if err != nil {
-		return 0, invalid("limit is not a number")
-	}
-	return limit, checkRange("limit", limit, 1, most)
+	return page, nil
 }
 
-func (c *call) mailboxes() (*body, error) {
-	query := c.r.URL.Query()
-	if err := c.allow(ActionList, query.Get("store"), ""); err != nil {
-		return nil, err
-	}
-	c.store = c.stores[query.Get("store")]
-	limit, err := c.limit(maxMailboxes)
+// page returns the query's limit, or the largest, and the backend's Lister.
+func (c *call) page(most int) (limit int, lister backends.Lister, err error) {
+	limit, err = strconv.Atoi(cmp.Or(c.query.Get("limit"), strconv.Itoa(most)))
 	if err != nil {
-		return nil, err
+		return 0, nil, check.Invalid("limit is not a number")
+	}
+	if err := check.Range("limit", limit, 1, most); err != nil {
+		return 0, nil, err
 	}
 	lister, ok := backends.As[backends.Lister](c.backend)
 	if !ok {
-		return nil, errors.ErrUnsupported
+		err = errors.ErrUnsupported
 	}
-	page, err := timed(c.r.Context(), c, func(ctx context.Context) (backends.MailboxPage, error) {
-		return lister.Mailboxes(ctx, c.store.terms.Store, query.Get("after"), int(limit))
-	})
+	return limit, lister, err
+}
+
+func (c *call) mailboxes() ([]byte, error) {
+	if err := c.inStore(ActionList, ""); err != nil {
+		return nil, err
+	}
+	limit, lister, err := c.page(maxMailboxes)
 	if err != nil {
 		return nil, err
 	}
+	page, err := timed(c.r.Context(), c, func(ctx context.Context) (backends.MailboxPage, error) {
+		return lister.Mailboxes(ctx, c.store.Name, c.query.Get("after"), limit)
+	})
 	if page.Mailboxes == nil {
 		page.Mailboxes = []string{}
 	}
-	return new(body).value(mailboxesAnswer(page)), nil
+	return appendJSON(nil, mailboxes(page)), err
 }
 
-// claim claims from several stores of a mailbox at once.
-func (c *call) claim() (*body, error) {
-	var b claimBody
+// claim makes the first claims of a body, as many as fit into the caller's share.
+func (c *call) claim() ([]byte, error) {
+	var b claims
 	if err := c.decode(&b, smallBody); err != nil {
 		return nil, err
 	}
-	claim, bytes, err := c.newClaim(b)
+	err := check.Range("the number of claims", len(b.Claims), 1, maxClaims)
 	if err != nil {
 		return nil, err
 	}
-	c.mailbox = claim.Mailbox
+	var made []backends.Claim
+	var bytes int64
+	for _, one := range b.Claims {
+		x, most, err := c.newClaim(one)
+		if err != nil {
+			return nil, err
+		}
+		if len(made) > 0 && bytes+most > c.share() {
+			break
+		}
+		made, bytes = append(made, x), bytes+most
+	}
+	c.mailbox = made[0].Mailbox
 	if err := c.take(bytes); err != nil {
 		return nil, err
 	}
-	claimed, err := timed(c.r.Context(), c, func(ctx context.Context) ([]backends.Claimed, error) {
-		return c.backend.Claim(ctx, claim)
+	results, err := timed(c.r.Context(), c, func(ctx context.Context) ([]backends.ClaimResult, error) {
+		results := backends.ClaimMany(ctx, c.backend, made)
+		return results, results[0].Err
 	})
-	if err != nil {
+	if err != nil && len(b.Claims) == 1 {
 		return nil, err
 	}
-	c.note(claimed)
-	return new(body).claimed(claimed), nil
+	for i, result := range results {
+		if result.Err != nil {
+			c.config.Logger.Error("claim", "mailbox", made[i].Mailbox, "error", result.Err)
+		}
+		for _, part := range result.Claimed {
+			c.changed = c.changed || len(part.Records) > 0
+			c.warn(part.Errs)
+		}
+	}
+	return append(appendList([]byte(`{"results":`), results, appendResult), '}'), nil
 }
 
-// note logs the result of a claim.
-func (c *call) note(claimed []backends.Claimed) {
-	for _, part := range claimed {
-		c.changed = c.changed || len(part.Records) > 0
-		c.warn(part.Errs)
+// newClaim checks a claim and authorises it. It lowers the limits so that the answer fits into the
+// caller's share, and returns how large the answer can be.
+func (c *call) newClaim(b claim) (made backends.Claim, bytes int64, err error) {
+	err = cmp.Or(check.Mailbox(b.Mailbox),
+		check.Range("the length of the claim's id", len(b.ID), 1, check.MaxName))
+	if len(b.From) == 0 {
+		err = cmp.Or(err, check.Invalid("a claim needs stores"))
 	}
+	if err != nil {
+		return made, 0, err
+	}
+	for _, from := range b.From {
+		limit := cmp.Or(from.Limit, 1)
+		if err := check.Range("limit", limit, 1, check.MaxLimit); err != nil {
+			return made, 0, err
+		}
+		if err := c.allow(ActionClaim, from.Store, b.Mailbox); err != nil {
+			return made, 0, err
+		}
+		same := func(f backends.From) bool { return f.Store == from.Store }
+		if slices.ContainsFunc(made.From, same) {
+			return made, 0, check.Invalid("store %q is in the claim twice", from.Store)
+		}
+		s := c.stores[from.Store]
+		fit := c.share() / int64(len(b.From)) / s.maxPayload()
+		limit = min(limit, max(1, int(fit)))
+		bytes += int64(limit) * s.maxPayload()
+		made.From = append(made.From, backends.From{Terms: s.terms, Limit: limit})
+	}
+	made.Mailbox, made.ID = b.Mailbox, check.ClaimID(b.ID, b.Mailbox, made.From)
+	return made, bytes, nil
 }
 
 // warn logs the errors of records that were skipped.
@@ -300,70 +339,4 @@ func (c *call) warn(errs []error) {
 	for _, err := range errs {
 		c.config.Logger.Warn("passed over", "mailbox", c.mailbox, "error", err)
 	}
-}
-
-// claimMany makes many claims, as many at a time as fit into the caller's share.
-func (c *call) claimMany() (*body, error) {
-	var b claimsBody
-	if err := c.decode(&b, smallBody); err != nil {
-		return nil, err
-	}
-	if err := checkRange("the number of claims", int64(len(b.Claims)), 1, maxClaims); err != nil {
-		return nil, err
-	}
-	claims, sizes := make([]backends.Claim, len(b.Claims)), make([]int64, len(b.Claims))
-	for i := range b.Claims {
-		var err error
-		if claims[i], sizes[i], err = c.newClaim(b.Claims[i]); err != nil {
-			return nil, err
-		}
-	}
-	lines := c.stream("application/x-ndjson")
-	for len(claims) > 0 {
-		n, bytes := 1, sizes[0]
-		for n < len(claims) && bytes+sizes[n] <= c.budgets[c.side].share() {
-			bytes += sizes[n]
-			n++
-		}
-		if err := c.take(bytes); err != nil {
-			return nil, err // the client sees that results are missing
-		}
-		for _, result := range c.someClaims(claims[:n]) {
-			if err := lines.write(claimLine(result)); err != nil {
-				return nil, err
-			}
-		}
-		c.keep(0)
-		claims, sizes = claims[n:], sizes[n:]
-	}
-	return nil, nil
-}
-
-func (c *call) someClaims(claims []backends.Claim) []backends.ClaimResult {
-	claimAll := func(ctx context.Context) ([]backends.ClaimResult, error) {
-		if many, ok := backends.As[backends.ManyClaimer](c.backend); ok {
-			return many.ClaimMany(ctx, claims), nil
-		}
-		results := make([]backends.ClaimResult, len(claims))
-		for i, claim := range claims {
-			results[i].Claimed, results[i].Err = c.backend.Claim(ctx, claim)
-		}
-		return results, nil
-	}
-	results, _ := timed(c.r.Context(), c, claimAll)
-	for i, result := range results {
-		if result.Err != nil {
-			c.config.Logger.Error("claim", "mailbox", claims[i].Mailbox, "error", result.Err)
-		}
-		c.note(result.Claimed)
-	}
-	return results
-}
-
-func claimLine(result backends.ClaimResult) *body {
-	if result.Err == nil {
-		return new(body).claimed(result.Claimed)
-	}
-	_, e := encodeError(result.Err)
-	return new(body).text(`{"claimed":[],"failure":`).value(e).text("}")
 }

@@ -1,19 +1,21 @@
 package remote
 
 import (
-	"cmp"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 // Server is an http.Handler that serves a backend. Make one with [Handler].
@@ -22,8 +24,7 @@ type Server struct {
 	config   Config
 	mux      *http.ServeMux
 	stores   map[string]*store
-	budgets  [sides]budget
-	parked   [sides]parking
+	limits   [sides]limits
 	draining context.Context // ends when all waiters must get their answer
 	drain    context.CancelFunc
 }
@@ -45,11 +46,6 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 			return nil, fmt.Errorf("remote: Config.Stores, %.80q: %w", policy.Name, err)
 		}
 		s.stores[policy.Name] = st
-	}
-	for i := range sides {
-		s.budgets[i].size = c.MaxInFlight
-		s.parked[i] = parking{max: c.MaxParked, maxOfMailbox: c.MaxParkedOfMailbox,
-			maxOfCaller: c.MaxParkedOfCaller}
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	s.routes()
@@ -74,19 +70,18 @@ func (s *Server) routes() {
 	s.handle("GET /mailboxes", front, (*call).mailboxes)
 	s.handle("GET /pending", front, (*call).hasPending)
 	s.handle("POST /claim", worker, (*call).claim)
-	s.handle("POST /claims", worker, (*call).claimMany)
 	s.handle("POST /watch", worker, (*call).watch)
-	s.handle("/", front, func(*call) (*body, error) { return nil, backends.ErrNotFound })
+	s.handle("/", front, func(*call) ([]byte, error) { return nil, backends.ErrNotFound })
 }
 
 // handle serves a route. Serve returns the answer, or nil if it has written one.
-func (s *Server) handle(pattern string, side side, serve func(*call) (*body, error)) {
+func (s *Server) handle(pattern string, side side, serve func(*call) ([]byte, error)) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		c := &call{Server: s, w: w, r: r, control: http.NewResponseController(w), side: side,
-			start: time.Now(), unread: r.ContentLength != 0}
-		defer c.free()
+		c := &call{Server: s, w: w, r: r, query: r.URL.Query(), side: side, start: time.Now(),
+			control: http.NewResponseController(w), unread: r.ContentLength != 0}
+		defer c.keep(0)
 		err := c.authenticate()
-		var answer *body
+		var answer []byte
 		if err == nil {
 			answer, err = serve(c)
 		}
@@ -101,6 +96,7 @@ type call struct {
 	*Server
 	w       http.ResponseWriter
 	r       *http.Request
+	query   url.Values
 	control *http.ResponseController
 	side    side
 	start   time.Time
@@ -145,44 +141,51 @@ func (c *call) allow(action Action, store, mailbox string) error {
 	return backends.ErrNotFound
 }
 
-// inMailbox authorises a call for the store and the mailbox that its query names.
-func (c *call) inMailbox(action Action) error {
-	query := c.r.URL.Query()
-	c.mailbox = query.Get("mailbox")
-	if err := checkMailbox(c.mailbox); err != nil {
-		return err
-	}
-	if err := c.allow(action, query.Get("store"), c.mailbox); err != nil {
-		return err
-	}
-	c.store = c.stores[query.Get("store")]
-	return nil
+// inStore authorises a call for the store that its query names, and for a mailbox.
+func (c *call) inStore(action Action, mailbox string) error {
+	c.mailbox, c.store = mailbox, c.stores[c.query.Get("store")]
+	return c.allow(action, c.query.Get("store"), mailbox)
 }
 
-// find authorises a call for the request that its path names, and returns it.
-func (c *call) find(action Action) (backends.Record, error) {
+// inMailbox authorises a call for the store and the mailbox that its query names.
+func (c *call) inMailbox(action Action) error {
+	mailbox := c.query.Get("mailbox")
+	if err := check.Mailbox(mailbox); err != nil {
+		return err
+	}
+	return c.inStore(action, mailbox)
+}
+
+// find authorises a call for the request that its path names, and returns it. A caller who is not a
+// worker of the mailbox that the query names takes the bytes for that from front ends.
+func (c *call) find(action Action) (rec backends.Record, err error) {
 	c.id = c.r.PathValue("id")
-	c.store = c.stores[c.r.URL.Query().Get("store")]
-	if err := backends.CheckID(c.id); err != nil {
-		return backends.Record{}, invalid("the id: %v", err)
+	c.store = c.stores[c.query.Get("store")]
+	if err := check.ID(c.id); err != nil {
+		return rec, err
 	}
 	if c.store == nil {
-		return backends.Record{}, backends.ErrNotFound
+		return rec, backends.ErrNotFound
 	}
-	if err := c.take(c.bodySize(c.store.maxBody()) + c.store.maxPayload); err != nil {
-		return backends.Record{}, err
+	if own := c.side; own == worker &&
+		c.allow(action, c.store.Name, c.query.Get("mailbox")) != nil {
+		c.side = front
+		defer func() { c.keep(0); c.side = own }()
 	}
-	rec, err := c.read(c.r.Context(), c.store, c.id)
+	if err := c.take(c.store.maxPayload()); err != nil {
+		return rec, err
+	}
+	rec, err = c.read(c.r.Context(), c.store, c.id)
 	if err == nil {
 		c.mailbox = rec.Mailbox
-		err = c.allow(action, c.store.terms.Store, rec.Mailbox)
+		err = c.allow(action, c.store.Name, rec.Mailbox)
 	}
 	return rec, err
 }
 
 func (c *call) read(ctx context.Context, s *store, id string) (backends.Record, error) {
 	return timed(ctx, c, func(ctx context.Context) (backends.Record, error) {
-		return c.backend.Get(ctx, s.terms.Store, id)
+		return c.backend.Get(ctx, s.Name, id)
 	})
 }
 
@@ -198,23 +201,6 @@ func timed[T any](
 	return result, err
 }
 
-// take holds more bytes of the budget until the call is over.
-func (c *call) take(bytes int64) error {
-	got, err := c.budgets[c.side].take(c.r.Context(), c.caller, bytes)
-	c.held += got
-	return err
-}
-
-// keep gives back the bytes that the call holds, except this many.
-func (c *call) keep(bytes int64) {
-	if bytes < c.held {
-		c.budgets[c.side].giveBack(c.caller, c.held-bytes)
-		c.held = bytes
-	}
-}
-
-func (c *call) free() { c.keep(0) }
-
 // bodySize returns how large the body can be.
 func (c *call) bodySize(limit int64) int64 {
 	if c.r.ContentLength >= 0 {
@@ -225,85 +211,58 @@ func (c *call) bodySize(limit int64) int64 {
 
 // decode reads a body of at most limit bytes into v. The caller has been authenticated.
 func (c *call) decode(v any, limit int64) error {
+	tooLarge := fmt.Errorf("%w: a body has at most %d bytes here", codec.ErrTooLarge, limit)
 	if c.r.ContentLength > limit {
-		return fmt.Errorf("%w: a body has at most %d bytes here", errTooLarge, limit)
+		return tooLarge
 	}
 	allowed := smallBodyTimeout
 	if c.bodySize(limit) > smallBody {
 		allowed = c.config.BodyTimeout
 	}
 	_ = c.control.SetReadDeadline(time.Now().Add(allowed)) // not every writer has one
-	text := make([]byte, 0, c.bodySize(limit)+1)           // with room to see the end
-	text, err := readAll(http.MaxBytesReader(c.w, c.r.Body, limit), text)
-	var large *http.MaxBytesError
+	var text bytes.Buffer
+	text.Grow(int(c.bodySize(limit)) + bytes.MinRead)
+	_, err := text.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, limit))
 	switch {
-	case errors.As(err, &large):
-		return fmt.Errorf("%w: a body has at most %d bytes here", errTooLarge, limit)
+	case errors.As(err, new(*http.MaxBytesError)):
+		return tooLarge
 	case err != nil:
 		return fmt.Errorf("%w: %w", errSlowBody, err)
 	}
 	c.unread = false
 	_ = c.control.SetReadDeadline(time.Time{}) // what follows may be a wait
-	if err := json.Unmarshal(text, v); err != nil {
-		return invalid("the body is not the JSON that is expected here") // err may quote the body
+	err = json.Unmarshal(text.Bytes(), v)
+	if err != nil && !errors.Is(err, check.ErrInvalid) {
+		err = check.Invalid("the body is not the JSON that is expected here") // err may quote it
 	}
-	return nil
-}
-
-// readAll is io.ReadAll into a buffer that is large enough in most cases.
-func readAll(r io.Reader, text []byte) ([]byte, error) {
-	for {
-		if len(text) == cap(text) {
-			text = append(text, 0)[:len(text)]
-		}
-		n, err := r.Read(text[len(text):cap(text)])
-		text = text[:len(text)+n]
-		if err == io.EOF {
-			return text, nil
-		}
-		if err != nil {
-			return text, err
-		}
-	}
+	return err
 }
 
 // answer writes an answer or an error, if the call has not begun one, and returns the status.
-func (c *call) answer(answer *body, err error) (status int) {
+func (c *call) answer(answer []byte, err error) (status int) {
 	if c.status != 0 {
 		return c.status
 	}
 	status = http.StatusOK
 	if err != nil {
-		var e errorHead
-		status, e = encodeError(err)
-		answer = new(body).value(e)
-		c.errorHeaders(status, e.Code)
+		code := codeOf(err)
+		status, answer = code.status, appendFailure(nil, err)
+		if code.after != "" {
+			c.w.Header().Set("Retry-After", code.after)
+		}
+		if status == http.StatusUnauthorized {
+			c.w.Header().Set("WWW-Authenticate", "Bearer")
+		}
 	}
-	var ended *backends.EndedError
-	if errors.As(err, &ended) {
-		_, e := encodeError(err)
-		answer = new(body).text(fmt.Sprintf(`{"code":%q,"error":%q,"request":`, e.Code, e.Error))
-		answer.record(ended.Record).text("}")
-	}
-	c.keep(answer.size)
+	c.keep(int64(len(answer)))
 	c.begin("application/json", status)
-	c.w.Header().Set("Content-Length", strconv.FormatInt(answer.size, 10))
+	c.w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
 	c.w.WriteHeader(status)
-	if answer.writeTo(c.w) == nil && c.control.Flush() == nil && !c.unread {
+	_, err = c.w.Write(answer)
+	if err == nil && c.control.Flush() == nil && !c.unread {
 		_ = c.control.SetWriteDeadline(time.Time{}) // the connection may serve others next
 	}
 	return status
-}
-
-func (c *call) errorHeaders(status int, code string) {
-	switch {
-	case status == http.StatusUnauthorized:
-		c.w.Header().Set("WWW-Authenticate", "Bearer")
-	case code == "full":
-		c.w.Header().Set("Retry-After", "5")
-	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
-		c.w.Header().Set("Retry-After", "1")
-	}
 }
 
 // begin limits the time that an answer may take. It does not wait for the rest of a body.
@@ -335,32 +294,21 @@ func (c *call) log(route string, status int, err error, gone bool) {
 	case c.changed || err != nil:
 		level = slog.LevelInfo
 	}
-	attrs := []slog.Attr{slog.String("route", route), slog.Int("status", status),
-		slog.Duration("took", time.Since(c.start))}
-	add := func(key, value string) {
-		if value != "" {
-			attrs = append(attrs, slog.String(key, value))
+	attrs := []any{"route", route, "status", status, "took", time.Since(c.start)}
+	text, store := "", ""
+	if c.store != nil {
+		store = c.store.Name
+	}
+	if gone {
+		text = "the client has hung up"
+	} else if err != nil {
+		text = err.Error()
+	}
+	for _, attr := range [][2]string{{"caller", c.caller}, {"store", store},
+		{"mailbox", c.mailbox}, {"request", c.id}, {"error", text}} {
+		if attr[1] != "" {
+			attrs = append(attrs, attr[0], attr[1])
 		}
 	}
-	add("caller", c.caller)
-	if c.store != nil {
-		add("store", c.store.terms.Store)
-	}
-	add("mailbox", c.mailbox)
-	add("request", c.id)
-	if gone {
-		add("error", "the client has hung up")
-	} else if err != nil {
-		add("error", err.Error())
-	}
-	c.config.Logger.LogAttrs(c.r.Context(), level, "served", attrs...)
-}
-
-// parseWait returns how long a call may wait. Text is a duration such as 20s; "" is none.
-func parseWait(text string) (time.Duration, error) {
-	wait, err := time.ParseDuration(cmp.Or(text, "0"))
-	if err != nil || wait < 0 {
-		return 0, invalid("wait is not a duration such as 20s")
-	}
-	return min(wait, maxWait), nil
+	c.config.Logger.Log(c.r.Context(), level, "served", attrs...)
 }

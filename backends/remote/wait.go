@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -8,84 +9,31 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
+	"github.com/pendingq/pendingq/internal/wake"
 )
 
 const (
 	maxWait     = time.Minute
-	blindPoll   = 500 * time.Millisecond // where the backend cannot signal
-	claimPoll   = time.Second            // over Redis a claim sends no signal
-	alive       = 15 * time.Second       // between two signs of life of a stream
-	lineTimeout = 10 * time.Second       // for a client to take a line
-	slack       = time.Millisecond       // until the backend's clock is past a deadline, too
+	claimPoll   = time.Second      // over Redis a claim sends no signal
+	alive       = 15 * time.Second // between two signs of life of a stream
+	lineTimeout = 10 * time.Second // for a client to take a line
+	slack       = time.Millisecond // until the backend's clock is past a deadline, too
+	maxTopics   = 4000             // mailboxes and requests of a watch
 )
 
-// watcher signals changes of a mailbox or a request.
-type watcher struct {
-	signal <-chan struct{}
-	poll   time.Duration // how long to trust silence; 0: for ever
-	stop   func()
-}
-
-// newWatcher starts to watch with a method of the backend's Waker.
-func (s *Server) newWatcher(ctx context.Context, what string,
-	start func(backends.Waker, context.Context, string) (<-chan struct{}, func())) watcher {
-	waker, ok := backends.As[backends.Waker](s.backend)
-	if !ok {
-		return watcher{poll: blindPoll, stop: func() {}}
-	}
-	signal, stop := start(waker, ctx, what)
-	return watcher{signal, waker.PollInterval(), stop}
-}
-
-// wait returns when it is time to look again, after atMost at the latest, or when ctx has ended.
-func (w watcher) wait(ctx context.Context, atMost time.Duration) {
-	if w.poll > 0 {
-		atMost = min(atMost, w.poll)
-	}
-	timer := time.NewTimer(atMost)
-	defer timer.Stop()
-	select {
-	case <-w.signal:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// park takes a place to wait in, for so long. It ends earlier if the server drains or the client
-// hangs up. The caller calls leave.
-func (c *call) park(side side, wait time.Duration, mailboxes ...string) (
-	ctx context.Context, leave func(), err error) {
-	free, ok := c.parked[side].enter(c.caller, mailboxes)
-	if !ok {
-		return nil, nil, ErrTooMany
-	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
-	stop := context.AfterFunc(c.draining, cancel)
-	return ctx, func() {
-		stop()
-		cancel()
-		free()
-	}, nil
-}
-
 // get reads a request, at once or when it has ended.
-func (c *call) get() (*body, error) {
-	wait, err := parseWait(c.r.URL.Query().Get("wait"))
-	if err != nil {
-		return nil, err
+func (c *call) get() ([]byte, error) {
+	wait, err := time.ParseDuration(cmp.Or(c.query.Get("wait"), "0"))
+	if err != nil || wait < 0 {
+		return nil, check.Invalid("wait is not a duration such as 20s")
 	}
 	rec, err := c.find(ActionRead)
 	if err != nil || wait == 0 || rec.Ended() {
 		return answerRecord(rec, err)
 	}
-	ctx, leave, err := c.park(front, wait, c.mailbox)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
 	rec = backends.Record{} // while the call waits, it holds nothing
-	c.keep(0)
-	err = c.follow(ctx, maxWait, func(now backends.Record) bool {
+	err = c.follow(min(wait, maxWait), maxWait, func(now backends.Record) bool {
 		rec = now
 		return now.Ended()
 	})
@@ -93,14 +41,19 @@ func (c *call) get() (*body, error) {
 }
 
 // follow calls see with the call's request, now and whenever the request may have changed, until
-// see returns true. When ctx has ended, it calls see once more and stops. It reads the request at
-// least once in an interval.
-func (c *call) follow(
-	ctx context.Context, interval time.Duration, see func(backends.Record) (done bool)) error {
-	w := c.newWatcher(ctx, c.id, backends.Waker.WatchRequest)
-	defer w.stop()
+// see returns true. When the wait is over, it calls see once more and stops. It reads the request
+// at least once in an interval.
+func (c *call) follow(wait, interval time.Duration, see func(backends.Record) (done bool)) error {
+	c.keep(0)
+	ctx, leave, err := c.park(front, wait, c.mailbox)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	w := wake.Watch(ctx, c.backend, c.id, backends.Waker.WatchRequest)
+	defer w.Stop()
 	for {
-		if err := c.take(c.store.maxPayload); err != nil {
+		if err := c.take(c.store.maxPayload()); err != nil {
 			return err
 		}
 		last := ctx.Err() != nil
@@ -111,40 +64,35 @@ func (c *call) follow(
 		untilDeadline := rec.Deadline.Sub(rec.ReadAt) + slack
 		rec = backends.Record{}
 		c.keep(0)
-		w.wait(ctx, min(untilDeadline, interval))
+		_ = w.Wait(ctx, min(untilDeadline, interval))
 	}
 }
 
-// stream is an answer in parts. The client must take each part in time.
-type stream struct{ *call }
-
 // stream begins an answer in parts.
-func (c *call) stream(contentType string) stream {
+func (c *call) stream(contentType string) {
 	c.begin(contentType, http.StatusOK)
 	c.hangUpAfterwards() // its last bytes are written without a deadline
 	c.w.WriteHeader(http.StatusOK)
 	_ = c.control.Flush() // the first part may take a while
-	return stream{c}
 }
 
-func (s stream) write(b *body) error { return s.send(b.text("\n")) }
-
-// send sends a part. It has the time of a line, or that of an answer if it is large.
-func (s stream) send(b *body) error {
+// send sends a part. The client must take it in the time of a line, or in that of an answer if it
+// is large.
+func (c *call) send(part []byte) error {
 	limit := lineTimeout
-	if b.size > smallBody {
-		limit = max(limit, s.config.BodyTimeout)
+	if len(part) > smallBody {
+		limit = max(limit, c.config.BodyTimeout)
 	}
-	_ = s.control.SetWriteDeadline(time.Now().Add(limit))
-	if err := b.writeTo(s.w); err != nil {
+	_ = c.control.SetWriteDeadline(time.Now().Add(limit))
+	if _, err := c.w.Write(part); err != nil {
 		return err
 	}
-	return s.control.Flush()
+	return c.control.Flush()
 }
 
 // events sends a request as it stands and after each change, until it has ended, as server-sent
 // events. A browser that connects again after that is told to stop, with 204.
-func (c *call) events() (*body, error) {
+func (c *call) events() ([]byte, error) {
 	rec, err := c.find(ActionRead)
 	if err != nil {
 		return nil, err
@@ -155,31 +103,28 @@ func (c *call) events() (*body, error) {
 		c.w.WriteHeader(http.StatusNoContent)
 		return nil, nil
 	}
-	rec = backends.Record{}
-	c.keep(0)
-	ctx, leave, err := c.park(front, maxWait, c.mailbox)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	s := c.stream("text/event-stream")
 	quietSince := time.Now()
-	err = c.follow(ctx, claimPoll, func(now backends.Record) bool {
-		part := new(body)
+	return nil, c.follow(maxWait, claimPoll, func(now backends.Record) bool {
+		if c.status == 0 {
+			c.stream("text/event-stream")
+		}
+		var part []byte
 		switch {
 		case version(now) != last:
 			last = version(now)
-			part.text("id: " + last + "\nevent: request\ndata: ").record(now).text("\n\n")
+			part = append(part, "id: "+last+"\nevent: request\ndata: "...)
+			part = append(appendRecord(part, now), "\n\n"...)
 		case time.Since(quietSince) > alive:
-			part.text(": alive\n\n")
+			part = []byte(": alive\n\n")
 		default:
 			return now.Ended()
 		}
 		quietSince = time.Now()
-		c.keep(part.size)
-		return s.send(part) != nil || now.Ended()
+		ended := now.Ended()
+		now = backends.Record{}
+		c.keep(int64(len(part)))
+		return c.send(part) != nil || ended
 	})
-	return nil, err
 }
 
 // version tells two states of a request apart.
@@ -189,38 +134,39 @@ func version(r backends.Record) string {
 
 // watch tells a client which mailboxes may have got requests and which requests have changed. A
 // mailbox or request that the caller may not see gives no signal.
-func (c *call) watch() (*body, error) {
+func (c *call) watch() ([]byte, error) {
 	var b watchBody
 	if err := c.decode(&b, smallBody); err != nil {
 		return nil, err
 	}
-	wait := maxWait
-	if b.WaitMS > 0 {
-		wait = min(wait, time.Duration(b.WaitMS)*time.Millisecond)
-	}
 	if len(b.Mailboxes)+len(b.Requests) > maxTopics || b.WaitMS < 0 {
-		return nil, invalid("a watch has at most %d mailboxes and requests", maxTopics)
+		return nil, check.Invalid("a watch has at most %d mailboxes and requests", maxTopics)
 	}
+	wait := time.Duration(cmp.Or(min(b.WaitMS, maxWait.Milliseconds()), maxWait.Milliseconds()))
 	mailboxes, err := c.claimable(b.Mailboxes)
 	if err != nil {
 		return nil, err
 	}
-	if len(mailboxes) == 0 && !c.works(b.Requests) {
+	if len(mailboxes) == 0 {
 		c.side = front
+		if c.works(b.Requests) {
+			c.side = worker
+		}
 	}
-	ctx, leave, err := c.park(c.side, wait, mailboxes...)
+	ctx, leave, err := c.park(c.side, wait*time.Millisecond, mailboxes...)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	return nil, c.signals(ctx, mailboxes, b.Requests)
+	c.signals(ctx, mailboxes, b.Requests)
+	return nil, nil
 }
 
 // claimable returns the mailboxes that the caller may claim from.
 func (c *call) claimable(mailboxes []string) (allowed []string, err error) {
 	for _, mailbox := range mailboxes {
 		for name := range c.stores {
-			if checkMailbox(mailbox) != nil {
+			if check.Mailbox(mailbox) != nil {
 				break
 			}
 			may, err := c.config.Access.Allow(c.r, c.caller, ActionClaim, name, mailbox)
@@ -236,11 +182,10 @@ func (c *call) claimable(mailboxes []string) (allowed []string, err error) {
 	return allowed, nil
 }
 
-// signals sends an event for each signal until ctx ends.
-func (c *call) signals(ctx context.Context, mailboxes, requests []string) error {
+// signals sends an event for each signal until ctx ends or the client has gone.
+func (c *call) signals(ctx context.Context, mailboxes, requests []string) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	out := make(chan event)
+	events := make(chan event)
 	var ready, tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer cancel()
@@ -248,10 +193,10 @@ func (c *call) signals(ctx context.Context, mailboxes, requests []string) error 
 		start func(backends.Waker, context.Context, string) (<-chan struct{}, func())) {
 		ready.Add(1)
 		tasks.Go(func() {
-			w := c.newWatcher(ctx, name, start)
-			defer w.stop()
+			w := wake.Watch(ctx, c.backend, name, start)
+			defer w.Stop()
 			ready.Done()
-			c.forward(ctx, w, func() (event, bool) { return see(ctx, name) }, out)
+			forward(ctx, w, func() (event, bool) { return see(ctx, name) }, events)
 		})
 	}
 	for _, mailbox := range mailboxes {
@@ -265,48 +210,32 @@ func (c *call) signals(ctx context.Context, mailboxes, requests []string) error 
 		}
 	}
 	ready.Wait()
-	return c.sendEvents(ctx, out)
-}
-
-// sendEvents sends the first event of a watch, and then the events of a channel.
-func (c *call) sendEvents(ctx context.Context, events <-chan event) error {
-	s := c.stream("application/x-ndjson")
-	for next := (event{Watching: true}); ; {
-		if s.write(new(body).value(next)) != nil {
-			return nil // the client has gone
-		}
+	c.stream("application/x-ndjson")
+	for next := (event{Watching: true}); c.send(append(appendJSON(nil, next), '\n')) == nil; {
 		select {
 		case next = <-events:
 		case <-time.After(alive):
 			next = event{}
 		case <-ctx.Done():
-			return nil
+			return
 		}
 	}
 }
 
 // forward sends the event of see after each signal of a watcher. It also sends one at once if the
 // request has been cancelled: the worker may have claimed it a moment before.
-func (c *call) forward(
-	ctx context.Context, w watcher, see func() (event, bool), out chan<- event) {
-	var blind <-chan time.Time
-	if w.signal == nil {
-		ticker := time.NewTicker(w.poll)
-		defer ticker.Stop()
-		blind = ticker.C
+func forward(ctx context.Context, w wake.Watcher, see func() (event, bool), to chan<- event) {
+	if w.Signal != nil {
+		w.Poll = 0 // the client looks by itself if it hears nothing for long
 	}
-	e, ok := see()
-	for ok = ok && e.CancelledAs != ""; ; e, ok = see() {
-		if ok {
+	for first := true; ; first = false {
+		if e, ok := see(); ok && (!first || e.CancelledAs != "") {
 			select {
-			case out <- e:
+			case to <- e:
 			case <-ctx.Done():
 			}
 		}
-		select {
-		case <-w.signal:
-		case <-blind:
-		case <-ctx.Done():
+		if w.Wait(ctx, 0) != nil {
 			return
 		}
 	}
@@ -317,7 +246,7 @@ func (c *call) forward(
 func (c *call) works(ids []string) bool {
 	for _, id := range ids {
 		if s, rec := c.lookUp(c.r.Context(), id); s != nil {
-			return c.allow(ActionReport, s.terms.Store, rec.Mailbox) == nil
+			return c.allow(ActionReport, s.Name, rec.Mailbox) == nil
 		}
 	}
 	return false
@@ -333,20 +262,16 @@ func (c *call) changedRequest(ctx context.Context, id string) (event, bool) {
 // lookUp returns a request without its payload, and its store. The store is nil if there is none
 // that the caller may read. A watch looks one up after the other.
 func (c *call) lookUp(ctx context.Context, id string) (*store, backends.Record) {
-	if backends.CheckID(id) != nil {
-		return nil, backends.Record{}
-	}
 	c.looking.Lock()
 	defer c.looking.Unlock()
 	for _, s := range c.stores {
-		held, err := c.budgets[c.side].take(ctx, c.caller, s.maxPayload)
-		if err != nil {
-			return nil, backends.Record{}
+		if check.ID(id) != nil || ctx.Err() != nil || c.take(s.maxPayload()) != nil {
+			break
 		}
 		rec, err := c.read(ctx, s, id)
 		rec.Payload = nil
-		c.budgets[c.side].giveBack(c.caller, held)
-		if err == nil && c.allow(ActionRead, s.terms.Store, rec.Mailbox) == nil {
+		c.keep(0)
+		if err == nil && c.allow(ActionRead, s.Name, rec.Mailbox) == nil {
 			return s, rec
 		}
 	}

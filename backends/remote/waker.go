@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pendingq/pendingq/internal/poll"
 	"github.com/pendingq/pendingq/internal/wake"
 )
 
@@ -68,15 +69,15 @@ type waits struct {
 // watched is a topic that has waiters, or had some a moment ago.
 type watched struct {
 	waiters int
-	poll    *poll // nil until the server has confirmed it
-	missed  bool  // something may have gone unnoticed
+	stream  *stream // nil until the server has confirmed it
+	missed  bool    // something may have gone unnoticed
 
 	settled context.Context // ends when the server has confirmed the topic, or cannot
 	settle  context.CancelFunc
 }
 
-// poll is a long poll that the server has confirmed.
-type poll struct {
+// stream is the answer to a long poll that the server has confirmed.
+type stream struct {
 	topics []topic
 	due    bool // is to be replaced
 	resp   *http.Response
@@ -142,7 +143,7 @@ func (w *waits) placeAll() {
 		if topics == nil && replaced == nil {
 			return
 		}
-		var p *poll
+		var p *stream
 		var err error
 		var pause time.Duration
 		if topics != nil {
@@ -151,7 +152,8 @@ func (w *waits) placeAll() {
 		w.placed(topics, replaced, p, err)
 		if err != nil {
 			w.client.logger.Debug("watch", "error", err)
-			if sleep(w.ctx, max(pause, backOff(w.failures))) != nil {
+			pause = max(pause, poll.Jitter(poll.Pause(w.failures, minPause, maxPause)))
+			if poll.Sleep(w.ctx, pause) != nil {
 				return
 			}
 		}
@@ -160,56 +162,49 @@ func (w *waits) placeAll() {
 
 // gather returns topics for a new poll, and polls that it replaces. It returns nothing if there is
 // nothing to do.
-func (w *waits) gather() (topics []topic, replaced []*poll) {
+func (w *waits) gather() (topics []topic, replaced []*stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	polls, size := map[*poll]bool{}, 0
+	size := 0
+	add := func(more ...topic) bool {
+		larger := size
+		for _, t := range more {
+			larger += t.size()
+		}
+		if larger > maxPollBody || len(topics)+len(more) > maxTopics {
+			return false
+		}
+		topics, size = append(topics, more...), larger
+		return true
+	}
+	inUse := map[*stream][]topic{} // topics that have waiters
 	for t, in := range w.topics {
+		p := in.stream
+		if _, known := inUse[p]; p != nil && !known {
+			inUse[p] = nil
+		}
 		switch {
-		case in.poll != nil:
-			polls[in.poll] = true
-		case in.waiters == 0:
+		case in.waiters == 0 && (p == nil || p.due):
 			delete(w.topics, t)
-		case size+t.size() <= maxPollBody && len(topics) < maxTopics:
-			topics, size = append(topics, t), size+t.size()
+		case p == nil:
+			add(t)
+		case in.waiters > 0:
+			inUse[p] = append(inUse[p], t)
 		}
 	}
-	for p := range polls {
-		more := w.inUse(p)
-		for _, t := range more {
-			size += t.size()
-		}
+	for p, more := range inUse {
 		small := len(topics) > 0 && len(p.topics) <= 2*len(topics)
-		if (p.due || small) && size <= maxPollBody && len(topics)+len(more) <= maxTopics {
-			topics, replaced = append(topics, more...), append(replaced, p)
-			continue
-		}
-		for _, t := range more {
-			size -= t.size()
+		if (p.due || small) && add(more...) {
+			replaced = append(replaced, p)
 		}
 	}
 	w.placing = len(topics) > 0 || len(replaced) > 0
 	return topics, replaced
 }
 
-// inUse returns the topics of a poll that have waiters, and forgets the others if the poll is due.
-func (w *waits) inUse(p *poll) (topics []topic) {
-	for _, t := range p.topics {
-		in := w.topics[t]
-		switch {
-		case in == nil || in.poll != p:
-		case in.waiters > 0:
-			topics = append(topics, t)
-		case p.due:
-			delete(w.topics, t)
-		}
-	}
-	return topics
-}
-
 // placed notes that a poll of topics was confirmed, or has failed, and ends those it replaces. The
 // last events of a replaced poll may then go unread, so the waiters of its topics are woken.
-func (w *waits) placed(topics []topic, replaced []*poll, p *poll, err error) {
+func (w *waits) placed(topics []topic, replaced []*stream, p *stream, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failures++; err == nil {
@@ -220,14 +215,14 @@ func (w *waits) placed(topics []topic, replaced []*poll, p *poll, err error) {
 		if in == nil {
 			continue // its last waiter has gone meanwhile
 		}
-		in.missed = in.missed || in.poll != nil || err != nil
+		in.missed = in.missed || in.stream != nil || err != nil
 		if in.settle(); err != nil {
 			continue
 		}
 		if in.missed {
 			w.hub.Wake(t.key())
 		}
-		in.poll, in.missed = p, false
+		in.stream, in.missed = p, false
 	}
 	if err != nil {
 		return
@@ -243,23 +238,23 @@ func (w *waits) placed(topics []topic, replaced []*poll, p *poll, err error) {
 
 // forget forgets the topics of a poll that has ended, if they have no waiters. The others need
 // another poll, and have perhaps missed something.
-func (w *waits) forget(p *poll) {
+func (w *waits) forget(p *stream) {
 	for _, t := range p.topics {
 		in := w.topics[t]
 		switch {
-		case in == nil || in.poll != p:
+		case in == nil || in.stream != p:
 		case in.waiters == 0:
 			delete(w.topics, t)
 		default:
-			in.poll, in.missed = nil, true
+			in.stream, in.missed = nil, true
 		}
 	}
 }
 
 // open opens a poll and waits until the server confirms it.
-func (w *waits) open(topics []topic) (*poll, time.Duration, error) {
+func (w *waits) open(topics []topic) (*stream, time.Duration, error) {
 	ctx, hangUp := context.WithCancel(w.ctx)
-	p := &poll{topics: topics, hangUp: hangUp}
+	p := &stream{topics: topics, hangUp: hangUp}
 	var b watchBody
 	for _, t := range topics {
 		if t.mailbox != "" {
@@ -270,10 +265,10 @@ func (w *waits) open(topics []topic) (*poll, time.Duration, error) {
 	}
 	timer := time.AfterFunc(answerTimeout, hangUp)
 	defer timer.Stop()
-	text := new(body).value(b).pieces[0].bytes
 	var pause time.Duration
 	var err error
-	p.resp, err = w.client.send(ctx, operation{method: http.MethodPost, path: "/watch"}, text)
+	p.resp, err = w.client.send(ctx, operation{http.MethodPost, "/watch", nil,
+		appendJSON(nil, b)})
 	if err == nil && p.resp.StatusCode != http.StatusOK {
 		_, pause, err = refusal(p.resp)
 		p.resp.Body.Close()
@@ -286,7 +281,7 @@ func (w *waits) open(topics []topic) (*poll, time.Duration, error) {
 }
 
 // receive wakes waiters until the poll ends, or is silent for too long.
-func (w *waits) receive(p *poll) {
+func (w *waits) receive(p *stream) {
 	defer p.resp.Body.Close()
 	defer p.hangUp()
 	renew := time.AfterFunc(renewTime, func() {

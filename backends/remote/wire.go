@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
-	"github.com/pendingq/pendingq/pending"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 // payload is a payload in a body: as JSON if its codec is JSON, and as base64 otherwise.
@@ -26,21 +26,15 @@ func (p payload) bytes() []byte {
 	return p.Base64
 }
 
-// standsAsJSON reports whether a payload comes back byte for byte if it stands in JSON.
-func standsAsJSON(codec string, payload []byte) bool {
-	return codec == "json" && len(payload) > 0 && !isSpace(payload[0]) &&
-		!isSpace(payload[len(payload)-1]) && utf8.Valid(payload) && json.Valid(payload)
-}
-
-func isSpace(b byte) bool { return b == ' ' || b == '\t' || b == '\r' || b == '\n' }
-
-// head is a [backends.Record] without its payload.
+// head is a [backends.Record], field by field. In JSON its payload follows it.
 type head struct {
 	ID           string            `json:"id"`
 	Mailbox      string            `json:"mailbox"`
 	Status       string            `json:"status"`
 	Attempt      int               `json:"attempt"`
 	Error        string            `json:"error,omitempty"`
+	Codec        string            `json:"codec,omitempty"`
+	Payload      []byte            `json:"-"`
 	Headers      map[string]string `json:"headers,omitempty"`
 	CreatedAt    time.Time         `json:"created_at"`
 	UpdatedAt    time.Time         `json:"updated_at"`
@@ -50,14 +44,6 @@ type head struct {
 	CancelledAs  string            `json:"cancelled_as,omitempty"`
 	CancelReason string            `json:"cancel_reason,omitempty"`
 	ReadAt       time.Time         `json:"read_at"`
-	Codec        string            `json:"codec,omitempty"`
-}
-
-func newHead(r backends.Record) head {
-	return head{ID: r.ID, Mailbox: r.Mailbox, Status: r.Status, Attempt: r.Attempt, Error: r.Error,
-		Headers: r.Headers, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, StartedAt: r.StartedAt,
-		Deadline: r.Deadline, LastDeadline: r.LastDeadline, CancelledAs: r.CancelledAs,
-		CancelReason: r.CancelReason, ReadAt: r.ReadAt, Codec: r.Codec}
 }
 
 // record is a [backends.Record] as a client reads it.
@@ -66,20 +52,9 @@ type record struct {
 	payload
 }
 
-func (r record) record() backends.Record {
-	h := r.head
-	return backends.Record{ID: h.ID, Mailbox: h.Mailbox, Status: h.Status, Attempt: h.Attempt,
-		Error: h.Error, Headers: h.Headers, CreatedAt: h.CreatedAt, UpdatedAt: h.UpdatedAt,
-		StartedAt: h.StartedAt, Deadline: h.Deadline, LastDeadline: h.LastDeadline,
-		CancelledAs: h.CancelledAs, CancelReason: h.CancelReason, ReadAt: h.ReadAt, Codec: h.Codec,
-		Payload: r.payload.bytes()}
-}
-
-func records(read []record) (all []backends.Record) {
-	for _, r := range read {
-		all = append(all, r.record())
-	}
-	return all
+func (r record) decode() backends.Record {
+	r.Payload = r.bytes()
+	return backends.Record(r.head)
 }
 
 // lease is a [backends.Lease].
@@ -90,47 +65,44 @@ type lease struct {
 	CancelReason string    `json:"cancel_reason,omitempty"`
 }
 
-// The following types are the bodies of HTTP requests, without their payloads.
-
-type createBody struct {
-	Codec   string            `json:"codec"`
-	Headers map[string]string `json:"headers,omitempty"`
+// message is the body of a create, extend, cancel or end, without its payload.
+type message struct {
+	Attempt     int     `json:"attempt"`
+	Codec       string  `json:"codec,omitempty"` // "": json, if there is a payload
+	Headers     headers `json:"headers,omitempty"`
+	Outcome     string  `json:"outcome,omitempty"`
+	Reason      string  `json:"reason,omitempty"` // why it failed, or is cancelled
+	Release     bool    `json:"release,omitempty"`
+	AfterMicros int64   `json:"after_us,omitempty"`
 }
 
-type claimBody struct {
-	ID      string     `json:"id"`
-	Mailbox string     `json:"mailbox"`
-	From    []fromBody `json:"from"`
+// headers are decoded only if they are small.
+type headers map[string]string
+
+func (h *headers) UnmarshalJSON(text []byte) error {
+	if len(text) > 7*check.MaxHeaders { // each byte may be escaped
+		return check.Invalid("headers have over %d bytes", check.MaxHeaders)
+	}
+	return json.Unmarshal(text, (*map[string]string)(h))
 }
 
-type fromBody struct {
+// claims is the body of a claim. It makes one or many.
+type claims struct {
+	Claims []claim `json:"claims"`
+}
+
+type claim struct {
+	ID      string `json:"id"`
+	Mailbox string `json:"mailbox"`
+	From    []from `json:"from"`
+}
+
+type from struct {
 	Store string `json:"store"`
 	Limit int    `json:"limit,omitempty"` // 0: 1
 }
 
-type claimsBody struct {
-	Claims []claimBody `json:"claims"`
-}
-
-type extendBody struct {
-	Attempt     int    `json:"attempt"`
-	Codec       string `json:"codec,omitempty"`
-	Release     bool   `json:"release,omitempty"`
-	AfterMicros int64  `json:"after_us,omitempty"`
-}
-
-type cancelBody struct {
-	Outcome string `json:"outcome,omitempty"` // "": cancelled
-	Reason  string `json:"reason,omitempty"`
-}
-
-type endBody struct {
-	Attempt int    `json:"attempt"`
-	Outcome string `json:"outcome"`
-	Error   string `json:"error,omitempty"`
-	Codec   string `json:"codec"`
-}
-
+// watchBody is the body of a watch.
 type watchBody struct {
 	Mailboxes []string `json:"mailboxes,omitempty"`
 	Requests  []string `json:"requests,omitempty"`
@@ -148,43 +120,57 @@ type event struct {
 	CancelReason string `json:"cancel_reason,omitempty"`
 }
 
-// The following types are answers, for the client. The server writes them with a [body].
-
-type claimedAnswer struct {
-	Claimed []struct {
-		Requests []record      `json:"requests"`
-		Errors   []errorAnswer `json:"errors"`
-	} `json:"claimed"`
-	Failure *errorAnswer `json:"failure"` // of this claim alone, where many are made
+// requests is a page, or what a claim got from one store, as a client reads it.
+type requests struct {
+	Requests []record
+	Errors   []failure
+	Next     string
 }
 
-func (a claimedAnswer) claimed() (all []backends.Claimed) {
-	for _, c := range a.Claimed {
-		all = append(all, backends.Claimed{Records: records(c.Requests), Errs: errs(c.Errors)})
+func (r requests) decode() (recs []backends.Record, errs []error) {
+	for _, rec := range r.Requests {
+		recs = append(recs, rec.decode())
 	}
-	return all
+	for _, f := range r.Errors {
+		errs = append(errs, f.decode())
+	}
+	return recs, errs
 }
 
-type pageAnswer struct {
-	Requests []record      `json:"requests"`
-	Errors   []errorAnswer `json:"errors"`
-	Next     string        `json:"next"`
+// result is the result of a claim, as a client reads it.
+type result struct {
+	Claimed []requests
+	Failure *failure
 }
 
-type mailboxesAnswer struct {
+// decode returns the result of a claim from that many stores.
+func (r result) decode(stores int) (c backends.ClaimResult) {
+	switch {
+	case r.Failure != nil:
+		c.Err = fmt.Errorf("remote: claim: %w", r.Failure.decode())
+	case len(r.Claimed) != stores:
+		c.Err = errResults
+	default:
+		for _, from := range r.Claimed {
+			recs, errs := from.decode()
+			c.Claimed = append(c.Claimed, backends.Claimed{Records: recs, Errs: errs})
+		}
+	}
+	return c
+}
+
+var errResults = errors.New("remote: claim: the answer has another number of results")
+
+type mailboxes struct {
 	Mailboxes []string `json:"mailboxes"`
 	Next      string   `json:"next,omitempty"`
 }
 
-// errorHead is an error in an answer, without the request that has ended.
-type errorHead struct {
-	Code  string `json:"code"`
-	Error string `json:"error"`
-	ID    string `json:"id,omitempty"` // of the live request, or of the one that cannot be read
-}
-
-type errorAnswer struct {
-	errorHead
+// failure is an error in an answer.
+type failure struct {
+	Code    string  `json:"code"`
+	Error   string  `json:"error"`
+	ID      string  `json:"id,omitempty"`      // of the live request, or of the unreadable one
 	Request *record `json:"request,omitempty"` // as it ended
 }
 
@@ -202,77 +188,84 @@ var (
 	errInternal    = errors.New("internal error")
 )
 
-// codes are the error codes of answers. The first entry that matches an error gives its code.
-var codes = []struct {
-	code   string
+// code is the error code of an answer.
+type code struct {
+	name   string
 	status int
 	err    error
-}{
-	{"unauthorized", http.StatusUnauthorized, ErrUnauthorized},
-	{"forbidden", http.StatusForbidden, ErrForbidden},
-	{"not_found", http.StatusNotFound, backends.ErrNotFound},
-	{"ended", http.StatusConflict, backends.ErrEnded},
-	{"stale_claim", http.StatusConflict, backends.ErrStaleClaim},
-	{"busy", http.StatusConflict, backends.ErrBusy},
-	{"full", http.StatusTooManyRequests, backends.ErrFull},
-	{"too_many", http.StatusTooManyRequests, ErrTooMany},
-	{"too_large", http.StatusRequestEntityTooLarge, codec.ErrTooLarge},
-	{"invalid", http.StatusBadRequest, pending.ErrInvalid},
-	{"slow_body", http.StatusRequestTimeout, errSlowBody},
-	{"unsupported", http.StatusNotImplemented, errors.ErrUnsupported},
-	{"unavailable", http.StatusServiceUnavailable, errUnavailable},
-	{"corrupt", http.StatusInternalServerError, errCorrupt},
-	{"internal", http.StatusInternalServerError, errInternal},
+	after  string // the answer's Retry-After in seconds; "": none
+	again  bool   // the client tries again
 }
 
-// encodeError returns the status and the body for an error. Only the codes invalid, too_large and
-// corrupt come with the error's text: an engine's own error may contain addresses.
-func encodeError(err error) (status int, e errorHead) {
-	var corrupt *backends.CorruptError
-	if errors.As(err, &corrupt) {
-		return http.StatusInternalServerError, errorHead{"corrupt", corrupt.Err.Error(), corrupt.ID}
-	}
-	var busy *backends.BusyError
-	if errors.As(err, &busy) {
-		e.ID = busy.ID
+// codes are all codes. The first one that matches an error is its code.
+var codes = []code{
+	{"unauthorized", http.StatusUnauthorized, ErrUnauthorized, "", false},
+	{"forbidden", http.StatusForbidden, ErrForbidden, "", false},
+	{"not_found", http.StatusNotFound, backends.ErrNotFound, "", false},
+	{"ended", http.StatusConflict, backends.ErrEnded, "", false},
+	{"stale_claim", http.StatusConflict, backends.ErrStaleClaim, "", false},
+	{"busy", http.StatusConflict, backends.ErrBusy, "", false},
+	{"full", http.StatusTooManyRequests, backends.ErrFull, "5", false},
+	{"too_many", http.StatusTooManyRequests, ErrTooMany, "1", true},
+	{"too_large", http.StatusRequestEntityTooLarge, codec.ErrTooLarge, "", false},
+	{"invalid", http.StatusBadRequest, check.ErrInvalid, "", false},
+	{"slow_body", http.StatusRequestTimeout, errSlowBody, "", true},
+	{"unsupported", http.StatusNotImplemented, errors.ErrUnsupported, "", false},
+	{"unavailable", http.StatusServiceUnavailable, errUnavailable, "1", true},
+	{"corrupt", http.StatusInternalServerError, errCorrupt, "", false},
+	{"internal", http.StatusInternalServerError, errInternal, "", true},
+}
+
+// codeOf returns the code of an error.
+func codeOf(err error) code {
+	if errors.As(err, new(*backends.CorruptError)) {
+		err = errCorrupt
 	}
 	for _, c := range codes {
-		if errors.Is(err, c.err) || c.err == errInternal {
-			e.Code, e.Error, status = c.code, c.err.Error(), c.status
-			break
+		if errors.Is(err, c.err) {
+			return c
 		}
 	}
-	if e.Code == "invalid" || e.Code == "too_large" {
-		e.Error = err.Error()
+	return codes[len(codes)-1]
+}
+
+// appendFailure appends an error. Only the codes invalid, too_large and corrupt come with its text:
+// an engine's own error may contain addresses.
+func appendFailure(b []byte, err error) []byte {
+	c := codeOf(err)
+	f := failure{Code: c.name, Error: c.err.Error()}
+	var busy *backends.BusyError
+	var corrupt *backends.CorruptError
+	switch {
+	case errors.As(err, &corrupt):
+		f.ID, f.Error = corrupt.ID, corrupt.Err.Error()
+	case errors.As(err, &busy):
+		f.ID = busy.ID
+	case c.err == check.ErrInvalid, c.err == codec.ErrTooLarge:
+		f.Error = err.Error()
 	}
-	return status, e
+	b = appendJSON(b, f)
+	var ended *backends.EndedError
+	if errors.As(err, &ended) {
+		b = append(appendRecord(append(b[:len(b)-1], `,"request":`...), ended.Record), '}')
+	}
+	return b
 }
 
 // decode returns the error that an answer tells.
-func (e errorAnswer) decode() error {
+func (f failure) decode() error {
+	i := slices.IndexFunc(codes, func(c code) bool { return c.name == f.Code })
 	switch {
-	case e.Code == "ended" && e.Request != nil:
-		return &backends.EndedError{Record: e.Request.record()}
-	case e.Code == "busy":
-		return &backends.BusyError{ID: e.ID}
-	case e.Code == "corrupt":
-		return &backends.CorruptError{ID: e.ID, Err: fmt.Errorf("%w: %s", errCorrupt, e.Error)}
+	case i < 0:
+		return fmt.Errorf("the server answered with the unknown error code %.40q", f.Code)
+	case f.Code == "ended" && f.Request != nil:
+		return &backends.EndedError{Record: f.Request.decode()}
+	case f.Code == "busy":
+		return &backends.BusyError{ID: f.ID}
+	case f.Code == "corrupt":
+		return &backends.CorruptError{ID: f.ID, Err: fmt.Errorf("%w: %s", errCorrupt, f.Error)}
+	case f.Error == codes[i].err.Error():
+		return codes[i].err
 	}
-	for _, c := range codes {
-		switch {
-		case c.code != e.Code:
-		case c.err.Error() == e.Error:
-			return c.err
-		default:
-			return fmt.Errorf("%w (the server says: %.300q)", c.err, e.Error)
-		}
-	}
-	return fmt.Errorf("the server answered with the unknown error code %.40q", e.Code)
-}
-
-func errs(read []errorAnswer) (all []error) {
-	for _, e := range read {
-		all = append(all, e.decode())
-	}
-	return all
+	return fmt.Errorf("%w (the server says: %.300q)", codes[i].err, f.Error)
 }

@@ -26,6 +26,7 @@ type Backup struct {
 func main() {
 	url := flag.String("server", "http://localhost:8080/pending", "URL of the API nodes")
 	id := flag.String("id", "laptop", "the mailbox of this device")
+	lease := flag.Duration("lease", time.Minute, "how long a lease lasts, as on the server")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -35,7 +36,7 @@ func main() {
 	}
 	defer client.Close()
 	backups, err := pending.New(client, codec.JSON[Backup](), pending.Policy{Name: "backup",
-		PendingTimeout: 10 * time.Minute, RunningTimeout: time.Minute, Retention: time.Hour,
+		PendingTimeout: 10 * time.Minute, RunningTimeout: *lease, Retention: time.Hour,
 		CancelGrace: 10 * time.Second, MaxAttempts: 3})
 	if err != nil {
 		log.Fatal(err)

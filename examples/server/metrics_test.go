@@ -41,12 +41,12 @@ func everything(n *node) {
 	}
 	claim := func() {
 		n.send(laptopToken, "POST", "/pending/claim",
-			`{"id": "c", "mailbox": "laptop", "from": [{"store": "backup"}]}`)
+			`{"claims": [{"id": "c", "mailbox": "laptop", "from": [{"store": "backup"}]}]}`)
 	}
 	claim() // nothing
 	id := create("backup")
 	n.send(laptopToken, "POST", "/pending/claim",
-		`{"id": "d", "mailbox": "laptop", "from": [{"store": "backup"}]}`)
+		`{"claims": [{"id": "d", "mailbox": "laptop", "from": [{"store": "backup"}]}]}`)
 	n.send(laptopToken, "POST", "/pending/requests/"+id+"/end?store=backup",
 		`{"attempt": 1, "outcome": "completed", "payload": {}}`)
 	for id, status := create("short"), ""; status != "timeout"; <-time.After(time.Millisecond) {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/pendingq/pendingq/internal/poll"
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
@@ -111,7 +112,7 @@ func (d *Daemon) report(ctx context.Context, kind, id string, body any) (err err
 	path := "/api/daemon/runtimes/" + wire.PathSegment(d.config.RuntimeID) + kind + "/" +
 		wire.PathSegment(id) + "/result"
 	for _, pause := range reportPauses {
-		if err := sleep(ctx, pause); err != nil {
+		if err := poll.Sleep(ctx, pause); err != nil {
 			return err
 		}
 		var taken struct{}
@@ -120,19 +121,4 @@ func (d *Daemon) report(ctx context.Context, kind, id string, body any) (err err
 		}
 	}
 	return err
-}
-
-// sleep waits, unless ctx ends first.
-func sleep(ctx context.Context, pause time.Duration) error {
-	if pause <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,22 +109,14 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("daemon: Config.Wait is %v, want at most %v", c.Wait, maxWait)
 	}
 	c.Server = strings.TrimSuffix(c.Server, "/")
-	c.Client = wire.Client(or(c.Client, &http.Client{}))
-	c.Wait = or(c.Wait, defaultWait)
-	c.Interval = or(c.Interval, defaultInterval)
-	c.MaxConcurrent = or(c.MaxConcurrent, defaultMaxConcurrent)
-	c.Grace = or(c.Grace, defaultGrace)
-	c.Logger = or(c.Logger, slog.Default())
+	c.Client = wire.Client(cmp.Or(c.Client, &http.Client{}))
+	c.Wait = cmp.Or(c.Wait, defaultWait)
+	c.Interval = cmp.Or(c.Interval, defaultInterval)
+	c.MaxConcurrent = cmp.Or(c.MaxConcurrent, defaultMaxConcurrent)
+	c.Grace = cmp.Or(c.Grace, defaultGrace)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	if c.Interval < 0 || c.MaxConcurrent < 0 || c.Grace < 0 {
 		return c, errors.New("daemon: Config.Interval, MaxConcurrent and Grace cannot be negative")
 	}
 	return c, nil
-}
-
-func or[T comparable](value, fallback T) T {
-	var zero T
-	if value == zero {
-		return fallback
-	}
-	return value
 }

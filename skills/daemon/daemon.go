@@ -7,11 +7,9 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"net/http"
-	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
+	"github.com/pendingq/pendingq/internal/poll"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/wire"
 )
@@ -21,10 +19,11 @@ var ErrRuntimeGone = errors.New("daemon: the server has deleted this runtime")
 
 // Daemon does a runtime's work. Make one with [New], and Run it once.
 type Daemon struct {
-	config Config
-	slots  chan struct{} // one element for each request that the daemon works on
-	work   sync.WaitGroup
-	wait   patience
+	config   Config
+	wait     patience
+	ids      claimIDs
+	failures int       // heartbeats that failed in a row
+	next     time.Time // when the next heartbeat is due
 }
 
 // New makes a Daemon. It refuses a Config that cannot work.
@@ -33,59 +32,48 @@ func New(c Config) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Daemon{config: c, slots: make(chan struct{}, c.MaxConcurrent),
-		wait: patience{now: c.Wait, most: c.Wait}}, nil
+	return &Daemon{config: c, wait: patience{now: c.Wait, most: c.Wait},
+		ids: claimIDs{id: rand.Text()}}, nil
 }
 
 // Run asks for work and does it until ctx ends. Then it asks for no more, gives the running work
 // Config.Grace, reports everything, and returns nil. It returns [ErrRuntimeGone] when the runtime
 // has been deleted. While the server is away, Run retries less and less often.
 func (d *Daemon) Run(ctx context.Context) error {
-	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopWork()
-	err := d.poll(ctx, working)
-	timer := time.AfterFunc(d.config.Grace, stopWork)
-	defer timer.Stop()
-	d.work.Wait()
-	return err
+	loop := poll.Loop{Concurrency: d.config.MaxConcurrent, Grace: d.config.Grace}
+	return loop.Run(ctx, d.claim)
 }
 
-// poll sends heartbeats and starts the work that they bring.
-func (d *Daemon) poll(ctx, working context.Context) error {
-	pauses := newBackOff()
-	claim := claimIDs{id: rand.Text()}
-	for {
-		batch, err := d.awaitSlot(ctx)
-		if err != nil {
-			return nil
-		}
-		began := time.Now()
-		a, failed, err := d.heartbeat(ctx, claim.id, batch, d.wait.now)
-		took := time.Since(began)
-		claim.after(failed, err)
-		var pause time.Duration
-		switch {
-		case ctx.Err() != nil && err != nil:
-			return nil
-		case gone(err):
-			return ErrRuntimeGone
-		case err != nil:
-			if d.wait.cutOff(took, err) {
-				pauses.Reset() // the server is there
-			}
-			pause = d.afterFailure(err, pauses)
-			d.config.Logger.Warn("heartbeat",
-				"runtime", d.config.RuntimeID, "error", err, "again in", pause)
-		default:
-			pauses.Reset()
-			d.start(working, a)
-			pause = d.untilNext(a, took)
-			d.wait.held()
-		}
-		if sleep(ctx, pause) != nil {
-			return nil
-		}
+// claim sends a heartbeat when one is due, and returns the work that it brings.
+func (d *Daemon) claim(ctx context.Context, free int) ([]func(context.Context), error) {
+	if poll.Sleep(ctx, time.Until(d.next)) != nil {
+		return nil, nil
 	}
+	const single = 4 // requests besides imports
+	batch := free >= skills.MaxImports+single
+	began := time.Now()
+	a, failed, err := d.heartbeat(ctx, d.ids.id, batch, d.wait.now)
+	took := time.Since(began)
+	d.ids.after(failed, err)
+	var pause time.Duration
+	switch {
+	case ctx.Err() != nil && err != nil:
+	case gone(err):
+		return nil, ErrRuntimeGone
+	case err != nil:
+		if d.wait.cutOff(took, err) {
+			d.failures = 0 // the server is there
+		}
+		pause = d.afterFailure(err)
+		d.config.Logger.Warn("heartbeat",
+			"runtime", d.config.RuntimeID, "error", err, "again in", pause)
+	default:
+		d.failures = 0
+		pause = d.untilNext(a, took)
+		d.wait.held()
+	}
+	d.next = time.Now().Add(pause)
+	return d.jobs(a), nil
 }
 
 // claimIDs makes the claim ids of heartbeats.
@@ -134,19 +122,6 @@ func (p *patience) held() {
 	}
 }
 
-// awaitSlot waits until there is room for one request. It reports whether there is room for all
-// requests that a heartbeat can bring.
-func (d *Daemon) awaitSlot(ctx context.Context) (batch bool, err error) {
-	select {
-	case d.slots <- struct{}{}:
-		<-d.slots
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	const single = 4 // requests besides imports
-	return cap(d.slots)-len(d.slots) >= skills.MaxImports+single, ctx.Err()
-}
-
 // untilNext returns the pause after an answer that took so long. A server that holds heartbeats is
 // asked again at once.
 func (d *Daemon) untilNext(a wire.Assignments, took time.Duration) time.Duration {
@@ -158,19 +133,16 @@ func (d *Daemon) untilNext(a wire.Assignments, took time.Duration) time.Duration
 	return max(0, d.config.Interval-took-tenth+mathrand.N(2*tenth+1))
 }
 
-// longestPause is the longest pause between two attempts to reach a server that is away.
-const longestPause = time.Minute
-
-func newBackOff() *backoff.ExponentialBackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval = 500*time.Millisecond, longestPause
-	return b
-}
+// The pauses after heartbeats that failed.
+const (
+	firstPause   = 500 * time.Millisecond
+	longestPause = time.Minute
+)
 
 // afterFailure returns the pause after a heartbeat that failed. A server may ask for a pause. After
 // a definite refusal the pause is the longest, since only people can help. Otherwise each pause is
 // longer than the one before.
-func (d *Daemon) afterFailure(err error, pauses *backoff.ExponentialBackOff) time.Duration {
+func (d *Daemon) afterFailure(err error) time.Duration {
 	var status *statusError
 	if errors.As(err, &status) && status.retryAfter > 0 {
 		return min(status.retryAfter, longestPause)
@@ -180,7 +152,8 @@ func (d *Daemon) afterFailure(err error, pauses *backoff.ExponentialBackOff) tim
 			"runtime", d.config.RuntimeID, "status", status.status)
 		return longestPause
 	}
-	return pauses.NextBackOff()
+	d.failures++
+	return poll.Jitter(poll.Pause(d.failures-1, firstPause, longestPause))
 }
 
 // gone reports whether an error is the server's answer for a deleted runtime.
@@ -190,49 +163,48 @@ func gone(err error) bool {
 		status.text == wire.RuntimeGone
 }
 
-// start starts the work that a heartbeat brought.
-func (d *Daemon) start(ctx context.Context, a wire.Assignments) {
+// jobs returns the work that a heartbeat brought.
+func (d *Daemon) jobs(a wire.Assignments) (jobs []func(context.Context)) {
+	add := func(kind string, to wire.Assignment, work func(context.Context) result) {
+		jobs = append(jobs, func(ctx context.Context) { d.do(ctx, kind, to, work) })
+	}
 	if a.List != nil {
-		d.do(ctx, "/local-skills", *a.List, d.list)
+		add("/local-skills", *a.List, d.list)
 	}
 	if len(a.Imports) == 0 && a.Import != nil { // from a server that knows no batches
 		a.Imports = []wire.ImportAssignment{*a.Import}
 	}
 	for _, i := range a.Imports {
-		d.do(ctx, "/local-skills/import", i.Assignment,
+		add("/local-skills/import", i.Assignment,
 			func(ctx context.Context) result { return d.bundle(ctx, i.SkillKey) })
 	}
 	if a.Ping != nil {
-		d.do(ctx, "/ping", *a.Ping, d.ping)
+		add("/ping", *a.Ping, d.ping)
 	}
 	if u := a.Update; u != nil {
-		d.do(ctx, "/update", u.Assignment,
+		add("/update", u.Assignment,
 			func(ctx context.Context) result { return d.update(ctx, *u) })
 	}
 	if a.ModelList != nil {
-		d.do(ctx, "/models", *a.ModelList, d.models)
+		add("/models", *a.ModelList, d.models)
 	}
+	return jobs
 }
 
-// do works on a request as soon as there is a slot, and reports the result even if ctx has ended
-// meanwhile.
+// do works on a request, and reports the result even if ctx has ended meanwhile.
 func (d *Daemon) do(ctx context.Context, kind string, a wire.Assignment,
 	work func(context.Context) result) {
-	d.work.Go(func() {
-		d.slots <- struct{}{}
-		defer func() { <-d.slots }()
-		began := time.Now()
-		answer := d.guarded(ctx, kind, a.ID, work)
-		answer.SetAttempt(a.Attempt)
-		err := d.report(context.WithoutCancel(ctx), kind, a.ID, answer)
-		log := d.config.Logger.With("runtime", d.config.RuntimeID, "kind", kind, "request", a.ID,
-			"took", time.Since(began))
-		if err != nil {
-			log.Error("report", "error", err)
-			return
-		}
-		log.Info("reported")
-	})
+	began := time.Now()
+	answer := d.guarded(ctx, kind, a.ID, work)
+	answer.SetAttempt(a.Attempt)
+	err := d.report(context.WithoutCancel(ctx), kind, a.ID, answer)
+	log := d.config.Logger.With("runtime", d.config.RuntimeID, "kind", kind, "request", a.ID,
+		"took", time.Since(began))
+	if err != nil {
+		log.Error("report", "error", err)
+		return
+	}
+	log.Info("reported")
 }
 
 // guarded turns a handler's panic into a failure.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pendingq/pendingq/internal/poll"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/wire"
@@ -110,7 +111,7 @@ func (d *Daemon) tellThatItRuns(ctx context.Context, a wire.Assignment) (stop fu
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for sleep(ctx, stillRunning) == nil {
+		for poll.Sleep(ctx, stillRunning) == nil {
 			report := wire.UpdateReport{Report: wire.Report{
 				Status: string(pending.StatusRunning), Attempt: a.Attempt}}
 			if err := d.report(ctx, "/update", a.ID, report); err != nil && ctx.Err() == nil {

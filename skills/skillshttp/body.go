@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/pendingq/pendingq/internal/quota"
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
@@ -32,7 +33,7 @@ func (c *call) decodeReport(v any, limit int64) error {
 		n = limit
 	}
 	if n > maxSmallBody && !c.take(&c.reports, n, c.config.CallTime,
-		share{"", c.config.MaxBytes}, share{ofRuntime(c.runtimeID), c.config.MaxBytes / 2}) {
+		quota.Of("", c.config.MaxBytes), quota.Of(ofRuntime(c.runtimeID), c.config.MaxBytes/2)) {
 		return refuse(http.StatusServiceUnavailable, wire.CodeOverloaded,
 			"too many large reports are on their way; try again")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/quota"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/wire"
@@ -136,10 +137,10 @@ func (q question[T]) read(c *call) (any, error) {
 		r, err := q.load(c, allowed)
 		return r.body, err
 	}
-	if !c.take(&c.waits, 1, 0, share{"", int64(c.config.MaxWaits)},
-		share{ofRuntime(c.runtimeID), int64(c.config.MaxRuntimeWaits)},
-		share{ofCaller(who.UserID), int64(c.config.MaxCallerWaits)},
-		share{ofBoth(c.runtimeID, who.UserID), int64(max(1, c.config.MaxRuntimeWaits/2))}) {
+	if !c.take(&c.waits, 1, 0, quota.Of("", int64(c.config.MaxWaits)),
+		quota.Of(ofRuntime(c.runtimeID), int64(c.config.MaxRuntimeWaits)),
+		quota.Of(ofCaller(who.UserID), int64(c.config.MaxCallerWaits)),
+		quota.Of(ofBoth(c.runtimeID, who.UserID), int64(max(1, c.config.MaxRuntimeWaits/2)))) {
 		return nil, refuse(http.StatusTooManyRequests, wire.CodeTooManyWaits,
 			"too many requests are waiting here")
 	}
@@ -160,11 +161,12 @@ func (q question[T]) load(c *call, allowed func(T) bool) (l loaded, err error) {
 	ctx, cancel := c.limited()
 	defer cancel()
 	const ofOne, ofAll = 2, 32
-	shares := []share{{"", ofAll}, {ofCaller(c.caller), ofOne}, {ofRequest(c.requestID), 1}}
-	if !c.reading.enter(ctx, 1, shares) {
+	shares := []quota.Share{quota.Of("", ofAll), quota.Of(ofCaller(c.caller), ofOne),
+		quota.Of(ofRequest(c.requestID), 1)}
+	if !c.reading.Enter(ctx, 1, shares) {
 		return l, fmt.Errorf("read the request: %w", errSlow)
 	}
-	defer c.reading.leave(1, shares)
+	defer c.reading.Leave(1, shares)
 	var none T
 	if body := c.borrow(); body != nil && allowed(none) {
 		return loaded{body: body, ended: true}, nil
@@ -190,14 +192,14 @@ func (q question[T]) load(c *call, allowed func(T) bool) (l loaded, err error) {
 func (q question[T]) await(
 	c *call, ctx context.Context, allowed func(T) bool) (any, error) {
 	w := c.watch(ctx, c.requestID, backends.Waker.WatchRequest)
-	defer w.stop()
+	defer w.Stop()
 	for {
 		r, err := q.load(c, allowed)
 		if err != nil || r.ended || ctx.Err() != nil {
 			return r.body, err
 		}
 		// Clocks differ, so the backend's clock may reach the deadline a little later.
-		w.wait(ctx, max(time.Until(r.deadline), 0)+soon)
+		_ = w.Wait(ctx, max(time.Until(r.deadline), 0)+soon)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/pendingq/pendingq/internal/quota"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills/wire"
 )
@@ -18,11 +19,11 @@ type Handler struct {
 	config Config
 	mux    *http.ServeMux
 
-	waits   quota // of held GETs
-	beats   quota // of held heartbeats and WebSockets
-	reading quota // of calls that read a request from the stores
-	reports quota // of bytes of report bodies
-	answers quota // of bytes of large answers
+	waits   quota.Quota // of held GETs
+	beats   quota.Quota // of held heartbeats and WebSockets
+	reading quota.Quota // of calls that read a request from the stores
+	reports quota.Quota // of bytes of report bodies
+	answers quota.Quota // of bytes of large answers
 	shelf   shelf
 
 	unsure   unsureClaims
@@ -48,7 +49,7 @@ func New(c Config) (*Handler, error) {
 func (h *Handler) Drain() { h.drain() }
 
 // Parked returns the number of parked requests, for metrics: GETs, heartbeats and WebSockets.
-func (h *Handler) Parked() int { return int(h.waits.holds("") + h.beats.holds("")) }
+func (h *Handler) Parked() int { return int(h.waits.Held("") + h.beats.Held("")) }
 
 // NewServer returns a server for a handler, with limits on slow and hostile clients: headers have
 // 10 s and 64 KiB, an idle connection 2 min. Bodies and answers have the limits of [Config]. The
@@ -97,12 +98,12 @@ type call struct {
 
 // take takes n of a quota until the call is answered. It waits for room, but not longer than wait.
 // It returns false if there is still no room.
-func (c *call) take(q *quota, n int64, wait time.Duration, shares ...share) bool {
+func (c *call) take(q *quota.Quota, n int64, wait time.Duration, shares ...quota.Share) bool {
 	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
 	defer cancel()
-	ok := q.enter(ctx, n, shares)
+	ok := q.Enter(ctx, n, shares)
 	if ok {
-		c.leaves = append(c.leaves, func() { q.leave(n, shares) })
+		c.leaves = append(c.leaves, func() { q.Leave(n, shares) })
 	}
 	return ok
 }
@@ -288,3 +289,9 @@ func (c *call) parked(wait time.Duration) context.Context {
 	c.leaves = append(c.leaves, func() { stop(); cancel() })
 	return ctx
 }
+
+// The keys of shares. The share of the whole node has the key "".
+func ofRuntime(id string) string         { return "runtime " + id }
+func ofRequest(id string) string         { return "request " + id }
+func ofCaller(user string) string        { return "caller " + user }
+func ofBoth(runtime, user string) string { return "both " + runtime + "\x00" + user }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/quota"
+	"github.com/pendingq/pendingq/internal/wake"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/wire"
@@ -77,9 +79,9 @@ func (h *Handler) heartbeat(c *call) (any, error) {
 const maxClaimID = 512
 
 // ofDaemon returns the shares of a runtime's held heartbeats.
-func (h *Handler) ofDaemon(runtimeID string) []share {
-	return []share{{"", int64(h.config.MaxWaits)},
-		{ofRuntime(runtimeID), int64(h.config.MaxRuntimeWaits)}}
+func (h *Handler) ofDaemon(runtimeID string) []quota.Share {
+	return []quota.Share{quota.Of("", int64(h.config.MaxWaits)),
+		quota.Of(ofRuntime(runtimeID), int64(h.config.MaxRuntimeWaits))}
 }
 
 // beat answers a heartbeat. If wait is set, it waits for work until ctx ends. Otherwise it claims
@@ -117,15 +119,15 @@ func (h *Handler) warn(err error, what, runtimeID string) {
 func (h *Handler) awaitWork(
 	ctx context.Context, beat wire.Heartbeat, wait bool) (work *skills.Work, err error) {
 	began := time.Now()
-	w := watch{stop: func() {}}
+	w := wake.Watcher{Stop: func() {}}
 	if wait {
 		w = h.watch(ctx, beat.RuntimeID, backends.Waker.WatchMailbox)
 	}
-	defer w.stop()
+	defer w.Stop()
 	limit := h.config.HeartbeatTime - time.Since(began) // the start of a watch may take time
 	for {
 		work, err = h.claim(ctx, beat, limit)
-		if !wait || work == nil || !work.Empty() || !w.wait(ctx, 0) {
+		if !wait || work == nil || !work.Empty() || w.Wait(ctx, 0) != nil {
 			return work, err
 		}
 		limit = h.config.HeartbeatTime

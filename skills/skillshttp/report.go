@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/pendingq/pendingq/internal/quota"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/wire"
@@ -112,12 +113,12 @@ func (k reported[T, R]) look(c *call) (*pending.Request[T], error) {
 	ctx, cancel := c.limited()
 	defer cancel()
 	const ofOne, ofAll = 2, 32
-	shares := []share{{"daemons", ofAll}, {ofRuntime(c.runtimeID), ofOne},
-		{ofRequest("of daemons " + c.requestID), 1}}
-	if !c.reading.enter(ctx, 1, shares) {
+	shares := []quota.Share{quota.Of("daemons", ofAll), quota.Of(ofRuntime(c.runtimeID), ofOne),
+		quota.Of(ofRequest("of daemons "+c.requestID), 1)}
+	if !c.reading.Enter(ctx, 1, shares) {
 		return nil, fmt.Errorf("read the request: %w", errSlow)
 	}
-	defer c.reading.leave(1, shares)
+	defer c.reading.Leave(1, shares)
 	return found(k.store.Get(ctx, c.requestID, pending.InMailbox(c.runtimeID)))
 }
 

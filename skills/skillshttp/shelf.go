@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/pendingq/pendingq/internal/quota"
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
@@ -17,7 +18,7 @@ type shelf struct {
 type shelved struct {
 	body    encoded
 	readers int
-	shares  []share // of the quota of answers, taken by the first reader
+	shares  []quota.Share // of the quota of answers, taken by the first reader
 }
 
 // borrow returns an answer that is being sent to another reader, or nil.
@@ -44,7 +45,7 @@ func (c *call) hold(s *shelved) {
 			return
 		}
 		delete(c.shelf.bodies, c.shelfKey())
-		c.answers.leave(int64(len(s.body)), s.shares)
+		c.answers.Leave(int64(len(s.body)), s.shares)
 	})
 }
 
@@ -53,8 +54,9 @@ func (c *call) hold(s *shelved) {
 func (c *call) lay(body encoded) error {
 	c.shelf.mu.Lock()
 	defer c.shelf.mu.Unlock()
-	shares := []share{{"", c.config.MaxBytes}, {ofCaller(c.caller), c.config.MaxBytes / 2}}
-	if ok, _ := c.answers.try(int64(len(body)), shares); !ok {
+	shares := []quota.Share{quota.Of("", c.config.MaxBytes),
+		quota.Of(ofCaller(c.caller), c.config.MaxBytes/2)}
+	if ok, _ := c.answers.Try(int64(len(body)), shares); !ok {
 		return refuse(http.StatusTooManyRequests, wire.CodeOverloaded,
 			"too many large answers are on their way to you; read them first")
 	}

@@ -174,8 +174,8 @@ func (s *socket) hint(runtimeID string) {
 		wire.KindModelList: stores.ModelLists.HasPending,
 	}
 	w := s.watch(s.ctx, runtimeID, backends.Waker.WatchMailbox)
-	defer w.stop()
-	for first := true; first || w.wait(s.ctx, 0); first = false {
+	defer w.Stop()
+	for first := true; first || w.Wait(s.ctx, 0) == nil; first = false {
 		for kind, hasPending := range kinds {
 			pending, err := within(s.ctx, s.config.HeartbeatTime,
 				func(ctx context.Context) (bool, error) { return hasPending(ctx, runtimeID) })

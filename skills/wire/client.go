@@ -1,30 +1,11 @@
 package wire
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
+
+	"github.com/pendingq/pendingq/internal/poll"
 )
 
-// maxRedirects is how many redirects a client follows for one call.
-const maxRedirects = 10
-
-// Client returns a copy of an HTTP client that follows no redirect to another host or scheme, since
-// a call carries a token, and perhaps a skill.
-func Client(base *http.Client) *http.Client {
-	c := *base
-	c.CheckRedirect = func(to *http.Request, via []*http.Request) error {
-		from := via[0].URL
-		switch {
-		case to.URL.Host != from.Host || to.URL.Scheme != from.Scheme:
-			return fmt.Errorf("the server redirects to %s://%s, which is refused",
-				to.URL.Scheme, to.URL.Host)
-		case base.CheckRedirect != nil:
-			return base.CheckRedirect(to, via)
-		case len(via) >= maxRedirects:
-			return errors.New("the server redirects again and again")
-		}
-		return nil
-	}
-	return &c
-}
+// Client returns a copy of an HTTP client that follows no redirect to another host or scheme. A
+// call carries a token, and perhaps a skill.
+func Client(base *http.Client) *http.Client { return poll.Client(base) }

@@ -29,6 +29,10 @@ func postBeyond(path, body string) exchange {
 
 // claimBody is the body of a claim. From lists the stores, in JSON.
 func claimBody(id, mailbox, from string) string {
+	return `{"claims":[` + oneClaim(id, mailbox, from) + `]}`
+}
+
+func oneClaim(id, mailbox, from string) string {
 	return `{"id":"` + id + `","mailbox":"` + mailbox + `","from":[` + from + `]}`
 }
 
@@ -58,15 +62,15 @@ func successes(id string) []exchange {
 		get("/pending" + inBox),
 		post("/claim", claimBody("1", box, `{"store":"s","limit":1},{"store":"capped"}`)),
 		post("/claim", claimBody("1", "damaged", `{"store":"s"}`)),
-		post("/claims", `{"claims":[`+claimBody("2", box, `{"store":"s"}`)+`,`+
-			claimBody("3", "broken", `{"store":"s"}`)+`]}`),
+		post("/claim", `{"claims":[`+oneClaim("2", box, `{"store":"s"}`)+`,`+
+			oneClaim("3", "broken", `{"store":"s"}`)+`]}`),
 		post(of("/extend"), `{"attempt":1}`),
 		post(of("/extend"), `{"attempt":1,"codec":"json","payload":{"half":true}}`),
 		post(of("/cancel"), `{"reason":"no longer needed"}`),
 		post(of("/extend"), `{"attempt":1}`),
 		get(of("")),
 		post("/watch", `{"mailboxes":["`+box+`"],"requests":["`+id+`"],"wait_ms":1}`),
-		post(of("/end"), `{"attempt":1,"outcome":"cancelled","error":"stopped",`+
+		post(of("/end"), `{"attempt":1,"outcome":"cancelled","reason":"stopped",`+
 			`"codec":"raw","payload_base64":"/w=="}`),
 		get(of("/events")),
 	}
@@ -112,7 +116,7 @@ func mistakesInClaims() []exchange {
 		post("/claim", claimBody("1", "x", `{"store":"s","limit":101}`)),
 		post("/claim", claimBody("1", "x", `{"store":"s","limit":-1}`)),
 		postBeyond("/claim", claimBody("1", "x", `{"store":"s"},{"store":"s"}`)),
-		post("/claims", `{"claims":[]}`),
+		post("/claim", `{"claims":[]}`),
 		post("/watch", `{"wait_ms":-1}`),
 		post("/watch", `{"mailboxes":7}`),
 	}
@@ -128,7 +132,7 @@ func mistakesInReports(id string) []exchange {
 		post(of("/cancel"), `{"outcome":"completed"}`),
 		post(of("/cancel"), `{"reason":"`+tooLong+`"}`),
 		postBeyond(of("/end"), `{"attempt":1,"outcome":"unheard-of","codec":"json"}`),
-		post(of("/end"), `{"attempt":1,"outcome":"failed","codec":"json","error":"`+tooLong+`"}`),
+		post(of("/end"), `{"attempt":1,"outcome":"failed","codec":"json","reason":"`+tooLong+`"}`),
 		post(of("/end"), `{"attempt":1}`),
 	}
 }

@@ -217,7 +217,7 @@ func (w *world) checkResponse(
 }
 
 // schemaOfLine is the schema of each line of the answer of an operation that streams.
-var schemaOfLine = map[string]string{"events": "request", "watch": "event", "claims": "claimed"}
+var schemaOfLine = map[string]string{"events": "request", "watch": "event"}
 
 // checkLines checks each line of a stream.
 func (w *world) checkLines(op *openapi3.Operation, resp *http.Response, text []byte) {
