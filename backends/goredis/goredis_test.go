@@ -9,11 +9,12 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/backendtest"
 	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
-	allowParallel()
+	effort.Parallel(1000) // they take slots
 	goleak.VerifyTestMain(m)
 }
 

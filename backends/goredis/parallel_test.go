@@ -1,7 +1,6 @@
 package goredis_test
 
 import (
-	"flag"
 	"testing"
 
 	"github.com/pendingq/pendingq/internal/redistest"
@@ -11,15 +10,8 @@ import (
 // call parallel: they run before all others, one by one.
 var (
 	slots    = make(chan struct{}, 4)
-	clusters = make(chan struct{}, 1) // a Cluster has six servers, and fails over if they starve
+	clusters = make(chan struct{}, 2) // of six servers each
 )
-
-// allowParallel lets go test start any number of parallel tests. They wait for their slots.
-func allowParallel() {
-	if err := flag.Set("test.parallel", "1000"); err != nil {
-		panic(err)
-	}
-}
 
 // parallel runs the rest of a test beside others.
 func parallel(t *testing.T) {

@@ -6,6 +6,7 @@ package effort
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"sync"
 )
@@ -15,17 +16,25 @@ const Env = "PENDINGQ_FULL"
 
 // Plain is for tests in which no goroutines of this module meet. It returns all if tests run in
 // full without the race detector, otherwise some.
-func Plain[T any](some, all T) T { return choose(!race, some, all) }
+func Plain[T any](some, all T) T { return choose(!Race, some, all) }
 
 // Racing is for tests of concurrent calls. It returns all if tests run in full with the race
 // detector, otherwise some.
-func Racing[T any](some, all T) T { return choose(race, some, all) }
+func Racing[T any](some, all T) T { return choose(Race, some, all) }
 
 // choose reads the variable in each call: go test notices only what is read while tests run, and
 // would otherwise take the cached result of a short run for one in full.
 func choose[T any](here bool, some, all T) T {
 	if here && os.Getenv(Env) != "" {
 		return all
+	}
+	return some
+}
+
+// Third returns every third element of a list, from a random one on, so many runs have all.
+func Third[T any](all []T) (some []T) {
+	for i := rand.IntN(3); i < len(all); i += 3 {
+		some = append(some, all[i])
 	}
 	return some
 }
@@ -42,3 +51,11 @@ var Rapid = sync.OnceFunc(func() {
 		panic(err)
 	}
 })
+
+// Parallel lets go test run this many parallel tests at a time, unless its flag -parallel says how
+// many. Tests that wait for servers need more than one per processor. Call it in TestMain.
+func Parallel(n int) {
+	if err := flag.Set("test.parallel", fmt.Sprint(n)); err != nil {
+		panic(err)
+	}
+}

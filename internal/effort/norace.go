@@ -2,4 +2,5 @@
 
 package effort
 
-const race = false
+// Race is whether the race detector is on.
+const Race = false

@@ -2,4 +2,5 @@
 
 package effort
 
-const race = true
+// Race is whether the race detector is on.
+const Race = true
