@@ -9,7 +9,8 @@
 //		backendtest.Run(t, func(t *testing.T) backends.Backend { return postgres.New(testDB(t)) })
 //	}
 //
-// The comments here and the suite are the whole specification.
+// The comments here and the suite are the whole specification. Package backendtest also has
+// random tests and tests with concurrent callers.
 //
 // # What holds for every method
 //
@@ -19,14 +20,15 @@
 //   - Repeatable. If a reply was lost, a caller or a client library may send the operation again,
 //     at once or after other operations. The repeat has no second effect.
 //   - On the backend's clock, in whole microseconds. No caller's clock counts. An operation reads
-//     the clock once, and no later than its records. An operation that writes reads the clock while
-//     it holds the lock on its records. A request is live while now <= its deadline. After the
-//     deadline it reads as [Record.At] says. No operation writes that change.
+//     the clock once, before it reads its records or at the same instant. An operation that writes
+//     first locks its records and then reads the clock. A request is live while now <= its
+//     deadline. After the deadline it reads as [Record.At] says. No operation writes that change.
 //   - Isolated. Stores and mailboxes share nothing, whatever characters their names have.
 //     Mailboxes, errors and headers may contain NUL. A backend keeps its own copy of each payload
 //     and map, and returns copies.
-//   - Freed automatically. A record stays readable until its last deadline, or its end, plus
-//     Retention. Then it disappears without a call.
+//   - Freed automatically. An ended record stays readable until Retention after its end. Any other
+//     record stays readable until Retention after its last deadline. Then it disappears without a
+//     call.
 //
 // Arguments are valid. A backend need not check names, ids, sizes, limits or durations.
 //
@@ -45,8 +47,8 @@ import (
 	"time"
 )
 
-// Backend is the interface of a storage engine. All methods may be called concurrently. With a
-// remote engine a call costs one round trip, and for a large payload a second one.
+// Backend is the interface of a storage engine. All methods may be called concurrently. A call to a
+// remote engine should cost one round trip. Large payloads may cost further ones.
 type Backend interface {
 	// Create stores a new pending record and puts it in the queue of its mailbox. Its deadline is
 	// now plus PendingTimeout.
@@ -70,12 +72,13 @@ type Backend interface {
 	// Claim hands out up to Limit requests of each store in c.From. It takes the requests with the
 	// earliest LastDeadline first. Requests with equal deadlines come in any order. Each becomes
 	// running, with the next attempt, a deadline of now plus RunningTimeout, and UpdatedAt and
-	// StartedAt now. The same call skips requests that have timed out. Claim returns one result
-	// for each element of c.From, in the same order.
+	// StartedAt now. Claim skips requests that have timed out, and takes the next ones in the same
+	// call. Claim returns one result for each element of c.From, in the same order.
 	//
-	// If the new attempt is below MaxAttempts of the claimer, the last deadline is the deadline
-	// plus PendingTimeout: after its deadline the request can be claimed again. Otherwise the last
-	// deadline is the deadline. A later claimer's MaxAttempts does not change that.
+	// If the new attempt is below the claim's MaxAttempts, the last deadline is the deadline plus
+	// PendingTimeout: after its deadline the request can be claimed again. Otherwise the last
+	// deadline is the deadline. Whether a request can be claimed depends only on its deadlines. So
+	// a later claim with a lower MaxAttempts gets it, too.
 	//
 	// If a Claim got requests, the backend remembers it under c.ID until the latest deadline that
 	// it set. A repeat with the same ID claims nothing more. It returns the remembered requests
@@ -89,17 +92,20 @@ type Backend interface {
 
 	// Extend renews the lease of the request that runs at e.Attempt. The deadline becomes now plus
 	// RunningTimeout, the last deadline follows from MaxAttempts as for a Claim, and UpdatedAt is
-	// now. If a cancel was noted, both deadlines stay, also at a release. If e.Codec is not "",
-	// Extend also stores Codec and Payload. A repeat does the same again, so a late repeat would
-	// restore earlier progress. Therefore a worker sends its Extends one after the other.
+	// now. If e.Codec is not "", Extend also stores Codec and Payload. A repeat does the same
+	// again, so a late repeat would restore earlier progress. Therefore a worker sends its Extends
+	// one after the other.
 	//
-	// If e.Release is set, Extend releases the request instead. The request is claimable once
-	// e.After has passed, or at once for 0. Its deadline becomes now plus After minus a
-	// microsecond. An expired lease may also be released, unless a later claim has followed.
+	// If e.Release is set, Extend releases the request instead of renewing its lease. The deadline
+	// becomes now plus e.After minus a microsecond. If another attempt is left, the request is
+	// claimable once e.After has passed, or at once for 0. Otherwise it times out then. An expired
+	// lease may also be released, unless a later claim has followed.
+	//
+	// If a cancel was noted, Extend changes neither deadline, with or without e.Release.
 	//
 	// Extend returns [ErrNotFound]; an [EndedError] if the request has ended or is past its last
-	// deadline; [ErrStaleClaim] if the request was never claimed, runs at another attempt, or has
-	// an expired lease and e.Release is not set.
+	// deadline; [ErrStaleClaim] if the request was never claimed, if its latest attempt is not
+	// e.Attempt, or if its lease has expired and e.Release is not set.
 	Extend(ctx context.Context, e Extend) (Lease, error)
 
 	// Cancel ends a live request on behalf of its requester, whatever its attempt. It stores
@@ -108,8 +114,8 @@ type Backend interface {
 	// If the request runs, its lease has not expired and c.Grace is not 0, Cancel only notes
 	// Outcome and Error, and leaves Grace to the worker. The deadline becomes now plus Grace if
 	// that is earlier, and the last deadline equals the deadline. The request still runs at its
-	// attempt. If no call ends the request before the deadline, it then reads as Outcome. If an
-	// outcome is noted already, such a Cancel changes nothing.
+	// attempt. Unless a call ends the request first, it reads as ended with Outcome after the
+	// deadline. If a cancel is noted already, another Cancel with a grace changes nothing.
 	//
 	// Cancel returns the changed record, without Codec and Payload. It returns [ErrNotFound], or an
 	// [EndedError] with the whole record if the request has ended.
@@ -134,17 +140,18 @@ type Backend interface {
 // changes may give one signal. A lost signal delays a waiter until its next poll at most.
 type Waker interface {
 	// WatchMailbox signals when a request of the mailbox may have become claimable, in any store.
-	// It returns when it will notice every later change. If that takes long, for example because a
-	// server is down, it may return earlier. It then signals once it notices changes again. The
-	// caller calls stop once.
+	// It returns once every later change will give a signal. If that takes long, for example
+	// because a server is down, it may return earlier. Then it sends one signal as soon as it
+	// notices changes again. The caller calls stop once.
 	WatchMailbox(ctx context.Context, mailbox string) (signal <-chan struct{}, stop func())
 
 	// WatchRequest does the same for changes of a request: an Extend that stores a payload or
 	// releases, a Cancel and an End. A Claim may send a signal. A timeout and an expired lease send
-	// no signal.
+	// no signal to watchers of the request.
 	WatchRequest(ctx context.Context, id string) (signal <-chan struct{}, stop func())
 
 	// PollInterval is how long a waiter may wait for a signal before it polls. 0 means for ever.
+	// Then no signal may be lost, and an expired lease must signal the watchers of its mailbox.
 	PollInterval() time.Duration
 }
 
@@ -163,8 +170,8 @@ type ClaimResult struct {
 }
 
 // Lister is optional: a Backend implements it if it can list live requests, for dashboards and
-// operators. A page is bounded work. A request that changes during a listing may come twice or not
-// at all. A request that does not change comes once.
+// operators. On a shared server a page is bounded work. A request that changes during a listing may
+// come twice or not at all. A request that does not change comes once.
 type Lister interface {
 	// List returns at most limit live requests of a mailbox, as [Record.At] shows them. Limit is 1
 	// to 100. After is "" or the Next of the previous page. A page may have fewer requests although
@@ -208,8 +215,8 @@ func As[I any](b Backend) (implemented I, ok bool) {
 
 // Terms are the part of a store's policy that a backend applies. Durations are whole microseconds.
 // Callers with different terms may share a store, for example while a new policy is rolled out.
-// Terms apply to the operation that carries them. Only an Extend or a Cancel changes a deadline
-// that is set.
+// Terms apply only to the operation that carries them. The deadlines of a request stay until a
+// later Claim, Extend or Cancel changes them.
 type Terms struct {
 	Store          string        // 1 to 64 of [a-z0-9_:.-]
 	PendingTimeout time.Duration // how long a request may stay unclaimed
@@ -248,7 +255,7 @@ type From struct {
 
 // Claimed is the result of a Claim from one store.
 type Claimed struct {
-	Records []Record // running requests, the longest claimable first
+	Records []Record // running requests, in the order in which Claim takes them
 	Errs    []error  // why Claim skipped the store or some of its records; usually none
 }
 
@@ -257,7 +264,7 @@ type Extend struct {
 	Terms
 	ID      string
 	Attempt int    // the worker's attempt
-	Mailbox string // a hint: see End
+	Mailbox string // a hint: see End.Mailbox
 
 	Codec   string // "" keeps the stored payload
 	Payload []byte // the worker's progress
@@ -278,10 +285,10 @@ type Lease struct {
 type Cancel struct {
 	Terms
 	ID      string
-	Mailbox string        // a hint: see End
+	Mailbox string        // a hint: see End.Mailbox
 	Outcome string        // an ended status
 	Error   string        // the reason, for people; at most 16 KiB
-	Grace   time.Duration // how long a running worker may still answer; 0: no longer
+	Grace   time.Duration // how long a worker may still answer; 0 ends the request at once
 }
 
 // End ends a request on behalf of its worker.
@@ -295,6 +302,7 @@ type End struct {
 	Payload []byte
 
 	// Mailbox is the request's mailbox, or "" if the caller does not know it. It is a hint for
-	// engines that need all keys of an operation before it begins. No result depends on the hint.
+	// engines that need all keys of an operation before it begins. The hint may be wrong, so
+	// no result may depend on it.
 	Mailbox string
 }

@@ -23,7 +23,7 @@ type BusyError struct{ ID string }
 func (e *BusyError) Error() string        { return fmt.Sprintf("%v: %s", ErrBusy, e.ID) }
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 
-// EndedError is [ErrEnded] with the record as it ended.
+// EndedError is [ErrEnded] with the ended record.
 type EndedError struct{ Record Record }
 
 func (e *EndedError) Is(target error) bool { return target == ErrEnded }

@@ -3,7 +3,7 @@ package backends
 // Severity says how much a [Finding] matters.
 type Severity int
 
-// The severities, the least first.
+// The severities, the least severe first.
 const (
 	SeverityInfo    Severity = iota // worth knowing
 	SeverityWarning                 // works now, but may later lose requests or delay waiters

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// An id is the partition of its mailbox in 4 hex digits, followed by 26 base-32 characters. These
-// are 130 bits: random, or the hash of an idempotency key. URLs and keys need no escaping of an id.
+// An id is the partition of its mailbox in 4 hex digits, followed by 26 base-32 characters. The 26
+// characters are 130 bits: random bits, or the hash of an idempotency key. An id needs no escaping
+// in URLs and keys.
 const (
 	partitionLen = 4
 	uniqueLen    = 26
@@ -23,7 +24,7 @@ const (
 
 // Partition returns the partition of a mailbox, one of 65,536, as 4 hex digits. All data of a
 // mailbox belongs to its partition. An engine that distributes its keys by partition keeps each
-// mailbox in one place, and needs no escaping of the mailbox's name.
+// mailbox in one place, and need not escape the mailbox's name.
 func Partition(mailbox string) string {
 	sum := sha256.Sum256([]byte(mailbox))
 	return hex.EncodeToString(sum[:partitionLen/2])
@@ -41,8 +42,8 @@ func DeriveID(store, mailbox, key string) string {
 	return Partition(mailbox) + Digest(store, mailbox, key)
 }
 
-// Digest returns 130 bits of a SHA-256 as 26 base-32 characters. It hashes the parts in
-// their order, each behind its length.
+// Digest returns 130 bits of a SHA-256 as 26 base-32 characters. It hashes the length of each part
+// and then the part, in their order. So no two lists of parts hash the same bytes.
 func Digest(parts ...string) string {
 	h := sha256.New()
 	var length [8]byte

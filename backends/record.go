@@ -36,8 +36,8 @@ type Record struct {
 	Deadline time.Time
 
 	// LastDeadline is when a live request ends by itself. While the request runs and has attempts
-	// left, LastDeadline is later than Deadline. Otherwise both are equal. An ended record keeps
-	// both deadlines, but they have no meaning.
+	// left, LastDeadline is later than Deadline. Otherwise both are equal. The deadlines of an
+	// ended record have no meaning.
 	LastDeadline time.Time
 
 	// CancelledAs and CancelReason are the outcome and the error of a Cancel that was noted on a
@@ -46,8 +46,8 @@ type Record struct {
 	CancelReason string
 
 	// ReadAt is when the backend read the record. It is not stored. It tells the caller how far
-	// away a deadline is, whatever the caller's clock says. For a record that an operation has
-	// ended, ReadAt equals UpdatedAt.
+	// away a deadline is, whatever the caller's clock says. If a Cancel or an End has ended the
+	// request, ReadAt equals UpdatedAt.
 	ReadAt time.Time
 }
 
@@ -60,10 +60,11 @@ func (r Record) Ended() bool {
 // timeout. A stored live record reads
 //
 //   - as stored, until its Deadline, that microsecond included;
-//   - then as pending, until its LastDeadline. It keeps its attempt, and can be claimed again;
-//   - then as ended, with the last deadline as UpdatedAt. If a cancel was noted, the status is
-//     CancelledAs and the error is CancelReason. Otherwise the record has timed out, and the error
-//     names the timeout.
+//   - then as pending, until its LastDeadline, that microsecond included. It keeps its attempt, and
+//     can be claimed again. UpdatedAt is the old Deadline, and Deadline is LastDeadline;
+//   - then as ended. UpdatedAt and Deadline are LastDeadline. If a cancel was noted, the status is
+//     CancelledAs and the error is CancelReason. Otherwise the status is timeout, and the error
+//     says what did not happen in time.
 //
 // Every backend applies At to the records that it returns.
 func (r Record) At(now time.Time) Record {
@@ -84,8 +85,8 @@ func (r Record) At(now time.Time) Record {
 	return r
 }
 
-// outcome returns the status and the error of a live record after its last deadline. The error of a
-// timeout names the timeout and its length.
+// outcome returns the status and the error of a stored live record after its last deadline. The
+// error of a timeout says for how long nothing happened.
 func (r Record) outcome() (status, reason string) {
 	switch {
 	case r.CancelledAs != "": // mutation: cancels

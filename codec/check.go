@@ -5,16 +5,16 @@ import (
 	"reflect"
 )
 
-// maxDepth limits the nesting of values to encode. maxRead limits the nesting of bytes to decode,
-// as encoding/json does. It is larger because check does not count the levels of every type.
+// maxDepth limits the nesting of values to encode. maxReadDepth limits the nesting of bytes to
+// decode, as encoding/json does. It is larger because plan.check does not count every level.
 const (
-	maxDepth = 1000
-	maxRead  = 10_000
+	maxDepth     = 1000
+	maxReadDepth = 10_000
 )
 
 var errTooDeep = errors.New("nested too deeply")
 
-// check returns why v must not be encoded. Its error has the path of the part at fault.
+// check returns why v must not be encoded, or nil. The error has the path of the faulty part.
 func (p *plan) check(v reflect.Value, depth int) error {
 	switch {
 	case !p.needsCheck:
@@ -64,7 +64,7 @@ type pathError struct {
 func (e *pathError) Error() string { return e.path + ": " + e.err.Error() }
 func (e *pathError) Unwrap() error { return e.err }
 
-// inPath puts a step in front of an error's path. A long path keeps only its outer steps.
+// inPath puts a step in front of an error's path. It cuts the inner steps of a long path.
 func inPath(step string, err error) error {
 	inner, ok := err.(*pathError)
 	switch {

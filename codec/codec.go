@@ -14,22 +14,23 @@
 //
 // # Supported types
 //
-// A codec supports a type only if its values are known to make the round trip. For any other type
-// pending.New returns an error that names the field. Plain types are checked by their kind. Types
-// with encoding methods, such as MarshalText, are checked by encoding and decoding values. The
-// codec generates these values. Pass samples if it cannot generate valid ones:
+// A codec supports a type only if each value makes the round trip or is rejected by Marshal. For
+// any other type pending.New returns an error that names the field. Plain types are checked by
+// their kind. Types with encoding methods, such as MarshalText, are checked by encoding and
+// decoding values. The codec generates these values. If it cannot generate valid values, pass
+// samples:
 //
 //	codec.JSON[Order](decimal.RequireFromString("1.5"), SizeLarge)
 //
 // If a payload contains types with encoding methods, each Marshal also decodes its own output. It
 // returns an error if the decoded value differs. Such types are compared by their method Equal, if
-// they have one. Their values must not contain themselves.
+// they have that method. Their values must have no cycles.
 //
 // # Limits
 //
 // Values nest up to 1,000 levels. Decoding n bytes takes at most about 32 MiB + 4n bytes of memory.
-// Marshal returns [ErrTooLarge] for a value that would take more to decode. Decoding methods of the
-// payload's types are not limited: the text of a number, for example, can stand for a large one.
+// Marshal returns [ErrTooLarge] for a value whose decoding takes more. Decoding methods of the
+// payload's types are not limited. A few bytes can decode to a large number, for example.
 //
 // # Wrappers
 //
@@ -47,7 +48,7 @@ import "errors"
 //   - For hostile input Unmarshal returns an error. Its memory is bounded by the size of the input.
 //   - An error text never quotes the payload, because errors are logged.
 //
-// A codec may also have a method Check() error, which says why T is not supported: see [Check].
+// A codec may also have a method Check() error, which returns why T is not supported: see [Check].
 type Codec[T any] interface {
 	// Name is stored in each record: 1 to 32 of [a-z0-9_.-]. A name always means the same format.
 	Name() string
@@ -57,8 +58,9 @@ type Codec[T any] interface {
 	Unmarshal([]byte) (T, error)
 }
 
-// ContextCodec is a [Codec] whose bytes are valid for a single payload of a request, such as
-// [Sealed]. A store calls MarshalFor and UnmarshalFor. Marshal and Unmarshal return an error.
+// ContextCodec is a [Codec] such as [Sealed]. Its bytes are valid only for the question or only for
+// the answer of one request. A store calls MarshalFor and UnmarshalFor. Marshal and Unmarshal
+// return an error.
 type ContextCodec[T any] interface {
 	Codec[T]
 	MarshalFor(Context, T) ([]byte, error)
@@ -79,8 +81,8 @@ type Part string
 
 // The parts of a request.
 const (
-	Question Part = "question" // written when the request is created
-	Answer   Part = "answer"   // written when it is completed, failed or finished
+	Question Part = "question" // of a live, timed out or cancelled request, also as progress
+	Answer   Part = "answer"   // of a request that ended in another way
 )
 
 // ErrTooLarge means that a payload is over a limit of the codec. Marshal returned no bytes, or

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Equal reports whether a store takes two payloads for the same. They may differ as the package
-// comment allows.
+// Equal reports whether two payloads are equal for a store. It ignores the differences that the
+// package comment allows.
 func Equal[T any](a, b T) bool {
 	return compare(reflect.ValueOf(&a).Elem(), reflect.ValueOf(&b).Elem()) == nil
 }
@@ -23,7 +23,7 @@ func compare(a, b reflect.Value) (err error) {
 
 var errChanged = errors.New("the value changes when it is encoded and decoded")
 
-// comparison has the pairs of pointers that were compared, so that shared values are compared once.
+// comparison holds the pairs of pointers that were compared. A shared value is compared once.
 type comparison map[pointerPair]bool
 
 type pointerPair struct {
@@ -117,7 +117,7 @@ func changedUnless(same bool) error {
 	return errChanged
 }
 
-// addressable returns a copy of a map entry, so that its fields can be made readable.
+// addressable returns an addressable copy of a map entry: readable needs addressable fields.
 func addressable(entry reflect.Value) reflect.Value {
 	if !entry.CanInterface() {
 		return entry
@@ -127,7 +127,7 @@ func addressable(entry reflect.Value) reflect.Value {
 	return v
 }
 
-// readable returns a field whose methods can be called, even if it is unexported.
+// readable returns a field in a form whose methods can be called, even if it is unexported.
 func readable(field reflect.Value) reflect.Value {
 	if !field.CanInterface() && field.CanAddr() {
 		return reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem()

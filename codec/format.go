@@ -23,7 +23,7 @@ type format struct {
 	// field returns the stored name of a field. inline means that the fields of an embedded struct
 	// replace it. The error says why the field would be lost. top is true in the outermost struct.
 	field func(f reflect.StructField, top bool) (name string, inline bool, err error)
-	// checkType rejects types that the format would not keep, whatever their kind.
+	// checkType rejects types whose values the format would change or lose.
 	checkType func(reflect.Type) error
 	// scalarCheck returns the check to run on each value of a scalar type, or nil.
 	scalarCheck func(reflect.Type) scalarCheck
@@ -92,7 +92,7 @@ func (f *format) decodeGuarded(p *plan, data []byte, v any) (err error) {
 	return f.decode(p, data, v)
 }
 
-// These and [errChanged] mean that a value was encoded, but does not make the round trip.
+// These errors and [errChanged] mean that an encoded value does not make the round trip.
 var (
 	errUndecodable = errors.New("the encoded value cannot be decoded")
 	errPanicked    = errors.New("encoding or decoding the value panicked")

@@ -21,9 +21,9 @@ import (
 //
 // Marshal returns an error for a value that JSON cannot hold: a string that is not UTF-8, an
 // infinite float or NaN, and a time outside the years 0 to 9999. It also rejects a time whose zone
-// offset has seconds, as local times before 1900 often have: convert such times to UTC. A
-// [json.RawMessage] keeps its value: white space between tokens is removed, and nil reads back as
-// null. An empty one that is not nil is an error.
+// offset has seconds. Local times before 1900 often have such an offset: convert them to UTC. A
+// [json.RawMessage] keeps its value. White space between tokens is removed, and nil reads back as
+// null. Marshal returns an error for a RawMessage that is empty but not nil.
 func JSON[T any](samples ...any) Codec[T] { return newCodec[T](jsonFormat, samples) }
 
 var (
@@ -55,7 +55,7 @@ func jsonField(f reflect.StructField, top bool) (name string, inline bool, err e
 		return storedName(f), false, nil
 	}
 	name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-	if strings.ContainsFunc(name, notInNames) {
+	if strings.ContainsFunc(name, unsafeInNames) {
 		return "", false, fmt.Errorf("the json tag's name %q is not supported", name)
 	}
 	for option := range strings.SplitSeq(options, ",") {
@@ -74,8 +74,8 @@ func jsonField(f reflect.StructField, top bool) (name string, inline bool, err e
 	return name, false, nil
 }
 
-// notInNames reports whether Go versions disagree about a character in a tag's name.
-func notInNames(r rune) bool {
+// unsafeInNames reports whether Go versions disagree about a character in a tag's name.
+func unsafeInNames(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.:/@#$%&*+", r)
 }
 
@@ -106,12 +106,12 @@ var errHidden = errors.New(`json:"-" hides a field of a nested struct`)
 
 func hiddenInJSON(f reflect.StructField) bool { return f.Tag.Get("json") == "-" }
 
-// storedName returns a name that no untagged field has.
+// storedName returns the stored name of a hidden field. No untagged field has such a name.
 func storedName(f reflect.StructField) string { return "-" + f.Name }
 
-// planHidden sets p.stored to a pointer to a copy of the struct type in which hidden fields have
-// visible tags. Go converts between the two pointer types without copying. p.stored stays nil if no
-// field is hidden.
+// planHidden sets p.stored to a pointer type if the struct p.typ has hidden fields. Its struct is a
+// copy of p.typ in which these fields have visible tags. Go converts a pointer to p.typ to this
+// pointer type without copying.
 func planHidden(p *plan) (err error) {
 	if p.shape != structure {
 		return nil
@@ -142,7 +142,7 @@ func planHidden(p *plan) (err error) {
 	return nil
 }
 
-// view returns v, or v as p.stored, for encoding/json.
+// view returns v as encoding/json shall see it: converted to p.stored if fields are hidden.
 func (p *plan) view(v any) any {
 	if p.stored == nil {
 		return v
@@ -230,8 +230,8 @@ func checkRawJSON(v reflect.Value) error {
 	if !utf8.Valid(raw) {
 		return errNotUTF8
 	}
-	// At most maxDepth levels surround this value. With them it must stay within maxRead.
-	if bytes.Count(raw, []byte("["))+bytes.Count(raw, []byte("{")) > maxRead-maxDepth {
+	// At most maxDepth levels surround this value. All levels together are at most maxReadDepth.
+	if bytes.Count(raw, []byte("["))+bytes.Count(raw, []byte("{")) > maxReadDepth-maxDepth {
 		around := bytes.Repeat([]byte("["), maxDepth)
 		if !json.Valid(slices.Concat(around, raw, bytes.Repeat([]byte("]"), maxDepth))) {
 			return errors.New("raw JSON is invalid or nested too deeply")

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// limitJSON returns ErrTooLarge if decoding takes too much memory. Few payloads have enough
-// elements to be walked. It leaves all other errors to encoding/json.
+// limitJSON returns ErrTooLarge if decoding takes too much memory. It walks only payloads with many
+// elements. It leaves all other errors to encoding/json.
 func limitJSON(p *plan, data []byte) error {
 	elements := 1
 	for _, start := range []string{",", "[", "{"} {
@@ -31,7 +31,7 @@ func (m *measurer) json(p *plan, dec *json.Decoder, depth int) error {
 	if err != nil {
 		return err
 	}
-	if depth > maxRead {
+	if depth > maxReadDepth {
 		return errTooDeep
 	}
 	if p.shape == pointer && token != nil {
@@ -49,7 +49,7 @@ func (m *measurer) json(p *plan, dec *json.Decoder, depth int) error {
 		elem = p.elem
 	}
 	for n := 0; dec.More(); n++ {
-		// The memory of one entry of a map is that of a group of 8.
+		// A map allocates its entries in groups of 8.
 		if p.shape == list || p.shape == mapping && n%8 == 0 {
 			if err := m.reserve(1, p); err != nil {
 				return err
@@ -61,7 +61,7 @@ func (m *measurer) json(p *plan, dec *json.Decoder, depth int) error {
 				return err
 			}
 			if p.shape == structure {
-				elem = p.fold(name.(string))
+				elem = p.fieldFor(name.(string))
 			}
 		}
 		if err := m.json(elem, dec, depth+1); err != nil {
@@ -72,8 +72,8 @@ func (m *measurer) json(p *plan, dec *json.Decoder, depth int) error {
 	return err
 }
 
-// fold returns the plan of the field that encoding/json selects for a name.
-func (p *plan) fold(name string) *plan {
+// fieldFor returns the plan of the field that encoding/json selects for a name in any letter case.
+func (p *plan) fieldFor(name string) *plan {
 	if field := p.byName[name]; field != nil {
 		return field
 	}

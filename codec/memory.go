@@ -5,14 +5,14 @@ import (
 	"reflect"
 )
 
-// Input is measured before it is decoded, so that hostile input cannot exhaust memory. Marshal
-// measures its output if that may be over the limit.
+// Unmarshal measures its input before it decodes, so that hostile input cannot exhaust memory.
+// Marshal measures its output if decoding the output may exceed the limit.
 
-// decodeMemory is the limit of memory for decoding n bytes, in bytes.
+// decodeMemory is how much memory decoding n bytes may take, in bytes.
 func decodeMemory(n int) int { return 32<<20 + 4*n }
 
 // mayExceed reports whether decoding n bytes with so many elements could exceed decodeMemory. The
-// factor 2 is for elements that are pointers: each counts in its list and by itself.
+// factor 2 is for elements that are pointers: the pointer counts, and so does its target.
 func (p *plan) mayExceed(elements, n int) bool {
 	return elements*2*(p.maxElement+1) > decodeMemory(n)
 }
@@ -32,11 +32,11 @@ func (p *plan) elementMemory(n int) int {
 
 // measurer walks encoded values and counts the memory to decode them.
 type measurer struct {
-	data   []byte // msgpack that is not read yet
-	memory int    // left to use, in bytes
+	data   []byte // the rest of the msgpack to walk
+	memory int    // the rest of the memory limit, in bytes
 }
 
-// anything is the plan of a value that is skipped, or decoded by a type's methods.
+// anything is the plan of a value of any shape: Unmarshal skips it, or its methods decode it.
 var anything = &plan{shape: custom}
 
 // reserve counts the memory of n elements of p.

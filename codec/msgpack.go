@@ -37,7 +37,7 @@ var msgpackFormat = &format{
 	decode:      decodeMsgpack,
 }
 
-// checkMsgpackType rejects arrays of named bytes, at which the library may panic.
+// checkMsgpackType rejects arrays of a named byte type: the library may panic.
 func checkMsgpackType(t reflect.Type) error {
 	if t.Kind() == reflect.Array && t.Elem().Kind() == reflect.Uint8 &&
 		t.Elem() != reflect.TypeFor[byte]() {
@@ -103,8 +103,8 @@ func decodeMsgpack(p *plan, data []byte, v any) error {
 	return msgpackError(p, msgpack.Unmarshal(data, v))
 }
 
-// msgpackError hides the text of an error if an encoding method may have written it: that text may
-// quote the payload. Errors of the library name only types and codes.
+// msgpackError hides the text of an error that may come from an encoding method, because such a
+// text may quote the payload. Errors of the library name only types and codes.
 func msgpackError(p *plan, err error) error {
 	if err == nil || len(p.methods) == 0 {
 		return err
@@ -112,8 +112,8 @@ func msgpackError(p *plan, err error) error {
 	return &redactedError{"the msgpack library or a type's encoding method rejected a value", err}
 }
 
-// sortMaps sorts, in place, the entries of each map in the first value of data by their keys'
-// bytes. It returns the bytes after the value.
+// sortMaps sorts each map in the first value of data, in place, by the bytes of the keys. It
+// returns the bytes after that value.
 func sortMaps(data []byte) (rest []byte, err error) {
 	kind := msgp.NextType(data)
 	if kind != msgp.ArrayType && kind != msgp.MapType {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// plan describes a type: how its values are encoded, and how much memory decoding them takes.
+// plan describes how values of a type are encoded, and how much memory decoding them takes.
 type plan struct {
 	typ    reflect.Type
 	shape  shape
@@ -67,18 +67,18 @@ var (
 type planner struct {
 	*format
 	plans  map[typeAt]*plan // all plans so far, also unfinished ones
-	active map[typeAt]bool  // unfinished plans: meeting one means recursion
+	active map[typeAt]bool  // types with unfinished plans; an active type is recursive if met again
 	root   *plan
 }
 
-// typeAt is a type, and whether its values are addressable there. Map entries are not, so pointer
-// methods are not called on them.
+// typeAt is a type at a place in the payload. Map entries are not addressable, so their methods
+// with pointer receivers are not called.
 type typeAt struct {
 	reflect.Type
 	addressable bool
 }
 
-// newPlan returns the plan of a type. Its error names the first part that would be lost, and why.
+// newPlan returns the plan of a type. The error names the first part that would be lost, and why.
 func newPlan(t reflect.Type, f *format) (*plan, error) {
 	p := planner{format: f, plans: map[typeAt]*plan{}, active: map[typeAt]bool{}}
 	root, err := p.plan(typeAt{t, true}, typeName(t))
@@ -152,7 +152,7 @@ func (p *planner) fill(made *plan, at typeAt, path string) (err error) {
 	return err
 }
 
-// shapeOf returns the shape of a type, or why its values would be lost.
+// shapeOf returns the shape of a type. The error says why values of the type would be lost.
 func (p *planner) shapeOf(at typeAt) (shape, error) {
 	t := at.Type
 	if t == timeType || t == rawJSONType {
@@ -190,7 +190,7 @@ func (f *format) isBytes(t reflect.Type) bool {
 	return isList && t.Elem().Kind() == reflect.Uint8 && !f.hasMethods(t.Elem())
 }
 
-// checkPointer rejects a pointer to a nilable type: both nils are encoded as null.
+// checkPointer rejects a pointer to a type that can be nil, because both nils encode as null.
 func checkPointer(t reflect.Type) error {
 	switch kind := t.Elem().Kind(); kind {
 	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
@@ -207,7 +207,7 @@ func (f *format) checkMapKey(key reflect.Type) error {
 	return fmt.Errorf("a map's keys must be strings or integers without methods, not %s", key)
 }
 
-// fillStruct adds the fields of a struct. The struct is made's type, or embedded in it at index.
+// fillStruct adds a struct's fields to made. The struct is made.typ, or embedded in it at index.
 func (p *planner) fillStruct(made *plan, at typeAt, index []int, path string) error {
 	for i := range at.NumField() {
 		f := at.Field(i)
@@ -262,7 +262,7 @@ func hasIsZero(t reflect.Type) bool {
 	return t != timeType && implements(t, reflect.TypeFor[interface{ IsZero() bool }]())
 }
 
-// byMethods reports whether values of a type are encoded by its methods. Its error says why they
+// byMethods reports whether the methods of a type encode its values. The error says why the values
 // would be lost.
 func (f *format) byMethods(at typeAt) (bool, error) {
 	t := at.Type

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// prover checks that generated values of a type make the round trip. It is the only check of types
-// with encoding methods. It also tests that the encoding library agrees with the plan.
+// prover checks that generated values of a type make the round trip. No other check covers types
+// with encoding methods. The prover also tests that the encoding library agrees with the plan.
 type prover struct {
 	*format
 	samples map[reflect.Type][]reflect.Value // values of types with encoding methods
@@ -65,7 +65,7 @@ func (f *format) prove(p *plan, samples []any) error {
 		if err != nil {
 			return inPath(typeName(p.typ), err)
 		}
-		if len(encoded) > 1<<20 { // such as a large array: once is enough
+		if len(encoded) > 1<<20 { // one large value, such as an array, is enough
 			break
 		}
 	}
@@ -102,7 +102,7 @@ func (m *prover) proveMethods(t reflect.Type) error {
 			continue
 		}
 		if again, _ := m.encodeGuarded(p, v.Interface()); !bytes.Equal(again, encoded) {
-			return errors.New("its methods encode one value in two ways")
+			return errors.New("its methods encode the same value to different bytes")
 		}
 		proven = append(proven, v.Elem())
 		nonzero = nonzero || !value.IsZero()
@@ -114,7 +114,7 @@ func (m *prover) proveMethods(t reflect.Type) error {
 	return nil
 }
 
-// generate returns values of a type, by its kind. A type with unexported fields has none.
+// generate returns values of a type by its kind. It returns none for a type with unexported fields.
 func (m *prover) generate(t reflect.Type) (values []reflect.Value) {
 	for m.seed = range seeds {
 		m.n, m.partial = 0, false

@@ -14,12 +14,12 @@ import (
 )
 
 // Sealed returns a codec that encrypts and authenticates the output of inner. A reader of the
-// storage learns only the size of a payload. A writer to the storage cannot forge a payload. Nor
-// can a writer move a payload to another store, mailbox or request, or pass a question as an
-// answer. To compress as well, wrap in this order: Sealed(Zstd(inner)). The codec's name is
-// "sealed." followed by inner's name.
+// storage learns only the size of a payload, and whether two versions of it are equal. A writer to
+// the storage cannot forge a payload, move it to another store, mailbox or request, or use a
+// question as an answer. To compress as well, wrap in this order: Sealed(Zstd(inner)). The codec's
+// name is "sealed." followed by inner's name.
 //
-// # What stays in the clear
+// # What stays unencrypted
 //
 // These are neither encrypted nor authenticated: mailboxes, ids, statuses, attempts, times, error
 // texts, headers, sizes and key ids. A writer to the storage can still delete requests or change
@@ -44,22 +44,23 @@ import (
 //
 // # Algorithm
 //
-// HKDF-SHA256 derives two keys from the keyring's key and the payload's [Context]. The first key is
-// for AES-256-GCM. The second is for HMAC-SHA256 of the inner encoding. The first 12 bytes of the
-// HMAC are the nonce.
+// HKDF-SHA256 derives two keys from the keyring's key, the payload's [Context] and inner's name.
+// The first key is for AES-256-GCM. The second key is for HMAC-SHA256 of the inner encoding. The
+// first 12 bytes of the HMAC are the nonce.
 //
-// The same payload of the same request and part therefore always gives the same bytes. A store
-// needs this to recognise a repeated report. A reader of the storage sees whether two versions of a
-// payload are equal. Equal payloads of two requests differ, since they have different keys. Nonces
-// of one question or answer collide only by chance, after about 2^48 different payloads.
+// The same payload of the same request and part therefore gives the same bytes, until the key is
+// rotated. So a store recognises a repeated report by its bytes, and a reader of the storage sees
+// whether two versions of a payload are equal. Equal payloads of two requests give different bytes,
+// since the keys differ. Nonces of one question or answer collide only by chance, after about 2^48
+// different payloads.
 func Sealed[T any](inner Codec[T], keys Keyring) Codec[T] {
 	c := &sealedCodec[T]{inner: inner, keys: keys}
 	c.refusal = c.check()
 	return c
 }
 
-// Keyring returns keys for [Sealed]. Marshal and Unmarshal call it each time and concurrently, so
-// it should answer from memory. If it returns an error, the operation fails.
+// Keyring returns keys for [Sealed]. Each MarshalFor and UnmarshalFor calls the Keyring, also
+// concurrently, so it should answer from memory. If it returns an error, the operation fails.
 //
 // A key id is 1 to 64 bytes and is stored unencrypted. A key is at least 32 random bytes.
 type Keyring interface {
@@ -192,7 +193,7 @@ func (c *sealedCodec[T]) UnmarshalFor(context Context, data []byte) (v T, err er
 		return v, c.refusal
 	}
 	if len(data) < 2 || data[0] != sealedVersion || len(data) < 2+int(data[1])+nonceSize {
-		return v, errors.New("not a sealed payload, or of an unknown version")
+		return v, errors.New("the payload is not sealed, or has an unknown version")
 	}
 	header, rest := data[:2+int(data[1])], data[2+int(data[1]):]
 	id := string(header[2:])
@@ -206,7 +207,8 @@ func (c *sealedCodec[T]) UnmarshalFor(context Context, data []byte) (v T, err er
 	}
 	encoded, err := k.aead.Open(nil, rest[:nonceSize], rest[nonceSize:], header)
 	if err != nil {
-		return v, errors.New("authentication failed: it is of another request, or was changed")
+		return v, errors.New("authentication failed: " +
+			"the payload was changed, or is of another request")
 	}
 	return c.inner.Unmarshal(encoded)
 }

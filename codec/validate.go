@@ -11,8 +11,8 @@ import (
 )
 
 // validateMsgpack returns an error unless data is one value of the plan's shape within the limits.
-// vmihailenco/msgpack allocates any length that its input declares. It recurses without limit,
-// accepts null for any type, and truncates integers.
+// The library vmihailenco/msgpack does not check this: it allocates any length that its input
+// declares, recurses without limit, accepts null for any type, and truncates integers.
 func validateMsgpack(p *plan, data []byte) error {
 	m := measurer{data: data, memory: decodeMemory(len(data))}
 	err := m.msgpack(p, 0)
@@ -35,7 +35,7 @@ func (m *measurer) msgpack(p *plan, depth int) (err error) {
 		p = p.elem
 	}
 	switch {
-	case depth > maxRead:
+	case depth > maxReadDepth:
 		return errTooDeep
 	case kind == msgp.NilType && p.nilable():
 		m.data, err = msgp.ReadNilBytes(m.data)
@@ -70,7 +70,7 @@ func (p *plan) accepts(kind msgp.Type, data []byte) bool {
 		return kind == msgp.MapType
 	}
 	switch v := reflect.Zero(p.typ); {
-	case p.typ == timeType: // an extension; the library also takes text, and would quote it
+	case p.typ == timeType: // only the extension: with text, an error would quote the text
 		return len(data) > 0 && slices.Contains([]byte{0xc7, 0xd6, 0xd7}, data[0])
 	case v.CanInt():
 		n, _, err := msgp.ReadInt64Bytes(data)
@@ -100,7 +100,7 @@ func (m *measurer) elements(p *plan, kind msgp.Type, depth int) (err error) {
 	}
 	for range n {
 		if p.shape == structure {
-			name, _, err := msgp.ReadStringZC(m.data) // only looks: it is skipped as the key
+			name, _, err := msgp.ReadStringZC(m.data) // m.data still has the name
 			if err != nil {
 				return errors.New("a field's name is not a string")
 			}
@@ -118,7 +118,8 @@ func (m *measurer) elements(p *plan, kind msgp.Type, depth int) (err error) {
 	return nil
 }
 
-// readLength returns the number of elements of an array or map. An element takes at least a byte.
+// readLength returns the number of elements of an array or map, and the bytes that follow. It
+// returns an error if data is too short: each element takes at least a byte.
 func readLength(kind msgp.Type, data []byte) (n int, rest []byte, err error) {
 	read := msgp.ReadArrayHeaderBytes
 	if kind == msgp.MapType {

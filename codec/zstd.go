@@ -9,12 +9,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// ZstdOptions are the options of [Zstd]. The zero value of each field is its default.
+// ZstdOptions are the options of [Zstd]. The zero value of a field selects its default.
 type ZstdOptions struct {
-	// MinSize is the size of the smallest encoding to compress, in bytes. Default: 1 KiB.
+	// MinSize is the size of the smallest encoding that is compressed, in bytes. Default: 1 KiB.
 	MinSize int
-	// MaxSize limits the uncompressed encoding, in bytes. Marshal and Unmarshal return ErrTooLarge
-	// above it. Default: 16 MiB. Policy.MaxPayload limits the compressed size.
+	// MaxSize limits the uncompressed encoding, in bytes. For a larger encoding Marshal and
+	// Unmarshal return ErrTooLarge. Default: 16 MiB. Policy.MaxPayload limits the compressed size.
 	MaxSize int
 }
 
@@ -23,15 +23,15 @@ const (
 	defaultZstdMaxSize = 16 << 20
 )
 
-// The first byte says whether the rest is compressed.
+// The first byte of a payload says whether the rest is compressed.
 const (
 	uncompressed = 0
 	compressed   = 1
 )
 
-// Zstd returns a codec that compresses the output of inner with Zstandard. An encoding is stored
-// uncompressed, after one byte, if it is small or does not shrink. The codec's name is "zstd."
-// followed by inner's name. Nil options mean the defaults.
+// Zstd returns a codec that compresses the output of inner with Zstandard. An encoding that is
+// small or does not shrink is stored uncompressed, and the first byte of a payload says which. The
+// codec's name is "zstd." followed by inner's name. Nil options mean the defaults.
 //
 // Another version of the compression library may compress differently. A store still recognises a
 // repeated report, because it compares the decoded payloads too.

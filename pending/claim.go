@@ -18,15 +18,15 @@ import (
 // Claim is a request that a worker holds. Only the pops and [PendingStore.Held] make one. A worker
 // sets the answer in Payload and then calls Complete.
 //
-// All operations on a Claim apply to its Attempt. So a worker whose lease has expired cannot end
-// the claim of another worker. If several errors apply, the order is [ErrNotFound], [ErrEnded],
-// [ErrStaleClaim]. An ending may be retried from any node: it succeeds with the same attempt,
-// outcome and payload. A codec such as [codec.Sealed] requires the claim's Mailbox.
+// All operations on a Claim apply to its Attempt. A worker whose lease has expired may still end
+// the request until it times out or another worker claims it. If several errors apply, the order is
+// [ErrNotFound], [ErrEnded], [ErrStaleClaim]. A retry of an ending succeeds, from any node, with
+// the same outcome, reason and payload. Do not change Mailbox: [codec.Sealed] needs it.
 type Claim[T any] struct {
 	Request[T]
 
-	// CancelRequested says that the requester wants the worker to stop, and CancelReason why. The
-	// pop or Held that made the claim sets them, and so does each Extend and Progress.
+	// CancelRequested is true after a Cancel with a grace. CancelReason is the reason. The pop or
+	// Held sets both, and so do Extend and Progress. Progress in a handler of a [Worker] does not.
 	CancelRequested bool
 	CancelReason    string
 
@@ -49,7 +49,7 @@ func (c *Claim[T]) id() string {
 	return c.ID
 }
 
-// check returns an error if nobody can hold the claim.
+// check returns an error for a claim that is nil, malformed, or not from a pop or Held.
 func (c *Claim[T]) check() error {
 	if c == nil {
 		return fmt.Errorf("%w: the claim is nil", ErrInvalid)
@@ -60,9 +60,9 @@ func (c *Claim[T]) check() error {
 	return cmp.Or(checkID(c.ID), checkRange("the claim's attempt", c.Attempt, 0, maxAttempts))
 }
 
-// AnyAttempt makes Held accept the latest attempt. It is for reports without an attempt. If the
-// store's MaxAttempts is more than 1, Held returns [ErrInvalid], because the report of a worker
-// whose lease has expired could end the claim of another worker.
+// AnyAttempt makes Held return the claim of the latest attempt, for reports without an attempt. If
+// the store's MaxAttempts is more than 1, Held returns [ErrInvalid]: otherwise a late report could
+// end the claim of another worker.
 const AnyAttempt = -1
 
 // Held returns the claim of a worker that reports over a network. When a report arrives, an API
@@ -71,14 +71,14 @@ const AnyAttempt = -1
 //
 // Held returns [ErrNotFound] if there is no such request, and [ErrStaleClaim] if the attempt is not
 // the latest. Held also returns a request that has ended, so that a report can be retried: Complete
-// then succeeds for the same answer, and returns [ErrEnded] for any other. If a report has side
-// effects, look at Status first.
+// then succeeds for the same answer, and returns [ErrEnded] for any other answer. If a report has
+// side effects, check Status.Ended first.
 //
 // If the payload cannot be decoded, Held returns the claim without its payload together with a
 // [DecodeError]. Fail can still end such a request.
 func (s *PendingStore[T]) Held(
 	ctx context.Context, id string, attempt int, opts ...GetOption) (c *Claim[T], err error) {
-	defer s.wrap(&err, "hold", id)
+	defer s.wrap(&err, "load the claim of", id)
 	err = checkRange("the attempt", attempt, AnyAttempt, maxAttempts)
 	if attempt == AnyAttempt && s.terms.MaxAttempts > 1 {
 		err = fmt.Errorf("%w: AnyAttempt needs a store whose MaxAttempts is 1", ErrInvalid)
@@ -96,10 +96,10 @@ func (s *PendingStore[T]) Held(
 	return s.claim(rec)
 }
 
-// Extend renews the lease of a claim: the deadline becomes now plus the policy's RunningTimeout. It
-// does not move the deadline of a cancel. It sets c's Deadline, UpdatedAt, CancelRequested and
+// Extend renews the lease of a claim: the deadline becomes now plus the policy's RunningTimeout.
+// After a cancel it keeps the deadline. It sets c's Deadline, UpdatedAt, CancelRequested and
 // CancelReason. Extend returns [ErrStaleClaim] if the lease has expired or another worker has
-// claimed the request, and [ErrEnded] after the last deadline.
+// claimed the request, and [ErrEnded] if the request has ended or timed out.
 func (s *PendingStore[T]) Extend(ctx context.Context, c *Claim[T]) (err error) {
 	defer s.wrap(&err, "extend", c.id())
 	return s.extend(ctx, c, backends.Extend{})
@@ -107,8 +107,8 @@ func (s *PendingStore[T]) Extend(ctx context.Context, c *Claim[T]) (err error) {
 
 // Progress is an Extend that also stores c.Payload, such as a partial answer or a checkpoint. The
 // requester can read it, and the next attempt receives it. Calls for one claim must not overlap. In
-// a handler of a [Worker], Progress returns at once, with the cause if ctx has ended, and the
-// Worker sends the payload.
+// a handler of a [Worker], Progress hands the payload to the Worker and returns at once. The Worker
+// sends it later. If ctx has ended, Progress returns the cause.
 func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error) {
 	defer s.wrap(&err, "store progress", c.id())
 	if err := c.check(); err != nil {
@@ -130,21 +130,21 @@ func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error)
 	return context.Cause(ctx)
 }
 
-// Release hands a request back. It can be claimed again after the time after, or at once for 0. A
-// worker releases a request if it shuts down before the end, or if another attempt may succeed.
-// Release does not store c.Payload. On the last attempt it returns [ErrInvalid]. If a cancel was
-// requested, no attempt follows, and Release ends the request as cancelled.
+// Release hands a request back. After the pause it can be claimed again. A pause of 0 means at
+// once. A worker releases a request if it shuts down, or if another attempt may succeed. Release
+// keeps the stored payload. On the last attempt it returns [ErrInvalid]. If a cancel was requested,
+// Release ends the request as cancelled instead, and stores c.Payload.
 func (s *PendingStore[T]) Release(
-	ctx context.Context, c *Claim[T], after time.Duration) (err error) {
+	ctx context.Context, c *Claim[T], pause time.Duration) (err error) {
 	defer s.wrap(&err, "release", c.id())
-	if err := cmp.Or(c.check(), checkRange("the pause", after, 0, maxDuration)); err != nil {
+	if err := cmp.Or(c.check(), checkRange("the pause", pause, 0, maxDuration)); err != nil {
 		return err
 	}
 	if !c.CancelRequested {
 		if c.Attempt >= s.terms.MaxAttempts {
 			return fmt.Errorf("%w: attempt %d is the last", ErrInvalid, c.Attempt)
 		}
-		x := backends.Extend{Release: true, After: after.Truncate(time.Microsecond)}
+		x := backends.Extend{Release: true, After: pause.Truncate(time.Microsecond)}
 		err = s.extend(ctx, c, x)
 	}
 	if err == nil && c.CancelRequested {
@@ -185,8 +185,8 @@ func (s *PendingStore[T]) Fail(ctx context.Context, c *Claim[T], reason string) 
 }
 
 // Finish ends a request with a status from the policy's Outcomes, and stores c.Payload. If a cancel
-// was requested, [StatusCancelled] is also allowed: it says that the worker has stopped, and the
-// request's Error becomes the reason of the cancel. For any other outcome it returns [ErrInvalid].
+// was requested, the worker may stop and Finish with [StatusCancelled]. Then the request's Error is
+// the reason of the cancel. For any other outcome Finish returns [ErrInvalid].
 func (s *PendingStore[T]) Finish(ctx context.Context, c *Claim[T], outcome Status) (err error) {
 	defer s.wrap(&err, "finish", c.id())
 	reason := ""
@@ -220,7 +220,7 @@ func (s *PendingStore[T]) end(ctx context.Context, c *Claim[T], as Status, reaso
 	return err
 }
 
-// repeats reports whether an ending repeats the stored ending.
+// repeats reports whether an ending is a retry of the stored ending.
 func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool {
 	if stored.Status != end.Outcome || stored.Error != end.Error || stored.Attempt != end.Attempt {
 		return false

@@ -1,7 +1,7 @@
 // Package pending sends requests to machines that cannot be called: agents, daemons and devices
 // behind NAT that only poll. An API node stores a request. The machine's next poll claims it. The
 // machine does the work and reports. The front end reads the answer. Each step may use another
-// node, because all state is in a backend, such as memory or goredis. All times are of its clock.
+// node: all state is in a backend, such as memory or goredis. Times are by the backend's clock.
 //
 // A store is typed by its payload, which holds the question and the answer:
 //
@@ -32,17 +32,17 @@
 //	answer, err := reboots.Get(ctx, asked.ID) // node 1 or any other
 //
 // A device sends the ID and the Attempt of its claim with its report. Held returns [ErrStaleClaim]
-// if another worker has claimed the request since. In the store's process, Held is not needed.
+// if another worker has claimed the request since. A worker that keeps the Claim from its pop does
+// not need Held.
 //
-// Only a Claim can end a request as its worker. A Request from Get has the latest attempt, so a
-// worker whose lease has expired could end the claim of another worker with it. A [Worker] claims
-// requests and runs handlers for them.
+// Only a Claim can end a request as its worker. A Request cannot, because Get may return the
+// attempt of another worker. A [Worker] claims requests and runs handlers for them.
 //
 // # Promises
 //
-//   - A claim has exactly one winner, and the longest claimable request comes first.
+//   - Exactly one worker claims a request. The request that has been claimable longest comes first.
 //   - An ended request is final: no late report changes it.
 //   - Nobody has to enforce deadlines: a request past its deadline reads as timed out everywhere.
-//   - Every operation can be retried, and has one effect.
+//   - A retry has no second effect. A Create needs a key for this, and a pop a claim id.
 //   - Storage frees itself: the backend removes each request after its Retention.
 package pending

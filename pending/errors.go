@@ -9,15 +9,15 @@ import (
 )
 
 // Errors that operations return, for errors.Is. Any other error comes from the backend, a codec or
-// the context. After such an error the operation may or may not have taken effect. The caller may
-// retry it: a retry has no second effect.
+// the context. After such an error the operation may or may not have taken effect. A retry has no
+// second effect. A retry of a Create needs [WithIdempotencyKey], and of a pop [WithClaimID].
 var (
 	ErrNotFound   = backends.ErrNotFound             // no such request, or its Retention is over
 	ErrNoPending  = errors.New("nothing is pending") // the mailbox has nothing to claim
 	ErrEnded      = backends.ErrEnded                // the request has ended and does not change
 	ErrStaleClaim = backends.ErrStaleClaim           // another claim followed, or the lease expired
 	ErrBusy       = backends.ErrBusy                 // a [BusyError]: see Policy.Exclusive
-	ErrFull       = backends.ErrFull                 // the mailbox has Policy.MaxPending requests
+	ErrFull       = backends.ErrFull                 // Policy.MaxPending requests are claimable
 	ErrTooLarge   = codec.ErrTooLarge                // over Policy.MaxPayload or the codec's limit
 	ErrInvalid    = errors.New("invalid argument")   // the text names the argument; no effect
 )
@@ -25,12 +25,12 @@ var (
 // BusyError is an [ErrBusy] with the id of the live request.
 type BusyError = backends.BusyError
 
-// DecodeError means that a stored request cannot be read. Either its record is damaged or of
-// another version, or its payload cannot be decoded. Common causes are an unknown key, and a codec
-// that the store does not read: see [AlsoReads].
+// DecodeError means that a record is damaged or of another version, or that its payload cannot be
+// decoded. Common causes are an unknown key, and a codec that the store lacks: see [AlsoReads].
 //
-// If a pop returns a DecodeError, the request stays claimed until its deadline. To end it earlier,
-// call Held with the ID and the Attempt of the error, and then Fail.
+// A pop that cannot decode a payload has claimed the request until its deadline. To end the request
+// earlier, call Held with the ID and the Attempt of the error, and then Fail. A pop does not claim
+// a request whose record cannot be read.
 type DecodeError struct {
 	Store   string
 	ID      string

@@ -20,10 +20,10 @@ type popOptions struct {
 	limits     []backends.From // the stores and limits of WithLimit
 }
 
-// WithClaimID lets the caller retry a pop. A retry has the same id, of 1 to 512 bytes, the same
-// mailbox and the same stores. It claims nothing new. Whatever its limits, it returns the requests
-// that the first pop claimed and that still run at that attempt. The backend remembers the id until
-// the latest deadline that the first pop set, and forgets it if the pop found nothing.
+// WithClaimID lets the caller retry a pop. The id has 1 to 512 bytes. A pop with the same id,
+// mailbox and stores is a retry: it claims nothing new. It returns the requests of the first pop
+// that still run at the same attempt, whatever its limits. The backend remembers an id until the
+// latest deadline that the first pop set. It does not remember a pop that claimed nothing.
 func WithClaimID(id string) PopOption {
 	return func(o *popOptions) { o.claimID, o.hasClaimID = id, true }
 }
@@ -51,7 +51,7 @@ func (s *PendingStore[T]) PopPending(
 }
 
 // PopPendingBatch claims up to limit requests, 1 to 100, the longest claimable first. It returns
-// [ErrNoPending] if there is nothing to claim. Claims may come together with an error: a joined
+// [ErrNoPending] if there is nothing to claim. It may return claims and an error. The error joins a
 // [DecodeError] for each request that cannot be read.
 func (s *PendingStore[T]) PopPendingBatch(
 	ctx context.Context, mailbox string, limit int, opts ...PopOption) ([]*Claim[T], error) {
@@ -105,8 +105,8 @@ func newClaim(
 	return c, cmp.Or(err, checkRange("the claim id's length", len(o.claimID), 1, maxName))
 }
 
-// claims converts the result of a claim. Its error joins a DecodeError for each record that cannot
-// be read and the errors of skipped requests.
+// claims converts the result of a claim. Its error joins the errors of skipped records and a
+// DecodeError for each payload that cannot be decoded.
 func (s *PendingStore[T]) claims(c backends.Claimed) (claims []*Claim[T], err error) {
 	for _, problem := range c.Errs {
 		err = errors.Join(err, s.failed("read", "", problem))
@@ -174,9 +174,9 @@ type Delivery struct {
 	requests int            // how many requests were claimed, readable or not
 }
 
-// Claimed returns the claims that a delivery has of one store, the longest claimable first. It
-// looks the store up by its name. It returns [ErrInvalid] if the inbox has no store of that name,
-// or one with another type of payload. A nil delivery is empty.
+// Claimed returns the claims of one store in a delivery, the longest claimable first. It finds the
+// store by name. It returns [ErrInvalid] if the inbox has no store of that name, or if that store
+// has another payload type. A nil delivery has no claims.
 func Claimed[T any](d *Delivery, s *PendingStore[T]) ([]*Claim[T], error) {
 	if d == nil {
 		return nil, nil
@@ -196,9 +196,9 @@ var errNothing = fmt.Errorf("pending: pop from inbox: %w", ErrNoPending)
 // Pop claims one request of each store, or up to as many as [WithLimit] allows, the longest
 // claimable first. It returns [ErrNoPending] if there is nothing to claim.
 //
-// Pop may return a delivery and an error. The error joins a [DecodeError] for each request that
-// cannot be read and the error of each damaged store. So look at the delivery first: it may be
-// empty. If it is nil, the whole pop failed.
+// Pop may return a delivery and an error. The error joins a [DecodeError] for each unreadable
+// request and the error of each unreadable queue. So look at the delivery first. It may be empty.
+// If the delivery is nil, the whole pop failed.
 func (in *Inbox) Pop(ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
 	return in.pop(ctx, mailbox, 1, collect[popOptions](opts))
 }
@@ -213,10 +213,10 @@ func (in *Inbox) pop(
 	return in.deliver(mailbox, claimed, err)
 }
 
-// PopMany pops for many mailboxes at once: for a machine that hosts many runtimes, say. If
-// the backend can, it takes one round trip, or one for each node of a cluster. It returns a
-// delivery or nil for each mailbox, in their order, and joins the errors that Pop would return. It
-// returns [ErrNoPending] only if all mailboxes are empty and no pop failed.
+// PopMany pops from many mailboxes at once, such as those of a machine with many runtimes. If the
+// backend supports this, PopMany takes one round trip, or one for each node of a cluster. It
+// returns a delivery or nil for each mailbox, in the order of mailboxes, and joins the errors of
+// the pops. It returns [ErrNoPending] only if all mailboxes are empty and no pop failed.
 func (in *Inbox) PopMany(
 	ctx context.Context, mailboxes []string, opts ...PopOption) ([]*Delivery, error) {
 	claims := make([]backends.Claim, len(mailboxes))
@@ -242,7 +242,7 @@ func (in *Inbox) PopMany(
 	return deliveries, problems
 }
 
-// claimMany makes the claims one by one if the backend is no ManyClaimer.
+// claimMany makes the claims together if the backend is a ManyClaimer, and else one by one.
 func claimMany(
 	ctx context.Context, b backends.Backend, claims []backends.Claim) []backends.ClaimResult {
 	if many, ok := backends.As[backends.ManyClaimer](b); ok {

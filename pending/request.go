@@ -19,7 +19,7 @@ type Status string
 
 // The statuses of every store. A policy may declare further statuses for ended requests.
 const (
-	StatusPending   Status = backends.StatusPending   // waits for a claim, perhaps again
+	StatusPending   Status = backends.StatusPending   // waits for its first or its next claim
 	StatusRunning   Status = backends.StatusRunning   // a worker has claimed it
 	StatusCompleted Status = backends.StatusCompleted // a worker has answered it: see Complete
 	StatusFailed    Status = backends.StatusFailed    // a worker has failed it: see Fail
@@ -37,7 +37,7 @@ type Request[T any] struct {
 	Mailbox string // names the machine that the request is for
 	Status  Status
 	Attempt int    // the number of the latest claim, 1 for the first; 0 before any claim
-	Payload T      // the question, and after the end also the answer
+	Payload T      // the question, and later the progress or the answer
 	Error   string // why it failed, timed out or was cancelled, for people
 
 	Headers map[string]string // see WithHeaders; nil if there are none
@@ -64,8 +64,8 @@ type createOptions struct {
 }
 
 // WithIdempotencyKey lets the caller retry a Create. As long as the first request is stored, a
-// Create with the same key, store and mailbox returns it, whatever its payload and status. A key
-// has 1 to 512 bytes. Without a key each Create makes a new request.
+// Create with the same key, store and mailbox returns that request, in any status, and ignores its
+// own payload. A key has 1 to 512 bytes. Without a key each Create makes a new request.
 func WithIdempotencyKey(key string) CreateOption {
 	return func(o *createOptions) { o.key, o.hasKey = key, true }
 }
@@ -119,15 +119,15 @@ type getOptions struct {
 	inMailbox bool
 }
 
-// InMailbox makes Get return [ErrNotFound] for a request of another mailbox. It is for callers who
-// may see only this mailbox.
+// InMailbox makes a Get return [ErrNotFound] for a request of another mailbox. Use it for a caller
+// that may see only this mailbox.
 func InMailbox(mailbox string) GetOption {
 	return func(o *getOptions) { o.mailbox, o.inMailbox = mailbox, true }
 }
 
 // Get reads a request. A request past its deadline reads as timed out: nobody has to write a
 // timeout. Get returns [ErrNotFound] if there is no such request, and [ErrInvalid] if the id is
-// malformed. With a [DecodeError] it may return the request without its payload.
+// malformed. With a [DecodeError] Get may return the request without its payload.
 func (s *PendingStore[T]) Get(
 	ctx context.Context, id string, opts ...GetOption) (r *Request[T], err error) {
 	defer s.wrap(&err, "get", id)
@@ -149,7 +149,7 @@ func (s *PendingStore[T]) get(
 
 // HasPending reports whether the mailbox has a request that can be claimed now. It only reads.
 func (s *PendingStore[T]) HasPending(ctx context.Context, mailbox string) (has bool, err error) {
-	defer s.wrap(&err, "look into", mailbox)
+	defer s.wrap(&err, "check for requests of", mailbox)
 	if err := checkMailbox(mailbox); err != nil {
 		return false, err
 	}
@@ -202,9 +202,9 @@ func (s *PendingStore[T]) List(
 // Cancel cancels a live request. The reason is for people; "" selects a standard text. A pending
 // request ends at once as cancelled. So does a running request if the policy's CancelGrace is 0.
 // Otherwise its worker learns of the cancel at its next Extend, and may end the request until the
-// grace is over. Then the request reads as cancelled. No further attempt follows.
+// grace is over or the lease expires. Then the request reads as cancelled. No attempt follows.
 //
-// On success Cancel sets the status of r: cancelled, or running during the grace. A second Cancel
+// On success Cancel updates r, except its Payload. During the grace r is running. A second Cancel
 // succeeds and changes nothing. If the request has ended in another way, Cancel returns [ErrEnded].
 func (s *PendingStore[T]) Cancel(ctx context.Context, r *Request[T], reason string) error {
 	reason = cmp.Or(cut(reason), "cancelled by the requester")
@@ -213,13 +213,13 @@ func (s *PendingStore[T]) Cancel(ctx context.Context, r *Request[T], reason stri
 }
 
 // Timeout ends a request at once, at any attempt, because its requester gives up waiting. It keeps
-// the stored payload. On success Timeout sets the status of r.
+// the stored payload. On success Timeout updates r, except its Payload.
 func (s *PendingStore[T]) Timeout(ctx context.Context, r *Request[T]) error {
 	return s.cancel(ctx, "time out", r, backends.Cancel{Outcome: backends.StatusTimeout,
 		Error: "timed out: the requester gave up waiting"})
 }
 
-// cancel cancels a request and updates r.
+// cancel implements Cancel and Timeout.
 func (s *PendingStore[T]) cancel(
 	ctx context.Context, operation string, r *Request[T], c backends.Cancel) error {
 	if r == nil {
@@ -234,7 +234,7 @@ func (s *PendingStore[T]) cancel(
 	var ended *backends.EndedError
 	if errors.As(err, &ended) && ended.Record.Status == c.Outcome &&
 		(c.Outcome == backends.StatusCancelled || ended.Record.Error == c.Error) {
-		rec, err = ended.Record, nil // a retry of the cancel that ended the request
+		rec, err = ended.Record, nil // a retry of the Cancel or Timeout
 	}
 	if err != nil {
 		return s.failed(operation, r.ID, err)

@@ -21,8 +21,8 @@ import (
 type Policy struct {
 	Name string // of the store, in keys, errors and metrics: 1 to 64 of [a-z0-9_:.-]
 
-	// PendingTimeout is how long a request may wait for a claim before it times out. If its lease
-	// expires and MaxAttempts allows another attempt, the request waits as long again.
+	// PendingTimeout is how long a request may wait for a claim before it times out. If a lease
+	// expires and attempts are left, the request may wait for another PendingTimeout.
 	PendingTimeout time.Duration
 
 	// RunningTimeout is how long a lease lasts after a claim or an Extend. Then the request can be
@@ -31,23 +31,23 @@ type Policy struct {
 
 	Retention time.Duration // how long a request stays readable after it has ended or timed out
 
-	// CancelGrace is how long the worker of a running request may still end it after a Cancel, at
-	// most 10 years. 0: a Cancel ends a running request at once.
+	// CancelGrace is how long a worker may still end its request after a Cancel, at most 10 years.
+	// It does not lengthen the lease. 0: a Cancel ends a running request at once.
 	CancelGrace time.Duration
 
 	MaxAttempts int  // how often a request may be claimed, at most 9,999. 0 or 1: once
 	Exclusive   bool // allows a mailbox one live request. Create of another returns [BusyError]
-	MaxPending  int  // how many requests of a mailbox may wait, else [ErrFull]. 0: no limit
+	MaxPending  int  // how many claimable requests a mailbox may have, else [ErrFull]. 0: no limit
 	MaxPayload  int  // bytes of an encoded payload, at most 256 MiB, else [ErrTooLarge]. 0: 16 MiB
 
-	// Outcomes are further statuses of ended requests, for Finish. Each is 1 to 32 of [a-z0-9_.-]
-	// and differs from the statuses of this package.
+	// Outcomes are the store's own statuses of ended requests: see Finish. Each has 1 to 32 of
+	// [a-z0-9_.-] and differs from the statuses of this package.
 	Outcomes []Status
 }
 
-// PendingStore is a store of requests with payloads of type T, which holds the question and the
-// answer. Make one with [New]. All state is in the backend, so each node makes a PendingStore over
-// the same backend. It may be used concurrently.
+// PendingStore is a store of requests. A payload of type T holds the question and the answer. Make
+// one with [New]. All state is in the backend, so each node makes a PendingStore over the same
+// backend. It may be used concurrently.
 type PendingStore[T any] struct {
 	core
 	codec  codec.Codec[T]            // encodes payloads
@@ -107,14 +107,14 @@ func isNil(value any) bool {
 	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// reads adds a codec for reading.
+// reads adds a codec to the codecs that decode payloads.
 func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
 	if isNil(c) {
 		return fmt.Errorf("%w: a codec is nil", ErrInvalid)
 	}
 	name := c.Name()
 	switch err := codec.Check(c); {
-	case !validOutcome.MatchString(name):
+	case !validLabel.MatchString(name):
 		return fmt.Errorf("%w: codec name %.40q is not 1 to 32 of [a-z0-9_.-]", ErrInvalid, name)
 	case s.codecs[name] != nil:
 		return fmt.Errorf("%w: two codecs are named %q", ErrInvalid, name)
@@ -133,8 +133,8 @@ const (
 )
 
 var (
-	validName    = regexp.MustCompile(`^[a-z0-9_:.-]{1,64}$`)
-	validOutcome = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`) // and the name of a codec
+	validName  = regexp.MustCompile(`^[a-z0-9_:.-]{1,64}$`) // the name of a store
+	validLabel = regexp.MustCompile(`^[a-z0-9_.-]{1,32}$`)  // an outcome, or the name of a codec
 )
 
 // check returns an error that names a field with an invalid value.
@@ -146,7 +146,7 @@ func (p Policy) check() error {
 	taken := []Status{StatusPending, StatusRunning, StatusCompleted, StatusFailed, StatusTimeout,
 		StatusCancelled}
 	for _, o := range p.Outcomes {
-		if !validOutcome.MatchString(string(o)) {
+		if !validLabel.MatchString(string(o)) {
 			return fmt.Errorf(invalid, ErrInvalid, "Outcomes", o, 32, "[a-z0-9_.-]")
 		}
 		if slices.Contains(taken, o) {
@@ -165,9 +165,9 @@ func (p Policy) check() error {
 }
 
 // checkRange returns an error if a value is not between low and high.
-func checkRange[N int | time.Duration](what string, value, low, high N) error {
+func checkRange[N int | time.Duration](name string, value, low, high N) error {
 	if value < low || value > high {
-		return fmt.Errorf("%w: %s is %v, want %v to %v", ErrInvalid, what, value, low, high)
+		return fmt.Errorf("%w: %s is %v, want %v to %v", ErrInvalid, name, value, low, high)
 	}
 	return nil
 }
@@ -183,8 +183,8 @@ func (p Policy) terms() backends.Terms {
 
 var errEncode = errors.New("encode the payload")
 
-// encode encodes a payload with the store's codec and checks its size. A ContextCodec needs the
-// mailbox of the request.
+// encode encodes a payload with the store's codec and checks its size. For a ContextCodec it also
+// checks that the request's id belongs to the mailbox.
 func (s *PendingStore[T]) encode(
 	payload T, id, mailbox string, part codec.Part) (encoded []byte, err error) {
 	switch c, ok := s.codec.(codec.ContextCodec[T]); {
@@ -220,8 +220,8 @@ func (s *PendingStore[T]) decode(rec backends.Record) (payload T, err error) {
 	return c.Unmarshal(rec.Payload)
 }
 
-// partOf returns whether a request with this status holds the question or the answer. A timeout and
-// a cancel keep the payload that was stored while the request was live.
+// partOf returns the Part of the payload of a request with this status. A timeout and a Cancel keep
+// the payload of the live request.
 func partOf(status Status) codec.Part {
 	if status.Ended() && status != StatusTimeout && status != StatusCancelled {
 		return codec.Answer
@@ -229,7 +229,7 @@ func partOf(status Status) codec.Part {
 	return codec.Question
 }
 
-// request converts the result of a call. With a DecodeError the request has no payload.
+// request converts a backend's result. With a DecodeError the Request has no payload.
 func (s *PendingStore[T]) request(rec backends.Record, err error) (*Request[T], error) {
 	if err != nil {
 		return nil, err

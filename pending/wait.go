@@ -16,13 +16,13 @@ const (
 	blindPollInterval = 500 * time.Millisecond // for backends that cannot signal
 	claimPollInterval = time.Second            // for Watch: over Redis a claim sends no signal
 	deadlineSlack     = time.Millisecond       // the backend's clock may lag behind this one
-	claimGrace        = 2 * time.Second        // for a claim in flight when its context ends
+	claimGrace        = 2 * time.Second        // for a call in flight when ctx or the lease ends
 )
 
-// Await waits until a request has ended and returns it as Get does, with the same errors. The end
-// wakes it, if the backend can signal, and so does the request's deadline. A signal may be lost, so
-// Await also reads the request at the backend's poll interval. If ctx ends first, Await returns
-// ctx's error and the request as last read, or nil if it was never read.
+// Await waits until a request has ended, and returns the request as Get does, with the same errors.
+// It reads the request after a signal from the backend, at the request's deadline, and at the
+// backend's poll interval, because a signal may be lost. If ctx ends first, Await returns ctx's
+// error and the request as last read, or nil if it was never read.
 func (s *PendingStore[T]) Await(
 	ctx context.Context, id string, opts ...GetOption) (last *Request[T], err error) {
 	for r, err := range s.follow(ctx, "await", id, opts, 0) {
@@ -38,8 +38,8 @@ func (s *PendingStore[T]) Await(
 }
 
 // Watch yields a request now and after each change of its status, attempt or progress, until it has
-// ended. Changes in quick succession may appear as one. If the request cannot be read, or ctx ends,
-// Watch yields an error and ends.
+// ended. It may yield after an Extend, too. Changes in quick succession may appear as one. If the
+// request cannot be read, or ctx ends, Watch yields an error and ends.
 //
 // Progress and endings wake Watch, if the backend can signal. It polls for a claim once a second.
 func (s *PendingStore[T]) Watch(
@@ -47,7 +47,7 @@ func (s *PendingStore[T]) Watch(
 	return s.follow(ctx, "watch", id, opts, claimPollInterval)
 }
 
-// follow implements Watch. It polls for a claim every pollClaim, or not at all if that is 0.
+// follow implements Watch and Await. It polls for a claim every pollClaim, or never if that is 0.
 func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts []GetOption,
 	pollClaim time.Duration) iter.Seq2[*Request[T], error] {
 	return func(yield func(*Request[T], error) bool) {
@@ -82,13 +82,12 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 	}
 }
 
-// AwaitPending waits until it has claimed a request, as PopPending does. A new request wakes it, if
-// the backend can signal. It also polls at the backend's poll interval. If ctx ends first,
-// AwaitPending returns ctx's error. A claim in flight then has two more seconds, so that a request
-// that it claims is not lost.
+// AwaitPending waits until it has claimed a request, as PopPending does. It tries after a signal
+// from the backend and at the backend's poll interval. If ctx ends first, AwaitPending returns
+// ctx's error. A claim in flight then has two more seconds, so that its request is not lost.
 //
-// Give ctx a deadline. If its server does not answer, a backend may notice a cancellation only
-// after its own timeouts.
+// Give ctx a deadline. If the server does not answer, a backend may notice that ctx was cancelled
+// only after timeouts of its own.
 func (s *PendingStore[T]) AwaitPending(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Claim[T], error) {
 	return awaitClaim(ctx, s.backend, mailbox, func(ctx context.Context) (*Claim[T], bool, error) {
@@ -98,8 +97,8 @@ func (s *PendingStore[T]) AwaitPending(
 }
 
 // Await waits until Pop claims a request, as [PendingStore.AwaitPending] does. If a store fails and
-// the other stores are empty, the wait goes on. The error of that store comes with the delivery, or
-// with ctx's error if there is no delivery.
+// the other stores are empty, Await goes on. It returns the error of the last pop together with the
+// delivery, or with ctx's error if there is no delivery.
 func (in *Inbox) Await(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
 	pop := func(ctx context.Context) (*Delivery, bool, error) {
@@ -109,8 +108,8 @@ func (in *Inbox) Await(
 	return awaitClaim(ctx, in.backend(), mailbox, pop)
 }
 
-// awaitClaim calls pop until pop claims a request, pop fails or ctx ends. If pop returns nothing,
-// its error may name requests that it skipped.
+// awaitClaim calls pop until pop claims a request, pop fails or ctx ends. If nothing was claimed,
+// the error of pop may be about requests that pop skipped.
 func awaitClaim[C any](ctx context.Context, b backends.Backend, mailbox string,
 	pop func(context.Context) (claimed *C, nothing bool, err error)) (*C, error) {
 	const failed = "pending: await a claim for %.80q: %w"
@@ -136,8 +135,8 @@ func awaitClaim[C any](ctx context.Context, b backends.Backend, mailbox string,
 	}
 }
 
-// ended returns ctx's error. A network client also keeps ctx's deadline, and may do so a moment
-// before ctx's own timer fires.
+// ended returns ctx's error. After the deadline it does so even before ctx's timer fires, because a
+// network client may fail at the deadline a moment earlier.
 func ended(ctx context.Context) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		return context.DeadlineExceeded
@@ -165,19 +164,19 @@ type watcher struct {
 	stop   func()
 }
 
-// watch starts to watch a request or a mailbox. Start is WatchRequest or WatchMailbox of Waker.
-func watch(ctx context.Context, b backends.Backend, what string,
+// watch watches a request or a mailbox. Start is WatchRequest or WatchMailbox of Waker.
+func watch(ctx context.Context, b backends.Backend, topic string,
 	start func(backends.Waker, context.Context, string) (<-chan struct{}, func())) watcher {
 	waker, ok := backends.As[backends.Waker](b)
 	if !ok {
 		return watcher{poll: blindPollInterval, stop: func() {}}
 	}
-	signal, stop := start(waker, ctx, what)
+	signal, stop := start(waker, ctx, topic)
 	return watcher{signal: signal, poll: waker.PollInterval(), stop: stop}
 }
 
-// wait returns when the caller should read again: at a signal, after the poll interval plus or
-// minus a quarter, or after atMost, if that is not 0.
+// wait returns nil when the caller should read again, or ctx's error. It waits for a signal, for
+// the poll interval plus or minus a quarter, or for atMost if that is not 0 and ends earlier.
 func (w watcher) wait(ctx context.Context, atMost time.Duration) error {
 	pause := w.poll * time.Duration(rand.IntN(513)+768) / 1024
 	if atMost > 0 && (pause == 0 || atMost < pause) {

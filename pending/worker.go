@@ -19,19 +19,20 @@ import (
 
 // Worker claims the requests of one mailbox and runs handlers for them. Make one with [NewWorker].
 //
-// A Worker never claims more requests than it has free handlers. While a handler runs, the Worker
-// extends the lease after each third of RunningTimeout. If the claim is lost, it cancels the
-// handler's context with the cause [ErrStaleClaim], [ErrEnded] or [ErrNotFound]. If the requester
-// cancels, the cause is [ErrCancelRequested]. While the backend cannot be reached, the Worker
-// retries. After the Grace of a shutdown it tries only once more to end each request.
+// A Worker claims a request only if its handler can start now. While a handler runs, the Worker
+// extends the lease after each third of RunningTimeout. If the claim is lost, the handler's context
+// ends with the cause [ErrStaleClaim], [ErrEnded] or [ErrNotFound]. If the requester cancels, the
+// cause is [ErrCancelRequested]. If the backend cannot be reached, the Worker retries. If the lease
+// expires meanwhile, the cause is the backend's error. After Grace, each ending has one more try.
 //
-// The result of a handler decides how its request ends:
+// The handler may end or release its request. Otherwise its result decides:
 //
-//   - nil completes the request, unless the handler has ended or released it.
+//   - nil completes the request.
 //   - An error from [Retry] releases the request. On the last attempt the request fails.
-//   - Any other error fails the request. After a cancel, the request ends as cancelled instead.
-//     After a shutdown, it is released if attempts are left.
-//   - A panic fails the request. Only the log has its text.
+//   - Any other error, or a panic, fails the request with the payload of the last Progress. Only
+//     the log has the text of a panic.
+//   - After a cancel, an error ends the request as cancelled. After [ErrWorkerStopped], an error
+//     releases it if attempts are left.
 //
 // A handler may call Progress at any rate. The Worker sends at most one progress a second, and
 // always the last.
@@ -46,7 +47,7 @@ type Worker struct {
 
 // WorkerOptions configure a Worker. The zero value has all defaults.
 type WorkerOptions struct {
-	Concurrency int          // how many handlers run at a time. Default: 1
+	Concurrency int          // how many requests are handled at a time. Default: 1
 	Logger      *slog.Logger // logs backend errors and panics of handlers. Default: slog.Default()
 
 	// Grace is how long running handlers may go on after the context of Run has ended. Then their
@@ -66,8 +67,8 @@ type Handler struct {
 	jobs  func(d *Delivery, logger *slog.Logger) []func(context.Context)
 }
 
-// Handle makes a Handler that calls handle with each claim of a store. Handle must return when its
-// context ends.
+// Handle makes a Handler that calls the function handle with each claim of a store. The function
+// must return when its context ends.
 func Handle[T any](
 	s *PendingStore[T], handle func(ctx context.Context, c *Claim[T]) error) Handler {
 	return Handler{s, func(d *Delivery, logger *slog.Logger) (jobs []func(context.Context)) {
@@ -83,12 +84,12 @@ func Handle[T any](
 }
 
 // Retry wraps the error of a handler whose request may succeed later. The Worker releases the
-// request, which can be claimed again once the time after has passed.
-func Retry(after time.Duration, err error) error { return retryError{err, after} }
+// request. The request can be claimed again after the pause.
+func Retry(pause time.Duration, err error) error { return retryError{err, pause} }
 
 type retryError struct {
 	error
-	after time.Duration
+	pause time.Duration
 }
 
 func (e retryError) Unwrap() error { return e.error }
@@ -97,7 +98,7 @@ const (
 	defaultGrace     = 30 * time.Second
 	minPause         = 50 * time.Millisecond // after the first failure; doubled each time
 	maxPause         = 5 * time.Second
-	maxFailures      = 20          // how often a Worker tries to end a request
+	maxTries         = 20          // how often a Worker tries to end a request
 	progressInterval = time.Second // the shortest time between two sends of progress
 )
 
@@ -132,7 +133,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.started.Swap(true) {
 		return fmt.Errorf("pending: run worker: %w: it has run already", ErrInvalid)
 	}
-	working, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	working, stop := context.WithCancelCause(context.WithoutCancel(ctx)) // ends after Grace
 	defer stop(nil)
 	var work sync.WaitGroup
 	slots := make(chan struct{}, w.opts.Concurrency) // holds a value for each running handler
@@ -160,7 +161,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// await waits until it has claimed up to free requests. It returns nil if ctx ends first.
+// await waits until it has claimed 1 to free requests. It returns nil if ctx ends first.
 func (w *Worker) await(ctx context.Context, free int) *Delivery {
 	for failures := 0; ; failures++ {
 		d, err := awaitClaim(ctx, w.stores[0].base().backend, w.mailbox,
@@ -176,21 +177,21 @@ func (w *Worker) await(ctx context.Context, free int) *Delivery {
 	}
 }
 
-// claim claims up to free requests. With fewer free slots than stores, it asks as many stores at a
-// time as there are slots, until one has a request. The next claim begins with other stores.
+// claim claims up to free requests. With fewer free slots than stores, each pop asks only as many
+// stores as slots are free, until a pop claims a request. The next claim begins with other stores.
 func (w *Worker) claim(ctx context.Context, free int) (d *Delivery, nothing bool, err error) {
-	some := min(free, len(w.stores))
-	for asked := 0; asked < len(w.stores); asked += some {
-		part := Inbox{w.stores[:some]}
-		limit := min(maxLimit, free/some)
-		d, err := part.pop(ctx, w.mailbox, limit, popOptions{claimID: w.claimID, hasClaimID: true})
+	batch := min(free, len(w.stores))
+	for asked := 0; asked < len(w.stores); asked += batch {
+		inbox := Inbox{w.stores[:batch]}
+		limit := min(maxLimit, free/batch)
+		d, err := inbox.pop(ctx, w.mailbox, limit, popOptions{claimID: w.claimID, hasClaimID: true})
 		if d == nil && !errors.Is(err, ErrNoPending) {
 			return nil, false, err // the reply may be lost: the next claim has the same id
 		}
 		w.claimID = rand.Text()
-		w.stores = slices.Concat(w.stores[some:], w.stores[:some])
+		w.stores = slices.Concat(w.stores[batch:], w.stores[:batch])
 		if d != nil && err != nil {
-			w.opts.Logger.Warn("claim, in part", "mailbox", w.mailbox, "error", err)
+			w.opts.Logger.Warn("claimed with errors", "mailbox", w.mailbox, "error", err)
 		}
 		if d != nil && d.requests > 0 {
 			return d, false, nil
@@ -222,7 +223,7 @@ func (j *job[T]) do(working context.Context) {
 	stopped := errors.Is(context.Cause(handling), ErrWorkerStopped)
 	release()
 	keeper.Wait()
-	for failures := range maxFailures {
+	for failures := range maxTries {
 		last := working.Err() != nil
 		endErr := j.conclude(ctx, err, stopped)
 		if endErr != nil {
@@ -291,8 +292,8 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 	}
 }
 
-// conclude ends or releases the request after the handler has returned err. Stopped says whether
-// the Worker has stopped the handler.
+// conclude ends or releases the request after the handler has returned err. Stopped is true if the
+// cause of the handler's context is ErrWorkerStopped.
 func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	s, c := j.store, j.claim
 	if c.Status != StatusRunning {
@@ -316,9 +317,9 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	case c.CancelRequested:
 		return s.Finish(ctx, c, StatusCancelled)
 	case (again || stopped) && c.Attempt < s.terms.MaxAttempts:
-		return s.Release(ctx, c, retry.after)
+		return s.Release(ctx, c, retry.pause)
 	}
-	stored, heldErr := s.Held(ctx, c.ID, c.Attempt) // the handler's payload may not be encodable
+	stored, heldErr := s.Held(ctx, c.ID, c.Attempt) // since c.Payload may not be encodable
 	if heldErr != nil {
 		return heldErr
 	}

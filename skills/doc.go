@@ -1,6 +1,6 @@
-// Package skills has five stores of requests from a front end to a runtime, a machine that only
-// polls: list its local skills, import one, ping it, update it, list its models. Each store is a
-// payload type, a policy and one line of code. They are a pattern for your own stores.
+// Package skills has five stores of requests from a front end to a runtime, which is a machine that
+// only polls: list its local skills, import one, ping it, update it, list its models. Each store is
+// a payload type, a policy and one line of code. Use them as a pattern for your own stores.
 //
 //	stores, err := skills.New(backend)
 //	...
@@ -28,4 +28,19 @@
 //
 // Package skillshttp serves the stores. A runtime runs package daemon, which finds and bundles
 // skills on the disk with package folders. Package wire has the messages between server and daemon.
+//
+// # A store of your own
+//
+// A further store needs a payload type, a policy and a call of [pending.New], on the same backend.
+// Its workers claim with PopPending, or with an Inbox of their own. This package does not change.
+//
+// A sixth store that heartbeats and the HTTP routes serve is a change of four packages:
+//
+//   - skills: a file like ping.go. In stores.go its field in [Policies], [Stores] and [Work], and
+//     its line in New, limited, work and Empty.
+//   - wire: its field in Assignments and in Empty, its report, and its kind if the server gives
+//     hints for it.
+//   - skillshttp: its question in routes, its reported in daemonRoutes, with a function for take,
+//     its line in Assign, and its kind in hint.
+//   - daemon: its handler in Handlers, its line in start and its method in work.go.
 package skills

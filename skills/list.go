@@ -12,7 +12,7 @@ type List struct {
 	Skills       []LocalSkill `json:"skills,omitempty"`
 	Supported    bool         `json:"supported"` // false: the runtime cannot list skills
 	MCPServers   []MCPServer  `json:"mcp_servers,omitempty"`
-	MCPSupported bool         `json:"mcp_supported"` // true: MCPServers is listed as well
+	MCPSupported bool         `json:"mcp_supported"` // true: the answer includes MCPServers
 	Omissions
 }
 
@@ -46,7 +46,7 @@ func NewList() List { return List{Supported: true} }
 
 // LocalSkill describes one skill found on a runtime's disk.
 type LocalSkill struct {
-	Key         string `json:"key"` // names the skill on its runtime; Import.SkillKey
+	Key         string `json:"key"` // names the skill on its runtime, as in Import.SkillKey
 	Name        string `json:"name"`
 	Description string `json:"description,omitempty"`
 	SourcePath  string `json:"source_path"` // its folder; from ~ if below the home folder

@@ -125,8 +125,8 @@ func (s *Stores) limited(opts []pending.PopOption) []pending.PopOption {
 		})
 }
 
-// work sorts a delivery by store. Problems are errors about parts of the pop. The returned error
-// includes them.
+// work sorts a delivery by store. Problems is the error about parts of the pop. The returned error
+// includes it.
 func (s *Stores) work(d *pending.Delivery, problems error) (*Work, error) {
 	var w Work
 	errs := [6]error{problems}

@@ -6,14 +6,14 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// withAttempts are terms with n attempts.
+// withAttempts returns terms with n attempts.
 func withAttempts(n int) backends.Terms {
 	t := terms("s")
 	t.MaxAttempts = n
 	return t
 }
 
-// retried are terms with n attempts, each with a short lease.
+// retried returns terms with n attempts, each with a short lease.
 func (w *world) retried(n int) backends.Terms {
 	t := withAttempts(n)
 	t.RunningTimeout = w.short

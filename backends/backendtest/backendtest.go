@@ -1,13 +1,17 @@
-// Package backendtest is the conformance suite for storage engines. It has a named case for every
-// rule of [backends.Backend], with the reason why the rule matters. A backend has to pass all
-// cases. No case depends on the kind of backend.
-//
-// A case compares the backend's times only with each other, never with the test's clock. If a slow
-// backend makes a case miss a deadline, the case runs again with twice the time.
+// Package backendtest tests storage engines. [Run] is the conformance suite. It has a named case
+// for every rule of [backends.Backend], with the reason why the rule matters. A backend has to pass
+// all cases. No case depends on the kind of backend.
 //
 //	func TestConformance(t *testing.T) {
 //		backendtest.Run(t, func(t *testing.T) backends.Backend { return memory.New() })
 //	}
+//
+// A case compares the backend's times only with each other, never with the test's clock. If a slow
+// backend makes a case miss a deadline, the case runs again with twice the time.
+//
+// [Machine] makes random sequences of calls and compares the results with those of memory.
+// [Histories] makes calls by many concurrent callers and checks the replies afterwards. A backend
+// should pass these two as well.
 package backendtest
 
 import (
@@ -22,17 +26,18 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// Option changes how Run runs the cases.
+// Option changes how [Run] and [Machine] run.
 type Option func(*config)
 
 type config struct{ bubble bool }
 
-// InBubble runs each case, and its open, in a [synctest] bubble. The backend must use the bubble's
-// fake clock. Without InBubble the cases wait on the real clock, some tens of milliseconds each.
+// InBubble runs each case, with its calls of open, in a [synctest] bubble. The backend must use the
+// fake clock of the bubble. Without InBubble the cases wait on the real clock, some tens of
+// milliseconds each.
 func InBubble() Option { return func(c *config) { c.bubble = true } }
 
-// Run runs the suite. Open returns a backend that shares no requests with earlier ones. It may
-// register clean-up with t. A case may call open several times.
+// Run runs the suite. Open returns a backend that shares no requests with the backends of earlier
+// calls. It may register clean-up with t. A case that runs again calls open again.
 func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option) {
 	t.Helper()
 	var conf config
@@ -66,7 +71,7 @@ type testCase struct {
 	test func(w *world)
 }
 
-// run runs the case. If the case missed one of its deadlines, run repeats it with twice the time.
+// run runs the case until it meets its deadlines, each time with twice the time.
 func (c testCase) run(t testing.TB, open func() backends.Backend) {
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -91,7 +96,7 @@ func (c testCase) inTime(w *world, b backends.Backend) (inTime bool) {
 	return true
 }
 
-// errTooLate is the panic of a case that missed a deadline: see [world.late].
+// errTooLate is the panic value of a case that missed a deadline: see [world.late].
 var errTooLate = errors.New("too late for a deadline")
 
 // world is a backend under test and helpers for cases. A helper ends the case when a call fails.
@@ -99,8 +104,8 @@ type world struct {
 	testing.TB
 	b backends.Backend
 
-	// short is a timeout that a case can wait for. A case may also have to act before the timeout.
-	// If the backend is too slow for that, the case runs again with twice the time.
+	// short is a timeout that a case can wait for. Some cases must also act before the timeout. If
+	// the backend is too slow for that, the case runs again with twice the time.
 	short time.Duration
 }
 
@@ -109,20 +114,20 @@ const long = time.Hour
 
 const box = "runtime-1" // the mailbox of cases with one mailbox
 
-// terms are terms under which nothing expires during a case.
+// terms returns terms under which nothing expires during a case.
 func terms(store string) backends.Terms {
 	return backends.Terms{Store: store, PendingTimeout: long, RunningTimeout: long,
 		Retention: long, MaxAttempts: 1}
 }
 
-// request is a new request to a mailbox, with a unique payload and header.
+// request returns the Create of a new request, with a unique payload and header.
 func request(t backends.Terms, mailbox string) backends.Create {
 	id := backends.NewID(mailbox)
 	return backends.Create{Terms: t, ID: id, Mailbox: mailbox,
 		Codec: "raw", Payload: []byte("question " + id), Headers: map[string]string{"of": id}}
 }
 
-// poll is a claim of one request from each store.
+// poll returns the Claim of one request from each store.
 func poll(mailbox string, stores ...backends.Terms) backends.Claim {
 	c := backends.Claim{ID: backends.NewID(mailbox), Mailbox: mailbox}
 	for _, t := range stores {
@@ -131,13 +136,13 @@ func poll(mailbox string, stores ...backends.Terms) backends.Claim {
 	return c
 }
 
-// completion ends a request at its attempt, with an answer.
+// completion returns the End of a request at its attempt, with an answer.
 func completion(t backends.Terms, rec backends.Record) backends.End {
 	return backends.End{Terms: t, ID: rec.ID, Outcome: backends.StatusCompleted,
 		Attempt: rec.Attempt, Codec: "raw", Payload: []byte("answer " + rec.ID)}
 }
 
-// giveUp cancels a request without a grace.
+// giveUp returns the Cancel of a request as a timeout, without a grace.
 func giveUp(t backends.Terms, rec backends.Record) backends.Cancel {
 	return backends.Cancel{Terms: t, ID: rec.ID, Outcome: backends.StatusTimeout, Error: "gave up"}
 }
@@ -218,16 +223,17 @@ func (w *world) checkReadAt(rec backends.Record) {
 	}
 }
 
-// checkTimedOut checks that a timed-out record was read after its last deadline.
+// checkTimedOut checks that a record that ended by itself was read after its last deadline.
 func (w *world) checkTimedOut(rec backends.Record) {
 	w.Helper()
 	if !rec.ReadAt.After(rec.LastDeadline) {
-		w.Errorf("read as %s at %v, but its deadline is %v",
+		w.Errorf("read as %s at %v, not after its last deadline %v",
 			rec.Status, rec.ReadAt, rec.LastDeadline)
 	}
 }
 
-// checkNow checks that a time is from an operation just made. Before is an earlier backend time.
+// checkNow checks that a time is that of the latest operation. Before is the backend's time before
+// this operation.
 func (w *world) checkNow(what string, at, before time.Time) {
 	w.Helper()
 	if now := w.clock(); at.Before(before) || at.After(now) {
@@ -235,7 +241,8 @@ func (w *world) checkNow(what string, at, before time.Time) {
 	}
 }
 
-// later returns the backend's time once it is later than all times in records.
+// later waits until the backend's time is later than the time of each earlier operation. It returns
+// the backend's time.
 func (w *world) later() time.Time {
 	w.Helper()
 	w.pass(0)
@@ -290,8 +297,8 @@ func (w *world) extendInTime(t backends.Terms, id string, deadline time.Time) {
 }
 
 // late is for a refused operation that had to come before a deadline. If the backend's clock is
-// past the deadline, the refusal proves nothing. Then late ends the case, which runs again with
-// twice the time.
+// past the deadline, the refusal proves nothing. Then late ends the case, and the case runs again
+// with twice the time.
 func (w *world) late(deadline time.Time) {
 	w.Helper()
 	if !w.clock().After(deadline) {
@@ -359,7 +366,8 @@ func (w *world) pass(d time.Duration) {
 	w.until("time has passed", func() bool { return w.clock().Sub(start) > d })
 }
 
-// optional returns the optional interface I of the backend, or skips the case if there is none.
+// optional returns the optional interface I of the backend. If the backend does not implement I,
+// optional skips the case.
 func optional[I any](w *world) I {
 	w.Helper()
 	implemented, ok := backends.As[I](w.b)

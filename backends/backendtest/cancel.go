@@ -7,7 +7,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// cancelled cancels a request, with a grace for a running worker.
+// cancelled returns the Cancel of a request, with a grace for a running worker.
 func cancelled(t backends.Terms, rec backends.Record, grace time.Duration) backends.Cancel {
 	return backends.Cancel{Terms: t, ID: rec.ID, Mailbox: rec.Mailbox,
 		Outcome: backends.StatusCancelled, Error: "the user has closed the page \x00", Grace: grace}

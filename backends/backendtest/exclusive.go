@@ -2,7 +2,7 @@ package backendtest
 
 import "github.com/pendingq/pendingq/backends"
 
-// exclusive are the terms of a node that has set Exclusive, while other nodes have not.
+// exclusive returns the terms of a node that has set Exclusive. The terms of other nodes have not.
 func exclusive() backends.Terms {
 	t := terms("s")
 	t.Exclusive = true

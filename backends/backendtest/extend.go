@@ -7,12 +7,12 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// extension extends the lease of an attempt.
+// extension returns the Extend of the lease of an attempt.
 func extension(t backends.Terms, id string, attempt int) backends.Extend {
 	return backends.Extend{Terms: t, ID: id, Attempt: attempt}
 }
 
-// renew makes an Extend, which has to succeed.
+// renew makes an Extend. The call must succeed.
 func (w *world) renew(x backends.Extend) backends.Lease {
 	w.Helper()
 	lease, err := w.b.Extend(w.Context(), x)
@@ -29,7 +29,7 @@ func (w *world) release(t backends.Terms, rec backends.Record, after time.Durati
 		Release: true, After: after})
 }
 
-// extendCases are about the results of an Extend: the lease, a stored payload, a release.
+// extendCases are about the effects of an Extend: the lease, a stored payload, a release.
 var extendCases = []testCase{
 	{"an extension returns the new lease",
 		"The worker extends again before the deadline in it.",

@@ -8,19 +8,19 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// withHeaders is a new request to box with headers.
+// withHeaders returns the Create of a new request to box, with headers.
 func withHeaders(t backends.Terms, headers map[string]string) backends.Create {
 	c := request(t, box)
 	c.Headers = headers
 	return c
 }
 
-// trace is the headers of a tracer.
+// trace returns the headers of a tracer.
 func trace() map[string]string {
 	return map[string]string{"traceparent": "00-4bf92f-00f067-01", "tracestate": "a=1"}
 }
 
-// oddHeaders have names and values that are ambiguous when joined without escaping.
+// oddHeaders returns headers whose names and values are ambiguous when joined without escaping.
 func oddHeaders() map[string]string {
 	return map[string]string{
 		"": "a header without a name", "empty": "", "a\x00b": "\x00", "=": ";", ";": "=", ",": ":",
@@ -29,7 +29,7 @@ func oddHeaders() map[string]string {
 	}
 }
 
-// largeHeaders are 64 headers of 4 KiB in total.
+// largeHeaders returns 64 headers of 4 KiB in total.
 func largeHeaders() map[string]string {
 	headers := map[string]string{}
 	for i := range 64 {

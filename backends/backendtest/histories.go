@@ -10,13 +10,14 @@ import (
 
 // HistoriesOptions are the options of [Histories]. All fields may be zero.
 type HistoriesOptions struct {
-	// Operations is the number of calls. 0 means 10,000, which cover every case at least once.
+	// Operations is the number of calls. 0 means 10,000. With so many calls each effect that the
+	// checks need occurs, such as an expired lease.
 	Operations int
 
 	// Disturb causes one fault between the backend and its storage, such as a cut connection. It
-	// returns when the fault is over, and no reply is lost any more. During the fault calls may
-	// fail with errors from outside package backends, and their callers repeat them. Turn counts
-	// the faults, from 1. Nil means no faults.
+	// returns when the fault is over and no further reply can be lost. During the fault, calls may
+	// fail with errors from outside package backends. Their callers repeat these calls. Turn is the
+	// number of the fault, from 1. Nil means no faults.
 	Disturb func(turn int)
 
 	// Faults is the number of calls of Disturb. 0 means 10.
@@ -27,13 +28,13 @@ type HistoriesOptions struct {
 	ClockTolerance time.Duration
 
 	// Pace is the unit of all timeouts: a lease lasts 4 to 12 Paces, and a request waits for 30.
-	// 0 means the duration of some calls of the backend, at least 0.25 ms.
+	// 0 means four times the duration of a call, at least ClockTolerance and at least 0.25 ms.
 	Pace time.Duration
 }
 
-// Histories makes calls by many concurrent callers, and records all replies. Then it checks the
-// calls about each request: a store that does one operation after the other must be able to give
-// the same replies. For each mailbox it also checks the order of claims, MaxPending and Exclusive.
+// Histories makes calls by many concurrent callers, and records all replies. Then it looks at the
+// calls for each request: one order of these calls, one after the other, must explain all replies.
+// For each mailbox it also checks the order of claims, MaxPending and Exclusive.
 //
 //	func TestHistories(t *testing.T) {
 //		backendtest.Histories(t, open, nil)
@@ -41,17 +42,17 @@ type HistoriesOptions struct {
 //
 // During the calls leases expire, requests time out, workers die or report late, and callers give
 // up and repeat. 48 calls run at a time, and each may take any time: a slow backend fails no check.
-// A call without a reply may or may not have happened. The check includes such a call if another
-// caller has seen its effect.
+// A call without a reply may or may not have happened. The check assumes that it has happened if
+// another caller has seen its effect.
 //
-// Open is called once. Options may be nil.
+// Histories calls open once. Opts may be nil.
 //
 // # How to read a failure
 //
-// The text after "no order explains" lists the calls about one request, in the order of their
-// beginning. Each line has the call's beginning, its end and the times in the record, all in
-// microseconds since the first call. Look for two lines that contradict each other. Other failures
-// name the rule and the request.
+// The text after "no order explains" lists the calls for one request, in the order in which they
+// began. Each line has three kinds of times: when the call began, when it ended, and the times in
+// the record. All are microseconds since the first call. Look for two lines that contradict each
+// other. Other failures name the rule and the request.
 func Histories(
 	t *testing.T, open func(t *testing.T) backends.Backend, opts *HistoriesOptions,
 ) {

@@ -8,7 +8,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// lister returns the backend as a Lister, or skips the case if it is none.
+// lister returns the backend as a Lister. If the backend is not a Lister, it skips the case.
 func (w *world) lister() backends.Lister {
 	w.Helper()
 	return optional[backends.Lister](w)

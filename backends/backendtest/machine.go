@@ -16,9 +16,9 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// Machine makes random calls to a backend and to [backends/memory], one after the other. It
-// compares every result, including errors. So it tests the rules in random combinations.
-// [Histories] tests a backend with many concurrent callers.
+// Machine makes random calls, one after the other. It makes each call to the backend and to
+// [backends/memory], and compares the results, including errors. So it tests the rules in random
+// combinations. [Histories] tests a backend with many concurrent callers.
 //
 //	func TestMachine(t *testing.T) {
 //		backendtest.Machine(t, open, backendtest.InBubble())
@@ -26,12 +26,12 @@ import (
 //
 // With [InBubble] both backends share a fake clock. Leases expire, requests time out and records
 // disappear. The times in the results have to be equal to the microsecond, so calls must take no
-// fake time. A backend may keep an expired record or claim for 2 ms longer than memory does.
+// fake time. The backend may keep an expired record or claim for 2 ms longer than memory does.
 //
-// Without InBubble nothing expires, and only the differences between times are compared. Then the
-// backend's clock and its speed do not matter.
+// Without InBubble nothing expires, and Machine compares only the differences between times. Then
+// the backend's clock and speed do not matter.
 //
-// Open is called once. The flag -rapid.checks is the number of sequences, 100 by default. Each
+// Machine calls open once. The flag -rapid.checks is the number of sequences, 100 by default. Each
 // sequence has about 30 calls.
 //
 // # How to read a failure
@@ -52,7 +52,7 @@ func Machine(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Opt
 	synctest.Test(t, func(t *testing.T) { runMachine(onlyTB{t}, open(t), true) })
 }
 
-// onlyTB hides the methods that rapid would call but that do not work in a bubble.
+// onlyTB hides methods of a *testing.T. Rapid would call them, but they do not work in a bubble.
 type onlyTB struct{ testing.TB }
 
 // runMachine compares a Backend with memory. Exact compares times to the microsecond.
@@ -79,7 +79,7 @@ func runMachine(t testing.TB, b backends.Backend, exact bool) {
 type machine struct {
 	ctx    context.Context
 	rt     *rapid.T
-	b      [2]backends.Backend // memory, and the tested backend
+	b      [2]backends.Backend // memory, then the tested backend
 	exact  bool
 	stores []calls.Store
 	boxes  []string
@@ -91,10 +91,10 @@ type machine struct {
 	made    int
 }
 
-// tick is the step of fake time. Each call is at its own multiple of a tick, so no two requests
-// have the same last deadline. A lease does not last whole ticks, so it never expires at the time
-// of a call. Retention is not a whole number of ticks either, since Redis may keep a record two
-// milliseconds longer than memory does.
+// tick is the step of fake time. A call that sets a deadline comes at a multiple of a tick of its
+// own, so no two requests have the same last deadline. A lease does not last whole ticks, so it
+// never expires at the time of such a call. Retention is not a whole number of ticks either, since
+// Redis may keep a record two milliseconds longer than memory does.
 const tick = 10 * time.Millisecond
 
 func machineStores() []calls.Store {
@@ -135,7 +135,8 @@ func (m *machine) withTime() map[string]func(*rapid.T) {
 // both makes a call to both backends and compares the results. It returns the result of memory.
 func (m *machine) both(op any) *calls.Call { return m.compare(op, func(*calls.Call) {}) }
 
-// compare makes a call to both backends and compares the results once prepare has changed them.
+// compare makes a call to both backends. Prepare changes each result before the comparison. Compare
+// returns the result of memory.
 func (m *machine) compare(op any, prepare func(*calls.Call)) *calls.Call {
 	var made [2]*calls.Call
 	var shapes [2]string
@@ -152,6 +153,7 @@ func (m *machine) compare(op any, prepare func(*calls.Call)) *calls.Call {
 	return made[0]
 }
 
+// shape returns the result of a call as text, with times if the comparison is exact.
 func (m *machine) shape(c *calls.Call) string {
 	if !m.exact {
 		return c.Shape()
@@ -354,8 +356,8 @@ func (m *machine) look(rt *rapid.T) {
 	m.both(calls.Look{Terms: backends.Terms(m.store(rt)), Mailbox: m.box(rt)})
 }
 
-// reachDeadline makes calls exactly at a request's deadline, and a microsecond later. Then it lets
-// time pass until the next whole tick.
+// reachDeadline makes calls exactly at the deadline of a request, and a microsecond later. Then it
+// lets time pass until the next whole tick.
 func (m *machine) reachDeadline(rt *rapid.T) {
 	r := m.request(rt)
 	rec := m.both(r).Rec

@@ -83,7 +83,7 @@ var manyCases = []testCase{
 		}},
 }
 
-// manyClaimer returns the backend as a ManyClaimer, or skips the case if it is none.
+// manyClaimer returns the backend as a ManyClaimer. If the backend is not one, it skips the case.
 func (w *world) manyClaimer() backends.ManyClaimer {
 	w.Helper()
 	return optional[backends.ManyClaimer](w)

@@ -58,8 +58,9 @@ type contest struct {
 	claimed bool // the request must be claimed before the operation
 }
 
-// raceDeadline sends the operation in many races, to arrive just before a deadline, while readers
-// wait for the timeout. After each round a race adjusts the time at which it sends the operation.
+// raceDeadline runs many races at the same time. Each race sends the operation so that it arrives
+// just before a deadline, while readers wait for the timeout. After each round a race adjusts the
+// time at which it sends the operation.
 func (w *world) raceDeadline(c contest) {
 	const rounds = 12
 	races := make([]race, 16)
@@ -75,13 +76,13 @@ func (w *world) raceDeadline(c contest) {
 	}
 }
 
-// race is one request after the other, in a mailbox of its own.
+// race makes one request after the other, in a mailbox of its own.
 type race struct {
 	contest
 	mailbox string
 
-	// lead is the time from sending the operation to the deadline. It lies between the last lead
-	// that was too short and the last lead that was long enough.
+	// lead is how long before the deadline the race sends the operation. TooShort is the last lead
+	// with which the operation lost, and enough the last lead with which it won.
 	lead, tooShort, enough time.Duration
 }
 
@@ -121,7 +122,7 @@ func (r *race) run(w *world) {
 	r.learn(won)
 }
 
-// learn chooses the next lead.
+// learn chooses the next lead: between tooShort and enough.
 func (r *race) learn(won bool) {
 	if won {
 		r.enough = r.lead
@@ -148,7 +149,7 @@ func (w *world) claimOf(t backends.Terms, mailbox string) (backends.Record, erro
 }
 
 // readsTimeout reads a record until it changes. It reports whether the change was a timeout at the
-// record's deadline. It polls with growing pauses, so a record that never changes takes few reads.
+// record's deadline. It reads with growing pauses, so a record that never changes takes few reads.
 func (w *world) readsTimeout(rec backends.Record) bool {
 	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()

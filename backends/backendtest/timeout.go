@@ -30,7 +30,7 @@ var timeoutCases = []testCase{
 			t.PendingTimeout = w.short
 			for range 5 {
 				made := w.created(t)
-				calls.Pass(made.Deadline.Sub(made.ReadAt)) // exact where the clock is the caller's
+				calls.Pass(made.Deadline.Sub(made.ReadAt)) // exact only in a bubble
 				got := w.get("s", made.ID)
 				if got.Ended() {
 					w.checkTimedOut(got)
@@ -136,7 +136,7 @@ var timeoutCases = []testCase{
 		}},
 }
 
-// timedOut is the record after a timeout at its deadline.
+// timedOut returns the record as it reads after a timeout at its deadline.
 func timedOut(rec backends.Record, reason string) backends.Record {
 	rec.Status, rec.UpdatedAt, rec.Error = backends.StatusTimeout, rec.Deadline, reason
 	return rec
@@ -152,7 +152,7 @@ func (w *world) checkReason(rec backends.Record, parts ...string) {
 	}
 }
 
-// untilGone waits until a record has disappeared. This must not be earlier than earliest.
+// untilGone waits until a record has disappeared. The record must not disappear before earliest.
 func (w *world) untilGone(store, id string, earliest time.Time) {
 	w.Helper()
 	w.until("the record has gone", func() bool {

@@ -100,7 +100,7 @@ var wakeCases = []testCase{
 		}},
 }
 
-// waker returns the backend as a Waker, or skips the case if it is none.
+// waker returns the backend as a Waker. If the backend is not a Waker, it skips the case.
 func (w *world) waker() backends.Waker {
 	w.Helper()
 	return optional[backends.Waker](w)

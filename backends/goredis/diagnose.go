@@ -18,11 +18,11 @@ import (
 // Diagnose checks a client and its servers for dangers to pending requests: the version, eviction,
 // persistence, memory, permissions, replicas, the state of a cluster, the clock, and the client's
 // settings. It needs the permissions of a Backend. Without INFO it finds less, and a finding says
-// so. Pass the same opts as to New; nil works. The most severe findings come first. An error is
-// about the client or opts.
+// so. Pass the same opts as to New; nil works. The most severe findings come first. Diagnose
+// returns the error of New. All other problems are findings.
 //
-// Diagnose writes two keys that expire after a second. Call it at start-up and from a health check,
-// not for each request.
+// Diagnose writes two keys on each server. They expire after a second. Call Diagnose at start-up
+// and from a health check, not for each request.
 func Diagnose(
 	ctx context.Context, client redis.UniversalClient, opts *Options) ([]backends.Finding, error) {
 	b, err := New(client, opts)
@@ -40,9 +40,9 @@ func Diagnose(
 	return findings, nil
 }
 
-// Check tries each command that the Backend needs. Its error names the commands that failed. Call
-// it when a program starts. Then a missing permission shows before the first request. Check writes
-// the same two keys as Diagnose.
+// Check tries the commands of the scripts on each server. Its error names the commands that failed.
+// Call Check when a program starts. Then a missing permission shows before the first request. Check
+// writes the same two keys as Diagnose. It does not try MGET, UNLINK, SCAN, ZSCORE or SUBSCRIBE.
 func (b *Backend) Check(ctx context.Context) error {
 	failed, err := eachServer(ctx, b, b.probe)
 	if err := errors.Join(append(slices.Concat(failed...), err)...); err != nil {
@@ -51,8 +51,8 @@ func (b *Backend) Check(ctx context.Context) error {
 	return nil
 }
 
-// eachServer calls look for each server that accepts writes, all at the same time. It passes one of
-// the server's partitions, or "" if there is none. It returns all results.
+// eachServer calls look for each server that accepts writes, all at the same time. It passes a
+// partition of the server, or "" if the server has none. It returns all results.
 func eachServer[T any](ctx context.Context, b *Backend,
 	look func(ctx context.Context, server redis.Cmdable, partition string) T) ([]T, error) {
 	cluster := b.wakes.cluster
@@ -71,7 +71,7 @@ func eachServer[T any](ctx context.Context, b *Backend,
 	return results, err
 }
 
-// partitionOn returns one of the partitions of a cluster's master, or "" if there is none.
+// partitionOn returns a partition of a Cluster's master, or "" if the master has none.
 func (b *Backend) partitionOn(ctx context.Context, master *redis.Client) string {
 	for i := range 1 << 16 {
 		partition := fmt.Sprintf("%04x", i)
@@ -82,7 +82,8 @@ func (b *Backend) partitionOn(ctx context.Context, master *redis.Client) string 
 	return ""
 }
 
-// probe tries every command in a partition. It returns the error of each that failed.
+// probe tries the commands of the scripts in a partition. It returns the error of each failed
+// command.
 func (b *Backend) probe(ctx context.Context, _ redis.Cmdable, partition string) (failed []error) {
 	if partition == "" {
 		return nil
@@ -156,7 +157,7 @@ func (b *Backend) diagnose(
 	if partition != "" {
 		err := b.wakes.try(ctx, b.channel(partition))
 		d.when(err != nil, backends.SeverityWarning, "wake-ups",
-			fmt.Sprintf("waiters poll, since they cannot subscribe: %v", err), adviceOn(err))
+			fmt.Sprintf("waiters only poll: the client cannot subscribe: %v", err), adviceOn(err))
 	}
 	text, err := server.Info(ctx).Result()
 	d.when(err != nil, backends.SeverityInfo, "info",

@@ -16,21 +16,23 @@
 // # Atomic operations
 //
 // Every operation is one round trip, and uses the server's clock. An operation that writes is one
-// script. After a lost reply go-redis sends the command again, which has no second effect. So leave
-// the retries of go-redis on. If the server does not know a script, it gets the whole script.
+// script. After a lost reply go-redis sends the command again. The repeat has no second effect, so
+// leave the retries of go-redis on. If the server does not know a script, the Backend sends the
+// whole script, in a second round trip.
 //
 // # Large payloads
 //
-// A payload of more than 4 KiB has its own key and bypasses the scripts, which would block the
+// A payload of more than 4 KiB has its own key and bypasses the scripts. A script would block the
 // server for ten times as long. Storing such a payload takes no further round trip, except on a
-// Cluster. Reading it takes a second round trip.
+// Cluster. Reading it takes a second round trip. A claim takes one more for each store that has
+// such payloads.
 //
 // # Clusters
 //
-// All keys of a mailbox share a hash tag, which is a hash of the mailbox with 65,536 values. So
-// each mailbox is on one node, and the mailboxes spread over all nodes. Scripts build the keys of
-// records from the ids in a queue. Redis and Valkey allow that, since these keys have the tag of
-// the declared keys.
+// All keys of a mailbox share a hash tag: the partition, one of 65,536 hashes of mailboxes. So each
+// mailbox is on one node, and the mailboxes spread over all nodes. Scripts build the keys of
+// records from the ids in a queue, and do not declare these keys. Redis and Valkey allow that,
+// since these keys have the tag of the declared keys.
 //
 // Use the same kind of client in all processes. A ClusterClient wakes waiters with SPUBLISH, any
 // other client with PUBLISH. With both kinds, waiters miss the other kind's signals and only poll.
@@ -52,11 +54,12 @@ import (
 var _ backends.Waker = (*Backend)(nil)
 var _ backends.ManyClaimer = (*Backend)(nil)
 
-// Backend is a [backends.Backend] and a [backends.Waker] in Redis. Make one with [New].
+// Backend is a [backends.Backend] in Redis. It is also a [backends.Waker], a [backends.ManyClaimer]
+// and a [backends.Lister]. Make one with [New].
 type Backend struct {
 	client    redis.UniversalClient
 	pipeliner *redis.AutoPipeliner // nil if commands are never gathered
-	alone     int64                // this many commands in flight are not gathered
+	alone     int64                // a command is gathered if this many others are in flight
 	inFlight  atomic.Int64
 	scripts   scripts
 	prefix    string
@@ -95,8 +98,8 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	return b, nil
 }
 
-// checkClient returns an error for a client that cannot work. It subscribes to no channel. That
-// sends no command, and panics if the client cannot work.
+// checkClient returns an error for a client that cannot work. It calls Subscribe without a channel.
+// This call sends no command, and panics if the client cannot work.
 func checkClient(client redis.UniversalClient) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -151,7 +154,7 @@ func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, e
 	return b.whole(ctx, store, s)
 }
 
-// read reads a record. It does not read a payload with its own key.
+// read reads a record, but not a payload with its own key.
 func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 	key := b.keys(backends.PartitionOf(id), store).record(id)
 	if _, single := b.client.(*redis.Client); single {
@@ -171,11 +174,11 @@ func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 }
 
 // readPlain reads a record with TIME and then GET, in one round trip. Both together cost the server
-// less than half of a script. If the record was updated between TIME and GET, the record is as of
-// the update. On a Cluster readPlain does not work, since TIME has no slot.
+// less than half of a script. If the record was updated between TIME and GET, readPlain returns the
+// record as it read at the update. On a Cluster readPlain does not work, since TIME has no slot.
 //
-// Go-redis may repeat gathered commands in another order. Then a record that is past its deadline
-// is not sure.
+// Sure is false if the record reads as past its deadline, but may have been read before the clock:
+// go-redis may repeat gathered commands in another order. An End may have followed the GET.
 func (b *Backend) readPlain(ctx context.Context, id, key string) (rec stored, sure bool, _ error) {
 	clock, get := redis.NewTimeCmd(ctx, "time"), redis.NewStringCmd(ctx, "get", key)
 	ordered, err := b.send(ctx, clock, get)
@@ -312,7 +315,9 @@ func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, err
 	return rec.At(v.now), err
 }
 
-// changed returns the keys of a script that changes a request.
+// changed returns the keys of a script that changes a request. The script does not use the key of
+// the queue. On a Cluster the key makes a node refuse the script (TRYAGAIN) while the node has only
+// one of the two keys. With a large payload it makes the payload KEYS[3].
 func (b *Backend) changed(k keys, id, mailbox string, in body) []string {
 	if b.wakes.cluster != nil || len(in.payload) > largePayload {
 		return []string{k.record(id), k.queue(mailbox)}
@@ -332,7 +337,7 @@ func (b *Backend) ended(ctx context.Context, store string, v verdict, err error)
 	return &backends.EndedError{Record: rec}
 }
 
-// untilLast is the time from a claim or an extension of an attempt to its last deadline.
+// untilLast is the time from a Claim or an Extend of an attempt to the last deadline that it sets.
 func untilLast(t backends.Terms, attempt int) time.Duration {
 	if attempt < t.MaxAttempts {
 		return t.RunningTimeout + t.PendingTimeout
@@ -340,5 +345,5 @@ func untilLast(t backends.Terms, attempt int) time.Duration {
 	return t.RunningTimeout
 }
 
-// millis is a time to live of at least d, in milliseconds.
+// millis rounds d up to a time to live in milliseconds. The result is always longer than d.
 func millis(d time.Duration) int64 { return d.Milliseconds() + 1 }

@@ -1,6 +1,7 @@
 package goredis_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -107,6 +108,54 @@ func TestAClaimWithoutAPayloadReturnsAnError(t *testing.T) {
 	claimed, err := b.Claim(t.Context(), heartbeat(box, 1, terms))
 	if err == nil && len(claimed[0].Errs) == 0 {
 		t.Errorf("got %v and no error, although the payload is missing", claimed)
+	}
+}
+
+// before is a hook that acts once, before the first MGET.
+type before struct {
+	passing
+	act func()
+}
+
+func (h *before) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if _, ok := cmd.(*redis.SliceCmd); ok && h.act != nil {
+			act := h.act
+			h.act = nil
+			act()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// Progress replaces a payload after a repeated claim has read the record, and before it has read
+// the payload.
+func TestARepeatedClaimReturnsProgressThatReplacedThePayload(t *testing.T) {
+	server := redistest.Start(t)
+	r, terms := newRig(t, server.Client(t)), lasting("s")
+	if _, err := r.b.Create(t.Context(), large(terms, box)); err != nil {
+		t.Fatal(err)
+	}
+	claim := heartbeat(box, 1, terms)
+	first, err := r.b.Claim(t.Context(), claim)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := first[0].Records[0]
+	progress := bytes.Repeat([]byte("progress"), 1_000)
+	client := server.Client(t)
+	client.AddHook(&before{act: func() {
+		_, err := r.b.Extend(t.Context(), backends.Extend{Terms: terms, ID: running.ID, Mailbox: box,
+			Attempt: running.Attempt, Codec: "raw", Payload: progress})
+		if err != nil {
+			t.Error(err)
+		}
+	}})
+	b := newBackend(t, client, &goredis.Options{Prefix: r.prefix})
+	again, err := b.Claim(t.Context(), claim)
+	if err != nil || len(again[0].Errs) > 0 || len(again[0].Records) != 1 ||
+		!bytes.Equal(again[0].Records[0].Payload, progress) {
+		t.Errorf("got %v, %v; want the request with its progress", again, err)
 	}
 }
 

@@ -19,13 +19,17 @@ import "strings"
 //
 //	up to -now      running requests
 //	-now to 0       claimed requests with an expired lease: claimable again, or timed out
-//	0 to now        requests that timed out before a claim
-//	from now        waiting requests, the longest claimable first
+//	0 to now        requests that timed out while they waited
+//	from now        waiting requests, the earliest last deadline first
 //
-// A claim tidies the two parts in the middle. No store's name has a slash, and the mailbox comes
-// last, so all keys are different. A record and its payload live until Retention after the last
-// deadline, a queue until a second after the latest of its deadlines, and a memo until the latest
-// deadline that its claim set.
+// A claim tidies the two parts in the middle: it gives a claimable request its last deadline as the
+// score, and removes timed-out requests. A create removes up to ten of the third part.
+//
+// No store's name has a slash, and the mailbox comes last, so all keys are different. An ended
+// record and its payload live until Retention after the end, a live record and its payload until
+// Retention after the last deadline. A queue lives until at least a second after the last deadline
+// of each of its requests. For a new request this includes the first claim that may follow. A memo
+// lives until the latest deadline that its claim set.
 type keys struct{ start string }
 
 func (b *Backend) keys(partition, store string) keys {
@@ -40,8 +44,8 @@ func (k keys) claim(id string) string      { return k.start + "/c/" + id }
 // channel returns the channel for the wake-ups of a partition.
 func (b *Backend) channel(partition string) string { return b.prefix + "{" + partition + "}" }
 
-// split returns the store and the topic of the key of a queue or a record. Waiters wait for a
-// topic: "q/<mailbox>" or "r/<id>".
+// split returns the store and the topic in the key of a queue or a record. The topic is what
+// waiters watch: "q/<mailbox>" or "r/<id>".
 func split(key string) (store, topic string) {
 	_, name, _ := strings.Cut(key, "}:") // a prefix has no braces
 	store, topic, _ = strings.Cut(name, "/")

@@ -17,10 +17,10 @@ import (
 
 var _ backends.Lister = (*Backend)(nil)
 
-// List implements [backends.Lister], from the waiting requests down to the running ones. A request
-// that is claimed or extended during the listing moves down, so it may come twice. A request that
-// is released moves up, so it may be missed. A page is one script and examines at most limit
-// requests.
+// List implements [backends.Lister]. It lists a queue from the highest score down: the waiting
+// requests come first, and the running requests last. A Claim or an Extend during the listing moves
+// a request down, so it may come twice. A release moves a request up, so it may be missed. A page
+// is one script and examines at most limit requests.
 func (b *Backend) List(
 	ctx context.Context, store, mailbox, after string, limit int) (page backends.Page, err error) {
 	highest, last := "+inf", ""
@@ -65,7 +65,8 @@ func (b *Backend) List(
 	return page, b.fill(ctx, store, records, &page)
 }
 
-// fill adds records with their payloads to a page. It leaves out requests that have ended since.
+// fill adds records with their payloads to a page. If a payload is missing, fill reads the record
+// again, and leaves it out if its request has ended.
 func (b *Backend) fill(
 	ctx context.Context, store string, records []stored, page *backends.Page) error {
 	pointers := make([]*stored, len(records))
@@ -93,9 +94,9 @@ func (b *Backend) fill(
 // scanned is about the number of keys that a page of mailboxes examines.
 const scanned = 100
 
-// Mailboxes implements [backends.Lister] with SCAN, for which the Redis user needs permission. A
-// page examines about 100 keys, whatever the limit. It may be empty although more follow. A mailbox
-// may come twice. A mailbox with only timed-out requests may also come.
+// Mailboxes implements [backends.Lister] with SCAN. The Redis user needs the permission. A page
+// examines about 100 keys, whatever the limit. It may be empty although more follow. A mailbox may
+// come twice, and a mailbox with only timed-out requests may come, too.
 func (b *Backend) Mailboxes(
 	ctx context.Context, store, after string, _ int) (page backends.MailboxPage, err error) {
 	servers, err := b.servers(ctx)

@@ -20,7 +20,7 @@ func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []back
 		now := todo[:min(500, len(todo))]
 		todo = todo[len(now):]
 		unknown := b.claimPipeline(ctx, claims, now, results)
-		if len(unknown) > 0 { // one claim sends the whole script, and the others then try again
+		if len(unknown) > 0 { // one claim sends the whole script; then the others are repeated
 			first := unknown[0]
 			results[first].Claimed, results[first].Err = b.Claim(ctx, claims[first])
 			todo = append(unknown[1:], todo...)
@@ -29,8 +29,9 @@ func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []back
 	return results
 }
 
-// claimPipeline makes the claims at these places. It returns the places of claims that failed
-// because a server does not know the script.
+// claimPipeline makes the claims at these places in one pipeline, and stores their results at the
+// same places. It returns the places of claims that failed because a server does not know the
+// script.
 func (b *Backend) claimPipeline(ctx context.Context, claims []backends.Claim, places []int,
 	results []backends.ClaimResult) (unknown []int) {
 	cmds := make([]redis.Cmder, len(places))

@@ -14,28 +14,30 @@ import (
 
 // Redis makes a Lua string of every argument of a script, and hashes each byte. For a large payload
 // this takes ten times as long as storing it. So a large payload has its own key, and its record
-// refers to the key. Only if the server refuses the key does the payload go through the script.
+// has the random name in the key. If the server refuses to store this key, the payload goes through
+// the script after all.
 //
-// A call first stages the payload under a new random name that expires soon. The call's script runs
-// right after that. It lets the payload live as long as the record. If it refuses the call, it
-// removes the payload. A stored payload never changes, so a caller can read it after the record.
+// A call first stages the payload: it stores the payload under a new random name, for ten seconds.
+// Right after that it runs its script. The script lets the payload live as long as the record. If
+// the script refuses the call, it removes the payload. A stored payload never changes, so a caller
+// can read it after the record.
 
 const (
-	largePayload = 4 << 10 // the most bytes of a payload in a record
-	stagedFor    = 10 * time.Second
-	payloadReads = 3 // attempts to read a record whose payload is replaced each time
+	largePayload = 4 << 10          // the most bytes of a payload in a record
+	stagedFor    = 10 * time.Second // how long a staged payload lives without its script
+	payloadReads = 3                // attempts to read a record whose payload is replaced each time
 )
 
 var errPayloadMissing = errors.New("its payload is missing")
 
-// store runs a script that stores a body. Args returns the script's arguments for a body. The key
-// of a large payload comes after the other keys.
+// store runs a script that stores a body. Args returns the script's arguments for a body. Keys are
+// the script's keys. The key of a large payload comes after these.
 func (b *Backend) store(ctx context.Context, s script, id string, k keys, keys []string,
 	in body, args func(body) []any) (verdict, error) {
 	if len(in.payload) > largePayload {
 		v, err := b.storeLarge(ctx, s, id, k, keys, in, args)
-		// If the server refuses the key, the payload goes through the script. The server may lack
-		// memory for the payload, or may be moving the slot and have only some of the keys.
+		// If the server has refused a command, the payload goes through the script. The server may
+		// lack memory for the payload. Or a Cluster may have moved only some of the keys.
 		var answer redis.Error
 		if v.code != "unstaged" && !errors.As(err, &answer) {
 			return v, err
@@ -44,9 +46,9 @@ func (b *Backend) store(ctx context.Context, s script, id string, k keys, keys [
 	return b.decide(ctx, s, id, keys, args(in)...)
 }
 
-// storeLarge stages a payload and then runs the script, in one round trip. If the script fails, the
-// payload expires. On a Cluster storeLarge takes two round trips: in go-redis 9.23 a redirected
-// pipeline may have two goroutines write one command.
+// storeLarge stages a payload and then runs the script, in one round trip. If the script does not
+// run, the payload expires. On a Cluster storeLarge takes two round trips: in go-redis 9.23 two
+// goroutines may write the same command when a pipeline is redirected.
 func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, keys []string,
 	in body, args func(body) []any) (verdict, error) {
 	if err := ctx.Err(); err != nil {
@@ -65,7 +67,7 @@ func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, k
 		_ = b.client.Process(ctx, stage)
 	}
 	if err := stage.Err(); err != nil && !errors.Is(err, redis.Nil) {
-		return verdict{}, err // the payload is not stored, and the script has noticed that
+		return verdict{}, err // if the server refused SET, the script has changed nothing
 	}
 	if !single {
 		return b.decide(ctx, s, id, keys, words...)
@@ -84,7 +86,7 @@ func (b *Backend) whole(ctx context.Context, store string, s stored) (backends.R
 		if err != nil || len(missing) == 0 {
 			return s.Record, err
 		}
-		// The payload has been replaced since the record was read.
+		// The payload may have been replaced since the record was read.
 		if s, err = b.read(ctx, store, s.ID); err != nil {
 			return backends.Record{}, err
 		}
@@ -92,7 +94,8 @@ func (b *Backend) whole(ctx context.Context, store string, s stored) (backends.R
 	return backends.Record{}, &backends.CorruptError{ID: s.ID, Err: errPayloadMissing}
 }
 
-// fetch reads the payloads of records of one store. It returns the records with missing payloads.
+// fetch reads the large payloads of records of one store, in one round trip. It returns the records
+// whose payload is missing.
 func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) ([]*stored, error) {
 	var large, missing []*stored
 	var keys []string
@@ -111,7 +114,7 @@ func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (
 	}
 	for i, s := range large {
 		payload := payloads[i]
-		if payload == nil { // the client may have read from a replica that is behind
+		if payload == nil { // the client may have read a replica; a script reads the master
 			payload, err = b.run(ctx, b.scripts.payload, keys[i:i+1])
 			if err != nil && !errors.Is(err, redis.Nil) {
 				return nil, err
@@ -126,17 +129,21 @@ func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (
 	return missing, nil
 }
 
-// fetchClaimed reads the payloads of a claim's requests of one store. If a payload is missing and
-// its request still runs, that is an error. Otherwise the request has ended since.
+// fetchClaimed reads the payloads of a claim's requests of one store. If a payload is missing, it
+// reads the request again: if this claim is a repeat, progress may have replaced the payload. If the
+// request no longer runs at the same attempt, the claim leaves it out.
 func (b *Backend) fetchClaimed(ctx context.Context, store string, c *claimed) error {
 	missing, err := b.fetch(ctx, store, c.records...)
 	for _, s := range missing {
-		now, err := b.read(ctx, store, s.ID)
-		if err != nil && !errors.Is(err, backends.ErrNotFound) {
+		now, err := b.Get(ctx, store, s.ID)
+		var corrupt *backends.CorruptError
+		switch {
+		case errors.As(err, &corrupt):
+			c.errs = append(c.errs, err)
+		case err != nil && !errors.Is(err, backends.ErrNotFound):
 			return err
-		}
-		if err == nil && now.Status == backends.StatusRunning && now.Attempt == s.Attempt {
-			c.errs = append(c.errs, &backends.CorruptError{ID: s.ID, Err: errPayloadMissing})
+		case err == nil && now.Status == backends.StatusRunning && now.Attempt == s.Attempt:
+			*s = stored{Record: now}
 		}
 	}
 	return err

@@ -160,11 +160,11 @@ func (r *reader) next(n int64) string {
 	return field
 }
 
-// number reads n digits. N is too small for an overflow of 64 bits.
+// number reads n digits, at most 16.
 func (r *reader) number(n int64) int64 {
 	value, err := strconv.ParseUint(r.next(n), 10, 63)
 	if err != nil {
-		r.fail("not a number in a field for numbers")
+		r.fail("a field for a number has other characters")
 	}
 	return int64(value)
 }

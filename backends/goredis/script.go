@@ -50,8 +50,9 @@ func newScripts(sharded bool) scripts {
 		sum := sha1.Sum([]byte(source))
 		return script{source, [2]any{"evalsha", hex.EncodeToString(sum[:])}, [2]any{"eval", source}}
 	}
-	return scripts{load("create"), load("get"), load("payload"), load("pending"), load("claim"),
-		load("extend"), load("cancel"), load("end"), load("list"), load("probe")}
+	return scripts{create: load("create"), get: load("get"), payload: load("payload"),
+		pending: load("pending"), claim: load("claim"), extend: load("extend"),
+		cancel: load("cancel"), end: load("end"), list: load("list"), probe: load("probe")}
 }
 
 // join is a line of a script with names of functions in scripts/shared. The functions replace the
@@ -100,7 +101,7 @@ func (s script) explain(err error) error {
 
 func (b *Backend) process(ctx context.Context, cmd *redis.Cmd) (any, error) {
 	if _, err := b.send(ctx, cmd); err != nil {
-		return nil, err // cmd may still be in flight
+		return nil, err // cmd may be in flight, so its result must not be read
 	}
 	return cmd.Result()
 }
@@ -209,7 +210,8 @@ func (b *Backend) decide(ctx context.Context, s script, id string, keys []string
 	return judge(id, reply, err)
 }
 
-// judge decodes the reply of a script for one request. A refusal without a record is an error.
+// judge decodes the reply of a script for one request. A refusal without a record is an error. If
+// the reply of end.lua is a head, its time of the update is the server's time.
 func judge(id string, reply any, err error) (verdict, error) {
 	if err != nil {
 		return verdict{}, err

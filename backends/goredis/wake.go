@@ -18,15 +18,15 @@ const (
 	// subscribeWait is how long waiters wait for a subscription before they poll.
 	subscribeWait = time.Second
 
-	// linger is how long a subscription without waiters lives. Most waiters come again soon.
+	// linger is how long a subscription without waiters lives. Most waiters soon wait again.
 	linger = 30 * time.Second
 
-	// wakePause is the pause between two waiters that are woken because they may have missed a
+	// wakePause is the pause between two wake-ups when all waiters of a channel may have missed a
 	// signal. It spreads their polls.
 	wakePause = 50 * time.Microsecond
 
-	// heartbeat is the time between two pings. A link that is silent for so long is lost.
-	heartbeat = 3 * time.Second
+	// pingInterval is the time between two pings. A link without a message for this long is lost.
+	pingInterval = 3 * time.Second
 )
 
 // WatchMailbox implements [backends.Waker].
@@ -47,11 +47,11 @@ func (b *Backend) PollInterval() time.Duration { return b.poll }
 type wakes struct {
 	client  redis.UniversalClient
 	cluster *redis.ClusterClient // the client, if it is one
-	hub     wake.Hub             // waiters by topic, and by channel for signals that may be lost
+	hub     wake.Hub             // waiters by topic; also by channel, for note and orphan
 
 	subscribe, unsubscribe func(*redis.PubSub, context.Context, ...string) error
 
-	ctx   context.Context // ends with the Backend
+	ctx   context.Context // ends at Close
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 
@@ -61,15 +61,16 @@ type wakes struct {
 	failures int // failed attempts to subscribe in a row
 }
 
-// channel is a channel that has, or recently had, waiters.
+// channel is a channel of Redis that has waiters, or had some recently.
 type channel struct {
 	name      string
 	waiters   int
 	used      time.Time // when the latest waiter left
-	link      *link     // nil until its node is found
+	link      *link     // the link to its node; nil until place has found the node
 	confirmed bool      // the server has confirmed the subscription
 
-	// settled ends when the first attempt to subscribe succeeds, fails, or exceeds subscribeWait.
+	// settled ends when the first attempt to subscribe succeeds, fails or takes subscribeWait.
+	// Until then a new waiter waits for the subscription.
 	settled context.Context
 	settle  context.CancelFunc
 }
@@ -119,8 +120,9 @@ func (w *wakes) join(name string) *channel {
 	return ch
 }
 
-// place subscribes to a channel at its node. It retries until it finds the node. If the client is
-// closed, place wakes the waiters. They poll at once and get the client's error.
+// place finds the node of a channel and subscribes to the channel there. It retries until it finds
+// the node. If the client is closed, place wakes the waiters. They poll at once and get the
+// client's error.
 func (w *wakes) place(ch *channel) {
 	for w.ctx.Err() == nil {
 		node, err := w.locate(w.ctx, ch.name)
@@ -128,7 +130,7 @@ func (w *wakes) place(ch *channel) {
 			l := w.linkTo(ch, node)
 			l.sending.Lock()
 			defer l.sending.Unlock()
-			_ = w.subscribe(l.pubsub, l.ctx, ch.name) // if that fails, l.receive fails too
+			_ = w.subscribe(l.pubsub, l.ctx, ch.name) // after an error l.receive fails, too
 			return
 		}
 		ch.settle()
@@ -139,7 +141,7 @@ func (w *wakes) place(ch *channel) {
 	}
 }
 
-// locate returns a client of a channel's node.
+// locate returns a client for the node of a channel.
 func (w *wakes) locate(ctx context.Context, channel string) (redis.UniversalClient, error) {
 	if w.cluster == nil {
 		return w.client, nil
@@ -147,7 +149,7 @@ func (w *wakes) locate(ctx context.Context, channel string) (redis.UniversalClie
 	return w.cluster.MasterForKey(ctx, channel)
 }
 
-// linkTo assigns a channel to the link to a node.
+// linkTo assigns a channel to the link to a node. It makes the link if there is none.
 func (w *wakes) linkTo(ch *channel, node redis.UniversalClient) *link {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -163,8 +165,8 @@ func (w *wakes) linkTo(ch *channel, node redis.UniversalClient) *link {
 	return l
 }
 
-// orphan removes a link and returns its channels with waiters. If the client is closed, orphan
-// wakes the waiters.
+// orphan removes a link and its channels without waiters. It returns the other channels of the
+// link. If the client is closed, orphan wakes their waiters.
 func (w *wakes) orphan(l *link, clientClosed bool) (orphans []*channel) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -198,9 +200,9 @@ func (w *wakes) pause() {
 	}
 }
 
-// note handles the server's message that a subscription has begun or ended. When one begins,
-// waiters that have polled before poll again. When one ends while in use, for example because its
-// slot moves to another node, note returns an error.
+// note handles the server's message that a subscription has begun or ended. If a subscription
+// begins late, its waiters may have missed a signal, so note wakes them. If a subscription ends
+// while it is in use, for example because its slot moves to another node, note returns an error.
 func (w *wakes) note(l *link, m *redis.Subscription) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -219,7 +221,7 @@ func (w *wakes) note(l *link, m *redis.Subscription) error {
 	return nil
 }
 
-// try subscribes to a channel once, on a connection of its own.
+// try subscribes to a channel once, on a connection of its own. It returns the server's error.
 func (w *wakes) try(ctx context.Context, name string) error {
 	node, err := w.locate(ctx, name)
 	if err != nil {
@@ -240,13 +242,14 @@ type link struct {
 	node    redis.UniversalClient
 	pubsub  *redis.PubSub
 	heard   atomic.Bool     // a message has come since the last ping
-	ctx     context.Context // ends when this process gives up the link
+	ctx     context.Context // hangUp ends it
 	hangUp  context.CancelFunc
-	sending sync.Mutex // keeps changes of wakes.channels and sent commands in the same order
+	sending sync.Mutex // keeps changes of wakes.channels in the order of the sent commands
 }
 
-// run receives until the link is lost or unused. Then it subscribes to the link's channels again.
-// If the client is closed, the waiters poll at once and get the client's error.
+// run receives until the link is lost or unused. Then it subscribes to the link's channels again,
+// by way of other links. If the client is closed, the waiters poll at once and get the client's
+// error.
 func (l *link) run() {
 	w := l.wakes
 	w.tasks.Go(l.keepAlive)
@@ -285,12 +288,12 @@ func (l *link) receive() error {
 	}
 }
 
-// keepAlive pings, and unsubscribes from channels without waiters. It hangs up when no reply comes
-// or the link has no channels.
+// keepAlive pings, and unsubscribes from channels without waiters. It hangs up if no message has
+// come since the last ping, or if the link has no channels.
 func (l *link) keepAlive() {
 	defer l.pubsub.Close()
 	defer l.hangUp()
-	ticker := time.NewTicker(heartbeat)
+	ticker := time.NewTicker(pingInterval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -305,7 +308,7 @@ func (l *link) keepAlive() {
 }
 
 // tidy removes channels that have had no waiters for linger, and unsubscribes from them. It reports
-// whether the link has no other channels.
+// whether the link has no channel left.
 func (l *link) tidy() (empty bool) {
 	l.sending.Lock()
 	defer l.sending.Unlock()

@@ -6,11 +6,11 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// claim remembers the requests of a Claim, so that a repeat gets the same requests.
+// claim is the memo of a Claim: a repeat of the Claim gets the same requests.
 type claim struct {
 	id     string
 	taken  []taken
-	expiry slot[expirer] // at the latest deadline of these requests
+	expiry slot[expirer] // at the latest deadline that the Claim set
 }
 
 type taken struct {
@@ -19,7 +19,7 @@ type taken struct {
 }
 
 func (c *claim) expire(s *shard) {
-	if s.claims[c.id] == c { // else a later claim has the same id
+	if s.claims[c.id] == c { // otherwise a later claim has the same id
 		delete(s.claims, c.id)
 	}
 }

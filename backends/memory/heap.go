@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// heap is a binary heap of slots by time, the earliest first. A slot is a field of its owner and
-// knows its place. So push allocates no slot, and remove takes O(log n) time.
+// heap is a binary heap of slots by time, the earliest first. A slot is a field of its owner, so
+// push allocates no slot. A slot knows its place, so remove takes O(log n) time.
 type heap[T any] []*slot[T]
 
 type slot[T any] struct {

@@ -11,8 +11,6 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-var _ backends.Lister = (*Backend)(nil)
-
 // List implements [backends.Lister]. The oldest request comes first. Each page reads all requests
 // of the mailbox.
 func (b *Backend) List(
@@ -26,7 +24,7 @@ func (b *Backend) List(
 	if m == nil {
 		return page, nil
 	}
-	m.claimable(now) // now the two heaps hold only the live requests
+	m.claimable(now) // afterwards the two heaps have only live requests
 	var live []*entry
 	for _, s := range slices.Concat(m.queue, m.running) {
 		if cursor(s.owner) > after {
@@ -44,7 +42,7 @@ func (b *Backend) List(
 	return page, nil
 }
 
-// cursor is the place of a request in a list by age.
+// cursor is the position of a request in a List: its creation time, then its id.
 func cursor(e *entry) string {
 	return fmt.Sprintf("%020d %s", e.rec.CreatedAt.UnixMicro(), e.rec.ID)
 }

@@ -6,17 +6,17 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// mailbox is one store's share of one mailbox.
+// mailbox is one store's part of a mailbox.
 type mailbox struct {
 	key     mailboxKey
-	entries int          // the number of its records
+	entries int          // the number of its records, live or ended
 	queue   heap[*entry] // claimable requests by last deadline; some may have timed out
 	running heap[*entry] // claimed requests by deadline; some leases may have expired
 }
 
-// claimable returns the number of claimable requests. Afterwards the queue holds only these, and
-// the two heaps hold only the live requests. It moves each request at most once per attempt and
-// removes it at most once, so the cost per request is bounded.
+// claimable returns the number of claimable requests. Afterwards queue has only these, and running
+// has only running requests. Claimable moves a request at most once per attempt and removes it at
+// most once, so the cost per request is bounded.
 func (m *mailbox) claimable(now time.Time) int {
 	for len(m.running) > 0 && now.After(m.running[0].at) {
 		e := m.running.pop().owner

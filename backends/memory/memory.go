@@ -1,11 +1,11 @@
-// Package memory keeps pending requests in this process. It is the embedded default, and follows
-// all rules of the other backends. The requests are lost when the process ends, and other processes
-// cannot see them. So it suits a single node, tests and experiments:
+// Package memory keeps pending requests in this process. It follows all rules of the other
+// backends. The requests are lost when the process ends, and other processes cannot see them. So it
+// suits a single node, tests and experiments:
 //
 //	store, err := pending.New(memory.New(), codec.JSON[Job](), policy)
 //
-// An operation takes O(log n) time for n requests in its mailbox and its partition. It also removes
-// a few expired records. So no operation scans all records, and no goroutine needs stopping.
+// An operation takes O(log n) time for each request that it changes. It also removes a few expired
+// records, so no goroutine needs stopping. Only List and Mailboxes read many requests.
 package memory
 
 import (
@@ -18,6 +18,9 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/internal/wake"
 )
+
+var _ backends.Waker = (*Backend)(nil)
+var _ backends.Lister = (*Backend)(nil)
 
 // Backend is a [backends.Backend] in memory. Make one with [New].
 //
@@ -35,7 +38,7 @@ type shard struct {
 	records   map[recordKey]*entry
 	mailboxes map[mailboxKey]*mailbox
 	claims    map[string]*claim // by Claim.ID
-	expiry    heap[expirer]     // of records and claims
+	expiry    heap[expirer]     // records and claims, by the time when they expire
 	claimable wake.Hub          // waiters for a request, by mailbox
 	changed   wake.Hub          // waiters for a change of a request, by id
 }
@@ -67,8 +70,8 @@ func (b *Backend) lock(partition string) (*shard, time.Time) {
 	return s, now
 }
 
-// now returns the time in whole microseconds. It truncates only once, so it is never before an
-// earlier wall-clock reading in whole microseconds.
+// now returns start plus the time since start, in whole microseconds. It truncates only the sum:
+// two truncated parts could be a microsecond behind the wall clock.
 func (b *Backend) now() time.Time {
 	return time.UnixMicro(b.start.Add(time.Since(b.start)).UnixMicro()).UTC()
 }
@@ -88,7 +91,7 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 		return backends.Record{}, err
 	}
 	rec := s.add(m, c, now).rec.At(now)
-	rec.Payload, rec.Headers = c.Payload, maps.Clone(c.Headers) // the stored payload is a copy
+	rec.Payload, rec.Headers = c.Payload, maps.Clone(c.Headers) // add has stored copies
 	return rec, nil
 }
 
@@ -179,11 +182,6 @@ func (b *Backend) End(ctx context.Context, end backends.End) (backends.Record, e
 	s.end(e, end.Outcome, end.Error, end.Retention, now)
 	return e.head(now), nil
 }
-
-var _ backends.Waker = (*Backend)(nil)
-
-// clockStep is the resolution of the backend's clock. A deadline is past one step later.
-const clockStep = time.Microsecond
 
 // WatchMailbox implements [backends.Waker].
 func (b *Backend) WatchMailbox(_ context.Context, mailbox string) (<-chan struct{}, func()) {

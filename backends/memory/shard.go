@@ -14,9 +14,9 @@ type entry struct {
 	rec     backends.Record // as stored: At has not been applied
 	key     recordKey
 	in      *mailbox
-	queued  slot[*entry]  // its place in in.queue or in.running, if it is live
-	expiry  slot[expirer] // when its record is removed
-	expired *time.Timer   // wakes waiters when its lease expires; nil on its last attempt
+	queued  slot[*entry]  // in in.queue or in.running while the request is live
+	expiry  slot[expirer] // when the record is removed
+	expired *time.Timer   // wakes waiters when the lease expires; nil or stopped on a last attempt
 }
 
 // view returns the record for a caller, with copies of the payload and the headers.
@@ -38,7 +38,7 @@ func (e *entry) setPayload(codec string, payload []byte) {
 	e.rec.Codec, e.rec.Payload = codec, bytes.Clone(payload)
 }
 
-// leave removes the entry from its mailbox's queue or running claims.
+// leave removes the entry from the two heaps of its mailbox, and stops its timer.
 func (e *entry) leave() {
 	e.in.queue.remove(&e.queued)
 	e.in.running.remove(&e.queued)
@@ -47,7 +47,7 @@ func (e *entry) leave() {
 	}
 }
 
-// expirer is an entry or a claim, which a shard removes when it has expired.
+// expirer is an entry or a claim. When it has expired, its shard calls expire to remove it.
 type expirer interface{ expire(*shard) }
 
 func (e *entry) expire(s *shard) {
@@ -179,7 +179,9 @@ func (s *shard) extend(e *entry, x backends.Extend, now time.Time) {
 	}
 }
 
-// lease sets the deadlines of a claimed entry for a lease from now on.
+const clockStep = time.Microsecond // a lease has expired one step after its deadline
+
+// lease starts a lease of a claimed entry now. It sets both deadlines.
 func (s *shard) lease(e *entry, t backends.Terms, lasts time.Duration, now time.Time) {
 	deadline := now.Add(lasts)
 	if e.rec.Attempt >= t.MaxAttempts {

@@ -49,11 +49,11 @@ func claimed(c backends.Claim, answers []answer, err error) ([]backends.Claimed,
 	return results, nil
 }
 
-// together is how many claims share a transaction. Each locks its partition until all are made.
+// together is how many claims share a transaction. Each locks its partition until the commit.
 const together = 64
 
-// ClaimMany implements [backends.ManyClaimer]. Up to 64 claims are one transaction and one round
-// trip. If that fails, ClaimMany makes each claim in a transaction of its own.
+// ClaimMany implements [backends.ManyClaimer]. It makes up to 64 claims in one transaction and one
+// round trip. If that fails, it makes each of them in a transaction of its own.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	places := make([]int, len(claims))
@@ -61,7 +61,7 @@ func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []back
 		places[i] = i
 	}
 	partition := func(place int) string { return backends.Partition(claims[place].Mailbox) }
-	slices.SortFunc(places, func(x, y int) int { // all transactions lock partitions in this order
+	slices.SortFunc(places, func(x, y int) int { // one order of locks for all: no deadlocks
 		return cmp.Compare(partition(x), partition(y))
 	})
 	for some := range slices.Chunk(places, together) {

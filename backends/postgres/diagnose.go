@@ -22,7 +22,7 @@ type state struct {
 	isolation, commit, fsync, vacuum string
 	replica, readOnly                bool
 	now                              time.Time
-	sleeping                         time.Duration // the longest transaction that does nothing
+	sleeping                         time.Duration // of the transaction that is idle for longest
 	connections, most                int
 	live, dead                       int64
 	schema, rights, reads            bool
@@ -73,9 +73,9 @@ func (d *diagnosis) problems(ctx context.Context, b *Backend, s state) {
 		"transactions are read-only by default", "see default_transaction_read_only")
 	d.when(s.isolation != "read committed", backends.SeverityProblem, "isolation",
 		"default_transaction_isolation is "+s.isolation+
-			": operations would miss what they wait for",
+			": operations would not see the changes for which they waited",
 		"give the pool's connections READ COMMITTED, as in the DSN's options")
-	d.when(!s.schema, backends.SeverityProblem, "schema", "the schema or its tables are not there",
+	d.when(!s.schema, backends.SeverityProblem, "schema", "the schema or its tables do not exist",
 		"call Migrate")
 	if !s.schema {
 		return
@@ -104,8 +104,9 @@ func (d *diagnosis) when(found bool, severity backends.Severity, subject, text, 
 	}
 }
 
-// Check returns an error that names all that keeps the Backend from working: the version, the
-// schema, rights, a standby, the isolation. It only reads. Call it when a program starts.
+// Check returns an error if the Backend cannot work. The error names each reason: the server's
+// version, the schema, rights, a standby, the isolation. Check only reads. Call it when a program
+// starts.
 func (b *Backend) Check(ctx context.Context) error {
 	s, err := b.look(ctx)
 	if err != nil {
@@ -123,11 +124,10 @@ func (b *Backend) Check(ctx context.Context) error {
 	return nil
 }
 
-// Diagnose looks for dangers to pending requests at a pool and its database. It makes the checks of
-// Check, and also checks the size of the pool, settings, a pooler in between, the clock, long
-// transactions and dead rows. It only reads, and needs the rights of a Backend. Pass the opts of
-// New; nil works.
-// The gravest findings come first. The error is about opts or the pool.
+// Diagnose looks for dangers to pending requests in a pool and its database. It makes the checks of
+// [Backend.Check]. It also looks at the size of the pool, settings, a pooler in between, the clock,
+// idle transactions and dead rows. It only reads, and needs the rights of a Backend. Pass the opts
+// of New, which may be nil. The gravest findings come first. The error is about opts or a nil pool.
 //
 // Call it at start-up and from a health check, not for each request.
 func Diagnose(ctx context.Context, pool *pgxpool.Pool, opts *Options) ([]backends.Finding, error) {
@@ -159,11 +159,11 @@ func (d *diagnosis) unreachable(err error) {
 	case err == nil:
 	case errors.As(err, &refused):
 		d.when(true, backends.SeverityProblem, "connection", "the server refuses: "+refused.Message,
-			"see the user's name, password and database")
+			"check the user's name, password and database")
 	default:
 		d.when(true, backends.SeverityProblem, "connection",
 			fmt.Sprintf("the server cannot be reached: %v", err),
-			"see whether it is up and the address is right")
+			"check that it is up and that the address is right")
 	}
 }
 
@@ -173,28 +173,28 @@ func (d *diagnosis) settings(s state) {
 		"fsync is off: when the machine fails, the database may be damaged", "set fsync to on")
 	d.when(s.commit == "off", backends.SeverityInfo, "commit",
 		"synchronous_commit is off: when the server fails, it loses the last moments, about 600 ms",
-		"leave it if callers may ask again; claims may then be handed out twice")
+		"leave it off if callers can repeat and claims may be handed out twice")
 	d.when(s.vacuum == "off", backends.SeverityWarning, "autovacuum",
 		"autovacuum is off: the tables will grow without bound", "set autovacuum to on")
 	d.when(s.sleeping > time.Minute, backends.SeverityWarning, "transaction",
-		fmt.Sprintf("a transaction has done nothing for %v: until it ends, dead rows stay",
+		fmt.Sprintf("a transaction has been idle for %v: dead rows stay until it ends",
 			s.sleeping.Round(time.Second)),
 		"set idle_in_transaction_session_timeout")
 	d.when(s.dead > 10_000 && s.dead > 4*s.live, backends.SeverityWarning, "bloat",
 		fmt.Sprintf("%d dead rows beside %d live ones", s.dead, s.live),
-		"see what keeps autovacuum away: old transactions, replication slots, or its settings")
+		"check what holds up autovacuum: old transactions, replication slots, or its settings")
 	d.when(s.connections*10 > s.most*9, backends.SeverityWarning, "connections",
 		fmt.Sprintf("%d of max_connections %d are in use", s.connections, s.most),
 		"raise max_connections, or use smaller pools")
 }
 
-// pool judges the pool, and finds a pooler in between: it gives a client another process id than
-// the server's.
+// pool checks the size of the pool, and looks for a pooler in between. A pooler gives a client
+// another process id than the server.
 func (d *diagnosis) pool(ctx context.Context, b *Backend, s state) {
 	if most := b.pool.Config().MaxConns; most < 4 {
 		d.when(true, backends.SeverityWarning, "pool",
 			fmt.Sprintf("the pool has at most %d connections", most),
-			"give it 4 or more; wake-ups use two connections beside them")
+			"give it 4 or more; wake-ups use two more connections")
 	}
 	conn, err := b.pool.Acquire(ctx)
 	if err != nil {
@@ -211,5 +211,5 @@ func (d *diagnosis) pool(ctx context.Context, b *Backend, s state) {
 		"if it pools by transaction, set Options.PollOnly")
 	d.when(pooled && b.unnamed, backends.SeverityInfo, "pooler",
 		"a pooler is between the client and the server: waiters in other processes poll",
-		"connect without it to have them woken")
+		"to have them woken, connect to the server itself")
 }

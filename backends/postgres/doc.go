@@ -12,35 +12,39 @@
 //
 // # What it needs
 //
-// A database that takes writes, with READ COMMITTED as its default isolation, which is
-// PostgreSQL's own default. A pool of 4 or more connections; about as many as operations run at
-// once. Two further connections for wake-ups: see there. Give each context a deadline: pgx then
-// returns in time, even if the server is frozen. [Backend.Check] and [Diagnose] tell what is
-// missing.
+//   - A database that takes writes.
+//   - READ COMMITTED as the default isolation, which is PostgreSQL's own default.
+//   - A pool of at least 4 connections, and of about as many as operations run at once. Wake-ups
+//     use two more connections: see below.
+//
+// Give each context a deadline: pgx then returns in time, even if the server is frozen.
+// [Backend.Check] and [Diagnose] name each requirement that is not met.
 //
 // # Atomic operations
 //
-// Every operation is one call of a PL/pgSQL function, so one round trip and one transaction. It
-// first takes advisory locks, of the mailbox's partition and of the request. Then it reads the
-// server's clock. So the order of the clock is the order of the operations, and a timeout that
-// somebody has read is never followed by another end. Advisory locks live in memory and end with
-// the transaction.
+// Every operation is one call of a PL/pgSQL function, so one round trip and one transaction. The
+// function first takes advisory locks: of the mailbox's partition, and of the request. Then it
+// reads the server's clock. So the order of the clock is the order of the operations. Once a caller
+// has read a timeout, the request cannot end in another way. Advisory locks live in memory and end
+// with the transaction.
 //
 // Operations on single requests share the lock of their partition, so their commits reach the disk
-// together. A claim, and a Create with Exclusive or MaxPending, has the partition alone until its
-// commit. There are 65,536 partitions: a mailbox that is busy rarely holds up another.
+// together. Claim, HasPending, and Create with Exclusive or MaxPending hold the partition alone
+// until their commit. So of two claims the second waits for the commit of the first, and then sees
+// its changes: under READ COMMITTED each statement of a function has a snapshot of its own. There
+// are 65,536 partitions, so a busy mailbox rarely delays another.
 //
-// With synchronous_commit off, operations need not wait for the disk. After a crash the server has
-// then lost its last moments, at most three times wal_writer_delay, and a claim that it has
+// With synchronous_commit off, operations do not wait for the disk. A crash then loses the last
+// commits before it, those of at most three times wal_writer_delay. So a claim that was
 // acknowledged may be handed out again.
 //
 // # Schema
 //
-// [Migrate] creates and updates the schema; its name is "pendingq" unless you choose another. No
-// search_path matters. There are the tables request, claim and version, and the functions. The
-// table request has three indexes. Claims and extensions change no column of them, so they are
-// heap-only updates, unless another attempt may follow. A poll of a mailbox without live requests
-// is one probe of one index, for however many stores.
+// [Migrate] creates and updates the schema; its name is "pendingq" unless you choose another. The
+// search_path does not matter. The schema has the tables request, claim and version, and the
+// functions. The table request has three indexes. If no further attempt can follow, claims and
+// extensions change no indexed column, so they are heap-only updates. A claim in a mailbox without
+// live requests is one probe of one index, for any number of stores.
 //
 // # Rights
 //
@@ -54,29 +58,32 @@
 //
 // # Transactions
 //
-// With [InTx], Create stores its request in the caller's transaction, beside the rows that the
-// request is about.
+// With [InTx], Create stores its request in the caller's transaction, together with the caller's
+// own rows. The request begins with the commit. Until then it delays no other operation, except
+// another Create of the same id.
 //
 // # Wake-ups
 //
 // NOTIFY locks the whole server at commit. So operations do not notify. Each process gathers its
 // changes, and sends at most one notification in 10 ms on a connection of its own. On another
-// connection it listens, for all its waiters. Both are made when they are needed first, and made
-// again when they are lost. Then all waiters look once. A process that dies between a commit and
-// its notification leaves waiters of other processes to their next poll: see Options.PollInterval.
-// Only a transaction of [InTx] notifies at its own commit.
+// connection it listens for all its waiters. It opens both when they are first needed. When one is
+// lost, it opens a new one, and all waiters look once. If a process dies between a commit and its
+// notification, waiters of other processes find the change at their next poll: see
+// Options.PollInterval. Only a transaction of [InTx] notifies at its own commit.
 //
 // # Pgbouncer
 //
-// A pooler in session mode needs nothing. In transaction mode, set Options.PollOnly: then no
-// statement is prepared, and nothing is kept in a session. Waiters of the same process are still
-// woken. Waiters of other processes poll. InTx works, too.
+// A pooler in session mode needs no settings. In transaction mode, set Options.PollOnly: then the
+// Backend prepares no statement and keeps no state in a session. Waiters of the same process are
+// still woken. Waiters of other processes poll. InTx works, too.
 //
 // # Maintenance
 //
 // Processes that create or end requests free expired records in the background, up to 500 rows at a
-// time, and pass over what is locked. Migrate lets autovacuum begin at 500 dead rows and 2 %, and
-// leaves room in each page for heap-only updates (fillfactor 70). Autovacuum must be on.
-// A transaction that stays open for hours keeps dead rows from being freed, as does a replication
-// slot that nobody reads: set idle_in_transaction_session_timeout.
+// time. They skip locked rows. Migrate lets autovacuum begin at 500 dead rows and 2 %, and leaves
+// room in each page for heap-only updates (fillfactor 70). Autovacuum must be on.
+//
+// No operation waits for a transaction that stays open, except for a Create of an id that the
+// transaction has created. But dead rows cannot be freed meanwhile: set
+// idle_in_transaction_session_timeout. A replication slot that nobody reads has the same effect.
 package postgres

@@ -14,7 +14,8 @@ import (
 
 var _ backends.Lister = (*Backend)(nil)
 
-// The clock of a list is read before its snapshot.
+// now() is the start of the transaction, before the snapshot. A record that changed in between is
+// read at the time of its change.
 const (
 	listed = `SELECT 'ok', 0, greatest(now(), q.updated), {record} FROM {s}.request q
 		WHERE q.mailbox = $1 AND q.store = $2 AND q.live
@@ -34,9 +35,10 @@ const (
 		FROM m WHERE m.mailbox IS NOT NULL LIMIT $3::int`
 )
 
-// List implements [backends.Lister], the earliest deadline at creation first. A request with
-// attempts left that is claimed, extended or released meanwhile moves down, so it may come twice. A
-// page looks at up to limit requests of the index, and leaves out timed-out requests.
+// List implements [backends.Lister]. The request with the earliest deadline at its creation comes
+// first. A claim, extension or release of a request with attempts left moves the request down. So
+// it may come twice. A page reads up to limit requests and leaves out timed-out ones, so it may be
+// shorter than limit although others follow.
 func (b *Backend) List(
 	ctx context.Context, store, mailbox, after string, limit int) (page backends.Page, err error) {
 	from, id, err := parseCursor(after)
@@ -70,13 +72,13 @@ func parseCursor(after string) (from time.Time, id string, err error) {
 	number, id, _ := strings.Cut(after, " ")
 	us, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || backends.CheckID(id) != nil {
-		return from, "", fmt.Errorf("postgres: list: %q is no cursor of a page", after)
+		return from, "", fmt.Errorf("postgres: list: %q is not the Next of a page", after)
 	}
 	return time.UnixMicro(us), id, nil
 }
 
-// Mailboxes implements [backends.Lister], by name. A page looks at no more than limit mailboxes of
-// all stores, so it may be empty although others follow.
+// Mailboxes implements [backends.Lister]. It sorts by name. A page reads up to limit mailboxes of
+// all stores, and leaves out mailboxes of other stores. So it may be empty although others follow.
 func (b *Backend) Mailboxes(
 	ctx context.Context, store, after string, limit int) (page backends.MailboxPage, err error) {
 	if err := ctx.Err(); err != nil {

@@ -17,8 +17,8 @@ import (
 //go:embed schema.sql
 var firstVersion string
 
-// versions are the steps from each version of the schema to the next. The first makes version 1. A
-// released step never changes.
+// versions are the steps from each version of the schema to the next. The first step makes version
+// 1. The code of a released step never changes.
 var versions = []string{firstVersion}
 
 // MigrateOptions configure [Migrate]. The zero value is right for most programs.
@@ -31,11 +31,11 @@ type MigrateOptions struct {
 	Grant []string
 }
 
-// Migrate brings the schema up to the version that this package needs. It is one transaction.
-// Several nodes may call it at once, and when nothing is to be done, it only reads. It returns an
-// error if the schema is of a later version. Opts may be nil.
+// Migrate brings the schema up to the version that this package needs, in one transaction. Several
+// nodes may call it at once. If the schema has this version already, Migrate only reads. It returns
+// an error if the schema has a later version. Opts may be nil.
 //
-// To create the schema, the role needs CREATE on the database, and afterwards it is the owner.
+// To create the schema, the role needs CREATE on the database. It then owns the schema.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *MigrateOptions) error {
 	o := MigrateOptions{}
 	if opts != nil {
@@ -66,7 +66,7 @@ var notThere = []string{"42P01", "3F000"}
 func version(ctx context.Context, on interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }, schema string) (have int, err error) {
-	// Without an argument but the way to send it: so a pooler may be in between.
+	// The simple protocol prepares no statement, so it works through a pooler.
 	err = on.QueryRow(ctx, named(schema, "SELECT coalesce(max(version), 0) FROM {s}.version"),
 		pgx.QueryExecModeSimpleProtocol).Scan(&have)
 	var refused *pgconn.PgError
@@ -76,10 +76,10 @@ func version(ctx context.Context, on interface {
 	return have, err
 }
 
-// migrate runs the missing steps, while no other node does.
+// migrate runs the missing steps under a lock that only one node holds at a time.
 func migrate(ctx context.Context, tx pgx.Tx, o MigrateOptions) error {
 	run := func(sql string) error {
-		_, err := tx.Exec(ctx, named(o.Schema, sql)) // without arguments: many statements in one
+		_, err := tx.Exec(ctx, named(o.Schema, sql)) // without arguments it may be many statements
 		return err
 	}
 	if err := run("SELECT pg_advisory_xact_lock({key}, 65537)"); err != nil {
@@ -117,7 +117,7 @@ func migrate(ctx context.Context, tx pgx.Tx, o MigrateOptions) error {
 	return nil
 }
 
-// smallestRights are all that a Backend needs in its schema.
+// smallestRights are all rights that a Backend needs in its schema.
 const smallestRights = `
 	GRANT USAGE ON SCHEMA {s} TO {role};
 	GRANT SELECT ON {s}.version TO {role};

@@ -19,8 +19,8 @@ import (
 
 // Options changes how a Backend uses the database. The zero value is right for most.
 type Options struct {
-	// Schema is where the tables and functions are, made by [Migrate]. It has at most 48 bytes of
-	// UTF-8 and no NUL. Default: "pendingq".
+	// Schema is the schema with the tables and functions, which [Migrate] has made. Its name has at
+	// most 48 bytes of UTF-8 and no NUL. Default: "pendingq".
 	Schema string
 
 	// PollOnly is for a pooler that gives each transaction another connection, such as pgbouncer in
@@ -74,8 +74,8 @@ type calls struct {
 	create, get, pending, claim, extend, cancel, end, list, mailboxes, sweep string
 }
 
-// New returns a Backend that uses the pool, which stays the caller's to close. It sends nothing
-// yet. Opts may be nil.
+// New returns a Backend that uses the pool. The caller closes the pool, after the Backend. New
+// sends nothing to the server. Opts may be nil.
 func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 	if pool == nil {
 		return nil, errors.New("postgres: the pool is nil")
@@ -113,11 +113,11 @@ func newCalls(schema string) calls {
 	}
 }
 
-// named replaces the words of a statement that depend on the schema's name.
+// named replaces {s}, {key}, {channel}, {record} and {head} in a statement: see schema.sql.
 func named(schema, text string) string {
 	h := fnv.New32a()
 	h.Write([]byte(schema))
-	key := strconv.Itoa(int(h.Sum32() >> 2))
+	key := strconv.Itoa(int(h.Sum32() >> 2)) // fits an int of PostgreSQL, as does {key} + 1
 	return strings.NewReplacer("{s}", pgx.Identifier{schema}.Sanitize(), "{key}", key,
 		"{channel}", channel(schema), "{record}", record, "{head}", head).Replace(text)
 }
@@ -128,8 +128,8 @@ func channel(schema string) string {
 	return "pendingq_" + strings.ToLower(backends.Digest("channel", schema))
 }
 
-// Close ends the connections for wake-ups and the sweep of expired records, and waits for their
-// end. It leaves the pool open. Remaining waiters poll from then on.
+// Close closes the connections for wake-ups, stops the sweep of expired records, and waits until
+// both have ended. It leaves the pool open. Remaining waiters poll from then on.
 func (b *Backend) Close() error {
 	b.wakes.close()
 	b.sweeper.close()
@@ -154,7 +154,8 @@ func (b *Backend) ask(ctx context.Context, on querier, sql string, args ...any) 
 	return answers, wrap(err)
 }
 
-// args are the arguments of a statement, with how to send it.
+// args returns the arguments of a statement. With PollOnly the first one is the mode in which pgx
+// prepares no statement.
 func (b *Backend) args(args []any) []any {
 	if b.unnamed {
 		return append([]any{pgx.QueryExecModeExec}, args...)
@@ -169,7 +170,7 @@ func wrap(err error) error {
 	return fmt.Errorf("postgres: %w", err)
 }
 
-// part returns the number of the partition that 4 hex digits name.
+// part returns the number of a partition, from its 4 hex digits.
 func part(hex string) int {
 	n, _ := strconv.ParseUint(hex, 16, 16)
 	return int(n)
@@ -254,7 +255,7 @@ func (b *Backend) HasPending(ctx context.Context, store, mailbox string) (has bo
 func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease, error) {
 	lasts, waits := e.RunningTimeout, time.Duration(0)
 	if e.Release {
-		lasts = e.After - time.Microsecond
+		lasts = e.After - time.Microsecond // the request is claimable one microsecond later
 	}
 	if e.Attempt < e.MaxAttempts {
 		waits = e.PendingTimeout
@@ -288,7 +289,8 @@ func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, err
 	return b.changed(e.ID, a, err)
 }
 
-// changed tells waiters of a request and returns its head.
+// changed wakes the waiters of a request, unless the operation was refused. It returns the record
+// without its payload.
 func (b *Backend) changed(id string, a answer, err error) (backends.Record, error) {
 	if !refused(err) {
 		b.wakes.tell(requestTopic(id))
@@ -301,7 +303,8 @@ func (b *Backend) changed(id string, a answer, err error) (backends.Record, erro
 	return a.record()
 }
 
-// refused reports whether an operation has surely changed nothing.
+// refused reports whether the error is a refusal. A refused operation has changed nothing. After
+// any other error it may have changed the request.
 func refused(err error) bool {
 	return errors.Is(err, backends.ErrNotFound) || errors.Is(err, backends.ErrEnded) ||
 		errors.Is(err, backends.ErrStaleClaim)

@@ -11,8 +11,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// The columns of request q in an answer, as scanAnswer reads them behind code, store and now: all
-// of a record, or without its payload.
+// The columns of request q in an answer: all of a record, or all but the payload. scanAnswer reads
+// them after code, store and now.
 const (
 	head   = beforePayload + ", NULL::bytea, " + afterPayload
 	record = beforePayload + ", q.payload, " + afterPayload
@@ -25,7 +25,7 @@ const (
 // answer is one row of an answer.
 type answer struct {
 	code    string
-	store   int // the place of the record's store in a claim
+	store   int // the index of the record's store in a claim
 	now     time.Time
 	rank    time.Time
 	rec     backends.Record // as stored
@@ -50,7 +50,7 @@ func scanAnswer(row pgx.CollectableRow) (a answer, err error) {
 	return a, err
 }
 
-// or returns the value, or a zero one for NULL.
+// or returns the value, or the zero value for NULL.
 func or[T any](value *T) (zero T) {
 	if value == nil {
 		return zero
@@ -65,7 +65,7 @@ func inUTC(t *time.Time) time.Time {
 	return t.UTC()
 }
 
-// record is the answer's record as it reads.
+// record returns the record as it reads at the time of the answer: see [backends.Record.At].
 func (a answer) record() (backends.Record, error) {
 	if a.headers != nil {
 		if err := json.Unmarshal(a.headers, &a.rec.Headers); err != nil {

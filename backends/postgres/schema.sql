@@ -1,6 +1,11 @@
--- Version 1. {s} is the schema, {key} a number that keeps its advisory locks apart from those of
--- other schemas, {channel} its channel. {record} are the columns of request q that an answer has,
--- {head} are the same without the payload. Every name is qualified, so no search_path matters.
+-- Version 1 of the schema. Function named in postgres.go replaces these words in braces, also in
+-- comments, so comments do not use them:
+--   s        the schema's name
+--   key      a number that separates the advisory locks of this schema from those of others
+--   channel  the channel for NOTIFY
+--   record   the columns of request q in an answer
+--   head     the same with NULL as the payload
+-- Every name is qualified, so the search_path does not matter.
 
 CREATE TABLE {s}.request (
   store text COLLATE "C" NOT NULL,
@@ -23,12 +28,16 @@ CREATE TABLE {s}.request (
   cancelled_as text COLLATE "C",
   cancel_reason bytea,
 
-  -- What follows keeps claims and extends heap-only: no index has a column that they change.
-  -- rank equals last_deadline while the request waits, or may wait again. sweep is when to see
-  -- whether the record has expired: never later than expires, unless that became earlier.
+  -- The indexes have these two columns instead of last_deadline and expires, which claims and
+  -- extends change. So these updates are heap-only, unless another attempt may follow.
+  -- rank orders claims: the lowest rank is the request that has been claimable for longest. It
+  -- equals last_deadline while the request is pending, and while another attempt may follow.
+  -- At the time sweep, the sweep sees whether the record has expired, and if not, moves sweep to
+  -- expires. So sweep is later than expires only if a change has made expires earlier.
   rank timestamptz NOT NULL,
   sweep timestamptz NOT NULL,
 
+  -- bound is not NULL while the creator's own transaction is open: see arrive.
   bound text[],                        -- in the creator's transaction: exclusive, most, topic
   PRIMARY KEY (store, id)
 ) WITH (
@@ -42,7 +51,8 @@ ALTER TABLE {s}.request ALTER payload SET STORAGE EXTERNAL;
 CREATE INDEX request_live ON {s}.request (mailbox, store, rank) WHERE live;
 CREATE INDEX request_sweep ON {s}.request (sweep);
 
--- A claim is remembered here. What it took are the requests with its id and its time.
+-- The memos: each claim that has taken requests. Its requests are those whose columns claim and
+-- started equal id and made.
 CREATE TABLE {s}.claim (
   id text COLLATE "C" PRIMARY KEY,
   made timestamptz NOT NULL,
@@ -63,16 +73,23 @@ CREATE TYPE {s}.answer AS (
   cancelled_as text, cancel_reason bytea
 );
 
--- Functions for one request say live::int = 1. Otherwise the planner may look the id up in
--- request_live, which it believes to be small. Without sequential scans a plan that was made while
--- the table was small stays right.
+-- Plans. PostgreSQL keeps the plans of a function for the session, so a plan that was made while
+-- the table was small must stay right when it is large. Functions turn sequential scans off.
+-- Functions for one request say live::int = 1, which request_live cannot serve. With "live" the
+-- planner may choose that index, which it believes to be small, instead of the primary key.
 
--- The locks. A partition is locked first, then an id. Nobody waits for a caller's transaction while
--- holding either. The clock is read once the locks are held, so its order is the order of the
--- operations. Claims lock their partition alone. Operations on single requests share it, so that
--- their commits reach the disk together.
--- These functions are single expressions, which the planner puts in place of a call. A lock never
--- IS NULL.
+-- Locks. An operation locks a partition first, then an id, and reads the clock once it holds both.
+-- So the order of the clock is the order of the operations. Claims lock their partition alone.
+-- Operations on single requests share it, so their commits reach the disk together. All locks end
+-- with the transaction.
+-- Snapshots. The functions are VOLATILE, and run under READ COMMITTED. So each of their statements
+-- has a new snapshot. It is taken after the locks, and contains every change of the transactions
+-- that held them before.
+-- Callers' transactions. Creators of one id take a third lock, before the partition's. A caller's
+-- transaction may hold it for long (InTx), but takes its partition only at its commit. So an
+-- operation that holds a partition or an id never waits for an open transaction of a caller.
+-- Lock functions. Each is a single expression, so the planner inlines it. pg_advisory_xact_lock
+-- returns void, which is not NULL. So the CASE takes its locks in order, and then reads the clock.
 CREATE FUNCTION {s}.lock_request(part int, id text) RETURNS timestamptz LANGUAGE sql AS $$
   SELECT CASE WHEN pg_advisory_xact_lock_shared({key}, part) IS NULL
     OR pg_advisory_xact_lock(hashtextextended(id, {key})) IS NULL
@@ -95,7 +112,8 @@ CREATE FUNCTION {s}.lock_to_add(part int, alone boolean) RETURNS timestamptz LAN
     THEN NULL ELSE clock_timestamp() END
 $$;
 
--- refusal tells why a new request is refused: 'busy' and the id of a live one, or 'full'.
+-- refusal returns why a new request is refused: 'busy' and the id of a live request, or 'full'. For
+-- a request that is not refused, code is NULL.
 CREATE FUNCTION {s}.refusal(of text, box bytea, id text, exclusive boolean, most int, t timestamptz,
   OUT code text, OUT busy text)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -118,8 +136,11 @@ BEGIN
   END IF;
 END $$;
 
--- create_request stores a new request. Creators of one id come one after the other. A creator with
--- a transaction of its own (binding is not null) locks no partition until it commits: see arrive.
+-- create_request stores a new request and returns 'new'. If the id exists, it returns 'old' with
+-- the record. Creators of one id take turns. If the creator has its own transaction, binding is not
+-- NULL, and the partition is locked at the commit: see arrive. The IF takes a lock and does nothing
+-- else, like PERFORM at half the cost. The loop ends once no other record has the id: it deletes an
+-- expired record and inserts again.
 CREATE FUNCTION {s}.create_request(part int, of text, key text, box bytea, new_codec text,
   new_payload bytea, new_headers bytea, waits interval, keeps interval, exclusive boolean, most int,
   binding text[])
@@ -179,7 +200,9 @@ BEGIN
   END LOOP;
 END $$;
 
--- arrive makes a request that was created in a caller's transaction begin with its commit.
+-- arrive runs at the commit of a caller's transaction. It locks the partition, checks the store's
+-- limits again, and moves all times of the request from its create to the commit. So the request
+-- begins with the commit, however long the transaction was open.
 CREATE FUNCTION {s}.arrive() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz;
@@ -230,6 +253,14 @@ BEGIN
       AND (q.status = 'pending' OR q.deadline < t));
 END $$;
 
+-- claim_requests claims up to limits[i] requests of stores[i], the longest claimable first. It
+-- holds its partition alone until the commit. So a second claim of the mailbox waits for the commit
+-- of the first, and its statements then see the changes of the first. A request is claimable if it
+-- is pending, or if its lease has expired (deadline < t) and another attempt is left (last_deadline
+-- >= t).
+-- The first statement is the only one for a mailbox without live requests. It also looks for a
+-- memo. If there is one, this is a repeat: it returns the requests that the first call took and
+-- that still run under that claim.
 CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores text[], limits int[],
   attempts int[], waits interval[], runs interval[], keeps interval[])
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -284,13 +315,16 @@ BEGIN
   END IF;
 END $$;
 
--- refuse tells why a live request was not found: no answer, 'ended' with the record, or 'stale'.
+-- refuse returns why an operation found no live request at its attempt: 'ended' or 'stale' with the
+-- record, or no row if the request does not exist.
 CREATE FUNCTION {s}.refuse(of text, key text, t timestamptz) RETURNS SETOF {s}.answer
 LANGUAGE sql AS $$
   SELECT CASE WHEN NOT q.live OR q.last_deadline < t THEN 'ended' ELSE 'stale' END, 0, t, {record}
     FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires >= t
 $$;
 
+-- extend_request renews the lease of the attempt speaker, or releases it. With a new_codec it
+-- stores progress. waits is 0 if no attempt is left. After a noted cancel the deadlines stay.
 CREATE FUNCTION {s}.extend_request(part int, of text, key text, speaker int, new_codec text,
   new_payload bytea, lasts interval, waits interval, keeps interval, releases boolean)
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -315,6 +349,8 @@ BEGIN
   END IF;
 END $$;
 
+-- cancel_request ends a request at once, or notes the cancel if a worker holds the request and
+-- there is a grace. A second cancel changes nothing.
 CREATE FUNCTION {s}.cancel_request(part int, of text, key text, outcome text, reason bytea,
   grace interval, keeps interval)
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -360,8 +396,9 @@ BEGIN
   END IF;
 END $$;
 
--- sweep frees up to most records and as many memos that have expired, and moves on as many records
--- that have been given more time. It passes over what is locked. One session sweeps at a time.
+-- sweep frees up to most expired records and up to most expired memos. It moves the column sweep of
+-- up to most other records to expires. It skips locked rows. One session sweeps at a time. It
+-- returns how many rows it changed, and when the next row is due.
 CREATE FUNCTION {s}.sweep(most int, OUT done int, OUT next timestamptz)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE

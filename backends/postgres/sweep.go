@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// How expired records are freed: bites of at most sweepBite rows, one after the other while there
-// are some, and otherwise when the next is due, but not more often than every sweepPause.
+// Expired records are freed in batches. After a full batch the next one follows at once. Otherwise
+// it follows when the next row is due.
 const (
-	sweepBite    = 500
-	sweepPause   = time.Second
-	sweepLongest = time.Minute
-	sweepTimeout = 30 * time.Second
+	sweepBatch   = 500              // records in a batch, and as many memos
+	sweepPause   = time.Second      // the shortest pause after a batch that was not full
+	sweepLongest = time.Minute      // the longest pause
+	sweepTimeout = 30 * time.Second // of one batch
 )
 
 // sweeper frees expired records. Its goroutine begins with the first Create of a process, and ends
@@ -25,7 +25,7 @@ type sweeper struct {
 
 	mu      sync.Mutex
 	running bool
-	created bool // since the last bite
+	created bool // start was called since the last batch
 }
 
 func newSweeper(b *Backend) *sweeper {
@@ -41,7 +41,7 @@ func (s *sweeper) close() {
 	s.tasks.Wait()
 }
 
-// start sees to it that a record which was created now will be freed.
+// start makes sure that the sweep runs. It is called when a record may have been created or ended.
 func (s *sweeper) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +61,7 @@ func (s *sweeper) run() {
 		switch {
 		case err != nil:
 			pause = sweepLongest / 4
-		case done >= sweepBite:
+		case done >= sweepBatch:
 			pause = time.Millisecond
 		case next == nil:
 			if s.stop() {
@@ -74,7 +74,7 @@ func (s *sweeper) run() {
 	}
 }
 
-// stop ends the goroutine unless something was created since it looked.
+// stop ends the goroutine, unless start was called since the last batch.
 func (s *sweeper) stop() (stopped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +82,7 @@ func (s *sweeper) stop() (stopped bool) {
 	return !s.running
 }
 
-// pause reports false if the Backend was closed.
+// pause waits. It returns false if the Backend was closed.
 func (s *sweeper) pause(d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -92,14 +92,14 @@ func (s *sweeper) pause(d time.Duration) bool {
 	}
 }
 
-// sweep takes a bite. It returns how many rows it was, and how long until the next row is due, nil
-// if there is none.
+// sweep frees a batch. It returns the number of rows, and the time until the next row is due, or
+// nil if there is no row.
 func (s *sweeper) sweep() (done int, next *time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(s.ctx, sweepTimeout)
 	defer cancel()
 	var due *time.Time
 	var now time.Time
-	args := s.b.args([]any{sweepBite})
+	args := s.b.args([]any{sweepBatch})
 	err = s.b.pool.QueryRow(ctx, s.b.call.sweep, args...).Scan(&done, &due, &now)
 	if err == nil && due != nil {
 		left := due.Sub(now)

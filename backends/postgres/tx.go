@@ -12,9 +12,9 @@ import (
 type txKey struct{}
 
 // InTx returns a context with which Create stores its request in the caller's transaction. The
-// request becomes visible with the commit of tx, which wakes its waiters, and never after a
-// rollback. Only Create looks at it: all other operations go through the pool. The transaction must
-// be one of the Backend's database.
+// request becomes visible with the commit of tx, which also wakes the waiters of the mailbox. After
+// a rollback it does not exist. Only Create uses the transaction: all other operations go through
+// the pool. The transaction must be one of the Backend's database.
 //
 //	tx, err := pool.Begin(ctx)
 //	...
@@ -22,22 +22,22 @@ type txKey struct{}
 //	request, err := store.Create(postgres.InTx(ctx, tx), mailbox, payload)
 //	err = tx.Commit(ctx)
 //
-// The request begins with the commit. Create returns the times of the call. The commit
-// moves the stored CreatedAt and Deadline to its own time. So a long transaction makes no request
-// dead on arrival. A store that is Exclusive or has MaxPending is checked twice: by Create, and by
-// the commit, which fails with [CommitBusy] or [CommitFull] if others came first.
+// The request begins with the commit. Create returns the times of the call. The commit moves the
+// stored CreatedAt and Deadline to its own time. So a request does not time out while a long
+// transaction is open. Exclusive and MaxPending are checked twice: by Create and by the commit. If
+// other requests were stored in between, the commit fails with [CommitBusy] or [CommitFull].
 //
-// A second creator of the same id waits until the transaction has ended. Two transactions that
-// create the same requests in different order may be a deadlock, which PostgreSQL ends.
+// A second creator of the same id waits until the transaction has ended. A transaction that creates
+// several requests locks their ids in the order of the calls, and their mailboxes at the commit. So
+// it may deadlock with a transaction that has another order. PostgreSQL then ends one of the two.
 func InTx(ctx context.Context, tx pgx.Tx) context.Context {
 	return context.WithValue(ctx, txKey{}, tx)
 }
 
-// The SQLSTATE of the error of a commit that was refused: see [InTx]. It is the Code of a
-// pgconn.PgError.
+// The SQLSTATEs of a commit that was refused: see [InTx]. They are the Code of a pgconn.PgError.
 const (
-	CommitBusy = "PQ001" // the store is Exclusive, and the mailbox has a live request by now
-	CommitFull = "PQ002" // the mailbox holds MaxPending by now
+	CommitBusy = "PQ001" // the store is Exclusive, and the mailbox now has another live request
+	CommitFull = "PQ002" // the mailbox now holds MaxPending other requests
 )
 
 func boundTx(ctx context.Context) (pgx.Tx, bool) {
@@ -45,7 +45,8 @@ func boundTx(ctx context.Context) (pgx.Tx, bool) {
 	return tx, ok && tx != nil
 }
 
-// binding returns the values that the commit needs about a request.
+// binding returns the values that the trigger at the commit needs: Exclusive, MaxPending and the
+// topic to notify.
 func (b *Backend) binding(c backends.Create) []string {
 	topic := mailboxTopic(c.Mailbox)
 	if b.wakes.pollOnly {

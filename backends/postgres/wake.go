@@ -25,12 +25,13 @@ const (
 	longestText = 7900                  // bytes of a notification; PostgreSQL accepts 7,999
 )
 
-// everything is the topic that all waiters wait for beside their own.
+// everything is a topic that all waiters watch in addition to their own.
 const everything = "*"
 
 var _ backends.Waker = (*Backend)(nil)
 
-// A topic is a hash, so a notification tells no names. Two that share one cost a look.
+// A topic is a hash, so a notification contains no names. If two mailboxes share a topic, waiters
+// may look once without need.
 func mailboxTopic(mailbox string) string { return backends.Digest("mailbox", mailbox)[:13] }
 func requestTopic(id string) string      { return backends.Digest("request", id)[:13] }
 
@@ -48,10 +49,9 @@ func (b *Backend) WatchRequest(ctx context.Context, id string) (<-chan struct{},
 func (b *Backend) PollInterval() time.Duration { return b.poll }
 
 // wakes tells waiters of changes. It wakes waiters of this process at once, and waiters of other
-// processes by notifications. NOTIFY takes a lock of the whole server when it commits. So no
-// operation does it: changes are gathered, and sent on a connection of their own. Another
-// connection listens for all waiters of the process. Both begin when they are needed first, and end
-// with the Backend.
+// processes by notifications. NOTIFY locks the whole server at commit. So operations do not notify:
+// their changes are gathered, and sent on a separate connection. Another connection listens for all
+// waiters of the process. Both are opened when they are first needed, and closed with the Backend.
 type wakes struct {
 	pool     *pgxpool.Pool
 	channel  string
@@ -61,14 +61,14 @@ type wakes struct {
 	ctx   context.Context // ends with the Backend
 	end   context.CancelFunc
 	tasks sync.WaitGroup
-	kick  chan struct{} // something was told
+	kick  chan struct{} // there are topics to send
 	taken chan struct{} // a connection has left the pool
 
 	mu        sync.Mutex
 	told      map[string]struct{} // topics to send
 	telling   bool
 	listening bool
-	up        chan struct{} // closed while changes of others are noticed
+	up        chan struct{} // closed while the process listens
 	sender    uint32        // the process id of the connection that sends
 }
 
@@ -108,7 +108,7 @@ func (w *wakes) tell(topic string) {
 	}
 }
 
-// send sends told wake-ups until the Backend is closed, and then once more.
+// send sends gathered wake-ups until the Backend is closed, and then once more.
 func (w *wakes) send() {
 	var conn *pgx.Conn
 	defer func() { hangUp(conn) }()
@@ -143,7 +143,7 @@ func (w *wakes) tellAll() {
 	}
 }
 
-// notify sends the told wake-ups. It returns the connection for the next call, or nil after an
+// notify sends the gathered wake-ups. It returns the connection for the next call, or nil after an
 // error.
 func (w *wakes) notify(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error) {
 	texts := w.take()
@@ -169,7 +169,7 @@ func (w *wakes) notify(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// take returns the told wake-ups, as the texts of notifications.
+// take removes the gathered wake-ups and returns them as the texts of notifications.
 func (w *wakes) take() (texts []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -210,8 +210,8 @@ func hangUp(conn *pgx.Conn) {
 	_ = conn.Close(ctx)
 }
 
-// watch signals changes of a topic. It first waits until the Backend notices changes of other
-// processes.
+// watch signals changes of a topic. It first waits until the process listens, but not longer than
+// listenWait. Then no change of another process is missed.
 func (w *wakes) watch(ctx context.Context, topic string) (<-chan struct{}, func()) {
 	signal, stop := w.hub.Watch(topic, everything)
 	if w.pollOnly {
@@ -228,7 +228,7 @@ func (w *wakes) watch(ctx context.Context, topic string) (<-chan struct{}, func(
 	return signal, stop
 }
 
-// listen begins to listen if nobody has yet. The channel is closed once changes are noticed.
+// listen starts to listen, unless the process does already. The channel is closed once it listens.
 func (w *wakes) listen() (up <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -266,7 +266,7 @@ func (w *wakes) receiveOn() bool {
 	up := w.up
 	w.mu.Unlock()
 	close(up)
-	w.hub.WakeSlowly(everything, wakePause) // waiters that looked before look again
+	w.hub.WakeSlowly(everything, wakePause) // waiters that looked earlier may have missed a change
 	for w.receiveOne(conn) == nil {
 	}
 	w.mu.Lock()
@@ -275,7 +275,7 @@ func (w *wakes) receiveOn() bool {
 	return true
 }
 
-// receiveOne handles a notification, or sees whether a silent connection still works.
+// receiveOne handles a notification, or tests whether a silent connection still works.
 func (w *wakes) receiveOne(conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(w.ctx, heartbeat)
 	defer cancel()
@@ -292,7 +292,7 @@ func (w *wakes) receiveOne(conn *pgx.Conn) error {
 	own := n.PID == w.sender
 	w.mu.Unlock()
 	if own {
-		return nil // its waiters were woken when it was told
+		return nil // tell has woken the waiters of this process
 	}
 	for topic := range strings.FieldsSeq(n.Payload) {
 		if topic == everything {
@@ -304,9 +304,9 @@ func (w *wakes) receiveOne(conn *pgx.Conn) error {
 	return nil
 }
 
-// noticeClose wakes all waiters when the pool is closed: they look, and get its error. A pool tells
-// nobody that it is closed, but it closes its idle connections. The connection that is watched here
-// may leave the pool meanwhile. Then another one is watched.
+// noticeClose wakes all waiters when the pool is closed: they look, and get its error. A pool has
+// no signal for this, but it closes its idle connections. So noticeClose watches one of them. If
+// that connection leaves the pool, noticeClose watches another one.
 func (w *wakes) noticeClose() {
 	for failures := 0; w.ctx.Err() == nil; failures++ {
 		ctx, cancel := context.WithTimeout(w.ctx, answerWait)

@@ -31,7 +31,8 @@ type figures struct {
 	heap         float64 // bytes of a pending request in memory
 	perWaiter    float64 // bytes of a waiter
 	waiters      int
-	instructions string // a table that another program wrote; empty without it
+	instructions string // tables that another program wrote; empty without them
+	overPostgres string // the same
 }
 
 // codecFigure is one operation of one codec on one payload.

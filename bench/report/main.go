@@ -3,7 +3,7 @@
 //
 // The full set takes ten minutes. In the folder bench:
 //
-//	go run ./report -raw RAW.txt -instructions INSTRUCTIONS.md
+//	go run ./report -raw RAW.txt -instructions INSTRUCTIONS.md -postgres POSTGRES.md
 //	go run ./report -set quick -out -   # a first look, on standard output
 package main
 
@@ -13,8 +13,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,6 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := flags.String("out", "REPORT.md", "file to write; - for standard output")
 	raw := flags.String("raw", "", "file for the raw figures, as benchstat reads them")
 	counted := flags.String("instructions", "", "file with the output of go run ./instructions")
+	postgres := flags.String("postgres", "", "file with the output of go run ./postgres")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -82,12 +85,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%6.1fs  %s\n", time.Since(start).Seconds(), text)
 	}
 	instructions, err := read(*counted)
+	overPostgres, missing := read(*postgres)
+	err = errors.Join(err, missing)
 	var f *figures
 	if err == nil {
 		f, err = measure(ctx, *url, how, tell)
 	}
 	if err == nil {
-		f.instructions = instructions
+		f.instructions, f.overPostgres = instructions, overPostgres
 		err = errors.Join(write(*out, f.report(), stdout), write(*raw, f.raw(), stdout))
 	}
 	if err != nil {
@@ -171,14 +176,14 @@ func table(head []string, rows [][]string) string {
 	return b.String()
 }
 
-// chart draws bars as Mermaid.
+// chart draws bars from zero, as Mermaid.
 func chart(title, unit string, names []string, values []float64) string {
 	quoted, numbers := make([]string, len(names)), make([]string, len(values))
 	for i, name := range names {
 		quoted[i], numbers[i] = fmt.Sprintf("%q", name), fmt.Sprintf("%.1f", values[i])
 	}
-	const picture = "```mermaid\nxychart-beta\n  title %q\n" +
-		"  x-axis [%s]\n  y-axis %q\n  bar [%s]\n```\n"
-	return fmt.Sprintf(picture,
-		title, strings.Join(quoted, ", "), unit, strings.Join(numbers, ", "))
+	const picture = "```mermaid\nxychart-beta horizontal\n  title %q\n" +
+		"  x-axis [%s]\n  y-axis %q 0 --> %.0f\n  bar [%s]\n```\n"
+	return fmt.Sprintf(picture, title, strings.Join(quoted, ", "), unit,
+		math.Ceil(slices.Max(values)), strings.Join(numbers, ", "))
 }

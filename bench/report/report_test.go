@@ -25,12 +25,17 @@ func TestTheReportIsWhole(t *testing.T) {
 		t.Cleanup(func() { sets["quick"] = quick })
 	}
 	out, raw := filepath.Join(t.TempDir(), "report.md"), filepath.Join(t.TempDir(), "raw.txt")
-	counted := filepath.Join(t.TempDir(), "instructions.md")
-	if err := os.WriteFile(counted, []byte("| claim | 139.3k |\n"), 0o644); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	counted, postgres := filepath.Join(dir, "instructions.md"), filepath.Join(dir, "postgres.md")
+	for file, text := range map[string]string{
+		counted: "| claim | 139.3k |\n", postgres: "## Pick-up\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var stdout, stderr bytes.Buffer
-	args := []string{"-set", "quick", "-out", out, "-raw", raw, "-instructions", counted}
+	args := []string{"-set", "quick", "-out", out, "-raw", raw, "-instructions", counted,
+		"-postgres", postgres}
 	if code := run(t.Context(), args, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit %d\n%s", code, stderr.String())
 	}
@@ -43,7 +48,7 @@ func TestTheReportIsWhole(t *testing.T) {
 		"1 ms of network", "idle heartbeat over five stores", "claim among 10,000 running",
 		"bytes in Redis", "allocations", "pick-up latency", "### 8 callers", "pendingq-gathered",
 		"floor-gathered", "```mermaid", "## Over a network", "pendingq, with a ping", "idle poll",
-		"| claim | 139.3k |", "## Large answers",
+		"| claim | 139.3k |", "### Pick-up", "## Large answers",
 		"over HTTP on loopback", "idle heartbeat, over HTTP", "sealed.zstd.msgpack", "import-8MB",
 		"## What follows"} {
 		if !strings.Contains(string(report), want) {
@@ -67,6 +72,7 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 		{[]string{"-set", "huge"}, 2},
 		{[]string{"extra"}, 2},
 		{[]string{"-instructions", "missing.md"}, 1},
+		{[]string{"-postgres", "missing.md"}, 1},
 		{[]string{"-redis", "nonsense://"}, 1},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -36,6 +36,7 @@ func (f *figures) report() string {
 	f.writeOverHTTP(&b)
 	f.writeCrowd(&b)
 	f.writeInstructions(&b)
+	f.writeOverPostgres(&b)
 	f.writeAnswers(&b)
 	f.writeGrowth(&b)
 	f.writeCodecs(&b)
@@ -142,6 +143,14 @@ func (f *figures) writeInstructions(b *strings.Builder) {
 		b.WriteString("## Instructions of the server\n\n" +
 			"Counted by callgrind, without the kernel's, for one client that gathers\n" +
 			"no commands (`go run ./instructions`).\n\n" + f.instructions + "\n")
+	}
+}
+
+func (f *figures) writeOverPostgres(b *strings.Builder) {
+	if f.overPostgres != "" {
+		b.WriteString("## Over PostgreSQL\n\n" +
+			"Its server ran on the same machine, on its own (`go run ./postgres`).\n\n" +
+			strings.ReplaceAll(f.overPostgres, "## ", "### ") + "\n")
 	}
 }
 

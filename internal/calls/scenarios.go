@@ -23,12 +23,15 @@ var Scenarios = []Scenario{
 		t.MaxPending = 1
 		return t.Question("1")
 	}},
-	{"create what is there", func(s *Stage) any { s.Pending(plain, "1"); return plain.Question("1") }},
-	{"create what is running", func(s *Stage) any {
+	{"create an existing request", func(s *Stage) any {
+		s.Pending(plain, "1")
+		return plain.Question("1")
+	}},
+	{"create a running request", func(s *Stage) any {
 		s.Running(exclusive, "1")
 		return exclusive.Question("1")
 	}},
-	{"create beside a live one", func(s *Stage) any {
+	{"create beside a live request", func(s *Stage) any {
 		s.Running(exclusive, "1")
 		return exclusive.Question("2")
 	}},
@@ -39,7 +42,7 @@ var Scenarios = []Scenario{
 	}},
 
 	{"create with a large question", func(s *Stage) any { return capped.LargeQuestion("1") }},
-	{"create with a large question what is there", func(s *Stage) any {
+	{"create an existing request with a large question", func(s *Stage) any {
 		s.Must(capped.LargeQuestion("1"))
 		return capped.LargeQuestion("1")
 	}},
@@ -49,7 +52,7 @@ var Scenarios = []Scenario{
 	}},
 
 	{"get", func(s *Stage) any { return retried.Get(s.Running(retried, "1")) }},
-	{"get what is not there", func(s *Stage) any { return plain.Get(plain.Question("1").ID) }},
+	{"get a missing request", func(s *Stage) any { return plain.Get(plain.Question("1").ID) }},
 	{"has pending", func(s *Stage) any { s.Pending(plain, "1"); return plain.Look() }},
 	{"has nothing pending", func(s *Stage) any { s.Running(plain, "1"); return plain.Look() }},
 
@@ -75,7 +78,7 @@ var Scenarios = []Scenario{
 		s.Running(plain, "1")
 		return Poll(2, plain, retried)
 	}},
-	{"claim again", func(s *Stage) any {
+	{"repeat a claim", func(s *Stage) any {
 		s.Pending(retried, "1")
 		s.Pending(retried, "2")
 		s.Must(Poll(1, retried))
@@ -83,10 +86,10 @@ var Scenarios = []Scenario{
 	}},
 
 	{"extend", func(s *Stage) any { return plain.Extending(s.Running(plain, "1")) }},
-	{"extend what may expire", func(s *Stage) any {
+	{"extend with an attempt left", func(s *Stage) any {
 		return exclusive.Extending(s.Running(exclusive, "1"))
 	}},
-	{"extend what is pending", func(s *Stage) any {
+	{"extend a pending request", func(s *Stage) any {
 		return plain.Extending(s.Pending(plain, "1"))
 	}},
 	{"extend in a grace", func(s *Stage) any {
@@ -96,7 +99,7 @@ var Scenarios = []Scenario{
 	{"progress", func(s *Stage) any {
 		return WithProgress(retried.Extending(s.Running(retried, "1")))
 	}},
-	{"progress in place of large progress", func(s *Stage) any {
+	{"progress replaces large progress", func(s *Stage) any {
 		e := retried.Extending(s.Running(retried, "1"))
 		s.Must(WithLargeProgress(e))
 		return WithProgress(e)
@@ -109,16 +112,16 @@ var Scenarios = []Scenario{
 	{"large progress", func(s *Stage) any {
 		return WithLargeProgress(retried.Extending(s.Running(retried, "1")))
 	}},
-	{"large progress in place of the same", func(s *Stage) any {
+	{"repeat large progress", func(s *Stage) any {
 		return s.Must(WithLargeProgress(retried.Extending(s.Running(retried, "1")))).Op
 	}},
 	{"large progress in a grace", func(s *Stage) any {
 		return WithLargeProgress(retried.Extending(s.Cancelled(retried, "1")))
 	}},
-	{"large progress of what is pending", func(s *Stage) any {
+	{"large progress of a pending request", func(s *Stage) any {
 		return WithLargeProgress(plain.Extending(s.Pending(plain, "1")))
 	}},
-	{"large progress of what has ended", func(s *Stage) any {
+	{"large progress of an ended request", func(s *Stage) any {
 		id := s.Running(plain, "1")
 		s.Must(plain.GivingUp(id))
 		return WithLargeProgress(plain.Extending(id))
@@ -134,10 +137,10 @@ var Scenarios = []Scenario{
 	{"release with large progress", func(s *Stage) any {
 		return WithLargeProgress(retried.Releasing(s.Running(retried, "1"), 0))
 	}},
-	{"release again", func(s *Stage) any {
+	{"repeat a release", func(s *Stage) any {
 		return s.Must(retried.Releasing(s.Running(retried, "1"), 0)).Op
 	}},
-	{"release what another has claimed since", func(s *Stage) any {
+	{"repeat a release after the next claim", func(s *Stage) any {
 		first := s.Must(retried.Releasing(s.Running(retried, "1"), 0))
 		s.Must(Poll(1, retried))
 		return first.Op
@@ -145,18 +148,18 @@ var Scenarios = []Scenario{
 	{"release in a grace", func(s *Stage) any {
 		return retried.Releasing(s.Cancelled(retried, "1"), 0)
 	}},
-	{"has pending what was released", func(s *Stage) any {
+	{"has a released request pending", func(s *Stage) any {
 		id := s.Running(retried, "1")
 		s.Must(retried.Releasing(id, 0))
 		return retried.Look()
 	}},
-	{"claim what was released", func(s *Stage) any {
+	{"claim a released request", func(s *Stage) any {
 		s.Must(WithLargeProgress(retried.Releasing(s.Running(retried, "1"), 0)))
 		return Poll(1, retried)
 	}},
 
 	{"end", func(s *Stage) any { return plain.Answer(s.Running(plain, "1"), 1) }},
-	{"end what may expire", func(s *Stage) any {
+	{"end with an attempt left", func(s *Stage) any {
 		return exclusive.Answer(s.Running(exclusive, "1"), 1)
 	}},
 	{"end in a grace", func(s *Stage) any {
@@ -171,7 +174,7 @@ var Scenarios = []Scenario{
 	{"end at another attempt", func(s *Stage) any {
 		return retried.Answer(s.Running(retried, "1"), 2)
 	}},
-	{"end what has ended", func(s *Stage) any {
+	{"end an ended request", func(s *Stage) any {
 		id := s.Running(plain, "1")
 		s.Must(plain.GivingUp(id))
 		return plain.Answer(id, 1)
@@ -185,7 +188,7 @@ var Scenarios = []Scenario{
 	{"end with a large answer at another attempt", func(s *Stage) any {
 		return retried.LargeAnswer(s.Running(retried, "1"), 2)
 	}},
-	{"end with a large answer what has ended so", func(s *Stage) any {
+	{"repeat an end with a large answer", func(s *Stage) any {
 		return s.Must(plain.LargeAnswer(s.Running(plain, "1"), 1)).Op
 	}},
 	{"get a large answer", func(s *Stage) any {
@@ -208,7 +211,7 @@ var Scenarios = []Scenario{
 	{"cancel with a grace beyond the deadline", func(s *Stage) any {
 		return plain.Cancelling(s.Running(plain, "1"), 5*time.Hour)
 	}},
-	{"cancel what has large progress", func(s *Stage) any {
+	{"cancel a request with large progress", func(s *Stage) any {
 		id := s.Running(exclusive, "1")
 		s.Must(WithLargeProgress(exclusive.Extending(id)))
 		return exclusive.Cancelling(id, time.Hour)
@@ -216,7 +219,7 @@ var Scenarios = []Scenario{
 	{"cancel before any claim", func(s *Stage) any {
 		return plain.Cancelling(s.Pending(plain, "1"), time.Hour)
 	}},
-	{"cancel what was released", func(s *Stage) any {
+	{"cancel a released request", func(s *Stage) any {
 		id := s.Running(retried, "1")
 		s.Must(retried.Releasing(id, 0))
 		return retried.Cancelling(id, time.Hour)
@@ -226,7 +229,7 @@ var Scenarios = []Scenario{
 		c.Error = "another reason"
 		return c
 	}},
-	{"cancel what has ended", func(s *Stage) any {
+	{"cancel an ended request", func(s *Stage) any {
 		id := s.Running(retried, "1")
 		s.Must(retried.LargeAnswer(id, 1))
 		return retried.Cancelling(id, time.Hour)

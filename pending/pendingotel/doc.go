@@ -9,7 +9,7 @@
 //
 // No metric names a mailbox or an id, so the number of series depends only on the stores and
 // their outcomes. All values are counted when an operation returns. A scrape never asks the
-// backend.
+// backend. The counters are observable instruments, so they have no exemplars.
 //
 //	pendingq.operation.duration       histogram, s           by store, operation, error type
 //	pendingq.request.created          counter, {request}     by store
@@ -74,4 +74,16 @@
 //
 // A claim that found nothing, a read, and an extended lease make no span. A handler links its own
 // spans with [Link].
+//
+// # Cost
+//
+// No operation takes another round trip, and an idle poll allocates nothing more. A create, a
+// claim, an idle claim, an end and a get together take about 3 µs more processor time, and make 2
+// allocations more. If the create is sampled they take about 15 µs and make 58 allocations. These
+// are the best of many short runs on a shared machine of two cores, without an engine. About two
+// thirds of the 3 µs are the SDK's own work.
+//
+// Over an engine caches are colder. BenchmarkInstrumented compares processor time and throughput
+// over Redis. With one create in a hundred sampled, a node used about 10 % more processor time.
+// That is the median of ten runs, on the same machine while it was busy with other work.
 package pendingotel

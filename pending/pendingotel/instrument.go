@@ -63,16 +63,15 @@ type backend struct {
 func (b *backend) Unwrap() backends.Backend { return b.next }
 
 func (b *backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
-	start := time.Now()
-	traced, span := b.startCreate(ctx, &c)
+	start, s := time.Now(), b.of(c.Store)
+	traced, span := b.startCreate(ctx, s, &c)
 	rec, err := b.Backend.Create(traced, c)
-	s := b.of(c.Store)
 	s.observe(ctx, opCreate, start, err)
 	isNew := err == nil && rec.CreatedAt.Equal(rec.ReadAt)
 	if isNew {
-		s.created.Add(ctx, 1, s.add...)
+		s.created.Add(1)
 	} else if err == nil {
-		s.sawExpired(ctx, rec)
+		s.sawExpired(rec)
 	}
 	endCreate(span, rec, isNew, err)
 	return rec, err
@@ -84,7 +83,7 @@ func (b *backend) Get(ctx context.Context, store, id string) (backends.Record, e
 	s := b.of(store)
 	s.observe(ctx, opGet, start, err)
 	if err == nil {
-		s.sawExpired(ctx, rec)
+		s.sawExpired(rec)
 	}
 	return rec, err
 }
@@ -120,7 +119,6 @@ func (b *backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 func (b *backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
 	start := time.Now()
 	rec, err := b.Backend.Cancel(ctx, c)
-	b.of(c.Store).observe(ctx, opCancel, start, err)
 	b.settled(ctx, opCancel, start, c.Store, c.ID, rec, err)
 	return rec, err
 }
@@ -128,21 +126,19 @@ func (b *backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Recor
 func (b *backend) End(ctx context.Context, e backends.End) (backends.Record, error) {
 	start := time.Now()
 	rec, err := b.Backend.End(ctx, e)
-	b.of(e.Store).observe(ctx, opEnd, start, err)
 	b.settled(ctx, opEnd, start, e.Store, e.ID, rec, err)
 	return rec, err
 }
 
-// settled observes the result of an End or a Cancel.
+// settled observes an End or a Cancel.
 func (b *backend) settled(ctx context.Context, op operation, start time.Time, store, id string,
 	rec backends.Record, err error) {
 	s := b.of(store)
-	var ended *backends.EndedError
-	switch {
-	case errors.As(err, &ended):
+	s.observe(ctx, op, start, err)
+	if ended, ok := errors.AsType[*backends.EndedError](err); ok {
 		rec = ended.Record
-		s.sawExpired(ctx, rec)
-	case err == nil && rec.Ended():
+		s.sawExpired(rec)
+	} else if err == nil && rec.Ended() {
 		s.hasEnded(ctx, rec)
 	}
 	b.traceSettle(ctx, op, start, store, id, rec, err)

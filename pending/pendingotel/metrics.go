@@ -27,12 +27,13 @@ const (
 // metrics are the instruments of a backend.
 type metrics struct {
 	operations, waits, runs                 metric.Float64Histogram
-	created, claimed, ended, expired, empty metric.Int64Counter
+	created, claimed, ended, expired, empty metric.Int64ObservableCounter
 	watches                                 metric.Int64UpDownCounter
 
 	stores   atomic.Pointer[map[string]*storeMetrics] // replaced when a store is added
-	mu       sync.Mutex                               // held to replace stores
-	timeouts recent                                   // expired requests that have been counted
+	mu       sync.Mutex                               // held to replace stores, and for counts
+	counts   []*count
+	timeouts recent // expired requests that have been counted
 }
 
 // Buckets are in seconds. An operation takes 50 µs to 10 s. A request waits and runs for
@@ -54,8 +55,9 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 		errs = append(errs, err)
 		return h
 	}
-	counter := func(name, unit, what string) metric.Int64Counter {
-		c, err := meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(what))
+	counter := func(name, unit, what string) metric.Int64ObservableCounter {
+		c, err := meter.Int64ObservableCounter(name, metric.WithUnit(unit),
+			metric.WithDescription(what))
 		errs = append(errs, err)
 		return c
 	}
@@ -75,10 +77,39 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 	var err error
 	m.watches, err = meter.Int64UpDownCounter("pendingq.watch.active", metric.WithUnit("{watch}"),
 		metric.WithDescription("Waiters that watch for a change."))
+	errs = append(errs, err)
+	_, err = meter.RegisterCallback(m.scrape, m.created, m.claimed, m.ended, m.expired, m.empty)
 	if err = errors.Join(append(errs, err)...); err != nil {
 		return nil, fmt.Errorf("pendingotel: make the metrics: %w", err)
 	}
 	return m, nil
+}
+
+// count is one series of a counter. A scrape reads it. So Add is cheaper than for an instrument.
+type count struct {
+	atomic.Int64
+	counter    metric.Int64ObservableCounter
+	attributes metric.MeasurementOption
+}
+
+// newCount adds a count. The caller holds mu.
+func (m *metrics) newCount(
+	counter metric.Int64ObservableCounter, attributes ...attribute.KeyValue) *count {
+	c := &count{counter: counter, attributes: with(attributes...)}
+	m.counts = append(m.counts, c)
+	return c
+}
+
+// scrape reports all counts above 0.
+func (m *metrics) scrape(_ context.Context, to metric.Observer) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.counts {
+		if n := c.Load(); n > 0 {
+			to.ObserveInt64(c.counter, n, c.attributes)
+		}
+	}
+	return nil
 }
 
 // operation is an operation of a backend.
@@ -130,8 +161,7 @@ func classOf(err error) class {
 			return class(c)
 		}
 	}
-	var corrupt *backends.CorruptError
-	if errors.As(err, &corrupt) {
+	if _, ok := errors.AsType[*backends.CorruptError](err); ok {
 		return 6
 	}
 	return classOther
@@ -153,13 +183,25 @@ func firstError(err error, passedOver []error) error {
 // observation does not allocate.
 type storeMetrics struct {
 	*metrics
-	store     attribute.KeyValue
-	add       []metric.AddOption
-	record    []metric.RecordOption
-	durations [operations][classes][]metric.RecordOption
-	claims    [2][]metric.AddOption // for first claims, and for later claims
-	outcomes  map[string]metric.MeasurementOption
+	store          attribute.KeyValue
+	creates        string // the name of the span of a Create
+	waits          []metric.RecordOption
+	durations      [operations][classes][]metric.RecordOption
+	created, empty *count
+	claimed        [len(attempts)]*count
+	outcomes       sync.Map // from the outcome to its *outcomeMetrics
 }
+
+// outcomeMetrics are the metrics with the attributes of one store and outcome.
+type outcomeMetrics struct {
+	runs    []metric.RecordOption
+	ended   *count
+	expired [len(attempts)]*count
+}
+
+// attempts are the attributes of a request by its attempt, or by 2 for a later attempt.
+var attempts = [...]attribute.KeyValue{
+	attemptKey.String("none"), attemptKey.String("first"), attemptKey.String("again")}
 
 // maxStores is how many stores have metrics of their own. The others share one name.
 const maxStores = 1000
@@ -182,10 +224,9 @@ func (m *metrics) addStore(store string) *storeMetrics {
 	if s := stores[store]; s != nil {
 		return s
 	}
-	s := &storeMetrics{metrics: m, store: storeKey.String(store),
-		outcomes: map[string]metric.MeasurementOption{}}
-	all := with(s.store)
-	s.add, s.record = []metric.AddOption{all}, []metric.RecordOption{all}
+	s := &storeMetrics{metrics: m, store: storeKey.String(store), creates: "create " + store}
+	s.waits = []metric.RecordOption{with(s.store)}
+	s.created, s.empty = m.newCount(m.created, s.store), m.newCount(m.empty, s.store)
 	for op := range operations {
 		for c := range class(classes) {
 			attributes := []attribute.KeyValue{s.store, operationKey.String(operationNames[op])}
@@ -195,12 +236,8 @@ func (m *metrics) addStore(store string) *storeMetrics {
 			s.durations[op][c] = []metric.RecordOption{with(attributes...)}
 		}
 	}
-	for i, number := range []int{1, 2} {
-		s.claims[i] = []metric.AddOption{with(s.store, attempt(number))}
-	}
-	for _, outcome := range []string{backends.StatusCompleted, backends.StatusFailed,
-		backends.StatusTimeout, backends.StatusCancelled} {
-		s.outcomes[outcome] = with(s.store, outcomeKey.String(outcome))
+	for i, attempt := range attempts {
+		s.claimed[i] = m.newCount(m.claimed, s.store, attempt)
 	}
 	stores = maps.Clone(stores)
 	stores[store] = s
@@ -212,21 +249,30 @@ func with(attributes ...attribute.KeyValue) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(attributes...))
 }
 
+// outcome returns the metrics of an outcome.
+func (s *storeMetrics) outcome(status string) *outcomeMetrics {
+	if o, ok := s.outcomes.Load(status); ok {
+		return o.(*outcomeMetrics)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o, ok := s.outcomes.Load(status); ok {
+		return o.(*outcomeMetrics)
+	}
+	outcome := outcomeKey.String(status)
+	o := &outcomeMetrics{runs: []metric.RecordOption{with(s.store, outcome)},
+		ended: s.newCount(s.metrics.ended, s.store, outcome)}
+	for i, attempt := range attempts {
+		o.expired[i] = s.newCount(s.metrics.expired, s.store, outcome, attempt)
+	}
+	s.outcomes.Store(status, o)
+	return o
+}
+
 // observe records the duration of an operation.
 func (s *storeMetrics) observe(ctx context.Context, op operation, start time.Time, err error) {
 	seconds := time.Since(start).Seconds()
 	s.operations.Record(ctx, seconds, s.durations[op][classOf(err)]...)
-}
-
-// attempt is the value of pendingq.attempt.
-func attempt(number int) attribute.KeyValue {
-	switch number {
-	case 0:
-		return attemptKey.String("none")
-	case 1:
-		return attemptKey.String("first")
-	}
-	return attemptKey.String("again")
 }
 
 // hasClaimed counts a request that a claim returned. A repeat of the claim counts nothing.
@@ -234,29 +280,26 @@ func (s *storeMetrics) hasClaimed(ctx context.Context, rec backends.Record) {
 	if !rec.StartedAt.Equal(rec.ReadAt) {
 		return
 	}
-	s.claimed.Add(ctx, 1, s.claims[min(rec.Attempt, 2)-1]...)
+	s.claimed[min(rec.Attempt, 2)].Add(1)
 	if rec.Attempt == 1 {
-		s.waits.Record(ctx, rec.StartedAt.Sub(rec.CreatedAt).Seconds(), s.record...)
+		s.metrics.waits.Record(ctx, rec.StartedAt.Sub(rec.CreatedAt).Seconds(), s.waits...)
 	}
 }
 
 // hasEnded counts a request that an operation has just ended.
 func (s *storeMetrics) hasEnded(ctx context.Context, rec backends.Record) {
-	attributes := s.outcomes[rec.Status]
-	if attributes == nil { // an outcome that the policy declares
-		attributes = with(s.store, outcomeKey.String(rec.Status))
-	}
-	s.ended.Add(ctx, 1, attributes)
+	o := s.outcome(rec.Status)
+	o.ended.Add(1)
 	if !rec.StartedAt.IsZero() {
-		s.runs.Record(ctx, rec.UpdatedAt.Sub(rec.StartedAt).Seconds(), attributes)
+		s.runs.Record(ctx, rec.UpdatedAt.Sub(rec.StartedAt).Seconds(), o.runs...)
 	}
 }
 
 // sawExpired counts a request that has expired. ReadAt is then after UpdatedAt. For a request that
 // an operation ended, they are equal.
-func (s *storeMetrics) sawExpired(ctx context.Context, rec backends.Record) {
+func (s *storeMetrics) sawExpired(rec backends.Record) {
 	if rec.Ended() && rec.ReadAt.After(rec.UpdatedAt) && s.timeouts.add(rec.ID) {
-		s.expired.Add(ctx, 1, with(s.store, outcomeKey.String(rec.Status), attempt(rec.Attempt)))
+		s.outcome(rec.Status).expired[min(rec.Attempt, 2)].Add(1)
 	}
 }
 
@@ -291,7 +334,7 @@ func (o *observer) claims(ctx context.Context, op operation, start time.Time,
 	for _, t := range tallies {
 		t.observe(ctx, op, start, t.err)
 		if t.empty > 0 {
-			t.storeMetrics.empty.Add(ctx, t.empty, t.add...)
+			t.storeMetrics.empty.Add(t.empty)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/pendingq/pendingq/backends"
@@ -148,6 +149,24 @@ func TestATimeoutIsCountedOnceWhenItIsRead(t *testing.T) {
 		n.check("pendingq.request.expired", "first cancelled 1", "none timeout 1")
 		n.check("pendingq.request.ended")
 	})
+}
+
+func TestBackendsWithOneProviderAddUp(t *testing.T) {
+	n := &node{t: t, reader: metric.NewManualReader()}
+	meter := metric.NewMeterProvider(metric.WithReader(n.reader))
+	for range 2 {
+		var err error
+		n.backend, err = pendingotel.Instrument(memory.New(),
+			&pendingotel.Options{MeterProvider: meter})
+		n.must(err)
+		n.store = n.newStore(policy())
+		n.create()
+		n.must(n.store.Finish(t.Context(), n.pop(), "conflict"))
+	}
+	for range 2 { // a scrape does not reset a count
+		n.check("pendingq.request.created", "2")
+		n.check("pendingq.request.ended", "conflict 2")
+	}
 }
 
 func TestASecondClaimShowsTheLostLease(t *testing.T) {

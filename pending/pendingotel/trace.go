@@ -50,24 +50,26 @@ func worthwhile(ctx context.Context, links []trace.Link) bool {
 
 // about returns the attributes of a span, by the semantic conventions for messaging.
 func about(kind, name, store string, more ...attribute.KeyValue) []attribute.KeyValue {
-	return append([]attribute.KeyValue{attribute.String("messaging.system", "pendingq"),
+	return slices.Concat([]attribute.KeyValue{attribute.String("messaging.system", "pendingq"),
 		attribute.String("messaging.operation.type", kind),
 		attribute.String("messaging.operation.name", name),
-		attribute.String("messaging.destination.name", store)}, more...)
+		attribute.String("messaging.destination.name", store)}, more)
 }
 
 func idOf(id string) attribute.KeyValue { return attribute.String("messaging.message.id", id) }
 
+var producer = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)}
+
 // startCreate starts the span of a Create and puts its context into the headers. If the headers
 // already have a context, for example from a front end, the span is linked to that context.
-func (o *observer) startCreate(
-	ctx context.Context, c *backends.Create) (context.Context, trace.Span) {
+func (o *observer) startCreate(ctx context.Context, s *storeMetrics,
+	c *backends.Create) (context.Context, trace.Span) {
 	_, has := c.Headers["traceparent"]
-	opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)}
+	opts := producer
 	if has {
-		opts = append(opts, trace.WithLinks(Link(c.Headers)))
+		opts = append(slices.Clip(opts), trace.WithLinks(Link(c.Headers)))
 	}
-	ctx, span := o.tracer.Start(ctx, "create "+c.Store, opts...)
+	ctx, span := o.tracer.Start(ctx, s.creates, opts...)
 	if span.IsRecording() {
 		span.SetAttributes(about("send", "create", c.Store, idOf(c.ID))...)
 	}
@@ -92,23 +94,26 @@ func (o *observer) startCreate(
 // endCreate ends the span of a Create. If the request existed before, the span is linked to the
 // span that created it.
 func endCreate(span trace.Span, rec backends.Record, isNew bool, err error) {
-	if span.IsRecording() && err == nil && !isNew {
+	if !span.IsRecording() {
+		return
+	}
+	if err == nil && !isNew {
 		for _, link := range links(rec) {
 			span.AddLink(link)
 		}
 	}
-	end(span, time.Now(), err)
+	end(span, err)
 }
 
 // end ends a span. An error sets its error type. A refusal does not set the status Error.
-func end(span trace.Span, at time.Time, err error) {
+func end(span trace.Span, err error) {
 	if c := classOf(err); c != classNone && span.IsRecording() {
 		span.SetAttributes(errorKey.String(errorTypes[c]))
 		if !c.refusal() {
 			span.SetStatus(codes.Error, err.Error())
 		}
 	}
-	span.End(trace.WithTimestamp(at))
+	span.End()
 }
 
 // traceClaim makes a span for each store in which a claim found requests.
@@ -129,14 +134,14 @@ func (o *observer) traceClaim(ctx context.Context, start time.Time, c backends.C
 			}
 			span.SetAttributes(about("receive", "claim", from.Store, which)...)
 		}
-		end(span, time.Now(), firstError(nil, claimed[i].Errs))
+		end(span, firstError(nil, claimed[i].Errs))
 	}
 }
 
 // traceSettle makes the span of an End or a Cancel, and the span of the work that an End has ended.
 func (o *observer) traceSettle(ctx context.Context, op operation, start time.Time, store, id string,
 	rec backends.Record, err error) {
-	creator, now := links(rec), time.Now()
+	creator := links(rec)
 	if !worthwhile(ctx, creator) {
 		return
 	}
@@ -162,5 +167,5 @@ func (o *observer) traceSettle(ctx context.Context, op operation, start time.Tim
 			span.SetAttributes(outcomeKey.String(rec.Status))
 		}
 	}
-	end(span, now, err)
+	end(span, err)
 }

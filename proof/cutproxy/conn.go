@@ -52,7 +52,7 @@ func (c *conn) expect(command [][]byte) bool {
 	if c.cut {
 		return false
 	}
-	if !strings.HasSuffix(Name(command), "SUBSCRIBE") { // their replies are pushes
+	if !strings.HasSuffix(Name(command), "SUBSCRIBE") { // the replies to SUBSCRIBE are pushes
 		c.pending = append(c.pending, command)
 	}
 	if Scripts(command, nil) || Name(command) == "GET" {
@@ -116,8 +116,8 @@ func (c *conn) loses(reply []byte) bool {
 	return c.proxy.cut(command, reply)
 }
 
-// drain waits until the server has executed all forwarded commands. So a retry of a command never
-// overtakes its first try.
+// drain stops the forwarding of commands, and waits until the server has executed the forwarded
+// ones. So a retry of a command never overtakes its first try.
 func (c *conn) drain(in *bufio.Reader) {
 	c.mu.Lock()
 	c.cut = true

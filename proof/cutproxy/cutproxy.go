@@ -151,9 +151,9 @@ func (p *Proxy) Close() {
 	p.ended.Wait()
 }
 
-// Disturb makes a fault for the clients of servers, and returns when it is over. The fault depends
-// on turn modulo 5. For 0 the servers forget their scripts. For 1 they close all connections. For 2
-// to 4 the proxy loses 1 to 4 replies.
+// Disturb makes a fault for the clients of the servers, and returns when the fault is over. The
+// fault depends on turn modulo 5. For 0 the servers forget their scripts. For 1 they close all
+// connections. For 2, 3 and 4 the proxy loses 1 to 4 replies.
 func (p *Proxy) Disturb(turn int, servers ...*redis.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

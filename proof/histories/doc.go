@@ -1,11 +1,12 @@
 // Package histories shows three promises while many callers work concurrently and faults happen:
 // no acknowledged effect is lost, no effect happens twice, and an ended request does not change.
-// The faults are lost replies, closed connections, and servers that forget their scripts, are
-// killed, or fail over.
+// The faults are lost replies and closed connections. Servers also forget their scripts, are
+// killed, and fail over.
 //
 // It runs backendtest.Histories on memory, on miniredis, on Redis, and on a Redis that is often
-// killed. A Cluster whose masters fail over may lose the last effects of a master. So its histories
-// allow this loss and no other: see failover_test.go.
+// killed. A Cluster whose masters fail over may lose the last effects of a master. Its histories
+// allow this loss and no other: see failover_test.go. Package internal/history has the sessions,
+// the model and the checks.
 //
 // # Run it
 //
@@ -18,6 +19,10 @@
 // After "no order explains" come the calls of one request, in the order in which they began. Each
 // line has the start and the end in microseconds, the operation, and the record in the reply. Look
 // for two lines that contradict each other. Every other failure names its rule and its request.
+//
+// # Add an operation
+//
+// See the README of folder proof.
 //
 // # Words
 //

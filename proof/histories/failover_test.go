@@ -19,16 +19,16 @@ import (
 )
 
 // Here the masters of a Cluster fail over while histories are made. Redis replicates
-// asynchronously. If a master is killed, the writes are lost that its replica has not received:
-// the last ones, and no others.
+// asynchronously. So a killed master loses the writes that its replica has not received. They are
+// its last ones.
 
 // failOverKind is a way to make a fail-over.
 type failOverKind struct {
 	name     string
 	graceful bool // the master hands over: no write and no reply may be lost
 	cutOff   bool // the replica is frozen for some time before its master is killed
-	// elected: the other nodes notice that the master is dead, which takes seconds. Otherwise the
-	// test tells the replica to take over.
+	// elected: the test waits until the other nodes notice that the master is dead, which takes
+	// seconds, and elect the replica. Otherwise the test tells the replica to take over.
 	elected bool
 }
 
@@ -157,7 +157,7 @@ func (s *shards) kill(ctx context.Context, shard int, kind failOverKind) error {
 		if err := s.clients[master].Do(ctx, "client", "kill", "type", "replica").Err(); err != nil {
 			return err
 		}
-		enough := s.faults.Calls() + 300 // there are fewer if the sessions end
+		enough := s.faults.Calls() + 300 // if the sessions end, fewer calls follow
 		enoughCalls := func() bool { return s.faults.Calls() >= enough }
 		calls.Await(time.Second, time.Millisecond, enoughCalls)
 	}
@@ -195,7 +195,7 @@ func (s *shards) takeOver(ctx context.Context, f history.FailOver, kind failOver
 	return s.noteElected(ctx, replica)
 }
 
-// awaitInTouch returns a time until which a replica has received all writes.
+// awaitInTouch waits until a replica has received all writes before now, and returns that time.
 func (s *shards) awaitInTouch(ctx context.Context, shard int) (at int64, err error) {
 	at = calls.Now()
 	want, err := s.offset(ctx, s.masters[shard], "master_repl_offset:")
@@ -231,8 +231,8 @@ func number(info, name string) (n int64, err error) {
 // awaitVotesExpire waits until a replica needs a new election to take over. A node of Redis 7.0.15
 // keeps the votes that made it the master. If it becomes a replica and takes over again before the
 // votes expire, it uses these votes and their old epoch. Then the old master has the newer epoch.
-// Once the old master is back, the new master follows it and discards its own data. This loss has
-// no bound that a test could check. The README tells operators of a Cluster to wait like this.
+// Once the old master is back, the new master follows it and discards its own data. A test cannot
+// check this loss, since it has no bound. docs/redis.md tells operators to wait like this.
 func (s *shards) awaitVotesExpire(ctx context.Context, replica *redistest.Server) {
 	expire := s.elected[replica].Add(max(2*redistest.NodeTimeout, 2*time.Second))
 	select {

@@ -79,8 +79,8 @@ func onKilledRedis(t *testing.T) {
 	})
 }
 
-// behindProxy makes histories on a server behind a proxy. The proxy makes the faults, unless opts
-// have Disturb.
+// behindProxy makes histories on a server behind a proxy. The proxy makes the faults, unless
+// opts.Disturb is set.
 func behindProxy(t *testing.T, addr string, opts *backendtest.HistoriesOptions) {
 	proxy := cutproxy.New()
 	t.Cleanup(proxy.Close)
@@ -104,8 +104,7 @@ func open(t *testing.T, client redis.UniversalClient) backends.Backend {
 	return b
 }
 
-// onCluster uses three masters. About half of the sessions are so slow that they go on after a
-// fail-over.
+// onCluster uses three masters. Some sessions are so slow that they go on after a fail-over.
 func onCluster(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	proxy := cutproxy.New()

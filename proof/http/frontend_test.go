@@ -2,11 +2,12 @@ package http_test
 
 import (
 	"context"
-	"github.com/pendingq/pendingq/internal/calls"
 	"io"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/pendingq/pendingq/internal/calls"
 )
 
 // frontEnd makes a request to a runtime, waits for its end, and reads earlier requests.
@@ -47,8 +48,8 @@ func (f *frontEnd) think() {
 	calls.Pass(f.scaled(time.Duration(f.caller.upTo(3000)) * time.Millisecond))
 }
 
-// create repeats a create until a node has answered. The repeat may make a second request, except
-// for an update: the answer to its repeat names the live one.
+// create repeats a create until a node has answered. A repeat may make a second request. The store
+// of updates is exclusive, so the answer to its repeat names the live request instead.
 func (f *frontEnd) create(r *route) (id string) {
 	for !f.Failed() {
 		status, body := f.send(http.MethodPost, r.path, r.question(f.asked.Add(1)))
@@ -66,7 +67,7 @@ func (f *frontEnd) create(r *route) (id string) {
 	return ""
 }
 
-// follow reads until the request has ended, which takes no longer than its deadlines allow.
+// follow reads a request until it has ended. A request that outlives its deadlines fails the test.
 func (f *frontEnd) follow(r *route, id string) {
 	patience := time.Now().Add(f.scaled(2*(r.policy.PendingTimeout+r.policy.RunningTimeout)) +
 		time.Minute)
@@ -79,8 +80,8 @@ func (f *frontEnd) follow(r *route, id string) {
 	}
 }
 
-// read reads a request once. It reports whether the request has ended or is not found. The ledger
-// fails the test if it must be found.
+// read reads a request once. It reports whether the request has ended or was not found. If the
+// request must exist, the ledger fails the test.
 func (f *frontEnd) read(r *route, id, query string) (ended bool) {
 	began := time.Now()
 	status, body := f.send(http.MethodGet, r.path+"/"+id+query, "")

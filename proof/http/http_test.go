@@ -31,10 +31,10 @@ import (
 
 var (
 	operations = flag.Int("ops", 25_000,
-		"a 50th as many requests are made in memory, and a 250th on Redis")
-	faults = flag.Int("faults", 60, "how many faults are made between the nodes and Redis")
+		"`number` of operations; one in 50 is a new request in memory, one in 250 on Redis")
+	faults = flag.Int("faults", 60, "`number` of faults between the nodes and Redis")
 	seed   = flag.Uint64("seed", 0,
-		"what front ends, daemons and cuts decide by; 0: by the clock")
+		"`seed` of the random decisions of front ends, daemons and cuts; 0: from the clock")
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -63,7 +63,7 @@ type service struct {
 	slowSaves     atomic.Int64
 	killedNodes   atomic.Int64
 	killedDaemons atomic.Int64
-	leftBehind    int
+	leftBehind    int // skills of timed-out imports that no node could take back
 }
 
 // TestHTTP lets front ends make requests of all stores, and checks the results. On fake time the
@@ -123,7 +123,8 @@ func (s *service) paced(t backends.Terms) backends.Terms {
 type route struct {
 	path   string
 	policy pending.Policy
-	// Of the nth create: a format for n, the name of a skill that a few share, and yes or no.
+	// body is the format of a create's body, or "". Its arguments are the number of the create, a
+	// number that 15 creates share, and a bool.
 	body string
 }
 
@@ -236,8 +237,8 @@ func (s *service) stopNodes() {
 	s.serving.Wait()
 }
 
-// more reports whether front ends should make another request: there are too few requests, or a
-// fault has not happened yet.
+// more reports whether front ends should make another request, because there are too few requests
+// or a fault has not happened yet.
 func (s *service) more() bool {
 	left := s.toAsk.Add(-1)
 	return !s.Failed() && (left >= 0 || left > -1000 && s.lacks() != "")
@@ -273,9 +274,9 @@ func (s *service) tell(took time.Duration) {
 		s.stalled.Load(), s.killedNodes.Load(), s.killedDaemons.Load(), s.network.cuts,
 		s.leftBehind, s.faults.Calls(), took.Round(10*time.Millisecond))
 	if lacking := s.lacks(); lacking != "" {
-		s.Errorf("this run shows too little, it lacks: %s", lacking)
+		s.Errorf("this run shows too little: it has no %s", lacking)
 	}
 	if s.ledger.outcomes[backends.StatusCompleted] < len(s.ledger.errands)/3 {
-		s.Error("most requests have not been completed")
+		s.Error("fewer than a third of the requests were completed")
 	}
 }

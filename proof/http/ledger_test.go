@@ -22,13 +22,13 @@ type errand struct {
 	id, runtime string
 	route       *route
 	claims      map[string]bool // the ids of the claims that gave it to a daemon
-	reports     map[string]bool // the final reports that were sent about it
+	reports     map[string]bool // the bodies of the final reports that were sent about it
 	tries       int             // how often final reports were sent
 	reporter    *process        // the last daemon that sent a final report
 	takenAt     time.Time       // when a final report was answered for the first time
 	signs       []sign          // signs of life that were answered
-	final       string          // the body with its end
-	finalAt     time.Time       // when a reader got final for the first time
+	final       string          // the first answer that showed its end
+	finalAt     time.Time       // when a front end got final
 }
 
 // sign is a sign of life: when it was sent, and answered.
@@ -44,8 +44,8 @@ func (e *errand) taken(isSign bool, began, was time.Time) {
 	}
 }
 
-// lasts returns the earliest time at which the request can time out, if it was created and claimed
-// at this time.
+// lasts returns the earliest time at which the lease can expire. It assumes a claim at the time of
+// the create, and counts only signs of life that were answered before the lease expired.
 func (e *errand) lasts(created time.Time, running time.Duration) time.Time {
 	until := created.Add(running)
 	for _, s := range e.signs {
@@ -69,7 +69,7 @@ type ledger struct {
 	mu       sync.Mutex
 	errands  map[string]*errand
 	deeds    map[string]deed   // by the word that the handler answered with
-	beating  map[*process]bool // whether its last heartbeat has not been answered
+	beating  map[*process]bool // true while the daemon's last heartbeat is unanswered
 	outcomes map[string]int
 }
 
@@ -89,7 +89,7 @@ func (l *ledger) note(r *route, runtime, id string, change func(*errand)) {
 		l.errands[id] = e
 	}
 	if e.runtime != runtime || e.route != r {
-		l.Errorf("%s of %s%s turned up at %s%s", id, e.runtime, e.route.path, runtime, r.path)
+		l.Errorf("%s of %s%s was also seen at %s%s", id, e.runtime, e.route.path, runtime, r.path)
 	}
 	change(e)
 }
@@ -141,8 +141,8 @@ func parse(body string) (r reading) {
 
 func (r reading) ended() bool { return backends.Record{Status: r.Status}.Ended() }
 
-// saw notes the answer that a front end got to a read that began at this time. It reports whether
-// the request has ended.
+// saw notes the answer to a front end's read. Began is when the read began. It reports whether the
+// request has ended.
 func (l *ledger) saw(r *route, runtime, id string, began time.Time, body string) (ended bool) {
 	got := parse(body)
 	if got.ID != id || got.RuntimeID != runtime {
@@ -152,18 +152,18 @@ func (l *ledger) saw(r *route, runtime, id string, began time.Time, body string)
 	l.note(r, runtime, id, func(e *errand) {
 		switch {
 		case !got.ended() && e.final != "" && began.After(e.finalAt):
-			l.Errorf("%s had ended, and then read\n%s\nwhere it had been\n%s", id, body, e.final)
+			l.Errorf("%s had ended, and is live again:\n%s\nearlier\n%s", id, body, e.final)
 		case got.ended() && e.final == "":
 			e.final, e.finalAt = body, time.Now()
 		case got.ended() && e.final != body:
-			l.Errorf("%s had ended, and then read\n%s\nwhere it had been\n%s", id, body, e.final)
+			l.Errorf("the end of %s has changed:\n%s\nearlier\n%s", id, body, e.final)
 		}
 	})
 	return got.ended()
 }
 
-// notFound notes that a read did not find a request. That is wrong once an answer has named the
-// request.
+// notFound notes that a read did not find a request. If an earlier answer has named the request, it
+// was lost.
 func (l *ledger) notFound(id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -199,18 +199,18 @@ func (l *ledger) checkErrand(e *errand, s *service) {
 		wrong("it was handed out twice")
 	}
 	if len(e.reports) > 1 || len(e.reports) > len(e.claims) {
-		wrong("it was done twice, or by nobody who had it")
+		wrong("it has different final reports, or a report without a claim")
 	}
 	if len(e.reports) == 0 && got.Status != backends.StatusTimeout {
-		wrong("it ended, but nobody reported it")
+		wrong("it ended without a report, but did not time out")
 	}
 	until := e.lasts(got.CreatedAt, s.scaled(e.route.policy.RunningTimeout))
 	unanswered := len(e.reports) > 0 && e.takenAt.IsZero()
 	if unanswered && e.tries < maxReports && !e.reporter.killed.Load() {
-		wrong("its daemon lived, and gave up reporting it after %d times", e.tries)
+		wrong("its daemon lived, but gave up after %d tries to report it", e.tries)
 	}
 	if got.Status == backends.StatusTimeout && !e.takenAt.IsZero() && e.takenAt.Before(until) {
-		wrong("it was reported in time, and read as timed out")
+		wrong("it was reported in time, but timed out")
 	}
 	if problem := l.checkAnswer(e, got); problem != "" {
 		wrong("%s", problem)
@@ -220,7 +220,7 @@ func (l *ledger) checkErrand(e *errand, s *service) {
 	}
 }
 
-// maxReports is how often a daemon repeats a report without an answer.
+// maxReports is how often a daemon sends a report that gets no answer.
 const maxReports = 4
 
 // checkAnswer compares the end of a request with the call of its handler.
@@ -229,23 +229,23 @@ func (l *ledger) checkAnswer(e *errand, got reading) (problem string) {
 	switch got.Status {
 	case backends.StatusCompleted:
 		if len(found) != 1 {
-			return "its answer is not one handler's"
+			return "its answer does not have exactly one handler's word"
 		}
 	case backends.StatusFailed, backends.StatusTimeout:
 	case string(skills.OutcomeConflict):
 		if e.route != imports {
-			return "it ended as only an import can"
+			return "it ended with a conflict, but is no import"
 		}
 	default:
-		return "it ended in a way that is none"
+		return "its status is unknown"
 	}
 	for _, word := range found {
 		want := deed{runtime: e.runtime, route: e.route, subject: got.SkillKey + got.TargetVersion}
 		if l.deeds[word] != want {
-			return fmt.Sprintf("its answer is to %+v", l.deeds[word])
+			return fmt.Sprintf("its answer belongs to %+v", l.deeds[word])
 		}
 		if !strings.Contains(strings.Join(slices.Collect(maps.Keys(e.reports)), ""), word) {
-			return "its answer was not reported about it"
+			return "its answer is in none of its reports"
 		}
 	}
 	return ""
@@ -262,8 +262,8 @@ func (l *ledger) checkDeeds() {
 	}
 	for _, d := range l.deeds {
 		if left[d]--; left[d] < 0 {
-			l.Errorf("a handler of %s%s worked on %q more often than it was asked to", d.runtime,
-				d.route.path, d.subject)
+			l.Errorf("a handler of %s%s was called for %q more often than a request was claimed",
+				d.runtime, d.route.path, d.subject)
 		}
 	}
 }
@@ -281,7 +281,7 @@ func (l *ledger) checkClaims(j *journal) {
 		}
 		maps.DeleteFunc(stranded, func(_ string, is bool) bool { return !is })
 		if silenced := l.silenced(mailbox); len(stranded) > silenced {
-			l.Errorf("%d claims for %s came to no daemon, and only %d daemons ended before "+
+			l.Errorf("%d claims for %s reached no daemon, but only %d daemons ended before "+
 				"their last heartbeat was answered",
 				len(stranded), mailbox, silenced)
 		}
@@ -299,20 +299,20 @@ func (l *ledger) strands(c *calls.Call) bool {
 	return false
 }
 
-// checkSaved checks that an import is in the library if and only if it has completed. There is one
-// exception: a request timed out, and its node was killed or got no answer from the storage before
-// it could take the skill back.
+// checkSaved checks that the library has the skill of an import if and only if the import has
+// completed. There is one exception: the request timed out, and the node was killed or got no
+// answer from the storage before it could take the skill back.
 func (s *service) checkSaved(got reading, wrong func(string, ...any)) {
 	saved, held := s.library.holds(got.ID)
 	switch completed := got.Status == backends.StatusCompleted; {
 	case completed && !held:
-		wrong("it completed, and the library does not have it")
+		wrong("it completed, but the library does not have its skill")
 	case completed && (got.Skill == nil || got.Skill.ID != saved.ID ||
 		got.Skill.Content != saved.Content):
-		wrong("it completed with another skill than %+v", saved)
+		wrong("it completed with a skill that is not %+v", saved)
 	case held && !completed &&
 		(got.Status != backends.StatusTimeout || s.journal.refusedEnd(got.ID)):
-		wrong("the library has it")
+		wrong("it did not complete, but the library has its skill")
 	case held && !completed:
 		s.leftBehind++
 	}

@@ -14,8 +14,8 @@ import (
 	"sync/atomic"
 )
 
-// network is between the API nodes and their callers. Each call goes to one of the nodes over a
-// connection of its own. Some connections are cut after a number of bytes, in either direction.
+// network connects callers to the API nodes. Each call goes to one node over a connection of its
+// own. Some connections are cut after a number of bytes, in one of the two directions.
 type network struct {
 	transport *http.Transport
 	calm      atomic.Bool // no more cuts
@@ -39,14 +39,14 @@ func newNetwork(dial func(ctx context.Context, node int) (net.Conn, error)) *net
 	return n
 }
 
-// hop is the route of one call: its node, and how many bytes pass in each direction.
+// hop is the node of one call, and how many bytes pass in each direction before the cut.
 type hop struct {
 	node        int
-	what        string
+	what        string // the kind of the call
 	there, back int
 }
 
-// all is the number of bytes of a direction without a cut.
+// all is more bytes than any call has: the direction is not cut.
 const all = 1 << 30
 
 // The directions in which a call's connection is cut.
@@ -101,8 +101,8 @@ func (c *cutConn) cut(way string) error {
 	return errCut
 }
 
-// caller makes calls through the network. It is an http.RoundTripper that returns only whole
-// answers.
+// caller makes calls through the network. It is an http.RoundTripper. If an answer is cut, it
+// returns an error.
 type caller struct {
 	*network
 	*dice
@@ -124,7 +124,7 @@ func (c *caller) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// route decides where a call goes and whether it is cut.
+// route decides which node a call goes to and whether it is cut.
 func (c *caller) route(r *http.Request) hop {
 	h := hop{node: c.upTo(c.nodes), what: nameOf(r), there: all, back: all}
 	if c.calm.Load() {

@@ -18,8 +18,8 @@ import (
 )
 
 // node is an API node: handlers, a server, and a backend of its own on the storage that all nodes
-// share. It records every call to its backend. A killed node has no further effect, whatever still
-// runs in it.
+// share. It records every call to its backend. The goroutines of a killed node have no further
+// effect.
 type node struct {
 	*service
 	number  int
@@ -55,7 +55,7 @@ func (s *service) startNode(number int) error {
 	return nil
 }
 
-// kill ends a node as kill -9 does, and starts another in its place a little later.
+// kill ends a node like kill -9, and replaces it two seconds later.
 func (n *node) kill() {
 	if n.dead.Swap(true) {
 		return
@@ -71,7 +71,7 @@ func (n *node) kill() {
 	})
 }
 
-// stop ends a node as its operator does.
+// stop shuts a node down in order.
 func (n *node) stop(ctx context.Context) error {
 	defer n.hangUp()
 	return n.server.Shutdown(ctx)
@@ -88,8 +88,8 @@ func (openDoors) Daemon(r *http.Request, runtimeID string) (bool, error) {
 	return r.Header.Get("Authorization") == "Bearer "+runtimeID, nil
 }
 
-// tapped is a node's backend, whose calls are recorded as they are made to the storage, with
-// shorter times.
+// tapped is a node's backend. It shortens the times of each call, passes the call to the storage
+// and records it.
 type tapped struct {
 	*node
 	backends.Waker
@@ -171,7 +171,7 @@ type journal struct {
 	asked   map[string]backends.Create // by id
 	claims  map[string]bool            // ids of claims that have been made
 	unsure  map[string]bool            // ids of requests whose state a node could not read
-	calls   map[string][]*calls.Call   // by mailbox; those about unknown requests under ""
+	calls   map[string][]*calls.Call   // by mailbox; "" for calls about unknown requests
 }
 
 func newJournal() *journal {
@@ -223,9 +223,9 @@ func (j *journal) add(mailbox string, c *calls.Call) {
 	j.calls[mailbox] = append(j.calls[mailbox], c)
 }
 
-// shelf is a node's access to the library. It has three faults. The library is away. The node is
-// killed after a skill was saved and before its import is completed. The save takes so long that
-// the import times out.
+// shelf is a node's access to the library. Some saves meet one of three faults: the library is
+// away, the node is killed after the save and before the import completes, or the save takes so
+// long that the import times out.
 type shelf struct{ *node }
 
 var errAway = errors.New("the library is away")
@@ -262,7 +262,7 @@ func (s shelf) TakeBack(_ context.Context, requestID string) error {
 type library struct {
 	mu        sync.Mutex
 	byRequest map[string]skills.Skill
-	byName    map[string]string // the request that saved it
+	byName    map[string]string // the id of the request that saved the skill
 	saves     int
 }
 
@@ -270,7 +270,7 @@ func newLibrary() *library {
 	return &library{byRequest: map[string]skills.Skill{}, byName: map[string]string{}}
 }
 
-// save keeps a skill. Number says which it is, if it has been saved only now.
+// save keeps a skill. Number counts the saved skills. It is 0 if this call has saved none.
 func (l *library) save(s skillshttp.Save) (saved skills.Skill, number int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
-// laptop is a runtime: a machine on which a daemon runs, one after the other.
+// laptop is a runtime: a machine on which daemons run, one after another.
 type laptop struct {
 	*service
 	id     string
@@ -55,7 +55,8 @@ func (l *laptop) runDaemon(ctx context.Context) error {
 	return d.Run(ctx)
 }
 
-// process is one daemon. After its death its calls reach no node, and its handlers do nothing.
+// process is one run of a daemon. After its death its calls reach no node, and its handlers do
+// nothing.
 type process struct {
 	*laptop
 	dead context.Context
@@ -95,7 +96,8 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// tooLate is the answer to calls of a dead daemon. The daemon does not repeat a call after it.
+// tooLate returns the answer to a call of a dead daemon: 410, after which a daemon does not repeat
+// the call.
 func tooLate(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusGone, Body: http.NoBody, Request: r}, nil
 }
@@ -199,8 +201,8 @@ func (p *process) handlers() daemon.Handlers {
 	}
 }
 
-// work is the body of every handler: it takes a while and answers with a word of its own. Sometimes
-// it kills or restarts its daemon, stalls past its deadline, crashes or fails.
+// work is the body of every handler. It takes a while and answers with a new word. Sometimes it
+// kills or restarts its daemon, stalls past its deadline, panics or fails.
 func (p *process) work(ctx context.Context, path, subject string) (word string, err error) {
 	if p.dead.Err() != nil {
 		return "", p.dead.Err()

@@ -33,18 +33,18 @@ var soakTime = flag.Duration("soak", 4*time.Second, "how long TestSoak runs")
 
 const (
 	soakDaemons     = 50  // half of them skills/daemon, half Workers over backends/remote
-	soakFrontEnds   = 100 // each half asks one half of the daemons
+	soakFrontEnds   = 100 // half of them ask skills/daemon, the other half ask Workers
 	soakSamples     = 40  // at most
 	soakRetention   = 30 * time.Second
 	soakThink       = time.Second // on average, between two requests of a front end
 	soakPatience    = 2 * time.Minute
-	soakLargestStep = 4 << 20 // bytes by which the heap may grow, beside a tenth
+	soakLargestStep = 4 << 20 // bytes by which the heap may grow, in addition to a tenth
 )
 
 var soakPolicy = pending.Policy{Name: "errand", PendingTimeout: time.Minute,
 	RunningTimeout: time.Minute, Retention: soakRetention, MaxPayload: 64 << 10}
 
-// soak is one server and its callers. Each call of a handler answers a word of its own.
+// soak is one server and its callers. Each call of a handler answers with a new word.
 type soak struct {
 	*testing.T
 	url   string
@@ -60,17 +60,17 @@ func (s *soak) word() string {
 	return word
 }
 
-// hears notes the answer of an ended request. No other answer has the same word.
+// hears notes the answer of an ended request. It fails the test if another answer had the word.
 func (s *soak) hears(answer string) {
 	if _, said := s.words.LoadAndDelete(wordIn.FindString(answer)); !said {
-		s.Errorf("a request has ended with %q, which has no word, or one of another", answer)
+		s.Errorf("a request has ended with %q: no word, or the word of another answer", answer)
 	}
 }
 
 var wordIn = regexp.MustCompile(`word-\d+\.`)
 
-// TestSoak runs daemons and front ends against one server. Each request ends once. In the last
-// quarter the process has no more memory, goroutines and file descriptors than in the first.
+// TestSoak runs daemons and front ends against one server. Each request ends once. From the first
+// quarter to the last, memory, goroutines and file descriptors grow by little more than a tenth.
 func TestSoak(t *testing.T) {
 	s := &soak{T: t}
 	s.serve()
@@ -97,7 +97,7 @@ func TestSoak(t *testing.T) {
 	s.check(samples)
 }
 
-// serve serves both kinds of routes, with one backend.
+// serve serves the routes of skillshttp and of remote, with one backend.
 func (s *soak) serve() {
 	b := memory.New()
 	stores, err := skills.New(b, func(p *skills.Policies) {
@@ -245,7 +245,8 @@ func (s *soak) skillsFrontEnd(ctx context.Context, runtime string) {
 	}
 }
 
-// next pauses before a front end's next request, and counts it. It returns false at the end.
+// next pauses before a front end's next request, and counts the request. It returns false when the
+// soak is over.
 func (s *soak) next(ctx context.Context) bool {
 	select {
 	case <-time.After(rand.N(2 * soakThink)):
@@ -258,7 +259,7 @@ func (s *soak) next(ctx context.Context) bool {
 	return true
 }
 
-// sample is the resources of the process at a time.
+// sample is a measurement of the process.
 type sample struct{ heap, goroutines, files int }
 
 // samples takes samples while the soak lasts.
@@ -276,8 +277,8 @@ func (s *soak) samples() (all []sample) {
 	return all
 }
 
-// check compares the first quarter of the samples with the last, and the answers of handlers with
-// those that front ends read.
+// check compares the first quarter of the samples with the last. It also checks that front ends
+// have read each answer of a handler.
 func (s *soak) check(all []sample) {
 	first, last := median(all[:len(all)/4]), median(all[len(all)-len(all)/4:])
 	s.Logf("%d requests in %v; heap %d and %d KiB, goroutines %d and %d, files %d and %d",

@@ -1,7 +1,8 @@
-// Package machine shows that all backends return the same results. It runs backendtest.Machine on
-// miniredis, whose results agree with memory's to the microsecond, and on Redis. It also has a
-// short test for each mistake that the state machine has found. Two fuzz tests try stored records
-// of any bytes and mailboxes of any name.
+// Package machine shows that all backends return the same results. Its tests run
+// backendtest.Machine, which compares a backend with memory, on miniredis and on Redis. On
+// miniredis all times must agree to the microsecond. A short test repeats each mistake that the
+// state machine has found. Two fuzz tests try stored records of any bytes and mailboxes of any
+// name.
 //
 // # Run it
 //

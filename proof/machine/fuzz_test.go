@@ -35,7 +35,7 @@ func recordKey(s *calls.Stage, mini *miniredis.Miniredis, id string) string {
 	return ""
 }
 
-// FuzzRecord replaces a record by any bytes. Each operation then succeeds, is refused, or returns
+// FuzzRecord replaces a record by any bytes. Then each operation succeeds, is refused, or returns
 // an error that names the request. Another request of the mailbox is served as usual.
 func FuzzRecord(f *testing.F) {
 	for _, stored := range plantedRecords() {

@@ -14,7 +14,7 @@ import (
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-// The state machine makes this sequence too seldom.
+// The state machine rarely makes this sequence.
 func TestAnExtendedRequestStaysExclusive(t *testing.T) {
 	onFakeTime(t, func(s *calls.Stage) {
 		terms := shortLived(1)
@@ -30,7 +30,7 @@ func TestAnExtendedRequestStaysExclusive(t *testing.T) {
 	})
 }
 
-// The state machine makes this sequence too seldom, too.
+// The state machine rarely makes this sequence, either.
 func TestAMailboxIsFreeOnceAGraceHasRunOut(t *testing.T) {
 	onFakeTime(t, func(s *calls.Stage) {
 		terms := shortLived(1)
@@ -41,8 +41,8 @@ func TestAMailboxIsFreeOnceAGraceHasRunOut(t *testing.T) {
 	})
 }
 
-// A full server refuses the key of a large payload. Then the script stores the payload: the server
-// still lets scripts write.
+// A server whose memory is full refuses the key of a large payload. Then the script stores the
+// payload itself, since the server still lets scripts write.
 func TestAFullServerTakesLargeProgress(t *testing.T) {
 	client := redistest.Start(t).Client(t)
 	s := &calls.Stage{T: t, B: open(t, client)}

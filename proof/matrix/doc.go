@@ -27,7 +27,7 @@
 // # Words
 //
 //	ground      one server, or a Cluster
-//	setup       how the client sends commands: one by one, gathered, or by an old map of slots
+//	setup       how the client sends commands: one by one, gathered, or with an old map of slots
 //	scenario    a situation, and an operation in it
 //	stage       where a scenario is arranged, without any losses
 //	position    which of the replies is lost
@@ -37,7 +37,7 @@
 //	neighbour   another call in the same pipeline
 //	shape       the content of an answer or of stored keys, without points in time
 //
-// # Add a scenario in ten lines
+// # Add a scenario
 //
-// See the README of folder proof.
+// Add it to calls.Scenarios: see the README of folder proof.
 package matrix

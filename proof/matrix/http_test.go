@@ -30,8 +30,8 @@ type storage struct {
 	shape func(*testing.T) string // the content of the backend
 }
 
-// inMemory is a storage whose shape has each request that a scenario can make, and how many are
-// live in each store.
+// inMemory returns a storage in memory. Its shape has each request that a scenario can make, and
+// the number of live requests of each store.
 func inMemory() storage {
 	b := memory.New()
 	return storage{b, func(t *testing.T) string {
@@ -73,7 +73,7 @@ type answers struct {
 	half bool // the first half of each answer arrives
 
 	mu   sync.Mutex
-	left int // the number of answers still to lose; negative once answers arrive
+	left int // how many answers are still to lose; -n after n answers have arrived
 }
 
 func (a *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -121,7 +121,7 @@ type loss struct {
 	half bool
 }
 
-// losses returns the losses to try. The first one loses no answer. The flag -matrix adds more.
+// losses returns the losses to try. The first is without a loss. The flag -matrix adds more.
 func losses() []loss {
 	if *matrixFile == "" {
 		return []loss{{}, {cuts: 1}, {cuts: maxCuts, half: true}}
@@ -209,7 +209,8 @@ func TestLostReplyMatrixOverHTTP(t *testing.T) {
 	}
 }
 
-const scenariosAtATime = 12 // the client pauses before it repeats a call, so many calls overlap
+// scenariosAtATime is how many scenarios overlap. A client pauses before it repeats a call.
+const scenariosAtATime = 12
 
 // try runs all cells of scenarios at once, and compares each with the cell without losses.
 func (n *node) try(t *testing.T, scenarios []scenario, store func(*testing.T) storage) {

@@ -13,7 +13,7 @@ import (
 	"github.com/pendingq/pendingq/proof/cutproxy"
 )
 
-// lab has one client behind a proxy that loses replies, and one that connects directly.
+// lab has a client behind a proxy that loses replies, and a client that connects directly.
 type lab struct {
 	*testing.T
 	setup
@@ -28,7 +28,7 @@ type lab struct {
 func newLab(t *testing.T, s setup, connect dialler) *lab {
 	l := &lab{T: t, setup: s, proxy: cutproxy.New()}
 	t.Cleanup(l.proxy.Close)
-	// The direct client has no old map: go-redis closes nodes that its map lacks after a minute.
+	// The direct client has no old map: go-redis closes connections to nodes that its map lacks.
 	l.direct = connect(t, setup{}, redis.UniversalOptions{})
 	l.cutOff = connect(t, s, redis.UniversalOptions{Dialer: l.proxy.Dial,
 		MinRetryBackoff: time.Microsecond,
@@ -105,7 +105,7 @@ func (l *lab) try(sc scenario, p position, cuts int) string {
 	return outcome
 }
 
-// perform makes the call while the proxy loses replies, and checks how many were lost. In a
+// perform makes the call while the proxy loses replies, and checks how many replies were lost. In a
 // pipeline, the call is the second of three.
 func (l *lab) perform(c *calls.Call, b *goredis.Backend, p position, cuts int) {
 	l.Helper()
@@ -158,6 +158,6 @@ func neighbour(c *calls.Call, store string) *calls.Call {
 func (l *lab) until(condition func() bool) {
 	l.Helper()
 	if !calls.Await(10*time.Second, 50*time.Microsecond, condition) {
-		l.Fatal("gave up waiting until a command is sent")
+		l.Fatal("a command was not sent within 10 s")
 	}
 }

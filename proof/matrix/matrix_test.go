@@ -17,15 +17,15 @@ import (
 )
 
 // The lost-reply matrix tries each scenario on each ground and setup, and loses each reply 0 to 4
-// times. In each cell the operation has one effect and the same answer as without losses. Or it
-// fails, and has both once the caller repeats it.
+// times. In each cell the operation must have one effect and the same answer as without losses. It
+// may fail first, but must have both once the caller repeats it.
 
 var matrixFile = flag.String("matrix", "",
 	"try all cells, also on a Cluster, and write the matrix to this file, as a table in Markdown")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// maxCuts is one more than the retries of go-redis by default, so that the caller has to repeat.
+// maxCuts is one more than the default number of retries of go-redis, so the caller has to repeat.
 const maxCuts = 4
 
 // ground is a server or a Cluster. Its setups run one after another, since they flush its scripts.
@@ -62,7 +62,7 @@ type setup struct {
 	name      string
 	pipeline  goredis.AutoPipeline
 	positions []position
-	oldMap    bool // the client takes the slots of each master for the next master's
+	oldMap    bool // the client's map gives the slots of each master to the next master
 }
 
 // position is a reply that can be lost.
@@ -107,11 +107,11 @@ const (
 	after  = "neighbour-2"
 )
 
-// executed is the beginning in rules for the reply of a script that ran.
+// executed stands for the beginning of every reply except -NOSCRIPT and -MOVED.
 const executed = ""
 
-// about returns the rule for a reply that has this beginning and answers a command with this name
-// and this neighbour. The neighbour "" is a command that names no neighbour.
+// about returns a rule that loses replies with this beginning to commands with this name. The
+// command must name the store of this neighbour, or no neighbour's store if neighbour is "".
 func about(name, neighbour, beginning string) cutproxy.Rule {
 	return func(command [][]byte, reply []byte) bool {
 		named := ""
@@ -156,9 +156,9 @@ func onCluster(t *testing.T) dialler {
 	}
 }
 
-// oldMap returns a wrong map for a client's ClusterSlots. In such a map, go-redis writes addresses
-// without a loopback host, and a server's redirection has that host. So go-redis finds the target
-// of a redirection in no map, and closes its connections a minute later. A call at that moment
+// oldMap returns a wrong map for a client's ClusterSlots. go-redis removes a loopback host from the
+// addresses of such a map, but not from the target of a redirection. So the map never contains the
+// target, and go-redis closes its connections to the target a minute later. A call at that moment
 // fails with "client is closed". The caller repeats the call, as after any failure.
 func oldMap(cluster *redistest.Cluster) func(context.Context) ([]redis.ClusterSlot, error) {
 	var slots []redis.ClusterSlot

@@ -16,9 +16,9 @@ import (
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
-// storageShape returns all keys under a prefix, on all masters: each with its content and its time
-// to live, to the minute. So a comparison of two shapes also shows keys that no request owns. A key
-// without a time to live fails the test.
+// storageShape returns all keys under a prefix, on all masters, each with its content and its time
+// to live in minutes. So a comparison of two shapes also shows keys that belong to no request. A
+// key without a time to live fails the test.
 func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend,
 	prefix string) string {
 	t.Helper()
@@ -33,7 +33,8 @@ func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend
 		}
 		name := strings.TrimPrefix(key, prefix)
 		if store, payload, ok := strings.Cut(name, "/p/"); ok {
-			// A payload expires soon if its call was given up. Others are shown with their record.
+			// A failed call may leave a payload without a record, which expires within 10 s. Other
+			// payloads are in the shape of their record.
 			if ttl <= 10*time.Second || isReferredTo(t, client, prefix, payload) {
 				continue
 			}

@@ -2,15 +2,15 @@
 // of a backend in a copy of the module. A certain test must fail with the mutation and pass without
 // it.
 //
-// The line with the guard has a marker: a comment at its end, or alone on the line before it.
+// The line with the guard has a marker: a comment at its end, or alone on the line before.
 //
 //	if redis.call('EXISTS', key) == 0 then -- mutation: staged
 //	if e.rec.Attempt != end.Attempt { // mutation: attempt
 //
-// Several names in one marker are separated by commas. A remark may follow after a semicolon. In
-// list_test.go each name has the line that replaces the marked line. So the marked line may be
-// edited, and its mutation still applies. A test fails if a marker has no mutation, or a mutation
-// has no marker.
+// Commas separate several names in one marker. A remark may follow after a semicolon. A name occurs
+// once in a file. For each name list_test.go has the line that replaces the marked line. So the
+// marked line may be edited, and its mutation still applies. A test fails if a marker has no
+// mutation, or a mutation has no marker. Only Go and Lua files of folder backends have markers.
 //
 // # Run it
 //
@@ -19,13 +19,13 @@
 //	go test ./proof/mutations -run 'Mutations$' -v -mutations . -timeout 300m
 //
 // The flag -mutations is a regular expression. It selects mutations by file and name, such as
-// "memory/shard.go final".
+// "memory/shard.go final". Without it only that mutation is made.
 //
 // # Read a failure
 //
-// "Passes without this guard" means that no test needs the line: add a test, or remove the line.
-// "Did not fail as a test does" means that the mutated line does not parse or compile: after an
-// edit of the marked line, also edit the line that replaces it.
+// "Passes without this guard" means that the test does not need the line: name another test, add
+// one, or remove the line. "Did not fail as a test does" means that the mutated line does not parse
+// or compile: after an edit of the marked line, also edit the line that replaces it.
 //
 // # Words
 //

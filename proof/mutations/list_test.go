@@ -10,8 +10,8 @@ const (
 	byTwins     = "backends/goredis:TestMixedTermsAndRepeatsAgreeWithMemory"
 )
 
-// mutations are the mutations by file. Each has the name in the marker, the line that replaces the
-// marked line, and the test that must fail.
+// mutations are the mutations by file below backends. Each has the name in the marker, the line
+// that replaces the marked line, and the test that must fail.
 var mutations = map[string][]mutation{
 	"goredis/scripts/create.lua": {
 		{"once",
@@ -43,7 +43,7 @@ var mutations = map[string][]mutation{
 		{"stored-payload", "if true then redis.pcall('UNLINK', staged) end", byMatrix},
 	},
 	"goredis/scripts/claim.lua": {
-		{"memo", "local memo = nil -- a memo alone is of no use", byMatrix},
+		{"memo", "local memo = nil", byMatrix},
 		{"memo-kept", "", byMatrix},
 		{"memo-ttl",
 			"if taken ~= '' then redis.call('SET', KEYS[1], taken, 'PX', 20) end",

@@ -31,12 +31,12 @@ const one = "^memory/shard.go final$"
 // mutation is a guard that is removed or made wrong.
 type mutation struct {
 	name    string // the name in the marker
-	becomes string // the line that replaces the marked line; "": the line is removed
+	becomes string // the line that replaces the marked line; "" removes it
 	caught  string // the test that must fail: its folder, a colon and its name
 }
 
-// TestMutations makes each mutation in a copy of the module and requires its test to fail. A test
-// that always fails would show nothing. So each test must first pass without any mutation.
+// TestMutations makes each chosen mutation in a copy of the module and requires its test to fail. A
+// test that always fails would show nothing. So each test must first pass without any mutation.
 func TestMutations(t *testing.T) {
 	if *pattern == "" {
 		if effort.Race {
@@ -66,7 +66,7 @@ func TestMutations(t *testing.T) {
 }
 
 // TestMutationsApply checks that each mutation has a marker and changes its line, and that each
-// marker has a mutation, after any change of the code.
+// marker has a mutation.
 func TestMutationsApply(t *testing.T) {
 	marked, lines := allMarkers(t)
 	for file, list := range mutations {
@@ -85,7 +85,7 @@ func TestMutationsApply(t *testing.T) {
 	}
 	for file, names := range marked {
 		if len(names) > 0 {
-			t.Errorf("%s has two markers of one name, or without a mutation: %v", file, names)
+			t.Errorf("%s has markers without a mutation, or twice: %v", file, names)
 		}
 	}
 }
@@ -124,8 +124,8 @@ func markers(line string) []string {
 	return strings.Split(found[1], ", ")
 }
 
-// place returns the place of the line with the mutation's marker, or -1. If the marker is alone on
-// its line, the next line is the marked line.
+// place returns the index of the marked line, or -1. If the marker is alone on its line, the next
+// line is the marked line.
 func (m mutation) place(lines []string) int {
 	at := slices.IndexFunc(lines, func(line string) bool {
 		return slices.Contains(markers(line), m.name)
@@ -136,7 +136,7 @@ func (m mutation) place(lines []string) int {
 	return at
 }
 
-// makeIn makes the mutation in a file until the test ends.
+// makeIn makes the mutation in a file. The file is restored when the test ends.
 func (m mutation) makeIn(t *testing.T, file string) {
 	t.Helper()
 	content, err := os.ReadFile(file)

@@ -19,10 +19,10 @@ import (
 // Bundle reads the skill that Discover lists under key. Its supporting files are sorted by path and
 // never nil. The warnings name the files that are left out, and say if the front matter is broken.
 //
-// It returns ErrInvalidKey for a key that no skill can have, and ErrNotFound for an unknown one;
-// the warnings then name the folders that could not be searched. It returns ErrTooLarge for a
+// It returns ErrInvalidKey for a key that no skill can have. It returns ErrNotFound for an unknown
+// key; the warnings then name the folders that could not be searched. It returns ErrTooLarge for a
 // bundle over the limits, and ErrNotText or ErrNotRegular for its SKILL.md. Any other error is
-// ctx's, an error of reading a file, or an error about a root, as Discover returns it.
+// ctx's, about a file that cannot be read, or about a root: see Discover.
 func Bundle(ctx context.Context, roots []Root, key string) (skills.Bundle, []Warning, error) {
 	b, warnings, err := findBundle(ctx, roots, key)
 	if err != nil {
@@ -174,8 +174,8 @@ func (b *bundler) readSupporting(p string) (string, error) {
 	return readText(b.root, p)
 }
 
-// leftOut reports whether an error means that a bundle cannot carry the file. Otherwise the file
-// could not be read.
+// leftOut reports whether an error means that a bundle cannot carry the file. Any other error means
+// that the file could not be read.
 func leftOut(err error) bool {
 	return errors.Is(err, ErrTooLarge) || errors.Is(err, ErrNotText) ||
 		errors.Is(err, ErrNotRegular) || errors.Is(err, ErrInvalidPath)

@@ -13,13 +13,14 @@ const MaxListed = 1024
 // same key, the first root's skill wins, even if it cannot be read, since a provider would load
 // that skill. Descriptions are cut to [MaxListed] characters.
 //
-// A Warning stands for each folder that is skipped, lies too deep or cannot be searched, and for
-// each supporting file that is left out. It also stands for each skill that is not listed: its
+// There is a Warning for each folder that is skipped, lies too deep or cannot be searched, and for
+// each supporting file that is left out. There is also one for each skill that is not listed: its
 // bundle is over the limits, its SKILL.md is not text, or one of its files cannot be read. A skill
-// with broken front matter is listed with a Warning, under its folder's name if it has no other.
+// with broken front matter is listed, and has a Warning. Without a name in the front matter it has
+// its folder's name.
 //
-// The error is ctx's, or one about a root: its Path is not absolute, or does not exist although it
-// is not one of [DefaultRoots].
+// The error is ctx's, or about a root: its Path is not absolute, or does not exist. A root of
+// [DefaultRoots] need not exist.
 func Discover(ctx context.Context, roots []Root) ([]skills.LocalSkill, []Warning, error) {
 	found, warnings, err := search(ctx, roots)
 	if err != nil {

@@ -19,7 +19,7 @@
 // supporting file that a bundle cannot carry: a link, a device, a file that is not text or is over
 // [MaxFileSize]. A file that cannot be read fails its whole skill.
 //
-// Each file, folder or skill that an answer leaves out is a [Warning] beside the answer.
+// For each file, folder or skill that an answer leaves out, there is a [Warning].
 //
 // Neither folders nor bundles are trusted: reads and writes stay in their folder ([os.Root]), never
 // block on a pipe, and stop at the limits below. No error quotes the content of a file.

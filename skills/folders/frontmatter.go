@@ -18,7 +18,7 @@ func parseFrontMatter(content string) (frontMatter, error) {
 	text, certain, err := cutFrontMatter(content)
 	fm, found, readErr := readFields(text)
 	if !certain && !found {
-		return frontMatter{}, nil // it was a heading and a ruler, not a comment and front matter
+		return frontMatter{}, nil // Markdown: a heading with # and then a horizontal line
 	}
 	if err == nil {
 		err = readErr
@@ -72,7 +72,7 @@ func skipComments(text string) (rest string, certain bool) {
 	}
 }
 
-// beforeBody returns the lines before the first one that is blank or a heading.
+// beforeBody returns the lines before the first blank line or heading.
 func beforeBody(text string) string {
 	end := 0
 	for line := range strings.Lines(text) {

@@ -24,8 +24,8 @@ func (f folder) warning(err error) Warning {
 	return Warning{Key: f.key, Path: display(f.path), Err: err}
 }
 
-// search finds the skill folders below the roots, sorted by key. Of several folders with the same
-// key it returns the first root's.
+// search finds the skill folders below the roots, sorted by key. If several folders have the same
+// key, it returns the folder of the first root.
 func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 	var found []folder
 	var warnings []Warning

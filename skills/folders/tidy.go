@@ -9,8 +9,8 @@ import (
 )
 
 // Tidy returns a bundle in the form that a server keeps. It removes NUL from all texts and cleans
-// the paths of files: "./a//b.md" becomes "a/b.md". It drops a file whose path is empty, absolute,
-// too long, leads out of the skill, is that of SKILL.md, or is that of a file before it. The
+// the paths of files: "./a//b.md" becomes "a/b.md". It drops a file whose path is empty, absolute
+// or too long, leads out of the skill, or equals SKILL.md or the path of an earlier file. The
 // warnings name the dropped files and the reasons. Tidy does not check whether a disk can hold the
 // files; [Unpack] does.
 func Tidy(b skills.Bundle) (skills.Bundle, []Warning) {
@@ -25,7 +25,7 @@ func Tidy(b skills.Bundle) (skills.Bundle, []Warning) {
 		clean := path.Clean(f.Path)
 		fault := escape(f.Path)
 		if fault == "" && taken[clean] {
-			fault = "is that of a file before it"
+			fault = "is the path of an earlier file"
 		}
 		if fault != "" {
 			shown := f.Path[:min(len(f.Path), MaxPathLength)]
@@ -57,7 +57,7 @@ func escape(p string) string {
 	case clean == ".." || strings.HasPrefix(clean, "../"):
 		return "leads out of the skill"
 	case strings.EqualFold(clean, skillFile):
-		return "is that of " + skillFile
+		return "is the path of " + skillFile
 	}
 	return ""
 }

@@ -21,16 +21,16 @@ import (
 // starts with #! becomes executable. The parent folder of dir must exist. The other fields of the
 // bundle are not written.
 //
-// A file that cannot be written is left out with a Warning, and the other files are written. The
-// reasons: [Tidy] drops its path, the path lies in a .git folder, this disk cannot hold the path
-// beside the other files, or the content is not text. Any other error of the disk fails Unpack.
+// A file is left out with a Warning, and the other files are written, for one of these reasons:
+// [Tidy] drops its path, the path lies in a .git folder, this disk cannot hold the path beside the
+// other files, or the content is not text. Any other error of the disk fails Unpack.
 //
 // Unpack is atomic: it writes the files into a hidden folder beside dir, .unpack- and random
 // letters, and then renames that folder. Only a crash leaves the hidden folder behind.
 //
 // The error is ErrTooLarge for a bundle over the limits, ErrNotText for its SKILL.md, or ErrExists
 // if dir exists already. Unpack trusts dir. A caller that makes dir from a received key or name has
-// to check that first.
+// to check the key or name first.
 func Unpack(dir string, b skills.Bundle) ([]Warning, error) {
 	err := cmp.Or(CheckSize(b), checkText(b.Content))
 	var left []Warning

@@ -21,7 +21,8 @@ func (c *call) decodeSmall(v any) error {
 	return decode(body, v)
 }
 
-// decodeReport reads the JSON body of a report into v. A large one waits until the node has room.
+// decodeReport reads the JSON body of a report into v. A large report waits until the node has room
+// for it.
 func (c *call) decodeReport(v any, limit int64) error {
 	n := c.r.ContentLength
 	if n > limit {
@@ -58,7 +59,7 @@ func decode(body []byte, v any) error {
 	return nil
 }
 
-// read reads a body of at most limit bytes. The body has to arrive within that time.
+// read reads a body of at most limit bytes. The body has to arrive within the given time.
 func (c *call) read(limit int64, within time.Duration) ([]byte, error) {
 	control := http.NewResponseController(c.w)
 	p := &paced{call: c, from: http.MaxBytesReader(c.w, c.r.Body, limit), control: control,
@@ -104,7 +105,7 @@ func (p *paced) Read(b []byte) (int, error) {
 	if p.left <= 0 {
 		p.left = bodyPiece
 		deadline := time.Now().Add(pieceTime)
-		if p.draining.Err() == nil && deadline.After(p.end) {
+		if deadline.After(p.end) {
 			deadline = p.end
 		}
 		_ = p.control.SetReadDeadline(deadline)

@@ -26,35 +26,35 @@ type Config struct {
 	// at once. All nodes have to share it. Default: nil, which asks the runtime each time.
 	Catalogue Catalogue
 
-	// MaxWaits is how many GETs with ?wait= this node holds at a time. As many heartbeats may be
-	// held besides. MaxRuntimeWaits are the same limits for one runtime. MaxCallerWaits is how many
-	// GETs of one user are held. A user may also hold no more than half of the GETs of a runtime. A
-	// GET over a limit is answered 429 with Retry-After. A heartbeat over a limit claims at once,
-	// without a wait. Defaults: 20,000, 100 and 1,000.
+	// MaxWaits is how many GETs with ?wait= this node holds at a time. It is also how many
+	// heartbeats and runtimes of WebSockets the node holds. MaxRuntimeWaits is the same for one
+	// runtime. MaxCallerWaits is how many GETs of one user the node holds. One user may have half
+	// of the GETs of a runtime. A GET over a limit is answered 429 with Retry-After. A heartbeat
+	// over a limit claims at once, without a wait. Defaults: 20,000, 100 and 1,000.
 	MaxWaits, MaxRuntimeWaits, MaxCallerWaits int
 
 	// MaxBody is the most bytes in the body of a report. A larger report is answered 413, and its
 	// request fails. Any other body may have 64 KiB. Default: 32 MiB.
 	MaxBody int64
 
-	// MaxBytes is how many bytes of report bodies this node holds at a time. As many bytes of large
-	// answers may be held besides. The reports of one runtime, and the answers of one user, may use
-	// half of that. A report over the limit waits for room, up to CallTime, and is then answered
-	// 503. An answer over the limit is replaced by a 429 at once. A single report or answer always
-	// has room. Default: 64 MiB.
+	// MaxBytes is how many bytes of large report bodies this node holds at a time. It is also how
+	// many bytes of large answers the node holds. The reports of one runtime, and the answers of
+	// one user, may use half of that. A report over the limit waits for room, up to CallTime, and
+	// is then answered 503. An answer over the limit is replaced by a 429 at once. A single report
+	// or answer always has room. Large means over 64 KiB. Default: 64 MiB.
 	MaxBytes int64
 
-	// BodyTimeout is how long the body of a report may take to arrive. An answer may take twice as
-	// long. Each 64 KiB of a body, and each 256 KiB of an answer, may take 10 s. Any other body may
-	// take 10 s. Default: 1 min.
+	// BodyTimeout is how long the body of a report may take to arrive. The client may take twice as
+	// long to read an answer. Each 64 KiB of a body, and each 256 KiB of an answer, may take 10 s.
+	// A body that is not a report's may take 10 s in all. Default: 1 min.
 	BodyTimeout time.Duration
 
-	// HeartbeatTime is how long a heartbeat may look for work in the stores. If the stores are
-	// slower, or fail, the answer has no work, and the log has a warning. Default: 2 s.
+	// HeartbeatTime is how long the claim of a heartbeat may take. If the stores are slower, or
+	// fail, the answer has no work, and the log has a warning. Default: 2 s.
 	HeartbeatTime time.Duration
 
-	// CallTime is how long the stores, Access and Presence may take for any other answer. Default:
-	// 10 s.
+	// CallTime is how long the stores, Access and Presence may take for an answer that is not to a
+	// heartbeat. Default: 10 s.
 	CallTime time.Duration
 }
 
@@ -136,7 +136,8 @@ type Access interface {
 }
 
 // ErrUnauthenticated is the error of [Access] for a missing or wrong token. It is answered 401, and
-// clients then log out or renew their token. It is not for a known user without the right role.
+// clients then log out or renew their token. Do not return it for a known user without the right
+// role.
 var ErrUnauthenticated = errors.New("the token is missing or wrong")
 
 // ErrRuntimeGone is the error of [Access.Daemon] for a deleted runtime.
@@ -158,10 +159,10 @@ func (alwaysOnline) Online(context.Context, string) (bool, error) { return true,
 // Library stores imported skills. All nodes have to share it.
 type Library interface {
 	// Save stores a skill that a runtime has reported. It is idempotent by RequestID: after a
-	// successful save, another one with the same RequestID returns the skill that was saved then.
-	// It returns a [NameTakenError] if another skill has the name of the skill to create. It
-	// returns an error that wraps [ErrRefused] for any other reason that people should read. Any
-	// other error is answered 500, and the daemon reports again.
+	// successful save, another one with the same RequestID returns the skill of the first save. It
+	// returns a [NameTakenError] if another skill has the name of the skill to create. It returns
+	// an error that wraps [ErrRefused] for any other reason that people should read. Any other
+	// error is answered 500, and the daemon reports again.
 	Save(ctx context.Context, s Save) (skills.Skill, error)
 
 	// TakeBack removes the skill that the save of this request created, if the skill still exists
@@ -190,6 +191,6 @@ type NameTakenError struct{ Conflict skills.Conflict }
 
 func (e *NameTakenError) Error() string { return "a skill with this name already exists" }
 
-// ErrRefused is the error of a [Library] that refuses a skill. People read the text of the error
-// that wraps it.
+// ErrRefused is the error of a [Library] that refuses a skill. Wrap it: the whole text becomes the
+// error of the request, for people to read.
 var ErrRefused = errors.New("refused")

@@ -16,9 +16,9 @@
 //
 // # Routes
 //
-// A front end uses the routes below /api/runtimes/{runtimeId}, a runtime's daemon those below
-// /api/daemon. Each request is authorised for its runtime before anything is looked up. The answer
-// is the same 404 for a request that does not exist and for one that the caller may not see.
+// A front end uses the routes below /api/runtimes/{runtimeId}, and a runtime's daemon uses the
+// routes below /api/daemon. Each request is authorised for its runtime before the stores are read.
+// A caller who may not see a runtime gets the same 404 as for a request that does not exist.
 //
 // # Waiting
 //
@@ -28,6 +28,6 @@
 //
 // # When the storage is away
 //
-// A heartbeat is answered within [Config.HeartbeatTime], without work if need be, so that a runtime
-// stays online. For any other answer the stores have [Config.CallTime].
+// A claim that takes longer than [Config.HeartbeatTime] is given up, and the heartbeat is answered
+// without work. So a runtime stays online. For any other answer the stores have [Config.CallTime].
 package skillshttp

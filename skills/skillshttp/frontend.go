@@ -32,7 +32,7 @@ type question[T any] struct {
 	// ask makes the payload from a call's body.
 	ask func(*call, Requester) (T, error)
 
-	// known returns an answer without a request, or nil.
+	// known returns an answer for which no request has to be created, or nil. It may be nil.
 	known func(*call) any
 }
 
@@ -153,9 +153,9 @@ type loaded struct {
 	deadline time.Time
 }
 
-// load reads the request of the call's path. The request has to be one of the call's runtime. Only
-// a few requests are read at a time, since a request can be large. A caller who may not read a
-// request does not learn whether it exists.
+// load reads the request of the call's path, which has to belong to the call's runtime. Only a few
+// requests are read at a time, since a request can be large. A caller who may not read a request
+// does not learn whether it exists.
 func (q question[T]) load(c *call, allowed func(T) bool) (l loaded, err error) {
 	ctx, cancel := c.limited()
 	defer cancel()
@@ -196,15 +196,15 @@ func (q question[T]) await(
 		if err != nil || r.ended || ctx.Err() != nil {
 			return r.body, err
 		}
-		// Clocks differ, so the backend may not have seen yet that the deadline has passed.
+		// Clocks differ, so the backend's clock may reach the deadline a little later.
 		w.wait(ctx, max(time.Until(r.deadline), 0)+soon)
 	}
 }
 
-// soon is a short pause that still costs the backend little.
+// soon is a pause: short for a waiter, and long enough to cost the backend little.
 const soon = 50 * time.Millisecond
 
-// found turns the error about an id that no Create can have made into [pending.ErrNotFound].
+// found turns the error about an invalid id, which no request can have, into [pending.ErrNotFound].
 func found[R any](r R, err error) (R, error) {
 	if errors.Is(err, pending.ErrInvalid) {
 		err = fmt.Errorf("%w: %w", pending.ErrNotFound, err)

@@ -42,8 +42,8 @@ func New(c Config) (*Handler, error) {
 	return h, nil
 }
 
-// Drain answers every parked request as if its wait were over, parks no other request, and closes
-// the WebSockets. Bodies that still arrive have 10 s. It is for a server that shuts down:
+// Drain answers every parked request as if its wait were over, and closes the WebSockets. It parks
+// no further request. Use it when a server shuts down:
 // http.Server.RegisterOnShutdown(handler.Drain).
 func (h *Handler) Drain() { h.drain() }
 
@@ -91,12 +91,12 @@ type call struct {
 	runtimeID string
 	requestID string
 	caller    string   // the user of a front end
-	quiet     bool     // logged at level debug
-	leaves    []func() // release the quotas and contexts of the call
+	quiet     bool     // the log has the call at level debug
+	leaves    []func() // to release the quotas and contexts of the call
 }
 
-// take takes n of a quota until the call is answered. It waits at most that long, and returns false
-// if the quota still has no room.
+// take takes n of a quota until the call is answered. It waits for room, but not longer than wait.
+// It returns false if there is still no room.
 func (c *call) take(q *quota, n int64, wait time.Duration, shares ...share) bool {
 	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
 	defer cancel()
@@ -135,7 +135,7 @@ func (c *call) log(route string, status int, err error, took time.Duration) {
 	c.config.Logger.LogAttrs(c.r.Context(), level, "served", attrs...)
 }
 
-// refusal is an error with the answer that a client gets for it.
+// refusal is an error, and the answer that a client gets.
 type refusal struct {
 	status int
 	code   string
@@ -164,8 +164,8 @@ func tooLarge(format string, args ...any) error {
 	return refuse(http.StatusRequestEntityTooLarge, wire.CodeTooLarge, format, args...)
 }
 
-// errNotFound is the answer for a request or route that does not exist or that the caller may not
-// see.
+// errNotFound is the answer for a request or route that does not exist, and for one that the caller
+// may not see.
 var errNotFound = refuse(http.StatusNotFound, "", "not found")
 
 // answer writes the answer to a call and returns its status.

@@ -82,9 +82,9 @@ func (h *Handler) ofDaemon(runtimeID string) []share {
 		{ofRuntime(runtimeID), int64(h.config.MaxRuntimeWaits)}}
 }
 
-// beat answers a heartbeat. If wait is set, it waits for work until ctx ends, otherwise it looks
-// once. If a store fails or is slow, the answer has no work. Failed means that work may exist all
-// the same.
+// beat answers a heartbeat. If wait is set, it waits for work until ctx ends. Otherwise it claims
+// once. If the claim fails or is slow, the answer has no work, although requests may be pending or
+// even claimed. Failed is true then.
 func (h *Handler) beat(
 	ctx context.Context, beat wire.Heartbeat, wait bool) (answer *wire.Assignments, failed bool) {
 	seen := make(chan struct{})
@@ -98,7 +98,7 @@ func (h *Handler) beat(
 	work, err := h.awaitWork(ctx, beat, wait)
 	<-seen
 	if failed = work == nil; failed {
-		h.warn(err, "a heartbeat is answered without a look for work", beat.RuntimeID)
+		h.warn(err, "a heartbeat is answered without work, since its claim failed", beat.RuntimeID)
 		work = &skills.Work{}
 	} else {
 		h.warn(err, "a heartbeat is answered in part", beat.RuntimeID)
@@ -113,7 +113,7 @@ func (h *Handler) warn(err error, what, runtimeID string) {
 }
 
 // awaitWork claims the pending requests of a runtime. If wait is set and there are none, it waits
-// for them until ctx ends. Without work the error is about the whole claim.
+// for them until ctx ends. If work is nil, the error is about the whole claim.
 func (h *Handler) awaitWork(
 	ctx context.Context, beat wire.Heartbeat, wait bool) (work *skills.Work, err error) {
 	began := time.Now()
@@ -122,7 +122,7 @@ func (h *Handler) awaitWork(
 		w = h.watch(ctx, beat.RuntimeID, backends.Waker.WatchMailbox)
 	}
 	defer w.stop()
-	limit := h.config.HeartbeatTime - time.Since(began) // a slow backend starts a watch slowly
+	limit := h.config.HeartbeatTime - time.Since(began) // the start of a watch may take time
 	for {
 		work, err = h.claim(ctx, beat, limit)
 		if !wait || work == nil || !work.Empty() || !w.wait(ctx, 0) {
@@ -149,8 +149,8 @@ func (h *Handler) claim(
 	return work, err
 }
 
-// unsureClaims are the ids of claims whose outcome is unknown, by runtime. They are for daemons
-// that send no claim id: the next heartbeat repeats the claim, so that its work is not lost.
+// unsureClaims has the ids of claims whose outcome is unknown, by runtime. If a daemon sends no
+// claim id, its next heartbeat repeats such a claim, so that no claimed request is lost.
 type unsureClaims struct {
 	mu  sync.Mutex
 	ids map[string]string

@@ -86,9 +86,9 @@ func (h *Handler) conflict(
 	return h.config.Stores.Imports.Finish(ctx, claim, skills.OutcomeConflict)
 }
 
-// completeImport completes an import whose skill is saved. If the completion is definitely refused,
-// it takes the skill back, unless the request shows the skill already. It never takes back an
-// overwrite.
+// completeImport completes an import whose skill is saved. If the completion is refused, it takes
+// the skill back, unless an earlier report has completed the request with this skill. It never
+// takes back an overwrite.
 func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skills.Import]) error {
 	err := h.config.Stores.Imports.Complete(ctx, claim)
 	definite := late(err) || errors.Is(err, pending.ErrNotFound) ||
@@ -111,9 +111,9 @@ func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skill
 	return err
 }
 
-// importedTooLate takes back a skill that an earlier report of this request left behind: the node
-// of that report died, or did not learn the outcome of its Complete, and then the request ended
-// without the skill.
+// importedTooLate takes back a skill that an earlier report of this request left behind. The node
+// of that report died, or did not learn the outcome of its Complete. Then the request ended without
+// the skill.
 func (h *Handler) importedTooLate(ctx context.Context, r *pending.Request[skills.Import]) error {
 	if r.Payload.Skill != nil || r.Payload.Action == skills.ActionOverwrite {
 		return nil

@@ -13,8 +13,8 @@ import (
 var errSlow = errors.New("it took too long")
 
 // within calls f and returns its result, or errSlow if f takes longer than the limit. A backend may
-// notice the end of its context late, so f may still run when within returns. f also goes on if the
-// client hangs up, so that a claim is not cut off half way.
+// notice late that its context has ended, so f may still run when within returns. f continues if
+// the client hangs up, so that a claim is not interrupted.
 func within[R any](
 	ctx context.Context, limit time.Duration, f func(context.Context) (R, error)) (R, error) {
 	type result struct {
@@ -65,8 +65,8 @@ func (h *Handler) watch(ctx context.Context, what string,
 	return watch{signal, waker.PollInterval(), stop}
 }
 
-// wait returns when it is time to look again, and reports whether ctx still runs. It returns at a
-// signal, after the poll interval, give or take a quarter, or after atMost, unless that is 0.
+// wait waits for a signal, for the poll interval, give or take a quarter, and no longer than atMost
+// unless that is 0. It returns false if ctx has ended.
 func (w watch) wait(ctx context.Context, atMost time.Duration) bool {
 	pause := w.poll * time.Duration(rand.IntN(513)+768) / 1024
 	if atMost > 0 && (pause == 0 || atMost < pause) {

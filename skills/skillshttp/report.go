@@ -43,7 +43,7 @@ type done struct {
 	Status string `json:"status"`
 }
 
-// reported describes the route of one kind of report R, about the requests of a store.
+// reported describes the route for reports R about the requests of one store.
 type reported[T any, R interface{ Head() wire.Report }] struct {
 	path   string
 	store  *pending.PendingStore[T]
@@ -88,7 +88,7 @@ func (k reported[T, R]) serve(c *call) error {
 	}
 	var report R
 	err = c.decodeReport(&report, k.limit)
-	if isTooLarge(err) && k.policy.MaxAttempts <= 1 { // otherwise the attempt is unknown
+	if isTooLarge(err) && k.policy.MaxAttempts <= 1 { // with more, the report's attempt is unknown
 		return k.failTooLarge(c, r.Attempt, err)
 	}
 	if err != nil {
@@ -121,8 +121,8 @@ func (k reported[T, R]) look(c *call) (*pending.Request[T], error) {
 	return found(k.store.Get(ctx, c.requestID, pending.InMailbox(c.runtimeID)))
 }
 
-// held returns the claim that a report is about. A report without an attempt is about the only
-// possible claim.
+// held returns the claim that a report is about. If the store allows one attempt, the report may
+// omit the attempt.
 func (k reported[T, R]) held(
 	ctx context.Context, c *call, attempt int) (*pending.Claim[T], error) {
 	switch {

@@ -7,8 +7,8 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// shelf has the large answers that are being sent. Readers of the same request share one answer,
-// since the answer of an ended request never changes.
+// shelf holds the large answers that are being sent. Readers of the same ended request share one
+// answer, since it never changes.
 type shelf struct {
 	mu     sync.Mutex
 	bodies map[string]*shelved
@@ -48,8 +48,8 @@ func (c *call) hold(s *shelved) {
 	})
 }
 
-// lay puts a large answer on the shelf. If the shelf is full, lay returns a refusal: an answer that
-// waited for room would take as much memory as an answer that is being sent.
+// lay puts a large answer on the shelf. If the shelf is full, lay returns a refusal. It does not
+// wait for room, since a waiting answer takes as much memory as an answer that is being sent.
 func (c *call) lay(body encoded) error {
 	c.shelf.mu.Lock()
 	defer c.shelf.mu.Unlock()

@@ -6,11 +6,11 @@ import (
 	"net/http"
 )
 
-// maxRedirects is how many redirects a client follows.
+// maxRedirects is how many redirects a client follows for one call.
 const maxRedirects = 10
 
-// Client returns a copy of an HTTP client that follows no redirect to another host or scheme. A
-// call carries a token, and perhaps a skill.
+// Client returns a copy of an HTTP client that follows no redirect to another host or scheme, since
+// a call carries a token, and perhaps a skill.
 func Client(base *http.Client) *http.Client {
 	c := *base
 	c.CheckRedirect = func(to *http.Request, via []*http.Request) error {

@@ -30,8 +30,8 @@ type UpdateQuestion struct {
 type Heartbeat struct {
 	RuntimeID string `json:"runtime_id"`
 
-	// SupportsBatchImport says that the daemon reads Assignments.Imports. Otherwise it reads only
-	// Assignments.Import, and gets one import at a time.
+	// SupportsBatchImport says that the daemon reads Assignments.Imports. Without it the daemon
+	// gets one import at a time, in Assignments.Import.
 	SupportsBatchImport bool `json:"supports_batch_import,omitempty"`
 
 	// ClaimID makes the heartbeat repeatable: the same heartbeat gets the same answer. 1 to 512
@@ -63,8 +63,8 @@ func (a *Assignments) Empty() bool {
 type Assignment struct {
 	ID string `json:"id"`
 
-	// Attempt is the number of the claim, which the report repeats. It is 0, and left out, if the
-	// store hands a request out only once.
+	// Attempt is the attempt of the claim. The report repeats it. It is 0, and left out, if the
+	// store allows one attempt.
 	Attempt int `json:"attempt,omitempty"`
 }
 
@@ -80,11 +80,13 @@ type UpdateAssignment struct {
 	TargetVersion string `json:"target_version"`
 }
 
-// ClaimFailed is a header of the answer to a heartbeat. It is set if the server could not look for
-// work. A daemon that repeats the heartbeat with the same claim id misses nothing.
+// ClaimFailed is a header of the answer to a heartbeat. It is set if the server's claim failed, or
+// its outcome is unknown. A daemon that repeats the heartbeat with the same claim id loses no
+// request.
 const ClaimFailed = "Claim-Failed"
 
-// Report is the head of every report. The fields of the result stand beside it.
+// Report is the head of every report: the fields that all reports have. The fields of the result
+// are in the same JSON object.
 type Report struct {
 	// Status is "completed", or "running" for an update. Anything else is a failure.
 	Status  string `json:"status"`
@@ -92,7 +94,7 @@ type Report struct {
 	Attempt int    `json:"attempt,omitempty"` // Assignment.Attempt; 0 if there was none
 }
 
-// Head returns the head.
+// Head returns the head of a report that embeds it.
 func (r Report) Head() Report { return r }
 
 // SetAttempt sets the attempt of the head.
@@ -136,7 +138,7 @@ type ModelListReport struct {
 // Refusal is the body of every answer other than 200.
 type Refusal struct {
 	Error string `json:"error"`          // for people
-	Code  string `json:"code,omitempty"` // for programs; "" for "not found" and for 500
+	Code  string `json:"code,omitempty"` // for programs; "" for an unknown request and for 500
 	ID    string `json:"id,omitempty"`   // of the live update, for CodeBusy
 }
 
@@ -177,7 +179,7 @@ type HeartbeatAck struct {
 	RuntimeGone bool   `json:"runtime_gone,omitempty"` // the runtime was deleted
 }
 
-// The Status of a [HeartbeatAck] that brings no work.
+// The Status of a [HeartbeatAck] without Assignments.
 const (
 	StatusRuntimeGone = "runtime_gone"
 	StatusNotFound    = "not_found" // the caller is not this runtime's daemon

@@ -43,7 +43,7 @@ if in_grace then
 else
   last = state == 'waiting' and deadline or sub(record, 39, 54)
 end
--- Redis allows this write when out of memory, and then allows the writes that follow.
+-- Redis allows this PEXPIRE when out of memory, and then allows the writes that follow.
 if place == '1' or place == '3' then -- mutation: payload-ttl
   -- join keep_payload
   if not keep_payload(record_key, record, ttl) then

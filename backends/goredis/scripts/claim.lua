@@ -5,8 +5,9 @@
 -- ARGV[1]  for each store, ended by ';', numbers separated by spaces: the length of the queue's key
 --          before 'q/'; the most requests to claim; the running timeout in microseconds; the time
 --          to live of the memo in milliseconds; the time from a first claim to its last deadline in
---          microseconds, as 16 digits; the time to live of a record on its last attempt; and, for
---          more than one attempt: how many, and the time to live of a record with attempts left
+--          microseconds, as 16 digits; the time to live of a record on its last attempt, in
+--          milliseconds; and, if a request may have more than one attempt: how many, and the time
+--          to live of a record with attempts left, in milliseconds
 -- Returns  nil if there is nothing to claim; else the time, and for each request the key of its
 --          record and the record before this claim. For each unreadable record or queue: a newline
 --          and its key, and the problem.
@@ -16,7 +17,7 @@ if present == 0 then return nil end
 local time = redis.call('TIME')
 local now = time[1] .. sub('00000' .. time[2], -6)
 if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
-local memo = present > 1 and redis.call('GET', KEYS[1]) -- mutation: memo; a memo alone is of no use
+local memo = present > 1 and redis.call('GET', KEYS[1]) -- mutation: memo; no queue, no requests
 if memo then
   -- join state_of
   -- This claim is a repeat. Return the requests that still run at the attempt of the first claim.
@@ -41,6 +42,7 @@ if memo then
   return reply
 end
 
+-- unseen: how many of the stores that are left may have a queue
 local not_running, unseen, reply, taken, latest, memo_ttl = '(-' .. now, present, nil, '', '', nil
 for number = 1, stores do
   local queue = KEYS[1 + number]
@@ -54,11 +56,12 @@ for number = 1, stores do
     -- join state_of
     local us, terms_at = time[1] * 1000000 + time[2], 1
     for _ = 2, number do terms_at = string.find(ARGV[1], ';', terms_at, true) + 1 end
-    local store_end, limit, running, hold, span, record_ttl, more =
+    local store_end, limit, running, store_memo_ttl, span, record_ttl, more =
       string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)([^;]*)', terms_at)
     local records = sub(queue, 1, store_end + 0) .. 'r/'
     local deadline = string.format('%016d', us + running)
-    local from, wanted, skipped, examined, ids, problems = not_running, limit, '0', 0
+    local from, wanted, skipped, examined = not_running, limit, '0', 0
+    local settled, ids, problems = false
     repeat
       ids = redis.pcall('ZRANGEBYSCORE', queue, from, '+inf', 'LIMIT', skipped, wanted)
       if ids.err then problems = { [queue] = 'ZRANGEBYSCORE: ' .. ids.err } end
@@ -66,7 +69,7 @@ for number = 1, stores do
         local id, record_key = ids[i], records .. ids[i]
         local record = redis.pcall('GET', record_key)
         local state, problem, _, place = state_of(record, now)
-        if state == 'waiting' or state == 'expired' and from == now then
+        if state == 'waiting' or state == 'expired' and settled then
           local attempt, last, ttl = '0001', deadline, record_ttl
           if state == 'expired' then
             attempt = string.format('%04d', tonumber(sub(record, 87, 90), 10) + 1)
@@ -78,7 +81,7 @@ for number = 1, stores do
             end
           end
           if redis.pcall('ZADD', queue, '-' .. deadline, id) ~= 0 then -- mutation: taken
-            redis.call('ZREM', queue, '') -- allowed when out of memory; so are the next writes
+            redis.call('ZREM', queue, '') -- allowed when out of memory
             redis.call('ZADD', queue, '-' .. deadline, id)
           end
           if state == 'expired' or span > sub(record, 39, 54) then -- else it lives long enough
@@ -93,16 +96,16 @@ for number = 1, stores do
             -- join keep_payload
             keep_payload(record_key, record, ttl)
           end
-          if deadline > latest then latest, memo_ttl = deadline, hold end
+          if deadline > latest then latest, memo_ttl = deadline, store_memo_ttl end
           taken = taken .. claim .. ' ' .. record_key .. '\n'
           reply = reply or { now }
           reply[#reply + 1] = record_key
           reply[#reply + 1] = record
           wanted = wanted - 1 -- mutation: limit
-        elseif from ~= now then
+        elseif not settled then
           -- Requests with a deadline in the past come first. Tidy them, and begin again.
           -- join settle
-          from, problems = now, settle(queue, records, now)
+          from, settled, problems = now, true, settle(queue, records, now)
           break
         elseif problem then
           problems[record_key] = problem

@@ -17,7 +17,7 @@ local time = redis.call('TIME')
 local us = time[1] * 1000000 + time[2]
 local now = time[1] .. string.sub('00000' .. time[2], -6)
 if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
-local refusal, detail, stale
+local refusal, detail, timed_out
 local queue_left = redis.call('PTTL', queue) -- -2 if there is no queue
 if queue_left ~= -2 then
   -- join state_of find_expired
@@ -40,7 +40,7 @@ if queue_left ~= -2 then
     if claimable >= most then refusal = refusal or 'full' end -- mutation: cap
   end
   -- A create adds one request, and removes up to ten that timed out.
-  stale = redis.call('ZRANGEBYSCORE', queue, '0', '(' .. now, 'LIMIT', '0', '10')
+  timed_out = redis.call('ZRANGEBYSCORE', queue, '0', '(' .. now, 'LIMIT', '0', '10')
 end
 if staged and redis.call('EXISTS', staged) == 0 then refusal = refusal or 'unstaged' end
 
@@ -48,18 +48,19 @@ local deadline = string.format('%016d', us + timeout)
 local record = '1p' .. deadline .. now .. ARGV[2]
 -- mutation: once
 local set = refusal or redis.pcall('SET', record_key, record, 'NX', 'PX', record_ttl)
-if not set or set.err then refusal = 'exists' end -- or the server refuses
+if not set or set.err then refusal = 'exists' end
 if refusal then
   -- join payload_key discard
   local made = redis.call('GET', record_key) -- this may be the repeat of a create that worked
   if staged then discard(staged, record_key, made) end
   if made then return { now, 'exists', made } end -- mutation: repeat
+  -- There is no record, so the server has refused SET. This one passes the error on.
   if refusal == 'exists' then redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) end
   return { now, refusal, detail }
 end
 if staged then redis.call('PEXPIRE', staged, record_ttl) end -- mutation: payload-ttl
-if stale and #stale > 0 then
-  redis.call('ZREM', queue, unpack(stale))
+if timed_out and #timed_out > 0 then
+  redis.call('ZREM', queue, unpack(timed_out))
   queue_left = redis.call('PTTL', queue) -- there may be no queue left
 end
 redis.call('ZADD', queue, deadline, id) -- mutation: queue

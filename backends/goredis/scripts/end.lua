@@ -1,8 +1,8 @@
 --!df flags=allow-undeclared-keys
 -- Ends a live request for its worker.
 -- KEYS[1]  the record
--- KEYS[2]  the queue, on a Cluster or with a payload: while the Cluster has moved only some of the
---          keys, it then refuses the call (TRYAGAIN)
+-- KEYS[2]  the queue, on a Cluster or with a payload. The script does not use it. While a Cluster
+--          has moved only some of the keys, it refuses the call (TRYAGAIN).
 -- KEYS[3]  the payload, if it has its own key
 -- ARGV[1]  the attempt in 4 digits
 -- ARGV[2]  the time to live of the record, in milliseconds
@@ -26,7 +26,7 @@ if refused or staged and redis.call('EXISTS', staged) == 0 then -- mutation: sta
   return refused and refusal(record, state, problem, now) or { now, 'unstaged' }
 end
 
--- Redis allows this write when out of memory, and then allows the writes that follow.
+-- Redis allows this ZREM when out of memory, and then allows the writes that follow.
 -- mutation: queue
 redis.call('ZREM', sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end),
   sub(record_key, -30))

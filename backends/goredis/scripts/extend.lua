@@ -38,10 +38,10 @@ if letter == 'c' then
   ttl = string.format('%d', redis.call('PTTL', record_key))
   head_end = note_end(record, place > '1' and headers_end(record, mailbox_end) or mailbox_end)
 else
-  us = us - release -- mutation: release
+  us = us - release -- mutation: release; a released lease expired a microsecond ago
   deadline, last = string.format('%016d', us + lasts), string.format('%016d', us + until_last)
 end
--- Redis allows this write when out of memory, and then allows the writes that follow.
+-- Redis allows this PEXPIRE when out of memory, and then allows the writes that follow.
 if not body and place ~= '0' and place ~= '2' then
   -- join keep_payload
   if not keep_payload(record_key, record, ttl) then

@@ -1,4 +1,4 @@
--- Tries every command of the other scripts, on two keys that expire after a second.
+-- Tries the commands that all other scripts need, on two keys that expire after a second.
 -- KEYS[1]  a string
 -- KEYS[2]  a sorted set
 -- Returns  the name and the error of each command that failed

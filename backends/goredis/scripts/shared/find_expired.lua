@@ -1,5 +1,6 @@
 -- Returns at most enough ids of expired leases that may be claimed again. It examines at most 1,000
--- ids of the queue. A claim moves the others on. Keys of records begin with records.
+-- ids of the queue. Others count as soon as a claim has settled them. The keys of records begin
+-- with records.
 local function find_expired(queue, records, now, enough)
   local found, offset, page = {}, 0, 100
   repeat

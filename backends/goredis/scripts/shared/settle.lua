@@ -4,7 +4,7 @@
 -- records.
 local function settle(queue, records, now)
   local problems, skipped, moved, examined = {}, 0, 0, 0
-  redis.call('ZREM', queue, '') -- allowed when out of memory; so are the next writes
+  redis.call('ZREM', queue, '') -- Redis allows it when out of memory: see end.lua
   repeat
     local ids = redis.call('ZREVRANGEBYSCORE', queue, '0', '(-' .. now, 'LIMIT', skipped, '100')
     for _, id in ipairs(ids) do
@@ -22,7 +22,7 @@ local function settle(queue, records, now)
     end
     examined = examined + #ids
   until #ids < 100 or moved >= 100 or examined >= 1000
-  local stale = redis.call('ZRANGEBYSCORE', queue, '0', '(' .. now, 'LIMIT', '0', '100')
-  if #stale > 0 then redis.call('ZREM', queue, unpack(stale)) end
+  local timed_out = redis.call('ZRANGEBYSCORE', queue, '0', '(' .. now, 'LIMIT', '0', '100')
+  if #timed_out > 0 then redis.call('ZREM', queue, unpack(timed_out)) end
   return problems
 end

@@ -2,12 +2,18 @@ package pendingotel_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/redistest"
+	"github.com/pendingq/pendingq/pending"
 )
 
 // idlePolls are the operations of a runtime for which nothing is pending.
@@ -47,5 +53,46 @@ func TestAnIdlePollAllocatesNothingAndMakesNoSpan(t *testing.T) {
 	}
 	if spans := n.spans.GetSpans(); len(spans) > 0 {
 		t.Errorf("got %d spans, want none; the first is %s", len(spans), spans[0].Name)
+	}
+}
+
+func TestASampledLifecycleTakesNoMoreRoundTrips(t *testing.T) {
+	client, sent := redistest.Start(t).Client(t), &counter{}
+	client.AddHook(sent)
+	bare, err := goredis.New(client, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { bare.Close() })
+	n := newNode(t, bare, trace.AlwaysSample())
+	bareStore, err := pending.New(bare, codec.JSON[job](), policy())
+	n.must(err)
+	trips := func(s *pending.PendingStore[job]) int64 {
+		n.must(lifecycle(t.Context(), s, box)) // sends scripts in full
+		before := sent.Load()
+		n.must(lifecycle(t.Context(), s, box))
+		return sent.Load() - before
+	}
+	if got, want := trips(n.store), trips(bareStore); got != want || want != 5 {
+		t.Errorf("%d round trips, %d without instruments, want 5", got, want)
+	}
+}
+
+// counter counts what a client sends.
+type counter struct{ atomic.Int64 }
+
+func (c *counter) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c *counter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		c.Add(1)
+		return next(ctx, cmd)
+	}
+}
+
+func (c *counter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		c.Add(1)
+		return next(ctx, cmds)
 	}
 }
