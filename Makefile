@@ -1,8 +1,6 @@
 # The commands that CONTRIBUTING.md names. `make` is what to run before a pull request.
 .PHONY: check test race lint proof fuzz vulnerabilities bench
 
-# Versions of the tools that the targets run.
-LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VULN := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 MODULES = $(shell go list -m -f '{{.Dir}}')
 
@@ -12,7 +10,7 @@ test: ; go test ./...
 
 race: ; go test -race -timeout 20m work
 
-lint: ; go vet work && go run $(LINT) run
+lint: ; bash .ci/lint
 
 proof: ; go test -timeout 30m ./proof/...
 

@@ -80,7 +80,7 @@ func ServeHTTP(b backends.Backend) (client *remote.Client, stop func(), err erro
 	return client, func() {
 		client.Close()
 		_ = server.Close()
-		<-served
+		<-served //nolint:errcheck // it says that the server was closed
 	}, err
 }
 

@@ -198,7 +198,7 @@ var attemptCases = []testCase{
 			made := w.created(t)
 			w.popOne(t)
 			w.untilStatus("s", made.ID, backends.StatusPending)
-			w.wantRefused(t, backends.ErrFull)
+			_ = w.wantRefused(t, backends.ErrFull)
 			w.popOne(running)
 			w.created(t)
 		}},

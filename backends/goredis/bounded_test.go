@@ -28,6 +28,7 @@ func (r *rig) calls() (n int) {
 
 // Each script examines at most 1,000 requests, however many a mailbox has.
 func TestNoScriptDoesUnboundedWork(t *testing.T) {
+	parallel(t)
 	const most = 3100 // about three commands for each of 1,000 requests
 	server := redistest.Start(t)
 	for name, left := range map[string]time.Duration{"expired leases": time.Hour, "timed out": 0} {

@@ -15,14 +15,16 @@ import (
 )
 
 func TestConformanceOnCluster(t *testing.T) {
-	client := redistest.StartCluster(t).Client(t)
+	parallelOnCluster(t)
+	client := patientCluster(t).Client(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
 		return newBackend(t, client, &goredis.Options{Prefix: newPrefix(t)})
 	})
 }
 
 func TestClusterSlotsMigrateUnderLoad(t *testing.T) {
-	c := redistest.StartCluster(t)
+	parallelOnCluster(t)
+	c := patientCluster(t)
 	r := newRig(t, c.Client(t))
 	mailboxes := mailboxesOf(0, 12)
 	l := newLoad(r, mailboxes)
@@ -82,7 +84,8 @@ func (r *rig) do(client redis.UniversalClient, words ...any) {
 
 // A record has moved to its slot's new node, but the queue that an Extend changes has not.
 func TestClusterExtendWaitsUntilAllKeysHaveMoved(t *testing.T) {
-	c := redistest.StartCluster(t)
+	parallelOnCluster(t)
+	c := patientCluster(t)
 	r := newRig(t, c.Client(t))
 	mailbox := mailboxesOf(0, 1)[0]
 	terms := lasting("s")
@@ -113,13 +116,15 @@ func TestClusterExtendWaitsUntilAllKeysHaveMoved(t *testing.T) {
 // While a slot moves, a staged payload goes to the new node. The record may still be on the old
 // one.
 func TestClusterAcceptsLargeAnswersWhileTheirSlotMoves(t *testing.T) {
+	parallelOnCluster(t)
+	c := patientCluster(t)
 	// The payload gets its own key if the record has moved. Otherwise it goes through the script.
-	for name, moved := range map[string]bool{"before the record": false, "after the record": true} {
+	for i, name := range []string{"before the record", "after the record"} {
 		t.Run(name, func(t *testing.T) {
-			c := redistest.StartCluster(t)
 			r := newRig(t, c.Client(t))
 			r.large = true
-			mailbox, terms := mailboxesOf(0, 1)[0], lasting("s")
+			moved := i == 1
+			mailbox, terms := mailboxesOf(0, 2)[i], lasting("s")
 			r.create(terms, mailbox)
 			rec := r.claim(terms, mailbox, 1)[0]
 			slot := slotOf(mailbox)
@@ -143,7 +148,8 @@ func TestClusterAcceptsLargeAnswersWhileTheirSlotMoves(t *testing.T) {
 
 // A sharded subscription ends when its slot moves. The waiter subscribes at the new node.
 func TestClusterWaitersFollowTheirSlot(t *testing.T) {
-	c := redistest.StartCluster(t)
+	parallelOnCluster(t)
+	c := patientCluster(t)
 	client := c.Client(t)
 	store := newJobs(t, client, &goredis.Options{PollInterval: patient})
 	mailbox := mailboxesOf(0, 1)[0]

@@ -17,6 +17,7 @@ import (
 )
 
 func TestClusterFailsOverUnderLoad(t *testing.T) {
+	parallelOnCluster(t)
 	c := redistest.StartCluster(t)
 	r := newRig(t, c.Client(t))
 	l := newLoad(r, slices.Concat(mailboxesOf(0, 4), mailboxesOf(1, 4), mailboxesOf(2, 4)))
@@ -69,6 +70,7 @@ func (l *load) checkOncePerMaster(masters int) {
 }
 
 func TestClusterHandsOutAgainTheClaimsThatItsReplicaMissed(t *testing.T) {
+	parallelOnCluster(t)
 	const requests = 50
 	c := redistest.StartCluster(t)
 	r := newRig(t, c.Client(t))

@@ -13,6 +13,7 @@ import (
 )
 
 func TestFaultKeysOfAnotherType(t *testing.T) {
+	parallel(t)
 	plain := lasting("s")
 	full := plain
 	full.Exclusive, full.MaxAttempts, full.MaxPending = true, 3, 10
@@ -140,6 +141,7 @@ func TestFaultRequestsAreClaimedAfterTheClockWasWrong(t *testing.T) {
 }
 
 func TestFaultRecordsThatCannotBeRead(t *testing.T) {
+	parallel(t)
 	for name, spoil := range map[string]func(string) string{
 		"empty":                  func(string) string { return "" },
 		"cut after 20 bytes":     func(r string) string { return r[:20] },

@@ -17,6 +17,7 @@ import (
 )
 
 func TestFaultScriptsAreFlushedAllTheTime(t *testing.T) {
+	parallel(t)
 	server := redistest.Start(t)
 	for name, mode := range pipelining {
 		t.Run(name, func(t *testing.T) {
@@ -97,6 +98,7 @@ func (r *rig) live(mailbox string, n int) {
 // With appendfsync always, the file has every acknowledged write. With everysec and a slow disk,
 // the writes of more than a second may be missing.
 func TestFaultServerIsKilledAndReadsItsFileAgain(t *testing.T) {
+	parallel(t)
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	l := newLoad(newRig(t, server.Client(t)), []string{"runtime-1", "runtime-2", "runtime-3"})
 	l.during(func() {
@@ -136,6 +138,7 @@ func TestFaultServerLosesEverything(t *testing.T) {
 }
 
 func TestFaultMemoryIsFull(t *testing.T) {
+	parallel(t)
 	plain := lasting("s")
 	retried, exclusive := plain, plain
 	retried.MaxAttempts, exclusive.Exclusive = 3, true

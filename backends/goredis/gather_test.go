@@ -103,7 +103,8 @@ func (r *rig) evals() int {
 }
 
 func TestNothingIsGatheredOnACluster(t *testing.T) {
-	c := redistest.StartCluster(t)
+	parallelOnCluster(t)
+	c := patientCluster(t)
 	for name, mode := range pipelining {
 		t.Run(name, func(t *testing.T) {
 			client := c.Client(t)
@@ -225,6 +226,7 @@ func (breaker) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipel
 }
 
 func TestEveryCallReturnsTheErrorOfARefusingHook(t *testing.T) {
+	parallel(t)
 	server := redistest.Start(t)
 	for name, mode := range pipelining {
 		for _, large := range []bool{false, true} {

@@ -9,10 +9,14 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/backendtest"
 	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	effort.Parallel(1000) // they take slots
+	goleak.VerifyTestMain(m)
+}
 
 func newBackend(
 	t *testing.T, client redis.UniversalClient, opts *goredis.Options) *goredis.Backend {
@@ -29,6 +33,7 @@ func newBackend(
 func newPrefix(t *testing.T) string { return "pendingq-test:" + backends.NewID(t.Name()) + ":" }
 
 func TestConformanceOnMiniredis(t *testing.T) {
+	parallel(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
 		_, client := redistest.Mini(t)
 		return newBackend(t, client, nil)
@@ -36,6 +41,7 @@ func TestConformanceOnMiniredis(t *testing.T) {
 }
 
 func TestConformanceOnRedis(t *testing.T) {
+	parallel(t)
 	client := redistest.Client(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
 		return newBackend(t, client, &goredis.Options{Prefix: newPrefix(t)})
@@ -43,10 +49,12 @@ func TestConformanceOnRedis(t *testing.T) {
 }
 
 func TestConformanceWithAutoPipeline(t *testing.T) {
+	t.Parallel()
 	for name, mode := range map[string]goredis.AutoPipeline{
 		"by load": goredis.AutoPipelineByLoad, "always": goredis.AutoPipelineAlways,
 	} {
 		t.Run(name, func(t *testing.T) {
+			parallel(t)
 			client := redistest.Client(t)
 			backendtest.Run(t, func(t *testing.T) backends.Backend {
 				opts := &goredis.Options{Prefix: newPrefix(t), AutoPipeline: mode}

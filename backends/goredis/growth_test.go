@@ -23,6 +23,7 @@ func fleeting(store string) backends.Terms {
 }
 
 func TestGrowthEverythingExpires(t *testing.T) {
+	parallel(t)
 	r := newRig(t, redistest.Start(t).Client(t))
 	r.lifecycle(lasting("s"), "warm-up")
 	r.do(r.client, "flushall")

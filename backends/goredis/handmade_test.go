@@ -102,6 +102,7 @@ func outcome(err error) string {
 }
 
 func TestEveryScriptReadsRecordsByTheTable(t *testing.T) {
+	parallel(t)
 	table := headTable(t)
 	for name, h := range handmadeRecords {
 		t.Run(name, func(t *testing.T) {
@@ -172,6 +173,7 @@ func (p place) shift(text string) map[string]string {
 
 // If a field is a byte away from its place, the record is refused or reads differently.
 func TestARecordReadsDifferentlyWithAnyFieldShifted(t *testing.T) {
+	parallel(t)
 	table := headTable(t)
 	for name, h := range handmadeRecords {
 		t.Run(name, func(t *testing.T) {

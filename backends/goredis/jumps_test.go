@@ -12,6 +12,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
@@ -29,6 +30,8 @@ type jumper struct {
 
 // Whatever the clock does, no script fails, every key expires, and no attempt is handed out twice.
 func TestClockJumpsBreakNothing(t *testing.T) {
+	parallel(t)
+	effort.Rapid()
 	mini, client := redistest.Mini(t)
 	b, start := newBackend(t, client, nil), time.Now()
 	rapid.Check(t, func(rt *rapid.T) {

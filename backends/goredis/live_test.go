@@ -120,6 +120,7 @@ func (r *rig) queue() string {
 }
 
 func TestNoQueueKeepsWhatHasTimedOut(t *testing.T) {
+	parallel(t)
 	onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {
 		const many = 1500
 		terms := lasting("s")
@@ -224,6 +225,7 @@ func (r *rig) expired(terms backends.Terms, n int) []string {
 }
 
 func TestAllExpiredLeasesAreHandedOutAgainOldestFirst(t *testing.T) {
+	parallel(t)
 	for limit, many := range map[int]int{7: 300, 100: 1500} {
 		t.Run(fmt.Sprint(limit, " at a time"), func(t *testing.T) {
 			onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {
@@ -275,6 +277,7 @@ func (r *rig) fill(mini *miniredis.Miniredis, n int, change func(record string) 
 }
 
 func TestAClaimSkipsThousandsOfTimedOutRequests(t *testing.T) {
+	parallel(t)
 	for name, sign := range map[string]float64{"while they waited": 1, "while they ran": -1} {
 		t.Run(name, func(t *testing.T) {
 			onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
@@ -303,6 +306,7 @@ func TestAClaimSkipsThousandsOfTimedOutRequests(t *testing.T) {
 }
 
 func TestUnreadableRecordsHideNoOthers(t *testing.T) {
+	parallel(t)
 	onFakeTime(t, func(t *testing.T, r *rig, mini *miniredis.Miniredis) {
 		terms := lasting("s")
 		first := r.create(terms, box)

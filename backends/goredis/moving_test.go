@@ -105,10 +105,11 @@ func (m *moving) extendLonger(id string) error {
 
 // While the slot of a request with a large payload moves, a call happens wholly or not at all.
 func TestClusterCallsAreAllOrNothingWhileALargePayloadMoves(t *testing.T) {
+	parallelOnCluster(t)
 	calls := map[string]func(m *moving, id string) error{
 		"give up": (*moving).giveUp, "cancel with a grace": (*moving).cancelWithGrace,
 		"extend": (*moving).extendLonger}
-	all := moving{cluster: redistest.StartCluster(t)}
+	all := moving{cluster: patientCluster(t)}
 	mailboxes := mailboxesOf(0, len(partsOf)*len(calls))
 	for name, kinds := range partsOf {
 		for callName, call := range calls {
@@ -154,7 +155,8 @@ func (m *moving) queued() bool {
 
 // A repeated claim gets the same requests or an error, wherever the slot's keys are.
 func TestClusterRepeatsAClaimWhileItsSlotMoves(t *testing.T) {
-	all := moving{cluster: redistest.StartCluster(t)}
+	parallelOnCluster(t)
+	all := moving{cluster: patientCluster(t)}
 	mailboxes := mailboxesOf(0, len(partsOf))
 	for name, kinds := range partsOf {
 		mailbox := mailboxes[0]

@@ -14,6 +14,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
@@ -23,6 +24,8 @@ var hostileNames = []string{"q/", "/q/", "r/", "}:s/r/", "{", "\n", "a\nb", "\x0
 
 // The names of mailboxes, stores, prefixes and claims are hostile, and a claim has 1 to 100 stores.
 func TestClaimsOfManyStoresWithHostileNamesAgreeWithMemory(t *testing.T) {
+	parallel(t)
+	effort.Rapid()
 	synctest.Test(t, func(t *testing.T) {
 		mini, client := redistest.Mini(t)
 		rapid.Check(inBubble{t}, func(rt *rapid.T) {

@@ -308,6 +308,7 @@ func (s *story) again() {
 
 // The scripts write records, and Go reads them. Both must agree with the table in record.go.
 func TestScriptsAndGoAgreeOnRecords(t *testing.T) {
+	parallel(t)
 	table := headTable(t)
 	for name, live := range stories() {
 		for _, attempts := range []int{1, 3} {

@@ -57,13 +57,15 @@ func restrictedClusterClient(t testing.TB, c *redistest.Cluster) *redis.ClusterC
 }
 
 func TestRestrictedUserPassesTheSuite(t *testing.T) {
+	parallel(t)
 	server := redistest.Start(t)
 	restrict(t, server, "mine:", smallestACL)
 	conformUnder(t, restrictedClient(t, server))
 }
 
 func TestRestrictedUserPassesTheSuiteOnCluster(t *testing.T) {
-	c := redistest.StartCluster(t)
+	parallelOnCluster(t)
+	c := patientCluster(t)
 	for _, server := range c.Nodes() {
 		restrict(t, server, "mine:", smallestACL+" "+clusterACL)
 	}
@@ -89,7 +91,8 @@ func TestRestrictedUserIsWokenUp(t *testing.T) {
 }
 
 func TestRestrictedUserIsWokenUpOnCluster(t *testing.T) {
-	c := redistest.StartCluster(t)
+	parallelOnCluster(t)
+	c := patientCluster(t)
 	for _, server := range c.Nodes() {
 		restrict(t, server, "mine:", smallestACL+" "+clusterACL+" "+clusterPushACL+" &mine:*")
 	}
@@ -124,6 +127,7 @@ func TestRestrictedUserReachesNoOtherKeys(t *testing.T) {
 }
 
 func TestRestrictedUserIsToldOfEachMissingRight(t *testing.T) {
+	parallel(t)
 	for right := range strings.FieldsSeq(smallestACL) {
 		t.Run(right, func(t *testing.T) {
 			server := redistest.Start(t)

@@ -8,6 +8,7 @@ import (
 )
 
 func TestSentinelFailsOverUnderLoad(t *testing.T) {
+	parallel(t)
 	s := redistest.StartSentinel(t)
 	mailboxes := []string{"runtime-1", "runtime-2", "runtime-3", "runtime-4"}
 	l := newLoad(newRig(t, s.Client(t)), mailboxes)
@@ -20,6 +21,7 @@ func TestSentinelFailsOverUnderLoad(t *testing.T) {
 }
 
 func TestSentinelClientsLeaveTheMasterThatComesBack(t *testing.T) {
+	parallel(t)
 	s := redistest.StartSentinel(t)
 	l := newLoad(newRig(t, s.Client(t)), []string{"runtime-1", "runtime-2"})
 	l.checkFailOver(s, func() {

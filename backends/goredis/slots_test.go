@@ -132,7 +132,8 @@ func TestClusterSpreadsMailboxesEvenly(t *testing.T) {
 }
 
 func TestClusterAndTestsAgreeOnSlots(t *testing.T) {
-	c := redistest.StartCluster(t)
+	parallelOnCluster(t)
+	c := patientCluster(t)
 	client := c.Client(t)
 	for _, mailbox := range hostileMailboxes {
 		for _, key := range keysOf(t, mailbox) {

@@ -93,6 +93,7 @@ func TestStorageKeepsPrefixesApart(t *testing.T) {
 // The store s with the mailbox q:X, and the store s:q with the mailbox X, may have one partition.
 // Their keys must still be different.
 func TestStorageGivesDifferentKeysToDifferentThings(t *testing.T) {
+	parallel(t)
 	owners := map[string]string{}
 	client, recorder := recordingClient(t)
 	r := newRig(t, client)

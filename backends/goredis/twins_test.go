@@ -17,6 +17,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
@@ -71,6 +72,8 @@ func (s *sent) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 }
 
 func TestMixedTermsAndRepeatsAgreeWithMemory(t *testing.T) {
+	parallel(t)
+	effort.Rapid()
 	for name, limit := range map[string]int{"one at a time": 1, "all at once": 100} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

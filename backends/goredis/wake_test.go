@@ -206,7 +206,7 @@ func TestAClosedClientIsNoticedAtOnce(t *testing.T) {
 }
 
 func TestClusterClientThatIsClosedIsNoticedAtOnce(t *testing.T) {
-	c := redistest.StartCluster(t)
+	c := patientCluster(t)
 	checkClosing(t, c.Client(t), func(n int) {
 		eventually(t, "the waiters are subscribed", func() bool {
 			channels := 0

@@ -147,6 +147,7 @@ func (e *errands) create(n int, halfway func()) []*pending.Request[errand] {
 // Two workers with ten handlers meet a server that is killed three times, lost claims, cancels, and
 // the shutdown of one worker.
 func TestWorkersEndEveryRequestOnce(t *testing.T) {
+	parallel(t)
 	const n = 200
 	e := newErrands(t)
 	stopFirst, stopSecond := e.startWorker(), e.startWorker()

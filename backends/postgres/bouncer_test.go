@@ -62,6 +62,7 @@ func preparingNothing(c *pgxpool.Config) {
 }
 
 func TestThePollOnlyModePassesTheSuiteThroughPgbouncer(t *testing.T) {
+	t.Parallel()
 	behind := commonServer(t)
 	pool := startBouncer(t, behind).pool(t, preparingNothing)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {

@@ -134,6 +134,7 @@ func (c *campaign) finish(ids []string) {
 }
 
 func TestEveryRequestEndsOnceThoughBackendsAreTerminated(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	c := newCampaign(t, s.pool(t, nil))
 	other := s.pool(t, func(conf *pgxpool.Config) { conf.MaxConns = 1 })
@@ -161,6 +162,7 @@ func TestEveryRequestEndsOnceThoughBackendsAreTerminated(t *testing.T) {
 }
 
 func TestEveryRequestEndsOnceThoughTheServerIsKilled(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "fsync=on", "restart_after_crash=off")
 	c := newCampaign(t, s.pool(t, nil))
 	var ids []string

@@ -13,11 +13,15 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/postgres"
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/postgrestest"
 )
 
 // TestMain stops the server that tests share, and then looks for goroutines that are left.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(shared{m}) }
+func TestMain(m *testing.M) {
+	effort.Parallel(4)
+	goleak.VerifyTestMain(shared{m})
+}
 
 type shared struct{ m *testing.M }
 

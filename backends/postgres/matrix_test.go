@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"flag"
 	"io"
-	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/postgres"
 	"github.com/pendingq/pendingq/internal/calls"
+	"github.com/pendingq/pendingq/internal/effort"
 )
 
 // loss is a part of a server's reply that never arrives. The server has done its work by then: the
@@ -242,17 +242,18 @@ var wholeMatrix = flag.Bool("matrix", false, "try all cells of the lost-reply ma
 // are as before the operation or as after it. In the end, answer and rows are as in a run without
 // losses. Without -matrix, the test tries a random third of the situations, with two losses.
 func TestLostReplyMatrix(t *testing.T) {
+	t.Parallel()
 	l := newLab(t)
-	first, step, cuts := rand.IntN(3), 3, []int{2}
+	scenarios, cuts := effort.Third(calls.Scenarios), []int{2}
 	if *wholeMatrix {
-		first, step, cuts = 0, 1, []int{0, 1, 2, 3, 4}
+		scenarios, cuts = calls.Scenarios, []int{0, 1, 2, 3, 4}
 	}
 	cells := 0
-	for i := first; i < len(calls.Scenarios); i += step {
-		l.expect(calls.Scenarios[i])
+	for _, sc := range scenarios {
+		l.expect(sc)
 		for _, lost := range losses {
 			for _, times := range cuts {
-				l.try(calls.Scenarios[i], lost, times)
+				l.try(sc, lost, times)
 				cells++
 			}
 		}

@@ -78,6 +78,7 @@ func grantedSchema(t *testing.T, role string) (schema string) {
 }
 
 func TestTheSmallestRightsPassTheSuite(t *testing.T) {
+	t.Parallel()
 	pool, role := restrictedPool(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
 		b := open(t, pool, postgres.Options{Schema: grantedSchema(t, role)})

@@ -12,6 +12,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	commonPool(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend { return openNew(t) })
 }

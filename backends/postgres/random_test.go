@@ -14,12 +14,14 @@ import (
 var operations = flag.Int("ops", 5_000, "how many calls the histories make")
 
 func TestMachine(t *testing.T) {
+	t.Parallel()
 	commonPool(t)
 	backendtest.Machine(t, func(t *testing.T) backends.Backend { return openNew(t) })
 }
 
 // The faults terminate all connections, and each fourth one kills the server.
 func TestHistories(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "fsync=on", "restart_after_crash=off")
 	pool := s.pool(t, func(c *pgxpool.Config) { c.MaxConns = 32 })
 	other := s.pool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })

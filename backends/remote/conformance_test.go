@@ -18,10 +18,12 @@ import (
 )
 
 func TestConformanceOverMemory(t *testing.T) {
+	t.Parallel()
 	backendtest.Run(t, func(t *testing.T) backends.Backend { return overHTTP(t, memory.New()) })
 }
 
 func TestConformanceOverRedis(t *testing.T) {
+	t.Parallel()
 	client := redistest.Client(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
 		prefix := "remote" + backends.NewID(t.Name()) + ":"

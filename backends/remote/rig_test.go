@@ -17,10 +17,14 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/backends/remote"
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/pending"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	effort.Parallel(4)
+	goleak.VerifyTestMain(m)
+}
 
 // policy is one under which nothing times out while a test runs.
 func policy(name string) pending.Policy {

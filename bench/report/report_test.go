@@ -6,12 +6,24 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
+// smallest is for a run with the race detector, in which figures mean nothing. It is enough for all
+// kinds of callers to meet.
+var smallest = size{rounds: 1, each: 40, swept: 40, live: 100, many: 2000, pickups: 5,
+	benchtime: time.Microsecond, grown: []int{100, 200}, answers: []int{200, 25_000}}
+
 func TestTheReportIsWhole(t *testing.T) {
 	redistest.Need(t)
+	if effort.Race {
+		quick := sets["quick"]
+		sets["quick"] = smallest
+		t.Cleanup(func() { sets["quick"] = quick })
+	}
 	out, raw := filepath.Join(t.TempDir(), "report.md"), filepath.Join(t.TempDir(), "raw.txt")
 	dir := t.TempDir()
 	counted, postgres := filepath.Join(dir, "instructions.md"), filepath.Join(dir, "postgres.md")

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 )
 
@@ -179,7 +178,7 @@ func (i imported) advice() string {
 	p := i.payload()
 	switch {
 	case i.record == nil || p.Conflict == nil ||
-		i.record.Status != pending.Status(skills.OutcomeConflict):
+		i.record.Status != skills.OutcomeConflict:
 		return ""
 	case p.Conflict.CanOverwrite:
 		return fmt.Sprintf(": a skill with this name already exists; "+

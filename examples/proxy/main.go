@@ -106,6 +106,6 @@ func serve(ctx context.Context, addr string, handler http.Handler, logger *slog.
 	if server.Shutdown(ctx) != nil {
 		_ = server.Close() // breaks off parked requests
 	}
-	<-ended
+	<-ended //nolint:errcheck // it says that the server was shut down
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"os"
 	"sync"
 	"testing"
 
@@ -12,8 +13,13 @@ import (
 )
 
 // Mini starts a miniredis and returns a client of it. It uses no network. It uses the test's clock:
-// in a synctest bubble its TIME and the expiry of its keys run on fake time.
+// in a synctest bubble its TIME and the expiry of its keys run on fake time. It skips the test if
+// [ServersEnv] is set.
 func Mini(t testing.TB) (*miniredis.Miniredis, *redis.Client) {
+	t.Helper()
+	if os.Getenv(ServersEnv) != "" {
+		t.Skip(ServersEnv, " is set")
+	}
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true)
 	client := redis.NewClient(&redis.Options{

@@ -20,6 +20,10 @@ const RequireEnv = "PENDINGQ_REQUIRE_REDIS"
 // [Client] returns a client of that server and starts none.
 const URLEnv = "REDIS_TEST_URL"
 
+// ServersEnv names an environment variable. If it is set, [Mini] skips the test: what runs on
+// miniredis is the same for every server.
+const ServersEnv = "PENDINGQ_ONLY_SERVERS"
+
 // attempts is how often a start is tried. Another process may take a free port before the server
 // does, but hardly three times.
 const attempts = 3

@@ -13,14 +13,16 @@ import (
 	"github.com/pendingq/pendingq/backends/backendtest"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/history"
 	"github.com/pendingq/pendingq/internal/redistest"
 	"github.com/pendingq/pendingq/proof/cutproxy"
 )
 
 var (
-	operations = flag.Int("ops", 25_000, "`number` of calls on Redis and in memory; "+
-		"a 40th on miniredis, a tenth on a Redis that is killed, a fifth on a Cluster")
+	operations = flag.Int("ops", 0, "`number` of calls on Redis and in memory; "+
+		"a 40th on miniredis, a tenth on a Redis that is killed, a fifth on a Cluster; "+
+		"0: 10,000, or 25,000 in full with the race detector")
 	faults = flag.Int("faults", 60, "`number` of faults on Redis; "+
 		"a tenth on miniredis, a 20th on a Redis that is killed, a fifth on a Cluster")
 	failOvers = flag.Int("failovers", 2, "`number` of fail-overs of the Cluster; "+
@@ -30,6 +32,9 @@ var (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestHistories(t *testing.T) {
+	if *operations == 0 {
+		*operations = effort.Racing(10_000, 25_000)
+	}
 	t.Run("memory", func(t *testing.T) {
 		opts := &backendtest.HistoriesOptions{Operations: *operations}
 		backendtest.Histories(t, func(*testing.T) backends.Backend { return memory.New() }, opts)

@@ -8,10 +8,12 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/backendtest"
 	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
 func TestMachineOnFakeTime(t *testing.T) {
+	effort.Rapid()
 	backendtest.Machine(t, func(t *testing.T) backends.Backend {
 		_, client := redistest.Mini(t)
 		return open(t, client)
@@ -19,6 +21,7 @@ func TestMachineOnFakeTime(t *testing.T) {
 }
 
 func TestMachineOnRedis(t *testing.T) {
+	effort.Rapid()
 	backendtest.Machine(t, func(t *testing.T) backends.Backend {
 		return open(t, redistest.Start(t).Client(t))
 	})

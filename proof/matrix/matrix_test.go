@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"flag"
-	"math/rand/v2"
 	"os"
 	"testing"
 
@@ -12,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/redistest"
 	"github.com/pendingq/pendingq/proof/cutproxy"
 )
@@ -33,7 +33,7 @@ type ground struct {
 	name    string
 	start   func(*testing.T) dialler
 	setups  []setup
-	sampled bool // without the flag -matrix, the test tries only a sample
+	sampled bool // also in full, the test tries only a sample; see the flag -matrix
 }
 
 // trials are the scenarios to try in each setup, and how many times to lose each reply.
@@ -42,22 +42,17 @@ type trials struct {
 	cuts      []int
 }
 
+// trials returns all cells of the ground, or a sample. Calls are made one by one or in threes, so
+// the race detector does not need all.
 func (g ground) trials() trials {
-	if g.sampled && *matrixFile == "" {
+	if *matrixFile == "" && effort.Plain(true, g.sampled) {
 		return sample
 	}
 	return trials{scenarios, []int{0, 1, 2, 3, maxCuts}}
 }
 
 // sample is a random third of the scenarios, so that many runs try all of them.
-var sample = trials{everyThird(scenarios, rand.IntN(3)), []int{1, maxCuts}}
-
-func everyThird(all []scenario, from int) (some []scenario) {
-	for i := from; i < len(all); i += 3 {
-		some = append(some, all[i])
-	}
-	return some
-}
+var sample = trials{effort.Third(scenarios), []int{1, maxCuts}}
 
 // dialler makes a client for a setup on a ground. The client closes with the test.
 type dialler func(*testing.T, setup, redis.UniversalOptions) redis.UniversalClient
