@@ -71,8 +71,8 @@ type Backend struct {
 
 // calls are the statements of a Backend.
 type calls struct {
-	add, read, finish                                                        string // try first
-	create, get, pending, claim, extend, cancel, end, list, mailboxes, sweep string
+	add, read, finish                                                                 string // try first
+	create, get, pending, claim, claimed, extend, cancel, end, list, mailboxes, sweep string
 }
 
 // These plain statements cost the server about half as much as a function. They decide the usual
@@ -131,11 +131,12 @@ func newCalls(schema string) calls {
 
 		create: named(from + "create_request($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10, " +
 			"$11::int, $12)"),
-		get:    named(from + "get_request($1::int, $2, $3)"),
-		claim:  named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9)"),
-		extend: named(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10)"),
-		cancel: named(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7)"),
-		end:    named(from + "end_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9)"),
+		get:     named(from + "get_request($1::int, $2, $3)"),
+		claim:   named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9)"),
+		claimed: named(from + "claimed_requests($1::int, $2, $3, $4)"),
+		extend:  named(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10)"),
+		cancel:  named(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7)"),
+		end:     named(from + "end_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9)"),
 
 		pending:   named("SELECT {s}.has_pending($1::int, $2, $3)"),
 		list:      named(listed),

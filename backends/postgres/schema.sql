@@ -238,9 +238,13 @@ BEGIN
       AND (q.status = 'pending' OR q.deadline < t));
 END $$;
 
+-- claim_requests returns what a claimer does not know of its requests. A claim that was made before
+-- is one row with nothing but its store: claimed_requests tells the rest.
 CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores text[], limits int[],
   attempts int[], waits interval[], runs interval[], keeps interval[])
-RETURNS SETOF {s}.answer LANGUAGE plpgsql AS $$
+RETURNS TABLE (place int, now timestamptz, id text, attempt int, codec text, payload bytea,
+  headers bytea, created timestamptz, last_deadline timestamptz) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
 DECLARE
   t timestamptz := {s}.lock_mailbox(part);
   made timestamptz;
@@ -255,9 +259,8 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;
   ELSIF made IS NOT NULL THEN
-    RETURN QUERY SELECT 'ok', array_position(stores, q.store) - 1, t, {record} FROM {s}.request q
-      WHERE q.mailbox = box AND q.store = ANY (stores) AND q.live
-        AND q.claim = claim_id AND q.started = made AND q.status = 'running' AND q.deadline >= t;
+    place := 0;
+    RETURN NEXT;
     RETURN;
   END IF;
   FOR i IN 1 .. cardinality(stores) LOOP
@@ -281,7 +284,8 @@ BEGIN
           WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
             AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
           ORDER BY w.rank LIMIT 1))
-        RETURNING 'ok', i - 1, t, {record};
+        RETURNING i - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers, q.created,
+          q.last_deadline;
       IF FOUND THEN
         until := greatest(until, ends);
       END IF;
@@ -289,8 +293,19 @@ BEGIN
   END LOOP;
   IF until IS NOT NULL THEN
     INSERT INTO {s}.claim VALUES (claim_id, t, until)
-      ON CONFLICT (id) DO UPDATE SET made = excluded.made, until = excluded.until;
+      ON CONFLICT ON CONSTRAINT claim_pkey DO UPDATE SET made = excluded.made, until = excluded.until;
   END IF;
+END $$;
+
+CREATE FUNCTION {s}.claimed_requests(part int, claim_id text, box bytea, stores text[])
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_mailbox(part);
+BEGIN
+  RETURN QUERY SELECT 'ok', array_position(stores, q.store) - 1, t, {record}
+    FROM {s}.claim c JOIN {s}.request q ON q.claim = c.id AND q.started = c.made
+    WHERE c.id = claim_id AND q.mailbox = box AND q.store = ANY (stores) AND q.live
+      AND q.status = 'running' AND q.deadline >= t;
 END $$;
 
 -- refuse tells why a live request was not found: no answer, 'ended' with the record, or 'stale'.
