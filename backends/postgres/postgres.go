@@ -71,13 +71,14 @@ type Backend struct {
 
 // calls are the statements of a Backend.
 type calls struct {
-	add, read, finish                                                                 string // try first
+	add, read, finish string // tried before create, get and end
+
 	create, get, pending, claim, claimed, extend, cancel, end, list, mailboxes, sweep string
 }
 
-// These plain statements cost the server about half as much as a function. They decide the usual
-// case, each under the locks of the function in its place. Their snapshot may be older than their
-// lock. So a row that they do not see, or do not find fit, says nothing: then the function decides.
+// These plain statements cost the server less than a function. They decide the usual case, under
+// the locks of that function. Their snapshot may be older than their lock. So it says nothing if
+// they find no row that fits: then the function decides.
 const (
 	// Creators of one id come one after the other.
 	plainCreate = `INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec,

@@ -42,8 +42,8 @@ ALTER TABLE {s}.request ALTER payload SET STORAGE EXTERNAL;
 CREATE INDEX request_live ON {s}.request (mailbox, store, rank) WHERE live;
 CREATE INDEX request_sweep ON {s}.request (sweep);
 
--- The planner scans a table of a few pages as a whole, and a prepared plan may outlive that size. So
--- one row that never expires stays on the 16th page. It belongs to no store.
+-- The planner scans a table of a few pages as a whole, and a prepared plan may outlive that size.
+-- So one row that never expires stays on the 16th page. It belongs to no store.
 INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec, payload, created,
     updated, deadline, last_deadline, expires, rank, sweep)
   SELECT '', n::text, '', false, 'completed', 0, '', convert_to(repeat(' ', 1900), 'UTF8'), now(),
@@ -71,9 +71,9 @@ CREATE TYPE {s}.answer AS (
   cancelled_as text, cancel_reason bytea
 );
 
--- Functions for one request say live::int = 1. Otherwise the planner may look the id up in
--- request_live, which it believes to be small. Functions that are called rarely also turn sequential
--- scans off. That costs 10 us a call. The others need it no more: see the row on the 16th page.
+-- Statements for one request say live::int = 1. Otherwise the planner may look the id up in
+-- request_live, which it believes to be small. Most functions also turn sequential scans off. That
+-- costs 10 us a call. The statements of each lifecycle do without: see the row on the 16th page.
 
 -- The locks. A partition is locked first, then an id. Nobody waits for a caller's transaction while
 -- holding either. The clock is read once the locks are held, so its order is the order of the
@@ -254,8 +254,10 @@ DECLARE
   last timestamptz;
   until timestamptz;
 BEGIN
+  -- The order keeps the planner from scanning the table for any row of a busy mailbox.
   SELECT (SELECT c.made FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t) INTO made
-    FROM {s}.request q WHERE q.mailbox = box AND q.live ORDER BY q.mailbox, q.store, q.rank LIMIT 1;
+    FROM {s}.request q WHERE q.mailbox = box AND q.live
+    ORDER BY q.mailbox, q.store, q.rank LIMIT 1;
   IF NOT FOUND THEN
     RETURN;
   ELSIF made IS NOT NULL THEN
@@ -284,8 +286,8 @@ BEGIN
           WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
             AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
           ORDER BY w.rank LIMIT 1))
-        RETURNING i - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers, q.created,
-          q.last_deadline;
+        RETURNING i - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers,
+          q.created, q.last_deadline;
       IF FOUND THEN
         until := greatest(until, ends);
       END IF;
@@ -293,7 +295,8 @@ BEGIN
   END LOOP;
   IF until IS NOT NULL THEN
     INSERT INTO {s}.claim VALUES (claim_id, t, until)
-      ON CONFLICT ON CONSTRAINT claim_pkey DO UPDATE SET made = excluded.made, until = excluded.until;
+      ON CONFLICT ON CONSTRAINT claim_pkey
+        DO UPDATE SET made = excluded.made, until = excluded.until;
   END IF;
 END $$;
 
