@@ -13,10 +13,45 @@ import (
 
 var _ backends.ManyClaimer = (*Backend)(nil)
 
-// Claim implements [backends.Backend].
+// Claim implements [backends.Backend]. The repeat of a claim takes a second round trip.
 func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
-	answers, err := b.ask(ctx, b.pool, b.call.claim, claimArgs(c)...)
-	return claimed(c, answers, err)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	rows, err := b.pool.Query(ctx, b.call.claim, b.args(claimArgs(c))...)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	answers, err := pgx.CollectRows(rows, scanNew(c))
+	if err == nil && repeats(answers) {
+		answers, err = b.ask(ctx, b.pool, b.call.claimed, claimArgs(c)[:4]...)
+		return claimed(c, answers, err)
+	}
+	return claimed(c, answers, wrap(err))
+}
+
+// repeats reports whether a claim was made before.
+func repeats(answers []answer) bool { return len(answers) == 1 && answers[0].rec.ID == "" }
+
+// scanNew returns how to read a request that the claim takes now.
+func scanNew(c backends.Claim) pgx.RowToFunc[answer] {
+	return func(row pgx.CollectableRow) (a answer, err error) {
+		rec := &a.rec
+		var now, created, last *time.Time
+		var id, codec *string
+		var attempt *int
+		err = row.Scan(&a.store, &now, &id, &attempt, &codec, &rec.Payload, &a.headers, &created,
+			&last)
+		if err != nil || id == nil {
+			return a, err
+		}
+		a.now = now.UTC()
+		rec.ID, rec.Mailbox, rec.Status = *id, c.Mailbox, backends.StatusRunning
+		rec.Attempt, rec.Codec, rec.CreatedAt = *attempt, *codec, created.UTC()
+		rec.UpdatedAt, rec.StartedAt, rec.LastDeadline = a.now, a.now, last.UTC()
+		rec.Deadline = a.now.Add(c.From[a.store].RunningTimeout)
+		return a, nil
+	}
 }
 
 func claimArgs(c backends.Claim) []any {
@@ -87,16 +122,27 @@ func (b *Backend) claimTogether(ctx context.Context, claims []backends.Claim, pl
 	}
 	replies := b.pool.SendBatch(ctx, batch)
 	defer replies.Close()
+	var again []int
 	for _, at := range places {
 		rows, err := replies.Query()
 		if err != nil {
 			return err
 		}
-		answers, err := pgx.CollectRows(rows, scanAnswer)
+		answers, err := pgx.CollectRows(rows, scanNew(claims[at]))
 		if err != nil {
 			return err
 		}
+		if repeats(answers) {
+			again = append(again, at)
+			continue
+		}
 		results[at].Claimed, results[at].Err = claimed(claims[at], answers, nil)
 	}
-	return replies.Close()
+	err := replies.Close()
+	for _, at := range again {
+		if err == nil {
+			results[at].Claimed, results[at].Err = b.Claim(ctx, claims[at])
+		}
+	}
+	return err
 }

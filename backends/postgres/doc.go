@@ -22,8 +22,12 @@
 //
 // # Atomic operations
 //
-// Every operation is one call of a PL/pgSQL function, so one round trip and one transaction. The
-// function first takes advisory locks: of the mailbox's partition, and of the request. Then it
+// Every operation is one statement, so one round trip and one transaction. Get, End and a Create
+// without a limit are plain statements, which cost the server least. The other statements call
+// PL/pgSQL functions. If a plain statement does not find the row that it needs, a function decides,
+// in a second round trip. So a refusal and the repeat of a Create, a Claim or an End take two.
+//
+// An operation first takes advisory locks: of the mailbox's partition, and of the request. Then it
 // reads the server's clock. So the order of the clock is the order of the operations. Once a caller
 // has read a timeout, the request cannot end in another way. Advisory locks live in memory and end
 // with the transaction.

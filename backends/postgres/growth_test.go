@@ -96,7 +96,8 @@ func awaitEmpty(t *testing.T, schema string) {
 	defer cancel()
 	for {
 		var left int
-		sql := fmt.Sprintf("SELECT (SELECT count(*) FROM %s) + (SELECT count(*) FROM %s)",
+		sql := fmt.Sprintf("SELECT (SELECT count(*) FROM %s WHERE store <> '')"+
+			" + (SELECT count(*) FROM %s)",
 			table(schema, "request"), table(schema, "claim"))
 		if err := commonPool(t).QueryRow(ctx, sql).Scan(&left); err != nil {
 			t.Fatalf("%v; %d rows are left", err, left)

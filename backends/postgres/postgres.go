@@ -71,8 +71,38 @@ type Backend struct {
 
 // calls are the statements of a Backend.
 type calls struct {
-	create, get, pending, claim, extend, cancel, end, list, mailboxes, sweep string
+	add, read, finish string // tried before create, get and end
+
+	create, get, pending, claim, claimed, extend, cancel, end, list, mailboxes, sweep string
 }
+
+// These plain statements cost the server less than a function. They decide the usual case, under
+// the locks of that function. Their snapshot may be older than their lock. So it says nothing if
+// they find no row that fits: then the function decides.
+const (
+	// Creators of one id come one after the other.
+	plainCreate = `INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec,
+			payload, headers, created, updated, deadline, last_deadline, rank, expires, sweep)
+		SELECT $2, $3, $4, true, 'pending', 0, $5, $6, $7, c.t, c.t, c.t + $8::interval,
+			c.t + $8, c.t + $8, c.t + $9::interval, c.t + $9
+		FROM (SELECT CASE WHEN pg_advisory_xact_lock(hashtextextended($3, {key} + 1)) IS NULL
+			THEN NULL ELSE {s}.lock_to_add($1::int, false) END AS t OFFSET 0) c
+		ON CONFLICT DO NOTHING RETURNING created`
+
+	// An ended record never changes. A live one without xmax is the latest, and nobody changes it.
+	plainGet = `SELECT CASE WHEN q.live AND q.xmax <> '0'::xid THEN 'unsure' ELSE 'ok' END, 0,
+			clock_timestamp(), {record} FROM {s}.request q
+		WHERE q.store = $2 AND q.id = $3 AND q.expires >= {s}.lock_to_read($1::int, $3)`
+
+	// The clock is read again behind the condition that takes the locks.
+	plainEnd = `UPDATE {s}.request q SET live = false, status = $5, error = $6, codec = $7,
+			payload = $8, updated = least(clock_timestamp(), q.last_deadline),
+			cancelled_as = NULL, cancel_reason = NULL,
+			expires = clock_timestamp() + $9::interval, sweep = clock_timestamp() + $9
+		WHERE q.store = $2 AND q.id = $3 AND q.live::int = 1 AND q.attempt = $4::int
+			AND q.last_deadline >= {s}.lock_request($1::int, $3)
+		RETURNING 'ok', 0, q.updated, {head}`
+)
 
 // New returns a Backend that uses the pool. The caller closes the pool, after the Backend. New
 // sends nothing to the server. Opts may be nil.
@@ -98,13 +128,16 @@ func newCalls(schema string) calls {
 	named := func(text string) string { return named(schema, text) }
 	const from = "SELECT * FROM {s}."
 	return calls{
+		add: named(plainCreate), read: named(plainGet), finish: named(plainEnd),
+
 		create: named(from + "create_request($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10, " +
 			"$11::int, $12)"),
-		get:    named(from + "get_request($1::int, $2, $3)"),
-		claim:  named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9)"),
-		extend: named(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10)"),
-		cancel: named(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7)"),
-		end:    named(from + "end_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9)"),
+		get:     named(from + "get_request($1::int, $2, $3)"),
+		claim:   named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9)"),
+		claimed: named(from + "claimed_requests($1::int, $2, $3, $4)"),
+		extend:  named(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10)"),
+		cancel:  named(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7)"),
+		end:     named(from + "end_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9)"),
 
 		pending:   named("SELECT {s}.has_pending($1::int, $2, $3)"),
 		list:      named(listed),
@@ -189,9 +222,17 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	if bound {
 		on, binding = tx, b.binding(c)
 	}
-	answers, err := b.ask(ctx, on, b.call.create, partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox),
-		c.Codec, notNil(c.Payload), headers, c.PendingTimeout, c.Retention,
-		c.Exclusive, c.MaxPending, binding)
+	request := []any{partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox), c.Codec, notNil(c.Payload),
+		headers, c.PendingTimeout}
+	var answers []answer
+	var err error
+	if !bound && !c.Exclusive && c.MaxPending == 0 {
+		answers, err = b.add(ctx, append(request, c.PendingTimeout+c.Retention))
+	}
+	if err == nil && len(answers) == 0 {
+		answers, err = b.ask(ctx, on, b.call.create, append(request, c.Retention, c.Exclusive,
+			c.MaxPending, binding)...)
+	}
 	if err == nil && len(answers) != 1 {
 		err = unexpected(answers)
 	}
@@ -215,6 +256,22 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	return backends.Record{}, unexpected(answers)
 }
 
+// add stores a new request that needs no check. It returns no answer if the id may exist.
+func (b *Backend) add(ctx context.Context, args []any) ([]answer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	a := answer{code: "new"}
+	switch err := b.pool.QueryRow(ctx, b.call.add, b.args(args)...).Scan(&a.now); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, wrap(err)
+	}
+	a.now = a.now.UTC()
+	return []answer{a}, nil
+}
+
 func notNil(payload []byte) []byte {
 	if payload == nil {
 		return []byte{}
@@ -231,7 +288,11 @@ func unexpected(answers []answer) error {
 
 // Get implements [backends.Backend].
 func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
-	answers, err := b.ask(ctx, b.pool, b.call.get, partOf(id), store, id)
+	args := []any{partOf(id), store, id}
+	answers, err := b.ask(ctx, b.pool, b.call.read, args...)
+	if err == nil && (len(answers) == 0 || answers[0].code != "ok") {
+		answers, err = b.ask(ctx, b.pool, b.call.get, args...)
+	}
 	switch {
 	case err != nil:
 		return backends.Record{}, err
@@ -284,8 +345,12 @@ func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Recor
 
 // End implements [backends.Backend].
 func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, error) {
-	a, err := b.decide(ctx, b.call.end, partOf(e.ID), e.Store, e.ID, e.Attempt, e.Outcome,
-		[]byte(e.Error), e.Codec, notNil(e.Payload), e.Retention)
+	args := []any{partOf(e.ID), e.Store, e.ID, e.Attempt, e.Outcome, []byte(e.Error), e.Codec,
+		notNil(e.Payload), e.Retention}
+	a, err := b.decide(ctx, b.call.finish, args...)
+	if errors.Is(err, backends.ErrNotFound) {
+		a, err = b.decide(ctx, b.call.end, args...)
+	}
 	return b.changed(e.ID, a, err)
 }
 

@@ -51,6 +51,14 @@ ALTER TABLE {s}.request ALTER payload SET STORAGE EXTERNAL;
 CREATE INDEX request_live ON {s}.request (mailbox, store, rank) WHERE live;
 CREATE INDEX request_sweep ON {s}.request (sweep);
 
+-- The planner scans a table of a few pages as a whole, and a prepared plan may outlive that size.
+-- So one row that never expires stays on the 16th page. It belongs to no store.
+INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec, payload, created,
+    updated, deadline, last_deadline, expires, rank, sweep)
+  SELECT '', n::text, '', false, 'completed', 0, '', convert_to(repeat(' ', 1900), 'UTF8'), now(),
+    now(), now(), now(), 'infinity', now(), 'infinity' FROM generate_series(1, 32) n;
+DELETE FROM {s}.request WHERE id <> '32';
+
 -- The memos: each claim that has taken requests. Its requests are those whose columns claim and
 -- started equal id and made.
 CREATE TABLE {s}.claim (
@@ -73,9 +81,10 @@ CREATE TYPE {s}.answer AS (
   cancelled_as text, cancel_reason bytea
 );
 
--- Plans. PostgreSQL keeps the plans of a function for the session, so a plan that was made while
--- the table was small must stay right when it is large. Functions turn sequential scans off.
--- Functions for one request say live::int = 1, which request_live cannot serve. With "live" the
+-- Plans. PostgreSQL keeps the plans of a session, so a plan that was made while the table was small
+-- must stay right when it is large. Rare functions turn sequential scans off, which costs 10 us a
+-- call. The statements of each lifecycle do without: see the row on the 16th page.
+-- Statements for one request say live::int = 1, which request_live cannot serve. With "live" the
 -- planner may choose that index, which it believes to be small, instead of the primary key.
 
 -- Locks. An operation locks a partition first, then an id, and reads the clock once it holds both.
@@ -259,31 +268,36 @@ END $$;
 -- is pending, or if its lease has expired (deadline < t) and another attempt is left (last_deadline
 -- >= t).
 -- The first statement is the only one for a mailbox without live requests. It also looks for a
--- memo. If there is one, this is a repeat: it returns the requests that the first call took and
--- that still run under that claim.
+-- memo. If there is one, this is a repeat: the answer is one row with only a place, and the caller
+-- asks claimed_requests. The other columns are those that a claimer does not know.
 CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores text[], limits int[],
   attempts int[], waits interval[], runs interval[], keeps interval[])
-RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+RETURNS TABLE (place int, now timestamptz, id text, attempt int, codec text, payload bytea,
+  headers bytea, created timestamptz, last_deadline timestamptz) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
 DECLARE
   t timestamptz := {s}.lock_mailbox(part);
   made timestamptz;
   picked text[]; -- with a limit of 1, the update picks by itself: one statement less
   next text;
   ends timestamptz;
+  last timestamptz;
   until timestamptz;
 BEGIN
+  -- The order keeps the planner from scanning the table for any row of a busy mailbox.
   SELECT (SELECT c.made FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t) INTO made
-    FROM {s}.request q WHERE q.mailbox = box AND q.live LIMIT 1;
+    FROM {s}.request q WHERE q.mailbox = box AND q.live
+    ORDER BY q.mailbox, q.store, q.rank LIMIT 1;
   IF NOT FOUND THEN
     RETURN;
   ELSIF made IS NOT NULL THEN
-    RETURN QUERY SELECT 'ok', array_position(stores, q.store) - 1, t, {record} FROM {s}.request q
-      WHERE q.mailbox = box AND q.store = ANY (stores) AND q.live
-        AND q.claim = claim_id AND q.started = made AND q.status = 'running' AND q.deadline >= t;
+    place := 0;
+    RETURN NEXT;
     RETURN;
   END IF;
   FOR i IN 1 .. cardinality(stores) LOOP
     ends := t + runs[i];
+    last := ends + waits[i];
     IF limits[i] <> 1 THEN
       picked := ARRAY(SELECT w.id FROM {s}.request w
         WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
@@ -295,15 +309,15 @@ BEGIN
     FOREACH next IN ARRAY picked LOOP
       RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1,
           updated = t, started = t, deadline = ends, claim = claim_id,
-          last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE ends END,
-          rank = CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE q.rank END,
-          expires = keeps[i]
-            + CASE WHEN q.attempt + 1 < attempts[i] THEN ends + waits[i] ELSE ends END
+          last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END,
+          rank = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE q.rank END,
+          expires = keeps[i] + CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END
         WHERE q.store = stores[i] AND q.id = coalesce(next, (SELECT w.id FROM {s}.request w
           WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
             AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
           ORDER BY w.rank LIMIT 1))
-        RETURNING 'ok', i - 1, t, {record};
+        RETURNING i - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers,
+          q.created, q.last_deadline;
       IF FOUND THEN
         until := greatest(until, ends);
       END IF;
@@ -311,8 +325,22 @@ BEGIN
   END LOOP;
   IF until IS NOT NULL THEN
     INSERT INTO {s}.claim VALUES (claim_id, t, until)
-      ON CONFLICT (id) DO UPDATE SET made = excluded.made, until = excluded.until;
+      ON CONFLICT ON CONSTRAINT claim_pkey
+        DO UPDATE SET made = excluded.made, until = excluded.until;
   END IF;
+END $$;
+
+-- claimed_requests returns the requests of a claim that was made before, if they still run under
+-- it.
+CREATE FUNCTION {s}.claimed_requests(part int, claim_id text, box bytea, stores text[])
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_mailbox(part);
+BEGIN
+  RETURN QUERY SELECT 'ok', array_position(stores, q.store) - 1, t, {record}
+    FROM {s}.claim c JOIN {s}.request q ON q.claim = c.id AND q.started = c.made
+    WHERE c.id = claim_id AND q.mailbox = box AND q.store = ANY (stores) AND q.live
+      AND q.status = 'running' AND q.deadline >= t;
 END $$;
 
 -- refuse returns why an operation found no live request at its attempt: 'ended' or 'stale' with the
@@ -422,5 +450,6 @@ BEGIN
     GET DIAGNOSTICS n = ROW_COUNT;
     done := done + n;
   END IF;
-  next := least((SELECT min(q.sweep) FROM {s}.request q), (SELECT min(c.until) FROM {s}.claim c));
+  next := least((SELECT min(q.sweep) FROM {s}.request q WHERE q.sweep < 'infinity'),
+    (SELECT min(c.until) FROM {s}.claim c));
 END $$;
