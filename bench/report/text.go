@@ -168,8 +168,11 @@ func (f *figures) writeGrowth(b *strings.Builder) {
 		"The live requests are in one\nmailbox, or in many mailboxes of ten requests. " +
 		"The lifecycles use the same mailboxes.\n\n")
 	b.WriteString(sweep("live requests", bench.GrowthSides, f.growth, func(p bench.Point) string {
-		return fmt.Sprintf("%s/s%s, %s B a request",
-			cell(p.Result.PerSecond()), serverTime(p), cell(p.Bytes))
+		text := cell(p.Result.PerSecond()) + "/s" + serverTime(p)
+		if p.Size < 10_000 { // too few to measure by the growth of a process
+			return text
+		}
+		return text + ", " + cell(p.Bytes) + " B a request"
 	}) + "\n")
 	var sizes []string
 	var perSecond []float64
