@@ -64,7 +64,7 @@ var timeoutCases = []testCase{
 				c := request(t, box)
 				c.Payload = make([]byte, size)
 				w.create(c)
-				running := w.popOne(brief)
+				running := w.popInTime(brief, w.clock().Add(w.short+brief.Retention))
 				w.extendInTime(t, running.ID, running.Deadline)
 				w.pass(2 * w.short)
 				got := w.get("s", running.ID)
