@@ -18,7 +18,7 @@ import (
 )
 
 var runFor = flag.Duration("commands", 0,
-	"run each command of the documents in a clone of the repository, and interrupt it after this time")
+	"run each command of the documents in a clone, and interrupt it after this time")
 
 var failed = regexp.MustCompile(`(?m)^(\s*--- FAIL|FAIL|panic:|fatal error:|WARNING: DATA RACE)`)
 
@@ -26,7 +26,8 @@ var failed = regexp.MustCompile(`(?m)^(\s*--- FAIL|FAIL|panic:|fatal error:|WARN
 var showsBug = regexp.MustCompile(`quickstart -separate`)
 
 // A command must succeed. A command that is interrupted must not have failed until then, and it
-// must end. The clone has the last commit. Servers of the test stand for those of the documents.
+// must end. The clone has the last commit. The test has its own servers, which replace the
+// addresses in the documents.
 func TestCommandsRun(t *testing.T) {
 	if *runFor == 0 {
 		t.Skip("runs only with -commands, a time for each command")

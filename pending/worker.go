@@ -135,7 +135,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	loop := poll.Loop{
 		Concurrency: w.opts.Concurrency, Grace: w.opts.Grace, Cause: ErrWorkerStopped}
-	return loop.Run(ctx, func(ctx context.Context, free int) (jobs []func(context.Context), _ error) {
+	return loop.Run(ctx, func(ctx context.Context, free int) (
+		jobs []func(context.Context), _ error) {
 		d := w.await(ctx, free)
 		for _, h := range w.handlers {
 			jobs = append(jobs, h.jobs(d, w.opts.Logger)...)

@@ -145,9 +145,9 @@ func TestARepeatedClaimReturnsProgressThatReplacedThePayload(t *testing.T) {
 	progress := bytes.Repeat([]byte("progress"), 1_000)
 	client := server.Client(t)
 	client.AddHook(&before{act: func() {
-		_, err := r.b.Extend(t.Context(), backends.Extend{Terms: terms, ID: running.ID, Mailbox: box,
-			Attempt: running.Attempt, Codec: "raw", Payload: progress})
-		if err != nil {
+		x := backends.Extend{Terms: terms, ID: running.ID, Mailbox: box, Attempt: running.Attempt,
+			Codec: "raw", Payload: progress}
+		if _, err := r.b.Extend(t.Context(), x); err != nil {
 			t.Error(err)
 		}
 	}})

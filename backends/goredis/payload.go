@@ -130,8 +130,8 @@ func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (
 }
 
 // fetchClaimed reads the payloads of a claim's requests of one store. If a payload is missing, it
-// reads the request again: if this claim is a repeat, progress may have replaced the payload. If the
-// request no longer runs at the same attempt, the claim leaves it out.
+// reads the request again: if this claim is a repeat, progress may have replaced the payload. If
+// the request no longer runs at the same attempt, the claim leaves it out.
 func (b *Backend) fetchClaimed(ctx context.Context, store string, c *claimed) error {
 	missing, err := b.fetch(ctx, store, c.records...)
 	for _, s := range missing {

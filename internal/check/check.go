@@ -1,5 +1,5 @@
-// Package check checks arguments. Package pending checks those of its callers with it, and package
-// remote those of its clients.
+// Package check checks arguments: for package pending the arguments of its callers, and for package
+// remote the arguments of its clients.
 package check
 
 import (
