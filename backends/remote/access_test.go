@@ -51,7 +51,8 @@ func (roles) Allow(_ *http.Request, caller string, action remote.Action,
 // operations are all operations on a request of box, on a store and a mailbox.
 func operations(store, mailbox, id string) map[string][3]string {
 	query := "?" + url.Values{"store": {store}, "mailbox": {mailbox}}.Encode()
-	claim := `{"claims":[{"id":"1","mailbox":"` + mailbox + `","from":[{"store":"` + store + `"}]}]}`
+	claim := `{"claims":[{"id":"1","mailbox":"` + mailbox + `",` +
+		`"from":[{"store":"` + store + `"}]}]}`
 	failed := `{"outcome":"failed","codec":"json"}`
 	return map[string][3]string{
 		"create":  {"POST", "/requests" + query, `{"payload":1}`},

@@ -282,10 +282,11 @@ func (c *call) claim() ([]byte, error) {
 	if err := c.take(bytes); err != nil {
 		return nil, err
 	}
-	results, err := timed(c.r.Context(), c, func(ctx context.Context) ([]backends.ClaimResult, error) {
+	claim := func(ctx context.Context) ([]backends.ClaimResult, error) {
 		results := backends.ClaimMany(ctx, c.backend, made)
 		return results, results[0].Err
-	})
+	}
+	results, err := timed(c.r.Context(), c, claim)
 	if err != nil && len(b.Claims) == 1 {
 		return nil, err
 	}

@@ -79,11 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "report: -set is quick or full, and there are no arguments\n")
 		return 2
 	}
-	start := time.Now()
-	tell := func(format string, args ...any) {
-		text := fmt.Sprintf(format, args...)
-		fmt.Fprintf(stderr, "%6.1fs  %s\n", time.Since(start).Seconds(), text)
-	}
+	tell := teller(stderr)
 	instructions, err := read(*counted)
 	overPostgres, missing := read(*postgres)
 	err = errors.Join(err, missing)
@@ -101,6 +97,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	tell("done")
 	return 0
+}
+
+// teller returns a function that prints lines with the time since now.
+func teller(out io.Writer) progress {
+	start := time.Now()
+	return func(format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		fmt.Fprintf(out, "%6.1fs  %s\n", time.Since(start).Seconds(), text)
+	}
 }
 
 // read returns the text of a file, "" if there is no path.

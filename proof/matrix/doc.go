@@ -13,9 +13,9 @@
 //	go test ./proof/matrix
 //	go test ./proof/matrix -v -matrix matrix.md
 //
-// The short run tries a third of the scenarios. With PENDINGQ_FULL=1 it tries all on one server, and
-// a third on a Cluster. Over HTTP both try all scenarios three times: without a loss, with one whole
-// answer lost, and with the second halves of four answers lost.
+// The short run tries a third of the scenarios. With PENDINGQ_FULL=1 it tries all on one server,
+// and a third on a Cluster. Over HTTP both try all scenarios three times: without a loss, with one
+// whole answer lost, and with the second halves of four answers lost.
 //
 // # Read a failure
 //
