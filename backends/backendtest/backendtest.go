@@ -9,7 +9,7 @@
 // A case compares the backend's times only with each other, never with the test's clock. If a slow
 // backend makes a case miss a deadline, the case runs again with twice the time.
 //
-// [Machine] makes random sequences of calls and compares the results with those of memory.
+// [Machine] makes random sequences of calls and compares the results with the results of memory.
 // [Histories] makes calls by many concurrent callers and checks the replies afterwards. A backend
 // should pass these two as well.
 package backendtest

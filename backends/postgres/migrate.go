@@ -15,11 +15,14 @@ import (
 )
 
 //go:embed schema.sql
-var firstVersion string
+var tables string
+
+//go:embed functions.sql
+var functions string
 
 // versions are the steps from each version of the schema to the next. The first step makes version
 // 1. The code of a released step never changes.
-var versions = []string{firstVersion}
+var versions = []string{tables + functions}
 
 // MigrateOptions configure [Migrate]. The zero value is right for most programs.
 type MigrateOptions struct {

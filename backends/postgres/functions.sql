@@ -1,0 +1,374 @@
+-- The functions of the operations, and what they share. See schema.sql for the tables and the replaced words.
+
+-- Plans. PostgreSQL keeps the plans of a session, so a plan that was made while the table was small
+-- must stay right when it is large. Rare functions turn sequential scans off, which costs 10 us a
+-- call. The statements of each lifecycle do without: see the row on the 16th page.
+-- Statements for one request say live::int = 1, which request_live cannot serve. With "live" the
+-- planner may choose that index, which it believes to be small, instead of the primary key.
+
+-- Locks. An operation locks a partition first, then an id, and reads the clock once it holds both.
+-- So the order of the clock is the order of the operations. Claims lock their partition alone.
+-- Operations on single requests share it, so their commits reach the disk together. All locks end
+-- with the transaction.
+-- Snapshots. The functions are VOLATILE, and run under READ COMMITTED. So each of their statements
+-- has a new snapshot. It is taken after the locks, and contains every change of the transactions
+-- that held them before.
+-- Callers' transactions. Creators of one id take a third lock, before the partition's. A caller's
+-- transaction may hold it for long (InTx), but takes its partition only at its commit. So an
+-- operation that holds a partition or an id never waits for an open transaction of a caller.
+-- Lock functions. Each is a single expression, so the planner inlines it. pg_advisory_xact_lock
+-- returns void, which is not NULL. So the CASE takes its locks in order, and then reads the clock.
+CREATE FUNCTION {s}.lock_request(part int, id text) RETURNS timestamptz LANGUAGE sql AS $$
+  SELECT CASE WHEN pg_advisory_xact_lock_shared({key}, part) IS NULL
+    OR pg_advisory_xact_lock(hashtextextended(id, {key})) IS NULL
+    THEN NULL ELSE clock_timestamp() END
+$$;
+
+CREATE FUNCTION {s}.lock_to_read(part int, id text) RETURNS timestamptz LANGUAGE sql AS $$
+  SELECT CASE WHEN pg_advisory_xact_lock_shared({key}, part) IS NULL
+    OR pg_advisory_xact_lock_shared(hashtextextended(id, {key})) IS NULL
+    THEN NULL ELSE clock_timestamp() END
+$$;
+
+CREATE FUNCTION {s}.lock_mailbox(part int) RETURNS timestamptz LANGUAGE sql AS $$
+  SELECT CASE WHEN pg_advisory_xact_lock({key}, part) IS NULL THEN NULL ELSE clock_timestamp() END
+$$;
+
+CREATE FUNCTION {s}.lock_to_add(part int, alone boolean) RETURNS timestamptz LANGUAGE sql AS $$
+  SELECT CASE WHEN alone AND pg_advisory_xact_lock({key}, part) IS NULL
+    OR NOT alone AND pg_advisory_xact_lock_shared({key}, part) IS NULL
+    THEN NULL ELSE clock_timestamp() END
+$$;
+
+-- refusal returns why a new request is refused: 'busy' and the id of a live request, or 'full'. For
+-- a request that is not refused, code is NULL.
+CREATE FUNCTION {s}.refusal(of text, box bytea, id text, exclusive boolean, most int, t timestamptz,
+  OUT code text, OUT busy text)
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+BEGIN
+  IF exclusive THEN
+    SELECT q.id INTO busy FROM {s}.request q
+      WHERE q.mailbox = box AND q.store = of AND q.live AND q.last_deadline >= t
+        AND q.id <> refusal.id LIMIT 1;
+    IF FOUND THEN
+      code := 'busy';
+      RETURN;
+    END IF;
+  END IF;
+  IF most > 0 AND most <= (SELECT count(*) FROM (
+      SELECT FROM {s}.request q
+        WHERE q.mailbox = box AND q.store = of AND q.live AND q.rank >= t AND q.last_deadline >= t
+          AND (q.status = 'pending' OR q.deadline < t) AND q.id <> refusal.id
+        LIMIT most) waiting) THEN
+    code := 'full';
+  END IF;
+END $$;
+
+-- create_request stores a new request and returns 'new'. If the id exists, it returns 'old' with
+-- the record. Creators of one id take turns. If the creator has its own transaction, binding is not
+-- NULL, and the partition is locked at the commit: see arrive. The IF takes a lock and does nothing
+-- else, like PERFORM at half the cost. The loop ends once no other record has the id: it deletes an
+-- expired record and inserts again.
+CREATE FUNCTION {s}.create_request(part int, of text, key text, box bytea, new_codec text,
+  new_payload bytea, new_headers bytea, waits interval, keeps interval, exclusive boolean, most int,
+  binding text[])
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz;
+  a {s}.answer;
+  refused record;
+  checked boolean := exclusive OR most > 0;
+BEGIN
+  IF checked AND current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE 'a store that is Exclusive or has MaxPending needs a transaction that is READ COMMITTED';
+  END IF;
+  IF pg_advisory_xact_lock(hashtextextended(key, {key} + 1)) IS NULL THEN
+  END IF;
+  IF binding IS NULL THEN
+    t := {s}.lock_to_add(part, checked);
+  ELSE
+    t := clock_timestamp();
+  END IF;
+  IF checked THEN
+    PERFORM FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires >= t;
+    IF NOT FOUND THEN
+      SELECT * INTO refused FROM {s}.refusal(of, box, key, exclusive, most, t);
+      IF refused.code IS NOT NULL THEN
+        a.code := refused.code;
+        a.store := 0;
+        a.now := t;
+        a.id := refused.busy;
+        RETURN NEXT a;
+        RETURN;
+      END IF;
+    END IF;
+  END IF;
+  LOOP
+    INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec, payload, headers,
+        created, updated, deadline, last_deadline, rank, expires, sweep, bound)
+      VALUES (of, key, box, true, 'pending', 0, new_codec, new_payload, new_headers,
+        t, t, t + waits, t + waits, t + waits, t + waits + keeps, t + waits + keeps, binding)
+      ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+      a.code := 'new';
+      a.store := 0;
+      a.now := t;
+      RETURN NEXT a;
+      RETURN;
+    END IF;
+    IF binding IS NULL THEN
+      t := {s}.lock_to_read(part, key);
+    END IF;
+    RETURN QUERY SELECT 'old', 0, greatest(t, q.updated), {record} FROM {s}.request q
+      WHERE q.store = of AND q.id = key AND q.expires >= t;
+    IF FOUND THEN
+      RETURN;
+    END IF;
+    DELETE FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires < t;
+  END LOOP;
+END $$;
+
+-- arrive runs at the commit of a caller's transaction. It locks the partition, checks the store's
+-- limits again, and moves all times of the request from its create to the commit. So the request
+-- begins with the commit, however long the transaction was open.
+CREATE FUNCTION {s}.arrive() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz;
+  exclusive boolean := NEW.bound[1];
+  most int := NEW.bound[2];
+  refused record;
+BEGIN
+  t := {s}.lock_to_add(('x' || left(NEW.id, 4))::bit(16)::int, exclusive OR most > 0);
+  IF exclusive OR most > 0 THEN
+    SELECT * INTO refused FROM {s}.refusal(NEW.store, NEW.mailbox, NEW.id, exclusive, most, t);
+    IF refused.code = 'busy' THEN
+      RAISE 'mailbox already has a live request: %', refused.busy USING ERRCODE = 'PQ001';
+    ELSIF refused.code = 'full' THEN
+      RAISE 'mailbox is full' USING ERRCODE = 'PQ002';
+    END IF;
+  END IF;
+  UPDATE {s}.request q SET created = t, updated = t, bound = NULL,
+      deadline = t + (NEW.deadline - NEW.created), last_deadline = t + (NEW.deadline - NEW.created),
+      rank = t + (NEW.deadline - NEW.created), expires = t + (NEW.expires - NEW.created),
+      sweep = t + (NEW.expires - NEW.created)
+    WHERE q.store = NEW.store AND q.id = NEW.id AND q.bound IS NOT NULL;
+  IF NEW.bound[3] <> '' THEN
+    PERFORM pg_notify('{channel}', NEW.bound[3]);
+  END IF;
+  RETURN NULL;
+END $$;
+
+CREATE CONSTRAINT TRIGGER request_arrives AFTER INSERT ON {s}.request
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.bound IS NOT NULL)
+  EXECUTE FUNCTION {s}.arrive();
+
+CREATE FUNCTION {s}.get_request(part int, of text, key text) RETURNS SETOF {s}.answer
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_to_read(part, key);
+BEGIN
+  RETURN QUERY SELECT 'ok', 0, t, {record} FROM {s}.request q
+    WHERE q.store = of AND q.id = key AND q.expires >= t;
+END $$;
+
+CREATE FUNCTION {s}.has_pending(part int, of text, box bytea) RETURNS boolean
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_mailbox(part);
+BEGIN
+  RETURN EXISTS (SELECT FROM {s}.request q
+    WHERE q.mailbox = box AND q.store = of AND q.live AND q.rank >= t AND q.last_deadline >= t
+      AND (q.status = 'pending' OR q.deadline < t));
+END $$;
+
+-- claim_requests claims up to limits[i] requests of stores[i], the longest claimable first. It
+-- holds its partition alone until the commit. So a second claim of the mailbox waits for the commit
+-- of the first, and its statements then see the changes of the first. A request is claimable if it
+-- is pending, or if its lease has expired (deadline < t) and another attempt is left (last_deadline
+-- >= t).
+-- The first statement is the only one for a mailbox without live requests. It also looks for a
+-- memo. If there is one, this is a repeat: the answer is one row with only a place, and the caller
+-- asks claimed_requests. The other columns are those that a claimer does not know.
+CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores text[], limits int[],
+  attempts int[], waits interval[], runs interval[], keeps interval[])
+RETURNS TABLE (place int, now timestamptz, id text, attempt int, codec text, payload bytea,
+  headers bytea, created timestamptz, last_deadline timestamptz) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  t timestamptz := {s}.lock_mailbox(part);
+  made timestamptz;
+  picked text[]; -- with a limit of 1, the update picks by itself: one statement less
+  next text;
+  ends timestamptz;
+  last timestamptz;
+  until timestamptz;
+BEGIN
+  -- The order keeps the planner from scanning the table for any row of a busy mailbox.
+  SELECT (SELECT c.made FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t) INTO made
+    FROM {s}.request q WHERE q.mailbox = box AND q.live
+    ORDER BY q.mailbox, q.store, q.rank LIMIT 1;
+  IF NOT FOUND THEN
+    RETURN;
+  ELSIF made IS NOT NULL THEN
+    place := 0;
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  FOR i IN 1 .. cardinality(stores) LOOP
+    ends := t + runs[i];
+    last := ends + waits[i];
+    IF limits[i] <> 1 THEN
+      picked := ARRAY(SELECT w.id FROM {s}.request w
+        WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
+          AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
+        ORDER BY w.rank LIMIT limits[i]);
+    ELSE
+      picked := ARRAY[NULL];
+    END IF;
+    FOREACH next IN ARRAY picked LOOP
+      RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1,
+          updated = t, started = t, deadline = ends, claim = claim_id,
+          last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END,
+          rank = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE q.rank END,
+          expires = keeps[i] + CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END
+        WHERE q.store = stores[i] AND q.id = coalesce(next, (SELECT w.id FROM {s}.request w
+          WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
+            AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
+          ORDER BY w.rank LIMIT 1))
+        RETURNING i - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers,
+          q.created, q.last_deadline;
+      IF FOUND THEN
+        until := greatest(until, ends);
+      END IF;
+    END LOOP;
+  END LOOP;
+  IF until IS NOT NULL THEN
+    INSERT INTO {s}.claim VALUES (claim_id, t, until)
+      ON CONFLICT ON CONSTRAINT claim_pkey
+        DO UPDATE SET made = excluded.made, until = excluded.until;
+  END IF;
+END $$;
+
+-- claimed_requests returns the requests of a claim that was made before, if they still run under
+-- it.
+CREATE FUNCTION {s}.claimed_requests(part int, claim_id text, box bytea, stores text[])
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_mailbox(part);
+BEGIN
+  RETURN QUERY SELECT 'ok', array_position(stores, q.store) - 1, t, {record}
+    FROM {s}.claim c JOIN {s}.request q ON q.claim = c.id AND q.started = c.made
+    WHERE c.id = claim_id AND q.mailbox = box AND q.store = ANY (stores) AND q.live
+      AND q.status = 'running' AND q.deadline >= t;
+END $$;
+
+-- refuse returns why an operation found no live request at its attempt: 'ended' or 'stale' with the
+-- record, or no row if the request does not exist.
+CREATE FUNCTION {s}.refuse(of text, key text, t timestamptz) RETURNS SETOF {s}.answer
+LANGUAGE sql AS $$
+  SELECT CASE WHEN NOT q.live OR q.last_deadline < t THEN 'ended' ELSE 'stale' END, 0, t, {record}
+    FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires >= t
+$$;
+
+-- extend_request renews the lease of the attempt speaker, or releases it. With a new_codec it
+-- stores progress. waits is 0 if no attempt is left. After a noted cancel the deadlines stay.
+CREATE FUNCTION {s}.extend_request(part int, of text, key text, speaker int, new_codec text,
+  new_payload bytea, lasts interval, waits interval, keeps interval, releases boolean)
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_request(part, key);
+  ends timestamptz := t + lasts;
+  last timestamptz := ends + waits;
+BEGIN
+  RETURN QUERY UPDATE {s}.request q SET updated = t,
+      codec = CASE WHEN new_codec = '' THEN q.codec ELSE new_codec END,
+      payload = CASE WHEN new_codec = '' THEN q.payload ELSE new_payload END,
+      deadline = CASE WHEN q.cancelled_as IS NULL THEN ends ELSE q.deadline END,
+      last_deadline = CASE WHEN q.cancelled_as IS NULL THEN last ELSE q.last_deadline END,
+      rank = CASE WHEN q.cancelled_as IS NULL AND waits > '0' THEN last ELSE q.rank END,
+      expires = CASE WHEN q.cancelled_as IS NULL THEN last + keeps ELSE q.expires END
+    WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.status = 'running'
+      AND q.attempt = speaker
+      AND q.last_deadline >= t AND (releases OR q.deadline >= t)
+    RETURNING 'ok', 0, t, {head};
+  IF NOT FOUND THEN
+    RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
+  END IF;
+END $$;
+
+-- cancel_request ends a request at once, or notes the cancel if a worker holds the request and
+-- there is a grace. A second cancel changes nothing.
+CREATE FUNCTION {s}.cancel_request(part int, of text, key text, outcome text, reason bytea,
+  grace interval, keeps interval)
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_request(part, key);
+  r {s}.request;
+BEGIN
+  SELECT * INTO r FROM {s}.request q
+    WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.last_deadline >= t;
+  IF NOT FOUND THEN
+    RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
+    RETURN;
+  ELSIF r.status <> 'running' OR r.deadline < t OR grace = '0' THEN
+    RETURN QUERY UPDATE {s}.request q SET live = false, status = outcome, error = reason,
+        updated = t, cancelled_as = NULL, cancel_reason = NULL,
+        expires = t + keeps, sweep = t + keeps
+      WHERE q.store = of AND q.id = key RETURNING 'ok', 0, t, {head};
+  ELSIF r.cancelled_as IS NULL THEN
+    RETURN QUERY UPDATE {s}.request q SET cancelled_as = outcome, cancel_reason = reason,
+        updated = t, deadline = least(q.deadline, t + grace),
+        last_deadline = least(q.deadline, t + grace),
+        expires = least(q.deadline, t + grace) + keeps
+      WHERE q.store = of AND q.id = key RETURNING 'ok', 0, t, {head};
+  ELSE
+    RETURN QUERY SELECT 'ok', 0, t, {head} FROM {s}.request q WHERE q.store = of AND q.id = key;
+  END IF;
+END $$;
+
+CREATE FUNCTION {s}.end_request(part int, of text, key text, speaker int, outcome text,
+  reason bytea, new_codec text, new_payload bytea, keeps interval)
+RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := {s}.lock_request(part, key);
+BEGIN
+  RETURN QUERY UPDATE {s}.request q SET live = false, status = outcome, error = reason,
+      codec = new_codec, payload = new_payload, updated = t,
+      cancelled_as = NULL, cancel_reason = NULL, expires = t + keeps, sweep = t + keeps
+    WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.attempt = speaker
+      AND q.last_deadline >= t
+    RETURNING 'ok', 0, t, {head};
+  IF NOT FOUND THEN
+    RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
+  END IF;
+END $$;
+
+-- sweep frees up to most expired records and up to most expired memos. It moves the column sweep of
+-- up to most other records to expires. It skips locked rows. One session sweeps at a time. It
+-- returns how many rows it changed, and when the next row is due.
+CREATE FUNCTION {s}.sweep(most int, OUT done int, OUT next timestamptz)
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  t timestamptz := clock_timestamp();
+  n int;
+BEGIN
+  done := 0;
+  IF pg_try_advisory_xact_lock({key}, 65536) THEN
+    DELETE FROM {s}.request WHERE ctid = ANY (ARRAY(
+      SELECT q.ctid FROM {s}.request q WHERE q.sweep < t AND q.expires < t
+        ORDER BY q.sweep LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS done = ROW_COUNT;
+    UPDATE {s}.request SET sweep = expires WHERE ctid = ANY (ARRAY(
+      SELECT q.ctid FROM {s}.request q WHERE q.sweep < t AND q.expires >= t
+        ORDER BY q.sweep LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS n = ROW_COUNT;
+    done := done + n;
+    DELETE FROM {s}.claim WHERE ctid = ANY (ARRAY(
+      SELECT c.ctid FROM {s}.claim c WHERE c.until < t
+        ORDER BY c.until LIMIT most FOR UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS n = ROW_COUNT;
+    done := done + n;
+  END IF;
+  next := least((SELECT min(q.sweep) FROM {s}.request q WHERE q.sweep < 'infinity'),
+    (SELECT min(c.until) FROM {s}.claim c));
+END $$;
