@@ -1,4 +1,5 @@
--- The functions of the operations, and what they share. See schema.sql for the tables and the replaced words.
+-- The functions of the operations, and what they share. See schema.sql for the tables, and for the
+-- words in braces, which are replaced.
 
 -- Plans. PostgreSQL keeps the plans of a session, so a plan that was made while the table was small
 -- must stay right when it is large. Rare functions turn sequential scans off, which costs 10 us a
