@@ -15,56 +15,43 @@ var _ backends.ManyClaimer = (*Backend)(nil)
 
 // Claim implements [backends.Backend]. The repeat of a claim takes a second round trip.
 func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	rows, err := b.pool.Query(ctx, b.call.claim, b.args(claimArgs(c))...)
-	if err != nil {
-		return nil, wrap(err)
-	}
-	answers, err := pgx.CollectRows(rows, scanNew(c))
+	answers, err := ask(ctx, b.pool, scanNew(c), b.call.claim, b.args(claimArgs(c)))
 	if err == nil && repeats(answers) {
 		answers, err = b.ask(ctx, b.pool, b.call.claimed, claimArgs(c)[:4]...)
-		return claimed(c, answers, err)
 	}
-	return claimed(c, answers, wrap(err))
+	return claimed(c, answers, err)
 }
 
 // repeats reports whether a claim was made before.
 func repeats(answers []answer) bool { return len(answers) == 1 && answers[0].rec.ID == "" }
 
 // scanNew returns how to read a request that the claim takes now.
-func scanNew(c backends.Claim) pgx.RowToFunc[answer] {
-	return func(row pgx.CollectableRow) (a answer, err error) {
+func scanNew(c backends.Claim) func(row *values) answer {
+	return func(row *values) (a answer) {
 		rec := &a.rec
-		var now, created, last *time.Time
-		var id, codec *string
-		var attempt *int
-		err = row.Scan(&a.store, &now, &id, &attempt, &codec, &rec.Payload, &a.headers, &created,
-			&last)
-		if err != nil || id == nil {
-			return a, err
-		}
-		a.now = now.UTC()
-		rec.ID, rec.Mailbox, rec.Status = *id, c.Mailbox, backends.StatusRunning
-		rec.Attempt, rec.Codec, rec.CreatedAt = *attempt, *codec, created.UTC()
-		rec.UpdatedAt, rec.StartedAt, rec.LastDeadline = a.now, a.now, last.UTC()
+		a.store, a.now = row.int(), row.time()
+		rec.ID, rec.Attempt, rec.Codec = row.text(), row.int(), row.text()
+		rec.Payload, a.headers = row.bytes(), row.bytes()
+		rec.CreatedAt, rec.LastDeadline = row.time(), row.time()
+		rec.Mailbox, rec.Status = c.Mailbox, backends.StatusRunning
+		rec.UpdatedAt, rec.StartedAt = a.now, a.now
 		rec.Deadline = a.now.Add(c.From[a.store].RunningTimeout)
-		return a, nil
+		return a
 	}
 }
 
 func claimArgs(c backends.Claim) []any {
-	n := len(c.From)
+	n, longest := len(c.From), time.Duration(0)
 	stores, limits, attempts := make([]string, n), make([]int32, n), make([]int32, n)
 	waits, runs := make([]time.Duration, n), make([]time.Duration, n)
 	keeps := make([]time.Duration, n)
 	for i, f := range c.From {
 		stores[i], limits[i], attempts[i] = f.Store, int32(f.Limit), int32(f.MaxAttempts)
 		waits[i], runs[i], keeps[i] = f.PendingTimeout, f.RunningTimeout, f.Retention
+		longest = max(longest, f.RunningTimeout)
 	}
 	return []any{part(backends.Partition(c.Mailbox)), c.ID, []byte(c.Mailbox), stores, limits,
-		attempts, waits, runs, keeps}
+		attempts, waits, runs, keeps, longest}
 }
 
 // claimed sorts the answers to a claim by store.
@@ -88,7 +75,7 @@ func claimed(c backends.Claim, answers []answer, err error) ([]backends.Claimed,
 const together = 64
 
 // ClaimMany implements [backends.ManyClaimer]. It makes up to 64 claims in one transaction and one
-// round trip. If that fails, it makes each of them in a transaction of its own.
+// round trip. If that fails, or with PollOnly, it makes each of them in a transaction of its own.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	places := make([]int, len(claims))
@@ -100,7 +87,7 @@ func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []back
 		return cmp.Compare(partition(x), partition(y))
 	})
 	for some := range slices.Chunk(places, together) {
-		if b.claimTogether(ctx, claims, some, results) == nil {
+		if !b.alone && b.claimTogether(ctx, claims, some, results) == nil {
 			continue
 		}
 		for _, at := range some {
@@ -118,17 +105,14 @@ func (b *Backend) claimTogether(ctx context.Context, claims []backends.Claim, pl
 	}
 	batch := &pgx.Batch{}
 	for _, at := range places {
-		batch.Queue(b.call.claim, b.args(claimArgs(claims[at]))...)
+		batch.Queue(b.call.claim, claimArgs(claims[at])...)
 	}
 	replies := b.pool.SendBatch(ctx, batch)
 	defer replies.Close()
 	var again []int
 	for _, at := range places {
 		rows, err := replies.Query()
-		if err != nil {
-			return err
-		}
-		answers, err := pgx.CollectRows(rows, scanNew(claims[at]))
+		answers, err := collect(rows, err, scanNew(claims[at]))
 		if err != nil {
 			return err
 		}

@@ -206,10 +206,10 @@ func (d *diagnosis) pool(ctx context.Context, b *Backend, s state) {
 	err = conn.QueryRow(ctx, "SELECT pg_backend_pid() WHERE $1", b.args([]any{true})...).Scan(&pid)
 	d.unreachable(err)
 	pooled := err == nil && pid != conn.Conn().PgConn().PID()
-	d.when(pooled && !b.unnamed, backends.SeverityWarning, "pooler",
+	d.when(pooled && !b.wakes.pollOnly, backends.SeverityWarning, "pooler",
 		"a pooler is between the client and the server",
 		"if it pools by transaction, set Options.PollOnly")
-	d.when(pooled && b.unnamed, backends.SeverityInfo, "pooler",
+	d.when(pooled && b.wakes.pollOnly, backends.SeverityInfo, "pooler",
 		"a pooler is between the client and the server: waiters in other processes poll",
 		"to have them woken, connect to the server itself")
 }

@@ -78,7 +78,7 @@
 // # Pgbouncer
 //
 // A pooler in session mode needs no settings. In transaction mode, set Options.PollOnly: then the
-// Backend prepares no statement and keeps no state in a session. Waiters of the same process are
+// Backend keeps no prepared statements and no state in a session. Waiters of the same process are
 // still woken. Waiters of other processes poll. InTx works, too.
 //
 // # Maintenance

@@ -66,13 +66,13 @@ BEGIN
 END $$;
 
 -- create_request stores a new request and returns 'new'. If the id exists, it returns 'old' with
--- the record. Creators of one id take turns. If the creator has its own transaction, binding is not
+-- the record. Creators of one id take turns. If the creator has its own transaction, topic is not
 -- NULL, and the partition is locked at the commit: see arrive. The IF takes a lock and does nothing
 -- else, like PERFORM at half the cost. The loop ends once no other record has the id: it deletes an
 -- expired record and inserts again.
 CREATE FUNCTION {s}.create_request(part int, of text, key text, box bytea, new_codec text,
   new_payload bytea, new_headers bytea, waits interval, keeps interval, exclusive boolean, most int,
-  binding text[])
+  topic text)
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz;
@@ -85,7 +85,7 @@ BEGIN
   END IF;
   IF pg_advisory_xact_lock(hashtextextended(key, {key} + 1)) IS NULL THEN
   END IF;
-  IF binding IS NULL THEN
+  IF topic IS NULL THEN
     t := {s}.lock_to_add(part, checked);
   ELSE
     t := clock_timestamp();
@@ -106,18 +106,21 @@ BEGIN
   END IF;
   LOOP
     INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec, payload, headers,
-        created, updated, deadline, last_deadline, rank, expires, sweep, bound)
+        created, updated, deadline, last_deadline, rank, expires, sweep)
       VALUES (of, key, box, true, 'pending', 0, new_codec, new_payload, new_headers,
-        t, t, t + waits, t + waits, t + waits, t + waits + keeps, t + waits + keeps, binding)
+        t, t, t + waits, t + waits, t + waits, t + waits + keeps, t + waits + keeps)
       ON CONFLICT DO NOTHING;
     IF FOUND THEN
+      IF topic IS NOT NULL THEN
+        INSERT INTO {s}.arrival VALUES (of, key, exclusive, most, topic);
+      END IF;
       a.code := 'new';
       a.store := 0;
       a.now := t;
       RETURN NEXT a;
       RETURN;
     END IF;
-    IF binding IS NULL THEN
+    IF topic IS NULL THEN
       t := {s}.lock_to_read(part, key);
     END IF;
     RETURN QUERY SELECT 'old', 0, greatest(t, q.updated), {record} FROM {s}.request q
@@ -134,34 +137,32 @@ END $$;
 -- begins with the commit, however long the transaction was open.
 CREATE FUNCTION {s}.arrive() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-  t timestamptz;
-  exclusive boolean := NEW.bound[1];
-  most int := NEW.bound[2];
+  t timestamptz := {s}.lock_to_add(('x' || left(NEW.id, 4))::bit(16)::int,
+    NEW.exclusive OR NEW.most > 0);
+  box bytea := (SELECT q.mailbox FROM {s}.request q WHERE q.store = NEW.store AND q.id = NEW.id);
   refused record;
 BEGIN
-  t := {s}.lock_to_add(('x' || left(NEW.id, 4))::bit(16)::int, exclusive OR most > 0);
-  IF exclusive OR most > 0 THEN
-    SELECT * INTO refused FROM {s}.refusal(NEW.store, NEW.mailbox, NEW.id, exclusive, most, t);
+  IF NEW.exclusive OR NEW.most > 0 THEN
+    SELECT * INTO refused FROM {s}.refusal(NEW.store, box, NEW.id, NEW.exclusive, NEW.most, t);
     IF refused.code = 'busy' THEN
       RAISE 'mailbox already has a live request: %', refused.busy USING ERRCODE = 'PQ001';
     ELSIF refused.code = 'full' THEN
       RAISE 'mailbox is full' USING ERRCODE = 'PQ002';
     END IF;
   END IF;
-  UPDATE {s}.request q SET created = t, updated = t, bound = NULL,
-      deadline = t + (NEW.deadline - NEW.created), last_deadline = t + (NEW.deadline - NEW.created),
-      rank = t + (NEW.deadline - NEW.created), expires = t + (NEW.expires - NEW.created),
-      sweep = t + (NEW.expires - NEW.created)
-    WHERE q.store = NEW.store AND q.id = NEW.id AND q.bound IS NOT NULL;
-  IF NEW.bound[3] <> '' THEN
-    PERFORM pg_notify('{channel}', NEW.bound[3]);
+  UPDATE {s}.request q SET created = t, updated = t, deadline = t + (q.deadline - q.created),
+      last_deadline = t + (q.deadline - q.created), rank = t + (q.deadline - q.created),
+      expires = t + (q.expires - q.created), sweep = t + (q.expires - q.created)
+    WHERE q.store = NEW.store AND q.id = NEW.id;
+  DELETE FROM {s}.arrival a WHERE a.store = NEW.store AND a.id = NEW.id;
+  IF NEW.topic <> '' THEN
+    PERFORM pg_notify('{channel}', NEW.topic);
   END IF;
   RETURN NULL;
 END $$;
 
-CREATE CONSTRAINT TRIGGER request_arrives AFTER INSERT ON {s}.request
-  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.bound IS NOT NULL)
-  EXECUTE FUNCTION {s}.arrive();
+CREATE CONSTRAINT TRIGGER request_arrives AFTER INSERT ON {s}.arrival
+  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {s}.arrive();
 
 CREATE FUNCTION {s}.get_request(part int, of text, key text) RETURNS SETOF {s}.answer
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -187,66 +188,72 @@ END $$;
 -- of the first, and its statements then see the changes of the first. A request is claimable if it
 -- is pending, or if its lease has expired (deadline < t) and another attempt is left (last_deadline
 -- >= t).
--- The first statement is the only one for a mailbox without live requests. It also looks for a
--- memo. If there is one, this is a repeat: the answer is one row with only a place, and the caller
--- asks claimed_requests. The other columns are those that a claimer does not know.
+-- The first statement is the only one for a mailbox without live requests. Its row often is the one
+-- to claim. The memo is written before the first update, with the latest deadline that the claim
+-- may set. If there is a memo already, this is a repeat: the answer is one row with only a place,
+-- and the caller asks claimed_requests. The other columns are those that a claimer does not know.
 CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores text[], limits int[],
-  attempts int[], waits interval[], runs interval[], keeps interval[])
+  attempts int[], waits interval[], runs interval[], keeps interval[], longest interval)
 RETURNS TABLE (place int, now timestamptz, id text, attempt int, codec text, payload bytea,
   headers bytea, created timestamptz, last_deadline timestamptz) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   t timestamptz := {s}.lock_mailbox(part);
-  made timestamptz;
-  picked text[]; -- with a limit of 1, the update picks by itself: one statement less
+  first text; -- the id of the first live request, or NULL if it cannot be claimed
+  first_store text;
+  picked text[];
   next text;
+  noted boolean := false;
   ends timestamptz;
   last timestamptz;
-  until timestamptz;
 BEGIN
   -- The order keeps the planner from scanning the table for any row of a busy mailbox.
-  SELECT (SELECT c.made FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t) INTO made
+  SELECT q.store, CASE WHEN q.rank >= t AND q.last_deadline >= t
+      AND (q.status = 'pending' OR q.deadline < t) THEN q.id END INTO first_store, first
     FROM {s}.request q WHERE q.mailbox = box AND q.live
     ORDER BY q.mailbox, q.store, q.rank LIMIT 1;
   IF NOT FOUND THEN
     RETURN;
-  ELSIF made IS NOT NULL THEN
-    place := 0;
-    RETURN NEXT;
-    RETURN;
   END IF;
+  <<taking>>
   FOR i IN 1 .. cardinality(stores) LOOP
-    ends := t + runs[i];
-    last := ends + waits[i];
-    IF limits[i] <> 1 THEN
+    IF limits[i] = 1 AND first IS NOT NULL AND first_store = stores[i] THEN
+      picked := ARRAY[first];
+    ELSE
       picked := ARRAY(SELECT w.id FROM {s}.request w
         WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
           AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
         ORDER BY w.rank LIMIT limits[i]);
-    ELSE
-      picked := ARRAY[NULL];
     END IF;
     FOREACH next IN ARRAY picked LOOP
+      IF NOT noted THEN
+        INSERT INTO {s}.claim SELECT claim_id, t, t + longest
+          WHERE NOT EXISTS (SELECT FROM {s}.claim c WHERE c.id = claim_id);
+        IF NOT FOUND THEN
+          UPDATE {s}.claim c SET made = t, until = t + longest
+            WHERE c.id = claim_id AND c.until < t;
+        END IF;
+        noted := FOUND;
+        EXIT taking WHEN NOT noted;
+      END IF;
+      ends := t + runs[i];
+      last := ends + waits[i];
       RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1,
           updated = t, started = t, deadline = ends, claim = claim_id,
           last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END,
           rank = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE q.rank END,
           expires = keeps[i] + CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END
-        WHERE q.store = stores[i] AND q.id = coalesce(next, (SELECT w.id FROM {s}.request w
-          WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
-            AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
-          ORDER BY w.rank LIMIT 1))
+        WHERE q.store = stores[i] AND q.id = next
         RETURNING i - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers,
           q.created, q.last_deadline;
-      IF FOUND THEN
-        until := greatest(until, ends);
-      END IF;
     END LOOP;
   END LOOP;
-  IF until IS NOT NULL THEN
-    INSERT INTO {s}.claim VALUES (claim_id, t, until)
-      ON CONFLICT ON CONSTRAINT claim_pkey
-        DO UPDATE SET made = excluded.made, until = excluded.until;
+  IF NOT noted THEN
+    PERFORM FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t;
+    IF FOUND THEN
+      place := 0;
+      RETURN NEXT;
+    END IF;
   END IF;
 END $$;
 

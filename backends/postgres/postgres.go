@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pendingq/pendingq/backends"
@@ -24,7 +26,8 @@ type Options struct {
 	Schema string
 
 	// PollOnly is for a pooler that gives each transaction another connection, such as pgbouncer in
-	// transaction mode. The Backend then neither notifies nor listens, and prepares no statements.
+	// transaction mode. The Backend then neither notifies nor listens, and keeps no prepared
+	// statements.
 	// Waiters in other processes find changes by polling.
 	PollOnly bool
 
@@ -64,7 +67,8 @@ type Backend struct {
 	schema  string
 	poll    time.Duration
 	call    calls
-	unnamed bool // statements are not prepared
+	how     []any // how pgx executes statements
+	alone   bool  // each claim takes a round trip of its own
 	wakes   *wakes
 	sweeper *sweeper
 }
@@ -80,14 +84,16 @@ type calls struct {
 // the locks of that function. Their snapshot may be older than their lock. So it says nothing if
 // they find no row that fits: then the function decides.
 const (
-	// Creators of one id come one after the other.
+	// Creators of one id come one after the other. The second one may see no record yet: then the
+	// primary key refuses it.
 	plainCreate = `INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec,
 			payload, headers, created, updated, deadline, last_deadline, rank, expires, sweep)
 		SELECT $2, $3, $4, true, 'pending', 0, $5, $6, $7, c.t, c.t, c.t + $8::interval,
 			c.t + $8, c.t + $8, c.t + $9::interval, c.t + $9
 		FROM (SELECT CASE WHEN pg_advisory_xact_lock(hashtextextended($3, {key} + 1)) IS NULL
 			THEN NULL ELSE {s}.lock_to_add($1::int, false) END AS t OFFSET 0) c
-		ON CONFLICT DO NOTHING RETURNING created`
+		WHERE NOT EXISTS (SELECT FROM {s}.request q WHERE q.store = $2 AND q.id = $3)
+		RETURNING 'new', 0, created`
 
 	// An ended record never changes. A live one without xmax is the latest, and nobody changes it.
 	plainGet = `SELECT CASE WHEN q.live AND q.xmax <> '0'::xid THEN 'unsure' ELSE 'ok' END, 0,
@@ -101,7 +107,7 @@ const (
 			expires = clock_timestamp() + $9::interval, sweep = clock_timestamp() + $9
 		WHERE q.store = $2 AND q.id = $3 AND q.live::int = 1 AND q.attempt = $4::int
 			AND q.last_deadline >= {s}.lock_request($1::int, $3)
-		RETURNING 'ok', 0, q.updated, {head}`
+		RETURNING 'ok', 0, q.updated, {unknown}`
 )
 
 // New returns a Backend that uses the pool. The caller closes the pool, after the Backend. New
@@ -117,8 +123,12 @@ func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{pool: pool, schema: o.Schema, poll: o.PollInterval, unnamed: o.PollOnly,
-		call: newCalls(o.Schema)}
+	b := &Backend{pool: pool, schema: o.Schema, poll: o.PollInterval, call: newCalls(o.Schema)}
+	mode := pool.Config().ConnConfig.DefaultQueryExecMode
+	if o.PollOnly || mode == pgx.QueryExecModeExec || mode == pgx.QueryExecModeSimpleProtocol {
+		mode, b.alone = pgx.QueryExecModeCacheDescribe, true
+	}
+	b.how = []any{mode, pgx.QueryResultFormats{pgx.BinaryFormatCode}}
 	b.wakes = newWakes(pool, channel(o.Schema), o.PollOnly)
 	b.sweeper = newSweeper(b)
 	return b, nil
@@ -133,7 +143,7 @@ func newCalls(schema string) calls {
 		create: named(from + "create_request($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10, " +
 			"$11::int, $12)"),
 		get:     named(from + "get_request($1::int, $2, $3)"),
-		claim:   named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9)"),
+		claim:   named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
 		claimed: named(from + "claimed_requests($1::int, $2, $3, $4)"),
 		extend:  named(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10)"),
 		cancel:  named(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7)"),
@@ -146,13 +156,14 @@ func newCalls(schema string) calls {
 	}
 }
 
-// named replaces {s}, {key}, {channel}, {record} and {head} in a statement: see schema.sql.
+// named replaces the words in braces in a statement: see schema.sql.
 func named(schema, text string) string {
 	h := fnv.New32a()
 	h.Write([]byte(schema))
 	key := strconv.Itoa(int(h.Sum32() >> 2)) // fits an int of PostgreSQL, as does {key} + 1
 	return strings.NewReplacer("{s}", pgx.Identifier{schema}.Sanitize(), "{key}", key,
-		"{channel}", channel(schema), "{record}", record, "{head}", head).Replace(text)
+		"{channel}", channel(schema), "{record}", head+", q.payload",
+		"{head}", head+", NULL::bytea", "{unknown}", unknown).Replace(text)
 }
 
 // channel returns the channel for the wake-ups of a schema. Its name is a hash: it is short enough
@@ -176,25 +187,34 @@ type querier interface {
 
 // ask makes a call and returns its answers.
 func (b *Backend) ask(ctx context.Context, on querier, sql string, args ...any) ([]answer, error) {
+	return ask(ctx, on, scanAnswer, sql, b.args(args))
+}
+
+func ask(ctx context.Context, on querier, scan func(*values) answer, sql string, args []any) (
+	[]answer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	rows, err := on.Query(ctx, sql, b.args(args)...)
+	rows, err := on.Query(ctx, sql, args...)
+	return collect(rows, err, scan)
+}
+
+// collect reads the answers of a query.
+func collect(rows pgx.Rows, err error, scan func(*values) answer) (answers []answer, _ error) {
 	if err != nil {
 		return nil, wrap(err)
 	}
-	answers, err := pgx.CollectRows(rows, scanAnswer)
-	return answers, wrap(err)
+	defer rows.Close()
+	for rows.Next() {
+		row := values(rows.RawValues())
+		answers = append(answers, scan(&row))
+	}
+	return answers, wrap(rows.Err())
 }
 
-// args returns the arguments of a statement. With PollOnly the first one is the mode in which pgx
-// prepares no statement.
-func (b *Backend) args(args []any) []any {
-	if b.unnamed {
-		return append([]any{pgx.QueryExecModeExec}, args...)
-	}
-	return args
-}
+// args returns the arguments of a statement, after how pgx is to execute it. An answer is binary in
+// all modes but Exec and SimpleProtocol.
+func (b *Backend) args(args []any) []any { return append(slices.Clip(b.how), args...) }
 
 func wrap(err error) error {
 	if err == nil {
@@ -217,21 +237,25 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	if len(c.Headers) > 0 {
 		headers, _ = json.Marshal(c.Headers) // strings cannot fail
 	}
-	on, binding := querier(b.pool), []string(nil)
+	on, topic := querier(b.pool), (*string)(nil)
 	tx, bound := boundTx(ctx)
 	if bound {
-		on, binding = tx, b.binding(c)
+		on, topic = tx, new(b.topic(c.Mailbox))
 	}
 	request := []any{partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox), c.Codec, notNil(c.Payload),
 		headers, c.PendingTimeout}
 	var answers []answer
 	var err error
 	if !bound && !c.Exclusive && c.MaxPending == 0 {
-		answers, err = b.add(ctx, append(request, c.PendingTimeout+c.Retention))
+		answers, err = b.ask(ctx, b.pool, b.call.add,
+			append(request, c.PendingTimeout+c.Retention)...)
+		if exists(err) {
+			err = nil
+		}
 	}
 	if err == nil && len(answers) == 0 {
 		answers, err = b.ask(ctx, on, b.call.create, append(request, c.Retention, c.Exclusive,
-			c.MaxPending, binding)...)
+			c.MaxPending, topic)...)
 	}
 	if err == nil && len(answers) != 1 {
 		err = unexpected(answers)
@@ -256,20 +280,10 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	return backends.Record{}, unexpected(answers)
 }
 
-// add stores a new request that needs no check. It returns no answer if the id may exist.
-func (b *Backend) add(ctx context.Context, args []any) ([]answer, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	a := answer{code: "new"}
-	switch err := b.pool.QueryRow(ctx, b.call.add, b.args(args)...).Scan(&a.now); {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil, nil
-	case err != nil:
-		return nil, wrap(err)
-	}
-	a.now = a.now.UTC()
-	return []answer{a}, nil
+// exists reports whether another creator of the id was faster: a unique_violation.
+func exists(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == "23505"
 }
 
 func notNil(payload []byte) []byte {
@@ -351,6 +365,7 @@ func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, err
 	if errors.Is(err, backends.ErrNotFound) {
 		a, err = b.decide(ctx, b.call.end, args...)
 	}
+	a.rec.ID, a.rec.Status, a.rec.Error = e.ID, e.Outcome, e.Error
 	return b.changed(e.ID, a, err)
 }
 

@@ -1,25 +1,23 @@
 package postgres
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"maps"
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/pendingq/pendingq/backends"
 )
 
-// The columns of request q in an answer: all of a record, or all but the payload. scanAnswer reads
-// them after code, store and now.
+// The columns of request q in an answer, in the order in which scanAnswer reads them after code,
+// store and now.
 const (
-	head   = beforePayload + ", NULL::bytea, " + afterPayload
-	record = beforePayload + ", q.payload, " + afterPayload
-
-	beforePayload = "q.id, q.mailbox, q.status, q.attempt, q.error, q.codec"
-	afterPayload  = "q.headers, q.created, q.updated, q.started, q.deadline, q.last_deadline, " +
-		"q.rank, q.cancelled_as, q.cancel_reason"
+	unknown = "q.mailbox, q.attempt, q.headers, q.created, q.updated, q.started, q.deadline, " +
+		"q.last_deadline" // what End cannot know of the record
+	head = unknown + ", q.id, q.status, q.error, q.codec, q.rank, q.cancelled_as, " +
+		"q.cancel_reason"
 )
 
 // answer is one row of an answer.
@@ -32,37 +30,51 @@ type answer struct {
 	headers []byte
 }
 
-func scanAnswer(row pgx.CollectableRow) (a answer, err error) {
-	var id, status, codec, cancelledAs *string
-	var mailbox, reason, cancelReason []byte
-	var attempt *int
-	var created, updated, started, deadline, last, rank *time.Time
-	err = row.Scan(&a.code, &a.store, &a.now, &id, &mailbox, &status, &attempt, &reason, &codec,
-		&a.rec.Payload, &a.headers, &created, &updated, &started, &deadline, &last, &rank,
-		&cancelledAs, &cancelReason)
-	a.now, a.rank = a.now.UTC(), inUTC(rank)
+// scanAnswer reads a row. A row may end early.
+func scanAnswer(row *values) (a answer) {
+	a.code, a.store, a.now = row.text(), row.int(), row.time()
 	rec := &a.rec
-	rec.ID, rec.Mailbox, rec.Status, rec.Codec = or(id), string(mailbox), or(status), or(codec)
-	rec.Attempt, rec.Error = or(attempt), string(reason)
-	rec.CreatedAt, rec.UpdatedAt, rec.StartedAt = inUTC(created), inUTC(updated), inUTC(started)
-	rec.Deadline, rec.LastDeadline = inUTC(deadline), inUTC(last)
-	rec.CancelledAs, rec.CancelReason = or(cancelledAs), string(cancelReason)
-	return a, err
+	rec.Mailbox, rec.Attempt, a.headers = row.text(), row.int(), row.bytes()
+	rec.CreatedAt, rec.UpdatedAt, rec.StartedAt = row.time(), row.time(), row.time()
+	rec.Deadline, rec.LastDeadline = row.time(), row.time()
+	rec.ID, rec.Status, rec.Error, rec.Codec = row.text(), row.text(), row.text(), row.text()
+	a.rank, rec.CancelledAs, rec.CancelReason = row.time(), row.text(), row.text()
+	rec.Payload = row.bytes()
+	return a
 }
 
-// or returns the value, or the zero value for NULL.
-func or[T any](value *T) (zero T) {
-	if value == nil {
-		return zero
+// values are the columns of a row that are still to be read, in PostgreSQL's binary format. A NULL
+// and a column that is not there read as zero values. With pgx's Scan, a lifecycle made twice as
+// many allocations.
+type values [][]byte
+
+func (v *values) next() (column []byte) {
+	if len(*v) > 0 {
+		column, *v = (*v)[0], (*v)[1:]
 	}
-	return *value
+	return column
 }
 
-func inUTC(t *time.Time) time.Time {
-	if t == nil {
-		return time.Time{}
+func (v *values) bytes() []byte { return bytes.Clone(v.next()) }
+
+// text also reads a bytea.
+func (v *values) text() string { return string(v.next()) }
+
+func (v *values) int() int {
+	if column := v.next(); len(column) == 4 {
+		return int(int32(binary.BigEndian.Uint32(column)))
 	}
-	return t.UTC()
+	return 0
+}
+
+// year2000 is the zero of PostgreSQL's times. They count microseconds.
+var year2000 = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+
+func (v *values) time() time.Time {
+	if column := v.next(); len(column) == 8 {
+		return time.UnixMicro(year2000 + int64(binary.BigEndian.Uint64(column))).UTC()
+	}
+	return time.Time{}
 }
 
 // record returns the record as it reads at the time of the answer: see [backends.Record.At].

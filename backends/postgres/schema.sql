@@ -5,6 +5,7 @@
 --   channel  the channel for NOTIFY
 --   record   the columns of request q in an answer
 --   head     the same with NULL as the payload
+--   unknown  the first of them
 -- Every name is qualified, so the search_path does not matter.
 
 CREATE TABLE {s}.request (
@@ -36,9 +37,6 @@ CREATE TABLE {s}.request (
   -- expires. So sweep is later than expires only if a change has made expires earlier.
   rank timestamptz NOT NULL,
   sweep timestamptz NOT NULL,
-
-  -- bound is not NULL while the creator's own transaction is open: see arrive.
-  bound text[],                        -- in the creator's transaction: exclusive, most, topic
   PRIMARY KEY (store, id)
 ) WITH (
   fillfactor = 70,
@@ -71,12 +69,22 @@ CREATE TABLE {s}.claim (
 );
 CREATE INDEX claim_until ON {s}.claim (until);
 
+-- A request that its creator's own transaction adds, until the commit: see arrive.
+CREATE TABLE {s}.arrival (
+  store text COLLATE "C" NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  exclusive boolean NOT NULL,
+  most int NOT NULL,
+  topic text NOT NULL,                 -- whom to wake, or ''
+  PRIMARY KEY (store, id)
+);
+
 CREATE TYPE {s}.answer AS (
   code text,
   store int,                           -- the place of the record's store in a claim
   now timestamptz,
-  id text, mailbox bytea, status text, attempt int, error bytea, codec text, payload bytea,
-  headers bytea, created timestamptz, updated timestamptz, started timestamptz,
-  deadline timestamptz, last_deadline timestamptz, rank timestamptz,
-  cancelled_as text, cancel_reason bytea
+  mailbox bytea, attempt int, headers bytea,
+  created timestamptz, updated timestamptz, started timestamptz, deadline timestamptz,
+  last_deadline timestamptz, id text, status text, error bytea, codec text, rank timestamptz,
+  cancelled_as text, cancel_reason bytea, payload bytea
 );

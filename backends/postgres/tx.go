@@ -2,11 +2,8 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/pendingq/pendingq/backends"
 )
 
 type txKey struct{}
@@ -45,12 +42,10 @@ func boundTx(ctx context.Context) (pgx.Tx, bool) {
 	return tx, ok && tx != nil
 }
 
-// binding returns the values that the trigger at the commit needs: Exclusive, MaxPending and the
-// topic to notify.
-func (b *Backend) binding(c backends.Create) []string {
-	topic := mailboxTopic(c.Mailbox)
+// topic returns whom the commit wakes: the waiters of the mailbox, or with PollOnly nobody.
+func (b *Backend) topic(mailbox string) string {
 	if b.wakes.pollOnly {
-		topic = ""
+		return ""
 	}
-	return []string{fmt.Sprint(c.Exclusive), fmt.Sprint(c.MaxPending), topic}
+	return mailboxTopic(mailbox)
 }
