@@ -189,9 +189,10 @@ END $$;
 -- is pending, or if its lease has expired (deadline < t) and another attempt is left (last_deadline
 -- >= t).
 -- The first statement is the only one for a mailbox without live requests. Its row often is the one
--- to claim. The memo is written before the first update, with the latest deadline that the claim
--- may set. If there is a memo already, this is a repeat: the answer is one row with only a place,
--- and the caller asks claimed_requests. The other columns are those that a claimer does not know.
+-- to claim. No row moves while the partition is locked, so a ctid names it. The memo is written
+-- before the first update, with the latest deadline that the claim may set. If there is a memo
+-- already, this is a repeat: the answer is one row with only a place, and the caller asks
+-- claimed_requests. The other columns are those that a claimer does not know.
 CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores text[], limits int[],
   attempts int[], waits interval[], runs interval[], keeps interval[], longest interval)
 RETURNS TABLE (place int, now timestamptz, id text, attempt int, codec text, payload bytea,
@@ -199,17 +200,17 @@ RETURNS TABLE (place int, now timestamptz, id text, attempt int, codec text, pay
 #variable_conflict use_column
 DECLARE
   t timestamptz := {s}.lock_mailbox(part);
-  first text; -- the id of the first live request, or NULL if it cannot be claimed
+  first tid; -- the first live request, or NULL if it cannot be claimed
   first_store text;
-  picked text[];
-  next text;
+  picked tid[];
+  next tid;
   noted boolean := false;
   ends timestamptz;
   last timestamptz;
 BEGIN
   -- The order keeps the planner from scanning the table for any row of a busy mailbox.
   SELECT q.store, CASE WHEN q.rank >= t AND q.last_deadline >= t
-      AND (q.status = 'pending' OR q.deadline < t) THEN q.id END INTO first_store, first
+      AND (q.status = 'pending' OR q.deadline < t) THEN q.ctid END INTO first_store, first
     FROM {s}.request q WHERE q.mailbox = box AND q.live
     ORDER BY q.mailbox, q.store, q.rank LIMIT 1;
   IF NOT FOUND THEN
@@ -220,7 +221,7 @@ BEGIN
     IF limits[i] = 1 AND first IS NOT NULL AND first_store = stores[i] THEN
       picked := ARRAY[first];
     ELSE
-      picked := ARRAY(SELECT w.id FROM {s}.request w
+      picked := ARRAY(SELECT w.ctid FROM {s}.request w
         WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
           AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
         ORDER BY w.rank LIMIT limits[i]);
@@ -243,7 +244,7 @@ BEGIN
           last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END,
           rank = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE q.rank END,
           expires = keeps[i] + CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END
-        WHERE q.store = stores[i] AND q.id = next
+        WHERE q.ctid = next
         RETURNING i - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers,
           q.created, q.last_deadline;
     END LOOP;
