@@ -246,3 +246,30 @@ func claimEarlier(c *calls.Call) {
 	c.Claimed = []backends.Claimed{{Records: []backends.Record{rec}}}
 	c.Began -= early.Microseconds()
 }
+
+// busy returns a create that was refused because request "a" was live.
+func busy(terms backends.Terms, began int64) *calls.Call {
+	return &calls.Call{Op: backends.Create{Terms: terms, ID: "b", Mailbox: "m"}, Began: began,
+		Was: began + 1, Err: &backends.BusyError{ID: "a"}}
+}
+
+func TestCheckerNeedsFewOfTheStepsThatFoundARequestLive(t *testing.T) {
+	terms := backends.Terms{Store: "s", PendingTimeout: time.Second, RunningTimeout: time.Second,
+		MaxAttempts: 1, Exclusive: true}
+	create := backends.Create{Terms: terms, ID: "a", Mailbox: "m"}
+	made := &calls.Call{Op: create, Rec: newlyCreated(create, 10, 10), Began: 10, Was: 11}
+	get := &calls.Call{Op: calls.Get{Terms: terms, ID: "a"}, Rec: newlyCreated(create, 10, 35),
+		Began: 35, Was: 36}
+	h := New([]*calls.Call{made, busy(terms, 20), busy(terms, 30), get, busy(terms, 40)})
+	if err := h.Check(); err != nil {
+		t.Error(err)
+	}
+	if got := len(h.requests["a"].informative()); got != 3 {
+		t.Errorf("got %d steps, want the create, the get and the last busy create", got)
+	}
+	for _, began := range []int64{5, 2e6} { // before the create, after the timeout
+		if New([]*calls.Call{made, busy(terms, began), get}).Check() == nil {
+			t.Errorf("a create at %d found a request that was not live; no mistake was found", began)
+		}
+	}
+}
