@@ -22,10 +22,7 @@ func (h *history) Check() error {
 		model = failOverModel
 	}
 	for _, r := range h.requests {
-		steps := r.steps
-		if len(h.fails) == 0 {
-			steps = r.informative()
-		}
+		steps := append(slices.Clip(r.steps), r.closing())
 		switch porcupine.CheckOperationsTimeout(model, steps, patience) {
 		case porcupine.Illegal:
 			return fmt.Errorf("%s of %s: no order explains\n%s", r.id, r.terms.Store, r.describe())
@@ -37,26 +34,20 @@ func (h *history) Check() error {
 	return nil
 }
 
-// patience is how long the search for an order may take. Most requests take milliseconds. Calls
-// with lost replies and many concurrent steps take longer, above all on a loaded machine.
-const patience = 2 * time.Minute
+// patience is how long the search for an order may take. Nearly all requests take milliseconds.
+const patience = time.Minute
 
-// informative returns the steps without those that found the request live, returned after its
-// create, and began before a later step found it live, too. A request that has ended never lives
-// again, so these steps say nothing. But they make the search long.
-func (r *request) informative() []porcupine.Operation {
-	made, alive := int64(calls.Never), int64(0)
+// closing returns the step after all replies. Steps that may have happened, and did not, are put
+// behind it. If they could be anywhere, the search would try all places for all of them.
+func (r *request) closing() porcupine.Operation {
+	last := int64(0)
 	for _, o := range r.steps {
-		switch s := o.Input.(step); {
-		case s.kind == created:
-			made = o.Return
-		case s.kind == seenAlive, s.kind == read && !s.rec.Ended():
-			alive = max(alive, o.Call)
+		last = max(last, o.Call)
+		if o.Return < calls.Never {
+			last = max(last, o.Return)
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(r.steps), func(o porcupine.Operation) bool {
-		return o.Input.(step).kind == seenAlive && made < o.Call && o.Return < alive
-	})
+	return porcupine.Operation{Input: step{kind: closing}, Call: last + 1, Return: last + 2}
 }
 
 // describe writes the steps of a request, in the order in which their calls began. Times are

@@ -47,10 +47,12 @@ const (
 	notEnded               // an End was refused as stale
 	seenAlive              // another Create was refused because this request was live
 	failedOver             // a master died and may have lost all later changes
+	closing                // all replies have arrived
 )
 
 var kindNames = [...]string{"create", "create refused", "read", "not found", "claim", "extend",
-	"extend refused", "note of a cancel", "end", "end refused", "found busy", "fail-over"}
+	"extend refused", "note of a cancel", "end", "end refused", "found busy", "fail-over",
+	"all replies have arrived"}
 
 func (s step) String() string {
 	if s.may {
@@ -70,6 +72,7 @@ type state struct {
 	deadline, last            int64
 	now                       int64 // the server's clock shows at least this time
 	changed                   int64 // the latest time at which the request came into this state
+	closed                    bool  // steps that may have happened, and did not, come last
 
 	// The time of a claim or an Extend is unknown if no record shows it. Then updated is the
 	// earliest possible time, and deadline and last follow from it. The real times of all three may
@@ -84,11 +87,10 @@ var requestModel = porcupine.Model{
 }
 
 func (s state) apply(op step) (bool, state) {
-	ok, next := s.does(op)
-	if op.may && !ok {
+	if op.may && s.closed {
 		return true, s
 	}
-	return ok, next
+	return s.does(op)
 }
 
 // does reports whether the step is possible, and returns the state after it.
@@ -117,6 +119,9 @@ func (s state) does(op step) (ok bool, next state) {
 		return s.live(op) && s.attempt != op.op.(backends.End).Attempt, s
 	case seenAlive:
 		return s.live(op), s
+	case closing:
+		s.closed = true
+		return true, s
 	}
 	if ok && op.rec.ID != "" {
 		return next.reads(op)
