@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -65,16 +66,21 @@ func runCommand(t *testing.T, dir, text string) {
 	cmd := exec.CommandContext(ctx, "bash", "-c", text)
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a signal reaches all its processes
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	out := &output{to: -1}
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Cancel = func() error {
+		out.cut()
+		return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+	}
 	cmd.WaitDelay = time.Minute
-	out, err := cmd.CombinedOutput()
+	err := cmd.Run()
 	switch {
 	case errors.Is(err, exec.ErrWaitDelay):
 		err = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		t.Errorf("it did not end after an interrupt; kill: %v\n%s", err, out)
 	case ctx.Err() == nil && (err != nil) != showsBug.MatchString(text):
 		t.Errorf("%v\n%s", err, out)
-	case failed.Match(out):
+	case failed.MatchString(out.beforeCut()):
 		t.Errorf("it failed:\n%s", out)
 	case ctx.Err() == nil:
 		t.Log("it succeeded")
@@ -82,3 +88,32 @@ func runCommand(t *testing.T, dir, text string) {
 		t.Log("it was interrupted")
 	}
 }
+
+// output is what a command has written. An interrupted go test says that it has failed, so the
+// output is cut before an interrupt.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+	to   int // where it was cut, or -1
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) cut() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.to = o.text.Len()
+}
+
+func (o *output) beforeCut() string {
+	if o.to < 0 {
+		return o.String()
+	}
+	return o.String()[:o.to]
+}
+
+func (o *output) String() string { return o.text.String() }

@@ -207,7 +207,7 @@ var repeatCases = []testCase{
 		func(w *world) {
 			t := w.retried(1)
 			w.created(t)
-			c := poll(box, t)
+			c := poll(box, t, terms("lasting")) // which has no requests
 			lost := w.claim(c)[0][0]
 			w.untilStatus("s", lost.ID, backends.StatusTimeout)
 			w.pass(w.short)

@@ -91,6 +91,22 @@ func TestThePollOnlyModeNeedsNothingOfItsPool(t *testing.T) {
 	}
 }
 
+// The Backend itself is connected to the server.
+func TestATransactionMayGoThroughPgbouncer(t *testing.T) {
+	o := newOffice(t)
+	o.pool = startBouncer(t, commonServer(t)).pool(t, preparingNothing)
+	for range 2 {
+		var open []pgx.Tx // together, on several connections of the bouncer
+		for range 6 {
+			open = append(open, o.begin(pgx.TxOptions{}))
+		}
+		for _, tx := range open {
+			o.order(tx, question(lasting("s"), box))
+			o.commit(tx)
+		}
+	}
+}
+
 func TestDiagnoseFindsAPooler(t *testing.T) {
 	pool := startBouncer(t, commonServer(t)).pool(t, preparingNothing)
 	schema := newSchema(t, pool)

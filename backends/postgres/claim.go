@@ -29,7 +29,7 @@ func repeats(answers []answer) bool { return len(answers) == 1 && answers[0].rec
 func scanNew(c backends.Claim) func(row *values) answer {
 	return func(row *values) (a answer) {
 		rec := &a.rec
-		a.store, a.now = row.int(), row.time()
+		a.store, a.now = row.place(len(c.From)), row.time()
 		rec.ID, rec.Attempt, rec.Codec = row.text(), row.int(), row.text()
 		rec.Payload, a.headers = row.bytes(), row.bytes()
 		rec.CreatedAt, rec.LastDeadline = row.time(), row.time()
@@ -41,17 +41,16 @@ func scanNew(c backends.Claim) func(row *values) answer {
 }
 
 func claimArgs(c backends.Claim) []any {
-	n, longest := len(c.From), time.Duration(0)
+	n := len(c.From)
 	stores, limits, attempts := make([]string, n), make([]int32, n), make([]int32, n)
 	waits, runs := make([]time.Duration, n), make([]time.Duration, n)
 	keeps := make([]time.Duration, n)
 	for i, f := range c.From {
 		stores[i], limits[i], attempts[i] = f.Store, int32(f.Limit), int32(f.MaxAttempts)
 		waits[i], runs[i], keeps[i] = f.PendingTimeout, f.RunningTimeout, f.Retention
-		longest = max(longest, f.RunningTimeout)
 	}
 	return []any{part(backends.Partition(c.Mailbox)), c.ID, []byte(c.Mailbox), stores, limits,
-		attempts, waits, runs, keeps, longest}
+		attempts, waits, runs, keeps}
 }
 
 // claimed sorts the answers to a claim by store.
@@ -61,6 +60,9 @@ func claimed(c backends.Claim, answers []answer, err error) ([]backends.Claimed,
 	}
 	results := make([]backends.Claimed, len(c.From))
 	for _, a := range answers {
+		if a.store >= len(results) {
+			return nil, errStrange
+		}
 		from := &results[a.store]
 		if rec, err := a.record(); err != nil {
 			from.Errs = append(from.Errs, err)
@@ -75,7 +77,8 @@ func claimed(c backends.Claim, answers []answer, err error) ([]backends.Claimed,
 const together = 64
 
 // ClaimMany implements [backends.ManyClaimer]. It makes up to 64 claims in one transaction and one
-// round trip. If that fails, or with PollOnly, it makes each of them in a transaction of its own.
+// round trip. If that fails, or if the pool prepares no statements, it makes each of them in a
+// transaction of its own.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	places := make([]int, len(claims))

@@ -45,8 +45,8 @@
 // # Schema
 //
 // [Migrate] creates and updates the schema; its name is "pendingq" unless you choose another. The
-// search_path does not matter. The schema has the tables request, claim and version, and the
-// functions. The table request has three indexes. If no further attempt can follow, claims and
+// search_path does not matter. The schema has functions, and the tables request, claim, arrival and
+// version. The table request has three indexes. If no further attempt can follow, claims and
 // extensions change no indexed column, so they are heap-only updates. A claim in a mailbox without
 // live requests is one probe of one index, for any number of stores.
 //
@@ -58,6 +58,7 @@
 //	USAGE on the schema
 //	SELECT on version
 //	SELECT, INSERT, UPDATE, DELETE on request and claim
+//	SELECT, INSERT, DELETE on arrival
 //	EXECUTE on the functions, which PUBLIC has unless it was revoked
 //
 // # Transactions

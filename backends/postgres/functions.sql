@@ -112,7 +112,7 @@ BEGIN
       ON CONFLICT DO NOTHING;
     IF FOUND THEN
       IF topic IS NOT NULL THEN
-        INSERT INTO {s}.arrival VALUES (of, key, exclusive, most, topic);
+        INSERT INTO {s}.arrival VALUES (of, key, exclusive, most, topic) ON CONFLICT DO NOTHING;
       END IF;
       a.code := 'new';
       a.store := 0;
@@ -132,18 +132,19 @@ BEGIN
   END LOOP;
 END $$;
 
--- arrive runs at the commit of a caller's transaction. It locks the partition, checks the store's
+-- arrive runs at the commit of a caller's transaction, for each row of arrival. It locks the partition, checks the store's
 -- limits again, and moves all times of the request from its create to the commit. So the request
 -- begins with the commit, however long the transaction was open.
 CREATE FUNCTION {s}.arrive() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz := {s}.lock_to_add(('x' || left(NEW.id, 4))::bit(16)::int,
     NEW.exclusive OR NEW.most > 0);
-  box bytea := (SELECT q.mailbox FROM {s}.request q WHERE q.store = NEW.store AND q.id = NEW.id);
   refused record;
 BEGIN
   IF NEW.exclusive OR NEW.most > 0 THEN
-    SELECT * INTO refused FROM {s}.refusal(NEW.store, box, NEW.id, NEW.exclusive, NEW.most, t);
+    SELECT f.* INTO refused FROM {s}.request q, {s}.refusal(q.store, q.mailbox, q.id,
+        NEW.exclusive, NEW.most, t) f
+      WHERE q.store = NEW.store AND q.id = NEW.id;
     IF refused.code = 'busy' THEN
       RAISE 'mailbox already has a live request: %', refused.busy USING ERRCODE = 'PQ001';
     ELSIF refused.code = 'full' THEN
@@ -188,74 +189,78 @@ END $$;
 -- of the first, and its statements then see the changes of the first. A request is claimable if it
 -- is pending, or if its lease has expired (deadline < t) and another attempt is left (last_deadline
 -- >= t).
--- The first statement is the only one for a mailbox without live requests. Its row often is the one
--- to claim. No row moves while the partition is locked, so a ctid names it. The memo is written
--- before the first update, with the latest deadline that the claim may set. If there is a memo
--- already, this is a repeat: the answer is one row with only a place, and the caller asks
--- claimed_requests. The other columns are those that a claimer does not know.
+-- The first statement is the only one for a mailbox without live requests. Often the claim takes its
+-- row. The memo is written before the first update. If there is a memo already, this is a repeat:
+-- the answer is one row with only a place, and the caller asks claimed_requests. The other columns
+-- are those that a claimer does not know.
 CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores text[], limits int[],
-  attempts int[], waits interval[], runs interval[], keeps interval[], longest interval)
+  attempts int[], waits interval[], runs interval[], keeps interval[])
 RETURNS TABLE (place int, now timestamptz, id text, attempt int, codec text, payload bytea,
   headers bytea, created timestamptz, last_deadline timestamptz) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   t timestamptz := {s}.lock_mailbox(part);
-  first tid; -- the first live request, or NULL if it cannot be claimed
+  first text; -- the id of the first live request, or NULL if it cannot be claimed
   first_store text;
-  picked tid[];
-  next tid;
-  noted boolean := false;
+  more text[];
+  picked text[] := '{}';
+  places int[] := '{}'; -- of the stores of the picked requests
+  until timestamptz;
+  i int;
   ends timestamptz;
   last timestamptz;
 BEGIN
   -- The order keeps the planner from scanning the table for any row of a busy mailbox.
   SELECT q.store, CASE WHEN q.rank >= t AND q.last_deadline >= t
-      AND (q.status = 'pending' OR q.deadline < t) THEN q.ctid END INTO first_store, first
+      AND (q.status = 'pending' OR q.deadline < t) THEN q.id END INTO first_store, first
     FROM {s}.request q WHERE q.mailbox = box AND q.live
     ORDER BY q.mailbox, q.store, q.rank LIMIT 1;
   IF NOT FOUND THEN
     RETURN;
   END IF;
-  <<taking>>
-  FOR i IN 1 .. cardinality(stores) LOOP
-    IF limits[i] = 1 AND first IS NOT NULL AND first_store = stores[i] THEN
-      picked := ARRAY[first];
+  FOR n IN 1 .. cardinality(stores) LOOP
+    IF limits[n] = 1 AND first IS NOT NULL AND first_store = stores[n] THEN
+      more := ARRAY[first];
     ELSE
-      picked := ARRAY(SELECT w.ctid FROM {s}.request w
-        WHERE w.mailbox = box AND w.store = stores[i] AND w.live AND w.rank >= t
+      more := ARRAY(SELECT w.id FROM {s}.request w
+        WHERE w.mailbox = box AND w.store = stores[n] AND w.live AND w.rank >= t
           AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
-        ORDER BY w.rank LIMIT limits[i]);
+        ORDER BY w.rank LIMIT limits[n]);
     END IF;
-    FOREACH next IN ARRAY picked LOOP
-      IF NOT noted THEN
-        INSERT INTO {s}.claim SELECT claim_id, t, t + longest
-          WHERE NOT EXISTS (SELECT FROM {s}.claim c WHERE c.id = claim_id);
-        IF NOT FOUND THEN
-          UPDATE {s}.claim c SET made = t, until = t + longest
-            WHERE c.id = claim_id AND c.until < t;
-        END IF;
-        noted := FOUND;
-        EXIT taking WHEN NOT noted;
-      END IF;
-      ends := t + runs[i];
-      last := ends + waits[i];
-      RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1,
-          updated = t, started = t, deadline = ends, claim = claim_id,
-          last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END,
-          rank = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE q.rank END,
-          expires = keeps[i] + CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END
-        WHERE q.ctid = next
-        RETURNING i - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers,
-          q.created, q.last_deadline;
-    END LOOP;
+    IF cardinality(more) > 0 THEN
+      picked := picked || more;
+      places := places || array_fill(n, ARRAY[cardinality(more)]);
+      until := greatest(until, t + runs[n]);
+    END IF;
   END LOOP;
-  IF NOT noted THEN
+  IF until IS NULL THEN
     PERFORM FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t;
-    IF FOUND THEN
-      place := 0;
-      RETURN NEXT;
+    IF NOT FOUND THEN
+      RETURN;
     END IF;
+  ELSE
+    INSERT INTO {s}.claim AS c VALUES (claim_id, t, until)
+      ON CONFLICT ON CONSTRAINT claim_pkey
+        DO UPDATE SET made = excluded.made, until = excluded.until WHERE c.until < t;
   END IF;
+  IF until IS NULL OR NOT FOUND THEN
+    place := 0;
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  FOR n IN 1 .. cardinality(picked) LOOP
+    i := places[n];
+    ends := t + runs[i];
+    last := ends + waits[i];
+    RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1,
+        updated = t, started = t, deadline = ends, claim = claim_id,
+        last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END,
+        rank = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE q.rank END,
+        expires = keeps[i] + CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END
+      WHERE q.store = stores[i] AND q.id = picked[n]
+      RETURNING i - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers,
+        q.created, q.last_deadline;
+  END LOOP;
 END $$;
 
 -- claimed_requests returns the requests of a claim that was made before, if they still run under

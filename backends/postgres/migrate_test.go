@@ -89,6 +89,18 @@ func TestTheSmallestRightsPassTheSuite(t *testing.T) {
 	})
 }
 
+func TestTheSmallestRightsAllowACreateInATransaction(t *testing.T) {
+	pool, role := restrictedPool(t)
+	b := open(t, pool, postgres.Options{Schema: grantedSchema(t, role)})
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		_, err := b.Create(postgres.InTx(t.Context(), tx), question(lasting("s"), box))
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTheSmallestRightsAllowToMigrateAnUpToDateSchema(t *testing.T) {
 	pool, role := restrictedPool(t)
 	opts := &postgres.MigrateOptions{Schema: grantedSchema(t, role)}
@@ -105,6 +117,7 @@ func TestEachOfTheSmallestRightsIsNeeded(t *testing.T) {
 		"SELECT ON {s}.request", "INSERT ON {s}.request", "UPDATE ON {s}.request",
 		"DELETE ON {s}.request",
 		"SELECT ON {s}.claim", "INSERT ON {s}.claim", "UPDATE ON {s}.claim", "DELETE ON {s}.claim",
+		"SELECT ON {s}.arrival", "INSERT ON {s}.arrival", "DELETE ON {s}.arrival",
 	} {
 		t.Run(right, func(t *testing.T) {
 			schema := grantedSchema(t, role)

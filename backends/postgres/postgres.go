@@ -27,8 +27,7 @@ type Options struct {
 
 	// PollOnly is for a pooler that gives each transaction another connection, such as pgbouncer in
 	// transaction mode. The Backend then neither notifies nor listens, and keeps no prepared
-	// statements.
-	// Waiters in other processes find changes by polling.
+	// statements. Waiters in other processes find changes by polling.
 	PollOnly bool
 
 	// PollInterval is how often a waiter looks again without a wake-up, give or take a quarter. It
@@ -81,8 +80,8 @@ type calls struct {
 }
 
 // These plain statements cost the server less than a function. They decide the usual case, under
-// the locks of that function. Their snapshot may be older than their lock. So it says nothing if
-// they find no row that fits: then the function decides.
+// the locks of that function. Their snapshot may be older than their lock. So if a statement
+// returns no row, the function decides.
 const (
 	// Creators of one id come one after the other. The second one may see no record yet: then the
 	// primary key refuses it.
@@ -123,12 +122,14 @@ func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{pool: pool, schema: o.Schema, poll: o.PollInterval, call: newCalls(o.Schema)}
-	mode := pool.Config().ConnConfig.DefaultQueryExecMode
-	if o.PollOnly || mode == pgx.QueryExecModeExec || mode == pgx.QueryExecModeSimpleProtocol {
-		mode, b.alone = pgx.QueryExecModeCacheDescribe, true
+	conf := pool.Config().ConnConfig
+	if o.PollOnly && conf.DescriptionCacheCapacity == 0 {
+		return nil, errors.New("postgres: PollOnly needs a pool with a DescriptionCacheCapacity " +
+			"above 0")
 	}
-	b.how = []any{mode, pgx.QueryResultFormats{pgx.BinaryFormatCode}}
+	b := &Backend{pool: pool, schema: o.Schema, poll: o.PollInterval, call: newCalls(o.Schema)}
+	b.how = how(conf, o.PollOnly)
+	b.alone = b.how[0] != conf.DefaultQueryExecMode
 	b.wakes = newWakes(pool, channel(o.Schema), o.PollOnly)
 	b.sweeper = newSweeper(b)
 	return b, nil
@@ -143,7 +144,7 @@ func newCalls(schema string) calls {
 		create: named(from + "create_request($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10, " +
 			"$11::int, $12)"),
 		get:     named(from + "get_request($1::int, $2, $3)"),
-		claim:   named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
+		claim:   named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9)"),
 		claimed: named(from + "claimed_requests($1::int, $2, $3, $4)"),
 		extend:  named(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10)"),
 		cancel:  named(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7)"),
@@ -206,15 +207,31 @@ func collect(rows pgx.Rows, err error, scan func(*values) answer) (answers []ans
 	}
 	defer rows.Close()
 	for rows.Next() {
-		row := values(rows.RawValues())
+		row := values{columns: rows.RawValues()}
 		answers = append(answers, scan(&row))
+		if row.strange {
+			return nil, errStrange
+		}
 	}
 	return answers, wrap(rows.Err())
 }
 
-// args returns the arguments of a statement, after how pgx is to execute it. An answer is binary in
-// all modes but Exec and SimpleProtocol.
+// args returns the arguments of a statement, after how pgx is to execute it.
 func (b *Backend) args(args []any) []any { return append(slices.Clip(b.how), args...) }
+
+// how returns how pgx executes statements on a connection, as the first arguments of a query.
+// Answers must be binary. Exec and SimpleProtocol ask for text. PollOnly must keep no prepared
+// statements. CacheDescribe suits both.
+func how(conf *pgx.ConnConfig, pollOnly bool) []any {
+	mode := conf.DefaultQueryExecMode
+	if pollOnly || mode == pgx.QueryExecModeExec || mode == pgx.QueryExecModeSimpleProtocol {
+		mode = pgx.QueryExecModeCacheDescribe
+		if conf.DescriptionCacheCapacity == 0 {
+			mode = pgx.QueryExecModeDescribeExec // takes a second round trip
+		}
+	}
+	return []any{mode, pgx.QueryResultFormats{pgx.BinaryFormatCode}}
+}
 
 func wrap(err error) error {
 	if err == nil {
@@ -233,30 +250,8 @@ func partOf(id string) int { return part(backends.PartitionOf(id)) }
 
 // Create implements [backends.Backend]. See [InTx] for the caller's own transaction.
 func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
-	var headers []byte
-	if len(c.Headers) > 0 {
-		headers, _ = json.Marshal(c.Headers) // strings cannot fail
-	}
-	on, topic := querier(b.pool), (*string)(nil)
 	tx, bound := boundTx(ctx)
-	if bound {
-		on, topic = tx, new(b.topic(c.Mailbox))
-	}
-	request := []any{partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox), c.Codec, notNil(c.Payload),
-		headers, c.PendingTimeout}
-	var answers []answer
-	var err error
-	if !bound && !c.Exclusive && c.MaxPending == 0 {
-		answers, err = b.ask(ctx, b.pool, b.call.add,
-			append(request, c.PendingTimeout+c.Retention)...)
-		if exists(err) {
-			err = nil
-		}
-	}
-	if err == nil && len(answers) == 0 {
-		answers, err = b.ask(ctx, on, b.call.create, append(request, c.Retention, c.Exclusive,
-			c.MaxPending, topic)...)
-	}
+	answers, err := b.add(ctx, tx, c)
 	if err == nil && len(answers) != 1 {
 		err = unexpected(answers)
 	}
@@ -278,6 +273,30 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 		return backends.Record{}, backends.ErrFull
 	}
 	return backends.Record{}, unexpected(answers)
+}
+
+// add stores a new request, in the caller's transaction unless tx is nil.
+func (b *Backend) add(ctx context.Context, tx pgx.Tx, c backends.Create) ([]answer, error) {
+	var headers []byte
+	if len(c.Headers) > 0 {
+		headers, _ = json.Marshal(c.Headers) // strings cannot fail
+	}
+	request := []any{partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox), c.Codec, notNil(c.Payload),
+		headers, c.PendingTimeout}
+	if tx == nil && !c.Exclusive && c.MaxPending == 0 {
+		plain := append(slices.Clip(request), c.PendingTimeout+c.Retention)
+		answers, err := b.ask(ctx, b.pool, b.call.add, plain...)
+		if len(answers) > 0 || err != nil && !exists(err) {
+			return answers, err
+		}
+	}
+	request = append(request, c.Retention, c.Exclusive, c.MaxPending)
+	if tx == nil {
+		return b.ask(ctx, b.pool, b.call.create, append(request, nil)...)
+	}
+	request = append(request, b.topic(c.Mailbox))
+	return ask(ctx, tx, scanAnswer, b.call.create,
+		append(how(tx.Conn().Config(), b.wakes.pollOnly), request...))
 }
 
 // exists reports whether another creator of the id was faster: a unique_violation.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -30,7 +31,7 @@ type answer struct {
 	headers []byte
 }
 
-// scanAnswer reads a row. A row may end early.
+// scanAnswer reads a row. Rows of plainCreate and plainEnd have fewer columns.
 func scanAnswer(row *values) (a answer) {
 	a.code, a.store, a.now = row.text(), row.int(), row.time()
 	rec := &a.rec
@@ -46,13 +47,29 @@ func scanAnswer(row *values) (a answer) {
 // values are the columns of a row that are still to be read, in PostgreSQL's binary format. A NULL
 // and a column that is not there read as zero values. With pgx's Scan, a lifecycle made twice as
 // many allocations.
-type values [][]byte
+type values struct {
+	columns [][]byte
+	strange bool // a column had another form than expected
+}
+
+var errStrange = errors.New("postgres: an answer has another form; " +
+	"is the schema of another version?")
 
 func (v *values) next() (column []byte) {
-	if len(*v) > 0 {
-		column, *v = (*v)[0], (*v)[1:]
+	if len(v.columns) > 0 {
+		column, v.columns = v.columns[0], v.columns[1:]
 	}
 	return column
+}
+
+// fixed returns a column of a fixed size, or nil.
+func (v *values) fixed(size int) []byte {
+	column := v.next()
+	if column == nil || len(column) == size {
+		return column
+	}
+	v.strange = true
+	return nil
 }
 
 func (v *values) bytes() []byte { return bytes.Clone(v.next()) }
@@ -61,17 +78,27 @@ func (v *values) bytes() []byte { return bytes.Clone(v.next()) }
 func (v *values) text() string { return string(v.next()) }
 
 func (v *values) int() int {
-	if column := v.next(); len(column) == 4 {
+	if column := v.fixed(4); column != nil {
 		return int(int32(binary.BigEndian.Uint32(column)))
 	}
 	return 0
+}
+
+// place reads an index of n stores.
+func (v *values) place(n int) int {
+	place := v.int()
+	if place < 0 || place >= n {
+		v.strange = true
+		return 0
+	}
+	return place
 }
 
 // year2000 is the zero of PostgreSQL's times. They count microseconds.
 var year2000 = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 
 func (v *values) time() time.Time {
-	if column := v.next(); len(column) == 8 {
+	if column := v.fixed(8); column != nil {
 		return time.UnixMicro(year2000 + int64(binary.BigEndian.Uint64(column))).UTC()
 	}
 	return time.Time{}

@@ -5,7 +5,7 @@
 --   channel  the channel for NOTIFY
 --   record   the columns of request q in an answer
 --   head     the same with NULL as the payload
---   unknown  the first of them
+--   unknown  the columns of head that End cannot know
 -- Every name is qualified, so the search_path does not matter.
 
 CREATE TABLE {s}.request (

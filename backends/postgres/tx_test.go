@@ -285,3 +285,13 @@ func TestAStoreCreatesInATransaction(t *testing.T) {
 		t.Errorf("claimed %s, want %s", got, made.ID)
 	}
 }
+
+func TestARepeatInATransactionMayComeAfterTheRequestExpired(t *testing.T) {
+	o, c := newOffice(t), question(lasting("s"), box)
+	c.PendingTimeout, c.Retention = 10*time.Millisecond, 10*time.Millisecond
+	tx := o.begin(pgx.TxOptions{})
+	o.order(tx, c)
+	o.exec(tx, "SELECT pg_sleep(0.1)")
+	o.order(tx, c)
+	o.commit(tx)
+}
