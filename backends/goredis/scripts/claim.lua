@@ -18,10 +18,13 @@ if present == 0 then return nil end
 local time, first, final = call('TIME'), 2, #keys
 if present == 1 and final > 2 then
   -- Find the only queue. Return if all its requests run, and for longer than this second.
-  while first + 1 < final and call('EXISTS', keys[first], keys[first + 1]) == 0 do
-    first = first + 2
+  while first + 1 < final do
+    -- EXISTS counts a repeated key twice: 2 for the first of two queues, 1 for the second, else 0.
+    local found = call('EXISTS', keys[first], keys[first], keys[first + 1])
+    first = first + 2 - found
+    if found > 0 then final = first end
   end
-  if first < final and call('EXISTS', keys[first]) == 0 then first = first + 1 end
+  if first < final and call('EXISTS', keys[first]) == 0 then first = final end
   final = first
   local threshold = '(-' .. time[1] .. '999999'
   if redis.pcall('ZCOUNT', keys[first], threshold, '+inf') == 0 then return nil end
