@@ -81,11 +81,11 @@ func encodeEnding(outcome, reason string) []byte {
 // bytes before "q/".
 func encodeFrom(storeEnd int, from backends.From) string {
 	running := from.RunningTimeout
-	terms := fmt.Sprintf("%d %d %d %d %s %d", storeEnd, from.Limit, running.Microseconds(),
-		millis(running), span(from.Terms), millis(running+from.Retention))
+	terms := fmt.Sprintf("%d %d %016d %d", storeEnd, from.Limit, running.Microseconds(),
+		millis(running+from.Retention))
 	if from.MaxAttempts > 1 {
 		ttl := millis(untilLast(from.Terms, 1) + from.Retention)
-		terms += fmt.Sprintf(" %d %d", from.MaxAttempts, ttl)
+		terms += fmt.Sprintf(" %s %d %d", span(from.Terms), from.MaxAttempts, ttl)
 	}
 	return terms + ";"
 }

@@ -80,7 +80,7 @@ func (b *Backend) run(ctx context.Context, s script, keys []string, args ...any)
 // If a user may not run a command of a script, the error of Redis 7 has the line, not the command.
 var (
 	deniedLine    = regexp.MustCompile(`can't run this command.*@user_script:(\d+)`)
-	calledCommand = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
+	calledCommand = regexp.MustCompile(`\bp?call\('([A-Z]+)'`)
 )
 
 // explain adds the name of the command to an error about a missing permission.

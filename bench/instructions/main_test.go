@@ -25,8 +25,8 @@ func TestEveryOperationIsCounted(t *testing.T) {
 	if code := run(t.Context(), args, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit %d\n%s", code, stderr.String())
 	}
-	if rows := strings.Count(stdout.String(), "k |\n"); rows != 24 {
-		t.Errorf("%d rows, want 24\n%s", rows, stdout.String())
+	if rows := strings.Count(stdout.String(), "k |\n"); rows != 26 {
+		t.Errorf("%d rows, want 26\n%s", rows, stdout.String())
 	}
 }
 

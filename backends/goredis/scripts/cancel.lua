@@ -11,9 +11,8 @@ local grace, retention = string.match(ARGV[1], '^(%d+) (%d+)')
 
 -- join state_of
 local time = redis.call('TIME')
-local us = time[1] * 1000000 + time[2]
-local now = time[1] .. sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
+local now = time[1] .. time[2]
+if #now < 16 then now = sub('0' .. time[1], -10) .. sub('00000' .. time[2], -6) end
 local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
 if not state or state == 'ended' then -- mutation: final
@@ -36,10 +35,10 @@ if in_grace and noted then return { now, 'is', sub(record, 1, body_at - 1) } end
 
 local letter, deadline, ttl, last = 'e', sub(record, 3, 18), retention
 if in_grace then
-  local sooner = string.format('%016d', us + grace)
+  local sooner = string.format('%016d', now + grace)
   if sooner < deadline then deadline = sooner end -- mutation: grace-longer, grace-shorter
   last, letter = deadline, 'c' -- mutation: no-attempt
-  ttl = string.format('%d', math.ceil((deadline - us) / 1000) + retention) -- mutation: retention
+  ttl = string.format('%d', math.ceil((deadline - now) / 1000) + retention) -- mutation: retention
 else
   last = state == 'waiting' and deadline or sub(record, 39, 54)
 end

@@ -14,9 +14,8 @@ local timeout, record_ttl, queue_ttl, most, exclusive =
 local id = string.sub(record_key, -30)
 
 local time = redis.call('TIME')
-local us = time[1] * 1000000 + time[2]
-local now = time[1] .. string.sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
+local now = time[1] .. time[2]
+if #now < 16 then now = string.sub('0' .. time[1], -10) .. string.sub('00000' .. time[2], -6) end
 local refusal, detail, timed_out
 local queue_left = redis.call('PTTL', queue) -- -2 if there is no queue
 if queue_left ~= -2 then
@@ -44,7 +43,7 @@ if queue_left ~= -2 then
 end
 if staged and redis.call('EXISTS', staged) == 0 then refusal = refusal or 'unstaged' end
 
-local deadline = string.format('%016d', us + timeout)
+local deadline = string.format('%016d', now + timeout)
 local record = '1p' .. deadline .. now .. ARGV[2]
 -- mutation: once
 local set = refusal or redis.pcall('SET', record_key, record, 'NX', 'PX', record_ttl)

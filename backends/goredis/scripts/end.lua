@@ -14,8 +14,8 @@ local sub, record_key, staged, attempt, ttl = string.sub, KEYS[1], KEYS[3], ARGV
 
 -- join state_of
 local time = redis.call('TIME')
-local now = time[1] .. sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
+local now = time[1] .. time[2]
+if #now < 16 then now = sub('0' .. time[1], -10) .. sub('00000' .. time[2], -6) end
 local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
 -- mutation: final, attempt

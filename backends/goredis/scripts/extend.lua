@@ -16,9 +16,8 @@ local attempt, lasts, until_last, ttl, release =
 
 -- join state_of
 local time = redis.call('TIME')
-local us = time[1] * 1000000 + time[2]
-local now = time[1] .. sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
+local now = time[1] .. time[2]
+if #now < 16 then now = sub('0' .. time[1], -10) .. sub('00000' .. time[2], -6) end
 local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
 -- mutation: running, release-expired
@@ -38,8 +37,8 @@ if letter == 'c' then
   ttl = string.format('%d', redis.call('PTTL', record_key))
   head_end = note_end(record, place > '1' and headers_end(record, mailbox_end) or mailbox_end)
 else
-  us = us - release -- mutation: release; a released lease expired a microsecond ago
-  deadline, last = string.format('%016d', us + lasts), string.format('%016d', us + until_last)
+  local from = now - release -- mutation: release; a released lease expired a microsecond ago
+  deadline, last = string.format('%016d', from + lasts), string.format('%016d', from + until_last)
 end
 -- Redis allows this PEXPIRE when out of memory, and then allows the writes that follow.
 if not body and place ~= '0' and place ~= '2' then

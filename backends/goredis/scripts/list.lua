@@ -12,8 +12,8 @@ local queue, highest, last_id = KEYS[1], ARGV[2], ARGV[3]
 local limit = tonumber(ARGV[4])
 -- join state_of
 local time = redis.call('TIME')
-local now = time[1] .. string.sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
+local now = time[1] .. time[2]
+if #now < 16 then now = string.sub('0' .. time[1], -10) .. string.sub('00000' .. time[2], -6) end
 local reply, examined, before = { now, '', '' }, 0, ''
 -- At most 100 requests share a score: a claim gives one deadline to at most 100.
 local scored = redis.call('ZREVRANGEBYSCORE', queue, highest, '-inf', 'WITHSCORES', 'LIMIT', '0',

@@ -6,8 +6,8 @@
 local queue = KEYS[1]
 if redis.call('EXISTS', queue) == 0 then return 0 end
 local time = redis.call('TIME')
-local now = time[1] .. string.sub('00000' .. time[2], -6)
-if #now < 16 then now = '0' .. now end -- before September 2001: a fake clock
+local now = time[1] .. time[2]
+if #now < 16 then now = string.sub('0' .. time[1], -10) .. string.sub('00000' .. time[2], -6) end
 if redis.call('ZCOUNT', queue, now, '+inf') > 0 then return 1 end
 -- join state_of find_expired
 return #find_expired(queue, ARGV[1], now, 1)
