@@ -76,8 +76,15 @@ var lossCases = map[string]func(context.Context, *remote.Client) (any, error){
 		return len(page.Records), err
 	},
 	"mailboxes": func(ctx context.Context, c *remote.Client) (any, error) {
-		page, err := c.Mailboxes(ctx, "s", "", 1000)
-		return page.Mailboxes, err
+		var all []string
+		after := ""
+		for { // a page may be empty although others follow
+			page, err := c.Mailboxes(ctx, "s", after, 1000)
+			all = append(all, page.Mailboxes...)
+			if after = page.Next; err != nil || after == "" {
+				return all, err
+			}
+		}
 	},
 }
 
