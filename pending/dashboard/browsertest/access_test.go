@@ -33,11 +33,12 @@ func TestPagesAreAccessible(t *testing.T) {
 func TestTheAccessibilityCheckFindsMistakes(t *testing.T) {
 	w := open(t)
 	w.visit("")
-	w.run(chromedp.Evaluate(`document.querySelector("main").insertAdjacentHTML("beforeend",
+	// In one script, since an update of the page removes the mistakes.
+	got := value[[]string](w, `document.querySelector("main").insertAdjacentHTML("beforeend",
 		"<h5>skips</h5><input><img src='./icon.svg'><a href='./'></a>" +
 		"<p id='q' class='faint'>faint</p>");
-		document.querySelector(".faint").style.color = "#999"`, nil))
-	if got := value[[]string](w, access); len(got) < 6 {
+		document.querySelector(".faint").style.color = "#999";`+access)
+	if len(got) < 6 {
 		t.Errorf("the check found only %q", got)
 	}
 }
