@@ -132,9 +132,9 @@ BEGIN
   END LOOP;
 END $$;
 
--- arrive runs at the commit of a caller's transaction, for each row of arrival. It locks the partition, checks the store's
--- limits again, and moves all times of the request from its create to the commit. So the request
--- begins with the commit, however long the transaction was open.
+-- arrive runs at the commit of a caller's transaction, for each row of arrival. It locks the
+-- partition, checks the store's limits again, and moves all times of the request from its create to
+-- the commit. So the request begins with the commit, however long the transaction was open.
 CREATE FUNCTION {s}.arrive() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz := {s}.lock_to_add(('x' || left(NEW.id, 4))::bit(16)::int,
@@ -189,10 +189,10 @@ END $$;
 -- of the first, and its statements then see the changes of the first. A request is claimable if it
 -- is pending, or if its lease has expired (deadline < t) and another attempt is left (last_deadline
 -- >= t).
--- The first statement is the only one for a mailbox without live requests. Often the claim takes its
--- row. The memo is written before the first update. If there is a memo already, this is a repeat:
--- the answer is one row with only a place, and the caller asks claimed_requests. The other columns
--- are those that a claimer does not know.
+-- The first statement is the only one for a mailbox without live requests. Often the claim takes
+-- its row. The memo is written before the first update. If there is a memo already, this is a
+-- repeat: the answer is one row with only a place, and the caller asks claimed_requests. The other
+-- columns are those that a claimer does not know.
 CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores text[], limits int[],
   attempts int[], waits interval[], runs interval[], keeps interval[])
 RETURNS TABLE (place int, now timestamptz, id text, attempt int, codec text, payload bytea,

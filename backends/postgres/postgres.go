@@ -181,65 +181,6 @@ func (b *Backend) Close() error {
 	return nil
 }
 
-// querier is a pool, a connection or a transaction.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
-// ask makes a call and returns its answers.
-func (b *Backend) ask(ctx context.Context, on querier, sql string, args ...any) ([]answer, error) {
-	return ask(ctx, on, scanAnswer, sql, b.args(args))
-}
-
-func ask(ctx context.Context, on querier, scan func(*values) answer, sql string, args []any) (
-	[]answer, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	rows, err := on.Query(ctx, sql, args...)
-	return collect(rows, err, scan)
-}
-
-// collect reads the answers of a query.
-func collect(rows pgx.Rows, err error, scan func(*values) answer) (answers []answer, _ error) {
-	if err != nil {
-		return nil, wrap(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		row := values{columns: rows.RawValues()}
-		answers = append(answers, scan(&row))
-		if row.strange {
-			return nil, errStrange
-		}
-	}
-	return answers, wrap(rows.Err())
-}
-
-// args returns the arguments of a statement, after how pgx is to execute it.
-func (b *Backend) args(args []any) []any { return append(slices.Clip(b.how), args...) }
-
-// how returns how pgx executes statements on a connection, as the first arguments of a query.
-// Answers must be binary. Exec and SimpleProtocol ask for text. PollOnly must keep no prepared
-// statements. CacheDescribe suits both.
-func how(conf *pgx.ConnConfig, pollOnly bool) []any {
-	mode := conf.DefaultQueryExecMode
-	if pollOnly || mode == pgx.QueryExecModeExec || mode == pgx.QueryExecModeSimpleProtocol {
-		mode = pgx.QueryExecModeCacheDescribe
-		if conf.DescriptionCacheCapacity == 0 {
-			mode = pgx.QueryExecModeDescribeExec // takes a second round trip
-		}
-	}
-	return []any{mode, pgx.QueryResultFormats{pgx.BinaryFormatCode}}
-}
-
-func wrap(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("postgres: %w", err)
-}
-
 // part returns the number of a partition, from its 4 hex digits.
 func part(hex string) int {
 	n, _ := strconv.ParseUint(hex, 16, 16)

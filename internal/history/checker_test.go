@@ -269,7 +269,8 @@ func TestCheckerOrdersManyCallsWhoseRepliesAreLost(t *testing.T) {
 		all = append(all,
 			&calls.Call{Op: lost, Began: 30 + i, Was: calls.Never, Lossy: true, Abandoned: true,
 				Err: context.DeadlineExceeded},
-			&calls.Call{Op: busy, Began: 30 + 10*i, Was: 70 + 10*i, Err: &backends.BusyError{ID: "a"}})
+			&calls.Call{Op: busy, Began: 30 + 10*i, Was: 70 + 10*i,
+				Err: &backends.BusyError{ID: "a"}})
 	}
 	running.ReadAt = time.UnixMicro(500).UTC()
 	last := &calls.Call{Op: calls.Get{Terms: terms, ID: "a"}, Rec: running, Began: 499, Was: 501}
