@@ -28,6 +28,7 @@ type Options struct {
 	// PollOnly is for a pooler that gives each transaction another connection, such as pgbouncer in
 	// transaction mode. The Backend then neither notifies nor listens, and keeps no prepared
 	// statements. Waiters in other processes find changes by polling.
+	// The pool needs a DescriptionCacheCapacity above 0; pgx's default is 512.
 	PollOnly bool
 
 	// PollInterval is how often a waiter looks again without a wake-up, give or take a quarter. It

@@ -112,8 +112,8 @@ func (f *figures) writeHeartbeats(b *strings.Builder) {
 }
 
 func (f *figures) writeOverHTTP(b *strings.Builder) {
-	b.WriteString("## Over HTTP\n\nThe p50 of one caller, in µs: " +
-		"the memory backend by itself, and through backends/remote on loopback.\n\n")
+	b.WriteString("## Over HTTP\n\nThe p50 of one caller, in µs. Direct is a call " +
+		"of the memory backend. Over HTTP, backends/remote makes the call, on loopback.\n\n")
 	var row []string
 	for _, side := range bench.HTTPSides {
 		row = append(row, cell(f.overHTTP.Median(side, bench.P50)))
