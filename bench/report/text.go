@@ -113,7 +113,7 @@ func (f *figures) writeHeartbeats(b *strings.Builder) {
 
 func (f *figures) writeOverHTTP(b *strings.Builder) {
 	b.WriteString("## Over HTTP\n\nThe p50 of one caller, in µs. Direct is a call " +
-		"of the memory backend. Over HTTP, backends/remote makes the call, on loopback.\n\n")
+		"of the memory backend.\nOver HTTP, backends/remote makes the call, on loopback.\n\n")
 	var row []string
 	for _, side := range bench.HTTPSides {
 		row = append(row, cell(f.overHTTP.Median(side, bench.P50)))
