@@ -9,7 +9,8 @@
 //
 // No metric names a mailbox or an id, so the number of series depends only on the stores and
 // their outcomes. All values are counted when an operation returns. A scrape never asks the
-// backend. The counters are observable instruments, so they have no exemplars.
+// backend. The counters are observable instruments, so they have no exemplars. The histograms have
+// exemplars of sampled spans only: other values are gathered, and recorded in groups.
 //
 //	pendingq.operation.duration       histogram, s           by store, operation, error type
 //	pendingq.request.created          counter, {request}     by store

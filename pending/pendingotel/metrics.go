@@ -31,8 +31,9 @@ type metrics struct {
 	watches                                 metric.Int64UpDownCounter
 
 	stores   atomic.Pointer[map[string]*storeMetrics] // replaced when a store is added
-	mu       sync.Mutex                               // held to replace stores, and for counts
+	mu       sync.Mutex                               // held to replace stores, and for the series
 	counts   []*count
+	times    []*times
 	timeouts recent // expired requests that have been counted
 }
 
@@ -83,33 +84,6 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 		return nil, fmt.Errorf("pendingotel: make the metrics: %w", err)
 	}
 	return m, nil
-}
-
-// count is one series of a counter. A scrape reads it. So Add is cheaper than for an instrument.
-type count struct {
-	atomic.Int64
-	counter    metric.Int64ObservableCounter
-	attributes metric.MeasurementOption
-}
-
-// newCount adds a count. The caller holds mu.
-func (m *metrics) newCount(
-	counter metric.Int64ObservableCounter, attributes ...attribute.KeyValue) *count {
-	c := &count{counter: counter, attributes: with(attributes...)}
-	m.counts = append(m.counts, c)
-	return c
-}
-
-// scrape reports all counts above 0.
-func (m *metrics) scrape(_ context.Context, to metric.Observer) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, c := range m.counts {
-		if n := c.Load(); n > 0 {
-			to.ObserveInt64(c.counter, n, c.attributes)
-		}
-	}
-	return nil
 }
 
 // operation is an operation of a backend.
@@ -185,8 +159,8 @@ type storeMetrics struct {
 	*metrics
 	store          attribute.KeyValue
 	creates        string // the name of the span of a Create
-	waits          []metric.RecordOption
-	durations      [operations][classes][]metric.RecordOption
+	waits          *times
+	durations      [operations][classes]*times
 	created, empty *count
 	claimed        [len(attempts)]*count
 	outcomes       sync.Map // from the outcome to its *outcomeMetrics
@@ -194,7 +168,7 @@ type storeMetrics struct {
 
 // outcomeMetrics are the metrics with the attributes of one store and outcome.
 type outcomeMetrics struct {
-	runs    []metric.RecordOption
+	runs    *times
 	ended   *count
 	expired [len(attempts)]*count
 }
@@ -225,7 +199,7 @@ func (m *metrics) addStore(store string) *storeMetrics {
 		return s
 	}
 	s := &storeMetrics{metrics: m, store: storeKey.String(store), creates: "create " + store}
-	s.waits = []metric.RecordOption{with(s.store)}
+	s.waits = m.newTimes(m.waits, s.store)
 	s.created, s.empty = m.newCount(m.created, s.store), m.newCount(m.empty, s.store)
 	for op := range operations {
 		for c := range class(classes) {
@@ -233,7 +207,7 @@ func (m *metrics) addStore(store string) *storeMetrics {
 			if c != classNone {
 				attributes = append(attributes, errorKey.String(errorTypes[c]))
 			}
-			s.durations[op][c] = []metric.RecordOption{with(attributes...)}
+			s.durations[op][c] = m.newTimes(m.operations, attributes...)
 		}
 	}
 	for i, attempt := range attempts {
@@ -243,10 +217,6 @@ func (m *metrics) addStore(store string) *storeMetrics {
 	stores[store] = s
 	m.stores.Store(&stores)
 	return s
-}
-
-func with(attributes ...attribute.KeyValue) metric.MeasurementOption {
-	return metric.WithAttributeSet(attribute.NewSet(attributes...))
 }
 
 // outcome returns the metrics of an outcome.
@@ -260,7 +230,7 @@ func (s *storeMetrics) outcome(status string) *outcomeMetrics {
 		return o.(*outcomeMetrics)
 	}
 	outcome := outcomeKey.String(status)
-	o := &outcomeMetrics{runs: []metric.RecordOption{with(s.store, outcome)},
+	o := &outcomeMetrics{runs: s.newTimes(s.metrics.runs, s.store, outcome),
 		ended: s.newCount(s.metrics.ended, s.store, outcome)}
 	for i, attempt := range attempts {
 		o.expired[i] = s.newCount(s.metrics.expired, s.store, outcome, attempt)
@@ -272,7 +242,7 @@ func (s *storeMetrics) outcome(status string) *outcomeMetrics {
 // observe records the duration of an operation.
 func (s *storeMetrics) observe(ctx context.Context, op operation, start time.Time, err error) {
 	seconds := time.Since(start).Seconds()
-	s.operations.Record(ctx, seconds, s.durations[op][classOf(err)]...)
+	s.durations[op][classOf(err)].record(ctx, seconds)
 }
 
 // hasClaimed counts a request that a claim returned. A repeat of the claim counts nothing.
@@ -282,7 +252,7 @@ func (s *storeMetrics) hasClaimed(ctx context.Context, rec backends.Record) {
 	}
 	s.claimed[min(rec.Attempt, 2)].Add(1)
 	if rec.Attempt == 1 {
-		s.metrics.waits.Record(ctx, rec.StartedAt.Sub(rec.CreatedAt).Seconds(), s.waits...)
+		s.waits.record(ctx, rec.StartedAt.Sub(rec.CreatedAt).Seconds())
 	}
 }
 
@@ -291,7 +261,7 @@ func (s *storeMetrics) hasEnded(ctx context.Context, rec backends.Record) {
 	o := s.outcome(rec.Status)
 	o.ended.Add(1)
 	if !rec.StartedAt.IsZero() {
-		s.runs.Record(ctx, rec.UpdatedAt.Sub(rec.StartedAt).Seconds(), o.runs...)
+		o.runs.record(ctx, rec.UpdatedAt.Sub(rec.StartedAt).Seconds())
 	}
 }
 

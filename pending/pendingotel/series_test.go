@@ -1,18 +1,21 @@
 package pendingotel_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
@@ -103,6 +106,39 @@ func TestStoresAboveTheLimitShareTheirMetrics(t *testing.T) {
 	data := n.collected()["pendingq.operation.duration"].Data.(metricdata.Histogram[float64])
 	if got, want := len(data.DataPoints), 1001; got != want {
 		t.Errorf("%d series, want %d", got, want)
+	}
+}
+
+// A series gathers values before it records them. None may be lost or recorded twice.
+func TestEachDurationIsRecordedOnce(t *testing.T) {
+	n := memoryNode(t)
+	var polls sync.WaitGroup
+	for range 4 {
+		polls.Go(func() {
+			for range 500 {
+				if _, err := n.store.HasPending(t.Context(), box); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 10 { // each scrape records what was gathered
+		n.collected()
+	}
+	polls.Wait()
+	n.check("pendingq.operation.duration", "has_pending 2000")
+}
+
+func TestASampledSpanIsAnExemplar(t *testing.T) {
+	n := newNode(t, memory.New(), trace.AlwaysSample())
+	ctx, span := n.tracer.Tracer("test").Start(t.Context(), "a page")
+	_, err := n.store.HasPending(ctx, box)
+	n.must(err)
+	data := n.collected()["pendingq.operation.duration"].Data.(metricdata.Histogram[float64])
+	exemplars := data.DataPoints[0].Exemplars
+	want := span.SpanContext().SpanID()
+	if len(exemplars) != 1 || !bytes.Equal(exemplars[0].SpanID, want[:]) {
+		t.Errorf("the exemplars are %v, want one of span %s", exemplars, want)
 	}
 }
 
