@@ -16,9 +16,7 @@ import (
 // Two nodes share a server. One asks, the other one claims.
 func Example() {
 	server := miniredis.NewMiniRedis() // a program has a Redis server
-	if err := server.Start(); err != nil {
-		panic(err)
-	}
+	must(server.Start())
 	defer server.Close()
 	policy := pending.Policy{Name: "greeting", PendingTimeout: time.Minute,
 		RunningTimeout: time.Minute, Retention: time.Minute}
@@ -30,34 +28,27 @@ func Example() {
 		client := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
 		defer client.Close()
 		backend, err := goredis.New(client, nil)
-		if err != nil {
-			panic(err)
-		}
+		must(err)
 		defer backend.Close()
-		if err := backend.Check(ctx); err != nil { // may this user run all commands?
-			panic(err)
-		}
-		if nodes[i], err = pending.New(backend, codec.JSON[string](), policy); err != nil {
-			panic(err)
-		}
+		must(backend.Check(ctx)) // may this user run all commands?
+		nodes[i], err = pending.New(backend, codec.JSON[string](), policy)
+		must(err)
 	}
 
 	asked, err := nodes[0].Create(ctx, "device-7", "hello")
-	if err != nil {
-		panic(err)
-	}
+	must(err)
 	claim, err := nodes[1].AwaitPending(ctx, "device-7")
-	if err != nil {
-		panic(err)
-	}
+	must(err)
 	claim.Payload += ", world"
-	if err := nodes[1].Complete(ctx, claim); err != nil {
-		panic(err)
-	}
+	must(nodes[1].Complete(ctx, claim))
 	answer, err := nodes[0].Await(ctx, asked.ID)
-	if err != nil {
-		panic(err)
-	}
+	must(err)
 	fmt.Println(answer.Status, answer.Payload)
 	// Output: completed hello, world
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
 }

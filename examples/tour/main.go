@@ -51,7 +51,15 @@ func main() {
 	var running sync.WaitGroup
 	running.Go(func() { check(device.Run(ctx)) })
 
-	// The requester: a front end, at any node. With a key a Create can be repeated.
+	ask(ctx, backups)
+
+	shutDown()
+	running.Wait()
+}
+
+// ask is the requester: a front end, at any node.
+func ask(ctx context.Context, backups *pending.PendingStore[Backup]) {
+	// With a key a Create can be repeated.
 	asked, err := backups.Create(ctx, "device-7", Backup{Volume: "home"},
 		pending.WithIdempotencyKey("order-4711"))
 	check(err)
@@ -71,9 +79,6 @@ func main() {
 			fmt.Println(r.Payload.Volume, r.Status, r.Payload.Percent, r.Error)
 		}
 	}
-
-	shutDown()
-	running.Wait()
 }
 
 func check(err error) {
