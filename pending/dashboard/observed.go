@@ -32,7 +32,7 @@ type second struct {
 // Figures are the counts of this node's operations on a store in the last minute.
 type Figures struct {
 	Created, Claimed, Ended int
-	Failed                  int           // operations with an error of the storage engine
+	Errors                  int           // operations with an error of the storage engine
 	P50, P99                time.Duration // of operations, rounded up to 2^n µs; 0: no operations
 }
 
@@ -61,7 +61,7 @@ func (o *Observed) Figures(store string) (f Figures) {
 			continue
 		}
 		f.Created, f.Claimed, f.Ended = f.Created+s.created, f.Claimed+s.claimed, f.Ended+s.ended
-		f.Failed += s.fails
+		f.Errors += s.fails
 		for i, n := range s.took {
 			took[i] += n
 			all += n

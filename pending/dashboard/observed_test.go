@@ -24,7 +24,7 @@ func TestTheOverviewShowsTheFiguresOfThisNode(t *testing.T) {
 		}
 		w.must(w.jobs.Complete(t.Context(), w.pop(box)))
 		w.shows(w.get("/"), `data-label="Created">3<`, `data-label="Claimed">1<`,
-			`data-label="Ended">1<`, `data-label="Failed">0<`)
+			`data-label="Ended">1<`, `data-label="Errors">0<`)
 		<-time.After(59 * time.Second)
 		if got := observed.Figures("jobs").Created; got != 3 {
 			t.Errorf("the figures show %d created in the last minute, want 3", got)
@@ -58,7 +58,7 @@ func TestFiguresHaveLatenciesAndFailures(t *testing.T) {
 			}
 			_, _ = b.Get(t.Context(), "jobs", backends.NewID(box))
 		}
-		want := dashboard.Figures{Failed: 100, P50: 1024 * time.Microsecond,
+		want := dashboard.Figures{Errors: 100, P50: 1024 * time.Microsecond,
 			P99: 131072 * time.Microsecond}
 		if diff := cmp.Diff(b.Figures("jobs"), want); diff != "" {
 			t.Errorf("got - want +\n%s", diff)
