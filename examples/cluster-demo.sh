@@ -146,7 +146,7 @@ start_servers() {
   server_pids=()
   server_addrs=()
   for n in 1 2 3; do
-    start "server-$n" "$tmp/bin/server" -listen 127.0.0.1:0 -redis "$redis_url" -prefix "demo-$$:" \
+    start "server-$n" "$tmp/bin/server" -listen 127.0.0.1:0 -backend "$redis_url" -prefix "demo-$$:" \
       -tokens "$tmp/tokens.yaml" -skills "$skills" -config "$tmp/server.yaml"
     server_pids+=("$last_pid")
   done

@@ -103,7 +103,7 @@ func (s *system) stop(cmd *exec.Cmd, how syscall.Signal) {
 // serve starts the server, and waits until it answers.
 func (s *system) serve() {
 	s.Helper()
-	s.server = s.start("server", "-listen", s.addr, "-redis", s.redis,
+	s.server = s.start("server", "-listen", s.addr, "-backend", s.redis,
 		"-tokens", filepath.Join(s.dir, "tokens.yaml"), "-skills", filepath.Join(s.dir, "skills"))
 	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
 	defer cancel()

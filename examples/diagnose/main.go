@@ -17,7 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/pendingq/pendingq/backends"
@@ -34,7 +33,7 @@ func main() {
 
 const usage = `Usage: diagnose [flags]
 
-Checks whether a Redis server, or each master of a cluster, keeps pending requests safe. Exits with
+Checks whether a Redis server, or each master of a Cluster, keeps pending requests safe. Exits with
 1 if there is a problem, and with 2 for a wrong option or client.
 
 `
@@ -46,9 +45,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
-	url := flags.String("redis", "redis://localhost:6379",
-		"URL of the server, or of one node of a cluster")
-	cluster := flags.Bool("cluster", false, "the server is a node of a cluster")
+	url := flags.String("redis", "redis://localhost:6379", "`URL` of the server, "+
+		"or of a node of a Cluster with ?cluster=true, or of a Sentinel with ?master_name=NAME")
 	prefix := flags.String("prefix", "", "prefix of the keys, as in goredis.Options")
 	output := flags.String("o", "text", "output: text or json")
 	timeout := flags.Duration("timeout", 10*time.Second, "how long the checks may take")
@@ -62,9 +60,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "diagnose: -o %s is neither text nor json\n", *output)
 		return 2
 	}
-	client, err := connect(*url, *cluster)
+	client, _, err := redisurl.Client(*url)
 	if err != nil {
-		fmt.Fprintln(stderr, "diagnose:", err)
+		fmt.Fprintln(stderr, "diagnose: -redis:", err)
 		return 2
 	}
 	defer client.Close()
@@ -83,21 +81,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
-}
-
-func connect(url string, cluster bool) (redis.UniversalClient, error) {
-	if cluster {
-		opts, err := redisurl.ParseCluster(url)
-		if err != nil {
-			return nil, fmt.Errorf("-redis: %w", err)
-		}
-		return redis.NewClusterClient(opts), nil
-	}
-	opts, err := redisurl.Parse(url)
-	if err != nil {
-		return nil, fmt.Errorf("-redis: %w", err)
-	}
-	return redis.NewClient(opts), nil
 }
 
 func show(w io.Writer, findings []backends.Finding, output string) error {

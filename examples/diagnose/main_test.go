@@ -46,7 +46,7 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 		{[]string{"-nonsense"}, 2, "Usage"},
 		{[]string{"-redis", "nonsense://"}, 2, "-redis"},
 		{[]string{"-redis", "redis://ada:hun/ter2@host"}, 2, "-redis"},
-		{[]string{"-cluster", "-redis", "redis://ada:hunter2%@host"}, 2, "-redis"},
+		{[]string{"-redis", "redis://ada:hunter2%@host?cluster=true"}, 2, "-redis"},
 		{[]string{"-o", "xml"}, 2, "xml"},
 		{[]string{"-prefix", "{"}, 2, "Prefix"},
 	} {

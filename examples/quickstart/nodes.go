@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
@@ -123,17 +122,16 @@ func outFolder(o options) (string, error) {
 
 func overRedis(url string) opener {
 	return func(ctx context.Context) (backends.Backend, func(), error) {
-		opts, err := redisurl.Parse(url)
+		client, addr, err := redisurl.Client(url)
 		if err != nil {
 			return nil, nil, fmt.Errorf("-redis: %w", err)
 		}
-		client := redis.NewClient(opts)
 		closer := func() { client.Close() }
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		if err := client.Ping(ctx).Err(); err != nil {
 			closer()
-			return nil, nil, fmt.Errorf("reach Redis at %s: %w (is it running?)", opts.Addr, err)
+			return nil, nil, fmt.Errorf("reach Redis at %s: %w (is it running?)", addr, err)
 		}
 		b, err := goredis.New(client, &goredis.Options{Prefix: "pendingq-quickstart:"})
 		return b, closer, err

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
@@ -32,34 +31,27 @@ type shared struct {
 
 // openBackend opens the backend of the options, by the scheme of its URL.
 func openBackend(ctx context.Context, o options, logger *slog.Logger) (*shared, error) {
-	from, url := "backend", o.backend
-	if o.redis != "" {
-		from, url = "redis", o.redis
-	}
-	scheme, _, _ := strings.Cut(url, ":")
-	switch {
-	case scheme == "memory" || url == "":
+	switch scheme, _, _ := strings.Cut(o.backend, ":"); scheme {
+	case "memory", "":
 		logger.Warn("requests are kept in memory: other nodes do not see them, " +
 			"and they are lost when this process ends; see -backend")
 		return &shared{backend: memory.New(), presence: newMemoryPresence(),
 			catalogue: &catalogue.Memory{},
 			check:     func(context.Context) error { return nil }, close: func() {}}, nil
-	case from == "backend" && (scheme == "postgres" || scheme == "postgresql"):
-		return openPostgres(ctx, url, logger)
-	case from == "redis" || scheme == "redis" || scheme == "rediss" || scheme == "unix":
-		return openRedis(ctx, from, url, o.prefix, logger)
+	case "postgres", "postgresql":
+		return openPostgres(ctx, o.backend, logger)
+	case "redis", "rediss", "unix":
+		return openRedis(ctx, o.backend, o.prefix, logger)
 	}
-	return nil, &optionError{from, errors.New( // the URL may have a password
+	return nil, &optionError{"backend", errors.New( // the URL may have a password
 		"the URL begins with none of memory:, redis://, rediss://, unix:// and postgres://")}
 }
 
-func openRedis(
-	ctx context.Context, from, url, prefix string, logger *slog.Logger) (*shared, error) {
-	opts, err := redisurl.Parse(url)
+func openRedis(ctx context.Context, url, prefix string, logger *slog.Logger) (*shared, error) {
+	client, addr, err := redisurl.Client(url)
 	if err != nil {
-		return nil, &optionError{from, err}
+		return nil, &optionError{"backend", err}
 	}
-	client := redis.NewClient(opts)
 	b, err := goredis.New(client, &goredis.Options{Prefix: prefix})
 	if err != nil {
 		return nil, errors.Join(&optionError{"prefix", err}, client.Close())
@@ -75,7 +67,7 @@ func openRedis(
 		})
 	if err != nil {
 		s.close()
-		return nil, fmt.Errorf("use Redis at %s: %w", opts.Addr, err)
+		return nil, fmt.Errorf("use Redis at %s: %w", addr, err)
 	}
 	return s, nil
 }

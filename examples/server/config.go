@@ -23,7 +23,6 @@ type options struct {
 	listen  string
 	metrics string
 	backend string
-	redis   string
 	prefix  string
 	tokens  string
 	skills  string
@@ -104,8 +103,8 @@ func newFlags(o *options) *flag.FlagSet {
 		"`ADDRESS` of /metrics, which only Prometheus should reach (default none; "+
 			demoMetrics+" with -demo)")
 	flags.StringVar(&o.backend, "backend", "memory:",
-		"`URL` of the nodes' backend: memory:, redis://, rediss://, unix:// or postgres://")
-	flags.StringVar(&o.redis, "redis", "", "`URL` of a Redis server: the older name of -backend")
+		"`URL` of the nodes' backend: memory:, redis://, rediss://, unix:// or postgres://; "+
+			"for a Redis Cluster add ?cluster=true, for Sentinel ?master_name=NAME")
 	flags.StringVar(&o.prefix, "prefix", "pendingq:", "what the keys in Redis start with")
 	flags.StringVar(&o.tokens, "tokens", "", "`FILE` that says who may do what (required)")
 	flags.StringVar(&o.skills, "skills", "",
@@ -227,9 +226,6 @@ func (f configFile) policies() (all []pending.Policy, err error) {
 
 // check checks the options, and fills in defaults that depend on other options.
 func (o options) check() (options, error) {
-	if o.redis != "" && o.backend != "memory:" {
-		return o, errors.New("-redis and -backend exclude each other")
-	}
 	if o.log != logAuto && o.log != logText && o.log != logJSON {
 		return o, fmt.Errorf("-log %q is none of auto, text and json", o.log)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pendingq/pendingq/internal/postgrestest"
+	"github.com/pendingq/pendingq/internal/redistest"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
@@ -53,7 +54,7 @@ func startNode(t *testing.T, o options) *node {
 }
 
 func someOptions(t *testing.T, redisURL string) options {
-	return options{listen: "127.0.0.1:0", metrics: "127.0.0.1:0", redis: redisURL, prefix: "test:",
+	return options{listen: "127.0.0.1:0", metrics: "127.0.0.1:0", backend: redisURL, prefix: "test:",
 		skills: t.TempDir(), tokens: writeTokens(t, someTokens),
 		stores: []pending.Policy{deviceBackups}}
 }
@@ -89,6 +90,17 @@ const (
 
 func TestAnImportAcrossTwoNodes(t *testing.T) {
 	importAcrossTwoNodes(t, someOptions(t, "redis://"+miniredis.RunT(t).Addr()))
+}
+
+func TestAnImportOnACluster(t *testing.T) {
+	address := redistest.StartCluster(t).Nodes()[0].Addr
+	importAcrossTwoNodes(t, someOptions(t, "redis://"+address+"?cluster=true"))
+}
+
+func TestAnImportBehindSentinel(t *testing.T) {
+	address := redistest.StartSentinel(t).Sentinels[0].Addr
+	importAcrossTwoNodes(t,
+		someOptions(t, "redis://"+address+"?master_name="+redistest.MasterName))
 }
 
 func importAcrossTwoNodes(t *testing.T, o options) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -20,14 +21,47 @@ func Parse(text string) (*redis.Options, error) {
 	return opts, nil
 }
 
-// ParseCluster returns the options of a Cluster client that observes the deadlines of contexts.
-func ParseCluster(text string) (*redis.ClusterOptions, error) {
-	opts, err := redis.ParseClusterURL(text)
+// Client makes a client that observes the deadlines of contexts. It sends no command. The URL also
+// says which servers it is for:
+//
+//	redis://user:password@host:6379/0                              one server
+//	redis://host:26379/0?master_name=NAME&addr=other:26379         Sentinels, which name the server
+//	redis://host:6379?cluster=true, or ?addr=other:6379            nodes of a Cluster
+//
+// Addr names the servers, for messages.
+func Client(text string) (client redis.UniversalClient, addr string, err error) {
+	u, err := url.Parse(text)
 	if err != nil {
-		return nil, explain(text)
+		return nil, "", explain(text)
 	}
-	opts.ContextTimeoutEnabled = true
-	return opts, nil
+	query := u.Query()
+	cluster := query.Get("cluster") == "true"
+	if cluster {
+		query.Del("cluster") // it is ours
+		u.RawQuery = query.Encode()
+		text = u.String()
+	}
+	switch {
+	case query.Has("master_name") && !cluster:
+		opts, err := redis.ParseFailoverURL(text)
+		if err != nil {
+			return nil, "", explain(text)
+		}
+		opts.ContextTimeoutEnabled = true
+		return redis.NewFailoverClient(opts), strings.Join(opts.SentinelAddrs, ", "), nil
+	case query.Has("addr") || cluster:
+		opts, err := redis.ParseClusterURL(text)
+		if err != nil {
+			return nil, "", explain(text)
+		}
+		opts.ContextTimeoutEnabled = true
+		return redis.NewClusterClient(opts), strings.Join(opts.Addrs, ", "), nil
+	}
+	opts, err := Parse(text)
+	if err != nil {
+		return nil, "", err
+	}
+	return redis.NewClient(opts), opts.Addr, nil
 }
 
 // explain returns an error that says why a URL is invalid. It does not wrap the cause, which quotes

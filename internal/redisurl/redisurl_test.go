@@ -18,10 +18,24 @@ func TestURLsAreRead(t *testing.T) {
 		!opts.ContextTimeoutEnabled {
 		t.Errorf("got %v, %v", opts, err)
 	}
-	nodes, err := redisurl.ParseCluster("rediss://ada:x@one:7000?addr=two:7001")
-	if err != nil || len(nodes.Addrs) != 2 || nodes.Password != "x" ||
-		!nodes.ContextTimeoutEnabled {
-		t.Errorf("got %v, %v", nodes, err)
+}
+
+func TestAURLSaysWhichServersItIsFor(t *testing.T) {
+	for text, want := range map[string]string{
+		"redis://one:7000/3":                         "*redis.Client at one:7000",
+		"redis://one:70/3?master_name=m&addr=two:71": "*redis.Client at one:70, two:71",
+		"rediss://ada:x@one:70?addr=two:71":          "*redis.ClusterClient at one:70, two:71",
+		"redis://ada:a%2Fb@one:7000?cluster=true":    "*redis.ClusterClient at one:7000",
+	} {
+		client, addr, err := redisurl.Client(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got := fmt.Sprintf("%T at %s", client, addr); got != want {
+			t.Errorf("%s: a %s, want a %s", text, got, want)
+		}
+		client.Close()
 	}
 }
 
@@ -46,10 +60,22 @@ func TestErrorsNeverQuoteThePassword(t *testing.T) {
 	} {
 		_, err := redisurl.Parse(text)
 		check(t, text, err, why)
-		if _, err := redisurl.ParseCluster(text); err != nil { // it reads no database
-			check(t, text, err, why)
+		for _, servers := range []string{"", "addr=two:1", "cluster=true", "master_name=m"} {
+			client, _, err := redisurl.Client(text + separator(text) + servers)
+			if err != nil {
+				check(t, text, err, why)
+			} else {
+				client.Close() // a Cluster has no databases
+			}
 		}
 	}
+}
+
+func separator(text string) string {
+	if strings.Contains(text, "?") {
+		return "&"
+	}
+	return "?"
 }
 
 func check(t *testing.T, text string, err error, why string) {
