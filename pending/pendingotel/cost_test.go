@@ -56,6 +56,25 @@ func TestAnIdlePollAllocatesNothingAndMakesNoSpan(t *testing.T) {
 	}
 }
 
+func TestUnderASpanThatIsNotSampledACreateAllocatesNothingMore(t *testing.T) {
+	n := newNode(t, constant{memory.New()}, trace.AlwaysSample())
+	ctx := under(0)
+	allocations := testing.AllocsPerRun(1000, func() {
+		_, err := n.backend.Create(ctx, backends.Create{Terms: backends.Terms{Store: "jobs"}})
+		n.must(err)
+	})
+	if allocations > 0 {
+		t.Errorf("%v allocations, want none", allocations)
+	}
+}
+
+// constant answers each Create alike.
+type constant struct{ backends.Backend }
+
+func (constant) Create(context.Context, backends.Create) (backends.Record, error) {
+	return backends.Record{Status: backends.StatusPending}, nil
+}
+
 func TestASampledLifecycleTakesNoMoreRoundTrips(t *testing.T) {
 	client, sent := redistest.Start(t).Client(t), &counter{}
 	client.AddHook(sent)

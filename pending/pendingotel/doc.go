@@ -57,10 +57,10 @@
 //
 // # Traces
 //
-// A Create makes a span. If that span is sampled, its context travels as W3C trace context in the
-// headers of the request. A header "traceparent" of the caller stays as it is, and the span is
-// linked to it. If the headers have no room, the context does not travel. A repeated Create keeps
-// the first context, and its span is linked to it.
+// A Create makes a span, unless the caller's span is not sampled. If the new span is sampled, its
+// context travels as W3C trace context in the headers of the request. A header "traceparent" of
+// the caller stays as it is, and the span is linked to it. If the headers have no room, the
+// context does not travel. A repeated Create keeps the first context, and its span is linked to it.
 //
 // Spans that are linked to the creator's span:
 //

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/pendingq/pendingq/backends"
 )
@@ -61,10 +62,15 @@ func idOf(id string) attribute.KeyValue { return attribute.String("messaging.mes
 var producer = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)}
 
 // startCreate starts the span of a Create and puts its context into the headers. If the headers
-// already have a context, for example from a front end, the span is linked to that context.
+// already have a context, for example from a front end, the span is linked to that context. Under
+// a span that is not sampled it starts none: a span costs 1 µs and two allocations, even if the
+// sampler drops it.
 func (o *observer) startCreate(ctx context.Context, s *storeMetrics,
 	c *backends.Create) (context.Context, trace.Span) {
 	_, has := c.Headers["traceparent"]
+	if parent := trace.SpanContextFromContext(ctx); !has && parent.IsValid() && !parent.IsSampled() {
+		return ctx, noop.Span{}
+	}
 	opts := producer
 	if has {
 		opts = append(slices.Clip(opts), trace.WithLinks(Link(c.Headers)))

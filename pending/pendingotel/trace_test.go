@@ -135,6 +135,19 @@ func TestOnlyASampledContextTravels(t *testing.T) {
 	checkStory(t, []*node{n}, nil...)
 }
 
+// The caller's sampler has decided.
+func TestUnderASpanThatIsNotSampledACreateMakesNone(t *testing.T) {
+	n := newNode(t, memory.New(), trace.AlwaysSample())
+	never := trace.NewTracerProvider(trace.WithSampler(trace.NeverSample())).Tracer("front end")
+	ctx, _ := never.Start(t.Context(), "POST /reboot")
+	r, err := n.store.Create(ctx, box, job{})
+	n.must(err)
+	checkStory(t, []*node{n})
+	if len(r.Headers) > 0 {
+		t.Errorf("the headers are %v, want none", r.Headers)
+	}
+}
+
 func TestWithoutASampledCreatorOnlyASampledCallerHasSpans(t *testing.T) {
 	engine := memory.New()
 	front := newNode(t, engine, trace.NeverSample())
