@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pendingq/pendingq/backends"
@@ -165,6 +166,16 @@ func TestNewRefusesInvalidOptions(t *testing.T) {
 		"no pool": func() (*postgres.Backend, error) { return postgres.New(nil, nil) },
 		"schema": func() (*postgres.Backend, error) {
 			return postgres.New(pool, &postgres.Options{Schema: strings.Repeat("s", 49)})
+		},
+		"a handler that takes the notifications": func() (*postgres.Backend, error) {
+			conf := pool.Config()
+			conf.ConnConfig.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {}
+			handled, err := pgxpool.NewWithConfig(t.Context(), conf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer handled.Close()
+			return postgres.New(handled, nil)
 		},
 		"interval": func() (*postgres.Backend, error) {
 			return postgres.New(pool, &postgres.Options{PollInterval: time.Millisecond})

@@ -132,15 +132,23 @@ BEGIN
   END LOOP;
 END $$;
 
--- arrive runs at the commit of a caller's transaction, for each row of arrival. It locks the
--- partition, checks the store's limits again, and moves all times of the request from its create to
--- the commit. So the request begins with the commit, however long the transaction was open.
+-- arrive runs at the commit of a caller's transaction, for each row of arrival. It checks the
+-- store's limits again, and moves all times of the request from its create to the commit. So the
+-- request begins with the commit, however long the transaction was open. The first call takes the
+-- locks of all rows, in the order of partitions and each as strong as any row needs it: two
+-- commits, or a commit and a ClaimMany, then never wait for each other. Arrival has only rows of
+-- this transaction: others delete theirs before they commit.
 CREATE FUNCTION {s}.arrive() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-  t timestamptz := {s}.lock_to_add(('x' || left(NEW.id, 4))::bit(16)::int,
-    NEW.exclusive OR NEW.most > 0);
+  part int;
+  alone boolean;
+  t timestamptz;
   refused record;
 BEGIN
+  FOR part, alone IN SELECT ('x' || left(a.id, 4))::bit(16)::int,
+      bool_or(a.exclusive OR a.most > 0) FROM {s}.arrival a GROUP BY 1 ORDER BY 1 LOOP
+    t := {s}.lock_to_add(part, alone);
+  END LOOP;
   IF NEW.exclusive OR NEW.most > 0 THEN
     SELECT f.* INTO refused FROM {s}.request q, {s}.refusal(q.store, q.mailbox, q.id,
         NEW.exclusive, NEW.most, t) f

@@ -111,7 +111,8 @@ const (
 )
 
 // New returns a Backend that uses the pool. The caller closes the pool, after the Backend. New
-// sends nothing to the server. Opts may be nil.
+// sends nothing to the server. Opts may be nil. New refuses a pool whose connections have an
+// OnNotification handler, unless opts set PollOnly.
 func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 	if pool == nil {
 		return nil, errors.New("postgres: the pool is nil")
@@ -127,6 +128,10 @@ func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 	if o.PollOnly && conf.DescriptionCacheCapacity == 0 {
 		return nil, errors.New("postgres: PollOnly needs a pool with a DescriptionCacheCapacity " +
 			"above 0")
+	}
+	if !o.PollOnly && conf.OnNotification != nil {
+		return nil, errors.New("postgres: the pool has an OnNotification handler, which would " +
+			"take the Backend's notifications; give the Backend a pool of its own, or set PollOnly")
 	}
 	b := &Backend{pool: pool, schema: o.Schema, poll: o.PollInterval, call: newCalls(o.Schema)}
 	b.how = how(conf, o.PollOnly)

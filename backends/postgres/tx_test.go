@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -224,6 +226,53 @@ func TestACommitIsRefusedWhenOthersCameFirst(t *testing.T) {
 			}
 			if n := o.ordered(); n != 0 {
 				t.Errorf("%d orders are there", n)
+			}
+		})
+	}
+}
+
+func TestCommitsNeverDeadlock(t *testing.T) {
+	boxes := []string{"a", "b", "c"}
+	slices.SortFunc(boxes, func(x, y string) int {
+		return strings.Compare(backends.Partition(x), backends.Partition(y))
+	})
+	low, middle, high := boxes[0], boxes[1], boxes[2]
+	free, capped := lasting("free"), lasting("capped")
+	capped.MaxPending = 100
+	for name, creates := range map[string][2][]backends.Create{
+		"one mailbox, with a limit and without": {
+			{question(free, middle), question(capped, middle)},
+			{question(free, middle), question(capped, middle)}},
+		"mailboxes in opposite orders": {
+			{question(capped, high), question(capped, middle), question(capped, low)},
+			{question(capped, low), question(capped, high)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOffice(t)
+			holder := o.begin(pgx.TxOptions{}) // both commits begin before one can end
+			o.exec(holder, "SELECT "+table(o.schema, "lock_mailbox")+
+				"(('x' || $1::text)::bit(16)::int)", backends.Partition(middle))
+			ended := make(chan error, len(creates))
+			for _, list := range creates {
+				tx := o.begin(pgx.TxOptions{})
+				for _, c := range list {
+					o.order(tx, c)
+				}
+				go func() { ended <- tx.Commit(context.Background()) }()
+			}
+			for waiting := 0; waiting < 2; {
+				err := o.pool.QueryRow(t.Context(), `SELECT count(*)
+					FROM pg_locks l JOIN pg_stat_activity a USING (pid), pg_sleep(0.01)
+					WHERE l.locktype = 'advisory' AND NOT l.granted AND a.query = 'commit'`).Scan(&waiting)
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			o.commit(holder)
+			for range creates {
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	}

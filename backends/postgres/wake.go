@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -55,7 +56,8 @@ func (b *Backend) PollInterval() time.Duration { return b.poll }
 type wakes struct {
 	pool     *pgxpool.Pool
 	channel  string
-	pollOnly bool // tells only the waiters of this process
+	self     string // a random name of this process, the first word of its notifications
+	pollOnly bool   // tells only the waiters of this process
 	hub      wake.Hub
 
 	ctx   context.Context // ends with the Backend
@@ -69,12 +71,12 @@ type wakes struct {
 	telling   bool
 	listening bool
 	up        chan struct{} // closed while the process listens
-	sender    uint32        // the process id of the connection that sends
 }
 
 func newWakes(pool *pgxpool.Pool, channel string, pollOnly bool) *wakes {
-	w := &wakes{pool: pool, channel: channel, pollOnly: pollOnly, kick: make(chan struct{}, 1),
-		taken: make(chan struct{}, 1), told: map[string]struct{}{}, up: make(chan struct{})}
+	w := &wakes{pool: pool, channel: channel, self: strconv.FormatUint(rand.Uint64(), 36),
+		pollOnly: pollOnly, kick: make(chan struct{}, 1), taken: make(chan struct{}, 1),
+		told: map[string]struct{}{}, up: make(chan struct{})}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	return w
 }
@@ -110,24 +112,28 @@ func (w *wakes) tell(topic string) {
 
 // send sends gathered wake-ups until the Backend is closed, and then once more.
 func (w *wakes) send() {
+	ctx := context.WithoutCancel(w.ctx) // a notification that has begun is finished
 	var conn *pgx.Conn
 	defer func() { hangUp(conn) }()
 	for failures := 0; ; {
 		select {
 		case <-w.kick:
 		case <-w.ctx.Done():
-			conn, _ = w.notify(context.WithoutCancel(w.ctx), conn)
-			return
 		}
+		closed := w.ctx.Err() != nil
 		var err error
-		if conn, err = w.notify(w.ctx, conn); err == nil {
+		conn, err = w.notify(ctx, conn)
+		switch {
+		case closed:
+			return
+		case err == nil:
 			failures = 0
 			w.pause(gatherFor)
-			continue
+		default:
+			w.tellAll()
+			w.backOff(failures)
+			failures++
 		}
-		w.tellAll()
-		w.backOff(failures)
-		failures++
 	}
 }
 
@@ -157,9 +163,6 @@ func (w *wakes) notify(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error) {
 		if conn, err = w.connect(ctx); err != nil {
 			return nil, err
 		}
-		w.mu.Lock()
-		w.sender = conn.PgConn().PID()
-		w.mu.Unlock()
 	}
 	if _, err := conn.Exec(ctx, "SELECT pg_notify($1, text) FROM unnest($2::text[]) AS text",
 		w.channel, texts); err != nil {
@@ -173,14 +176,14 @@ func (w *wakes) notify(ctx context.Context, conn *pgx.Conn) (*pgx.Conn, error) {
 func (w *wakes) take() (texts []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var text []byte
+	text := []byte(w.self)
 	for topic := range w.told {
 		if len(text)+len(topic) >= longestText {
-			texts, text = append(texts, string(text)), nil
+			texts, text = append(texts, string(text)), text[:len(w.self)]
 		}
-		text = append(append(text, topic...), ' ')
+		text = append(append(text, ' '), topic...)
 	}
-	if clear(w.told); text != nil {
+	if clear(w.told); len(text) > len(w.self) {
 		texts = append(texts, string(text))
 	}
 	return texts
@@ -288,10 +291,7 @@ func (w *wakes) receiveOne(conn *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
-	own := n.PID == w.sender
-	w.mu.Unlock()
-	if own {
+	if strings.HasPrefix(n.Payload, w.self+" ") {
 		return nil // tell has woken the waiters of this process
 	}
 	for topic := range strings.FieldsSeq(n.Payload) {

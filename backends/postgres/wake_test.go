@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -130,6 +131,46 @@ func TestACloseSendsTheLastWakeUps(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitSignal(t, woken)
+}
+
+// Other waiters of other processes sleep on.
+func TestACloseSendsOnlyWhatWasGathered(t *testing.T) {
+	pool := commonPool(t)
+	schema := newSchema(t, pool)
+	channel := "pendingq_" + strings.ToLower(backends.Digest("channel", schema))
+	listener, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Release()
+	exec := func(sql string) {
+		if _, err := listener.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("LISTEN " + channel)
+	defer exec("UNLISTEN *")
+	b := open(t, pool, postgres.Options{Schema: schema})
+	if _, err := b.Create(t.Context(), question(lasting("s"), box)); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	exec("SELECT pg_notify('" + channel + "', 'the end')")
+	for heard := 0; ; heard++ {
+		n, err := listener.Conn().WaitForNotification(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(n.Payload, "*") {
+			t.Errorf("the close woke all waiters: %q", n.Payload)
+		}
+		if n.Payload == "the end" {
+			if heard == 0 {
+				t.Error("nobody heard of the request")
+			}
+			return
+		}
+	}
 }
 
 func TestAWatchOfAClosedBackendReturns(t *testing.T) {
