@@ -259,8 +259,8 @@ var extendCases = []testCase{
 			for _, size := range []int{10, 100_000} {
 				c := request(t, box)
 				c.Payload = make([]byte, size)
-				w.create(c)
-				running := w.popOne(brief)
+				made := w.create(c)
+				running := w.popInTime(brief, made.CreatedAt.Add(2*w.short))
 				x := extension(t, c.ID, 1)
 				x.Release, x.After = true, 3*w.short
 				if _, err := w.b.Extend(w.Context(), x); err != nil {

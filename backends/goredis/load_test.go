@@ -24,8 +24,13 @@ type load struct {
 	taken   map[string]int // the number of accepted reports, by id
 }
 
+// newLoad has requests with several attempts. If a reply to a claim is lost, and the repeat reaches
+// a master that has been replaced, the worker gets nothing. Then the request runs until its lease
+// expires.
 func newLoad(r *rig, mailboxes []string) *load {
-	return &load{rig: r, terms: lasting("load"), mailboxes: mailboxes,
+	terms := lasting("load")
+	terms.RunningTimeout, terms.MaxAttempts = 40*time.Second, 3
+	return &load{rig: r, terms: terms, mailboxes: mailboxes,
 		claimed: map[string]int{}, taken: map[string]int{}}
 }
 

@@ -210,7 +210,7 @@ func (l *lab) storage() string {
 		'lasts %s and %s, rank %s, expires %s, sweep %s, started %s',
 		store, id, mailbox, live, status, attempt, error, codec, md5(payload), headers, claim,
 		cancelled_as, cancel_reason,
-		date_trunc('minute', deadline - updated + '1 s'), last_deadline - deadline,
+		date_trunc('minute', deadline - updated + '30 s'), last_deadline - deadline,
 		date_trunc('minute', rank - deadline + '30 s'),
 		date_trunc('minute', expires - updated + '30 s'),
 		date_trunc('minute', sweep - created + '30 s'), started IS NOT NULL)
