@@ -19,7 +19,7 @@
 //	pendingq.request.expired          counter, {request}     by store, outcome, attempt
 //	pendingq.request.wait.duration    histogram, s           by store
 //	pendingq.request.run.duration     histogram, s           by store, outcome
-//	pendingq.claim.empty              counter, {claim}       by store
+//	pendingq.claim.empty              counter, {claim}       by store that a claim found empty
 //	pendingq.watch.active             up-down counter, {watch}  by what is watched
 //
 // The attributes are:
@@ -44,6 +44,8 @@
 //
 // Created, claimed and ended count each request once in the whole system. The node that did it
 // counts it, and a repeat counts nothing. If the reply to an operation is lost, no node counts it.
+// A Create in the caller's transaction (package postgres, InTx) counts at once, also if the
+// transaction is rolled back.
 //
 // A timeout and an expired lease are derived: no operation writes them. So they count only when an
 // operation reads them.
@@ -51,16 +53,17 @@
 //   - pendingq.request.expired counts requests that this process read after their last deadline.
 //     Each process counts a request once, among the last 4,096 of them. Two processes may count
 //     the same request. A request that nobody reads counts nowhere.
-//   - A claim with attempt "again" means that an earlier lease expired or was released. So the
-//     number of expired leases is the number of these claims less the number of "release"
-//     operations.
+//   - A claim with attempt "again" means that an earlier lease expired or was released. So these
+//     claims, less the successful "release" operations, are about the expired leases that another
+//     claim has followed. A lease that nobody claims again counts nowhere.
 //
 // # Traces
 //
-// A Create makes a span, unless the caller's span is not sampled. If the new span is sampled, its
-// context travels as W3C trace context in the headers of the request. A header "traceparent" of
-// the caller stays as it is, and the span is linked to it. If the headers have no room, the
-// context does not travel. A repeated Create keeps the first context, and its span is linked to it.
+// A Create makes a span, unless the caller's span is not sampled and the headers of the request
+// have no trace context. If the new span is sampled, its context travels as W3C trace context in
+// the headers. A header "traceparent" of the caller stays as it is, and the span is linked to it.
+// If the headers have no room, the context does not travel. A repeated Create keeps the first
+// context, and its span is linked to it.
 //
 // Spans that are linked to the creator's span:
 //

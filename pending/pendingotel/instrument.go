@@ -66,7 +66,7 @@ func (b *backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	start, s := time.Now(), b.of(c.Store)
 	traced, span := b.startCreate(ctx, s, &c)
 	rec, err := b.Backend.Create(traced, c)
-	s.observe(ctx, opCreate, start, err)
+	s.observe(ctx, opCreate, time.Since(start), err)
 	isNew := err == nil && rec.CreatedAt.Equal(rec.ReadAt)
 	if isNew {
 		s.created.Add(1)
@@ -81,7 +81,7 @@ func (b *backend) Get(ctx context.Context, store, id string) (backends.Record, e
 	start := time.Now()
 	rec, err := b.Backend.Get(ctx, store, id)
 	s := b.of(store)
-	s.observe(ctx, opGet, start, err)
+	s.observe(ctx, opGet, time.Since(start), err)
 	if err == nil {
 		s.sawExpired(rec)
 	}
@@ -91,7 +91,7 @@ func (b *backend) Get(ctx context.Context, store, id string) (backends.Record, e
 func (b *backend) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
 	start := time.Now()
 	has, err := b.Backend.HasPending(ctx, store, mailbox)
-	b.of(store).observe(ctx, opHasPending, start, err)
+	b.of(store).observe(ctx, opHasPending, time.Since(start), err)
 	return has, err
 }
 
@@ -112,7 +112,7 @@ func (b *backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 		op = opRelease
 	}
 	lease, err := b.Backend.Extend(ctx, e)
-	b.of(e.Store).observe(ctx, op, start, err)
+	b.of(e.Store).observe(ctx, op, time.Since(start), err)
 	return lease, err
 }
 
@@ -134,10 +134,9 @@ func (b *backend) End(ctx context.Context, e backends.End) (backends.Record, err
 func (b *backend) settled(ctx context.Context, op operation, start time.Time, store, id string,
 	rec backends.Record, err error) {
 	s := b.of(store)
-	s.observe(ctx, op, start, err)
+	s.observe(ctx, op, time.Since(start), err)
 	if ended, ok := errors.AsType[*backends.EndedError](err); ok {
 		rec = ended.Record
-		s.sawExpired(rec)
 	} else if err == nil && rec.Ended() {
 		s.hasEnded(ctx, rec)
 	}

@@ -108,42 +108,49 @@ const (
 var operationNames = [operations]string{"create", "get", "has_pending", "claim", "claim_many",
 	"extend", "progress", "release", "cancel", "end", "list", "mailboxes"}
 
-// class is a class of errors: an index of errorTypes.
+// class is a class of errors: an index of errorClasses.
 type class int
 
 const (
-	classNone  class = 0
-	classOther class = classes - 1
-	classes          = 10
+	classNone    class = 0
+	classCorrupt class = 6
+	classOther         = class(len(errorClasses) - 1)
 )
 
-// errorTypes are the values of error.type.
-var errorTypes = [classes]string{"", "not_found", "ended", "stale_claim", "busy", "full",
-	"corrupt_record", "canceled", "deadline_exceeded", "_OTHER"}
-
-// errorsByClass are the targets of errors.Is. classOf itself knows the classes without a target.
-var errorsByClass = [classes]error{1: backends.ErrNotFound, 2: backends.ErrEnded,
-	3: backends.ErrStaleClaim, 4: backends.ErrBusy, 5: backends.ErrFull,
-	7: context.Canceled, 8: context.DeadlineExceeded}
+// errorClasses have a value of error.type, and the target of errors.Is, unless classOf itself knows
+// the class. After a refusal the backend works: the state of the request or its mailbox refuses the
+// operation.
+var errorClasses = [...]struct {
+	name    string
+	target  error
+	refusal bool
+}{
+	classNone: {},
+	{"not_found", backends.ErrNotFound, true},
+	{"ended", backends.ErrEnded, true},
+	{"stale_claim", backends.ErrStaleClaim, true},
+	{"busy", backends.ErrBusy, true},
+	{"full", backends.ErrFull, true},
+	classCorrupt: {name: "corrupt_record"},
+	{"canceled", context.Canceled, false},
+	{"deadline_exceeded", context.DeadlineExceeded, false},
+	{name: "_OTHER"},
+}
 
 func classOf(err error) class {
 	if err == nil {
 		return classNone
 	}
-	for c, target := range errorsByClass {
-		if target != nil && errors.Is(err, target) {
+	for c, known := range errorClasses {
+		if known.target != nil && errors.Is(err, known.target) {
 			return class(c)
 		}
 	}
 	if _, ok := errors.AsType[*backends.CorruptError](err); ok {
-		return 6
+		return classCorrupt
 	}
 	return classOther
 }
-
-// refusal reports whether the state of the request or its mailbox refuses the operation. The
-// backend works.
-func (c class) refusal() bool { return c > classNone && c <= 5 }
 
 // firstError returns err, or the first error of records that had to be skipped.
 func firstError(err error, passedOver []error) error {
@@ -156,11 +163,11 @@ func firstError(err error, passedOver []error) error {
 // storeMetrics are the metrics with the attributes of one store. They are made once, so that an
 // observation does not allocate.
 type storeMetrics struct {
-	*metrics
+	all            *metrics
 	store          attribute.KeyValue
 	creates        string // the name of the span of a Create
 	waits          *times
-	durations      [operations][classes]*times
+	durations      [operations][len(errorClasses)]*times
 	created, empty *count
 	claimed        [len(attempts)]*count
 	outcomes       sync.Map // from the outcome to its *outcomeMetrics
@@ -198,14 +205,14 @@ func (m *metrics) addStore(store string) *storeMetrics {
 	if s := stores[store]; s != nil {
 		return s
 	}
-	s := &storeMetrics{metrics: m, store: storeKey.String(store), creates: "create " + store}
+	s := &storeMetrics{all: m, store: storeKey.String(store), creates: "create " + store}
 	s.waits = m.newTimes(m.waits, s.store)
 	s.created, s.empty = m.newCount(m.created, s.store), m.newCount(m.empty, s.store)
 	for op := range operations {
-		for c := range class(classes) {
+		for c, known := range errorClasses {
 			attributes := []attribute.KeyValue{s.store, operationKey.String(operationNames[op])}
-			if c != classNone {
-				attributes = append(attributes, errorKey.String(errorTypes[c]))
+			if known.name != "" {
+				attributes = append(attributes, errorKey.String(known.name))
 			}
 			s.durations[op][c] = m.newTimes(m.operations, attributes...)
 		}
@@ -224,25 +231,27 @@ func (s *storeMetrics) outcome(status string) *outcomeMetrics {
 	if o, ok := s.outcomes.Load(status); ok {
 		return o.(*outcomeMetrics)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.all.mu.Lock()
+	defer s.all.mu.Unlock()
 	if o, ok := s.outcomes.Load(status); ok {
 		return o.(*outcomeMetrics)
 	}
 	outcome := outcomeKey.String(status)
-	o := &outcomeMetrics{runs: s.newTimes(s.metrics.runs, s.store, outcome),
-		ended: s.newCount(s.metrics.ended, s.store, outcome)}
+	o := &outcomeMetrics{runs: s.all.newTimes(s.all.runs, s.store, outcome),
+		ended: s.all.newCount(s.all.ended, s.store, outcome)}
 	for i, attempt := range attempts {
-		o.expired[i] = s.newCount(s.metrics.expired, s.store, outcome, attempt)
+		o.expired[i] = s.all.newCount(s.all.expired, s.store, outcome, attempt)
 	}
 	s.outcomes.Store(status, o)
 	return o
 }
 
-// observe records the duration of an operation.
-func (s *storeMetrics) observe(ctx context.Context, op operation, start time.Time, err error) {
-	seconds := time.Since(start).Seconds()
-	s.durations[op][classOf(err)].record(ctx, seconds)
+// observe records how long an operation took. Its error may have a request that has expired.
+func (s *storeMetrics) observe(ctx context.Context, op operation, took time.Duration, err error) {
+	s.durations[op][classOf(err)].record(ctx, took.Seconds())
+	if ended, ok := errors.AsType[*backends.EndedError](err); ok {
+		s.sawExpired(ended.Record)
+	}
 }
 
 // hasClaimed counts a request that a claim returned. A repeat of the claim counts nothing.
@@ -268,7 +277,7 @@ func (s *storeMetrics) hasEnded(ctx context.Context, rec backends.Record) {
 // sawExpired counts a request that has expired. ReadAt is then after UpdatedAt. For a request that
 // an operation ended, they are equal.
 func (s *storeMetrics) sawExpired(rec backends.Record) {
-	if rec.Ended() && rec.ReadAt.After(rec.UpdatedAt) && s.timeouts.add(rec.ID) {
+	if rec.Ended() && rec.ReadAt.After(rec.UpdatedAt) && s.all.timeouts.add(rec.ID) {
 		s.outcome(rec.Status).expired[min(rec.Attempt, 2)].Add(1)
 	}
 }
@@ -276,13 +285,14 @@ func (s *storeMetrics) sawExpired(rec backends.Record) {
 // tally is the result of one call of Claim or ClaimMany in one store.
 type tally struct {
 	*storeMetrics
-	empty int64
-	err   error // the first error
+	nothing int64 // how many claims found nothing
+	err     error // the first error
 }
 
 // claims observes the claims of one call.
 func (o *observer) claims(ctx context.Context, op operation, start time.Time,
 	claims []backends.Claim, results []backends.ClaimResult) {
+	took := time.Since(start)
 	var few [8]tally // on the stack
 	tallies := few[:0]
 	for i, c := range claims {
@@ -302,9 +312,9 @@ func (o *observer) claims(ctx context.Context, op operation, start time.Time,
 		}
 	}
 	for _, t := range tallies {
-		t.observe(ctx, op, start, t.err)
-		if t.empty > 0 {
-			t.storeMetrics.empty.Add(t.empty)
+		t.observe(ctx, op, took, t.err)
+		if t.nothing > 0 {
+			t.empty.Add(t.nothing)
 		}
 	}
 }
@@ -318,7 +328,7 @@ func (t *tally) claim(ctx context.Context, result backends.ClaimResult, j int) i
 	claimed := result.Claimed[j]
 	t.err = firstError(t.err, claimed.Errs)
 	if len(claimed.Records) == 0 && len(claimed.Errs) == 0 {
-		t.empty++
+		t.nothing++
 	}
 	for _, rec := range claimed.Records {
 		t.hasClaimed(ctx, rec)

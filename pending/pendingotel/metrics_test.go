@@ -148,6 +148,15 @@ func TestATimeoutIsCountedOnceWhenItIsRead(t *testing.T) {
 		}
 		n.check("pendingq.request.expired", "first cancelled 1", "none timeout 1")
 		n.check("pendingq.request.ended")
+
+		n.create()
+		late := n.pop()
+		<-time.After(5 * time.Minute)
+		if err := n.store.Extend(t.Context(), late); !errors.Is(err, pending.ErrEnded) {
+			t.Errorf("a late extension: %v", err)
+		}
+		n.check("pendingq.request.expired", "first cancelled 1", "first timeout 1",
+			"none timeout 1")
 	})
 }
 

@@ -56,7 +56,7 @@ func (b *listing) List(
 	ctx context.Context, store, mailbox, after string, limit int) (backends.Page, error) {
 	start := time.Now()
 	page, err := b.lister.List(ctx, store, mailbox, after, limit)
-	b.of(store).observe(ctx, opList, start, firstError(err, page.Errs))
+	b.of(store).observe(ctx, opList, time.Since(start), firstError(err, page.Errs))
 	return page, err
 }
 
@@ -64,7 +64,7 @@ func (b *listing) Mailboxes(
 	ctx context.Context, store, after string, limit int) (backends.MailboxPage, error) {
 	start := time.Now()
 	page, err := b.lister.Mailboxes(ctx, store, after, limit)
-	b.of(store).observe(ctx, opMailboxes, start, err)
+	b.of(store).observe(ctx, opMailboxes, time.Since(start), err)
 	return page, err
 }
 

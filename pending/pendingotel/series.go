@@ -10,7 +10,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// count is one series of a counter. A scrape reads it. So Add is cheaper than for an instrument.
+// count is one series of a counter: an integer that each scrape reports. Adding to it is cheaper
+// than a call of an instrument.
 type count struct {
 	atomic.Int64
 	counter    metric.Int64ObservableCounter

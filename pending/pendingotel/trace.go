@@ -46,7 +46,8 @@ func links(records ...backends.Record) (links []trace.Link) {
 // worthwhile reports whether to make a span: the creator of its request was sampled, or the
 // caller's span is recorded.
 func worthwhile(ctx context.Context, links []trace.Link) bool {
-	return len(links) > 0 || trace.SpanFromContext(ctx).IsRecording()
+	sampled := func(l trace.Link) bool { return l.SpanContext.IsSampled() }
+	return slices.ContainsFunc(links, sampled) || trace.SpanFromContext(ctx).IsRecording()
 }
 
 // about returns the attributes of a span, by the semantic conventions for messaging.
@@ -114,8 +115,8 @@ func endCreate(span trace.Span, rec backends.Record, isNew bool, err error) {
 // end ends a span. An error sets its error type. A refusal does not set the status Error.
 func end(span trace.Span, err error) {
 	if c := classOf(err); c != classNone && span.IsRecording() {
-		span.SetAttributes(errorKey.String(errorTypes[c]))
-		if !c.refusal() {
+		span.SetAttributes(errorKey.String(errorClasses[c].name))
+		if !errorClasses[c].refusal {
 			span.SetStatus(codes.Error, err.Error())
 		}
 	}

@@ -135,6 +135,16 @@ func TestOnlyASampledContextTravels(t *testing.T) {
 	checkStory(t, []*node{n}, nil...)
 }
 
+func TestACreatorThatIsNotSampledMakesNoSpans(t *testing.T) {
+	n := newNode(t, memory.New(), trace.ParentBased(trace.AlwaysSample()))
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+	_, err := n.store.Create(under(0), box, job{},
+		pending.WithHeaders(map[string]string{"traceparent": parent}))
+	n.must(err)
+	n.must(n.store.Complete(t.Context(), n.pop()))
+	checkStory(t, []*node{n})
+}
+
 // The caller's sampler has decided.
 func TestUnderASpanThatIsNotSampledACreateMakesNone(t *testing.T) {
 	n := newNode(t, memory.New(), trace.AlwaysSample())
