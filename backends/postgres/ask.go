@@ -43,13 +43,14 @@ func collect(rows pgx.Rows, err error, scan func(*values) answer) (answers []ans
 	return answers, wrap(rows.Err())
 }
 
-// args returns the arguments of a statement, after how pgx is to execute it.
-func (b *Backend) args(args []any) []any { return append(slices.Clip(b.how), args...) }
+// args puts the query options before the arguments of a statement.
+func (b *Backend) args(args []any) []any { return append(slices.Clip(b.queryOptions), args...) }
 
-// how returns how pgx executes statements on a connection, as the first arguments of a query.
+// queryOptions returns how pgx is to execute statements on a connection, as the first arguments of
+// a query.
 // Answers must be binary. Exec and SimpleProtocol ask for text. PollOnly must keep no prepared
 // statements. CacheDescribe suits both.
-func how(conf *pgx.ConnConfig, pollOnly bool) []any {
+func queryOptions(conf *pgx.ConnConfig, pollOnly bool) []any {
 	mode := conf.DefaultQueryExecMode
 	if pollOnly || mode == pgx.QueryExecModeExec || mode == pgx.QueryExecModeSimpleProtocol {
 		mode = pgx.QueryExecModeCacheDescribe

@@ -25,7 +25,7 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 // repeats reports whether a claim was made before.
 func repeats(answers []answer) bool { return len(answers) == 1 && answers[0].rec.ID == "" }
 
-// scanNew returns how to read a request that the claim takes now.
+// scanNew returns a function that reads a request which the claim takes now.
 func scanNew(c backends.Claim) func(row *values) answer {
 	return func(row *values) (a answer) {
 		rec := &a.rec
@@ -77,8 +77,8 @@ func claimed(c backends.Claim, answers []answer, err error) ([]backends.Claimed,
 const together = 64
 
 // ClaimMany implements [backends.ManyClaimer]. It makes up to 64 claims in one transaction and one
-// round trip. If that fails, or if the pool prepares no statements, it makes each of them in a
-// transaction of its own.
+// round trip. If that fails, or if the pool's mode does not suit a batch, it makes each of them in
+// a transaction of its own.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	places := make([]int, len(claims))
@@ -86,11 +86,11 @@ func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []back
 		places[i] = i
 	}
 	partition := func(place int) string { return backends.Partition(claims[place].Mailbox) }
-	slices.SortFunc(places, func(x, y int) int { // one order of locks for all: no deadlocks
+	slices.SortFunc(places, func(x, y int) int { // the order of commits, too: no deadlocks
 		return cmp.Compare(partition(x), partition(y))
 	})
 	for some := range slices.Chunk(places, together) {
-		if !b.alone && b.claimTogether(ctx, claims, some, results) == nil {
+		if !b.noBatches && b.claimTogether(ctx, claims, some, results) == nil {
 			continue
 		}
 		for _, at := range some {

@@ -25,7 +25,7 @@ type state struct {
 	sleeping                         time.Duration // of the transaction that is idle for longest
 	connections, most                int
 	live, dead                       int64
-	schema, rights, reads            bool
+	stats, schema, rights, reads     bool
 }
 
 const stateQuery = `SELECT current_setting('server_version_num')::int,
@@ -36,7 +36,9 @@ const stateQuery = `SELECT current_setting('server_version_num')::int,
 	coalesce((SELECT max(clock_timestamp() - a.state_change) FROM pg_stat_activity a
 		WHERE a.datname = current_database()
 			AND a.state LIKE 'idle in transaction%'), '0')::interval,
-	(SELECT count(*) FROM pg_stat_activity), current_setting('max_connections')::int,
+	(SELECT count(*) FROM pg_stat_activity a WHERE a.datname IS NOT NULL),
+	current_setting('max_connections')::int,
+	pg_has_role(current_user, 'pg_read_all_stats', 'MEMBER'),
 	coalesce(pg_stat_get_live_tuples(c.oid), 0), coalesce(pg_stat_get_dead_tuples(c.oid), 0),
 	c.oid IS NOT NULL,
 	coalesce(has_schema_privilege(n.oid, 'USAGE')
@@ -60,7 +62,7 @@ func (b *Backend) look(ctx context.Context) (s state, err error) {
 	row := b.pool.QueryRow(ctx, stateQuery, b.args([]any{b.schema})...)
 	err = row.Scan(&s.version, &s.isolation,
 		&s.commit, &s.fsync, &s.vacuum, &s.replica, &s.readOnly, &s.now, &s.sleeping,
-		&s.connections, &s.most, &s.live, &s.dead, &s.schema, &s.rights, &s.reads)
+		&s.connections, &s.most, &s.stats, &s.live, &s.dead, &s.schema, &s.rights, &s.reads)
 	return s, err
 }
 
@@ -129,7 +131,8 @@ func (b *Backend) Check(ctx context.Context) error {
 
 // Diagnose looks for dangers to pending requests in a pool and its database. It makes the checks of
 // [Backend.Check]. It also looks at the size of the pool, settings, a pooler in between, the clock,
-// idle transactions and dead rows. It only reads, and needs the rights of a Backend. Pass the opts
+// idle transactions and dead rows. It only reads, and needs the rights of a Backend. To see the
+// transactions of other roles, it also needs pg_read_all_stats. Pass the opts
 // of New, which may be nil. The gravest findings come first. The error is about opts or a nil pool.
 //
 // Call it at start-up and from a health check, not for each request.
@@ -183,6 +186,9 @@ func (d *diagnosis) settings(s state) {
 		fmt.Sprintf("a transaction has been idle for %v: dead rows stay until it ends",
 			s.sleeping.Round(time.Second)),
 		"set idle_in_transaction_session_timeout")
+	d.when(!s.stats, backends.SeverityInfo, "transaction",
+		"the role cannot see how long transactions of other roles have been idle",
+		"to have them checked too, grant it pg_read_all_stats")
 	d.when(s.dead > 10_000 && s.dead > 4*s.live, backends.SeverityWarning, "bloat",
 		fmt.Sprintf("%d dead rows beside %d live ones", s.dead, s.live),
 		"check what holds up autovacuum: old transactions, replication slots, or its settings")
@@ -214,5 +220,5 @@ func (d *diagnosis) pool(ctx context.Context, b *Backend, s state) {
 		"if it pools by transaction, set Options.PollOnly")
 	d.when(pooled && b.wakes.pollOnly, backends.SeverityInfo, "pooler",
 		"a pooler is between the client and the server: waiters in other processes poll",
-		"to have them woken, connect to the server itself")
+		"to have them woken, let all processes connect to the server itself")
 }

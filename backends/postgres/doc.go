@@ -22,10 +22,11 @@
 //
 // # Atomic operations
 //
-// Every operation is one statement, so one round trip and one transaction. Get, End and a Create
-// without a limit are plain statements, which cost the server least. The other statements call
-// PL/pgSQL functions. If a plain statement does not find the row that it needs, a function decides,
-// in a second round trip. So a refusal and the repeat of a Create, a Claim or an End take two.
+// Every operation is one statement, so one round trip and one transaction, with few exceptions.
+// Get, End and a Create without a limit are plain statements, which cost the server least. The
+// other statements call PL/pgSQL functions. If a plain statement does not find the row that it
+// needs, a function decides in a second round trip. These take two: a refused Get or End, the
+// repeat of a Create, a Claim or an End, and a Get of a request that is being changed.
 //
 // An operation first takes advisory locks: of the mailbox's partition, and of the request. Then it
 // reads the server's clock. So the order of the clock is the order of the operations. Once a caller
@@ -38,9 +39,8 @@
 // its changes: under READ COMMITTED each statement of a function has a snapshot of its own. There
 // are 65,536 partitions, so a busy mailbox rarely delays another.
 //
-// With synchronous_commit off, operations do not wait for the disk. A crash then loses the last
-// commits before it, those of at most three times wal_writer_delay. So a claim that was
-// acknowledged may be handed out again.
+// With synchronous_commit off, operations do not wait for the disk. A crash then loses the commits
+// of the last three wal_writer_delay, 600 ms by default. Claims among them may be handed out again.
 //
 // # Schema
 //
@@ -79,8 +79,10 @@
 // # Pgbouncer
 //
 // A pooler in session mode needs no settings. In transaction mode, set Options.PollOnly: then the
-// Backend keeps no prepared statements and no state in a session. Waiters of the same process are
-// still woken. Waiters of other processes poll. InTx works, too.
+// Backend keeps no prepared statements and no state in a session. It wakes the waiters of its own
+// process. Waiters of other processes find its changes at their own PollInterval: 15 s, unless they
+// set PollOnly or PollInterval too. So use one mode in all processes. The commit of a transaction
+// of InTx wakes nobody.
 //
 // # Maintenance
 //

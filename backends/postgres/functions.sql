@@ -197,10 +197,9 @@ END $$;
 -- of the first, and its statements then see the changes of the first. A request is claimable if it
 -- is pending, or if its lease has expired (deadline < t) and another attempt is left (last_deadline
 -- >= t).
--- The first statement is the only one for a mailbox without live requests. Often the claim takes
--- its row. The memo is written before the first update. If there is a memo already, this is a
--- repeat: the answer is one row with only a place, and the caller asks claimed_requests. The other
--- columns are those that a claimer does not know.
+-- The first statement finds the first live request. It is the only one for a mailbox without live
+-- requests. The memo is written before the first update. A repeat returns one row whose id is NULL,
+-- and the caller asks claimed_requests. The answer has no columns that the caller can compute.
 CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores text[], limits int[],
   attempts int[], waits interval[], runs interval[], keeps interval[])
 RETURNS TABLE (place int, now timestamptz, id text, attempt int, codec text, payload bytea,
@@ -365,9 +364,9 @@ BEGIN
   END IF;
 END $$;
 
--- sweep frees up to most expired records and up to most expired memos. It moves the column sweep of
--- up to most other records to expires. It skips locked rows. One session sweeps at a time. It
--- returns how many rows it changed, and when the next row is due.
+-- sweep frees up to most expired records and up to most expired memos. In up to most records that
+-- live longer than the column sweep says, it sets that column to expires. It skips locked rows. One
+-- session sweeps at a time. It returns how many rows it changed, and when the next row is due.
 CREATE FUNCTION {s}.sweep(most int, OUT done int, OUT next timestamptz)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE

@@ -35,8 +35,8 @@ type MigrateOptions struct {
 }
 
 // Migrate brings the schema up to the version that this package needs, in one transaction. Several
-// nodes may call it at once. If the schema has this version already, Migrate only reads. It returns
-// an error if the schema has a later version. Opts may be nil.
+// nodes may call it at once. If the schema has this version and Grant is empty, Migrate only reads.
+// It returns an error if the schema has a later version. Opts may be nil.
 //
 // To create the schema, the role needs CREATE on the database. It then owns the schema.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *MigrateOptions) error {

@@ -27,7 +27,7 @@ type Options struct {
 
 	// PollOnly is for a pooler that gives each transaction another connection, such as pgbouncer in
 	// transaction mode. The Backend then neither notifies nor listens, and keeps no prepared
-	// statements. Waiters in other processes find changes by polling.
+	// statements. Waiters in other processes find its changes by polling: set it in all processes.
 	// The pool needs a DescriptionCacheCapacity above 0; pgx's default is 512.
 	PollOnly bool
 
@@ -67,15 +67,16 @@ type Backend struct {
 	schema  string
 	poll    time.Duration
 	call    calls
-	how     []any // how pgx executes statements
-	alone   bool  // each claim takes a round trip of its own
 	wakes   *wakes
 	sweeper *sweeper
+
+	queryOptions []any // how pgx executes statements: the first arguments of a query
+	noBatches    bool  // the pool's mode is another one, and a batch cannot choose a mode
 }
 
 // calls are the statements of a Backend.
 type calls struct {
-	add, read, finish string // tried before create, get and end
+	plainCreate, plainGet, plainEnd string // tried before create, get and end
 
 	create, get, pending, claim, claimed, extend, cancel, end, list, mailboxes, sweep string
 }
@@ -95,12 +96,13 @@ const (
 		WHERE NOT EXISTS (SELECT FROM {s}.request q WHERE q.store = $2 AND q.id = $3)
 		RETURNING 'new', 0, created`
 
-	// An ended record never changes. A live one without xmax is the latest, and nobody changes it.
+	// An ended record never changes. A live row whose xmax is 0 has no newer version, and no
+	// transaction is changing it. Otherwise the function decides.
 	plainGet = `SELECT CASE WHEN q.live AND q.xmax <> '0'::xid THEN 'unsure' ELSE 'ok' END, 0,
 			clock_timestamp(), {record} FROM {s}.request q
 		WHERE q.store = $2 AND q.id = $3 AND q.expires >= {s}.lock_to_read($1::int, $3)`
 
-	// The clock is read again behind the condition that takes the locks.
+	// The condition takes the locks. SET reads the clock later, so it limits updated.
 	plainEnd = `UPDATE {s}.request q SET live = false, status = $5, error = $6, codec = $7,
 			payload = $8, updated = least(clock_timestamp(), q.last_deadline),
 			cancelled_as = NULL, cancel_reason = NULL,
@@ -134,32 +136,33 @@ func New(pool *pgxpool.Pool, opts *Options) (*Backend, error) {
 			"take the Backend's notifications; give the Backend a pool of its own, or set PollOnly")
 	}
 	b := &Backend{pool: pool, schema: o.Schema, poll: o.PollInterval, call: newCalls(o.Schema)}
-	b.how = how(conf, o.PollOnly)
-	b.alone = b.how[0] != conf.DefaultQueryExecMode
+	b.queryOptions = queryOptions(conf, o.PollOnly)
+	b.noBatches = b.queryOptions[0] != conf.DefaultQueryExecMode
 	b.wakes = newWakes(pool, channel(o.Schema), o.PollOnly)
 	b.sweeper = newSweeper(b)
 	return b, nil
 }
 
 func newCalls(schema string) calls {
-	named := func(text string) string { return named(schema, text) }
+	sql := func(text string) string { return named(schema, text) }
 	const from = "SELECT * FROM {s}."
 	return calls{
-		add: named(plainCreate), read: named(plainGet), finish: named(plainEnd),
+		plainCreate: sql(plainCreate), plainGet: sql(plainGet),
+		plainEnd: sql(plainEnd),
 
-		create: named(from + "create_request($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10, " +
+		create: sql(from + "create_request($1::int, $2, $3, $4, $5, $6, $7, $8, $9, $10, " +
 			"$11::int, $12)"),
-		get:     named(from + "get_request($1::int, $2, $3)"),
-		claim:   named(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9)"),
-		claimed: named(from + "claimed_requests($1::int, $2, $3, $4)"),
-		extend:  named(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10)"),
-		cancel:  named(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7)"),
-		end:     named(from + "end_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9)"),
+		get:     sql(from + "get_request($1::int, $2, $3)"),
+		claim:   sql(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9)"),
+		claimed: sql(from + "claimed_requests($1::int, $2, $3, $4)"),
+		extend:  sql(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10)"),
+		cancel:  sql(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7)"),
+		end:     sql(from + "end_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9)"),
 
-		pending:   named("SELECT {s}.has_pending($1::int, $2, $3)"),
-		list:      named(listed),
-		mailboxes: named(mailboxes),
-		sweep:     named("SELECT done, next, clock_timestamp() FROM {s}.sweep($1::int)"),
+		pending:   sql("SELECT {s}.has_pending($1::int, $2, $3)"),
+		list:      sql(listed),
+		mailboxes: sql(mailboxes),
+		sweep:     sql("SELECT done, next, clock_timestamp() FROM {s}.sweep($1::int)"),
 	}
 }
 
@@ -232,7 +235,7 @@ func (b *Backend) add(ctx context.Context, tx pgx.Tx, c backends.Create) ([]answ
 		headers, c.PendingTimeout}
 	if tx == nil && !c.Exclusive && c.MaxPending == 0 {
 		plain := append(slices.Clip(request), c.PendingTimeout+c.Retention)
-		answers, err := b.ask(ctx, b.pool, b.call.add, plain...)
+		answers, err := b.ask(ctx, b.pool, b.call.plainCreate, plain...)
 		if len(answers) > 0 || err != nil && !exists(err) {
 			return answers, err
 		}
@@ -243,7 +246,7 @@ func (b *Backend) add(ctx context.Context, tx pgx.Tx, c backends.Create) ([]answ
 	}
 	request = append(request, b.topic(c.Mailbox))
 	return ask(ctx, tx, scanAnswer, b.call.create,
-		append(how(tx.Conn().Config(), b.wakes.pollOnly), request...))
+		append(queryOptions(tx.Conn().Config(), b.wakes.pollOnly), request...))
 }
 
 // exists reports whether another creator of the id was faster: a unique_violation.
@@ -269,7 +272,7 @@ func unexpected(answers []answer) error {
 // Get implements [backends.Backend].
 func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
 	args := []any{partOf(id), store, id}
-	answers, err := b.ask(ctx, b.pool, b.call.read, args...)
+	answers, err := b.ask(ctx, b.pool, b.call.plainGet, args...)
 	if err == nil && (len(answers) == 0 || answers[0].code != "ok") {
 		answers, err = b.ask(ctx, b.pool, b.call.get, args...)
 	}
@@ -327,7 +330,7 @@ func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Recor
 func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, error) {
 	args := []any{partOf(e.ID), e.Store, e.ID, e.Attempt, e.Outcome, []byte(e.Error), e.Codec,
 		notNil(e.Payload), e.Retention}
-	a, err := b.decide(ctx, b.call.finish, args...)
+	a, err := b.decide(ctx, b.call.plainEnd, args...)
 	if errors.Is(err, backends.ErrNotFound) {
 		a, err = b.decide(ctx, b.call.end, args...)
 	}

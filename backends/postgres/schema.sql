@@ -12,7 +12,7 @@ CREATE TABLE {s}.request (
   store text COLLATE "C" NOT NULL,
   id text COLLATE "C" NOT NULL,
   mailbox bytea NOT NULL,              -- may contain NUL, as may error, cancel_reason and headers
-  live boolean NOT NULL,               -- nobody has ended it; it may have timed out
+  live boolean NOT NULL,               -- no operation has ended it; it stays true after a timeout
   status text COLLATE "C" NOT NULL,
   attempt int NOT NULL,
   error bytea NOT NULL DEFAULT '',
@@ -33,8 +33,8 @@ CREATE TABLE {s}.request (
   -- extends change. So these updates are heap-only, unless another attempt may follow.
   -- rank orders claims: the lowest rank is the request that has been claimable for longest. It
   -- equals last_deadline while the request is pending, and while another attempt may follow.
-  -- At the time sweep, the sweep sees whether the record has expired, and if not, moves sweep to
-  -- expires. So sweep is later than expires only if a change has made expires earlier.
+  -- sweep is when the sweep looks at the record. If the record has not expired by then, the sweep
+  -- sets this column to expires. A change may have made expires earlier than sweep.
   rank timestamptz NOT NULL,
   sweep timestamptz NOT NULL,
   PRIMARY KEY (store, id)
@@ -75,7 +75,7 @@ CREATE TABLE {s}.arrival (
   id text COLLATE "C" NOT NULL,
   exclusive boolean NOT NULL,
   most int NOT NULL,
-  topic text NOT NULL,                 -- whom to wake, or ''
+  topic text NOT NULL,                 -- the topic to notify, or ''
   PRIMARY KEY (store, id)
 );
 

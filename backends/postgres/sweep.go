@@ -15,7 +15,7 @@ const (
 	sweepTimeout = 30 * time.Second // of one batch
 )
 
-// sweeper frees expired records. Its goroutine begins with the first Create of a process, and ends
+// sweeper frees expired records. Its goroutine starts with a Create, an End or a Cancel. It ends
 // when no records are left, or with the Backend.
 type sweeper struct {
 	b     *Backend
@@ -25,7 +25,7 @@ type sweeper struct {
 
 	mu      sync.Mutex
 	running bool
-	created bool // start was called since the last batch
+	started bool // start was called since the last batch
 }
 
 func newSweeper(b *Backend) *sweeper {
@@ -45,7 +45,7 @@ func (s *sweeper) close() {
 func (s *sweeper) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.created = true
+	s.started = true
 	if !s.running && s.ctx.Err() == nil {
 		s.running = true
 		s.tasks.Go(s.run)
@@ -55,7 +55,7 @@ func (s *sweeper) start() {
 func (s *sweeper) run() {
 	for pause := sweepPause; s.pause(pause); {
 		s.mu.Lock()
-		s.created = false
+		s.started = false
 		s.mu.Unlock()
 		done, next, err := s.sweep()
 		switch {
@@ -78,7 +78,7 @@ func (s *sweeper) run() {
 func (s *sweeper) stop() (stopped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running = s.created
+	s.running = s.started
 	return !s.running
 }
 

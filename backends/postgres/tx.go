@@ -9,9 +9,10 @@ import (
 type txKey struct{}
 
 // InTx returns a context with which Create stores its request in the caller's transaction. The
-// request becomes visible with the commit of tx, which also wakes the waiters of the mailbox. After
-// a rollback it does not exist. Only Create uses the transaction: all other operations go through
-// the pool. The transaction must be one of the Backend's database.
+// request becomes visible with the commit of tx, which also wakes the waiters of the mailbox,
+// unless the Backend has PollOnly. After a rollback the request does not exist. Only Create uses
+// the transaction: all other operations go through the pool. The transaction must be one of the
+// Backend's database.
 //
 //	tx, err := pool.Begin(ctx)
 //	...
@@ -24,9 +25,10 @@ type txKey struct{}
 // transaction is open. Exclusive and MaxPending are checked twice: by Create and by the commit. If
 // other requests were stored in between, the commit fails with [CommitBusy] or [CommitFull].
 //
-// A second creator of the same id waits until the transaction has ended. A transaction that creates
-// several requests locks their ids in the order of the calls, and their mailboxes at the commit. So
-// it may deadlock with a transaction that has another order. PostgreSQL then ends one of the two.
+// A second creator of the same id waits until the transaction has ended. So two transactions that
+// create the same ids in another order may deadlock. PostgreSQL then ends one of the two. Mailboxes
+// are locked at the commit, in one order for all, and never deadlock. After SET CONSTRAINTS ALL
+// IMMEDIATE, Create itself does the work of the commit, and locks the mailbox until the end.
 func InTx(ctx context.Context, tx pgx.Tx) context.Context {
 	return context.WithValue(ctx, txKey{}, tx)
 }
@@ -42,7 +44,7 @@ func boundTx(ctx context.Context) (pgx.Tx, bool) {
 	return tx, ok && tx != nil
 }
 
-// topic returns whom the commit wakes: the waiters of the mailbox, or with PollOnly nobody.
+// topic returns the topic that the commit notifies, or "" with PollOnly.
 func (b *Backend) topic(mailbox string) string {
 	if b.wakes.pollOnly {
 		return ""

@@ -263,7 +263,8 @@ func TestCommitsNeverDeadlock(t *testing.T) {
 			for waiting := 0; waiting < 2; {
 				err := o.pool.QueryRow(t.Context(), `SELECT count(*)
 					FROM pg_locks l JOIN pg_stat_activity a USING (pid), pg_sleep(0.01)
-					WHERE l.locktype = 'advisory' AND NOT l.granted AND a.query = 'commit'`).Scan(&waiting)
+					WHERE l.locktype = 'advisory' AND NOT l.granted
+						AND a.query = 'commit'`).Scan(&waiting)
 				if err != nil {
 					t.Fatal(err)
 				}
