@@ -31,9 +31,9 @@ type Claim[T any] struct {
 	CancelRequested bool
 	CancelReason    string
 
-	held     bool                 // made by a pop or by Held
-	left     time.Duration        // the rest of the lease when the claim was made
-	progress chan backends.Extend // sends progress to the Worker of the claim; nil without one
+	held  bool          // made by a pop or by Held
+	left  time.Duration // the rest of the lease when the claim was made
+	lease *lease        // shared with the Worker of the claim; nil without one
 }
 
 func (s *PendingStore[T]) claim(rec backends.Record) (*Claim[T], error) {
@@ -104,7 +104,7 @@ func (s *PendingStore[T]) Held(
 // claimed the request, and [ErrEnded] if the request has ended or timed out.
 func (s *PendingStore[T]) Extend(ctx context.Context, c *Claim[T]) (err error) {
 	defer s.wrap(&err, "extend", c.id())
-	return s.extend(ctx, c, backends.Extend{})
+	return c.inTurn(ctx, func() error { return s.extend(ctx, c, backends.Extend{}) })
 }
 
 // Progress is an Extend that also stores c.Payload, such as a partial answer or a checkpoint. The
@@ -121,41 +121,43 @@ func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error)
 		return err
 	}
 	progress := backends.Extend{Codec: s.codec.Name(), Payload: encoded}
-	if c.progress == nil {
+	if c.lease == nil {
 		return s.extend(ctx, c, progress)
 	}
-	select {
-	case <-c.progress: // replace progress that is not sent yet
-	default:
-	}
-	c.progress <- progress
+	c.lease.sendLater(progress)
 	return context.Cause(ctx)
 }
 
-// Release hands a request back. After the pause it can be claimed again. A pause of 0 means at
-// once. A worker releases a request if it shuts down, or if another attempt may succeed. Release
-// keeps the stored payload. On the last attempt it returns [ErrInvalid]. If a cancel was requested,
-// Release ends the request as cancelled instead, and stores c.Payload.
+// Release hands a request back. Until the pause is over the request still reads as running, and a
+// cancel waits for its grace. Then another worker can claim it; a pause of 0 means at once. A worker
+// releases a request if it shuts down, or if another attempt may succeed. Release keeps the stored
+// payload. On the last attempt it returns [ErrInvalid]. If a cancel was requested, Release ends the
+// request as cancelled instead, and stores c.Payload.
 func (s *PendingStore[T]) Release(
 	ctx context.Context, c *Claim[T], pause time.Duration) (err error) {
 	defer s.wrap(&err, "release", c.id())
 	if err := cmp.Or(c.check(), check.Range("the pause", pause, 0, check.MaxDuration)); err != nil {
 		return err
 	}
+	return c.inTurn(ctx, func() error { return s.release(ctx, c, pause) })
+}
+
+func (s *PendingStore[T]) release(ctx context.Context, c *Claim[T], pause time.Duration) error {
 	if !c.CancelRequested {
 		if c.Attempt >= s.terms.MaxAttempts {
 			return check.Invalid("attempt %d is the last", c.Attempt)
 		}
-		x := backends.Extend{Release: true, After: pause.Truncate(time.Microsecond)}
-		err = s.extend(ctx, c, x)
+		x := c.unsent()
+		x.Release, x.After = true, pause.Truncate(time.Microsecond)
+		if err := s.extend(ctx, c, x); err != nil {
+			return err
+		}
 	}
-	if err == nil && c.CancelRequested {
+	if c.CancelRequested {
 		return s.end(ctx, c, StatusCancelled, c.CancelReason)
 	}
-	if err == nil {
-		c.Status = StatusPending
-	}
-	return err
+	c.Status = StatusPending
+	return nil
 }
 
 func (s *PendingStore[T]) extend(ctx context.Context, c *Claim[T], x backends.Extend) error {
@@ -176,14 +178,14 @@ func (s *PendingStore[T]) extend(ctx context.Context, c *Claim[T], x backends.Ex
 // Error and UpdatedAt, as Fail and Finish do.
 func (s *PendingStore[T]) Complete(ctx context.Context, c *Claim[T]) (err error) {
 	defer s.wrap(&err, "complete", c.id())
-	return s.end(ctx, c, StatusCompleted, "")
+	return c.inTurn(ctx, func() error { return s.end(ctx, c, StatusCompleted, "") })
 }
 
 // Fail marks a request as failed. It stores c.Payload and the reason, which is for people. The
 // reason is cut after 16 KiB, and bytes that are not UTF-8 are replaced.
 func (s *PendingStore[T]) Fail(ctx context.Context, c *Claim[T], reason string) (err error) {
 	defer s.wrap(&err, "fail", c.id())
-	return s.end(ctx, c, StatusFailed, cut(reason))
+	return c.inTurn(ctx, func() error { return s.end(ctx, c, StatusFailed, cut(reason)) })
 }
 
 // Finish ends a request with a status from the policy's Outcomes, and stores c.Payload. If a cancel
@@ -191,13 +193,15 @@ func (s *PendingStore[T]) Fail(ctx context.Context, c *Claim[T], reason string) 
 // the reason of the cancel. For any other outcome Finish returns [ErrInvalid].
 func (s *PendingStore[T]) Finish(ctx context.Context, c *Claim[T], outcome Status) (err error) {
 	defer s.wrap(&err, "finish", c.id())
-	reason := ""
-	if outcome == StatusCancelled && c != nil && c.CancelRequested {
-		reason = c.CancelReason
-	} else if !slices.Contains(s.policy.Outcomes, outcome) {
-		return check.Invalid("outcome %.40q is not among Policy.Outcomes", outcome)
-	}
-	return s.end(ctx, c, outcome, reason)
+	return c.inTurn(ctx, func() error {
+		reason := ""
+		if outcome == StatusCancelled && c != nil && c.CancelRequested {
+			reason = c.CancelReason
+		} else if !slices.Contains(s.policy.Outcomes, outcome) {
+			return check.Invalid("outcome %.40q is not among Policy.Outcomes", outcome)
+		}
+		return s.end(ctx, c, outcome, reason)
+	})
 }
 
 // end ends a request at the claim's attempt with the claim's payload.

@@ -87,8 +87,14 @@ func Handle[T any](
 }
 
 // Retry wraps the error of a handler whose request may succeed later. The Worker releases the
-// request. The request can be claimed again after the pause.
-func Retry(pause time.Duration, err error) error { return retryError{err, pause} }
+// request. The request can be claimed again after the pause, at most ten years; less than 0 means at
+// once. For a nil error Retry returns nil.
+func Retry(pause time.Duration, err error) error {
+	if err == nil {
+		return nil
+	}
+	return retryError{err, min(max(pause, 0), check.MaxDuration)}
+}
 
 type retryError struct {
 	error
@@ -101,8 +107,10 @@ const (
 	defaultGrace     = 30 * time.Second
 	minPause         = 50 * time.Millisecond // after the first failure; doubled each time
 	maxPause         = 5 * time.Second
-	maxTries         = 20          // how often a Worker tries to end a request
-	progressInterval = time.Second // the shortest time between two sends of progress
+	callTimeout      = 30 * time.Second // of a claim or an ending
+	extendTimeout    = 10 * time.Second // of an Extend, at most
+	firstLook        = time.Second      // when a Worker first looks for a cancel before its watch
+	progressInterval = time.Second      // the shortest time between two sends of progress
 )
 
 // NewWorker makes a Worker for a mailbox. Opts may be nil. It returns [ErrInvalid] if the handlers'
@@ -149,7 +157,11 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) await(ctx context.Context, free int) *Delivery {
 	for failures := 0; ; failures++ {
 		d, err := awaitClaim(ctx, w.stores[0].base().backend, w.mailbox,
-			func(ctx context.Context) (*Delivery, bool, error) { return w.claim(ctx, free) })
+			func(ctx context.Context) (*Delivery, bool, error) {
+				ctx, cancel := context.WithTimeout(ctx, callTimeout)
+				defer cancel()
+				return w.claim(ctx, free)
+			})
 		if err == nil || ctx.Err() != nil {
 			return d
 		}
@@ -187,26 +199,30 @@ type job[T any] struct {
 	claim  *Claim[T]
 	handle func(context.Context, *Claim[T]) error
 	logger *slog.Logger
-	unsent backends.Extend // progress that was received from claim.progress and is not sent yet
 }
 
-// do runs the handler and extends the lease meanwhile. Then it ends or releases the request.
+// do runs the handler and extends the lease meanwhile. Then it ends or releases the request. If the
+// handler ends its goroutine, the request is left to its lease.
 func (j *job[T]) do(working context.Context) {
-	j.claim.progress = make(chan backends.Extend, 1)
+	j.claim.lease = newLease()
 	kept := *j.claim // a copy, since the handler may change the claim
 	handling, stop := context.WithCancelCause(working)
 	defer stop(nil)
 	ctx := context.WithoutCancel(working)
-	keeping, release := context.WithCancel(ctx)
+	keeping, stopKeeping := context.WithCancel(ctx)
 	var keeper sync.WaitGroup
+	defer keeper.Wait()
+	defer stopKeeping()
 	keeper.Go(func() { j.keep(keeping, &kept, stop) })
 	err := j.call(handling)
 	stopped := errors.Is(context.Cause(handling), ErrWorkerStopped)
-	release()
+	stopKeeping()
 	keeper.Wait()
-	for failures := range maxTries {
+	for failures := 0; ; failures++ {
 		last := working.Err() != nil
-		endErr := j.conclude(ctx, err, stopped)
+		ending, cancel := context.WithTimeout(ctx, callTimeout)
+		endErr := j.conclude(ending, err, stopped)
+		cancel()
 		if endErr != nil {
 			j.logger.Warn("end the request", "error", endErr)
 		}
@@ -217,57 +233,93 @@ func (j *job[T]) do(working context.Context) {
 	}
 }
 
+var errPanicked = errors.New("the handler panicked")
+
 // call calls the handler. A panic becomes an error without its text.
 func (j *job[T]) call(ctx context.Context) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			j.logger.Error("the handler panicked", "panic", cause, "stack", string(debug.Stack()))
-			err = errors.New("the handler panicked")
+			err = errPanicked
 		}
 	}()
-	return j.handle(ctx, j.claim)
+	if err = j.handle(ctx, j.claim); err != nil {
+		_ = err.Error() // if it panics, it does so here
+	}
+	return err
 }
 
-// keep extends the lease and sends progress until ctx ends or the claim is lost. It cancels the
+// keep extends the lease and sends progress until ctx ends or the claim is over. It cancels the
 // handler's context with stop if the claim is lost or a cancel was requested.
 func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCauseFunc) {
-	s := j.store
-	w := wake.Watch(ctx, s.backend, c.ID, backends.Waker.WatchRequest)
+	l, third := c.lease, j.store.terms.RunningTimeout/3
+	w := wake.Watch(ctx, j.store.backend, c.ID, backends.Waker.WatchRequest)
 	defer w.Stop()
-	third := s.terms.RunningTimeout / 3
-	due, deadline := time.After(c.left/3), time.Now().Add(c.left) // by the clock of this node
-	progress := c.progress
+	deadline := time.Now().Add(c.left) // by the clock of this node
+	due := time.After(min(c.left/3, firstLook))
+	ready := l.ready
 	var next <-chan time.Time // when the next progress may be sent
 	for {
+		if c.CancelRequested {
+			stop(fmt.Errorf("%w: %s", ErrCancelRequested, c.CancelReason))
+		}
+		sends := false // progress
 		select {
 		case <-ctx.Done():
 			return
 		case <-next:
-			progress = c.progress
+			ready = l.ready
 			continue
-		case j.unsent = <-progress:
-			progress, next = nil, time.After(progressInterval)
+		case <-ready:
+			sends, ready, next = true, nil, time.After(progressInterval)
 		case <-w.Signal: // perhaps a cancel
 		case <-due:
 		}
 		start := time.Now()
-		extending, cancel := context.WithDeadline(ctx, deadline.Add(claimGrace))
-		err := s.extend(extending, c, j.unsent)
-		cancel()
+		over, err := j.extend(ctx, c, deadline, sends)
 		switch {
+		case over:
+			return
 		case err == nil:
-			j.unsent = backends.Extend{}
 			due, deadline = time.After(third), start.Add(c.Deadline.Sub(c.UpdatedAt))
 		case refused(err) || time.Now().After(deadline):
-			stop(s.failed("extend", c.ID, err))
+			stop(j.store.failed("extend", c.ID, err))
 			return
 		default:
 			due = time.After(min(third, max(minPause, third/10)))
 		}
-		if c.CancelRequested {
-			stop(fmt.Errorf("%w: %s", ErrCancelRequested, c.CancelReason))
-		}
 	}
+}
+
+// extend extends the lease, and sends progress if asked to. It does nothing if the handler has ended
+// or released the request. One call that hangs leaves time for another one before the deadline. The
+// end of ctx does not interrupt a call: the next one could overtake it.
+func (j *job[T]) extend(
+	ctx context.Context, c *Claim[T], deadline time.Time, sends bool) (over bool, err error) {
+	l := c.lease
+	if l.take(ctx) != nil {
+		return true, nil
+	}
+	defer l.leave()
+	if l.over {
+		return true, nil
+	}
+	limit := min(extendTimeout, max(time.Until(deadline)/2, time.Second))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	progress, x := l.progress.Load(), backends.Extend{}
+	if sends && progress != nil {
+		x = *progress
+	}
+	err = j.store.extend(ctx, c, x)
+	switch {
+	case err == nil && sends:
+		l.progress.CompareAndSwap(progress, nil)
+	case sends:
+		l.remind()
+	}
+	l.cancelled, l.reason = c.CancelRequested, c.CancelReason
+	return false, err
 }
 
 // conclude ends or releases the request after the handler has returned err. Stopped is true if the
@@ -283,23 +335,26 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 			return err
 		}
 	}
-	if len(c.progress) > 0 {
-		j.unsent = <-c.progress
-	}
 	// Send the last progress, and learn whether a cancel was requested.
-	if err := s.extend(ctx, c, j.unsent); err != nil {
+	if err := s.extend(ctx, c, c.unsent()); err != nil {
 		return s.failed("extend", c.ID, err)
 	}
 	var retry retryError
-	switch again := errors.As(err, &retry); {
-	case c.CancelRequested:
-		return s.Finish(ctx, c, StatusCancelled)
-	case (again || stopped) && c.Attempt < s.terms.MaxAttempts:
+	again := errors.As(err, &retry)
+	if (again || stopped) && c.Attempt < s.terms.MaxAttempts && !c.CancelRequested {
 		return s.Release(ctx, c, retry.pause)
 	}
+	if c.CancelRequested && !errors.Is(err, errPanicked) {
+		if err := s.Finish(ctx, c, StatusCancelled); !errors.Is(err, errEncode) {
+			return err
+		}
+	}
 	stored, heldErr := s.Held(ctx, c.ID, c.Attempt) // since c.Payload may not be encodable
-	if heldErr != nil {
+	switch {
+	case heldErr != nil:
 		return heldErr
+	case stored.CancelRequested:
+		return s.Finish(ctx, stored, StatusCancelled)
 	}
 	return s.Fail(ctx, stored, err.Error())
 }

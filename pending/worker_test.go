@@ -107,6 +107,11 @@ func TestWhatAHandlerReturnsDecidesHowItsRequestEnds(t *testing.T) {
 			"a retry":  {firstAttempt(fail(retry)), pending.StatusCompleted, ""},
 			"a retry each time": {fail(fmt.Errorf("copy: %w", retry)),
 				pending.StatusFailed, "copy: busy"},
+			"a retry of nothing": {fail(pending.Retry(time.Minute, nil)),
+				pending.StatusCompleted, ""},
+			"a retry in the past": {firstAttempt(fail(pending.Retry(-1, errors.New("busy")))),
+				pending.StatusCompleted, ""},
+			"a nil error with a type": {fail((*fragile)(nil)), pending.StatusFailed, "panicked"},
 			"an unencodable answer": {func(_ context.Context, c *jobClaim) error {
 				c.Payload.Output = "\xff"
 				return nil
@@ -128,6 +133,11 @@ func TestWhatAHandlerReturnsDecidesHowItsRequestEnds(t *testing.T) {
 		}
 	})
 }
+
+// fragile is an error. A nil one panics.
+type fragile struct{ text string }
+
+func (f *fragile) Error() string { return f.text }
 
 // firstAttempt makes a handler that does nothing after the first attempt.
 func firstAttempt(handle handler) handler {
