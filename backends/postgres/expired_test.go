@@ -11,11 +11,15 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// aDayAgo ends an UPDATE that moves requests into the past.
-const aDayAgo = ` SET created = created - interval '1 day', updated = updated - interval '1 day',
-	deadline = deadline - interval '1 day', last_deadline = last_deadline - interval '1 day',
-	rank = rank - interval '1 day', expires = expires - interval '1 day',
-	sweep = sweep - interval '1 day'`
+// past returns the end of an UPDATE that moves requests into the past.
+func past(by string) string {
+	set := ""
+	for _, column := range []string{"created", "updated", "deadline", "last_deadline", "rank",
+		"expires"} {
+		set += column + " = " + column + " - interval '" + by + "', "
+	}
+	return " SET " + set + "sweep = sweep - interval '" + by + "' WHERE store <> ''"
+}
 
 func TestAnExpiredRequestIsGoneBeforeItIsSwept(t *testing.T) {
 	a := newArena(t)
@@ -36,6 +40,54 @@ func TestAnExpiredRequestIsGoneBeforeItIsSwept(t *testing.T) {
 	rec, err := a.b.Create(ctx, a.fresh)
 	if err != nil || rec.Status != backends.StatusPending {
 		t.Errorf("created again: got %+v, %v", rec, err)
+	}
+}
+
+// All terms are an hour, and another attempt is left.
+func TestARecordOutlivesItsLastDeadline(t *testing.T) {
+	a := newArena(t)
+	terms := lasting("s")
+	terms.MaxAttempts = 2
+	for name, tc := range map[string]struct {
+		after  string // when the record is over, but still there
+		change func(running backends.Record) error
+		status string
+	}{
+		"claimed": {"150 min", func(backends.Record) error { return nil }, backends.StatusTimeout},
+		"extended": {"150 min", func(running backends.Record) error {
+			a.exec(a.pool, "UPDATE "+table(a.schema, "request")+past("1 hour"))
+			x := backends.Extend{Terms: terms, ID: running.ID, Attempt: 1, Release: true,
+				After: time.Hour}
+			_, err := a.b.Extend(t.Context(), x)
+			return err
+		}, backends.StatusTimeout},
+		"cancelled": {"90 min", func(running backends.Record) error {
+			c := backends.Cancel{Terms: terms, ID: running.ID, Outcome: "withdrawn",
+				Grace: time.Hour}
+			_, err := a.b.Cancel(t.Context(), c)
+			return err
+		}, "withdrawn"},
+	} {
+		c := question(terms, box)
+		if _, err := a.b.Create(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		claimed, err := a.b.Claim(t.Context(), poll(box, terms))
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := claimed[0].Records[0]
+		if left := running.LastDeadline.Sub(running.Deadline); left != time.Hour {
+			t.Errorf("%s: another attempt may follow within %v, want an hour", name, left)
+		}
+		if err := tc.change(running); err != nil {
+			t.Fatal(err)
+		}
+		a.exec(a.pool, "UPDATE "+table(a.schema, "request")+past(tc.after))
+		got, err := a.b.Get(t.Context(), "s", c.ID)
+		if err != nil || got.Status != tc.status {
+			t.Errorf("%s: got %+v, %v, want %s", name, got, err, tc.status)
+		}
 	}
 }
 
@@ -95,7 +147,7 @@ func TestAnExpiredMemoIsForgottenBeforeItIsSwept(t *testing.T) {
 // age moves the requests or the memos into the past.
 func (a *arena) age(name string) {
 	a.Helper()
-	set := aDayAgo + " WHERE store <> ''"
+	set := past("1 day")
 	if name == "claim" {
 		set = " SET until = until - interval '1 day'"
 	}

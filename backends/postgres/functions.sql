@@ -90,7 +90,7 @@ DECLARE
 BEGIN
   -- The order keeps the planner from scanning the table for any row of a busy mailbox.
   SELECT q.store, CASE WHEN q.rank >= t AND q.last_deadline >= t -- mutation: first-over
-      -- mutation: first-running, first-lease
+      -- mutation: first-running
       AND (q.status = 'pending' OR q.deadline < t) THEN q.id END INTO first_store, first
     FROM {s}.request q WHERE q.mailbox = box AND q.live
     ORDER BY q.mailbox, q.store, q.rank LIMIT 1; -- mutation: first-order

@@ -152,7 +152,7 @@ func TestALongTransactionMakesNoRequestDeadOnArrival(t *testing.T) {
 	o, c := newOffice(t), question(lasting("s"), box)
 	tx := o.begin(pgx.TxOptions{})
 	o.order(tx, c)
-	o.exec(tx, "UPDATE "+table(o.schema, "request")+aDayAgo+" WHERE id = $1", c.ID)
+	o.exec(tx, "UPDATE "+table(o.schema, "request")+past("1 day"))
 	c2 := c
 	c2.ID, c2.PendingTimeout = backends.NewID(box), 2*time.Hour
 	made := o.order(tx, c2)
@@ -300,7 +300,7 @@ func TestARepeatInATransactionMayComeAfterTheRequestExpired(t *testing.T) {
 	o, c := newOffice(t), question(lasting("s"), box)
 	tx := o.begin(pgx.TxOptions{})
 	first := o.order(tx, c)
-	o.exec(tx, "UPDATE "+table(o.schema, "request")+aDayAgo+" WHERE id = $1", c.ID)
+	o.exec(tx, "UPDATE "+table(o.schema, "request")+past("1 day"))
 	if again := o.order(tx, c); !again.CreatedAt.After(first.CreatedAt) {
 		t.Errorf("the repeat got the expired request: %+v", again)
 	}
