@@ -45,49 +45,45 @@ func TestAnExpiredRequestIsGoneBeforeItIsSwept(t *testing.T) {
 
 // All terms are an hour, and another attempt is left.
 func TestARecordOutlivesItsLastDeadline(t *testing.T) {
-	a := newArena(t)
 	terms := lasting("s")
 	terms.MaxAttempts = 2
 	for name, tc := range map[string]struct {
 		after  string // when the record is over, but still there
-		change func(running backends.Record) error
+		change func(a *arena, id string) error
 		status string
 	}{
-		"claimed": {"150 min", func(backends.Record) error { return nil }, backends.StatusTimeout},
-		"extended": {"150 min", func(running backends.Record) error {
+		"claimed": {"150 min", func(*arena, string) error { return nil }, backends.StatusTimeout},
+		"released": {"150 min", func(a *arena, id string) error {
 			a.exec(a.pool, "UPDATE "+table(a.schema, "request")+past("1 hour"))
-			x := backends.Extend{Terms: terms, ID: running.ID, Attempt: 1, Release: true,
-				After: time.Hour}
+			x := backends.Extend{Terms: terms, ID: id, Attempt: 1, Release: true, After: time.Hour}
 			_, err := a.b.Extend(t.Context(), x)
 			return err
 		}, backends.StatusTimeout},
-		"cancelled": {"90 min", func(running backends.Record) error {
-			c := backends.Cancel{Terms: terms, ID: running.ID, Outcome: "withdrawn",
-				Grace: time.Hour}
+		"cancelled": {"90 min", func(a *arena, id string) error {
+			c := backends.Cancel{Terms: terms, ID: id, Outcome: "withdrawn", Grace: time.Hour}
 			_, err := a.b.Cancel(t.Context(), c)
 			return err
 		}, "withdrawn"},
 	} {
-		c := question(terms, box)
-		if _, err := a.b.Create(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-		claimed, err := a.b.Claim(t.Context(), poll(box, terms))
-		if err != nil {
-			t.Fatal(err)
-		}
-		running := claimed[0].Records[0]
-		if left := running.LastDeadline.Sub(running.Deadline); left != time.Hour {
-			t.Errorf("%s: another attempt may follow within %v, want an hour", name, left)
-		}
-		if err := tc.change(running); err != nil {
-			t.Fatal(err)
-		}
-		a.exec(a.pool, "UPDATE "+table(a.schema, "request")+past(tc.after))
-		got, err := a.b.Get(t.Context(), "s", c.ID)
-		if err != nil || got.Status != tc.status {
-			t.Errorf("%s: got %+v, %v, want %s", name, got, err, tc.status)
-		}
+		t.Run(name, func(t *testing.T) {
+			a := newArena(t)
+			a.fresh = question(terms, box)
+			if _, err := a.create(a.fresh); err != nil {
+				t.Fatal(err)
+			}
+			rec := a.claimOne(terms)
+			if left := rec.LastDeadline.Sub(rec.Deadline); left != time.Hour {
+				t.Errorf("another attempt may follow within %v, want an hour", left)
+			}
+			if err := tc.change(a, rec.ID); err != nil {
+				t.Fatal(err)
+			}
+			a.exec(a.pool, "UPDATE "+table(a.schema, "request")+past(tc.after))
+			got, err := a.b.Get(t.Context(), "s", rec.ID)
+			if err != nil || got.Status != tc.status {
+				t.Errorf("got %+v, %v, want %s", got, err, tc.status)
+			}
+		})
 	}
 }
 

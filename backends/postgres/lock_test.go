@@ -12,10 +12,10 @@ import (
 	"github.com/pendingq/pendingq/backends/postgres"
 )
 
-// contender is an operation, and the locks that it takes beside the mailbox's, which it shares.
+// contender is an operation and its locks. Each operation also locks the mailbox, mostly shared.
 type contender struct {
 	name    string
-	alone   bool // it does not share the mailbox
+	alone   bool // it locks the mailbox alone
 	id      bool // it locks its request
 	creates bool // it takes turns with other creators of its id
 	do      func(a *arena) (at time.Time, err error)
@@ -77,7 +77,7 @@ var contenders = []contender{
 	}},
 }
 
-// locks are the locks that another transaction may hold, and who waits for each.
+// locks are the locks that another transaction may hold, and which operations wait for each.
 var locks = []struct {
 	name  string
 	take  func(a *arena, tx pgx.Tx, id string)
@@ -99,9 +99,9 @@ var locks = []struct {
 	}, func(c contender) bool { return c.creates }},
 }
 
-// An operation that did not wait for the others could change what they have read. One that waits
-// without need holds other operations up. All waits are for advisory locks: an operation that
-// waited for a row of a caller's transaction would hold its own locks meanwhile.
+// An operation that does not wait could change a record that another operation has read. An
+// operation that waits without need is slow. All waits are for advisory locks: an operation that
+// waits for a row of a caller's transaction holds its own locks meanwhile.
 func TestAnOperationWaitsForExactlyTheLocksThatItNeeds(t *testing.T) {
 	a := newArena(t)
 	for _, c := range contenders {
@@ -151,7 +151,7 @@ func TestGetSeesTheEndForWhichItHasWaited(t *testing.T) {
 	}
 }
 
-// The lease is over unless the extension is seen, which also has a cancel to be forgotten.
+// The request has timed out unless End sees the extension. The end also removes a noted cancel.
 func TestEndSeesTheExtensionForWhichItHasWaited(t *testing.T) {
 	a := newArena(t)
 	a.arrange()
@@ -207,12 +207,19 @@ func (a *arena) arrange() {
 			a.Fatal(err)
 		}
 	}
+	a.fresh, a.running = question(terms, box), a.claimOne(terms)
+}
+
+// claimOne claims a request, and sets claim.
+func (a *arena) claimOne(terms backends.Terms) backends.Record {
+	a.Helper()
 	p := poll(box, terms)
 	got, err := a.b.Claim(a.Context(), p)
-	if err != nil {
-		a.Fatal(err)
+	if err != nil || len(got[0].Records) != 1 {
+		a.Fatalf("claimed %v, %v", got, err)
 	}
-	a.fresh, a.running, a.claim = question(terms, box), got[0].Records[0], p.ID
+	a.claim = p.ID
+	return got[0].Records[0]
 }
 
 func (a *arena) create(c backends.Create) (time.Time, error) {
