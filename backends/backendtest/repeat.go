@@ -57,6 +57,9 @@ var repeatCases = []testCase{
 			c := request(t, box)
 			made := w.create(c)
 			checkSame(w, w.create(c), made)
+			w.end(completion(t, made))
+			w.created(t)
+			checkSame(w, w.create(c), w.get("s", c.ID))
 		}},
 
 	{"64 creates of one id make one request",

@@ -16,7 +16,7 @@ var _ backends.ManyClaimer = (*Backend)(nil)
 // Claim implements [backends.Backend]. The repeat of a claim takes a second round trip.
 func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
 	answers, err := ask(ctx, b.pool, scanNew(c), b.call.claim, b.args(claimArgs(c)))
-	if err == nil && repeats(answers) {
+	if err == nil && repeats(answers) { // mutation: repeat
 		answers, err = b.ask(ctx, b.pool, b.call.claimed, claimArgs(c)[:4]...)
 	}
 	return claimed(c, answers, err)
@@ -119,7 +119,7 @@ func (b *Backend) claimTogether(ctx context.Context, claims []backends.Claim, pl
 		if err != nil {
 			return err
 		}
-		if repeats(answers) {
+		if repeats(answers) { // mutation: repeat-together
 			again = append(again, at)
 			continue
 		}

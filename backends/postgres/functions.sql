@@ -20,176 +20,46 @@
 -- Lock functions. Each is a single expression, so the planner inlines it. pg_advisory_xact_lock
 -- returns void, which is not NULL. So the CASE takes its locks in order, and then reads the clock.
 CREATE FUNCTION {s}.lock_request(part int, id text) RETURNS timestamptz LANGUAGE sql AS $$
-  SELECT CASE WHEN pg_advisory_xact_lock_shared({key}, part) IS NULL
-    OR pg_advisory_xact_lock(hashtextextended(id, {key})) IS NULL
-    THEN NULL ELSE clock_timestamp() END
+  SELECT CASE WHEN pg_advisory_xact_lock_shared({key}, part) IS NULL -- mutation: change-part
+    OR pg_advisory_xact_lock(hashtextextended(id, {key})) IS NULL -- mutation: change-id
+    THEN NULL ELSE clock_timestamp() END -- mutation: change-clock
 $$;
 
 CREATE FUNCTION {s}.lock_to_read(part int, id text) RETURNS timestamptz LANGUAGE sql AS $$
-  SELECT CASE WHEN pg_advisory_xact_lock_shared({key}, part) IS NULL
-    OR pg_advisory_xact_lock_shared(hashtextextended(id, {key})) IS NULL
-    THEN NULL ELSE clock_timestamp() END
+  SELECT CASE WHEN pg_advisory_xact_lock_shared({key}, part) IS NULL -- mutation: read-part
+    OR pg_advisory_xact_lock_shared(hashtextextended(id, {key})) IS NULL -- mutation: read-id
+    THEN NULL ELSE clock_timestamp() END -- mutation: read-clock
 $$;
 
 CREATE FUNCTION {s}.lock_mailbox(part int) RETURNS timestamptz LANGUAGE sql AS $$
+  -- mutation: mailbox-part, mailbox-clock
   SELECT CASE WHEN pg_advisory_xact_lock({key}, part) IS NULL THEN NULL ELSE clock_timestamp() END
 $$;
 
 CREATE FUNCTION {s}.lock_to_add(part int, alone boolean) RETURNS timestamptz LANGUAGE sql AS $$
-  SELECT CASE WHEN alone AND pg_advisory_xact_lock({key}, part) IS NULL
-    OR NOT alone AND pg_advisory_xact_lock_shared({key}, part) IS NULL
-    THEN NULL ELSE clock_timestamp() END
+  SELECT CASE WHEN alone AND pg_advisory_xact_lock({key}, part) IS NULL -- mutation: add-alone
+    OR NOT alone AND pg_advisory_xact_lock_shared({key}, part) IS NULL -- mutation: add-part
+    THEN NULL ELSE clock_timestamp() END -- mutation: add-clock
 $$;
-
--- refusal returns why a new request is refused: 'busy' and the id of a live request, or 'full'. For
--- a request that is not refused, code is NULL.
-CREATE FUNCTION {s}.refusal(of text, box bytea, id text, exclusive boolean, most int, t timestamptz,
-  OUT code text, OUT busy text)
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
-BEGIN
-  IF exclusive THEN
-    SELECT q.id INTO busy FROM {s}.request q
-      WHERE q.mailbox = box AND q.store = of AND q.live AND q.last_deadline >= t
-        AND q.id <> refusal.id LIMIT 1;
-    IF FOUND THEN
-      code := 'busy';
-      RETURN;
-    END IF;
-  END IF;
-  IF most > 0 AND most <= (SELECT count(*) FROM (
-      SELECT FROM {s}.request q
-        WHERE q.mailbox = box AND q.store = of AND q.live AND q.rank >= t AND q.last_deadline >= t
-          AND (q.status = 'pending' OR q.deadline < t) AND q.id <> refusal.id
-        LIMIT most) waiting) THEN
-    code := 'full';
-  END IF;
-END $$;
-
--- create_request stores a new request and returns 'new'. If the id exists, it returns 'old' with
--- the record. Creators of one id take turns. If the creator has its own transaction, topic is not
--- NULL, and the partition is locked at the commit: see arrive. The IF takes a lock and does nothing
--- else, like PERFORM at half the cost. The loop ends once no other record has the id: it deletes an
--- expired record and inserts again.
-CREATE FUNCTION {s}.create_request(part int, of text, key text, box bytea, new_codec text,
-  new_payload bytea, new_headers bytea, waits interval, keeps interval, exclusive boolean, most int,
-  topic text)
-RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
-DECLARE
-  t timestamptz;
-  a {s}.answer;
-  refused record;
-  checked boolean := exclusive OR most > 0;
-BEGIN
-  IF checked AND current_setting('transaction_isolation') <> 'read committed' THEN
-    RAISE 'a store that is Exclusive or has MaxPending needs a transaction that is READ COMMITTED';
-  END IF;
-  IF pg_advisory_xact_lock(hashtextextended(key, {key} + 1)) IS NULL THEN
-  END IF;
-  IF topic IS NULL THEN
-    t := {s}.lock_to_add(part, checked);
-  ELSE
-    t := clock_timestamp();
-  END IF;
-  IF checked THEN
-    PERFORM FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires >= t;
-    IF NOT FOUND THEN
-      SELECT * INTO refused FROM {s}.refusal(of, box, key, exclusive, most, t);
-      IF refused.code IS NOT NULL THEN
-        a.code := refused.code;
-        a.store := 0;
-        a.now := t;
-        a.id := refused.busy;
-        RETURN NEXT a;
-        RETURN;
-      END IF;
-    END IF;
-  END IF;
-  LOOP
-    INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec, payload, headers,
-        created, updated, deadline, last_deadline, rank, expires, sweep)
-      VALUES (of, key, box, true, 'pending', 0, new_codec, new_payload, new_headers,
-        t, t, t + waits, t + waits, t + waits, t + waits + keeps, t + waits + keeps)
-      ON CONFLICT DO NOTHING;
-    IF FOUND THEN
-      IF topic IS NOT NULL THEN
-        INSERT INTO {s}.arrival VALUES (of, key, exclusive, most, topic) ON CONFLICT DO NOTHING;
-      END IF;
-      a.code := 'new';
-      a.store := 0;
-      a.now := t;
-      RETURN NEXT a;
-      RETURN;
-    END IF;
-    IF topic IS NULL THEN
-      t := {s}.lock_to_read(part, key);
-    END IF;
-    RETURN QUERY SELECT 'old', 0, greatest(t, q.updated), {record} FROM {s}.request q
-      WHERE q.store = of AND q.id = key AND q.expires >= t;
-    IF FOUND THEN
-      RETURN;
-    END IF;
-    DELETE FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires < t;
-  END LOOP;
-END $$;
-
--- arrive runs at the commit of a caller's transaction, for each row of arrival. It checks the
--- store's limits again, and moves all times of the request from its create to the commit. So the
--- request begins with the commit, however long the transaction was open. The first call takes the
--- locks of all rows, in the order of partitions and each as strong as any row needs it: two
--- commits, or a commit and a ClaimMany, then never wait for each other. Arrival has only rows of
--- this transaction: others delete theirs before they commit.
-CREATE FUNCTION {s}.arrive() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
-DECLARE
-  part int;
-  alone boolean;
-  t timestamptz;
-  refused record;
-BEGIN
-  FOR part, alone IN SELECT ('x' || left(a.id, 4))::bit(16)::int,
-      bool_or(a.exclusive OR a.most > 0) FROM {s}.arrival a GROUP BY 1 ORDER BY 1 LOOP
-    t := {s}.lock_to_add(part, alone);
-  END LOOP;
-  IF NEW.exclusive OR NEW.most > 0 THEN
-    SELECT f.* INTO refused FROM {s}.request q, {s}.refusal(q.store, q.mailbox, q.id,
-        NEW.exclusive, NEW.most, t) f
-      WHERE q.store = NEW.store AND q.id = NEW.id;
-    IF refused.code = 'busy' THEN
-      RAISE 'mailbox already has a live request: %', refused.busy USING ERRCODE = 'PQ001';
-    ELSIF refused.code = 'full' THEN
-      RAISE 'mailbox is full' USING ERRCODE = 'PQ002';
-    END IF;
-  END IF;
-  UPDATE {s}.request q SET created = t, updated = t, deadline = t + (q.deadline - q.created),
-      last_deadline = t + (q.deadline - q.created), rank = t + (q.deadline - q.created),
-      expires = t + (q.expires - q.created), sweep = t + (q.expires - q.created)
-    WHERE q.store = NEW.store AND q.id = NEW.id;
-  DELETE FROM {s}.arrival a WHERE a.store = NEW.store AND a.id = NEW.id;
-  IF NEW.topic <> '' THEN
-    PERFORM pg_notify('{channel}', NEW.topic);
-  END IF;
-  RETURN NULL;
-END $$;
-
-CREATE CONSTRAINT TRIGGER request_arrives AFTER INSERT ON {s}.arrival
-  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {s}.arrive();
 
 CREATE FUNCTION {s}.get_request(part int, of text, key text) RETURNS SETOF {s}.answer
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-  t timestamptz := {s}.lock_to_read(part, key);
+  t timestamptz := {s}.lock_to_read(part, key); -- mutation: get-lock
 BEGIN
   RETURN QUERY SELECT 'ok', 0, t, {record} FROM {s}.request q
-    WHERE q.store = of AND q.id = key AND q.expires >= t;
+    WHERE q.store = of AND q.id = key AND q.expires >= t; -- mutation: get-expired
 END $$;
 
 CREATE FUNCTION {s}.has_pending(part int, of text, box bytea) RETURNS boolean
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-  t timestamptz := {s}.lock_mailbox(part);
+  t timestamptz := {s}.lock_mailbox(part); -- mutation: pending-lock
 BEGIN
   RETURN EXISTS (SELECT FROM {s}.request q
+    -- mutation: pending-ended, pending-over
     WHERE q.mailbox = box AND q.store = of AND q.live AND q.rank >= t AND q.last_deadline >= t
-      AND (q.status = 'pending' OR q.deadline < t));
+      AND (q.status = 'pending' OR q.deadline < t)); -- mutation: pending-running, pending-lease
 END $$;
 
 -- claim_requests claims up to limits[i] requests of stores[i], the longest claimable first. It
@@ -206,7 +76,7 @@ RETURNS TABLE (place int, now timestamptz, id text, attempt int, codec text, pay
   headers bytea, created timestamptz, last_deadline timestamptz) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-  t timestamptz := {s}.lock_mailbox(part);
+  t timestamptz := {s}.lock_mailbox(part); -- mutation: claim-lock
   first text; -- the id of the first live request, or NULL if it cannot be claimed
   first_store text;
   more text[];
@@ -218,36 +88,41 @@ DECLARE
   last timestamptz;
 BEGIN
   -- The order keeps the planner from scanning the table for any row of a busy mailbox.
-  SELECT q.store, CASE WHEN q.rank >= t AND q.last_deadline >= t
+  SELECT q.store, CASE WHEN q.rank >= t AND q.last_deadline >= t -- mutation: first-over
+      -- mutation: first-running
       AND (q.status = 'pending' OR q.deadline < t) THEN q.id END INTO first_store, first
     FROM {s}.request q WHERE q.mailbox = box AND q.live
-    ORDER BY q.mailbox, q.store, q.rank LIMIT 1;
+    ORDER BY q.mailbox, q.store, q.rank LIMIT 1; -- mutation: first-order
   IF NOT FOUND THEN
     RETURN;
   END IF;
   FOR n IN 1 .. cardinality(stores) LOOP
+    -- mutation: first-limit, first-store
     IF limits[n] = 1 AND first IS NOT NULL AND first_store = stores[n] THEN
       more := ARRAY[first];
     ELSE
       more := ARRAY(SELECT w.id FROM {s}.request w
+        -- mutation: claim-ended
         WHERE w.mailbox = box AND w.store = stores[n] AND w.live AND w.rank >= t
+          -- mutation: claim-over, claim-running, claim-lease
           AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
-        ORDER BY w.rank LIMIT limits[n]);
+        ORDER BY w.rank LIMIT limits[n]); -- mutation: order, limit
     END IF;
     IF cardinality(more) > 0 THEN
       picked := picked || more;
       places := places || array_fill(n, ARRAY[cardinality(more)]);
-      until := greatest(until, t + runs[n]);
+      until := greatest(until, t + runs[n]); -- mutation: memo-until
     END IF;
   END LOOP;
   IF until IS NULL THEN
-    PERFORM FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t;
+    PERFORM FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t; -- mutation: memo, memo-expired
     IF NOT FOUND THEN
       RETURN;
     END IF;
   ELSE
     INSERT INTO {s}.claim AS c VALUES (claim_id, t, until)
       ON CONFLICT ON CONSTRAINT claim_pkey
+        -- mutation: memo-kept, memo-again, memo-made
         DO UPDATE SET made = excluded.made, until = excluded.until WHERE c.until < t;
   END IF;
   IF until IS NULL OR NOT FOUND THEN
@@ -261,8 +136,11 @@ BEGIN
     last := ends + waits[i];
     RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1,
         updated = t, started = t, deadline = ends, claim = claim_id,
+        -- mutation: last-attempt, attempts
         last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END,
+        -- mutation: rank, rank-kept
         rank = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE q.rank END,
+        -- mutation: claim-expires
         expires = keeps[i] + CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END
       WHERE q.store = stores[i] AND q.id = picked[n]
       RETURNING i - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers,
@@ -275,19 +153,22 @@ END $$;
 CREATE FUNCTION {s}.claimed_requests(part int, claim_id text, box bytea, stores text[])
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-  t timestamptz := {s}.lock_mailbox(part);
+  t timestamptz := {s}.lock_mailbox(part); -- mutation: repeat-lock
 BEGIN
   RETURN QUERY SELECT 'ok', array_position(stores, q.store) - 1, t, {record}
+    -- mutation: repeat-made
     FROM {s}.claim c JOIN {s}.request q ON q.claim = c.id AND q.started = c.made
     WHERE c.id = claim_id AND q.mailbox = box AND q.store = ANY (stores) AND q.live
-      AND q.status = 'running' AND q.deadline >= t;
+      AND q.status = 'running' AND q.deadline >= t; -- mutation: repeat-expired
 END $$;
 
 -- refuse returns why an operation found no live request at its attempt: 'ended' or 'stale' with the
 -- record, or no row if the request does not exist.
 CREATE FUNCTION {s}.refuse(of text, key text, t timestamptz) RETURNS SETOF {s}.answer
 LANGUAGE sql AS $$
+  -- mutation: refuse-over, refuse-ended
   SELECT CASE WHEN NOT q.live OR q.last_deadline < t THEN 'ended' ELSE 'stale' END, 0, t, {record}
+    -- mutation: refuse-expired
     FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires >= t
 $$;
 
@@ -297,19 +178,25 @@ CREATE FUNCTION {s}.extend_request(part int, of text, key text, speaker int, new
   new_payload bytea, lasts interval, waits interval, keeps interval, releases boolean)
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-  t timestamptz := {s}.lock_request(part, key);
+  t timestamptz := {s}.lock_request(part, key); -- mutation: extend-lock
   ends timestamptz := t + lasts;
   last timestamptz := ends + waits;
 BEGIN
   RETURN QUERY UPDATE {s}.request q SET updated = t,
       codec = CASE WHEN new_codec = '' THEN q.codec ELSE new_codec END,
-      payload = CASE WHEN new_codec = '' THEN q.payload ELSE new_payload END,
+      payload = CASE WHEN new_codec = '' THEN q.payload ELSE new_payload END, -- mutation: progress
+      -- mutation: extend-grace
       deadline = CASE WHEN q.cancelled_as IS NULL THEN ends ELSE q.deadline END,
+      -- mutation: extend-last
       last_deadline = CASE WHEN q.cancelled_as IS NULL THEN last ELSE q.last_deadline END,
+      -- mutation: extend-rank, extend-rank-kept
       rank = CASE WHEN q.cancelled_as IS NULL AND waits > '0' THEN last ELSE q.rank END,
+      -- mutation: extend-expires
       expires = CASE WHEN q.cancelled_as IS NULL THEN last + keeps ELSE q.expires END
+    -- mutation: extend-running
     WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.status = 'running'
-      AND q.attempt = speaker
+      AND q.attempt = speaker -- mutation: extend-attempt
+      -- mutation: extend-over, extend-lease, release-lease
       AND q.last_deadline >= t AND (releases OR q.deadline >= t)
     RETURNING 'ok', 0, t, {head};
   IF NOT FOUND THEN
@@ -323,24 +210,26 @@ CREATE FUNCTION {s}.cancel_request(part int, of text, key text, outcome text, re
   grace interval, keeps interval)
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-  t timestamptz := {s}.lock_request(part, key);
+  t timestamptz := {s}.lock_request(part, key); -- mutation: cancel-lock
   r {s}.request;
 BEGIN
   SELECT * INTO r FROM {s}.request q
+    -- mutation: cancel-ended, cancel-over
     WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.last_deadline >= t;
   IF NOT FOUND THEN
     RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
     RETURN;
+  -- mutation: cancel-pending, cancel-lease, cancel-now
   ELSIF r.status <> 'running' OR r.deadline < t OR grace = '0' THEN
     RETURN QUERY UPDATE {s}.request q SET live = false, status = outcome, error = reason,
-        updated = t, cancelled_as = NULL, cancel_reason = NULL,
+        updated = t, cancelled_as = NULL, cancel_reason = NULL, -- mutation: cancel-note
         expires = t + keeps, sweep = t + keeps
       WHERE q.store = of AND q.id = key RETURNING 'ok', 0, t, {head};
-  ELSIF r.cancelled_as IS NULL THEN
+  ELSIF r.cancelled_as IS NULL THEN -- mutation: cancel-again
     RETURN QUERY UPDATE {s}.request q SET cancelled_as = outcome, cancel_reason = reason,
-        updated = t, deadline = least(q.deadline, t + grace),
-        last_deadline = least(q.deadline, t + grace),
-        expires = least(q.deadline, t + grace) + keeps
+        updated = t, deadline = least(q.deadline, t + grace), -- mutation: grace-longer
+        last_deadline = least(q.deadline, t + grace), -- mutation: no-attempt
+        expires = least(q.deadline, t + grace) + keeps -- mutation: cancel-expires
       WHERE q.store = of AND q.id = key RETURNING 'ok', 0, t, {head};
   ELSE
     RETURN QUERY SELECT 'ok', 0, t, {head} FROM {s}.request q WHERE q.store = of AND q.id = key;
@@ -351,13 +240,15 @@ CREATE FUNCTION {s}.end_request(part int, of text, key text, speaker int, outcom
   reason bytea, new_codec text, new_payload bytea, keeps interval)
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-  t timestamptz := {s}.lock_request(part, key);
+  t timestamptz := {s}.lock_request(part, key); -- mutation: end-lock
 BEGIN
   RETURN QUERY UPDATE {s}.request q SET live = false, status = outcome, error = reason,
       codec = new_codec, payload = new_payload, updated = t,
+      -- mutation: end-note
       cancelled_as = NULL, cancel_reason = NULL, expires = t + keeps, sweep = t + keeps
+    -- mutation: end-ended, end-attempt
     WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.attempt = speaker
-      AND q.last_deadline >= t
+      AND q.last_deadline >= t -- mutation: end-over
     RETURNING 'ok', 0, t, {head};
   IF NOT FOUND THEN
     RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
@@ -374,22 +265,24 @@ DECLARE
   n int;
 BEGIN
   done := 0;
-  IF pg_try_advisory_xact_lock({key}, 65536) THEN
+  IF pg_try_advisory_xact_lock({key}, 65536) THEN -- mutation: sweep-alone
     DELETE FROM {s}.request WHERE ctid = ANY (ARRAY(
+      -- mutation: sweep-expired
       SELECT q.ctid FROM {s}.request q WHERE q.sweep < t AND q.expires < t
-        ORDER BY q.sweep LIMIT most FOR UPDATE SKIP LOCKED));
+        ORDER BY q.sweep LIMIT most FOR UPDATE SKIP LOCKED)); -- mutation: sweep-most
     GET DIAGNOSTICS done = ROW_COUNT;
-    UPDATE {s}.request SET sweep = expires WHERE ctid = ANY (ARRAY(
+    UPDATE {s}.request SET sweep = expires WHERE ctid = ANY (ARRAY( -- mutation: sweep-moves
       SELECT q.ctid FROM {s}.request q WHERE q.sweep < t AND q.expires >= t
         ORDER BY q.sweep LIMIT most FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS n = ROW_COUNT;
     done := done + n;
     DELETE FROM {s}.claim WHERE ctid = ANY (ARRAY(
-      SELECT c.ctid FROM {s}.claim c WHERE c.until < t
+      SELECT c.ctid FROM {s}.claim c WHERE c.until < t -- mutation: sweep-memo
         ORDER BY c.until LIMIT most FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS n = ROW_COUNT;
     done := done + n;
   END IF;
+  -- mutation: sweep-next
   next := least((SELECT min(q.sweep) FROM {s}.request q WHERE q.sweep < 'infinity'),
     (SELECT min(c.until) FROM {s}.claim c));
 END $$;

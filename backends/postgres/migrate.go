@@ -20,9 +20,12 @@ var tables string
 //go:embed functions.sql
 var functions string
 
+//go:embed create.sql
+var creates string
+
 // versions are the steps from each version of the schema to the next. The first step makes version
 // 1. The code of a released step never changes.
-var versions = []string{tables + functions}
+var versions = []string{tables + functions + creates}
 
 // MigrateOptions configure [Migrate]. The zero value is right for most programs.
 type MigrateOptions struct {

@@ -91,15 +91,19 @@ const (
 			payload, headers, created, updated, deadline, last_deadline, rank, expires, sweep)
 		SELECT $2, $3, $4, true, 'pending', 0, $5, $6, $7, c.t, c.t, c.t + $8::interval,
 			c.t + $8, c.t + $8, c.t + $9::interval, c.t + $9
+		-- mutation: plain-creators
 		FROM (SELECT CASE WHEN pg_advisory_xact_lock(hashtextextended($3, {key} + 1)) IS NULL
+			-- mutation: plain-part
 			THEN NULL ELSE {s}.lock_to_add($1::int, false) END AS t OFFSET 0) c
 		WHERE NOT EXISTS (SELECT FROM {s}.request q WHERE q.store = $2 AND q.id = $3)
 		RETURNING 'new', 0, created`
 
 	// An ended record never changes. A live row whose xmax is 0 has no newer version, and no
 	// transaction is changing it. Otherwise the function decides.
+	// mutation: unsure
 	plainGet = `SELECT CASE WHEN q.live AND q.xmax <> '0'::xid THEN 'unsure' ELSE 'ok' END, 0,
 			clock_timestamp(), {record} FROM {s}.request q
+		-- mutation: plain-expired, plain-read
 		WHERE q.store = $2 AND q.id = $3 AND q.expires >= {s}.lock_to_read($1::int, $3)`
 
 	// The condition takes the locks. SET reads the clock later, so it limits updated.
@@ -107,8 +111,9 @@ const (
 			payload = $8, updated = least(clock_timestamp(), q.last_deadline),
 			cancelled_as = NULL, cancel_reason = NULL,
 			expires = clock_timestamp() + $9::interval, sweep = clock_timestamp() + $9
+		-- mutation: plain-ended, plain-attempt
 		WHERE q.store = $2 AND q.id = $3 AND q.live::int = 1 AND q.attempt = $4::int
-			AND q.last_deadline >= {s}.lock_request($1::int, $3)
+			AND q.last_deadline >= {s}.lock_request($1::int, $3) -- mutation: plain-over
 		RETURNING 'ok', 0, q.updated, {unknown}`
 )
 
@@ -233,10 +238,10 @@ func (b *Backend) add(ctx context.Context, tx pgx.Tx, c backends.Create) ([]answ
 	}
 	request := []any{partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox), c.Codec, notNil(c.Payload),
 		headers, c.PendingTimeout}
-	if tx == nil && !c.Exclusive && c.MaxPending == 0 {
+	if tx == nil && !c.Exclusive && c.MaxPending == 0 { // mutation: exclusive, cap
 		plain := append(slices.Clip(request), c.PendingTimeout+c.Retention)
 		answers, err := b.ask(ctx, b.pool, b.call.plainCreate, plain...)
-		if len(answers) > 0 || err != nil && !exists(err) {
+		if len(answers) > 0 || err != nil && !exists(err) { // mutation: exists
 			return answers, err
 		}
 	}
@@ -273,6 +278,7 @@ func unexpected(answers []answer) error {
 func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
 	args := []any{partOf(id), store, id}
 	answers, err := b.ask(ctx, b.pool, b.call.plainGet, args...)
+	// mutation: get
 	if err == nil && (len(answers) == 0 || answers[0].code != "ok") {
 		answers, err = b.ask(ctx, b.pool, b.call.get, args...)
 	}
@@ -299,9 +305,10 @@ func (b *Backend) HasPending(ctx context.Context, store, mailbox string) (has bo
 func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease, error) {
 	lasts, waits := e.RunningTimeout, time.Duration(0)
 	if e.Release {
-		lasts = e.After - time.Microsecond // the request is claimable one microsecond later
+		// The request is claimable one microsecond later.
+		lasts = e.After - time.Microsecond // mutation: release
 	}
-	if e.Attempt < e.MaxAttempts {
+	if e.Attempt < e.MaxAttempts { // mutation: attempts
 		waits = e.PendingTimeout
 	}
 	a, err := b.decide(ctx, b.call.extend, partOf(e.ID), e.Store, e.ID, e.Attempt, e.Codec,
@@ -331,7 +338,7 @@ func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, err
 	args := []any{partOf(e.ID), e.Store, e.ID, e.Attempt, e.Outcome, []byte(e.Error), e.Codec,
 		notNil(e.Payload), e.Retention}
 	a, err := b.decide(ctx, b.call.plainEnd, args...)
-	if errors.Is(err, backends.ErrNotFound) {
+	if errors.Is(err, backends.ErrNotFound) { // mutation: end
 		a, err = b.decide(ctx, b.call.end, args...)
 	}
 	a.rec.ID, a.rec.Status, a.rec.Error = e.ID, e.Outcome, e.Error

@@ -152,33 +152,43 @@ func awaitSignal(t *testing.T, signal <-chan struct{}) {
 
 func TestALongTransactionMakesNoRequestDeadOnArrival(t *testing.T) {
 	o, c := newOffice(t), question(lasting("s"), box)
-	c.PendingTimeout = 50 * time.Millisecond
 	tx := o.begin(pgx.TxOptions{})
-	made := o.order(tx, c)
-	o.exec(tx, "SELECT pg_sleep(0.1)")
+	o.order(tx, c)
+	o.exec(tx, "UPDATE "+table(o.schema, "request")+past("1 day"))
 	c2 := c
-	c2.ID, c2.PendingTimeout = backends.NewID(box), time.Hour
-	o.order(tx, c2)
+	c2.ID, c2.PendingTimeout = backends.NewID(box), 2*time.Hour
+	made := o.order(tx, c2)
 	o.commit(tx)
 	for _, c := range []backends.Create{c, c2} {
 		got, err := o.b.Get(t.Context(), "s", c.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if lives := got.LastDeadline.Sub(got.CreatedAt); lives != c.PendingTimeout {
-			t.Errorf("it lives for %v, want %v", lives, c.PendingTimeout)
+		for _, deadline := range []time.Time{got.Deadline, got.LastDeadline} {
+			if lives := deadline.Sub(got.CreatedAt); lives != c.PendingTimeout {
+				t.Errorf("it lives for %v, want %v", lives, c.PendingTimeout)
+			}
 		}
-		if !got.CreatedAt.After(made.Deadline) {
+		if !got.CreatedAt.After(made.CreatedAt) {
 			t.Errorf("created at %v, want the time of the commit, after %v",
-				got.CreatedAt, made.Deadline)
+				got.CreatedAt, made.CreatedAt)
 		}
+		claimed, err := o.b.Claim(t.Context(), poll(box, c.Terms))
+		if err != nil || len(claimed[0].Records) != 1 || claimed[0].Records[0].ID != c.ID {
+			t.Errorf("claimed %v, %v, want %s", claimed, err, c.ID)
+		}
+	}
+	var arriving int
+	sql := "SELECT count(*) FROM " + table(o.schema, "arrival")
+	if err := o.pool.QueryRow(t.Context(), sql).Scan(&arriving); err != nil || arriving != 0 {
+		t.Errorf("%d arrivals are left, %v", arriving, err)
 	}
 }
 
 func TestALongTransactionHoldsNobodyUp(t *testing.T) {
 	o := newOffice(t)
 	terms := lasting("s")
-	terms.MaxPending = 100
+	terms.MaxPending = 1
 	tx := o.begin(pgx.TxOptions{})
 	o.order(tx, question(terms, box))
 	other := question(terms, box)
@@ -338,10 +348,11 @@ func TestAStoreCreatesInATransaction(t *testing.T) {
 
 func TestARepeatInATransactionMayComeAfterTheRequestExpired(t *testing.T) {
 	o, c := newOffice(t), question(lasting("s"), box)
-	c.PendingTimeout, c.Retention = 10*time.Millisecond, 10*time.Millisecond
 	tx := o.begin(pgx.TxOptions{})
-	o.order(tx, c)
-	o.exec(tx, "SELECT pg_sleep(0.1)")
-	o.order(tx, c)
+	first := o.order(tx, c)
+	o.exec(tx, "UPDATE "+table(o.schema, "request")+past("1 day"))
+	if again := o.order(tx, c); !again.CreatedAt.After(first.CreatedAt) {
+		t.Errorf("the repeat got the expired request: %+v", again)
+	}
 	o.commit(tx)
 }

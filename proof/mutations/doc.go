@@ -6,11 +6,13 @@
 //
 //	if redis.call('EXISTS', key) == 0 then -- mutation: staged
 //	if e.rec.Attempt != end.Attempt { // mutation: attempt
+//	AND q.attempt = speaker -- mutation: extend-attempt
 //
 // Commas separate several names in one marker. A remark may follow after a semicolon. A name occurs
-// once in a file. For each name list_test.go has the line that replaces the marked line. So the
-// marked line may be edited, and its mutation still applies. A test fails if a marker has no
-// mutation, or a mutation has no marker. Only Go and Lua files of folder backends have markers.
+// once in a file. For each name list_test.go or postgres_test.go has the line that replaces the
+// marked line. So the marked line may be edited, and its mutation still applies. A test fails if a
+// marker has no mutation, or a mutation has no marker. Only Go, Lua and SQL files of folder
+// backends have markers.
 //
 // # Run it
 //

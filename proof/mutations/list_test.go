@@ -163,6 +163,10 @@ var mutations = map[string][]mutation{
 		{"exclusive", "if live := m.live(now); false {", byMemory},
 		{"timed-out", "for false {", byMemory},
 	},
+	"postgres/create.sql":    postgresCreates,
+	"postgres/functions.sql": postgresFunctions,
+	"postgres/postgres.go":   postgresStatements,
+	"postgres/claim.go":      postgresClaims,
 	"record.go": {
 		{"cancels", "case false:", byMemory},
 		{"deadline", "case now.Before(r.Deadline):", "backends/memory:TestConformanceOnFakeTime"},

@@ -96,7 +96,7 @@ func allMarkers(t *testing.T) (marked, lines map[string][]string) {
 	marked, lines = map[string][]string{}, map[string][]string{}
 	backends := os.DirFS("../../backends")
 	err := fs.WalkDir(backends, ".", func(name string, d fs.DirEntry, err error) error {
-		if ext := filepath.Ext(name); err != nil || ext != ".go" && ext != ".lua" {
+		if err != nil || !slices.Contains([]string{".go", ".lua", ".sql"}, filepath.Ext(name)) {
 			return err
 		}
 		content, err := fs.ReadFile(backends, name)
@@ -112,7 +112,7 @@ func allMarkers(t *testing.T) (marked, lines map[string][]string) {
 	return marked, lines
 }
 
-// marker matches a comment of Go or Lua. A remark may follow it.
+// marker matches a comment of Go, Lua or SQL. A remark may follow it.
 var marker = regexp.MustCompile(`(?://|--) mutation: ([a-z-]+(?:, [a-z-]+)*)(?:;.*)?$`)
 
 // markers returns the names in the marker of a line, if it has one.
@@ -185,7 +185,9 @@ func (m mutation) checkCaught(t *testing.T, root string) {
 }
 
 var (
-	notParsed      = regexp.MustCompile(`syntax error|parse error| near '|\[build failed\]`)
+	// SQLSTATE 42 is the class of syntax errors and unknown names.
+	notParsed = regexp.MustCompile(
+		`syntax error|parse error| near '|SQLSTATE 42|\[build failed\]`)
 	firstComplaint = regexp.MustCompile(`[a-z]+\.go:\d+: .*(\n.*)?`)
 )
 
@@ -218,12 +220,12 @@ func runTest(t *testing.T, root, test string) (string, error) {
 	name = "^" + strings.ReplaceAll(name, "/", "$/^") + "$"
 	// With -trimpath, go finds the copy's packages in its cache, whatever folder they are in.
 	cmd := exec.CommandContext(ctx, "go", "test", "-trimpath", "-vet=off", "-count=1", "-failfast",
-		"-timeout=9m", "-run", name, "./"+dir)
+		"-timeout=9m", "-run", name, ".")
 	if test == byMachine {
 		cmd.Args = append(cmd.Args, "-args", "-rapid.checks=1000", "-rapid.nofailfile",
 			"-rapid.shrinktime=1s")
 	}
-	cmd.Dir = root
+	cmd.Dir = filepath.Join(root, dir) // it may be in a module of its own
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
