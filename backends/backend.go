@@ -20,9 +20,9 @@
 //   - Repeatable. If a reply was lost, a caller or a client library may send the operation again,
 //     at once or after other operations. The repeat has no second effect.
 //   - On the backend's clock, in whole microseconds. No caller's clock counts. An operation reads
-//     the clock once, before it reads its records or at the same instant. An operation that writes
-//     first locks its records and then reads the clock. A request is live while now <= its
-//     deadline. After the deadline it reads as [Record.At] says. No operation writes that change.
+//     the clock once, before it reads its records or at the same instant. A writing operation locks
+//     its records. Then it reads the clock. A request is live while now <= its deadline. After the
+//     deadline it reads as [Record.At] says. No operation writes that change.
 //   - Isolated. Stores and mailboxes share nothing, whatever characters their names have.
 //     Mailboxes, errors and headers may contain NUL. A backend keeps its own copy of each payload
 //     and map, and returns copies.
@@ -97,9 +97,10 @@ type Backend interface {
 	// one after the other.
 	//
 	// If e.Release is set, Extend releases the request instead of renewing its lease. The deadline
-	// becomes now plus e.After minus a microsecond. If another attempt is left, the request is
-	// claimable once e.After has passed, or at once for 0. Otherwise it times out then. An expired
-	// lease may also be released, unless a later claim has followed.
+	// becomes now plus e.After minus a microsecond, since a lease is live at its deadline. If
+	// another attempt is left, the request is claimable once e.After has passed, or at once for 0.
+	// Otherwise it times out then. Until then it reads as running. An expired lease may also be
+	// released, unless a later claim has followed.
 	//
 	// If a cancel was noted, Extend changes neither deadline, with or without e.Release.
 	//
@@ -140,9 +141,9 @@ type Backend interface {
 // changes may give one signal. A lost signal delays a waiter until its next poll at most.
 type Waker interface {
 	// WatchMailbox signals when a request of the mailbox may have become claimable, in any store.
-	// It returns once every later change will give a signal. If that takes long, for example
-	// because a server is down, it may return earlier. Then it sends one signal as soon as it
-	// notices changes again. The caller calls stop once.
+	// Each change after its return gives a signal. If it takes long to begin, for example because a
+	// server is down, it may return earlier. Then it sends one signal as soon as it notices changes
+	// again. The caller calls stop once.
 	WatchMailbox(ctx context.Context, mailbox string) (signal <-chan struct{}, stop func())
 
 	// WatchRequest does the same for changes of a request: an Extend that stores a payload or
@@ -150,8 +151,9 @@ type Waker interface {
 	// no signal to watchers of the request.
 	WatchRequest(ctx context.Context, id string) (signal <-chan struct{}, stop func())
 
-	// PollInterval is how long a waiter may wait for a signal before it polls. 0 means for ever.
-	// Then no signal may be lost, and an expired lease must signal the watchers of its mailbox.
+	// PollInterval is how long a waiter may wait for a signal before it polls. 0: it never polls.
+	// Then no signal may be lost, a Claim must signal the watchers of its request, and an expired
+	// lease the watchers of its mailbox.
 	PollInterval() time.Duration
 }
 

@@ -129,10 +129,10 @@ func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error)
 }
 
 // Release hands a request back. Until the pause is over the request still reads as running, and a
-// cancel waits for its grace. Then another worker can claim it; a pause of 0 means at once. A worker
-// releases a request if it shuts down, or if another attempt may succeed. Release keeps the stored
-// payload. On the last attempt it returns [ErrInvalid]. If a cancel was requested, Release ends the
-// request as cancelled instead, and stores c.Payload.
+// cancel waits for its grace. Then another worker can claim it; a pause of 0 means at once. A
+// worker releases a request if it shuts down, or if another attempt may succeed. Release keeps the
+// stored payload. On the last attempt it returns [ErrInvalid]. If a cancel was requested, Release
+// ends the request as cancelled instead, and stores c.Payload.
 func (s *PendingStore[T]) Release(
 	ctx context.Context, c *Claim[T], pause time.Duration) (err error) {
 	defer s.wrap(&err, "release", c.id())

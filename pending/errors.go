@@ -10,8 +10,9 @@ import (
 )
 
 // Errors that operations return, for errors.Is. Any other error comes from the backend, a codec or
-// the context. After such an error the operation may or may not have taken effect. A retry has no
-// second effect. A retry of a Create needs [WithIdempotencyKey], and of a pop [WithClaimID].
+// the context. After such an error the operation may have happened. Repeat it: only Extend,
+// Progress and Release then act again, from that moment. The repeat of a Create needs
+// [WithIdempotencyKey], and that of a pop [WithClaimID].
 var (
 	ErrNotFound   = backends.ErrNotFound             // no such request, or its Retention is over
 	ErrNoPending  = errors.New("nothing is pending") // the mailbox has nothing to claim

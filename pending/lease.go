@@ -22,8 +22,8 @@ func newLease() *lease {
 	return &lease{turn: make(chan struct{}, 1), ready: make(chan struct{}, 1)}
 }
 
-// take waits for the turn to operate on the claim. Operations of the handler and the Worker must not
-// overtake each other.
+// take waits for the turn to operate on the claim. Operations of the handler and the Worker must
+// not overtake each other.
 func (l *lease) take(ctx context.Context) error {
 	select {
 	case l.turn <- struct{}{}:

@@ -21,9 +21,9 @@ type popOptions struct {
 	limits     []backends.From // the stores and limits of WithLimit
 }
 
-// WithClaimID lets the caller retry a pop. The id has 1 to 512 bytes. A pop with the same id,
-// mailbox and stores is a retry: it claims nothing new. It returns the requests of the first pop
-// that still run at the same attempt, whatever its limits. The backend remembers an id until the
+// WithClaimID lets the caller repeat a pop. The id has 1 to 512 bytes. A pop with the same id,
+// mailbox and stores is a repeat: it claims nothing new. It returns the first pop's requests that
+// still run at their attempt, and ignores its own limits. The backend remembers an id until the
 // latest deadline that the first pop set. It does not remember a pop that claimed nothing.
 func WithClaimID(id string) PopOption {
 	return func(o *popOptions) { o.claimID, o.hasClaimID = id, true }

@@ -25,10 +25,11 @@ import (
 // A Worker claims a request only if its handler can start now. While a handler runs, the Worker
 // extends the lease after each third of RunningTimeout. If the claim is lost, the handler's context
 // ends with the cause [ErrStaleClaim], [ErrEnded] or [ErrNotFound]. If the requester cancels, the
-// cause is [ErrCancelRequested]. If the backend cannot be reached, the Worker retries. If the lease
-// expires meanwhile, the cause is the backend's error. After Grace, each ending has one more try.
+// cause is [ErrCancelRequested], or ErrEnded in a store without CancelGrace. If the backend cannot
+// be reached, the Worker retries. If the lease expires meanwhile, the cause is the backend's error.
+// After Grace the Worker tries to end each request once more.
 //
-// The handler may end or release its request. Otherwise its result decides:
+// The handler may end or release its request, and may then go on. Otherwise its result decides:
 //
 //   - nil completes the request.
 //   - An error from [Retry] releases the request. On the last attempt the request fails.
@@ -37,8 +38,11 @@ import (
 //   - After a cancel, an error ends the request as cancelled. After [ErrWorkerStopped], an error
 //     releases it if attempts are left.
 //
-// A handler may call Progress at any rate. The Worker sends at most one progress a second, and
-// always the last.
+// A handler may call Progress at any rate. The Worker sends at most one progress a second, and the
+// last one before it fails or releases the request.
+//
+// A request whose payload cannot be decoded reaches no handler. The log has its error, and its
+// lease decides.
 type Worker struct {
 	mailbox  string
 	opts     WorkerOptions
@@ -87,8 +91,8 @@ func Handle[T any](
 }
 
 // Retry wraps the error of a handler whose request may succeed later. The Worker releases the
-// request. The request can be claimed again after the pause, at most ten years; less than 0 means at
-// once. For a nil error Retry returns nil.
+// request. The request can be claimed again after the pause, at most ten years; less than 0 means
+// at once. For a nil error Retry returns nil.
 func Retry(pause time.Duration, err error) error {
 	if err == nil {
 		return nil
@@ -291,9 +295,9 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 	}
 }
 
-// extend extends the lease, and sends progress if asked to. It does nothing if the handler has ended
-// or released the request. One call that hangs leaves time for another one before the deadline. The
-// end of ctx does not interrupt a call: the next one could overtake it.
+// extend extends the lease, and sends progress if asked to. It does nothing if the handler has
+// ended or released the request. One call that hangs leaves time for another one before the
+// deadline. The end of ctx does not interrupt a call: the next one could overtake it.
 func (j *job[T]) extend(
 	ctx context.Context, c *Claim[T], deadline time.Time, sends bool) (over bool, err error) {
 	l := c.lease
