@@ -70,9 +70,10 @@ type waits struct {
 type watched struct {
 	waiters int
 	stream  *stream // nil until the server has confirmed it
-	missed  bool    // something may have gone unnoticed
 
-	settled context.Context // ends when the server has confirmed the topic, or cannot
+	// settled ends when the first attempt to watch the topic succeeds, fails or takes settleTime.
+	// Until then a new waiter waits for the attempt.
+	settled context.Context
 	settle  context.CancelFunc
 }
 
@@ -203,7 +204,8 @@ func (w *waits) gather() (topics []topic, replaced []*stream) {
 }
 
 // placed notes that a poll of topics was confirmed, or has failed, and ends those it replaces. The
-// last events of a replaced poll may then go unread, so the waiters of its topics are woken.
+// waiters of a topic that had settled before are woken: they may have missed a change meanwhile, and
+// the last events of a replaced poll may go unread.
 func (w *waits) placed(topics []topic, replaced []*stream, p *stream, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -215,14 +217,13 @@ func (w *waits) placed(topics []topic, replaced []*stream, p *stream, err error)
 		if in == nil {
 			continue // its last waiter has gone meanwhile
 		}
-		in.missed = in.missed || in.stream != nil || err != nil
-		if in.settle(); err != nil {
-			continue
-		}
-		if in.missed {
+		if err == nil && in.settled.Err() != nil {
 			w.hub.Wake(t.key())
 		}
-		in.stream, in.missed = p, false
+		in.settle()
+		if err == nil {
+			in.stream = p
+		}
 	}
 	if err != nil {
 		return
@@ -237,7 +238,7 @@ func (w *waits) placed(topics []topic, replaced []*stream, p *stream, err error)
 }
 
 // forget forgets the topics of a poll that has ended, if they have no waiters. The others need
-// another poll, and have perhaps missed something.
+// another poll.
 func (w *waits) forget(p *stream) {
 	for _, t := range p.topics {
 		in := w.topics[t]
@@ -246,7 +247,7 @@ func (w *waits) forget(p *stream) {
 		case in.waiters == 0:
 			delete(w.topics, t)
 		default:
-			in.stream, in.missed = nil, true
+			in.stream = nil
 		}
 	}
 }
