@@ -113,7 +113,7 @@ func (c *call) events() ([]byte, error) {
 		case version(now) != last:
 			last = version(now)
 			part = append(part, "id: "+last+"\nevent: request\ndata: "...)
-			part = append(appendRecord(part, now), "\n\n"...)
+			part = append(appendLine(part, now), "\n\n"...)
 		case time.Since(quietSince) > alive:
 			part = []byte(": alive\n\n")
 		default:
