@@ -241,6 +241,7 @@ func (c *call) decode(v any, limit int64) error {
 // answer writes an answer or an error, if the call has not begun one, and returns the status.
 func (c *call) answer(answer []byte, err error) (status int) {
 	if c.status != 0 {
+		_ = c.control.SetWriteDeadline(time.Now().Add(lineTimeout)) // for the end of a stream
 		return c.status
 	}
 	status = http.StatusOK

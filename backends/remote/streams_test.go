@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,4 +56,40 @@ func TestAWaiterWhoseWatchBeginsLateIsWoken(t *testing.T) {
 			t.Error("a waiter that looked before its watch began got no signal")
 		}
 	})
+}
+
+// opened counts the watches of a server that confirms each one and then sends text.
+func opened(t *testing.T, text string, limit time.Duration, ended bool) (n int32) {
+	var watches atomic.Int32
+	onFakeTime(t, func(r *http.Request) (*http.Response, error) {
+		if watches.Add(1) > 1000 {
+			return nil, errCut
+		}
+		resp := watching(r, text)
+		if ended {
+			resp.Body = io.NopCloser(strings.NewReader(text))
+		}
+		return resp, nil
+	}, func(t *testing.T, waiting *remote.Client) {
+		_, stop := waiting.WatchMailbox(t.Context(), box)
+		defer stop()
+		calls.Pass(limit)
+		n = watches.Load()
+	})
+	return n
+}
+
+// A reason may have 16 KiB, and JSON may need 6 bytes for a byte.
+func TestAWatchReadsTheLongestEvent(t *testing.T) {
+	event := `{"request":"x","cancel_reason":"` + strings.Repeat(`\u0001`, 16<<10) + "\"}\n"
+	if n := opened(t, event, 30*time.Second, false); n != 1 {
+		t.Errorf("got %d watches, want one that outlives the event", n)
+	}
+}
+
+func TestAWatchThatEndsAtOnceIsNotReopenedAtOnce(t *testing.T) {
+	n := opened(t, `{"watching":true}`+"\n", time.Minute, true)
+	if n < 20 || n > 100 {
+		t.Errorf("got %d watches in a minute, want one every second or two", n)
+	}
 }

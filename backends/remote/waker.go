@@ -19,6 +19,7 @@ const (
 	alonePoll    = 2 * time.Second  // while the server takes no watch
 	renewTime    = 45 * time.Second // a poll is replaced before the server ends it
 	silence      = 3 * alive        // a connection that is silent as long is lost
+	maxEvent     = 1 << 20          // bytes; one with a reason may have 100 KiB
 	maxPollBody  = smallBody - 1<<10
 )
 
@@ -294,13 +295,19 @@ func (w *waits) receive(p *stream) {
 	defer renew.Stop()
 	quiet := time.AfterFunc(silence, p.hangUp)
 	defer quiet.Stop()
+	start := time.Now()
 	lines := bufio.NewScanner(p.resp.Body)
+	lines.Buffer(nil, maxEvent)
 	for lines.Scan() {
 		quiet.Reset(silence)
 		var e event
 		if json.Unmarshal(lines.Bytes(), &e) == nil && e.Mailbox+e.Request != "" {
 			w.hub.Wake(topic{e.Mailbox, e.Request}.key())
 		}
+	}
+	if time.Since(start) < settleTime { // the next one may end at once, too
+		w.client.logger.Debug("a watch has ended at once", "error", lines.Err())
+		_ = poll.Sleep(w.ctx, poll.Jitter(maxPause))
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
