@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -92,4 +93,31 @@ func TestAWatchThatEndsAtOnceIsNotReopenedAtOnce(t *testing.T) {
 	if n < 20 || n > 100 {
 		t.Errorf("got %d watches in a minute, want one every second or two", n)
 	}
+}
+
+// Each waiter looks when its watch is renewed. If all looked at once, the server would refuse some.
+func TestARenewedWatchWakesItsWaitersOneAfterAnother(t *testing.T) {
+	onFakeTime(t, func(r *http.Request) (*http.Response, error) {
+		return watching(r, ""), nil
+	}, func(t *testing.T, waiting *remote.Client) {
+		const n = 100
+		woken := make(chan time.Time, n)
+		for i := range n {
+			signal, stop := waiting.WatchRequest(t.Context(), strconv.Itoa(i/2))
+			defer stop()
+			go func() {
+				for within(20*time.Second, signal) { // until the watches of all are open
+				}
+				<-signal
+				woken <- time.Now()
+			}()
+		}
+		at := map[time.Time]int{}
+		for range n {
+			at[<-woken]++
+		}
+		if len(at) < n/10 {
+			t.Errorf("%d waiters were woken at %d times", n, len(at))
+		}
+	})
 }

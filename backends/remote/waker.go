@@ -19,6 +19,7 @@ const (
 	alonePoll    = 2 * time.Second  // while the server takes no watch
 	renewTime    = 45 * time.Second // a poll is replaced before the server ends it
 	silence      = 3 * alive        // a connection that is silent as long is lost
+	wakePause    = time.Millisecond // between two waiters of a new poll: each asks the server
 	maxEvent     = 1 << 20          // bytes; one with a reason may have 100 KiB
 	maxPollBody  = smallBody - 1<<10
 )
@@ -213,13 +214,15 @@ func (w *waits) placed(topics []topic, replaced []*stream, p *stream, err error)
 	if w.failures++; err == nil {
 		w.failures = 0
 	}
+	var pause time.Duration
 	for _, t := range topics {
 		in := w.topics[t]
 		if in == nil {
 			continue // its last waiter has gone meanwhile
 		}
 		if err == nil && in.settled.Err() != nil {
-			w.hub.Wake(t.key())
+			time.AfterFunc(pause, func() { w.hub.WakeSlowly(t.key(), wakePause) })
+			pause += time.Duration(in.waiters) * wakePause
 		}
 		in.settle()
 		if err == nil {
