@@ -151,7 +151,8 @@ type Waker interface {
 	WatchRequest(ctx context.Context, id string) (signal <-chan struct{}, stop func())
 
 	// PollInterval is how long a waiter may wait for a signal before it polls. 0 means for ever.
-	// Then no signal may be lost, and an expired lease must signal the watchers of its mailbox.
+	// Then no signal may be lost, and an expired lease must signal the watchers of its mailbox. A
+	// waiter asks before each wait, so the interval may change.
 	PollInterval() time.Duration
 }
 

@@ -225,7 +225,7 @@ func (c *call) signals(ctx context.Context, mailboxes, requests []string) {
 // request has been cancelled: the worker may have claimed it a moment before.
 func forward(ctx context.Context, w wake.Watcher, see func() (event, bool), to chan<- event) {
 	if w.Signal != nil {
-		w.Poll = 0 // the client looks by itself if it hears nothing for long
+		w.Poll = nil // the client looks by itself if it hears nothing for long
 	}
 	for first := true; ; first = false {
 		if e, ok := see(); ok && (!first || e.CancelledAs != "") {
