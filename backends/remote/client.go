@@ -118,17 +118,18 @@ func ask[T any](ctx context.Context, c *Client, op operation) (none T, err error
 // a pause at least.
 func (c *Client) try(
 	ctx context.Context, op operation, answer any) (again bool, pause time.Duration, err error) {
-	trying, cancel := context.WithCancel(ctx)
-	defer cancel()
+	trying, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	limit := answerTimeout
 	if len(op.body) > smallBody {
 		limit += largeTimeout
 	}
-	timer := time.AfterFunc(limit, cancel)
+	timer := time.AfterFunc(limit, func() { cancel(errNoAnswer) })
 	defer timer.Stop()
 	resp, err := c.send(trying, op)
 	if err != nil {
-		return ctx.Err() == nil && !errors.Is(err, poll.ErrRedirect), 0, cmp.Or(ctx.Err(), err)
+		err = cmp.Or(ctx.Err(), context.Cause(trying), err)
+		return ctx.Err() == nil && !errors.Is(err, poll.ErrRedirect), 0, err
 	}
 	defer resp.Body.Close()
 	timer.Reset(largeTimeout) // for the answer itself
@@ -136,7 +137,8 @@ func (c *Client) try(
 		return refusal(resp)
 	}
 	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
-		return ctx.Err() == nil, 0, cmp.Or(ctx.Err(), fmt.Errorf("read the answer: %w", err))
+		err = cmp.Or(ctx.Err(), context.Cause(trying), err)
+		return ctx.Err() == nil, 0, fmt.Errorf("read the answer: %w", err)
 	}
 	_, _ = io.Copy(io.Discard, resp.Body) // the end, so that the connection is used again
 	return false, 0, nil

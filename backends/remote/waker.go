@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -258,8 +259,8 @@ func (w *waits) forget(p *stream) {
 
 // open opens a poll and waits until the server confirms it.
 func (w *waits) open(topics []topic) (*stream, time.Duration, error) {
-	ctx, hangUp := context.WithCancel(w.ctx)
-	p := &stream{topics: topics, hangUp: hangUp}
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	p := &stream{topics: topics, hangUp: func() { cancel(nil) }}
 	var b watchBody
 	for _, t := range topics {
 		if t.mailbox != "" {
@@ -268,7 +269,7 @@ func (w *waits) open(topics []topic) (*stream, time.Duration, error) {
 			b.Requests = append(b.Requests, t.request)
 		}
 	}
-	timer := time.AfterFunc(answerTimeout, hangUp)
+	timer := time.AfterFunc(answerTimeout, func() { cancel(errNoAnswer) })
 	defer timer.Stop()
 	var pause time.Duration
 	var err error
@@ -279,7 +280,8 @@ func (w *waits) open(topics []topic) (*stream, time.Duration, error) {
 		p.resp.Body.Close()
 	}
 	if err != nil {
-		hangUp()
+		err = cmp.Or(context.Cause(ctx), err)
+		p.hangUp()
 		return nil, pause, fmt.Errorf("remote: watch: %w", err)
 	}
 	return p, 0, nil
