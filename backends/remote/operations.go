@@ -62,26 +62,20 @@ func (c *Client) Claim(ctx context.Context, x backends.Claim) ([]backends.Claime
 }
 
 // ClaimMany implements [backends.ManyClaimer], with up to 64 claims in a round trip. A server may
-// make fewer claims at a time, so that the answer does not get too large.
+// make fewer claims at a time, so that the answer does not get too large. A failed round trip is
+// repeated, but not a claim that fails beside others.
 func (c *Client) ClaimMany(
 	ctx context.Context, all []backends.Claim) (results []backends.ClaimResult) {
 	for len(results) < len(all) {
-		some := all[len(results):min(len(all), len(results)+maxClaims)]
-		var b claims
-		for _, x := range some {
-			one := claim{ID: x.ID, Mailbox: x.Mailbox}
-			for _, f := range x.From {
-				one.From = append(one.From, from{f.Store, f.Limit})
-			}
-			b.Claims = append(b.Claims, one)
-		}
+		rest := all[len(results):]
+		body, n := bodyOf(rest)
 		answer, err := ask[struct{ Results []result }](ctx, c,
-			operation{http.MethodPost, "/claim", nil, appendJSON(nil, b)})
+			operation{http.MethodPost, "/claim", nil, body})
 		made := len(answer.Results)
-		if err == nil && (made == 0 || made > len(some)) {
+		if err == nil && (made == 0 || made > n) {
 			err = errResults
 		}
-		for i, x := range some {
+		for i, x := range rest[:n] {
 			if err != nil {
 				results = append(results, backends.ClaimResult{Err: err})
 			} else if i < made {
@@ -90,6 +84,24 @@ func (c *Client) ClaimMany(
 		}
 	}
 	return results
+}
+
+// bodyOf returns the body of the first claims, as many as a server accepts, and their number.
+func bodyOf(all []backends.Claim) (b []byte, n int) {
+	b = []byte(`{"claims":[`)
+	for _, x := range all[:min(len(all), maxClaims)] {
+		one := claim{ID: x.ID, Mailbox: x.Mailbox}
+		for _, f := range x.From {
+			one.From = append(one.From, from{f.Store, f.Limit})
+		}
+		longer := appendJSON(b, one)
+		if n > 0 && len(longer)+len("]}") > smallBody {
+			break
+		}
+		b = append(longer, ',')
+		n++
+	}
+	return append(b[:len(b)-1], "]}"...), n
 }
 
 // Extend implements [backends.Backend].

@@ -284,10 +284,13 @@ func (c *call) claim() ([]byte, error) {
 	}
 	claim := func(ctx context.Context) ([]backends.ClaimResult, error) {
 		results := backends.ClaimMany(ctx, c.backend, made)
-		return results, results[0].Err
+		for i := range results {
+			results[i].Err = c.late(ctx, results[i].Err)
+		}
+		return results, nil
 	}
-	results, err := timed(c.r.Context(), c, claim)
-	if err != nil && len(b.Claims) == 1 {
+	results, _ := timed(c.r.Context(), c, claim)
+	if err := results[0].Err; err != nil && len(b.Claims) == 1 {
 		return nil, err
 	}
 	for i, result := range results {
