@@ -77,7 +77,8 @@ func New(baseURL string, opts *Options) (*Client, error) {
 	return c, nil
 }
 
-// Close ends all long polls, and closes idle connections.
+// Close ends all long polls. It also closes the idle connections of Options.HTTP. If that has no
+// Transport of its own, these are the ones of [http.DefaultTransport].
 func (c *Client) Close() {
 	c.waits.close()
 	c.http.CloseIdleConnections()
