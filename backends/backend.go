@@ -151,9 +151,9 @@ type Waker interface {
 	// no signal to watchers of the request.
 	WatchRequest(ctx context.Context, id string) (signal <-chan struct{}, stop func())
 
-	// PollInterval is how long a waiter may wait for a signal before it polls. 0: it never polls.
-	// Then no signal may be lost, a Claim must signal the watchers of its request, and an expired
-	// lease the watchers of its mailbox.
+	// PollInterval is how long a waiter may wait for a signal before it polls. A waiter asks before
+	// each wait, so the interval may change. 0: it never polls. Then no signal may be lost, a Claim
+	// must signal the watchers of its request, and an expired lease the watchers of its mailbox.
 	PollInterval() time.Duration
 }
 

@@ -70,7 +70,7 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 				}
 				last = r
 				pause := rec.Deadline.Sub(rec.ReadAt) + deadlineSlack
-				if r.Status == StatusPending && pollClaim > 0 && w.Poll > 0 {
+				if r.Status == StatusPending && pollClaim > 0 && w.Poll() > 0 {
 					pause = min(pause, pollClaim)
 				}
 				err = w.Wait(ctx, pause)

@@ -46,6 +46,19 @@ func appendRecord(b []byte, r backends.Record) []byte {
 	return appendObject(b, head(r), r.Codec, r.Payload)
 }
 
+// appendLine appends a record without line breaks, which would end a line of an event. In JSON they
+// are no more than white space.
+func appendLine(b []byte, r backends.Record) []byte {
+	start := len(b)
+	b = appendRecord(b, r)
+	for i, c := range b[start:] {
+		if c == '\n' || c == '\r' {
+			b[start+i] = ' '
+		}
+	}
+	return b
+}
+
 func appendList[E any](b []byte, list []E, add func([]byte, E) []byte) []byte {
 	b = append(b, '[')
 	for i, element := range list {

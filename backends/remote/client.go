@@ -77,7 +77,8 @@ func New(baseURL string, opts *Options) (*Client, error) {
 	return c, nil
 }
 
-// Close ends all long polls, and closes idle connections.
+// Close ends all long polls. It also closes the idle connections of Options.HTTP. If that has no
+// Transport of its own, these are the ones of [http.DefaultTransport].
 func (c *Client) Close() {
 	c.waits.close()
 	c.http.CloseIdleConnections()
@@ -118,17 +119,18 @@ func ask[T any](ctx context.Context, c *Client, op operation) (none T, err error
 // a pause at least.
 func (c *Client) try(
 	ctx context.Context, op operation, answer any) (again bool, pause time.Duration, err error) {
-	trying, cancel := context.WithCancel(ctx)
-	defer cancel()
+	trying, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	limit := answerTimeout
 	if len(op.body) > smallBody {
 		limit += largeTimeout
 	}
-	timer := time.AfterFunc(limit, cancel)
+	timer := time.AfterFunc(limit, func() { cancel(errNoAnswer) })
 	defer timer.Stop()
 	resp, err := c.send(trying, op)
 	if err != nil {
-		return ctx.Err() == nil && !errors.Is(err, poll.ErrRedirect), 0, cmp.Or(ctx.Err(), err)
+		err = cmp.Or(ctx.Err(), context.Cause(trying), err)
+		return ctx.Err() == nil && !errors.Is(err, poll.ErrRedirect), 0, err
 	}
 	defer resp.Body.Close()
 	timer.Reset(largeTimeout) // for the answer itself
@@ -136,7 +138,8 @@ func (c *Client) try(
 		return refusal(resp)
 	}
 	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
-		return ctx.Err() == nil, 0, cmp.Or(ctx.Err(), fmt.Errorf("read the answer: %w", err))
+		err = cmp.Or(ctx.Err(), context.Cause(trying), err)
+		return ctx.Err() == nil, 0, fmt.Errorf("read the answer: %w", err)
 	}
 	_, _ = io.Copy(io.Discard, resp.Body) // the end, so that the connection is used again
 	return false, 0, nil

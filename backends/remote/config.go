@@ -34,7 +34,8 @@ type Config struct {
 	// MaxInFlight is how many bytes of bodies and answers are in memory at a time, on the side of
 	// front ends and on the side of workers. A caller can hold a quarter of that. A request first
 	// takes what the MaxPayload of its store allows. If it has to wait longer than 5 s, it is
-	// answered 429. Memory in use may be three times as much. Default: 256 MiB.
+	// answered 429. Small requests may pass it meanwhile. Memory in use may be three times as much.
+	// Default: 256 MiB.
 	MaxInFlight int64
 
 	// MaxParked is how many requests wait at a time, on each side. A tenth of them can be of one
@@ -46,6 +47,11 @@ type Config struct {
 type Action string
 
 // The actions. A worker reads, claims and reports. A front end creates, reads, lists and cancels.
+//
+// Not only ActionRead reveals requests. If a request exists, ActionCreate returns it with its
+// answer, to any caller that knows its id or key. If a request has ended, ActionCancel and
+// ActionReport refuse with the whole request. Callers that share a mailbox, but may not see each
+// other's answers, need keys that cannot be guessed.
 const (
 	ActionCreate Action = "create"
 	ActionRead   Action = "read"   // Get, and to wait for a change of a request

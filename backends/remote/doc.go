@@ -31,7 +31,9 @@
 // # Retries
 //
 // Every operation may be repeated, so the client repeats it after network errors and failures of
-// the server. It does so until the context's deadline, and for at most 30 s.
+// the server. It begins no repeat after the context's deadline, or after 30 s. A try has 20 s until
+// its answer begins, a minute more for a large body, and another minute for the answer. So without
+// a deadline a call may take three minutes.
 //
 // # Waiting
 //
@@ -41,7 +43,8 @@
 //
 // # Limits
 //
-// A front end cannot starve a worker: both sides have limits of their own, and so has each caller.
+// A front end cannot starve a worker: front ends and workers have separate limits, and so has each
+// caller.
 // See [Config]. Give a store the MaxPayload that it needs. The smaller it is, the more requests
 // fit into [Config.MaxInFlight].
 //

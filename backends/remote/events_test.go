@@ -72,10 +72,10 @@ func TestEvents(t *testing.T) {
 	}
 	check("running", `{"what":"reboot"}`)
 	if _, err := r.client.Extend(t.Context(), backends.Extend{Terms: terms("s"), ID: rec.ID,
-		Attempt: 1, Codec: "json", Payload: []byte(`"half"`)}); err != nil {
+		Attempt: 1, Codec: "json", Payload: []byte("[1,\n2,\r\n\n3,\r4]")}); err != nil {
 		t.Fatal(err)
 	}
-	seen := check("running", `"half"`)
+	seen := check("running", "[1, 2,   3, 4]")
 	again := r.open("GET", "/requests/"+rec.ID+"/events?store=s", "", "Last-Event-ID", seen)
 	if _, err := r.client.End(t.Context(), completion("s", rec)); err != nil {
 		t.Fatal(err)

@@ -99,3 +99,16 @@ func (s stopping) Get(ctx context.Context, _, _ string) (backends.Record, error)
 	<-ctx.Done()
 	return backends.Record{}, ctx.Err()
 }
+
+func TestAServerThatNeverAnswersIsNoCancellation(t *testing.T) {
+	onFakeTime(t, func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}, func(t *testing.T, c *remote.Client) {
+		_, err := c.Get(t.Context(), "s", backends.NewID(box))
+		if err == nil || errors.Is(err, context.Canceled) ||
+			!strings.Contains(err.Error(), "did not answer in time") {
+			t.Errorf("got %v, want an error that says that the server did not answer", err)
+		}
+	})
+}

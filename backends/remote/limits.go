@@ -7,7 +7,7 @@ import (
 	"github.com/pendingq/pendingq/internal/quota"
 )
 
-// side is who a request serves. Each side has limits of its own.
+// side is who a request serves: front ends or workers. Each side has limits of its own.
 type side int
 
 const (
@@ -24,7 +24,7 @@ type limits struct {
 }
 
 const (
-	callerShares = 4               // a caller can hold one of so many shares of the bytes
+	callerShares = 4               // a caller can hold a quarter of the bytes
 	maxWaiting   = 1000            // requests that wait for bytes
 	patience     = 5 * time.Second // how long a request waits for bytes
 )
@@ -67,8 +67,8 @@ func (c *call) keep(bytes int64) {
 	}
 }
 
-// park takes a place to wait in, for so long. It ends earlier if the server drains or the client
-// hangs up. The caller calls leave.
+// park counts the call as parked. Its context ends after wait, when the server drains, or when the
+// client hangs up. The caller calls leave.
 func (c *call) park(side side, wait time.Duration, mailboxes ...string) (
 	ctx context.Context, leave func(), err error) {
 	parked, most := &c.limits[side].parked, int64(c.config.MaxParked)

@@ -16,8 +16,8 @@ var (
 	_ backends.Lister      = (*Client)(nil)
 )
 
-// in is the query of an operation on a store. Further names and values may follow.
-func in(store string, more ...string) url.Values {
+// queryOf returns the query of an operation on a store. Further names and values may follow.
+func queryOf(store string, more ...string) url.Values {
 	query := url.Values{"store": {store}}
 	for i := 0; i < len(more); i += 2 {
 		query.Set(more[i], more[i+1])
@@ -25,32 +25,33 @@ func in(store string, more ...string) url.Values {
 	return query
 }
 
-// tell posts a message about a request. In is the query.
-func tell[T any](ctx context.Context, c *Client, id, action string, in url.Values, m message,
+// tell posts a message about a request.
+func tell[T any](ctx context.Context, c *Client, id, action string, query url.Values, m message,
 	payload []byte) (T, error) {
 	return ask[T](ctx, c, operation{http.MethodPost, "/requests/" + url.PathEscape(id) + action,
-		in, appendObject(nil, m, m.Codec, payload)})
+		query, appendObject(nil, m, m.Codec, payload)})
 }
 
 // Create implements [backends.Backend].
 func (c *Client) Create(ctx context.Context, x backends.Create) (backends.Record, error) {
 	m := message{Codec: x.Codec, Headers: x.Headers}
 	answer, err := ask[record](ctx, c, operation{http.MethodPost, "/requests",
-		in(x.Store, "mailbox", x.Mailbox, "id", x.ID), appendObject(nil, m, x.Codec, x.Payload)})
+		queryOf(x.Store, "mailbox", x.Mailbox, "id", x.ID),
+		appendObject(nil, m, x.Codec, x.Payload)})
 	return answer.decode(), err
 }
 
 // Get implements [backends.Backend].
 func (c *Client) Get(ctx context.Context, store, id string) (backends.Record, error) {
 	answer, err := ask[record](ctx, c,
-		operation{http.MethodGet, "/requests/" + url.PathEscape(id), in(store), nil})
+		operation{http.MethodGet, "/requests/" + url.PathEscape(id), queryOf(store), nil})
 	return answer.decode(), err
 }
 
 // HasPending implements [backends.Backend].
 func (c *Client) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
 	answer, err := ask[struct{ Pending bool }](ctx, c,
-		operation{http.MethodGet, "/pending", in(store, "mailbox", mailbox), nil})
+		operation{http.MethodGet, "/pending", queryOf(store, "mailbox", mailbox), nil})
 	return answer.Pending, err
 }
 
@@ -62,26 +63,20 @@ func (c *Client) Claim(ctx context.Context, x backends.Claim) ([]backends.Claime
 }
 
 // ClaimMany implements [backends.ManyClaimer], with up to 64 claims in a round trip. A server may
-// make fewer claims at a time, so that the answer does not get too large.
+// make fewer claims at a time, so that the answer does not get too large. A failed round trip is
+// repeated, but not a claim that fails beside others.
 func (c *Client) ClaimMany(
 	ctx context.Context, all []backends.Claim) (results []backends.ClaimResult) {
 	for len(results) < len(all) {
-		some := all[len(results):min(len(all), len(results)+maxClaims)]
-		var b claims
-		for _, x := range some {
-			one := claim{ID: x.ID, Mailbox: x.Mailbox}
-			for _, f := range x.From {
-				one.From = append(one.From, from{f.Store, f.Limit})
-			}
-			b.Claims = append(b.Claims, one)
-		}
+		rest := all[len(results):]
+		body, n := bodyOf(rest)
 		answer, err := ask[struct{ Results []result }](ctx, c,
-			operation{http.MethodPost, "/claim", nil, appendJSON(nil, b)})
+			operation{http.MethodPost, "/claim", nil, body})
 		made := len(answer.Results)
-		if err == nil && (made == 0 || made > len(some)) {
+		if err == nil && (made == 0 || made > n) {
 			err = errResults
 		}
-		for i, x := range some {
+		for i, x := range rest[:n] {
 			if err != nil {
 				results = append(results, backends.ClaimResult{Err: err})
 			} else if i < made {
@@ -92,12 +87,30 @@ func (c *Client) ClaimMany(
 	return results
 }
 
+// bodyOf returns the body of the first claims, as many as a server accepts, and their number.
+func bodyOf(all []backends.Claim) (b []byte, n int) {
+	b = []byte(`{"claims":[`)
+	for _, x := range all[:min(len(all), maxClaims)] {
+		one := claim{ID: x.ID, Mailbox: x.Mailbox}
+		for _, f := range x.From {
+			one.From = append(one.From, from{f.Store, f.Limit})
+		}
+		longer := appendJSON(b, one)
+		if n > 0 && len(longer)+len("]}") > smallBody {
+			break
+		}
+		b = append(longer, ',')
+		n++
+	}
+	return append(b[:len(b)-1], "]}"...), n
+}
+
 // Extend implements [backends.Backend].
 func (c *Client) Extend(ctx context.Context, x backends.Extend) (backends.Lease, error) {
 	if x.Codec == "" {
 		x.Payload = nil
 	}
-	answer, err := tell[lease](ctx, c, x.ID, "/extend", in(x.Store, "mailbox", x.Mailbox),
+	answer, err := tell[lease](ctx, c, x.ID, "/extend", queryOf(x.Store, "mailbox", x.Mailbox),
 		message{Attempt: x.Attempt, Codec: x.Codec, Release: x.Release,
 			AfterMicros: x.After.Microseconds()}, x.Payload)
 	return backends.Lease(answer), err
@@ -105,14 +118,14 @@ func (c *Client) Extend(ctx context.Context, x backends.Extend) (backends.Lease,
 
 // Cancel implements [backends.Backend]. The server's policy decides about the grace.
 func (c *Client) Cancel(ctx context.Context, x backends.Cancel) (backends.Record, error) {
-	answer, err := tell[record](ctx, c, x.ID, "/cancel", in(x.Store),
+	answer, err := tell[record](ctx, c, x.ID, "/cancel", queryOf(x.Store),
 		message{Outcome: x.Outcome, Reason: x.Error}, nil)
 	return answer.decode(), err
 }
 
 // End implements [backends.Backend].
 func (c *Client) End(ctx context.Context, x backends.End) (backends.Record, error) {
-	answer, err := tell[record](ctx, c, x.ID, "/end", in(x.Store, "mailbox", x.Mailbox),
+	answer, err := tell[record](ctx, c, x.ID, "/end", queryOf(x.Store, "mailbox", x.Mailbox),
 		message{Attempt: x.Attempt, Outcome: x.Outcome, Reason: x.Error, Codec: x.Codec},
 		x.Payload)
 	return answer.decode(), err
@@ -122,7 +135,7 @@ func (c *Client) End(ctx context.Context, x backends.End) (backends.Record, erro
 // cannot list.
 func (c *Client) List(ctx context.Context, store, mailbox, after string, limit int) (
 	backends.Page, error) {
-	answer, err := ask[requests](ctx, c, operation{http.MethodGet, "/requests", in(store,
+	answer, err := ask[requests](ctx, c, operation{http.MethodGet, "/requests", queryOf(store,
 		"mailbox", mailbox, "after", after, "limit", strconv.Itoa(limit)), nil})
 	recs, errs := answer.decode()
 	return backends.Page{Records: recs, Errs: errs, Next: answer.Next}, err
@@ -132,6 +145,6 @@ func (c *Client) List(ctx context.Context, store, mailbox, after string, limit i
 func (c *Client) Mailboxes(ctx context.Context, store, after string, limit int) (
 	backends.MailboxPage, error) {
 	answer, err := ask[mailboxes](ctx, c, operation{http.MethodGet, "/mailboxes",
-		in(store, "after", after, "limit", strconv.Itoa(limit)), nil})
+		queryOf(store, "after", after, "limit", strconv.Itoa(limit)), nil})
 	return backends.MailboxPage(answer), err
 }

@@ -18,44 +18,45 @@ const (
 	maxMailboxes = 1000 // of a page
 )
 
-// told is the body of a create, extend, cancel or end.
-type told struct {
+// content is the body of a create, extend, cancel or end.
+type content struct {
 	message
 	payload
 }
 
-// told reads the body and checks it. A backend need not check its arguments: package pending has
-// done that for its callers. These callers are remote. The caller is authorised.
-func (c *call) told() (t told, err error) {
+// readContent reads the body and checks it. A backend need not check its arguments: package pending
+// has done that for its callers. These callers are remote. The caller is authorised.
+func (c *call) readContent() (body content, err error) {
 	c.keep(0)
 	if err := c.take(c.bodySize(c.store.maxBody()) + c.store.maxPayload()); err != nil {
-		return t, err
+		return body, err
 	}
-	if err := c.decode(&t, c.store.maxBody()); err != nil {
-		return t, err
+	if err := c.decode(&body, c.store.maxBody()); err != nil {
+		return body, err
 	}
-	if t.bytes() != nil {
-		t.Codec = cmp.Or(t.Codec, "json")
+	if body.bytes() != nil {
+		body.Codec = cmp.Or(body.Codec, "json")
 	}
-	if t.Codec != "" {
-		err = check.Name("codec", t.Codec)
+	if body.Codec != "" {
+		err = check.Name("codec", body.Codec)
 	}
-	if t.JSON != nil && t.Base64 != nil {
+	if body.JSON != nil && body.Base64 != nil {
 		err = check.Invalid("payload and payload_base64 exclude each other")
 	}
-	return t, cmp.Or(err, check.Headers(t.Headers), check.Payload(t.bytes(), c.store.MaxPayload),
-		check.Range("attempt", t.Attempt, 0, check.MaxAttempts),
-		check.Range("after_us", t.AfterMicros, 0, check.MaxDuration.Microseconds()),
-		check.Range("the length of the reason", len(t.Reason), 0, check.MaxReason))
+	return body, cmp.Or(err, check.Headers(body.Headers),
+		check.Payload(body.bytes(), c.store.MaxPayload),
+		check.Range("attempt", body.Attempt, 0, check.MaxAttempts),
+		check.Range("after_us", body.AfterMicros, 0, check.MaxDuration.Microseconds()),
+		check.Range("the length of the reason", len(body.Reason), 0, check.MaxReason))
 }
 
-// about finds a request and reads what the body tells about it.
-func (c *call) about(action Action) (rec backends.Record, t told, err error) {
+// about finds a request and reads the body.
+func (c *call) about(action Action) (rec backends.Record, body content, err error) {
 	if rec, err = c.find(action); err == nil {
 		rec.Payload = nil
-		t, err = c.told()
+		body, err = c.readContent()
 	}
-	return rec, t, err
+	return rec, body, err
 }
 
 // change runs an operation that changes a request.
@@ -79,14 +80,14 @@ func (c *call) create() (_ []byte, err error) {
 	if c.id, err = c.newID(); err != nil {
 		return nil, err
 	}
-	t, err := c.told()
+	body, err := c.readContent()
 	if err != nil {
 		return nil, err
 	}
 	return c.change(func(ctx context.Context) (backends.Record, error) {
 		rec, err := c.backend.Create(ctx, backends.Create{Terms: c.store.terms, ID: c.id,
-			Mailbox: c.mailbox, Codec: cmp.Or(t.Codec, "json"), Payload: t.bytes(),
-			Headers: t.Headers})
+			Mailbox: c.mailbox, Codec: cmp.Or(body.Codec, "json"), Payload: body.bytes(),
+			Headers: body.Headers})
 		if err == nil && rec.Mailbox != c.mailbox {
 			err = check.Invalid("the id is that of another request")
 		}
@@ -114,26 +115,26 @@ func (c *call) newID() (string, error) {
 
 // extend renews the lease of a claim, stores progress, or releases.
 func (c *call) extend() ([]byte, error) {
-	_, t, err := c.about(ActionReport)
+	_, body, err := c.about(ActionReport)
 	if err != nil {
 		return nil, err
 	}
 	l, err := timed(c.r.Context(), c, func(ctx context.Context) (backends.Lease, error) {
 		return c.backend.Extend(ctx, backends.Extend{Terms: c.store.terms, ID: c.id,
-			Attempt: t.Attempt, Mailbox: c.mailbox, Codec: t.Codec, Payload: t.bytes(),
-			Release: t.Release, After: time.Duration(t.AfterMicros) * time.Microsecond})
+			Attempt: body.Attempt, Mailbox: c.mailbox, Codec: body.Codec, Payload: body.bytes(),
+			Release: body.Release, After: time.Duration(body.AfterMicros) * time.Microsecond})
 	})
 	return appendJSON(nil, lease(l)), err
 }
 
 // cancel ends a request for its requester. The policy decides about the grace.
 func (c *call) cancel() ([]byte, error) {
-	_, t, err := c.about(ActionCancel)
+	_, body, err := c.about(ActionCancel)
 	if err != nil {
 		return nil, err
 	}
 	cancel := backends.Cancel{Terms: c.store.terms, ID: c.id, Mailbox: c.mailbox,
-		Outcome: cmp.Or(t.Outcome, backends.StatusCancelled), Error: t.Reason}
+		Outcome: cmp.Or(body.Outcome, backends.StatusCancelled), Error: body.Reason}
 	switch cancel.Outcome {
 	case backends.StatusTimeout:
 	case backends.StatusCancelled:
@@ -148,12 +149,12 @@ func (c *call) cancel() ([]byte, error) {
 
 // end takes a worker's last word.
 func (c *call) end() ([]byte, error) {
-	rec, t, err := c.about(ActionReport)
+	rec, body, err := c.about(ActionReport)
 	if err != nil {
 		return nil, err
 	}
 	cancelled := rec.CancelledAs != "" || rec.Status == backends.StatusCancelled
-	switch outcome := t.Outcome; {
+	switch outcome := body.Outcome; {
 	case outcome == backends.StatusCompleted, outcome == backends.StatusFailed:
 	case outcome == backends.StatusCancelled && cancelled:
 	case slices.Contains(c.store.Outcomes, pending.Status(outcome)):
@@ -163,8 +164,8 @@ func (c *call) end() ([]byte, error) {
 	}
 	return c.change(func(ctx context.Context) (backends.Record, error) {
 		return c.backend.End(ctx, backends.End{Terms: c.store.terms, ID: c.id, Mailbox: c.mailbox,
-			Outcome: t.Outcome, Error: t.Reason, Attempt: t.Attempt,
-			Codec: cmp.Or(t.Codec, "json"), Payload: t.bytes()})
+			Outcome: body.Outcome, Error: body.Reason, Attempt: body.Attempt,
+			Codec: cmp.Or(body.Codec, "json"), Payload: body.bytes()})
 	})
 }
 
@@ -284,22 +285,30 @@ func (c *call) claim() ([]byte, error) {
 	}
 	claim := func(ctx context.Context) ([]backends.ClaimResult, error) {
 		results := backends.ClaimMany(ctx, c.backend, made)
-		return results, results[0].Err
+		for i := range results {
+			results[i].Err = c.late(ctx, results[i].Err)
+		}
+		return results, nil
 	}
-	results, err := timed(c.r.Context(), c, claim)
-	if err != nil && len(b.Claims) == 1 {
+	results, _ := timed(c.r.Context(), c, claim)
+	if err := results[0].Err; err != nil && len(b.Claims) == 1 {
 		return nil, err
 	}
 	for i, result := range results {
-		if result.Err != nil {
-			c.config.Logger.Error("claim", "mailbox", made[i].Mailbox, "error", result.Err)
-		}
-		for _, part := range result.Claimed {
-			c.changed = c.changed || len(part.Records) > 0
-			c.warn(part.Errs)
-		}
+		c.note(made[i], result)
 	}
 	return append(appendList([]byte(`{"results":`), results, appendResult), '}'), nil
+}
+
+// note logs the errors of a claim, and notes whether it has got requests.
+func (c *call) note(made backends.Claim, result backends.ClaimResult) {
+	if result.Err != nil {
+		c.config.Logger.Error("claim", "mailbox", made.Mailbox, "error", result.Err)
+	}
+	for _, part := range result.Claimed {
+		c.changed = c.changed || len(part.Records) > 0
+		c.warn(part.Errs)
+	}
 }
 
 // newClaim checks a claim and authorises it. It lowers the limits so that the answer fits into the

@@ -195,10 +195,15 @@ func timed[T any](
 	limited, cancel := context.WithTimeout(ctx, c.config.CallTimeout)
 	defer cancel()
 	result, err = do(limited)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+	return result, c.late(limited, err)
+}
+
+// late marks the error of a call whose context has ended, unless the client has gone.
+func (c *call) late(limited context.Context, err error) error {
+	if err != nil && limited.Err() != nil && c.r.Context().Err() == nil {
 		err = fmt.Errorf("%w: %w", errUnavailable, err)
 	}
-	return result, err
+	return err
 }
 
 // bodySize returns how large the body can be.
@@ -241,6 +246,7 @@ func (c *call) decode(v any, limit int64) error {
 // answer writes an answer or an error, if the call has not begun one, and returns the status.
 func (c *call) answer(answer []byte, err error) (status int) {
 	if c.status != 0 {
+		_ = c.control.SetWriteDeadline(time.Now().Add(lineTimeout)) // for the end of a stream
 		return c.status
 	}
 	status = http.StatusOK

@@ -69,25 +69,25 @@ func (c *call) follow(wait, interval time.Duration, see func(backends.Record) (d
 }
 
 // stream begins an answer in parts.
-func (c *call) stream(contentType string) {
-	c.begin(contentType, http.StatusOK)
-	c.hangUpAfterwards() // its last bytes are written without a deadline
-	c.w.WriteHeader(http.StatusOK)
+func (c *call) stream(contentType string, status int) {
+	c.begin(contentType, status)
+	c.hangUpAfterwards() // the deadline of the last bytes stays with the connection
+	c.w.WriteHeader(status)
 	_ = c.control.Flush() // the first part may take a while
 }
 
 // send sends a part. The client must take it in the time of a line, or in that of an answer if it
-// is large.
+// is large. Until the next part there is no deadline: HTTP/2 ends a stream even if it is idle then.
 func (c *call) send(part []byte) error {
 	limit := lineTimeout
 	if len(part) > smallBody {
 		limit = max(limit, c.config.BodyTimeout)
 	}
 	_ = c.control.SetWriteDeadline(time.Now().Add(limit))
-	if _, err := c.w.Write(part); err != nil {
-		return err
-	}
-	return c.control.Flush()
+	_, err := c.w.Write(part)
+	err = cmp.Or(err, c.control.Flush())
+	_ = c.control.SetWriteDeadline(time.Time{})
+	return err
 }
 
 // events sends a request as it stands and after each change, until it has ended, as server-sent
@@ -99,21 +99,20 @@ func (c *call) events() ([]byte, error) {
 	}
 	last := c.r.Header.Get("Last-Event-ID")
 	if rec.Ended() && last == version(rec) {
-		c.begin("text/event-stream", http.StatusNoContent)
-		c.w.WriteHeader(http.StatusNoContent)
+		c.stream("text/event-stream", http.StatusNoContent)
 		return nil, nil
 	}
 	quietSince := time.Now()
 	return nil, c.follow(maxWait, claimPoll, func(now backends.Record) bool {
 		if c.status == 0 {
-			c.stream("text/event-stream")
+			c.stream("text/event-stream", http.StatusOK)
 		}
 		var part []byte
 		switch {
 		case version(now) != last:
 			last = version(now)
 			part = append(part, "id: "+last+"\nevent: request\ndata: "...)
-			part = append(appendRecord(part, now), "\n\n"...)
+			part = append(appendLine(part, now), "\n\n"...)
 		case time.Since(quietSince) > alive:
 			part = []byte(": alive\n\n")
 		default:
@@ -210,7 +209,7 @@ func (c *call) signals(ctx context.Context, mailboxes, requests []string) {
 		}
 	}
 	ready.Wait()
-	c.stream("application/x-ndjson")
+	c.stream("application/x-ndjson", http.StatusOK)
 	for next := (event{Watching: true}); c.send(append(appendJSON(nil, next), '\n')) == nil; {
 		select {
 		case next = <-events:
@@ -226,7 +225,7 @@ func (c *call) signals(ctx context.Context, mailboxes, requests []string) {
 // request has been cancelled: the worker may have claimed it a moment before.
 func forward(ctx context.Context, w wake.Watcher, see func() (event, bool), to chan<- event) {
 	if w.Signal != nil {
-		w.Poll = 0 // the client looks by itself if it hears nothing for long
+		w.Poll = nil // the client looks by itself if it hears nothing for long
 	}
 	for first := true; ; first = false {
 		if e, ok := see(); ok && (!first || e.CancelledAs != "") {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,9 +18,11 @@ const (
 	settleTime   = time.Second      // how long a waiter is kept until it may look
 	pollInterval = 15 * time.Second // of waiters, in case a signal is lost
 	alonePoll    = 2 * time.Second  // while the server takes no watch
-	renewTime    = 45 * time.Second // a poll is replaced before the server ends it
+	renewTime    = 45 * time.Second // a stream is replaced before the server ends it
 	silence      = 3 * alive        // a connection that is silent as long is lost
-	maxPollBody  = smallBody - 1<<10
+	wakePause    = time.Millisecond // between two waiters that ask the server
+	maxEvent     = 1 << 20          // bytes; one with a reason may have 100 KiB
+	maxWatchBody = smallBody - 1<<10
 )
 
 // WatchMailbox implements [backends.Waker].
@@ -50,9 +53,9 @@ func (t topic) key() string { return t.mailbox + "\xff" + t.request } // no name
 // size is how large the topic's name in a body can be.
 func (t topic) size() int { return 6*(len(t.mailbox)+len(t.request)) + 3 }
 
-// waits are the long polls of a Client. Each is a request whose answer is a stream of events. A new
-// topic opens a new poll, which takes the topics of polls that are not much larger with it. So
-// there are few, and each topic moves seldom. A new poll is there before an old one ends.
+// waits are the streams of a Client. Each is the answer to a watch. A new topic opens a new stream.
+// The new stream takes over the topics of streams that are not much larger. So a Client has few
+// streams, and each topic moves seldom. An old stream ends after the new one is confirmed.
 type waits struct {
 	client *Client
 	hub    wake.Hub
@@ -62,7 +65,7 @@ type waits struct {
 
 	mu       sync.Mutex
 	topics   map[topic]*watched
-	placing  bool // a goroutine looks after topics without a poll
+	placing  bool // a goroutine looks after topics without a stream
 	failures int  // in a row
 }
 
@@ -70,13 +73,14 @@ type waits struct {
 type watched struct {
 	waiters int
 	stream  *stream // nil until the server has confirmed it
-	missed  bool    // something may have gone unnoticed
 
-	settled context.Context // ends when the server has confirmed the topic, or cannot
+	// settled ends when the first attempt to watch the topic succeeds, fails or takes settleTime.
+	// Until then a new waiter waits for the attempt.
+	settled context.Context
 	settle  context.CancelFunc
 }
 
-// stream is the answer to a long poll that the server has confirmed.
+// stream is the answer to a watch that the server has confirmed.
 type stream struct {
 	topics []topic
 	due    bool // is to be replaced
@@ -100,16 +104,16 @@ func (w *waits) close() {
 // watch signals changes of a topic. It first waits until the topic has settled.
 func (w *waits) watch(ctx context.Context, t topic) (<-chan struct{}, func()) {
 	signal, stop := w.hub.Watch(t.key())
-	in := w.join(t)
+	entry := w.join(t)
 	select {
-	case <-in.settled.Done():
+	case <-entry.settled.Done():
 	case <-ctx.Done():
 	}
 	return signal, func() {
 		stop()
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		in.waiters--
+		entry.waiters--
 	}
 }
 
@@ -117,18 +121,18 @@ func (w *waits) watch(ctx context.Context, t topic) (<-chan struct{}, func()) {
 func (w *waits) join(t topic) *watched {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	in := w.topics[t]
-	if in == nil {
-		in = &watched{}
-		in.settled, in.settle = context.WithTimeout(w.ctx, settleTime)
-		w.topics[t] = in
+	entry := w.topics[t]
+	if entry == nil {
+		entry = &watched{}
+		entry.settled, entry.settle = context.WithTimeout(w.ctx, settleTime)
+		w.topics[t] = entry
 		w.place()
 	}
-	in.waiters++
-	return in
+	entry.waiters++
+	return entry
 }
 
-// place has topics without a poll placed, unless that is being done. The caller holds the lock.
+// place starts placeAll, unless it runs. The caller holds the lock.
 func (w *waits) place() {
 	if !w.placing && w.ctx.Err() == nil {
 		w.placing = true
@@ -136,20 +140,20 @@ func (w *waits) place() {
 	}
 }
 
-// placeAll opens polls until each topic has one.
+// placeAll opens streams until each topic has one.
 func (w *waits) placeAll() {
 	for {
 		topics, replaced := w.gather()
 		if topics == nil && replaced == nil {
 			return
 		}
-		var p *stream
+		var s *stream
 		var err error
 		var pause time.Duration
 		if topics != nil {
-			p, pause, err = w.open(topics)
+			s, pause, err = w.open(topics)
 		}
-		w.placed(topics, replaced, p, err)
+		w.placed(topics, replaced, s, err)
 		if err != nil {
 			w.client.logger.Debug("watch", "error", err)
 			pause = max(pause, poll.Jitter(poll.Pause(w.failures, minPause, maxPause)))
@@ -160,8 +164,8 @@ func (w *waits) placeAll() {
 	}
 }
 
-// gather returns topics for a new poll, and polls that it replaces. It returns nothing if there is
-// nothing to do.
+// gather returns topics for a new stream, and streams that it replaces. It returns nothing if there
+// is nothing to do.
 func (w *waits) gather() (topics []topic, replaced []*stream) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -171,58 +175,60 @@ func (w *waits) gather() (topics []topic, replaced []*stream) {
 		for _, t := range more {
 			larger += t.size()
 		}
-		if larger > maxPollBody || len(topics)+len(more) > maxTopics {
+		if larger > maxWatchBody || len(topics)+len(more) > maxTopics {
 			return false
 		}
 		topics, size = append(topics, more...), larger
 		return true
 	}
 	inUse := map[*stream][]topic{} // topics that have waiters
-	for t, in := range w.topics {
-		p := in.stream
-		if _, known := inUse[p]; p != nil && !known {
-			inUse[p] = nil
+	for t, entry := range w.topics {
+		s := entry.stream
+		if _, known := inUse[s]; s != nil && !known {
+			inUse[s] = nil
 		}
 		switch {
-		case in.waiters == 0 && (p == nil || p.due):
+		case entry.waiters == 0 && (s == nil || s.due):
 			delete(w.topics, t)
-		case p == nil:
+		case s == nil:
 			add(t)
-		case in.waiters > 0:
-			inUse[p] = append(inUse[p], t)
+		case entry.waiters > 0:
+			inUse[s] = append(inUse[s], t)
 		}
 	}
-	for p, more := range inUse {
-		small := len(topics) > 0 && len(p.topics) <= 2*len(topics)
-		if (p.due || small) && add(more...) {
-			replaced = append(replaced, p)
+	for s, more := range inUse {
+		small := len(topics) > 0 && len(s.topics) <= 2*len(topics)
+		if (s.due || small) && add(more...) {
+			replaced = append(replaced, s)
 		}
 	}
 	w.placing = len(topics) > 0 || len(replaced) > 0
 	return topics, replaced
 }
 
-// placed notes that a poll of topics was confirmed, or has failed, and ends those it replaces. The
-// last events of a replaced poll may then go unread, so the waiters of its topics are woken.
-func (w *waits) placed(topics []topic, replaced []*stream, p *stream, err error) {
+// placed notes that a stream of topics was confirmed, or has failed. It ends the replaced streams.
+// It wakes the waiters of topics that had settled before: they may have missed a change meanwhile,
+// and the last events of a replaced stream may go unread.
+func (w *waits) placed(topics []topic, replaced []*stream, s *stream, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failures++; err == nil {
 		w.failures = 0
 	}
+	var pause time.Duration
 	for _, t := range topics {
-		in := w.topics[t]
-		if in == nil {
+		entry := w.topics[t]
+		if entry == nil {
 			continue // its last waiter has gone meanwhile
 		}
-		in.missed = in.missed || in.stream != nil || err != nil
-		if in.settle(); err != nil {
-			continue
+		if err == nil && entry.settled.Err() != nil {
+			time.AfterFunc(pause, func() { w.hub.WakeSlowly(t.key(), wakePause) })
+			pause += time.Duration(entry.waiters) * wakePause
 		}
-		if in.missed {
-			w.hub.Wake(t.key())
+		entry.settle()
+		if err == nil {
+			entry.stream = s
 		}
-		in.stream, in.missed = p, false
 	}
 	if err != nil {
 		return
@@ -231,30 +237,30 @@ func (w *waits) placed(topics []topic, replaced []*stream, p *stream, err error)
 		w.forget(old)
 		old.hangUp()
 	}
-	if p != nil {
-		w.tasks.Go(func() { w.receive(p) })
+	if s != nil {
+		w.tasks.Go(func() { w.receive(s) })
 	}
 }
 
-// forget forgets the topics of a poll that has ended, if they have no waiters. The others need
-// another poll, and have perhaps missed something.
-func (w *waits) forget(p *stream) {
-	for _, t := range p.topics {
-		in := w.topics[t]
+// forget forgets the topics of an ended stream, if they have no waiters. The others need another
+// stream.
+func (w *waits) forget(s *stream) {
+	for _, t := range s.topics {
+		entry := w.topics[t]
 		switch {
-		case in == nil || in.stream != p:
-		case in.waiters == 0:
+		case entry == nil || entry.stream != s:
+		case entry.waiters == 0:
 			delete(w.topics, t)
 		default:
-			in.stream, in.missed = nil, true
+			entry.stream = nil
 		}
 	}
 }
 
-// open opens a poll and waits until the server confirms it.
+// open opens a stream and waits until the server confirms it.
 func (w *waits) open(topics []topic) (*stream, time.Duration, error) {
-	ctx, hangUp := context.WithCancel(w.ctx)
-	p := &stream{topics: topics, hangUp: hangUp}
+	ctx, cancel := context.WithCancelCause(w.ctx)
+	s := &stream{topics: topics, hangUp: func() { cancel(nil) }}
 	var b watchBody
 	for _, t := range topics {
 		if t.mailbox != "" {
@@ -263,37 +269,40 @@ func (w *waits) open(topics []topic) (*stream, time.Duration, error) {
 			b.Requests = append(b.Requests, t.request)
 		}
 	}
-	timer := time.AfterFunc(answerTimeout, hangUp)
+	timer := time.AfterFunc(answerTimeout, func() { cancel(errNoAnswer) })
 	defer timer.Stop()
 	var pause time.Duration
 	var err error
-	p.resp, err = w.client.send(ctx, operation{http.MethodPost, "/watch", nil,
+	s.resp, err = w.client.send(ctx, operation{http.MethodPost, "/watch", nil,
 		appendJSON(nil, b)})
-	if err == nil && p.resp.StatusCode != http.StatusOK {
-		_, pause, err = refusal(p.resp)
-		p.resp.Body.Close()
+	if err == nil && s.resp.StatusCode != http.StatusOK {
+		_, pause, err = refusal(s.resp)
+		s.resp.Body.Close()
 	}
 	if err != nil {
-		hangUp()
+		err = cmp.Or(context.Cause(ctx), err)
+		s.hangUp()
 		return nil, pause, fmt.Errorf("remote: watch: %w", err)
 	}
-	return p, 0, nil
+	return s, 0, nil
 }
 
-// receive wakes waiters until the poll ends, or is silent for too long.
-func (w *waits) receive(p *stream) {
-	defer p.resp.Body.Close()
-	defer p.hangUp()
+// receive wakes waiters until the stream ends, or is silent for too long.
+func (w *waits) receive(s *stream) {
+	defer s.resp.Body.Close()
+	defer s.hangUp()
 	renew := time.AfterFunc(renewTime, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		p.due = true
+		s.due = true
 		w.place()
 	})
 	defer renew.Stop()
-	quiet := time.AfterFunc(silence, p.hangUp)
+	quiet := time.AfterFunc(silence, s.hangUp)
 	defer quiet.Stop()
-	lines := bufio.NewScanner(p.resp.Body)
+	start := time.Now()
+	lines := bufio.NewScanner(s.resp.Body)
+	lines.Buffer(nil, maxEvent)
 	for lines.Scan() {
 		quiet.Reset(silence)
 		var e event
@@ -301,8 +310,12 @@ func (w *waits) receive(p *stream) {
 			w.hub.Wake(topic{e.Mailbox, e.Request}.key())
 		}
 	}
+	if time.Since(start) < settleTime { // the next one may end at once, too
+		w.client.logger.Debug("a watch has ended at once", "error", lines.Err())
+		_ = poll.Sleep(w.ctx, poll.Jitter(maxPause))
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.forget(p)
+	w.forget(s)
 	w.place()
 }

@@ -9,8 +9,8 @@ import (
 // Loop claims jobs and runs them.
 type Loop struct {
 	Concurrency int           // how many jobs run at a time
-	Grace       time.Duration // how long they may go on after the end of the claims
-	Cause       error         // with which their context then ends
+	Grace       time.Duration // how long jobs may run after the claims end
+	Cause       error         // the cause of their contexts after Grace
 }
 
 // Run calls claim again and again while a slot is free, and runs the jobs that it returns. Claim

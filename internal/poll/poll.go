@@ -1,4 +1,4 @@
-// Package poll has what clients need that ask a server again and again.
+// Package poll helps clients that poll a server.
 package poll
 
 import (

@@ -10,7 +10,7 @@ import (
 const maxRedirects = 10
 
 // ErrRedirect is the error for a redirect to another host.
-var ErrRedirect = errors.New("which is refused")
+var ErrRedirect = errors.New("redirect to another host, which is refused")
 
 // Client returns a copy of an HTTP client that follows no redirect to another host or scheme. A
 // call carries a token, and perhaps a payload.
@@ -20,8 +20,7 @@ func Client(base *http.Client) *http.Client {
 		from := via[0].URL
 		switch {
 		case to.URL.Host != from.Host || to.URL.Scheme != from.Scheme:
-			return fmt.Errorf("the server redirects to %s://%s, %w",
-				to.URL.Scheme, to.URL.Host, ErrRedirect)
+			return fmt.Errorf("%w: %s://%s", ErrRedirect, to.URL.Scheme, to.URL.Host)
 		case base.CheckRedirect != nil:
 			return base.CheckRedirect(to, via)
 		case len(via) >= maxRedirects:

@@ -43,7 +43,8 @@ func (q *Quota) Try(n int64, shares []Share) (ok bool, freed <-chan struct{}) {
 	return true, nil
 }
 
-// Enter takes n from each share. It waits until ctx ends, and then returns false.
+// Enter takes n from each share. It waits until ctx ends, and then returns false. Waiting calls
+// have no order: small calls may pass a large one again and again.
 func (q *Quota) Enter(ctx context.Context, n int64, shares []Share) bool {
 	for {
 		ok, freed := q.Try(n, shares)

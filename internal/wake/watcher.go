@@ -13,8 +13,8 @@ const blindPoll = 500 * time.Millisecond
 
 // Watcher waits for changes of a request or a mailbox of a backend.
 type Watcher struct {
-	Signal <-chan struct{} // nil if the backend cannot signal
-	Poll   time.Duration   // how long to wait without a signal; 0: no limit
+	Signal <-chan struct{}      // nil if the backend cannot signal
+	Poll   func() time.Duration // how long to wait without a signal; nil, or it returns 0: no limit
 	Stop   func()
 }
 
@@ -24,16 +24,19 @@ func Watch(ctx context.Context, b backends.Backend, what string,
 	start func(backends.Waker, context.Context, string) (<-chan struct{}, func())) Watcher {
 	waker, ok := backends.As[backends.Waker](b)
 	if !ok {
-		return Watcher{Poll: blindPoll, Stop: func() {}}
+		return Watcher{Poll: func() time.Duration { return blindPoll }, Stop: func() {}}
 	}
 	signal, stop := start(waker, ctx, what)
-	return Watcher{Signal: signal, Poll: waker.PollInterval(), Stop: stop}
+	return Watcher{Signal: signal, Poll: waker.PollInterval, Stop: stop}
 }
 
 // Wait returns when the caller should look again: at a signal, after the poll interval plus or
 // minus a quarter, or after atMost, if that is not 0. It returns ctx's error.
 func (w Watcher) Wait(ctx context.Context, atMost time.Duration) error {
-	pause := w.Poll * time.Duration(rand.IntN(513)+768) / 1024
+	var pause time.Duration
+	if w.Poll != nil {
+		pause = w.Poll() * time.Duration(rand.IntN(513)+768) / 1024
+	}
 	if atMost > 0 && (pause == 0 || atMost < pause) {
 		pause = atMost
 	}

@@ -1,0 +1,60 @@
+package remote_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/backends/remote"
+)
+
+// overdue is a backend whose Claim blocks until its context ends.
+type overdue struct{ backends.Backend }
+
+func (overdue) Claim(ctx context.Context, _ backends.Claim) ([]backends.Claimed, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestManyClaimsThatHangAreUnavailable(t *testing.T) {
+	r := newRig(t, overdue{memory.New()}, func(c *remote.Config) {
+		c.CallTimeout = 20 * time.Millisecond
+	})
+	got := r.send("POST", "/claim", "t", `{"claims":[`+
+		`{"id":"1","mailbox":"a","from":[{"store":"s"}]},`+
+		`{"id":"2","mailbox":"b","from":[{"store":"s"}]}]}`)
+	if n := strings.Count(got.body, `"code":"unavailable"`); n != 2 {
+		t.Errorf("got %+v, want two claims that are unavailable", got)
+	}
+}
+
+func TestManyLargeClaimsFitIntoTheirBodies(t *testing.T) {
+	r := newRig(t, newMemory(), func(c *remote.Config) {
+		for i := range 60 {
+			c.Stores = append(c.Stores, policy(fmt.Sprintf("store-%058d", i)))
+		}
+	})
+	large := poll()
+	for i := range 60 {
+		name := fmt.Sprintf("store-%058d", i)
+		large.From = append(large.From, backends.From{Terms: terms(name), Limit: 100})
+	}
+	var all []backends.Claim
+	for range 70 {
+		large.ID = backends.NewID(box)
+		all = append(all, large)
+	}
+	results := r.client.ClaimMany(t.Context(), all)
+	if len(results) != len(all) {
+		t.Fatalf("got %d results, want %d", len(results), len(all))
+	}
+	for _, result := range results {
+		if result.Err != nil || len(result.Claimed) != 60 {
+			t.Fatalf("got %+v", result)
+		}
+	}
+}
