@@ -129,20 +129,20 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 		}
 		return false, err
 	}
-	if len(cmds) == 1 {
-		err = inTime(ctx, b.client.Process(ctx, cmds[0]))
-	} else {
-		err = b.pipeline(ctx, cmds...)
-	}
-	b.noteLoss(ctx, err)
-	return true, err
+	return true, b.apart(ctx, cmds...)
 }
 
-// pipeline runs commands in one round trip, and returns their first error.
-func (b *Backend) pipeline(ctx context.Context, cmds ...redis.Cmder) error {
+// apart runs commands in one round trip, without commands of other callers. It returns their first
+// error.
+func (b *Backend) apart(ctx context.Context, cmds ...redis.Cmder) (err error) {
+	defer func() { b.noteLoss(ctx, err) }()
+	if len(cmds) == 1 {
+		cmds[0].SetErr(inTime(ctx, b.client.Process(ctx, cmds[0])))
+		return cmds[0].Err()
+	}
 	pipe := b.client.Pipeline()
 	_ = pipe.BatchProcess(ctx, cmds...) // queues the commands
-	_, err := pipe.Exec(ctx)
+	_, err = pipe.Exec(ctx)
 	failed := slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil })
 	for _, cmd := range cmds {
 		if failed {
