@@ -59,16 +59,27 @@ func (b *broken) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
+// clusterOf returns a ClusterClient for which a server without Cluster mode has all slots. If looks
+// is not nil, it counts how often the client asks for the slots.
+func clusterOf(t *testing.T, server *redistest.Server, opts redis.ClusterOptions,
+	looks *atomic.Int64) *redis.ClusterClient {
+	opts.ClusterSlots = func(context.Context) ([]redis.ClusterSlot, error) {
+		if looks != nil {
+			looks.Add(1)
+		}
+		nodes := []redis.ClusterNode{{Addr: server.Addr}}
+		return []redis.ClusterSlot{{End: redistest.Slots - 1, Nodes: nodes}}, nil
+	}
+	client := redis.NewClusterClient(&opts)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
 func TestClusterClientLooksForNewMastersAfterALostReply(t *testing.T) {
 	server := redistest.Start(t)
 	var looks atomic.Int64
-	client := redis.NewClusterClient(&redis.ClusterOptions{ClusterStateReloadInterval: time.Hour,
-		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
-			looks.Add(1)
-			return []redis.ClusterSlot{{End: redistest.Slots - 1,
-				Nodes: []redis.ClusterNode{{Addr: server.Addr}}}}, nil
-		}})
-	t.Cleanup(func() { client.Close() })
+	client := clusterOf(t, server, redis.ClusterOptions{ClusterStateReloadInterval: time.Hour},
+		&looks)
 	r, made := newRig(t, client), large(lasting("s"), box)
 	if _, err := r.b.Create(t.Context(), made); err != nil {
 		t.Fatal(err)

@@ -53,8 +53,8 @@ func (b *Backend) claimPipeline(ctx context.Context, claims []backends.Claim, pl
 }
 
 // unrepeated is a command whose pipeline go-redis does not repeat. Go-redis still follows a
-// redirection of a Cluster. In version 9.23 a repeated pipeline may have a redirected command twice,
-// and then two goroutines write this command.
+// redirection of a Cluster. In version 9.23 a repeated pipeline may have a redirected command
+// twice, and then two goroutines write this command.
 type unrepeated struct{ *redis.Cmd }
 
 // NoRetry implements [redis.Cmder].

@@ -44,8 +44,8 @@ else
 end
 -- Redis allows this PEXPIRE when out of memory, and then allows the writes that follow.
 if place == '1' or place == '3' then -- mutation: payload-ttl
-  -- join keep_payload
-  if not keep_payload(record_key, record, ttl) then
+  -- join keep_payload is_moving
+  if not keep_payload(record_key, record, ttl) and is_moving(sub(record_key, -30)) then
     return redis.error_reply('TRYAGAIN a payload is missing')
   end
 end

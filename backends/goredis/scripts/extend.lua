@@ -42,8 +42,8 @@ else
 end
 -- Redis allows this PEXPIRE when out of memory, and then allows the writes that follow.
 if not body and place ~= '0' and place ~= '2' then
-  -- join keep_payload
-  if not keep_payload(record_key, record, ttl) then
+  -- join keep_payload is_moving
+  if not keep_payload(record_key, record, ttl) and is_moving(sub(record_key, -30)) then
     return redis.error_reply('TRYAGAIN a payload is missing')
   end
 end
