@@ -41,9 +41,8 @@ func Diagnose(
 }
 
 // Check tries commands on each server, and its error names those that failed. Call Check when a
-// program starts. Then a missing permission shows before the first request. Check tries all commands
-// that a Backend may need, except MGET, UNLINK, SCAN, ZSCORE and SUBSCRIBE. It writes the same two
-// keys as Diagnose.
+// program starts. Then a missing permission shows before the first request. Check does not try
+// MGET, UNLINK, SCAN, ZSCORE or SUBSCRIBE. It writes the same two keys as Diagnose.
 func (b *Backend) Check(ctx context.Context) error {
 	failed, err := eachServer(ctx, b, b.probe)
 	if err := errors.Join(append(slices.Concat(failed...), err)...); err != nil {
