@@ -194,12 +194,12 @@ func unknownScript(err error) bool {
 	return errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT")
 }
 
-// verdict is the reply of a script for one request. Code is "ok" or "is" if the script has acted,
+// verdict is the reply of a script for one request. Code is "ok" or "head" if the script has acted,
 // and otherwise the reason for the refusal.
 type verdict struct {
 	now    time.Time // the server's time
 	code   string
-	record stored // for "exists" and "ended", at the time now; for "is", without its payload
+	record stored // for "exists" and "ended", at the time now; for "head", without its body
 	head   string // the record that end.lua has written, up to the ending
 }
 
@@ -236,7 +236,7 @@ func judge(id string, reply any, err error) (verdict, error) {
 	switch v.code {
 	case "ok", "unstaged":
 		return v, nil
-	case "is":
+	case "head":
 		rec, err := decodeHead(id, detail)
 		v.record = stored{Record: rec.At(now)}
 		return v, err
