@@ -40,9 +40,9 @@ func Diagnose(
 	return findings, nil
 }
 
-// Check tries the commands of the scripts on each server. Its error names the commands that failed.
-// Call Check when a program starts. Then a missing permission shows before the first request. Check
-// writes the same two keys as Diagnose. It does not try MGET, UNLINK, SCAN, ZSCORE or SUBSCRIBE.
+// Check tries commands on each server, and its error names those that failed. Call Check when a
+// program starts. Then a missing permission shows before the first request. Check does not try
+// MGET, UNLINK, SCAN, ZSCORE or SUBSCRIBE. It writes the same two keys as Diagnose.
 func (b *Backend) Check(ctx context.Context) error {
 	failed, err := eachServer(ctx, b, b.probe)
 	if err := errors.Join(append(slices.Concat(failed...), err)...); err != nil {
@@ -88,8 +88,12 @@ func (b *Backend) probe(ctx context.Context, _ redis.Cmdable, partition string) 
 	if partition == "" {
 		return nil
 	}
-	k := b.keys(partition, "")
-	reply, err := b.run(ctx, b.scripts.probe, []string{k.start + "/probe/s", k.start + "/probe/z"})
+	k, publish := b.keys(partition, ""), "PUBLISH"
+	if b.wakes.cluster != nil {
+		publish = "SPUBLISH"
+	}
+	keys := []string{k.start + "/probe/s", k.start + "/probe/z"}
+	reply, err := b.run(ctx, b.scripts.probe, keys, publish)
 	if err != nil {
 		return []error{fmt.Errorf("run a script: %w", err)}
 	}

@@ -157,6 +157,12 @@ func TestCheckNamesEachCommandThatIsMissing(t *testing.T) {
 			t.Errorf("without %s: diagnosed the problems %v", command, problems)
 		}
 	}
+	allow(t, admin, "lacking", "&*", "+@all", "-spublish")
+	onCluster := clusterOf(t, server, redis.ClusterOptions{Username: "lacking", Password: "any"}, nil)
+	err := newBackend(t, onCluster, nil).Check(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "SPUBLISH") {
+		t.Errorf("on a Cluster without spublish: Check returned %v", err)
+	}
 	allow(t, admin, "mute", "+@all", "resetchannels")
 	warnings := subjects(diagnose(t, userClient(t, server, "mute")), backends.SeverityWarning)
 	if !slices.Contains(warnings, "wake-ups") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,67 @@ func TestClusterFailsOverUnderLoad(t *testing.T) {
 	l.checkOncePerMaster(1 + elections)
 	t.Logf("%d elections", elections)
 	t.Logf("%+v", l.tally())
+}
+
+// broken is a hook that loses the replies to one command.
+type broken struct {
+	passing
+	name string
+}
+
+func (b *broken) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if err := next(ctx, cmd); cmd.Name() != b.name {
+			return err
+		}
+		return io.EOF
+	}
+}
+
+// clusterOf returns a ClusterClient for which a server without Cluster mode has all slots. If looks
+// is not nil, it counts how often the client asks for the slots.
+func clusterOf(t *testing.T, server *redistest.Server, opts redis.ClusterOptions,
+	looks *atomic.Int64) *redis.ClusterClient {
+	opts.ClusterSlots = func(context.Context) ([]redis.ClusterSlot, error) {
+		if looks != nil {
+			looks.Add(1)
+		}
+		nodes := []redis.ClusterNode{{Addr: server.Addr}}
+		return []redis.ClusterSlot{{End: redistest.Slots - 1, Nodes: nodes}}, nil
+	}
+	client := redis.NewClusterClient(&opts)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+func TestClusterClientLooksForNewMastersAfterALostReply(t *testing.T) {
+	server := redistest.Start(t)
+	var looks atomic.Int64
+	client := clusterOf(t, server, redis.ClusterOptions{ClusterStateReloadInterval: time.Hour},
+		&looks)
+	r, made := newRig(t, client), large(lasting("s"), box)
+	if _, err := r.b.Create(t.Context(), made); err != nil {
+		t.Fatal(err)
+	}
+	hook := &broken{}
+	client.AddHook(hook)
+	get := func(ctx context.Context, id string) (backends.Record, error) {
+		return r.b.Get(ctx, made.Store, id)
+	}
+	for _, s := range []step{
+		{"evalsha", call(r.b.Cancel, gaveUp(made.Terms, made.ID))},
+		{"set", call(r.b.Create, made)},
+		{"mget", call(get, made.ID)},
+	} {
+		hook.name = s.name
+		before := looks.Load()
+		r.until("the client looks after a lost reply to "+s.name, func() bool {
+			if err := s.call(t.Context()); !errors.Is(err, io.EOF) {
+				t.Errorf("%s: got %v, want EOF", s.name, err)
+			}
+			return looks.Load() > before
+		})
+	}
 }
 
 func slotOfID(id string) int { return keySlot("{" + backends.PartitionOf(id) + "}") }

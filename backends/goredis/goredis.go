@@ -15,8 +15,8 @@
 //
 // # Atomic operations
 //
-// Every operation is one round trip, and uses the server's clock. An operation that writes is one
-// script. After a lost reply go-redis sends the command again. The repeat has no second effect, so
+// Every operation uses the server's clock. It is one round trip, unless its payload is large or the
+// server does not know the script. An operation that writes is one script. After a lost reply go-redis sends the command again. The repeat has no second effect, so
 // leave the retries of go-redis on. If the server does not know a script, the Backend sends the
 // whole script, in a second round trip.
 //
@@ -129,8 +129,9 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	if c.Exclusive {
 		exclusive = 1
 	}
-	// mutation: retention
-	terms := fmt.Sprint(c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
+	terms := fmt.Sprintf("%d %d %d %d %d",
+		// mutation: retention
+		c.PendingTimeout.Microseconds(), millis(c.PendingTimeout+c.Retention),
 		millis(c.PendingTimeout+untilLast(c.Terms, 1)+time.Second), c.MaxPending, exclusive)
 	keys := []string{k.record(c.ID), k.queue(c.Mailbox)}
 	in := body{codec: c.Codec, payload: c.Payload}
@@ -219,9 +220,9 @@ func (b *Backend) claimWords(c backends.Claim) (keys []string, terms string) {
 	partition := backends.Partition(c.Mailbox)
 	keys = []string{b.keys(partition, "").claim(c.ID)}
 	for _, from := range c.From {
-		queue := b.keys(partition, from.Store).queue(c.Mailbox)
-		keys = append(keys, queue)
-		terms += encodeFrom(len(queue)-len("q/"+c.Mailbox), from)
+		k := b.keys(partition, from.Store)
+		keys = append(keys, k.queue(c.Mailbox))
+		terms += encodeFrom(len(k.start)+1, from)
 	}
 	return keys, terms
 }
@@ -275,7 +276,7 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 	if err := b.ended(ctx, e.Store, v, err); err != nil {
 		return backends.Lease{}, err
 	}
-	if rec := v.record; v.code == "is" {
+	if rec := v.record; v.code == "head" {
 		return backends.Lease{UpdatedAt: v.now, Deadline: rec.Deadline,
 			CancelledAs: rec.CancelledAs, CancelReason: rec.CancelReason}, nil
 	}
@@ -290,7 +291,7 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
 	k := b.keys(backends.PartitionOf(c.ID), c.Store)
 	v, err := b.decide(ctx, b.scripts.cancel, c.ID, b.changed(k, c.ID, c.Mailbox, body{}),
-		fmt.Sprint(c.Grace.Microseconds(), " ", millis(c.Retention)),
+		fmt.Sprintf("%d %d", c.Grace.Microseconds(), millis(c.Retention)),
 		encodeEnding(c.Outcome, c.Error))
 	if err := b.ended(ctx, c.Store, v, err); err != nil {
 		return backends.Record{}, err

@@ -22,8 +22,11 @@ import "strings"
 //	0 to now        requests that timed out while they waited
 //	from now        waiting requests, the earliest last deadline first
 //
-// A claim tidies the two parts in the middle: it gives a claimable request its last deadline as the
+// A claim settles the two parts in the middle: it gives a claimable request its last deadline as the
 // score, and removes timed-out requests. A create removes up to ten of the third part.
+//
+// Scripts cut keys by length. The key of a record ends with "r/" and an id of 30 characters. The
+// random name of a large payload has 26 characters.
 //
 // No store's name has a slash, and the mailbox comes last, so all keys are different. An ended
 // record and its payload live until Retention after the end, a live record and its payload until

@@ -2,6 +2,7 @@ package goredis
 
 import (
 	"context"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -9,7 +10,8 @@ import (
 )
 
 // ClaimMany implements [backends.ManyClaimer]. Up to 500 claims take one round trip. On a Cluster
-// they take one round trip per node, all at the same time.
+// they take one round trip per node, all at the same time. If claims fail, one of them is repeated
+// by itself. If that helps, or if a server does not know the script, the others are repeated, too.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	todo := make([]int, len(claims))
@@ -19,34 +21,41 @@ func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []back
 	for len(todo) > 0 {
 		now := todo[:min(500, len(todo))]
 		todo = todo[len(now):]
-		unknown := b.claimPipeline(ctx, claims, now, results)
-		if len(unknown) > 0 { // one claim sends the whole script; then the others are repeated
-			first := unknown[0]
-			results[first].Claimed, results[first].Err = b.Claim(ctx, claims[first])
-			todo = append(unknown[1:], todo...)
+		b.claimPipeline(ctx, claims, now, results)
+		again := slices.DeleteFunc(now, func(at int) bool { return results[at].Err == nil })
+		if len(again) == 0 {
+			continue
 		}
+		first := &results[again[0]]
+		first.Claimed, first.Err = b.Claim(ctx, claims[again[0]])
+		again = slices.DeleteFunc(again[1:], func(at int) bool {
+			return first.Err != nil && !unknownScript(results[at].Err)
+		})
+		todo = slices.Concat(again, todo)
 	}
 	return results
 }
 
 // claimPipeline makes the claims at these places in one pipeline, and stores their results at the
-// same places. It returns the places of claims that failed because a server does not know the
-// script.
+// same places.
 func (b *Backend) claimPipeline(ctx context.Context, claims []backends.Claim, places []int,
-	results []backends.ClaimResult) (unknown []int) {
+	results []backends.ClaimResult) {
 	cmds := make([]redis.Cmder, len(places))
 	for i, at := range places {
 		keys, terms := b.claimWords(claims[at])
-		cmds[i] = command(ctx, b.scripts.claim.hashed, keys, []any{terms})
+		cmds[i] = unrepeated{command(ctx, b.scripts.claim.hashed, keys, []any{terms})}
 	}
-	_ = b.pipeline(ctx, cmds...) // each command has its error
+	_ = b.apart(ctx, cmds...) // each command has its error
 	for i, at := range places {
-		reply, err := cmds[i].(*redis.Cmd).Result()
-		if unknownScript(err) {
-			unknown = append(unknown, at)
-			continue
-		}
+		reply, err := cmds[i].(unrepeated).Result()
 		results[at].Claimed, results[at].Err = b.claimed(ctx, claims[at], reply, err)
 	}
-	return unknown
 }
+
+// unrepeated is a command whose pipeline go-redis does not repeat. Go-redis still follows a
+// redirection of a Cluster. In version 9.23 a repeated pipeline may have a redirected command
+// twice, and then two goroutines write this command.
+type unrepeated struct{ *redis.Cmd }
+
+// NoRetry implements [redis.Cmder].
+func (unrepeated) NoRetry() bool { return true }

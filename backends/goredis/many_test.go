@@ -3,6 +3,9 @@ package goredis_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -29,6 +32,25 @@ func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		c.Add(1)
 		return next(ctx, cmds)
+	}
+}
+
+// lost is a hook that loses the replies to the first pipeline.
+type lost struct {
+	passing
+	sync.Once
+}
+
+func (l *lost) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		l.Do(func() {
+			err = io.EOF
+			for _, cmd := range cmds {
+				cmd.SetErr(err)
+			}
+		})
+		return err
 	}
 }
 
@@ -59,12 +81,14 @@ func TestManyClaimsAreOneRoundTrip(t *testing.T) {
 			t.Errorf("%s: %d round trips, want at most %d", when, counted.Load(), most)
 		}
 	}
-	b.ClaimMany(t.Context(), claims[:1:1]) // opens the connection
+	b.ClaimMany(t.Context(), claims[:2:2]) // opens the connection
 	if err := client.ScriptFlush(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	check("to a server that has lost its scripts", 4) // all, one by hash and in full, the rest
 	check("repeated with the same claim ids", 1)
+	client.AddHook(&lost{})
+	check("after a lost reply", 3) // all, one by itself, the rest
 }
 
 // checkMailboxes checks that claims got all wanted requests, each from its mailbox.
@@ -85,5 +109,31 @@ func checkMailboxes(t *testing.T, when string, claims []backends.Claim,
 	}
 	if got != len(want) {
 		t.Errorf("%s: got %d requests, want %d", when, got, len(want))
+	}
+}
+
+// One slot is moving, so its node refuses the claim for now. Other slots have moved, but the client
+// does not know this yet. Each claim gets its own reply.
+func TestClusterClaimsManyWhileSlotsMove(t *testing.T) {
+	parallelOnCluster(t)
+	c := patientCluster(t)
+	r, terms := newRig(t, c.Client(t)), lasting("s")
+	mailboxes := mailboxesOf(0, 10)
+	var claims []backends.Claim
+	for _, mailbox := range mailboxes {
+		r.create(terms, mailbox)
+		claims = append(claims, heartbeat(mailbox, 1, terms))
+	}
+	for _, mailbox := range mailboxes[1:] {
+		newRig(t, c.Client(t)).migrate(c, slotOf(mailbox), c.Masters[0], c.Masters[1])
+	}
+	r.startMoving(slotOf(mailboxes[0]), c.Masters[0], c.Masters[1])
+	for i, result := range r.b.ClaimMany(t.Context(), claims) {
+		switch {
+		case i == 0 && (result.Err == nil || !strings.Contains(result.Err.Error(), "TRYAGAIN")):
+			t.Errorf("from the moving slot: got %v, want TRYAGAIN", result.Err)
+		case i > 0 && (result.Err != nil || len(result.Claimed[0].Records) != 1):
+			t.Errorf("claim %d: got %v, want one request", i, result)
+		}
 	}
 }

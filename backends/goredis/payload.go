@@ -62,9 +62,9 @@ func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, k
 	run := command(ctx, s.hashed, keys, words)
 	_, single := b.client.(*redis.Client)
 	if single {
-		_ = b.pipeline(ctx, stage, run) // each command has its error
+		_ = b.apart(ctx, stage, run) // each command has its error
 	} else {
-		_ = b.client.Process(ctx, stage)
+		_ = b.apart(ctx, stage)
 	}
 	if err := stage.Err(); err != nil && !errors.Is(err, redis.Nil) {
 		return verdict{}, err // if the server refused SET, the script has changed nothing
@@ -108,12 +108,19 @@ func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (
 	if len(large) == 0 {
 		return nil, nil
 	}
-	payloads, err := b.client.MGet(ctx, keys...).Result()
-	if err != nil {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	words := []any{"mget"}
+	for _, key := range keys {
+		words = append(words, key)
+	}
+	mget := redis.NewSliceCmd(ctx, words...)
+	if err := b.apart(ctx, mget); err != nil {
 		return nil, err
 	}
 	for i, s := range large {
-		payload := payloads[i]
+		payload, err := mget.Val()[i], error(nil)
 		if payload == nil { // the client may have read a replica; a script reads the master
 			payload, err = b.run(ctx, b.scripts.payload, keys[i:i+1])
 			if err != nil && !errors.Is(err, redis.Nil) {

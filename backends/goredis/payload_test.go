@@ -155,6 +155,36 @@ func (r *rig) sameLives(when string) {
 	}
 }
 
+// A question is gone, for example evicted. Its worker can still extend and answer, and its
+// requester can cancel.
+func TestARequestWhosePayloadIsGoneCanStillEnd(t *testing.T) {
+	r := newRig(t, redistest.Client(t))
+	terms := lasting("s")
+	grace := gaveUp(terms, "")
+	grace.Grace = time.Minute
+	for _, c := range []backends.Cancel{gaveUp(terms, ""), grace} {
+		made := large(terms, box)
+		if _, err := r.b.Create(t.Context(), made); err != nil {
+			t.Fatal(err)
+		}
+		running := r.claim(terms, box, 1)[0]
+		for key := range r.dump() {
+			if strings.Contains(key, "/p/") {
+				r.do(r.client, "del", key)
+			}
+		}
+		r.extend(terms, running)
+		c.ID = made.ID
+		if _, err := r.b.Cancel(t.Context(), c); err != nil {
+			t.Errorf("Cancel with the grace %v: %v", c.Grace, err)
+		}
+		if c.Grace > 0 {
+			r.end(terms, running)
+			r.checkCompleted(made.ID, report(terms, made.ID, 1).Payload)
+		}
+	}
+}
+
 func TestLargeAnswersThatAreRefusedLeaveNothing(t *testing.T) {
 	r := newRig(t, redistest.Client(t))
 	r.large = true

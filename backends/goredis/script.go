@@ -129,20 +129,20 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 		}
 		return false, err
 	}
-	if len(cmds) == 1 {
-		err = inTime(ctx, b.client.Process(ctx, cmds[0]))
-	} else {
-		err = b.pipeline(ctx, cmds...)
-	}
-	b.noteLoss(ctx, err)
-	return true, err
+	return true, b.apart(ctx, cmds...)
 }
 
-// pipeline runs commands in one round trip, and returns their first error.
-func (b *Backend) pipeline(ctx context.Context, cmds ...redis.Cmder) error {
+// apart runs commands in one round trip, without commands of other callers. It returns their first
+// error.
+func (b *Backend) apart(ctx context.Context, cmds ...redis.Cmder) (err error) {
+	defer func() { b.noteLoss(ctx, err) }()
+	if len(cmds) == 1 {
+		cmds[0].SetErr(inTime(ctx, b.client.Process(ctx, cmds[0])))
+		return cmds[0].Err()
+	}
 	pipe := b.client.Pipeline()
 	_ = pipe.BatchProcess(ctx, cmds...) // queues the commands
-	_, err := pipe.Exec(ctx)
+	_, err = pipe.Exec(ctx)
 	failed := slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil })
 	for _, cmd := range cmds {
 		if failed {
@@ -194,12 +194,12 @@ func unknownScript(err error) bool {
 	return errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT")
 }
 
-// verdict is the reply of a script for one request. Code is "ok" or "is" if the script has acted,
+// verdict is the reply of a script for one request. Code is "ok" or "head" if the script has acted,
 // and otherwise the reason for the refusal.
 type verdict struct {
 	now    time.Time // the server's time
 	code   string
-	record stored // for "exists" and "ended", at the time now; for "is", without its payload
+	record stored // for "exists" and "ended", at the time now; for "head", without its body
 	head   string // the record that end.lua has written, up to the ending
 }
 
@@ -236,7 +236,7 @@ func judge(id string, reply any, err error) (verdict, error) {
 	switch v.code {
 	case "ok", "unstaged":
 		return v, nil
-	case "is":
+	case "head":
 		rec, err := decodeHead(id, detail)
 		v.record = stored{Record: rec.At(now)}
 		return v, err

@@ -3,7 +3,7 @@ package goredis
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/poll"
 	"github.com/pendingq/pendingq/internal/wake"
 )
 
@@ -120,25 +121,43 @@ func (w *wakes) join(name string) *channel {
 	return ch
 }
 
-// place finds the node of a channel and subscribes to the channel there. It retries until it finds
-// the node. If the client is closed, place wakes the waiters. They poll at once and get the
-// client's error.
-func (w *wakes) place(ch *channel) {
+// place subscribes to channels, each at its node. It retries until it has found the nodes of all
+// channels with waiters.
+func (w *wakes) place(channels ...*channel) {
 	for w.ctx.Err() == nil {
-		node, err := w.locate(w.ctx, ch.name)
-		if err == nil {
-			l := w.linkTo(ch, node)
-			l.sending.Lock()
-			defer l.sending.Unlock()
-			_ = w.subscribe(l.pubsub, l.ctx, ch.name) // after an error l.receive fails, too
+		channels = slices.DeleteFunc(channels, w.placed)
+		if len(channels) == 0 {
 			return
-		}
-		ch.settle()
-		if errors.Is(err, redis.ErrClosed) {
-			w.hub.Wake(ch.name)
 		}
 		w.pause()
 	}
+}
+
+// placed looks for the node of a channel once, and subscribes to the channel there. It reports
+// whether this is done, or is in vain because no waiter is left. If the client is closed, placed
+// wakes the waiters. They poll at once and get the client's error.
+func (w *wakes) placed(ch *channel) (done bool) {
+	node, err := w.locate(w.ctx, ch.name)
+	if err == nil {
+		l := w.linkTo(ch, node)
+		w.tasks.Go(func() { // the node may not answer; others do
+			l.sending.Lock()
+			defer l.sending.Unlock()
+			_ = w.subscribe(l.pubsub, l.ctx, ch.name) // after an error l.receive fails, too
+		})
+		return true
+	}
+	ch.settle()
+	if errors.Is(err, redis.ErrClosed) {
+		w.hub.Wake(ch.name)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ch.waiters > 0 {
+		return false
+	}
+	delete(w.channels, ch.name)
+	return true
 }
 
 // locate returns a client for the node of a channel.
@@ -191,13 +210,10 @@ func (w *wakes) orphan(l *link, clientClosed bool) (orphans []*channel) {
 // pause waits before the next attempt, longer after each failure in a row, with random jitter.
 func (w *wakes) pause() {
 	w.mu.Lock()
-	pause := min(5*time.Second, 50*time.Millisecond<<min(w.failures, 10))
+	pause := poll.Pause(w.failures, 50*time.Millisecond, 5*time.Second)
 	w.failures++
 	w.mu.Unlock()
-	select {
-	case <-time.After(pause/2 + rand.N(pause/2)):
-	case <-w.ctx.Done():
-	}
+	_ = poll.Sleep(w.ctx, poll.Jitter(pause))
 }
 
 // note handles the server's message that a subscription has begun or ended. If a subscription
@@ -262,9 +278,7 @@ func (l *link) run() {
 	orphans := w.orphan(l, clientClosed)
 	if len(orphans) > 0 {
 		w.pause()
-	}
-	for _, ch := range orphans {
-		w.place(ch)
+		w.place(orphans...)
 	}
 }
 

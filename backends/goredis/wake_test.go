@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/internal/redistest"
 	"github.com/pendingq/pendingq/pending"
 )
@@ -269,6 +271,82 @@ func TestAClosedBackendStillWorks(t *testing.T) {
 	if len(signal) != 0 {
 		t.Error("a signal came although nothing happened")
 	}
+}
+
+// lostCluster returns a client that cannot find the nodes of its Cluster, and counts its attempts.
+func lostCluster(t *testing.T) (client *redis.ClusterClient, looks *atomic.Int64) {
+	looks = &atomic.Int64{}
+	client = redis.NewClusterClient(&redis.ClusterOptions{
+		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
+			looks.Add(1)
+			return nil, errRefused
+		}})
+	t.Cleanup(func() { client.Close() })
+	return client, looks
+}
+
+func TestWithoutWaitersNobodyLooksForANode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, looks := lostCluster(t)
+		b := newBackend(t, client, nil)
+		_, stop := b.WatchMailbox(t.Context(), box)
+		stop()
+		calls.Pass(time.Minute)
+		before := looks.Load()
+		calls.Pass(time.Hour)
+		if n := looks.Load(); n != before || n == 0 {
+			t.Errorf("the client looked %d times, then %d more times", before, n-before)
+		}
+	})
+}
+
+// Slots move to a node that accepts no connection. Waiters of other slots get their wake-ups all
+// the same.
+func TestClusterWaitersOfAHealthyNodeDoNotWaitForAnother(t *testing.T) {
+	server := redistest.Start(t)
+	const dead = "dead:1"
+	var moved atomic.Bool
+	client := redis.NewClusterClient(&redis.ClusterOptions{DialTimeout: time.Hour,
+		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
+			first := server.Addr
+			if moved.Load() {
+				first = dead
+			}
+			const half = redistest.Slots / 2
+			return []redis.ClusterSlot{
+				{End: half - 1, Nodes: []redis.ClusterNode{{Addr: first}}},
+				{Start: half, End: 2*half - 1, Nodes: []redis.ClusterNode{{Addr: server.Addr}}},
+			}, nil
+		},
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == dead {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}})
+	t.Cleanup(func() { client.Close() })
+	b, admin := newBackend(t, client, nil), server.Client(t)
+	healthy := mailboxesOf(2, 1)
+	for _, mailbox := range append(mailboxesOf(0, 9), healthy...) {
+		_, stop := b.WatchMailbox(t.Context(), mailbox)
+		defer stop()
+	}
+	subscribed := func() []string { return admin.PubSubShardChannels(t.Context(), "*").Val() }
+	eventually(t, "all channels are subscribed", func() bool { return len(subscribed()) == 10 })
+	moved.Store(true)
+	client.ReloadState(t.Context())
+	eventually(t, "the client knows that slots have moved", func() bool {
+		node, err := client.MasterForKey(t.Context(), "{"+backends.Partition(mailboxesOf(0, 1)[0])+"}")
+		return err == nil && node.Options().Addr == dead
+	})
+	if err := admin.ClientKillByFilter(t.Context(), "type", "pubsub").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the channel of the healthy node is subscribed again", func() bool {
+		channels := subscribed()
+		return len(channels) == 1 && strings.Contains(channels[0], backends.Partition(healthy[0]))
+	})
 }
 
 func TestErrorsNameInvalidOptions(t *testing.T) {

@@ -33,7 +33,7 @@ var mutations = map[string][]mutation{
 	},
 	"goredis/goredis.go": {
 		{"retention",
-			"terms := fmt.Sprint(c.PendingTimeout.Microseconds(), millis(c.PendingTimeout),",
+			"c.PendingTimeout.Microseconds(), millis(c.PendingTimeout),",
 			byMachine},
 		{"get-deadline",
 			"return rec, ordered || rec.Ended() || !now.After(rec.Deadline), nil",
@@ -117,7 +117,7 @@ var mutations = map[string][]mutation{
 			"deadline = string.format('%016d', now + lasts) last = deadline",
 			byHistories},
 		{"tells-cancel",
-			"if false then return { now, 'is', '1c' .. head .. sub(record, 71, head_end) } end",
+			"if false then return { now, 'head', '1c' .. head .. sub(record, 71, head_end) } end",
 			byHistories},
 		{"note", "local text = '1r' .. head .. sub(record, 71, mailbox_end) .. body", byHistories},
 		{"headers", "", byHistories},

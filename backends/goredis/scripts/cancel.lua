@@ -4,7 +4,7 @@
 -- KEYS[2]  the queue, on a Cluster: see end.lua
 -- ARGV[1]  numbers, separated by spaces: the grace in microseconds; Retention in milliseconds
 -- ARGV[2]  the ending of the record, also used as the note
--- Returns  {time, 'is', the record up to its ending or its note}; or {time, 'notfound'}, {time,
+-- Returns  {time, 'head', the record up to its ending or its note}; or {time, 'notfound'}, {time,
 --          'ended', record} or {time, 'corrupt', problem}
 local sub, record_key = string.sub, KEYS[1]
 local grace, retention = string.match(ARGV[1], '^(%d+) (%d+)')
@@ -31,7 +31,8 @@ if noted then
   body_at = note_end(record, fixed_end) + 1 -- mutation: note-ends
 end
 local in_grace = state == 'running' and tonumber(grace) > 0 -- mutation: grace-running, grace-zero
-if in_grace and noted then return { now, 'is', sub(record, 1, body_at - 1) } end -- mutation: first
+-- mutation: first
+if in_grace and noted then return { now, 'head', sub(record, 1, body_at - 1) } end
 
 local letter, deadline, ttl, last = 'e', sub(record, 3, 18), retention
 if in_grace then
@@ -44,8 +45,8 @@ else
 end
 -- Redis allows this PEXPIRE when out of memory, and then allows the writes that follow.
 if place == '1' or place == '3' then -- mutation: payload-ttl
-  -- join keep_payload
-  if not keep_payload(record_key, record, ttl) then
+  -- join payload_key keep_payload is_moving
+  if not keep_payload(record_key, record, ttl) and is_moving(sub(record_key, -30)) then
     return redis.error_reply('TRYAGAIN a payload is missing')
   end
 end
@@ -63,4 +64,4 @@ local head = '1' .. letter .. deadline .. sub(record, 19, 38) .. last .. now ..
 redis.call('SET', record_key, head .. ARGV[2] .. sub(record, body_at), 'PX', ttl)
 -- join wake
 wake(record_key)
-return { now, 'is', head .. ARGV[2] }
+return { now, 'head', head .. ARGV[2] }

@@ -17,9 +17,10 @@ if present == 0 then return nil end
 
 local time, first, final = call('TIME'), 2, #keys
 if present == 1 and final > 2 then
-  -- Find the only queue. Return if all its requests run, and for longer than this second.
+  -- Exactly one key exists. Find it among the queues, two at a time. Return if all its requests
+  -- run, and for longer than this second.
   while first + 1 < final do
-    -- EXISTS counts a repeated key twice: 2 for the first of two queues, 1 for the second, else 0.
+    -- EXISTS counts a repeated key twice: 2 if the first queue exists, 1 if the second, else 0.
     local found = call('EXISTS', keys[first], keys[first], keys[first + 1])
     first = first + 2 - found
     if found > 0 then final = first end
@@ -56,7 +57,7 @@ if memo then
   return reply
 end
 
--- unseen: how many of the stores that are left may have a queue
+-- unseen: how many existing keys the loop has not reached
 local not_running, unseen, reply, taken, latest = '(-' .. now, present, nil, '', ''
 for number = first, final do
   local queue = keys[number]
@@ -94,7 +95,8 @@ for number = first, final do
             last, ttl = string.format('%016d', now + tonumber(span, 10)), longer_ttl
           end
           if redis.pcall('ZADD', queue, '-' .. deadline, id) ~= 0 then -- mutation: taken
-            call('ZREM', queue, '') -- allowed when out of memory
+            -- The server is out of memory. It allows this ZREM, and then the ZADD that follows.
+            call('ZREM', queue, '')
             call('ZADD', queue, '-' .. deadline, id)
           end
           if state == 'expired' or span > sub(record, 39, 54) then -- else it lives long enough
@@ -105,7 +107,7 @@ for number = first, final do
           call('SETRANGE', record_key, '1', head)
           call('PEXPIRE', record_key, ttl) -- mutation: record-ttl
           if place ~= '0' and place ~= '2' then
-            -- join keep_payload
+            -- join payload_key keep_payload
             keep_payload(record_key, record, ttl)
           end
           if deadline > latest then latest = deadline end
@@ -118,7 +120,7 @@ for number = first, final do
           end
           wanted = wanted - 1 -- mutation: limit
         elseif not settled then
-          -- Requests with a deadline in the past come first. Tidy them, and begin again.
+          -- Requests with a deadline in the past come first. Settle them, and begin again.
           -- join settle
           from, settled, problems = now, true, settle(queue, store .. 'r/', now)
           break

@@ -53,7 +53,8 @@ if refusal then
   local made = redis.call('GET', record_key) -- this may be the repeat of a create that worked
   if staged then discard(staged, record_key, made) end
   if made then return { now, 'exists', made } end -- mutation: repeat
-  -- There is no record, so the server has refused SET. This one passes the error on.
+  -- There is no record, so the server has refused SET. This call passes the error on. Its error has
+  -- this line, unlike that of a pcall, so script.go can name the command.
   if refusal == 'exists' then redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) end
   return { now, refusal, detail }
 end

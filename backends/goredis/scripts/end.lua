@@ -1,8 +1,8 @@
 --!df flags=allow-undeclared-keys
 -- Ends a live request for its worker.
 -- KEYS[1]  the record
--- KEYS[2]  the queue, on a Cluster or with a payload. The script does not use it. While a Cluster
---          has moved only some of the keys, it refuses the call (TRYAGAIN).
+-- KEYS[2]  the queue, on a Cluster or with a large payload. The script does not use this key. A
+--          node that has only some of the keys refuses the call (TRYAGAIN).
 -- KEYS[3]  the payload, if it has its own key
 -- ARGV[1]  the attempt in 4 digits
 -- ARGV[2]  the time to live of the record, in milliseconds

@@ -1,13 +1,13 @@
 --!df flags=allow-undeclared-keys
 -- Renews the lease of a running request, or releases it. It may also store the request's progress.
 -- KEYS[1]  the record
--- KEYS[2]  the queue, on a Cluster or with a payload: see end.lua
+-- KEYS[2]  the queue, on a Cluster or with a large payload: see end.lua
 -- KEYS[3]  the payload, if it has its own key
 -- ARGV[1]  numbers, separated by spaces: the attempt in 4 digits; the time until the deadline and
 --          until the last deadline in microseconds; the time to live of the record in milliseconds;
 --          1 to release, else 0
 -- ARGV[2]  the body of the record, if there is progress to store
--- Returns  the time, or {time, 'is', the record up to its note} if a cancel was noted; or
+-- Returns  the time, or {time, 'head', the record up to its note} if a cancel was noted; or
 --          {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'}, {time, 'corrupt', problem}
 --          or {time, 'unstaged'} if the payload is missing
 local sub, record_key, staged, body = string.sub, KEYS[1], KEYS[3], ARGV[2]
@@ -42,8 +42,8 @@ else
 end
 -- Redis allows this PEXPIRE when out of memory, and then allows the writes that follow.
 if not body and place ~= '0' and place ~= '2' then
-  -- join keep_payload
-  if not keep_payload(record_key, record, ttl) then
+  -- join payload_key keep_payload is_moving
+  if not keep_payload(record_key, record, ttl) and is_moving(sub(record_key, -30)) then
     return redis.error_reply('TRYAGAIN a payload is missing')
   end
 end
@@ -75,5 +75,5 @@ if body or release == '1' then
   if release == '1' and lasts == '0' then wake(queue) end
 end
 -- mutation: tells-cancel
-if letter == 'c' then return { now, 'is', '1c' .. head .. sub(record, 71, head_end) } end
+if letter == 'c' then return { now, 'head', '1c' .. head .. sub(record, 71, head_end) } end
 return now

@@ -1,6 +1,7 @@
--- Tries the commands that all other scripts need, on two keys that expire after a second.
+-- Tries the commands that no operation can do without, on two keys that expire after a second.
 -- KEYS[1]  a string
 -- KEYS[2]  a sorted set
+-- ARGV[1]  the name of the command that wakes waiters
 -- Returns  the name and the error of each command that failed
 local key, set = KEYS[1], KEYS[2]
 local failed = {}
@@ -24,5 +25,5 @@ try('ZRANGEBYSCORE', set, '-inf', '+inf')
 try('ZREVRANGEBYSCORE', set, '+inf', '-inf')
 try('ZREM', set, 'probe')
 -- join wake
-note('PUBLISH', wake(key))
+note(ARGV[1], wake(key))
 return failed

@@ -1,14 +1,14 @@
--- Returns at most enough ids of expired leases that may be claimed again. It examines at most 1,000
--- ids of the queue. Others count as soon as a claim has settled them. The keys of records begin
--- with records.
-local function find_expired(queue, records, now, enough)
+-- Returns the ids of up to most claimable requests with expired leases. It examines 1,000 ids of
+-- the queue. It misses later ones until a claim settles the queue. The keys of records begin with
+-- records.
+local function find_expired(queue, records, now, most)
   local found, offset, page = {}, 0, 100
   repeat
     local ids = redis.call('ZRANGEBYSCORE', queue, '(-' .. now, '0', 'LIMIT', offset, page)
     for _, id in ipairs(ids) do
       if state_of(redis.pcall('GET', records .. id), now) == 'expired' then
         found[#found + 1] = id -- mutation: cap-expired
-        if #found == enough then return found end
+        if #found == most then return found end
       end
     end
     offset = offset + page

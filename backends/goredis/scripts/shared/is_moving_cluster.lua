@@ -1,4 +1,4 @@
--- On a Cluster: see is_moving.lua. The record may be on its way if a queue of the claim has its id.
+-- On a Cluster: see is_moving.lua. The key may be on its way if a queue of the call has the id.
 local function is_moving(id)
   for number = 2, #KEYS do
     if type(redis.pcall('ZSCORE', KEYS[number], id)) == 'string' then return true end

@@ -1,4 +1,4 @@
--- Tidies the requests of a queue whose deadlines have passed. Requests that may be claimed again
+-- Settles the requests of a queue whose deadlines have passed. Requests that may be claimed again
 -- join the waiting ones, about 100 per call, the longest expired first. Requests that timed out are
 -- removed. A call examines about 1,000 requests. Returns the problems by keys of unreadable
 -- records.
