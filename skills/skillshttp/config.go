@@ -179,7 +179,7 @@ type Save struct {
 	RequestID   string
 	RuntimeID   string
 	CreatorID   string // the user who asked for the import
-	Name        string // of the request, or else of the bundle
+	Name        string // of the request, or else of the bundle; not empty
 	Description string // of the request, or else of the bundle
 	Bundle      skills.Bundle
 
