@@ -48,6 +48,18 @@ func New(c Config) (*Handler, error) {
 // http.Server.RegisterOnShutdown(handler.Drain).
 func (h *Handler) Drain() { h.drain() }
 
+// Wait waits until no WebSocket is open and no heartbeat is held. If ctx ends first, it returns
+// ctx's error. [http.Server.Shutdown] does not wait for WebSockets: call Wait after it, and before
+// the backend of the stores is closed.
+func (h *Handler) Wait(ctx context.Context) error {
+	none := []quota.Share{quota.Of("", 1)} // has room when nothing is held
+	if !h.beats.Enter(ctx, 1, none) {
+		return ctx.Err()
+	}
+	h.beats.Leave(1, none)
+	return nil
+}
+
 // Parked returns the number of parked requests, for metrics: GETs, heartbeats and WebSockets.
 func (h *Handler) Parked() int { return int(h.waits.Held("") + h.beats.Held("")) }
 
