@@ -28,15 +28,16 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	os.Exit(run(ctx, os.Args[1:], os.Stderr))
 }
 
 const usage = `Usage: daemon -server URL -runtime ID [flags]
 
 Asks an API node for the work of a runtime, does the work and reports the answers. After SIGINT or
-SIGTERM it reports all running work, for at most -grace, and ends. Exits with 1 if it could not work
-or the runtime has been deleted, and with 2 for a wrong option.
+SIGTERM it gives the running work at most -grace, and its reports 20 s more, and ends. A second
+signal ends it at once. Exits with 1 if it could not work or the runtime has been deleted, and with
+2 for a wrong option.
 
 `
 

@@ -10,9 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// onlineFor is how long a runtime counts as online after a heartbeat. Daemons send a heartbeat
-// about every 20 s, so one may get lost.
-const onlineFor = 45 * time.Second
+// onlineFor is how long a runtime counts as online after a heartbeat arrives. A parked heartbeat
+// lasts up to a minute.
+const onlineFor = 2 * time.Minute
 
 // redisPresence is shared by all nodes. It has a key for each runtime, which expires.
 type redisPresence struct {

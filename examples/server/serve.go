@@ -41,36 +41,26 @@ func serve(ctx context.Context, o options, logger *slog.Logger, ready func(addre
 	if err != nil {
 		return err
 	}
-	server, mux, policies, err := newAPI(b, shared, access, library, logger, o.listen)
+	stores, err := skills.New(b)
 	if err != nil {
 		return err
 	}
-	if err := addStores(b, o, policies, access, logger, server, mux); err != nil {
+	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: access,
+		Library: library, Presence: shared.presence, Catalogue: shared.catalogue, Logger: logger})
+	if err != nil {
+		return err
+	}
+	server, mux := skillshttp.NewServer(o.listen, handler), http.NewServeMux()
+	mux.Handle("/", handler)
+	server.Handler = mux
+	if err := addStores(b, o, stores.Policies(), access, logger, server, mux); err != nil {
 		return err
 	}
 	h := &health{check: shared.check, logger: logger}
 	h.routes(mux)
 	n := &listeners{api: server, metrics: newMetricsServer(o.metrics, metrics, h), health: h,
-		drain: o.drain, logger: logger}
+		drain: o.drain, wait: handler.Wait, logger: logger}
 	return n.serve(ctx, ready)
-}
-
-// newAPI makes a server with the routes for skills.
-func newAPI(b backends.Backend, shared *shared, a *access, l *library, logger *slog.Logger,
-	addr string) (*http.Server, *http.ServeMux, skills.Policies, error) {
-	stores, err := skills.New(b)
-	if err != nil {
-		return nil, nil, skills.Policies{}, err
-	}
-	handler, err := skillshttp.New(skillshttp.Config{Stores: stores, Access: a, Library: l,
-		Presence: shared.presence, Catalogue: shared.catalogue, Logger: logger})
-	if err != nil {
-		return nil, nil, skills.Policies{}, err
-	}
-	server, mux := skillshttp.NewServer(addr, handler), http.NewServeMux()
-	mux.Handle("/", handler)
-	server.Handler = mux
-	return server, mux, stores.Policies(), nil
 }
 
 // addStores adds the routes for any store, and the dashboard.
@@ -98,6 +88,7 @@ type listeners struct {
 	metrics *http.Server // nil: none
 	health  *health
 	drain   time.Duration
+	wait    func(context.Context) error // for the end of WebSockets; nil: there are none
 	logger  *slog.Logger
 }
 
@@ -125,7 +116,7 @@ func (n *listeners) serve(ctx context.Context, ready func(addresses)) error {
 	}
 	n.logger.Info("shutting down", "drain", n.drain)
 	n.health.leave(n.drain)
-	return shutdown(context.WithoutCancel(ctx), n.api)
+	return n.shutdown(context.WithoutCancel(ctx))
 }
 
 // start listens at the server's address, which comes from an option, and serves. If the server
@@ -145,14 +136,18 @@ func start(ctx context.Context, option string, server *http.Server, ended chan<-
 	return addr, nil
 }
 
-// shutdown lets requests finish for shutdownTime.
-func shutdown(ctx context.Context, server *http.Server) error {
+// shutdown lets requests and WebSockets finish for shutdownTime.
+func (n *listeners) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, shutdownTime)
 	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
+	err := n.api.Shutdown(ctx)
+	if err == nil && n.wait != nil {
+		err = n.wait(ctx)
+	}
+	if err != nil {
 		err = fmt.Errorf("close the connections of unfinished requests after %v: %w",
 			shutdownTime, err)
-		return errors.Join(err, server.Close())
+		return errors.Join(err, n.api.Close())
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/pendingq/pendingq/internal/redistest"
@@ -57,6 +58,18 @@ func TestMemory(t *testing.T) {
 			t.Errorf("an expired entry is %v, %v", got, err)
 		}
 	})
+}
+
+// The README's ACL grants these commands, and not DEL.
+func TestARestrictedUserOfRedis(t *testing.T) {
+	server := redistest.Start(t)
+	err := server.Client(t).Do(t.Context(), "acl", "setuser", "restricted", "reset", "on", ">secret",
+		"~test:*", "+get", "+set").Err()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := server.ClientWith(t, redis.Options{Username: "restricted", Password: "secret"})
+	check(t, catalogue.NewRedis(client, "test:"), entry.At)
 }
 
 func TestRedis(t *testing.T) {

@@ -145,9 +145,11 @@ var ErrRuntimeGone = errors.New(wire.RuntimeGone)
 
 // Presence knows which runtimes are online. All nodes have to share it.
 type Presence interface {
-	// Seen notes that a runtime has sent a heartbeat.
+	// Seen notes that a runtime has sent a heartbeat. It is called once, before the heartbeat waits
+	// for work.
 	Seen(ctx context.Context, runtimeID string) error
-	// Online reports whether the runtime has sent a heartbeat lately.
+	// Online reports whether the runtime has sent a heartbeat lately. A heartbeat may wait for up
+	// to a minute, so lately has to mean more than a minute: two are enough.
 	Online(ctx context.Context, runtimeID string) (bool, error)
 }
 
@@ -177,7 +179,7 @@ type Save struct {
 	RequestID   string
 	RuntimeID   string
 	CreatorID   string // the user who asked for the import
-	Name        string // of the request, or else of the bundle
+	Name        string // of the request, or else of the bundle; not empty
 	Description string // of the request, or else of the bundle
 	Bundle      skills.Bundle
 

@@ -24,7 +24,7 @@
 //
 // With ?wait=20s a GET is held until the request has ended, and a heartbeat until there is work.
 // [Config] limits how many are held, so that no caller starves another. Before a node stops, call
-// [Handler.Drain].
+// [Handler.Drain], and [Handler.Wait] before you close its backend.
 //
 // # When the storage is away
 //

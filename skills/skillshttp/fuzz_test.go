@@ -50,7 +50,7 @@ var paths = []string{"/local-skills", imports, "/ping", "/update", "/models"}
 // socketless is a handler that is called without a network.
 type socketless struct {
 	*testing.T
-	handler http.Handler
+	handler *skillshttp.Handler
 	asked   map[string]string // the paths of requests, by id
 }
 

@@ -48,6 +48,18 @@ func New(c Config) (*Handler, error) {
 // http.Server.RegisterOnShutdown(handler.Drain).
 func (h *Handler) Drain() { h.drain() }
 
+// Wait waits until no WebSocket is open and no heartbeat is held. If ctx ends first, it returns
+// ctx's error. [http.Server.Shutdown] does not wait for WebSockets: call Wait after it, and before
+// the backend of the stores is closed.
+func (h *Handler) Wait(ctx context.Context) error {
+	none := []quota.Share{quota.Of("", 1)} // has room when nothing is held
+	if !h.beats.Enter(ctx, 1, none) {
+		return ctx.Err()
+	}
+	h.beats.Leave(1, none)
+	return nil
+}
+
 // Parked returns the number of parked requests, for metrics: GETs, heartbeats and WebSockets.
 func (h *Handler) Parked() int { return int(h.waits.Held("") + h.beats.Held("")) }
 
@@ -221,6 +233,7 @@ func asRefusal(err error) *refusal {
 
 const (
 	largeAnswer = 64 << 10  // bytes; a larger one counts towards MaxBytes
+	quickAnswer = 4 << 10   // bytes; net/http buffers such an answer, and sends it at once
 	answerPiece = 256 << 10 // bytes; a client has to read each piece within pieceTime
 	bodyPiece   = 64 << 10  // bytes; a client has to send each piece within pieceTime
 	pieceTime   = 10 * time.Second
@@ -244,16 +257,22 @@ func (c *call) write(status int, answer any) int {
 
 // send sends an answer piece by piece. A client that stops reading is cut off.
 func (c *call) send(status int, body []byte) {
-	control := http.NewResponseController(c.w)
+	control := http.NewResponseController(c.w) // some writers support no deadlines and no Flush
 	pace, end := min(pieceTime, c.config.BodyTimeout), time.Now().Add(2*c.config.BodyTimeout)
-	_ = control.SetReadDeadline(time.Now().Add(pace)) // the rest of the body is read first
+	// net/http reads the rest of the request's body before it sends the headers.
+	_ = control.SetReadDeadline(time.Now().Add(pace))
+	_ = control.SetWriteDeadline(time.Now().Add(2 * pace))
 	c.w.WriteHeader(status)
+	if len(body) > quickAnswer && control.Flush() == nil {
+		// If this deadline passed, net/http would end the context of all later requests.
+		_ = control.SetReadDeadline(time.Time{})
+	}
 	for len(body) > 0 {
 		deadline := time.Now().Add(2 * pace) // the rest of the body may take one pace
 		if deadline.After(end) {
 			deadline = end
 		}
-		_ = control.SetWriteDeadline(deadline) // some writers support no deadlines
+		_ = control.SetWriteDeadline(deadline)
 		n := min(len(body), answerPiece)
 		if _, err := c.w.Write(body[:n]); err != nil {
 			return // the client has gone
@@ -264,6 +283,7 @@ func (c *call) send(status int, body []byte) {
 	if control.Flush() == nil {
 		_ = control.SetWriteDeadline(time.Time{}) // the connection may serve other requests next
 	}
+	_ = control.SetReadDeadline(time.Now().Add(pace)) // net/http may read more of the body
 }
 
 // wait returns how long the caller is willing to wait. 0: not at all.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
@@ -45,15 +46,16 @@ func (h *Handler) imported(ctx context.Context, _ *call, claim *pending.Claim[sk
 	return h.completeImport(ctx, claim)
 }
 
-// tidied returns a bundle that the library can save. It logs and counts the files that it drops.
+// tidied returns a bundle that the library can save. A skill without a name gets the name of its
+// folder. The log and the bundle say which files are dropped.
 func (h *Handler) tidied(
 	claim *pending.Claim[skills.Import], b skills.Bundle) (skills.Bundle, error) {
 	b, dropped := folders.Tidy(b)
+	b.Name = cmp.Or(b.Name, path.Base(claim.Payload.SkillKey))
 	b.LeftOut = b.LeftOut[:min(len(b.LeftOut), skills.MaxOmissions)]
+	h.logDropped(claim, dropped)
 	for _, w := range dropped {
 		b.Omissions.Add(skills.Omission{Path: w.Path, Reason: w.Err.Error()})
-		h.config.Logger.Warn("a file of an imported skill is dropped", "runtime", claim.Mailbox,
-			"request", claim.ID, "path", w.Path, "error", w.Err)
 	}
 	for _, text := range []struct {
 		what, text string
@@ -68,6 +70,17 @@ func (h *Handler) tidied(
 		}
 	}
 	return b, nil
+}
+
+// logDropped names the first dropped files of a skill and counts the others.
+func (h *Handler) logDropped(claim *pending.Claim[skills.Import], dropped []folders.Warning) {
+	log := h.config.Logger.With("runtime", claim.Mailbox, "request", claim.ID)
+	for _, w := range dropped[:min(len(dropped), skills.MaxOmissions)] {
+		log.Warn("a file of an imported skill is dropped", "path", w.Path, "error", w.Err)
+	}
+	if more := len(dropped) - skills.MaxOmissions; more > 0 {
+		log.Warn("more files of an imported skill are dropped", "count", more)
+	}
 }
 
 func newSave(r *pending.Request[skills.Import], b skills.Bundle) Save {
@@ -112,8 +125,8 @@ func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skill
 }
 
 // importedTooLate takes back a skill that an earlier report of this request left behind. The node
-// of that report died, or did not learn the outcome of its Complete. Then the request ended without
-// the skill.
+// of that report died, or did not learn the outcome of its Complete. Later the request ended, and
+// its record does not show the skill.
 func (h *Handler) importedTooLate(ctx context.Context, r *pending.Request[skills.Import]) error {
 	if r.Payload.Skill != nil || r.Payload.Action == skills.ActionOverwrite {
 		return nil

@@ -143,6 +143,28 @@ func TestFilesOfAnImportAreDroppedOrCleaned(t *testing.T) {
 	}
 }
 
+func TestTheLogNamesOnlySomeOfManyDroppedFiles(t *testing.T) {
+	w := newWorld(t)
+	id := w.claimed(`{"skill_key":"k"}`)
+	b := skills.Bundle{Name: "n", Content: "c", Files: make([]skills.BundleFile, 10_000)}
+	w.want("report", w.report(imports, id, bundled(t, b)), 200)
+	w.want("read", w.read(imports, id), 200, `"status":"completed"`, `"left_out_count":10000`)
+	log := w.log.String()
+	named := strings.Count(log, "a file of an imported skill is dropped")
+	if named != skills.MaxOmissions || !strings.Contains(log, `"count":9900`) {
+		t.Errorf("the log names %d of 10,000 dropped files", named)
+	}
+}
+
+func TestASkillWithoutANameHasThatOfItsFolder(t *testing.T) {
+	w := newWorld(t)
+	for _, key := range []string{"a/one", "a/two"} {
+		id := w.claimed(`{"skill_key":"` + key + `"}`)
+		w.want("report", w.report(imports, id, bundle("")), 200)
+		w.want(key, w.read(imports, id), 200, `"status":"completed"`, `"name":"`+key[2:]+`"`)
+	}
+}
+
 func TestASkillOverALimitIsRefusedAndFails(t *testing.T) {
 	w := newWorld(t)
 	long := func(n int) string { return strings.Repeat("x", n) }

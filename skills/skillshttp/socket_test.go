@@ -2,6 +2,7 @@ package skillshttp_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -150,10 +151,19 @@ func TestDrainingClosesWebSockets(t *testing.T) {
 	conn := w.dial("daemon-"+laptop, laptop)
 	const path = "/api/daemon/ws?runtime_ids=" + laptop
 	w.want("a second", w.send("daemon-"+laptop, "GET", path, ""), 429)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.handler.Wait(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("Wait returned %v although a WebSocket is open", err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- w.handler.Wait(t.Context()) }()
 	w.handler.Drain()
 	_, _, err := conn.Read(t.Context())
 	if websocket.CloseStatus(err) != websocket.StatusGoingAway {
 		t.Errorf("got %v, want that the server goes away", err)
 	}
-	w.parked("the WebSocket is closed", 0)
+	if err := <-waited; err != nil || w.handler.Parked() != 0 {
+		t.Errorf("Wait returned %v, and %d WebSockets are open", err, w.handler.Parked())
+	}
 }
