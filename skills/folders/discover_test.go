@@ -183,6 +183,7 @@ func TestFoldersThatCannotBeSearchedAreWarnings(t *testing.T) {
 		"~/.codex/skills":             nil,
 	}
 	for _, w := range warnings {
+		noHome(t, home, w.Err)
 		kind, ok := want[w.Path]
 		if !ok || kind != nil && !errors.Is(w.Err, kind) {
 			t.Errorf("warning %v, want one of %v", w, want)
@@ -214,9 +215,11 @@ func TestARootThatDoesNotExistIsAnError(t *testing.T) {
 	if _, _, err := folders.Discover(t.Context(), roots); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Discover = %v, want that the root does not exist", err)
 	}
-	if _, _, err := folders.Bundle(t.Context(), roots, "x"); !errors.Is(err, os.ErrNotExist) {
+	_, _, err := folders.Bundle(t.Context(), roots, "x")
+	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Bundle = %v, want that the root does not exist", err)
 	}
+	noHome(t, home, err)
 }
 
 func TestDescriptionsInAListAreCut(t *testing.T) {
@@ -272,17 +275,32 @@ func TestCancelledDiscoverStops(t *testing.T) {
 	}
 }
 
-// countdown is a context that is cancelled after a number of calls of Err.
+// countdown is a context that calls then in each call of Err after a number of calls.
 type countdown struct {
 	context.Context
 	left int
+	then func() error
 }
 
 func (c *countdown) Err() error {
 	if c.left--; c.left < 0 {
-		return context.Canceled
+		return c.then()
 	}
 	return nil
+}
+
+func TestASkillThatDisappearsAfterTheSearch(t *testing.T) {
+	home := newHome(t, map[string]string{
+		".claude/skills/a/SKILL.md": skillText,
+		".claude/skills/b/x":        "",
+	})
+	skill := filepath.Join(home, ".claude", "skills", "a")
+	ctx := &countdown{t.Context(), 2, func() error { return os.RemoveAll(skill) }} // before b
+	_, _, err := folders.Bundle(ctx, rootIn(home), "a")
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("Bundle = %v, want that the folder does not exist", err)
+	}
+	noHome(t, home, err)
 }
 
 func TestCancelledWhileReadingStops(t *testing.T) {
@@ -291,7 +309,7 @@ func TestCancelledWhileReadingStops(t *testing.T) {
 		".claude/skills/a/b.md":     "",
 	})
 	for left := range 4 {
-		ctx := &countdown{t.Context(), left}
+		ctx := &countdown{t.Context(), left, func() error { return context.Canceled }}
 		if list, _, err := folders.Discover(ctx, rootIn(home)); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled at call %d: %v, %v", left, list, err)
 		}

@@ -61,7 +61,7 @@ type rootSearch struct {
 func searchRoot(ctx context.Context, root Root) (*rootSearch, error) {
 	if !filepath.IsAbs(root.Path) {
 		return nil, fmt.Errorf("search the skills of provider %q: root %q is not absolute",
-			root.Provider, root.Path)
+			root.Provider, display(root.Path))
 	}
 	top := folder{root: root, path: filepath.Clean(root.Path)}
 	s := &rootSearch{top: top, visited: map[string]bool{}}
@@ -69,7 +69,7 @@ func searchRoot(ctx context.Context, root Root) (*rootSearch, error) {
 		s.links = []folder{top}
 	} else if !wellKnownRoot(root) {
 		return nil, fmt.Errorf("search the skills of provider %q: root %q does not exist: %w",
-			root.Provider, root.Path, fs.ErrNotExist)
+			root.Provider, display(root.Path), fs.ErrNotExist)
 	}
 	for len(s.folders)+len(s.links) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -104,7 +104,7 @@ func (s *rootSearch) step() {
 }
 
 func (s *rootSearch) warn(f folder, err error) {
-	s.warnings = append(s.warnings, f.warning(fmt.Errorf("search folder: %w", err)))
+	s.warnings = append(s.warnings, f.warning(fmt.Errorf("search folder: %w", withoutPath(err))))
 }
 
 var errNotFolder = errors.New("not a folder")
