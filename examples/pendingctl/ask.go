@@ -24,7 +24,7 @@ func (e *endedError) Error() string {
 	if e.record.Error == "" {
 		return string(e.record.Status)
 	}
-	return fmt.Sprintf("%s: %s", e.record.Status, e.record.Error)
+	return fmt.Sprintf("%s: %s", e.record.Status, oneLine(e.record.Error))
 }
 
 // errPatience is the error of a wait that --timeout ended. The request itself continues.

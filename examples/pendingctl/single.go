@@ -78,7 +78,7 @@ func update(ctx context.Context, s *session) error {
 		if err := json.Unmarshal(r.raw, &u); err != nil {
 			return err
 		}
-		output := cmp.Or(strings.TrimSpace(u.Output), "no output")
+		output := cmp.Or(printable(strings.TrimSpace(u.Output)), "no output")
 		return s.say("updated to %s: %s", u.TargetVersion, output)
 	})
 }
