@@ -15,6 +15,7 @@ type question struct {
 	path     string // below the runtime's routes
 	body     []byte
 	harmless bool // a second request does no harm
+	long     bool // the answer may take longer than defaultTimeout
 }
 
 // endedError is the error of a request that ended but was not completed.

@@ -135,10 +135,14 @@ func TestReadsAreRepeatedWhenTheServerIsInTrouble(t *testing.T) {
 		if reads.Load() == 2 {
 			panic(http.ErrAbortHandler) // the connection breaks off
 		}
-		rw.WriteHeader(http.StatusBadGateway)
+		status := http.StatusBadGateway
+		if reads.Load() == 3 {
+			status = http.StatusServiceUnavailable // the load balancer has no node
+		}
+		rw.WriteHeader(status)
 		return true
 	}
-	w.want(w.call("skills", "import", "a"), exitOK, "trying again", "502")
+	w.want(w.call("skills", "import", "a"), exitOK, "trying again", "502", "503")
 }
 
 func TestAnImportIsAskedForOnceWhenItsOutcomeIsUnknown(t *testing.T) {

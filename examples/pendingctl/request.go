@@ -178,11 +178,8 @@ func follow(ctx context.Context, s *storeSession) error {
 	if err != nil {
 		return err
 	}
-	if s.patient {
-		var cancel context.CancelFunc
-		ctx, cancel = s.patience(ctx)
-		defer cancel()
-	}
+	ctx, cancel := s.longPatience(ctx)
+	defer cancel()
 	for r, err := range s.watched.Watch(ctx, id) {
 		if err != nil {
 			return s.explained(ctx, "request "+id, err)

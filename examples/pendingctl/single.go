@@ -72,7 +72,7 @@ func update(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	q := question{label: "update to " + s.words[0], path: "/update", body: body}
+	q := question{label: "update to " + s.words[0], path: "/update", body: body, long: true}
 	return s.single(ctx, q, func(r *record) error {
 		var u skills.Update
 		if err := json.Unmarshal(r.raw, &u); err != nil {
