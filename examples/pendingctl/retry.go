@@ -10,8 +10,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// troubleTime is how long the program retries while the server or the network fails. A read that
-// the server may hold has its time in addition.
+// troubleTime is how long the program retries while the server or the network fails. For a read it
+// comes on top of the time of one attempt.
 const troubleTime = 30 * time.Second
 
 // read reads a request. The server answers once the request has ended or the wait is over. Reads
