@@ -100,7 +100,19 @@ func TestFirstRootWins(t *testing.T) {
 	if keys(list) != "both" || list[0].Provider != "claude" {
 		t.Errorf("list = %v, want the skill of claude alone", list)
 	}
-	oneWarning(t, warnings, folders.ErrNotText, "~/.claude/skills/broken")
+	want := "~/.agents/skills/both ~/.agents/skills/broken ~/.claude/skills/broken"
+	if got := warned(warnings); got != want {
+		t.Errorf("left out %s, want %s", got, want)
+	}
+	for _, w := range warnings {
+		kind := folders.ErrSkipped // an earlier root has the key
+		if w.Path == "~/.claude/skills/broken" {
+			kind = folders.ErrNotText
+		}
+		if !errors.Is(w.Err, kind) {
+			t.Errorf("warning %v, want %v", w, kind)
+		}
+	}
 	if b, _ := bundle(t, roots, "both"); b.Content != skillText {
 		t.Errorf("content = %q, want the first root's", b.Content)
 	}
@@ -143,11 +155,38 @@ func TestLinksToFoldersAreFollowedOnce(t *testing.T) {
 	link(t, root, filepath.Join(home, "work", "group", "back"))
 	link(t, filepath.Join(home, "work", "file.md"), filepath.Join(root, "file"))
 	list, warnings := discover(t, rootIn(home))
-	if got, want := keys(list), "group/one linked real"; got != want || warnings != nil {
-		t.Errorf("keys = %q with warnings %v, want %q", got, warnings, want)
+	if got, want := keys(list), "group/one linked real"; got != want {
+		t.Errorf("keys = %q, want %q", got, want)
+	}
+	const below = "~/.claude/skills/"
+	want := map[string]string{
+		below + "a-second-name":     "skipped: the same folder as " + below + "real",
+		below + "group/back":        "skipped: the same folder as ~/.claude/skills",
+		below + "group/loop/group":  "skipped: the same folder as " + below + "group",
+		below + "group/loop/linked": "skipped: the same folder as " + below + "linked",
+		below + "linked-again":      "skipped: the same folder as " + below + "linked",
+	}
+	got := map[string]string{}
+	for _, w := range warnings {
+		got[w.Path] = w.Err.Error()
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("warnings differ (-want +got):\n%s", diff)
 	}
 	if b, _ := bundle(t, rootIn(home), "linked"); b.SourcePath != "~/.claude/skills/linked" {
 		t.Errorf("source path = %q, want the path of the link", b.SourcePath)
+	}
+}
+
+// A skill that is linked from one root into another is listed once. Nothing is left out.
+func TestASkillInTwoRoots(t *testing.T) {
+	home := newHome(t, map[string]string{".agents/skills/notes/SKILL.md": skillText})
+	link(t, filepath.Join(home, ".agents", "skills", "notes"),
+		filepath.Join(home, ".claude", "skills", "notes"))
+	roots, _ := folders.DefaultRoots()
+	list, warnings := discover(t, roots)
+	if keys(list) != "notes" || list[0].Provider != "claude" || warnings != nil {
+		t.Errorf("list = %v with warnings %v, want the skill of claude", list, warnings)
 	}
 }
 

@@ -22,6 +22,13 @@ func licence(name string) bool {
 	return false
 }
 
+// dotGit reports whether a system may open .git under this name. Windows ignores letter case, and
+// dots and spaces at the end, and has the short name git~1.
+func dotGit(name string) bool {
+	name = strings.TrimRight(strings.ToLower(name), ". ")
+	return name == ".git" || name == "git~1"
+}
+
 // checkKey refuses keys that no skill can have.
 func checkKey(key string) error {
 	if fault := pathFault(key); fault != "" {

@@ -29,7 +29,7 @@ func (f folder) warning(err error) Warning {
 func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 	var found []folder
 	var warnings []Warning
-	taken := map[string]bool{}
+	taken := map[string]folder{} // by key
 	for _, root := range roots {
 		s, err := searchRoot(ctx, root)
 		if err != nil {
@@ -37,9 +37,13 @@ func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 		}
 		warnings = append(warnings, s.warnings...)
 		for _, f := range s.found {
-			if !taken[f.key] {
-				taken[f.key] = true
+			first, ok := taken[f.key]
+			if !ok {
+				taken[f.key] = f
 				found = append(found, f)
+			} else if f.real != first.real {
+				warnings = append(warnings, f.warning(fmt.Errorf("%w: hidden by %s, of an earlier root",
+					ErrSkipped, display(first.path))))
 			}
 		}
 	}
@@ -50,10 +54,10 @@ func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 // rootSearch is the state of a search below one root.
 type rootSearch struct {
 	top      folder
-	folders  []folder        // still to be searched
-	links    []folder        // to be followed after all folders
-	met      int             // all folders and links so far
-	visited  map[string]bool // by folder.real
+	folders  []folder          // still to be searched
+	links    []folder          // to be followed after all folders
+	met      int               // all folders and links so far
+	visited  map[string]string // folder.path for people, by folder.real
 	found    []folder
 	warnings []Warning
 }
@@ -64,7 +68,7 @@ func searchRoot(ctx context.Context, root Root) (*rootSearch, error) {
 			root.Provider, display(root.Path))
 	}
 	top := folder{root: root, path: filepath.Clean(root.Path)}
-	s := &rootSearch{top: top, visited: map[string]bool{}}
+	s := &rootSearch{top: top, visited: map[string]string{}}
 	if _, err := os.Lstat(top.path); !errors.Is(err, fs.ErrNotExist) {
 		s.links = []folder{top}
 	} else if !wellKnownRoot(root) {
@@ -93,9 +97,12 @@ func (s *rootSearch) step() {
 	}
 	switch {
 	case err == errNotFolder && f.key != "":
-		return // a link to a file
-	case err == nil && !s.visited[f.real]:
-		s.visited[f.real] = true
+		return // a link to a file, which is no skill
+	case err == nil && s.visited[f.real] != "":
+		s.warnings = append(s.warnings, f.warning(
+			fmt.Errorf("%w: the same folder as %s", ErrSkipped, s.visited[f.real])))
+	case err == nil:
+		s.visited[f.real] = display(f.path)
 		err = s.visit(f)
 	}
 	if err != nil {
