@@ -118,7 +118,7 @@ func (b *bundler) readFolder(dir string) error {
 			return err
 		}
 		p := path.Join(dir, e.Name())
-		why := passedOver(e)
+		why := whySkipped(e)
 		switch {
 		case p == skillFile:
 		case why != nil:
@@ -135,12 +135,12 @@ func (b *bundler) readFolder(dir string) error {
 	return nil
 }
 
-// passedOver returns the reason why a bundle leaves out an entry unread, or nil.
-func passedOver(e fs.DirEntry) error {
+// whySkipped returns the reason why an entry is left out unread, or nil.
+func whySkipped(e fs.DirEntry) error {
 	switch {
 	case hidden(e.Name()):
 		return fmt.Errorf("%w: hidden", ErrSkipped)
-	case !e.Type().IsRegular() && skipped(e.Name()):
+	case !e.Type().IsRegular() && isGenerated(e.Name()):
 		return fmt.Errorf("%w: a %s folder", ErrSkipped, e.Name())
 	case !e.IsDir() && licence(e.Name()):
 		return fmt.Errorf("%w: a licence", ErrSkipped)
@@ -164,7 +164,7 @@ func (b *bundler) readFile(p string) error {
 }
 
 func (b *bundler) readSupporting(p string) (string, error) {
-	fault := escape(p)
+	fault := filePathFault(p)
 	if !utf8.ValidString(p) {
 		fault = "is not UTF-8"
 	}

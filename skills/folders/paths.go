@@ -48,9 +48,9 @@ func depth(key string) int {
 	return strings.Count(key, "/") + 1
 }
 
-// skipped reports whether a folder holds generated or downloaded files. Such folders are skipped
+// isGenerated reports whether a folder holds generated or downloaded files. Such folders are skipped
 // between a root and its skills, and inside skills.
-func skipped(name string) bool {
+func isGenerated(name string) bool {
 	switch name {
 	case "node_modules", "venv", "__pycache__", "target", "dist":
 		return true

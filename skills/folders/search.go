@@ -17,7 +17,7 @@ type folder struct {
 	root Root
 	key  string // its path below the root; "" for the root itself
 	path string // below Root.Path, may contain links
-	real string // path with all links resolved; "" for a link that is not followed yet
+	real string // path with all links resolved; "" until the search follows the link
 }
 
 func (f folder) warning(err error) Warning {
@@ -42,8 +42,8 @@ func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 				taken[f.key] = f
 				found = append(found, f)
 			} else if f.real != first.real {
-				warnings = append(warnings, f.warning(fmt.Errorf("%w: hidden by %s, of an earlier root",
-					ErrSkipped, display(first.path))))
+				err := fmt.Errorf("%w: %s is of an earlier root", ErrSkipped, display(first.path))
+				warnings = append(warnings, f.warning(err))
 			}
 		}
 	}
@@ -155,7 +155,7 @@ func (s *rootSearch) note(parent folder, e fs.DirEntry) {
 	}
 	child := folder{root: parent.root, key: path.Join(parent.key, name),
 		path: filepath.Join(parent.path, name)}
-	if err := refused(child, e); err != nil {
+	if err := whyNotSearched(child, e); err != nil {
 		s.warnings = append(s.warnings, child.warning(err))
 		return
 	}
@@ -174,9 +174,9 @@ func (s *rootSearch) note(parent folder, e fs.DirEntry) {
 	s.folders = append(s.folders, child)
 }
 
-// refused returns the reason why a folder is not searched, or nil.
-func refused(f folder, e fs.DirEntry) error {
-	if err := passedOver(e); err != nil {
+// whyNotSearched returns the reason why a folder is not searched, or nil.
+func whyNotSearched(f folder, e fs.DirEntry) error {
+	if err := whySkipped(e); err != nil {
 		return err
 	}
 	if depth(f.key) > MaxKeyDepth {

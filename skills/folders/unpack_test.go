@@ -88,7 +88,8 @@ func TestUnpackDecidesFileByFile(t *testing.T) {
 	for _, w := range left {
 		got = append(got, fmt.Sprintf("%.9s", w.Path))
 	}
-	if want := "a/b sub .git/hook x/.GIT/y x/.git. . Git~1/x xxxxxxxxx latin"; strings.Join(got, " ") != want {
+	want := "a/b sub .git/hook x/.GIT/y x/.git. . Git~1/x xxxxxxxxx latin"
+	if strings.Join(got, " ") != want {
 		t.Errorf("left out %v, want %s", left, want)
 	}
 	for path, mode := range map[string]os.FileMode{"a": 0o644, "run.sh": 0o755, "what?.md": 0o644} {
