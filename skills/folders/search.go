@@ -42,7 +42,7 @@ func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 				taken[f.key] = f
 				found = append(found, f)
 			} else if f.real != first.real {
-				err := fmt.Errorf("%w: %s is of an earlier root", ErrSkipped, display(first.path))
+				err := fmt.Errorf("%w: an earlier root has %s", ErrSkipped, display(first.path))
 				warnings = append(warnings, f.warning(err))
 			}
 		}
