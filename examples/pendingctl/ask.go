@@ -15,6 +15,7 @@ type question struct {
 	path     string // below the runtime's routes
 	body     []byte
 	harmless bool // a second request does no harm
+	long     bool // the answer may take longer than defaultTimeout
 }
 
 // endedError is the error of a request that ended but was not completed.
@@ -24,7 +25,7 @@ func (e *endedError) Error() string {
 	if e.record.Error == "" {
 		return string(e.record.Status)
 	}
-	return fmt.Sprintf("%s: %s", e.record.Status, e.record.Error)
+	return fmt.Sprintf("%s: %s", e.record.Status, oneLine(e.record.Error))
 }
 
 // errPatience is the error of a wait that --timeout ended. The request itself continues.

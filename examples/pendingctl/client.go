@@ -54,6 +54,7 @@ type record struct {
 // statusError is an answer with an error status.
 type statusError struct {
 	status     int
+	code       string // a code of package wire; "" for an answer of a proxy
 	text       string
 	id         string        // of the live update that prevents this one; "" otherwise
 	retryAfter time.Duration // for 429
@@ -79,10 +80,8 @@ func (e *statusError) Unwrap() error {
 }
 
 // refused reports whether the server refused the request. Otherwise the server failed. A 503 is a
-// refusal: the runtime is offline.
-func (e *statusError) refused() bool {
-	return e.status < 500 || e.status == http.StatusServiceUnavailable
-}
+// refusal only if the runtime is offline. A load balancer without a node answers 503, too.
+func (e *statusError) refused() bool { return e.status < 500 || e.code == wire.CodeOffline }
 
 const (
 	maxAnswer   = 128 << 20 // bytes
@@ -129,7 +128,7 @@ func newStatusError(response *http.Response, text []byte) error {
 	if err != nil {
 		seconds = 1
 	}
-	return &statusError{status: response.StatusCode, text: body.Error, id: body.ID,
+	return &statusError{status: response.StatusCode, code: body.Code, text: body.Error, id: body.ID,
 		retryAfter: time.Duration(seconds) * time.Second}
 }
 

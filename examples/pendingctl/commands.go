@@ -161,7 +161,6 @@ func (p *program) addStoreCommand(use, short, long string,
 			return err
 		}
 		defer s.close()
-		s.patient = c.Flags().Changed("timeout")
 		return run(c.Context(), s)
 	}
 	p.root.AddCommand(c)

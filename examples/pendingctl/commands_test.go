@@ -14,7 +14,7 @@ func TestEveryCommandShowsItsAnswer(t *testing.T) {
 	for command, says := range map[string]string{
 		"skills list":       "a    2      claude    A skill  long long",
 		"ping":              "the runtime is up: fine [31m (7ms)\n",
-		"update 1.2":        "updated to 1.2: now at 1.2\n",
+		"update 1.2":        "updated to 1.2: now at 1.2\n\tdone\\u001b[31m\n",
 		"models":            "m   M      -         yes\n",
 		"skills import a b": "completed",
 	} {
@@ -37,7 +37,7 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 func TestImportsReportEachResult(t *testing.T) {
 	w := newWorld(t).withDaemon()
 	r := w.call("-o", "json", "skills", "import", "a", "bad", "c")
-	w.want(r, exitFailed, "import of bad: request ", "failed: no such skill")
+	w.want(r, exitFailed, "import of bad: request ", "failed: no such [31mskill")
 	type object struct {
 		Key     string `json:"skill_key"`
 		Error   string
@@ -135,10 +135,14 @@ func TestReadsAreRepeatedWhenTheServerIsInTrouble(t *testing.T) {
 		if reads.Load() == 2 {
 			panic(http.ErrAbortHandler) // the connection breaks off
 		}
-		rw.WriteHeader(http.StatusBadGateway)
+		status := http.StatusBadGateway
+		if reads.Load() == 3 {
+			status = http.StatusServiceUnavailable // the load balancer has no node
+		}
+		rw.WriteHeader(status)
 		return true
 	}
-	w.want(w.call("skills", "import", "a"), exitOK, "trying again", "502")
+	w.want(w.call("skills", "import", "a"), exitOK, "trying again", "502", "503")
 }
 
 func TestAnImportIsAskedForOnceWhenItsOutcomeIsUnknown(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"github.com/pendingq/pendingq/skills"
 )
 
-// atOnce is how many imports run at once. The server parks a read for each of them. It parks at
-// most 50 reads of one user for one runtime.
+// atOnce is how many imports run at once. The server parks a read for each of them. By default it
+// parks at most 50 reads of one user for one runtime, half of its MaxRuntimeWaits.
 const atOnce = 32
 
 // imported is the result of one import.

@@ -32,8 +32,8 @@ const (
 	outputJSON  = "json"
 )
 
-// defaultTimeout is longer than a request to a runtime stays live. So the server reports a timeout
-// before the program gives up.
+// defaultTimeout is longer than a request to a runtime stays live, except an update. So the server
+// reports a timeout before the program gives up. A runtime can extend its update again and again.
 const defaultTimeout = 5 * time.Minute
 
 // commonFlags adds the flags of all commands. They may stand before a command or after it.
@@ -49,7 +49,7 @@ func commonFlags(flags *pflag.FlagSet, o *options) {
 		"`ID` of the runtime to ask, for skills, ping, update and models")
 	flags.StringVarP(&o.output, "output", "o", outputTable, "output `FORMAT`: table or json")
 	flags.DurationVar(&o.timeout, "timeout", defaultTimeout,
-		"how long to wait for an answer; without this flag, watch waits until the end")
+		"how long to wait for an answer; without this flag, watch and update wait until the end")
 }
 
 // fromEnvironment sets each flag that the command line leaves out, such as --server from
@@ -58,7 +58,7 @@ func fromEnvironment(flags *pflag.FlagSet, env func(string) string) (err error) 
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := "PENDINGCTL_" + strings.ToUpper(f.Name)
 		if value := env(name); value != "" && !f.Changed && f.Name != "help" {
-			if f.Value.Set(value) != nil {
+			if flags.Set(f.Name, value) != nil {
 				err = misused("%s is not a value for --%s", name, f.Name)
 			}
 		}

@@ -159,10 +159,11 @@ func payloadText(rec backends.Record, payload json.RawMessage) string {
 }
 
 // printable escapes characters that could control a terminal or change the direction of the text.
+// It keeps line breaks and tabs.
 func printable(text string) string {
 	var b strings.Builder
 	for _, r := range text {
-		if r == '\n' || unicode.IsPrint(r) {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
 			b.WriteRune(r)
 		} else {
 			fmt.Fprintf(&b, `\u%04x`, r)
@@ -177,11 +178,8 @@ func follow(ctx context.Context, s *storeSession) error {
 	if err != nil {
 		return err
 	}
-	if s.patient {
-		var cancel context.CancelFunc
-		ctx, cancel = s.patience(ctx)
-		defer cancel()
-	}
+	ctx, cancel := s.longPatience(ctx)
+	defer cancel()
 	for r, err := range s.watched.Watch(ctx, id) {
 		if err != nil {
 			return s.explained(ctx, "request "+id, err)
@@ -190,7 +188,7 @@ func follow(ctx context.Context, s *storeSession) error {
 			return err
 		}
 		if r.Status.Ended() && r.Status != pending.StatusCompleted {
-			return &endedError{&record{ID: id, Status: r.Status, Error: oneLine(r.Error)}}
+			return &endedError{&record{ID: id, Status: r.Status, Error: r.Error}}
 		}
 	}
 	return nil

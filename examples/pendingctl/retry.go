@@ -10,14 +10,16 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// troubleTime is how long the program retries while the server or the network fails.
+// troubleTime is how long the program retries while the server or the network fails. For a read it
+// comes on top of the time of one attempt.
 const troubleTime = 30 * time.Second
 
 // read reads a request. The server answers once the request has ended or the wait is over. Reads
 // are safe to repeat.
 func (c *client) read(ctx context.Context, path string, wait time.Duration) (*record, error) {
 	path += "?wait=" + wait.String()
-	return c.retried(ctx, func(err error) bool { return true }, func() (*record, error) {
+	anyway := func(error) bool { return true }
+	return c.retried(ctx, wait+attemptTime+troubleTime, anyway, func() (*record, error) {
 		return c.send(ctx, http.MethodGet, path, nil, wait)
 	})
 }
@@ -26,14 +28,14 @@ func (c *client) read(ctx context.Context, path string, wait time.Duration) (*re
 // request does no harm.
 func (c *client) create(ctx context.Context, q question) (*record, error) {
 	again := func(err error) bool { return q.harmless || unsent(err) }
-	return c.retried(ctx, again, func() (*record, error) {
+	return c.retried(ctx, troubleTime, again, func() (*record, error) {
 		return c.send(ctx, http.MethodPost, q.path, q.body, 0)
 	})
 }
 
-// retried repeats an attempt after errors that may pass, for up to troubleTime. Again decides about
-// errors that leave the outcome unknown.
-func (c *client) retried(ctx context.Context, again func(error) bool,
+// retried repeats an attempt after errors that may pass, within a time. Again decides about errors
+// that leave the outcome unknown.
+func (c *client) retried(ctx context.Context, within time.Duration, again func(error) bool,
 	attempt func() (*record, error)) (*record, error) {
 	pauses := backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.MaxInterval = 100*time.Millisecond, 3*time.Second
@@ -50,7 +52,7 @@ func (c *client) retried(ctx context.Context, again func(error) bool,
 		return nil, backoff.Permanent(err)
 	}
 	r, err := backoff.Retry(ctx, once, backoff.WithBackOff(pauses),
-		backoff.WithMaxElapsedTime(troubleTime), backoff.WithNotify(note))
+		backoff.WithMaxElapsedTime(within), backoff.WithNotify(note))
 	if err != nil && trouble != nil && errors.Is(context.Cause(ctx), errPatience) {
 		err = &troubleError{trouble}
 	}

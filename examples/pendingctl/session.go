@@ -11,8 +11,9 @@ import (
 type common struct {
 	options
 	surroundings
-	words []string // the arguments after the command
-	board *board
+	words   []string // the arguments after the command
+	board   *board
+	patient bool // --timeout was given
 }
 
 // session is one run of a command that sends requests to a runtime.
@@ -26,7 +27,8 @@ func (p *program) newCommon(words []string) (common, error) {
 	if err := fromEnvironment(p.root.PersistentFlags(), p.env); err != nil {
 		return common{}, err
 	}
-	return common{p.options, p.surroundings, words, newBoard(p.stderr, p.live)}, p.check()
+	patient := p.root.PersistentFlags().Changed("timeout")
+	return common{p.options, p.surroundings, words, newBoard(p.stderr, p.live), patient}, p.check()
 }
 
 func (p *program) newSession(words []string) (*session, error) {
@@ -49,9 +51,22 @@ func (s *common) patience(ctx context.Context) (context.Context, context.CancelF
 	return context.WithTimeoutCause(ctx, s.timeout, errPatience)
 }
 
+// longPatience returns a context that ends after --timeout if this flag was given. It is for
+// commands that may take longer than defaultTimeout.
+func (s *common) longPatience(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.patient {
+		return s.patience(ctx)
+	}
+	return context.WithCancel(ctx)
+}
+
 // single asks one question and shows the answer: as the JSON of the server, or as a table.
 func (s *session) single(ctx context.Context, q question, table func(*record) error) error {
-	waiting, cancel := s.patience(ctx)
+	patience := s.patience
+	if q.long {
+		patience = s.longPatience
+	}
+	waiting, cancel := patience(ctx)
 	defer cancel()
 	stop := s.board.start()
 	r, err := s.ask(waiting, q, func(r *record) { s.board.seen(q.label, r) })

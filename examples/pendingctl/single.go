@@ -72,13 +72,13 @@ func update(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	q := question{label: "update to " + s.words[0], path: "/update", body: body}
+	q := question{label: "update to " + s.words[0], path: "/update", body: body, long: true}
 	return s.single(ctx, q, func(r *record) error {
 		var u skills.Update
 		if err := json.Unmarshal(r.raw, &u); err != nil {
 			return err
 		}
-		output := cmp.Or(strings.TrimSpace(u.Output), "no output")
+		output := cmp.Or(printable(strings.TrimSpace(u.Output)), "no output")
 		return s.say("updated to %s: %s", u.TargetVersion, output)
 	})
 }

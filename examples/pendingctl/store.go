@@ -24,7 +24,6 @@ type storeSession struct {
 	common
 	last    backends.Record // the last record that watched has read
 	watched *pending.PendingStore[struct{}]
-	patient bool // --timeout was given
 	repeats *repeats
 }
 

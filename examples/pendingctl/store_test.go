@@ -88,9 +88,12 @@ func (s *shelf) create(mailbox, question string) *pending.Request[job] {
 func (s *shelf) call(args ...string) result { return s.callIn(s.Context(), false, args...) }
 
 func (s *shelf) callIn(ctx context.Context, screen bool, args ...string) result {
-	env := map[string]string{"PENDINGCTL_SERVER": s.url, "PENDINGCTL_TOKEN": "owner",
+	return callWith(ctx, s.env(), surroundings{screen: screen}, args...)
+}
+
+func (s *shelf) env() map[string]string {
+	return map[string]string{"PENDINGCTL_SERVER": s.url, "PENDINGCTL_TOKEN": "owner",
 		"PENDINGCTL_STORE": "jobs"}
-	return callWith(ctx, env, surroundings{screen: screen}, args...)
 }
 
 func (s *shelf) want(r result, code int, parts ...string) {
@@ -219,6 +222,12 @@ func TestWatchFollowsARequestUntilItHasEnded(t *testing.T) {
 	}
 	waiting := s.create("good", "?")
 	s.want(s.call("watch", waiting.ID, "-timeout", "50ms"), exitFailed, "no answer in time")
+	env := s.env()
+	env["PENDINGCTL_TIMEOUT"] = "50ms"
+	limited, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	s.want(callWith(limited, env, surroundings{}, "watch", waiting.ID), exitFailed,
+		"no answer in time")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s.want(s.callIn(ctx, false, "watch", waiting.ID), exitInterrupted, "interrupted")

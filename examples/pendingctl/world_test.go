@@ -164,7 +164,7 @@ func (d *fakeDaemon) beat(ctx context.Context) {
 		var answer any = wire.ImportReport{Report: done,
 			Skill: &skills.Bundle{Name: i.SkillKey, Content: "c"}}
 		if strings.HasPrefix(i.SkillKey, "bad") {
-			answer = wire.Report{Status: "failed", Error: "no such skill"}
+			answer = wire.Report{Status: "failed", Error: "no such\n\x1b[31mskill"}
 		}
 		report("local-skills/import", i.ID, answer)
 	}
@@ -174,7 +174,7 @@ func (d *fakeDaemon) beat(ctx context.Context) {
 	}
 	if a.Update != nil {
 		report("update", a.Update.ID, wire.UpdateReport{Report: done,
-			Output: "now at " + a.Update.TargetVersion})
+			Output: "now at " + a.Update.TargetVersion + "\n\tdone\x1b[31m"})
 	}
 	if a.ModelList != nil {
 		report("models", a.ModelList.ID, wire.ModelListReport{Report: done,
@@ -189,8 +189,15 @@ type result struct {
 	stdout, stderr string
 }
 
-// call runs the program with a command line.
-func (w *world) call(args ...string) result { return w.callIn(w.Context(), false, args...) }
+// call runs the program with a command line. Its outputs must not control a terminal.
+func (w *world) call(args ...string) result {
+	w.Helper()
+	r := w.callIn(w.Context(), false, args...)
+	if strings.Contains(r.stdout+r.stderr, "\x1b") {
+		w.Errorf("%q: the outputs have control characters", args)
+	}
+	return r
+}
 
 func (w *world) callIn(ctx context.Context, live bool, args ...string) result {
 	env := map[string]string{"PENDINGCTL_SERVER": w.url, "PENDINGCTL_RUNTIME": "laptop",

@@ -61,12 +61,12 @@ type bundler struct {
 func readBundle(ctx context.Context, f folder) (skills.Bundle, []Warning, error) {
 	root, err := os.OpenRoot(f.path)
 	if err != nil {
-		return skills.Bundle{}, nil, fmt.Errorf("open skill folder: %w", err)
+		return skills.Bundle{}, nil, fmt.Errorf("open skill folder: %w", withoutPath(err))
 	}
 	defer root.Close()
 	b := &bundler{ctx: ctx, folder: f, root: root}
 	if err := b.readSkillFile(); err != nil {
-		return skills.Bundle{}, b.warnings, fmt.Errorf("read %s: %w", skillFile, err)
+		return skills.Bundle{}, b.warnings, fmt.Errorf("read %s: %w", skillFile, withoutPath(err))
 	}
 	if err := b.readFolder("."); err != nil {
 		return skills.Bundle{}, b.warnings, err
@@ -108,7 +108,7 @@ func (b *bundler) atMost(field, text string, limit int) string {
 func (b *bundler) readFolder(dir string) error {
 	entries, err := readDir(b.root, dir)
 	if err != nil {
-		return fmt.Errorf("read skill folder: %w", err)
+		return fmt.Errorf("read skill folder: %w", withoutPath(err))
 	}
 	if b.entries += len(entries); b.entries > maxEntries {
 		return fmt.Errorf("read skill folder: %w: more than %d entries", ErrTooLarge, maxEntries)
@@ -118,7 +118,7 @@ func (b *bundler) readFolder(dir string) error {
 			return err
 		}
 		p := path.Join(dir, e.Name())
-		why := passedOver(e)
+		why := whySkipped(e)
 		switch {
 		case p == skillFile:
 		case why != nil:
@@ -135,12 +135,12 @@ func (b *bundler) readFolder(dir string) error {
 	return nil
 }
 
-// passedOver returns the reason why a bundle leaves out an entry unread, or nil.
-func passedOver(e fs.DirEntry) error {
+// whySkipped returns the reason why an entry is left out unread, or nil.
+func whySkipped(e fs.DirEntry) error {
 	switch {
 	case hidden(e.Name()):
 		return fmt.Errorf("%w: hidden", ErrSkipped)
-	case !e.Type().IsRegular() && skipped(e.Name()):
+	case !e.Type().IsRegular() && isGenerated(e.Name()):
 		return fmt.Errorf("%w: a %s folder", ErrSkipped, e.Name())
 	case !e.IsDir() && licence(e.Name()):
 		return fmt.Errorf("%w: a licence", ErrSkipped)
@@ -156,7 +156,7 @@ func (b *bundler) readFile(p string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read supporting file %q: %w", p, err)
+		return fmt.Errorf("read supporting file %q: %w", p, withoutPath(err))
 	}
 	b.bundle.Files = append(b.bundle.Files, skills.BundleFile{Path: p, Content: content})
 	b.size += len(content)
@@ -164,7 +164,7 @@ func (b *bundler) readFile(p string) error {
 }
 
 func (b *bundler) readSupporting(p string) (string, error) {
-	fault := escape(p)
+	fault := filePathFault(p)
 	if !utf8.ValidString(p) {
 		fault = "is not UTF-8"
 	}

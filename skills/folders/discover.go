@@ -14,10 +14,10 @@ const MaxListed = 1024
 // that skill. Descriptions are cut to [MaxListed] characters.
 //
 // There is a Warning for each folder that is skipped, lies too deep or cannot be searched, and for
-// each supporting file that is left out. There is also one for each skill that is not listed: its
-// bundle is over the limits, its SKILL.md is not text, or one of its files cannot be read. A skill
-// with broken front matter is listed, and has a Warning. Without a name in the front matter it has
-// its folder's name.
+// each supporting file that is left out. There is also one for each skill that is not listed: an
+// earlier root has another skill with its key, its bundle is over the limits, its SKILL.md is not
+// text, or one of its files cannot be read. A skill with broken front matter is listed, and has a
+// Warning. Without a name in the front matter it has its folder's name.
 //
 // The error is ctx's, or about a root: its Path is not absolute, or does not exist. A root of
 // [DefaultRoots] need not exist.

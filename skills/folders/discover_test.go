@@ -100,7 +100,19 @@ func TestFirstRootWins(t *testing.T) {
 	if keys(list) != "both" || list[0].Provider != "claude" {
 		t.Errorf("list = %v, want the skill of claude alone", list)
 	}
-	oneWarning(t, warnings, folders.ErrNotText, "~/.claude/skills/broken")
+	want := "~/.agents/skills/both ~/.agents/skills/broken ~/.claude/skills/broken"
+	if got := warned(warnings); got != want {
+		t.Errorf("left out %s, want %s", got, want)
+	}
+	for _, w := range warnings {
+		kind := folders.ErrSkipped // an earlier root has the key
+		if w.Path == "~/.claude/skills/broken" {
+			kind = folders.ErrNotText
+		}
+		if !errors.Is(w.Err, kind) {
+			t.Errorf("warning %v, want %v", w, kind)
+		}
+	}
 	if b, _ := bundle(t, roots, "both"); b.Content != skillText {
 		t.Errorf("content = %q, want the first root's", b.Content)
 	}
@@ -143,11 +155,38 @@ func TestLinksToFoldersAreFollowedOnce(t *testing.T) {
 	link(t, root, filepath.Join(home, "work", "group", "back"))
 	link(t, filepath.Join(home, "work", "file.md"), filepath.Join(root, "file"))
 	list, warnings := discover(t, rootIn(home))
-	if got, want := keys(list), "group/one linked real"; got != want || warnings != nil {
-		t.Errorf("keys = %q with warnings %v, want %q", got, warnings, want)
+	if got, want := keys(list), "group/one linked real"; got != want {
+		t.Errorf("keys = %q, want %q", got, want)
+	}
+	const below = "~/.claude/skills/"
+	want := map[string]string{
+		below + "a-second-name":     "skipped: the same folder as " + below + "real",
+		below + "group/back":        "skipped: the same folder as ~/.claude/skills",
+		below + "group/loop/group":  "skipped: the same folder as " + below + "group",
+		below + "group/loop/linked": "skipped: the same folder as " + below + "linked",
+		below + "linked-again":      "skipped: the same folder as " + below + "linked",
+	}
+	got := map[string]string{}
+	for _, w := range warnings {
+		got[w.Path] = w.Err.Error()
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("warnings differ (-want +got):\n%s", diff)
 	}
 	if b, _ := bundle(t, rootIn(home), "linked"); b.SourcePath != "~/.claude/skills/linked" {
 		t.Errorf("source path = %q, want the path of the link", b.SourcePath)
+	}
+}
+
+// A skill that is linked from one root into another is listed once. Nothing is left out.
+func TestASkillInTwoRoots(t *testing.T) {
+	home := newHome(t, map[string]string{".agents/skills/notes/SKILL.md": skillText})
+	link(t, filepath.Join(home, ".agents", "skills", "notes"),
+		filepath.Join(home, ".claude", "skills", "notes"))
+	roots, _ := folders.DefaultRoots()
+	list, warnings := discover(t, roots)
+	if keys(list) != "notes" || list[0].Provider != "claude" || warnings != nil {
+		t.Errorf("list = %v with warnings %v, want the skill of claude", list, warnings)
 	}
 }
 
@@ -183,6 +222,7 @@ func TestFoldersThatCannotBeSearchedAreWarnings(t *testing.T) {
 		"~/.codex/skills":             nil,
 	}
 	for _, w := range warnings {
+		noHome(t, home, w.Err)
 		kind, ok := want[w.Path]
 		if !ok || kind != nil && !errors.Is(w.Err, kind) {
 			t.Errorf("warning %v, want one of %v", w, want)
@@ -214,9 +254,11 @@ func TestARootThatDoesNotExistIsAnError(t *testing.T) {
 	if _, _, err := folders.Discover(t.Context(), roots); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Discover = %v, want that the root does not exist", err)
 	}
-	if _, _, err := folders.Bundle(t.Context(), roots, "x"); !errors.Is(err, os.ErrNotExist) {
+	_, _, err := folders.Bundle(t.Context(), roots, "x")
+	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Bundle = %v, want that the root does not exist", err)
 	}
+	noHome(t, home, err)
 }
 
 func TestDescriptionsInAListAreCut(t *testing.T) {
@@ -272,17 +314,32 @@ func TestCancelledDiscoverStops(t *testing.T) {
 	}
 }
 
-// countdown is a context that is cancelled after a number of calls of Err.
+// countdown is a context that calls then in each call of Err after a number of calls.
 type countdown struct {
 	context.Context
 	left int
+	then func() error
 }
 
 func (c *countdown) Err() error {
 	if c.left--; c.left < 0 {
-		return context.Canceled
+		return c.then()
 	}
 	return nil
+}
+
+func TestASkillThatDisappearsAfterTheSearch(t *testing.T) {
+	home := newHome(t, map[string]string{
+		".claude/skills/a/SKILL.md": skillText,
+		".claude/skills/b/x":        "",
+	})
+	skill := filepath.Join(home, ".claude", "skills", "a")
+	ctx := &countdown{t.Context(), 2, func() error { return os.RemoveAll(skill) }} // before b
+	_, _, err := folders.Bundle(ctx, rootIn(home), "a")
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("Bundle = %v, want that the folder does not exist", err)
+	}
+	noHome(t, home, err)
 }
 
 func TestCancelledWhileReadingStops(t *testing.T) {
@@ -291,7 +348,7 @@ func TestCancelledWhileReadingStops(t *testing.T) {
 		".claude/skills/a/b.md":     "",
 	})
 	for left := range 4 {
-		ctx := &countdown{t.Context(), left}
+		ctx := &countdown{t.Context(), left, func() error { return context.Canceled }}
 		if list, _, err := folders.Discover(ctx, rootIn(home)); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled at call %d: %v, %v", left, list, err)
 		}

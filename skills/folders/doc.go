@@ -19,8 +19,11 @@
 // supporting file that a bundle cannot carry: a link, a device, a file that is not text or is over
 // [MaxFileSize]. A file that cannot be read fails its whole skill.
 //
-// For each file, folder or skill that an answer leaves out, there is a [Warning].
+// For each file, folder or skill that an answer leaves out, there is a [Warning]. A file between a
+// root and its skills belongs to no skill, and has no Warning.
 //
-// Neither folders nor bundles are trusted: reads and writes stay in their folder ([os.Root]), never
-// block on a pipe, and stop at the limits below. No error quotes the content of a file.
+// Neither folders nor bundles are trusted. Unpack writes only below its folder ([os.Root]). Reads
+// never block on a pipe, stop at the limits below, and leave a skill only through a SKILL.md that
+// is a link. Such a link may lead to any text file that the process may read, so install skills
+// only from authors that you trust. No error quotes the content of a file.
 package folders

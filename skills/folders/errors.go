@@ -25,7 +25,8 @@ var (
 	// ErrFrontMatter: the front matter of a SKILL.md is broken. It is always a Warning.
 	ErrFrontMatter = errors.New("broken front matter")
 
-	// ErrSkipped: a hidden entry, a licence, or a folder such as node_modules.
+	// ErrSkipped: a hidden entry, a licence, a folder such as node_modules, a folder that was
+	// searched before, or a skill whose key an earlier root has.
 	ErrSkipped = errors.New("skipped")
 
 	// ErrUnstorable: this disk cannot hold a file of this name beside the other files.
@@ -38,7 +39,8 @@ var (
 	ErrExists = errors.New("already exists")
 )
 
-// Warning is a folder or file that an answer leaves out, or a skill whose front matter is broken.
+// Warning is a folder or file that an answer leaves out, or a skill whose front matter is broken or
+// has a field that was cut.
 type Warning struct {
 	Key  string // of the skill; "" if the warning is not about a skill
 	Path string // of the folder or file; from ~ if below the home folder

@@ -67,6 +67,16 @@ func discover(t *testing.T, roots []folders.Root) ([]skills.LocalSkill, []folder
 	return list, warnings
 }
 
+// noHome fails the test if an error contains the path of the home folder, and so a user's name.
+func noHome(t *testing.T, home string, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if strings.Contains(err.Error(), home) {
+			t.Errorf("the error names the home folder: %v", err)
+		}
+	}
+}
+
 func keys(list []skills.LocalSkill) string {
 	var keys []string
 	for _, s := range list {

@@ -22,6 +22,13 @@ func licence(name string) bool {
 	return false
 }
 
+// dotGit reports whether a system may open .git under this name. Windows ignores letter case, and
+// dots and spaces at the end, and has the short name git~1.
+func dotGit(name string) bool {
+	name = strings.TrimRight(strings.ToLower(name), ". ")
+	return name == ".git" || name == "git~1"
+}
+
 // checkKey refuses keys that no skill can have.
 func checkKey(key string) error {
 	if fault := pathFault(key); fault != "" {
@@ -41,9 +48,9 @@ func depth(key string) int {
 	return strings.Count(key, "/") + 1
 }
 
-// skipped reports whether a folder holds generated or downloaded files. Such folders are skipped
+// isGenerated reports whether a folder holds generated or downloaded files. Such folders are skipped
 // between a root and its skills, and inside skills.
-func skipped(name string) bool {
+func isGenerated(name string) bool {
 	switch name {
 	case "node_modules", "venv", "__pycache__", "target", "dist":
 		return true

@@ -48,7 +48,7 @@ func readText(root *os.Root, name string) (string, error) {
 }
 
 // readSkillFile reads the SKILL.md of a folder. It follows a link to a regular file, wherever the
-// file lies. Its errors name no path, since a path may contain a user's name.
+// file lies. Its errors about the link name no path, since a path may contain a user's name.
 func readSkillFile(root *os.Root, folder string) (string, error) {
 	info, err := root.Lstat(skillFile)
 	if err != nil || info.Mode()&fs.ModeSymlink == 0 {

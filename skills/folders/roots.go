@@ -1,7 +1,9 @@
 package folders
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,4 +72,14 @@ func display(path string) string {
 		return path
 	}
 	return filepath.ToSlash(filepath.Join("~", rel))
+}
+
+// withoutPath removes the path from an error of package os, for a report. A path may contain the
+// user's name.
+func withoutPath(err error) error {
+	var about *fs.PathError
+	if errors.As(err, &about) {
+		return fmt.Errorf("%s: %w", about.Op, about.Err)
+	}
+	return err
 }

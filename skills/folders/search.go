@@ -17,7 +17,7 @@ type folder struct {
 	root Root
 	key  string // its path below the root; "" for the root itself
 	path string // below Root.Path, may contain links
-	real string // path with all links resolved; "" for a link that is not followed yet
+	real string // path with all links resolved; "" until the search follows the link
 }
 
 func (f folder) warning(err error) Warning {
@@ -29,7 +29,7 @@ func (f folder) warning(err error) Warning {
 func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 	var found []folder
 	var warnings []Warning
-	taken := map[string]bool{}
+	taken := map[string]folder{} // by key
 	for _, root := range roots {
 		s, err := searchRoot(ctx, root)
 		if err != nil {
@@ -37,9 +37,13 @@ func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 		}
 		warnings = append(warnings, s.warnings...)
 		for _, f := range s.found {
-			if !taken[f.key] {
-				taken[f.key] = true
+			first, ok := taken[f.key]
+			if !ok {
+				taken[f.key] = f
 				found = append(found, f)
+			} else if f.real != first.real {
+				err := fmt.Errorf("%w: an earlier root has %s", ErrSkipped, display(first.path))
+				warnings = append(warnings, f.warning(err))
 			}
 		}
 	}
@@ -50,10 +54,10 @@ func search(ctx context.Context, roots []Root) ([]folder, []Warning, error) {
 // rootSearch is the state of a search below one root.
 type rootSearch struct {
 	top      folder
-	folders  []folder        // still to be searched
-	links    []folder        // to be followed after all folders
-	met      int             // all folders and links so far
-	visited  map[string]bool // by folder.real
+	folders  []folder          // still to be searched
+	links    []folder          // to be followed after all folders
+	met      int               // all folders and links so far
+	visited  map[string]string // folder.path for people, by folder.real
 	found    []folder
 	warnings []Warning
 }
@@ -61,15 +65,15 @@ type rootSearch struct {
 func searchRoot(ctx context.Context, root Root) (*rootSearch, error) {
 	if !filepath.IsAbs(root.Path) {
 		return nil, fmt.Errorf("search the skills of provider %q: root %q is not absolute",
-			root.Provider, root.Path)
+			root.Provider, display(root.Path))
 	}
 	top := folder{root: root, path: filepath.Clean(root.Path)}
-	s := &rootSearch{top: top, visited: map[string]bool{}}
+	s := &rootSearch{top: top, visited: map[string]string{}}
 	if _, err := os.Lstat(top.path); !errors.Is(err, fs.ErrNotExist) {
 		s.links = []folder{top}
 	} else if !wellKnownRoot(root) {
 		return nil, fmt.Errorf("search the skills of provider %q: root %q does not exist: %w",
-			root.Provider, root.Path, fs.ErrNotExist)
+			root.Provider, display(root.Path), fs.ErrNotExist)
 	}
 	for len(s.folders)+len(s.links) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -93,9 +97,12 @@ func (s *rootSearch) step() {
 	}
 	switch {
 	case err == errNotFolder && f.key != "":
-		return // a link to a file
-	case err == nil && !s.visited[f.real]:
-		s.visited[f.real] = true
+		return // a link to a file, which is no skill
+	case err == nil && s.visited[f.real] != "":
+		s.warnings = append(s.warnings, f.warning(
+			fmt.Errorf("%w: the same folder as %s", ErrSkipped, s.visited[f.real])))
+	case err == nil:
+		s.visited[f.real] = display(f.path)
 		err = s.visit(f)
 	}
 	if err != nil {
@@ -104,7 +111,7 @@ func (s *rootSearch) step() {
 }
 
 func (s *rootSearch) warn(f folder, err error) {
-	s.warnings = append(s.warnings, f.warning(fmt.Errorf("search folder: %w", err)))
+	s.warnings = append(s.warnings, f.warning(fmt.Errorf("search folder: %w", withoutPath(err))))
 }
 
 var errNotFolder = errors.New("not a folder")
@@ -148,7 +155,7 @@ func (s *rootSearch) note(parent folder, e fs.DirEntry) {
 	}
 	child := folder{root: parent.root, key: path.Join(parent.key, name),
 		path: filepath.Join(parent.path, name)}
-	if err := refused(child, e); err != nil {
+	if err := whyNotSearched(child, e); err != nil {
 		s.warnings = append(s.warnings, child.warning(err))
 		return
 	}
@@ -167,9 +174,9 @@ func (s *rootSearch) note(parent folder, e fs.DirEntry) {
 	s.folders = append(s.folders, child)
 }
 
-// refused returns the reason why a folder is not searched, or nil.
-func refused(f folder, e fs.DirEntry) error {
-	if err := passedOver(e); err != nil {
+// whyNotSearched returns the reason why a folder is not searched, or nil.
+func whyNotSearched(f folder, e fs.DirEntry) error {
+	if err := whySkipped(e); err != nil {
 		return err
 	}
 	if depth(f.key) > MaxKeyDepth {

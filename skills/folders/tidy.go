@@ -23,7 +23,7 @@ func Tidy(b skills.Bundle) (skills.Bundle, []Warning) {
 	for _, f := range b.Files {
 		f.Path, f.Content = withoutNUL(f.Path), withoutNUL(f.Content)
 		clean := path.Clean(f.Path)
-		fault := escape(f.Path)
+		fault := filePathFault(f.Path)
 		if fault == "" && taken[clean] {
 			fault = "is the path of an earlier file"
 		}
@@ -43,8 +43,8 @@ func Tidy(b skills.Bundle) (skills.Bundle, []Warning) {
 
 func withoutNUL(text string) string { return strings.ReplaceAll(text, "\x00", "") }
 
-// escape returns the reason why a path is not valid for a supporting file on every system, or "".
-func escape(p string) string {
+// filePathFault returns the reason why a path is not valid for a supporting file on every system, or "".
+func filePathFault(p string) string {
 	slashed := strings.ReplaceAll(p, `\`, "/")
 	clean := path.Clean(slashed)
 	switch {

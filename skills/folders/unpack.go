@@ -104,9 +104,9 @@ func writeBundle(
 // tryFile writes a supporting file, or returns the reason why the file is left out.
 func tryFile(dir *os.Root, f skills.BundleFile) (why, err error) {
 	switch {
-	case !filepath.IsLocal(filepath.FromSlash(f.Path)):
+	case !filepath.IsLocal(filepath.FromSlash(f.Path)), hasBackslash(f.Path):
 		return ErrUnstorable, nil
-	case slices.Contains(strings.Split(strings.ToLower(f.Path), "/"), ".git"):
+	case slices.ContainsFunc(strings.Split(f.Path, "/"), dotGit):
 		return fmt.Errorf("%w: in a .git folder", ErrSkipped), nil
 	case checkText(f.Content) != nil:
 		return checkText(f.Content), nil
@@ -117,6 +117,10 @@ func tryFile(dir *os.Root, f skills.BundleFile) (why, err error) {
 	}
 	return nil, err
 }
+
+// hasBackslash reports whether a path has a backslash that separates folders on this system. Other
+// systems allow it in a name.
+func hasBackslash(p string) bool { return filepath.Separator == '\\' && strings.Contains(p, `\`) }
 
 // unstorable reports whether an error is about the name of a file. Otherwise the disk has a
 // problem.

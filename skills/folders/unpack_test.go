@@ -75,9 +75,9 @@ func TestUnpackLeavesOutInvalidPaths(t *testing.T) {
 func TestUnpackDecidesFileByFile(t *testing.T) {
 	parent := t.TempDir()
 	b := skills.Bundle{Content: skillText}
-	kept := []string{"a", "what?.md", "sub/.env", "aux.md", "sub/ü", "LICENSE"}
+	kept := []string{"a", "what?.md", "sub/.env", "aux.md", "sub/ü", "LICENSE", ".gitignore"}
 	leftOut := []string{"a/b", "sub", "sub/SKILL.md/x", ".git/hooks/x", "x/.GIT/y",
-		strings.Repeat("x", 256)}
+		"x/.git. ./y", "Git~1/x", strings.Repeat("x", 256)}
 	for _, path := range slices.Concat(kept, leftOut) {
 		b.Files = append(b.Files, skills.BundleFile{Path: path, Content: "x"})
 	}
@@ -88,7 +88,8 @@ func TestUnpackDecidesFileByFile(t *testing.T) {
 	for _, w := range left {
 		got = append(got, fmt.Sprintf("%.9s", w.Path))
 	}
-	if want := "a/b sub .git/hook x/.GIT/y xxxxxxxxx latin"; strings.Join(got, " ") != want {
+	want := "a/b sub .git/hook x/.GIT/y x/.git. . Git~1/x xxxxxxxxx latin"
+	if strings.Join(got, " ") != want {
 		t.Errorf("left out %v, want %s", left, want)
 	}
 	for path, mode := range map[string]os.FileMode{"a": 0o644, "run.sh": 0o755, "what?.md": 0o644} {
