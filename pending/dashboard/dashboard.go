@@ -19,6 +19,7 @@ type Dashboard struct {
 	lister   backends.Lister
 	observed *Observed // nil: the page shows no figures of this node
 	config   Config
+	cursors  *cursors
 	stores   map[string]*store
 	names    []string // of the stores, in order
 	streams  atomic.Int64
@@ -40,12 +41,17 @@ func New(b backends.Backend, c Config) (*Dashboard, error) {
 	if err != nil {
 		return nil, err
 	}
+	cursors, err := newCursors(c.CursorKey)
+	if err != nil {
+		return nil, fmt.Errorf("dashboard: CursorKey: %w", err)
+	}
 	lister, ok := backends.As[backends.Lister](b)
 	if !ok {
 		return nil, fmt.Errorf("dashboard: %w: the backend (%T) has no List",
 			errors.ErrUnsupported, b)
 	}
-	d := &Dashboard{backend: b, lister: lister, config: c, stores: map[string]*store{}}
+	d := &Dashboard{backend: b, lister: lister, config: c, cursors: cursors,
+		stores: map[string]*store{}}
 	d.observed, _ = backends.As[*Observed](b)
 	for _, s := range c.Stores {
 		cancel, err := pending.New(b, codec.JSON[struct{}](), s.Policy)
