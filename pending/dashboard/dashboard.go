@@ -70,7 +70,8 @@ func New(b backends.Backend, c Config) (*Dashboard, error) {
 }
 
 // Drain ends all live streams, so that a server can shut down:
-// http.Server.RegisterOnShutdown(d.Drain). Pages then say that they are no longer live.
+// http.Server.RegisterOnShutdown(d.Drain). Pages then try to reconnect, perhaps to
+// another node.
 func (d *Dashboard) Drain() { d.drain() }
 
 // contentPolicy allows the files of this handler, and nothing else.
@@ -96,7 +97,7 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, files, assets[name])
 	case !d.allowed(r, View, "", ""):
 		d.notFound(w)
-	case reads && name == "events":
+	case r.Method == http.MethodGet && name == "events":
 		d.events(w, r)
 	case reads && pages[name] != nil:
 		d.page(w, r, pages[name])
