@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -68,6 +69,31 @@ func TestTheOverviewAndASearchHideMailboxes(t *testing.T) {
 		t.Errorf("a search reveals that the request exists:\n%s", found)
 	}
 	w.hides(w.get(page("search", "q", "secret")), "data-key")
+}
+
+// crowded is a world with so many mailboxes that cursors of the backend have their names.
+func crowded(t *testing.T, change func(*world)) *world {
+	w := inMemory(t, change)
+	for i := range 4000 {
+		w.create(fmt.Sprint("tenant-b-", i))
+	}
+	return w
+}
+
+func TestLinksOfTheOverviewHaveNoHiddenName(t *testing.T) {
+	w := crowded(t, func(w *world) {
+		w.config.Access = func(
+			_ *http.Request, _ dashboard.Action, _, mailbox string) (who string, allowed bool) {
+			return "alice", !strings.HasPrefix(mailbox, "tenant-b")
+		}
+	})
+	paths := w.places(t)
+	if len(paths) < 5 {
+		t.Errorf("the overview has %d pages", len(paths))
+	}
+	for _, path := range paths {
+		w.hides(w.get(path), "tenant-b")
+	}
 }
 
 func TestNobodySeesAnythingWithoutTheOverview(t *testing.T) {

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,11 @@ type Config struct {
 	// CrossOrigin refuses actions that another site makes a browser send. Default: a new
 	// CrossOriginProtection, which trusts no other origin.
 	CrossOrigin *http.CrossOriginProtection
+
+	// CursorKey encrypts the links to further pages of the overview: 16, 24 or 32 secret bytes, the
+	// same on all nodes. Default: a random key of this process. Then such a link works only at the
+	// node that made it. Other nodes answer with the first page.
+	CursorKey []byte
 
 	Timeout    time.Duration // how long a page may wait for the backend. Default: 3 s
 	Refresh    time.Duration // between two reads of a live page. Default: 2 s, at least 100 ms
@@ -94,6 +100,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.CrossOrigin == nil {
 		c.CrossOrigin = http.NewCrossOriginProtection()
+	}
+	if c.CursorKey == nil {
+		c.CursorKey = make([]byte, 32)
+		rand.Read(c.CursorKey) // never fails
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 3 * time.Second

@@ -19,6 +19,7 @@ type Dashboard struct {
 	lister   backends.Lister
 	observed *Observed // nil: the page shows no figures of this node
 	config   Config
+	cursors  *cursors
 	stores   map[string]*store
 	names    []string // of the stores, in order
 	streams  atomic.Int64
@@ -40,12 +41,17 @@ func New(b backends.Backend, c Config) (*Dashboard, error) {
 	if err != nil {
 		return nil, err
 	}
+	cursors, err := newCursors(c.CursorKey)
+	if err != nil {
+		return nil, fmt.Errorf("dashboard: CursorKey: %w", err)
+	}
 	lister, ok := backends.As[backends.Lister](b)
 	if !ok {
 		return nil, fmt.Errorf("dashboard: %w: the backend (%T) has no List",
 			errors.ErrUnsupported, b)
 	}
-	d := &Dashboard{backend: b, lister: lister, config: c, stores: map[string]*store{}}
+	d := &Dashboard{backend: b, lister: lister, config: c, cursors: cursors,
+		stores: map[string]*store{}}
 	d.observed, _ = backends.As[*Observed](b)
 	for _, s := range c.Stores {
 		cancel, err := pending.New(b, codec.JSON[struct{}](), s.Policy)
@@ -64,7 +70,8 @@ func New(b backends.Backend, c Config) (*Dashboard, error) {
 }
 
 // Drain ends all live streams, so that a server can shut down:
-// http.Server.RegisterOnShutdown(d.Drain). Pages then say that they are no longer live.
+// http.Server.RegisterOnShutdown(d.Drain). Pages then try to reconnect, perhaps to
+// another node.
 func (d *Dashboard) Drain() { d.drain() }
 
 // contentPolicy allows the files of this handler, and nothing else.
@@ -90,7 +97,7 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, files, assets[name])
 	case !d.allowed(r, View, "", ""):
 		d.notFound(w)
-	case reads && name == "events":
+	case r.Method == http.MethodGet && name == "events":
 		d.events(w, r)
 	case reads && pages[name] != nil:
 		d.page(w, r, pages[name])

@@ -260,11 +260,12 @@ func TestABadConfigIsAnError(t *testing.T) {
 		backends.Backend
 		dashboard.Config
 	}{
-		"no stores":        {b, dashboard.Config{}},
-		"a store twice":    {b, dashboard.Config{Stores: append(stores, stores...)}},
-		"a bad policy":     {b, dashboard.Config{Stores: make([]dashboard.Store, 1)}},
-		"negative Timeout": {b, dashboard.Config{Stores: stores, Timeout: -1}},
-		"no Lister":        {bare, dashboard.Config{Stores: stores}},
+		"no stores":         {b, dashboard.Config{}},
+		"a store twice":     {b, dashboard.Config{Stores: append(stores, stores...)}},
+		"a bad policy":      {b, dashboard.Config{Stores: make([]dashboard.Store, 1)}},
+		"negative Timeout":  {b, dashboard.Config{Stores: stores, Timeout: -1}},
+		"a short CursorKey": {b, dashboard.Config{Stores: stores, CursorKey: []byte("short")}},
+		"no Lister":         {bare, dashboard.Config{Stores: stores}},
 	} {
 		if _, err := dashboard.New(c.Backend, c.Config); err == nil {
 			t.Errorf("%s: no error", name)

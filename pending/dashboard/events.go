@@ -77,6 +77,10 @@ func (s *stream) follow(v *view) {
 			_ = s.send("gone", []byte(missing.Text))
 			return
 		case err != nil:
+			if s.sent != nil { // the log gets one line for failures in a row
+				s.logFailure(s.r, err)
+			}
+			s.sent = nil // then the next page is sent, even if it has not changed
 			err = s.send("trouble", []byte("The storage backend does not answer. Trying again."))
 		default:
 			err = s.update(v)
@@ -157,5 +161,7 @@ func (s *stream) send(name string, data []byte) error {
 	if _, err := s.w.Write(message); err != nil {
 		return err
 	}
-	return control.Flush()
+	err := control.Flush()
+	_ = control.SetWriteDeadline(time.Time{}) // HTTP/2 resets even an idle stream at its deadline
+	return err
 }

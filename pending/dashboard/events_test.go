@@ -3,13 +3,17 @@ package dashboard_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/pending/dashboard"
@@ -166,4 +170,83 @@ func TestAStreamEndsWhenItsAccessEnds(t *testing.T) {
 	if name, _ := next(); name != "gone" {
 		t.Errorf("%q after the access ended, want gone", name)
 	}
+}
+
+var boxEvents = page("events", "page", "mailbox", "store", "jobs", "name", box)
+
+// flaky is a backend whose second and third List fail.
+type flaky struct {
+	*memory.Backend
+	lists atomic.Int64
+}
+
+func (b *flaky) List(
+	ctx context.Context, store, mailbox, after string, limit int) (backends.Page, error) {
+	if n := b.lists.Add(1); n == 2 || n == 3 {
+		return backends.Page{}, errors.New("the engine is away")
+	}
+	return b.Backend.List(ctx, store, mailbox, after, limit)
+}
+
+// The browser shows the trouble until the next page comes, so an unchanged page is sent too.
+func TestAPageIsSentAgainAfterTheBackendHasFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &flaky{Backend: memory.New()}, nil)
+		answer := w.ask(httptest.NewRequest("GET", boxEvents, nil))
+		events := ""
+		for line := range strings.Lines(answer.Body.String()) {
+			if name, isEvent := strings.CutPrefix(line, "event: "); isEvent {
+				events += name
+			}
+		}
+		if want := "page\ntrouble\ntrouble\npage\n"; events != want {
+			t.Errorf("the events are\n%swant\n%s", events, want)
+		}
+		w.shows(w.log.String(), "dashboard: page failed", "the engine is away")
+		if lines := strings.Count(w.log.String(), "\n"); lines != 1 {
+			t.Errorf("the log has %d lines for failures in a row, want 1", lines)
+		}
+	})
+}
+
+// http2Writer is a writer that ends its request at the write deadline, even between two writes. So does
+// the HTTP/2 server of net/http.
+type http2Writer struct {
+	*httptest.ResponseRecorder
+	deadline *time.Timer
+	reset    func()
+}
+
+func (w *http2Writer) SetWriteDeadline(at time.Time) error {
+	if w.deadline != nil {
+		w.deadline.Stop()
+	}
+	if !at.IsZero() {
+		w.deadline = time.AfterFunc(time.Until(at), w.reset)
+	}
+	return nil
+}
+
+func TestAStreamOutlivesQuietTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t, func(w *world) { w.config.Refresh = time.Minute })
+		ctx, reset := context.WithCancel(t.Context())
+		defer reset()
+		start := time.Now()
+		w.dashboard.ServeHTTP(&http2Writer{ResponseRecorder: httptest.NewRecorder(), reset: reset},
+			httptest.NewRequestWithContext(ctx, "GET", boxEvents, nil))
+		if lived := time.Since(start); lived != 10*time.Minute {
+			t.Errorf("the stream ended after %v, want 10 min", lived)
+		}
+	})
+}
+
+func TestHeadOpensNoStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t, nil)
+		answer := w.ask(httptest.NewRequest("HEAD", boxEvents, nil))
+		if answer.Code != http.StatusNotFound {
+			t.Errorf("%d, want 404", answer.Code)
+		}
+	})
 }

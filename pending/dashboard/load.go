@@ -93,15 +93,19 @@ func (d *Dashboard) overview(ctx context.Context, r *http.Request) (*view, error
 		}
 		o.Stores = append(o.Stores, row)
 	}
-	after := param(r, "after")
-	o.First = after == ""
+	sealed := param(r, "after")
+	after := d.cursors.open(sealed)
+	if o.First = after == ""; o.First {
+		sealed = ""
+	}
 	if o.Store != "" {
 		if err := d.mailboxes(ctx, r, o, after); err != nil {
 			return nil, err
 		}
 	}
 	return &view{Title: "Overview", Page: "overview", Data: o,
-		Live: link("events", "page", "overview", "store", param(r, "store"), "after", after)}, nil
+		Live: link("events", "page", "overview", "store", param(r, "store"),
+			"after", sealed)}, nil
 }
 
 // mailboxes fills in a page of mailboxes.
@@ -112,7 +116,7 @@ func (d *Dashboard) mailboxes(
 		return err
 	}
 	if next != "" {
-		o.Next = link("", "store", o.Store, "after", next)
+		o.Next = link("", "store", o.Store, "after", d.cursors.seal(next))
 	}
 	names = slices.DeleteFunc(names, func(name string) bool {
 		return !d.allowed(r, View, o.Store, name)

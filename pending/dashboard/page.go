@@ -98,15 +98,20 @@ func (d *Dashboard) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		d.notFound(w)
 		return
 	}
-	if r.Context().Err() == nil {
-		d.config.Logger.LogAttrs(r.Context(), slog.LevelWarn, "dashboard: page failed",
-			slog.String("path", r.URL.Path), slog.Any("error", err))
-	}
+	d.logFailure(r, err)
 	says := failed
 	if errors.Is(err, context.DeadlineExceeded) {
 		says = slow
 	}
 	d.say(w, http.StatusServiceUnavailable, says)
+}
+
+// logFailure logs why a page cannot be loaded, unless the browser has left.
+func (d *Dashboard) logFailure(r *http.Request, err error) {
+	if r.Context().Err() == nil {
+		d.config.Logger.LogAttrs(r.Context(), slog.LevelWarn, "dashboard: page failed",
+			slog.String("path", r.URL.Path), slog.Any("error", err))
+	}
 }
 
 // notFound answers for missing pages and for hidden pages alike.

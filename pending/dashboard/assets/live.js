@@ -68,31 +68,40 @@
     if (state.textContent !== text) state.textContent = text;
   };
 
+  const connect = () => {
+    const source = new EventSource(main.dataset.live);
+    source.onopen = () => say("live", "Live");
+    source.onerror = () => {
+      if (source.readyState !== EventSource.CLOSED) {
+        say("waiting", "Connection lost, trying again…");
+        return;
+      }
+      // The browser gives up if the server is busy or shuts down, or if the login has ended.
+      say("paused", "Not live: reload, or wait a minute");
+      setTimeout(connect, 30000 + 30000 * Math.random());
+    };
+    source.addEventListener("page", (event) => {
+      const body = new DOMParser().parseFromString(event.data, "text/html").body;
+      const fresh = main.cloneNode(false);
+      fresh.append(...body.childNodes);
+      morph(main, fresh);
+      say("live", "Live");
+      tick();
+    });
+    source.addEventListener("trouble", (event) => say("waiting", event.data));
+    source.addEventListener("gone", (event) => {
+      source.close();
+      say("paused", event.data);
+    });
+    source.addEventListener("final", () => {
+      source.close();
+      say("final", "Ended: nothing changes any more");
+    });
+  };
+
   setInterval(tick, 250);
   tick();
   if (!main) return;
   say("waiting", "Connecting…");
-  const source = new EventSource(main.dataset.live);
-  source.onopen = () => say("live", "Live");
-  source.onerror = () => {
-    if (source.readyState === EventSource.CLOSED) say("paused", "Not live: reload to see changes");
-    else say("waiting", "Connection lost, trying again…");
-  };
-  source.addEventListener("page", (event) => {
-    const body = new DOMParser().parseFromString(event.data, "text/html").body;
-    const fresh = main.cloneNode(false);
-    fresh.append(...body.childNodes);
-    morph(main, fresh);
-    say("live", "Live");
-    tick();
-  });
-  source.addEventListener("trouble", (event) => say("waiting", event.data));
-  source.addEventListener("gone", (event) => {
-    source.close();
-    say("paused", event.data);
-  });
-  source.addEventListener("final", () => {
-    source.close();
-    say("final", "Ended: nothing changes any more");
-  });
+  connect();
 })();

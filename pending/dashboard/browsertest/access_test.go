@@ -23,7 +23,7 @@ func TestPagesAreAccessible(t *testing.T) {
 				for _, problem := range value[[]string](w, access) {
 					t.Errorf("/%s: %s", path, problem)
 				}
-				w.forget404()
+				w.forgive()
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -63,6 +64,28 @@ func TestPagesAreLive(t *testing.T) {
 	if !value[bool](w, "window.sameDocument === true") {
 		t.Error("the page was loaded anew")
 	}
+}
+
+// A browser gives up an event stream after a status other than 200. In this test the page's timers
+// are 100 times as fast.
+func TestAPageIsLiveAgainAfterABusyServer(t *testing.T) {
+	w := open(t, chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := page.AddScriptToEvaluateOnNewDocument(`{
+			const real = window.setTimeout;
+			window.setTimeout = (f, ms) => real(f, ms / 100);
+		}`).Do(ctx)
+		return err
+	}))
+	w.visit("")
+	w.until("document.getElementById('state').textContent === 'Live'")
+	w.busy.Store(true)
+	w.drop()
+	w.until("document.getElementById('state').textContent.startsWith('Not live')")
+	w.busy.Store(false)
+	w.until("document.getElementById('state').textContent === 'Live'")
+	w.create("device-7")
+	w.says("device-7")
+	w.forgive()
 }
 
 func TestALiveUpdateKeepsTheFocusAndMovesNothing(t *testing.T) {
@@ -208,12 +231,12 @@ func TestAPhoneNeedsNoSidewaysScroll(t *testing.T) {
 		if small != "" {
 			t.Errorf("/%s: too small for a finger: %s", path, small)
 		}
-		w.forget404()
+		w.forgive()
 	}
 }
 
-// forget404 drops the browser's complaint about a page that is missing on purpose.
-func (w *world) forget404() {
+// forgive drops the browser's complaint about a page that fails on purpose.
+func (w *world) forgive() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.noise = nil

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,6 +101,8 @@ type world struct {
 	backups *pending.PendingStore[backup]
 	reboots *pending.PendingStore[backup]
 	log     *lines
+	drop    func()      // closes the connections of the browser
+	busy    atomic.Bool // the server answers 503
 	mu      sync.Mutex
 	noise   []string // dialogs, exceptions and complaints of the browser
 }
@@ -198,9 +201,15 @@ func (w *world) serve() {
 	d, err := dashboard.New(b, config)
 	w.must(err)
 	mux := http.NewServeMux()
-	mux.Handle("/ops/", d)
+	mux.HandleFunc("/ops/", func(answer http.ResponseWriter, r *http.Request) {
+		if w.busy.Load() {
+			answer.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		d.ServeHTTP(answer, r)
+	})
 	server := httptest.NewServer(mux)
-	w.base = server.URL + "/ops/"
+	w.base, w.drop = server.URL+"/ops/", server.CloseClientConnections
 	w.Cleanup(func() {
 		d.Drain()
 		server.Close()
