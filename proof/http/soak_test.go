@@ -31,12 +31,12 @@ import (
 var soakTime = flag.Duration("soak", 4*time.Second, "how long TestSoak runs")
 
 const (
-	soakDaemons     = 50  // half of them skills/daemon, half Workers over backends/remote
-	soakFrontEnds   = 100 // half of them ask skills/daemon, the other half ask Workers
-	soakSamples     = 40  // at most
-	soakRetention   = 30 * time.Second
-	soakThink       = time.Second // on average, between two requests of a front end
-	soakPatience    = 2 * time.Minute
+	soakDaemons   = 50  // half of them skills/daemon, half Workers over backends/remote
+	soakFrontEnds = 100 // half of them ask skills/daemon, the other half ask Workers
+	soakSamples   = 40  // at most
+	soakRetention = 30 * time.Second
+	soakThink     = time.Second // on average, between two requests of a front end
+	soakPatience  = 2 * time.Minute
 
 	// The heap may grow by so many bytes in addition to a tenth. Calls in flight and pools make it
 	// differ by up to 11 MiB between two moments of a loaded machine. In ten minutes 60,000 requests
