@@ -48,8 +48,8 @@ func depth(key string) int {
 	return strings.Count(key, "/") + 1
 }
 
-// isGenerated reports whether a folder holds generated or downloaded files. Such folders are skipped
-// between a root and its skills, and inside skills.
+// isGenerated reports whether a folder holds generated or downloaded files. Such folders are
+// skipped between a root and its skills, and inside skills.
 func isGenerated(name string) bool {
 	switch name {
 	case "node_modules", "venv", "__pycache__", "target", "dist":

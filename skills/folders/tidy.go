@@ -43,7 +43,8 @@ func Tidy(b skills.Bundle) (skills.Bundle, []Warning) {
 
 func withoutNUL(text string) string { return strings.ReplaceAll(text, "\x00", "") }
 
-// filePathFault returns the reason why a path is not valid for a supporting file on every system, or "".
+// filePathFault returns the reason why a path is not valid for a supporting file, on any system,
+// or "".
 func filePathFault(p string) string {
 	slashed := strings.ReplaceAll(p, `\`, "/")
 	clean := path.Clean(slashed)
