@@ -66,7 +66,7 @@ func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, k
 	} else {
 		_ = b.apart(ctx, stage)
 	}
-	if err := stage.Err(); err != nil && !errors.Is(err, redis.Nil) {
+	if err := inTime(ctx, stage.Err()); err != nil && !errors.Is(err, redis.Nil) {
 		return verdict{}, err // if the server refused SET, the script has changed nothing
 	}
 	if !single {
@@ -116,11 +116,15 @@ func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (
 		words = append(words, key)
 	}
 	mget := redis.NewSliceCmd(ctx, words...)
-	if err := b.apart(ctx, mget); err != nil {
+	err := b.apart(ctx, mget)
+	if err == nil {
+		err = mget.Err() // of a client that gathers commands itself
+	}
+	if err != nil {
 		return nil, err
 	}
 	for i, s := range large {
-		payload, err := mget.Val()[i], error(nil)
+		payload := mget.Val()[i]
 		if payload == nil { // the client may have read a replica; a script reads the master
 			payload, err = b.run(ctx, b.scripts.payload, keys[i:i+1])
 			if err != nil && !errors.Is(err, redis.Nil) {

@@ -137,8 +137,7 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 func (b *Backend) apart(ctx context.Context, cmds ...redis.Cmder) (err error) {
 	defer func() { b.noteLoss(ctx, err) }()
 	if len(cmds) == 1 {
-		cmds[0].SetErr(inTime(ctx, b.client.Process(ctx, cmds[0])))
-		return cmds[0].Err()
+		return inTime(ctx, b.client.Process(ctx, cmds[0]))
 	}
 	pipe := b.client.Pipeline()
 	_ = pipe.BatchProcess(ctx, cmds...) // queues the commands
