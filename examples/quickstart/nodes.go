@@ -126,15 +126,17 @@ func overRedis(url string) opener {
 		if err != nil {
 			return nil, nil, fmt.Errorf("-redis: %w", err)
 		}
-		closer := func() { client.Close() }
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		if err := client.Ping(ctx).Err(); err != nil {
-			closer()
+			client.Close()
 			return nil, nil, fmt.Errorf("reach Redis at %s: %w (is it running?)", addr, err)
 		}
 		b, err := goredis.New(client, &goredis.Options{Prefix: "pendingq-quickstart:"})
-		return b, closer, err
+		return b, func() {
+			b.Close()
+			client.Close()
+		}, err
 	}
 }
 

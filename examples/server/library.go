@@ -23,7 +23,8 @@ import (
 //
 // A save unpacks its version and then renames a new skill.json over the old one. The rename commits
 // the save: a server that is killed before the rename has saved nothing. A kill may leave files of
-// a version that no skill.json lists. The next save of that skill removes them.
+// a version that no skill.json lists. The next save of that skill removes them. A power loss may
+// cost the last saves their files, since only skill.json is synced to the disk.
 //
 // The folder of a skill is called a shelf here. A skill's id is derived from its name, so two
 // skills with the same name would have the same shelf.

@@ -67,17 +67,22 @@ func readRecord(shelf string) (record, error) {
 	return rec, nil
 }
 
-// writeRecord replaces a record as a whole.
+// writeRecord replaces a record as a whole. The new record is on the disk before it replaces the old
+// one, so a power loss leaves one of the two.
 func writeRecord(shelf string, rec record) error {
 	text, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {
 		return err
 	}
-	temp := filepath.Join(shelf, "."+recordFile)
-	if err := os.WriteFile(temp, append(text, '\n'), 0o644); err != nil {
+	temp, err := os.Create(filepath.Join(shelf, "."+recordFile))
+	if err != nil {
 		return err
 	}
-	return os.Rename(temp, filepath.Join(shelf, recordFile))
+	_, err = temp.Write(append(text, '\n'))
+	if err = errors.Join(err, temp.Sync(), temp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp.Name(), filepath.Join(shelf, recordFile))
 }
 
 // skillSpace is the namespace of the ids of skills and files.

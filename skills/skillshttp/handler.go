@@ -86,14 +86,17 @@ func (h *Handler) handle(pattern string, serve func(*call) (any, error)) {
 		start := time.Now()
 		answer, err := serve(c)
 		status := http.StatusSwitchingProtocols
-		if answer != hijacked {
+		switch {
+		case answer != hijacked:
 			status = c.answer(answer, err)
+		case err != nil:
+			status = http.StatusBadRequest // or another 4xx, see err
 		}
 		c.log(pattern, status, err, time.Since(start))
 	})
 }
 
-// hijacked stands for the answer of a call whose connection has become a WebSocket.
+// hijacked stands for the answer of a call that has opened a WebSocket, or was refused one.
 var hijacked any = new(int)
 
 // call is one HTTP request.

@@ -85,8 +85,8 @@ func (h *Handler) ofDaemon(runtimeID string) []quota.Share {
 }
 
 // beat answers a heartbeat. If wait is set, it waits for work until ctx ends. Otherwise it claims
-// once. If the claim fails or is slow, the answer has no work, although requests may be pending or
-// even claimed. Failed is true then.
+// once. If the claim fails or is slow, the answer has no work, and failed is true. Requests may
+// still be pending, and the late claim may still take them.
 func (h *Handler) beat(
 	ctx context.Context, beat wire.Heartbeat, wait bool) (answer *wire.Assignments, failed bool) {
 	seen := make(chan struct{})
@@ -137,7 +137,7 @@ func (h *Handler) awaitWork(
 // claim claims once, within a time limit.
 func (h *Handler) claim(
 	ctx context.Context, beat wire.Heartbeat, limit time.Duration) (*skills.Work, error) {
-	id := cmp.Or(beat.ClaimID, h.unsure.take(beat.RuntimeID), rand.Text())
+	id := cmp.Or(beat.ClaimID, h.unsure.pop(beat.RuntimeID), rand.Text())
 	opts := []pending.PopOption{pending.WithClaimID(id)}
 	if !beat.SupportsBatchImport {
 		opts = append(opts, pending.WithLimit(h.config.Stores.Imports, 1))
@@ -160,19 +160,25 @@ type unsureClaims struct {
 
 const maxUnsure = 10_000
 
+// put notes the id of a runtime's claim. If the map is full, put forgets the id of another runtime,
+// which may never return.
 func (u *unsureClaims) put(runtimeID, claimID string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.ids == nil {
 		u.ids = map[string]string{}
 	}
-	if len(u.ids) < maxUnsure {
-		u.ids[runtimeID] = claimID
+	for other := range u.ids {
+		if len(u.ids) < maxUnsure {
+			break
+		}
+		delete(u.ids, other)
 	}
+	u.ids[runtimeID] = claimID
 }
 
-// take returns and forgets the id of a runtime's claim, or returns "".
-func (u *unsureClaims) take(runtimeID string) string {
+// pop returns and forgets the id of a runtime's claim, or returns "".
+func (u *unsureClaims) pop(runtimeID string) string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	id := u.ids[runtimeID]

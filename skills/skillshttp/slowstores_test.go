@@ -3,6 +3,7 @@ package skillshttp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
 
@@ -65,6 +67,36 @@ func TestAHeartbeatNeverFailsBecauseOfAStore(t *testing.T) {
 	log := w.log.String()
 	if !strings.Contains(log, "connection refused") || strings.Contains(log, `"level":"ERROR"`) {
 		t.Errorf("the log:\n%s", log)
+	}
+}
+
+// away is a backend whose claims fail, and that notes the id of the last one.
+type away struct {
+	backends.Backend
+	claimID string
+}
+
+func (b *away) Claim(_ context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	b.claimID = c.ID
+	return nil, errors.New("connection refused")
+}
+
+// Ten thousand runtimes have claims whose outcome is unknown, and never return.
+func TestAnUnsureClaimIsRepeatedAfterManyOthers(t *testing.T) {
+	b := &away{Backend: memory.New()}
+	stores, err := skills.New(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSocketless(t, func(c *skillshttp.Config) { c.Stores, c.Access = stores, anyone{} })
+	for i := range 10_000 {
+		s.send("", "POST", heartbeatPath, fmt.Appendf(nil, `{"runtime_id":"runtime-%d"}`, i), 200)
+	}
+	s.send("", "POST", heartbeatPath, []byte(beat), 200)
+	claimID := b.claimID
+	s.send("", "POST", heartbeatPath, []byte(beat), 200)
+	if b.claimID != claimID {
+		t.Errorf("the next heartbeat claims as %q, want %q again", b.claimID, claimID)
 	}
 }
 

@@ -119,6 +119,10 @@ func TestRefusalsOfAWebSocket(t *testing.T) {
 	w.want("one of two", w.send("daemon-"+laptop, "GET", path+laptop+","+phone, ""), 404)
 	w.want("none", w.send("daemon-"+laptop, "GET", path, ""), 400)
 	w.want("too many", w.send("daemon-"+laptop, "GET", path+strings.Repeat("x,", 200), ""), 400)
+	w.want("no WebSocket", w.send("daemon-"+laptop, "GET", path+laptop, ""), 426)
+	if strings.Contains(w.log.String(), `"status":101`) {
+		t.Errorf("the log says that a WebSocket was opened:\n%s", w.log)
+	}
 	conn := w.dial("daemon-"+laptop, laptop)
 	if ack := w.beatOver(conn, map[string]any{"runtime_id": phone}); ack["status"] != "not_found" {
 		t.Errorf("the heartbeat of another runtime: %v", ack)
