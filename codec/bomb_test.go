@@ -203,6 +203,19 @@ func checkReadIfWritten[T any](t *testing.T, v T) {
 	}
 }
 
+func TestMarshalSortsMapsOnly(t *testing.T) {
+	type table struct {
+		Columns map[string]int
+		Cells   []int8
+	}
+	v := table{map[string]int{"a": 0, "b": 1}, make([]int8, 1e6)}
+	c := codec.Msgpack[table]()
+	var err error
+	if took := allocated(func() { _, err = c.Marshal(v) }); took > 16e6 || err != nil {
+		t.Errorf("a list of a million numbers beside a map takes %d bytes, %v", took, err)
+	}
+}
+
 func TestAValueTooDeepToReadIsNotWritten(t *testing.T) {
 	chain := func(n int) kids {
 		var top kids

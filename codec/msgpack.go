@@ -123,17 +123,29 @@ func sortMaps(data []byte) (rest []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	rest = body
+	if kind == msgp.MapType {
+		return sortMap(n, body)
+	}
+	for range n {
+		if body, err = sortMaps(body); err != nil {
+			return nil, err
+		}
+	}
+	return body, nil
+}
+
+// sortMap sorts the n entries of a map at the start of body, and all maps in them. It returns the
+// bytes after them.
+func sortMap(n int, body []byte) (rest []byte, err error) {
 	type entry struct{ key, whole []byte }
 	entries := make([]entry, n)
+	rest = body
 	for i := range entries {
 		start := rest
-		if kind == msgp.MapType {
-			if rest, err = sortMaps(rest); err != nil {
-				return nil, err
-			}
+		if rest, err = sortMaps(rest); err != nil {
+			return nil, err
 		}
-		key := start[:len(start)-len(rest)] // empty in an array: a stable sort keeps its order
+		key := start[:len(start)-len(rest)]
 		if rest, err = sortMaps(rest); err != nil {
 			return nil, err
 		}
