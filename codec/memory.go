@@ -11,8 +11,8 @@ import (
 // decodeMemory is how much memory decoding n bytes may take, in bytes.
 func decodeMemory(n int) int { return 32<<20 + 4*n }
 
-// mayExceed reports whether decoding n bytes with so many elements could exceed decodeMemory. The
-// factor 2 is for elements that are pointers: the pointer counts, and so does its target.
+// mayExceed reports whether decoding n bytes with so many elements could exceed decodeMemory. A
+// pointer element takes memory twice: for the pointer and for its target.
 func (p *plan) mayExceed(elements, n int) bool {
 	return elements*2*(p.maxElement+1) > decodeMemory(n)
 }

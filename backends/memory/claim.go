@@ -6,8 +6,8 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
-// claim is the memo of a Claim: a repeat of the Claim gets the same requests.
-type claim struct {
+// memo is what a Claim has taken: a repeat of the Claim gets the same requests.
+type memo struct {
 	id     string
 	taken  []taken
 	expiry slot[expirer] // at the latest deadline that the Claim set
@@ -18,16 +18,16 @@ type taken struct {
 	attempt int
 }
 
-func (c *claim) expire(s *shard) {
-	if s.claims[c.id] == c { // otherwise a later claim has the same id
-		delete(s.claims, c.id)
+func (m *memo) expire(s *shard) {
+	if s.memos[m.id] == m { // otherwise a later Claim has the same id
+		delete(s.memos, m.id)
 	}
 }
 
-// results returns the requests that still run at the attempt of the claim, store by store.
-func (c *claim) results(from []backends.From, now time.Time) []backends.Claimed {
+// results returns the requests that still run at the attempt of the Claim, store by store.
+func (m *memo) results(from []backends.From, now time.Time) []backends.Claimed {
 	results := make([]backends.Claimed, len(from))
-	for _, t := range c.taken {
+	for _, t := range m.taken {
 		rec := t.entry.view(now)
 		runs := rec.Attempt == t.attempt && rec.Status == backends.StatusRunning
 		for i := range from {

@@ -24,7 +24,7 @@ func (b *Backend) List(
 	if m == nil {
 		return page, nil
 	}
-	m.claimable(now) // afterwards the two heaps have only live requests
+	m.settle(now) // afterwards the two heaps have only live requests
 	var live []*entry
 	for _, s := range slices.Concat(m.queue, m.running) {
 		if cursor(s.owner) > after {

@@ -14,10 +14,10 @@ type mailbox struct {
 	running heap[*entry] // claimed requests by deadline; some leases may have expired
 }
 
-// claimable returns the number of claimable requests. Afterwards queue has only these, and running
-// has only running requests. Claimable moves a request at most once per attempt and removes it at
-// most once, so the cost per request is bounded.
-func (m *mailbox) claimable(now time.Time) int {
+// settle moves expired leases to queue and drops timed-out requests. It returns the number of
+// claimable requests. It moves a request at most once per attempt and drops it at most once, so the
+// cost per request is bounded.
+func (m *mailbox) settle(now time.Time) int {
 	for len(m.running) > 0 && now.After(m.running[0].at) {
 		e := m.running.pop().owner
 		m.queue.push(&e.queued, e.rec.LastDeadline, e)
@@ -33,7 +33,7 @@ func (m *mailbox) admits(t backends.Terms, now time.Time) error {
 	if live := m.live(now); t.Exclusive && live != nil { // mutation: exclusive
 		return &backends.BusyError{ID: live.rec.ID}
 	}
-	if t.MaxPending > 0 && m.claimable(now) >= t.MaxPending { // mutation: cap
+	if t.MaxPending > 0 && m.settle(now) >= t.MaxPending { // mutation: cap
 		return backends.ErrFull
 	}
 	return nil
@@ -42,7 +42,7 @@ func (m *mailbox) admits(t backends.Terms, now time.Time) error {
 // live returns a request that is neither ended nor timed out, or nil.
 func (m *mailbox) live(now time.Time) *entry {
 	switch {
-	case m.claimable(now) > 0:
+	case m.settle(now) > 0:
 		return m.queue[0].owner
 	case len(m.running) > 0:
 		return m.running[0].owner

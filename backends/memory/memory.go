@@ -37,10 +37,10 @@ type shard struct {
 	mu        sync.Mutex
 	records   map[recordKey]*entry
 	mailboxes map[mailboxKey]*mailbox
-	claims    map[string]*claim // by Claim.ID
-	expiry    heap[expirer]     // records and claims, by the time when they expire
-	claimable wake.Hub          // waiters for a request, by mailbox
-	changed   wake.Hub          // waiters for a change of a request, by id
+	memos     map[string]*memo // by Claim.ID
+	expiry    heap[expirer]    // records and memos, by the time when they expire
+	claimable wake.Hub         // waiters for a request, by mailbox
+	changed   wake.Hub         // waiters for a change of a request, by id
 }
 
 type recordKey struct{ store, id string }
@@ -52,7 +52,7 @@ func New() *Backend {
 	for i := range b.shards {
 		b.shards[i].records = map[recordKey]*entry{}
 		b.shards[i].mailboxes = map[mailboxKey]*mailbox{}
-		b.shards[i].claims = map[string]*claim{}
+		b.shards[i].memos = map[string]*memo{}
 	}
 	return b
 }
@@ -117,7 +117,7 @@ func (b *Backend) HasPending(ctx context.Context, store, mailbox string) (bool, 
 	s, now := b.lock(backends.Partition(mailbox))
 	defer s.mu.Unlock()
 	m := s.mailboxes[mailboxKey{store, mailbox}]
-	return m != nil && m.claimable(now) > 0, nil
+	return m != nil && m.settle(now) > 0, nil
 }
 
 // Claim implements [backends.Backend].
@@ -127,7 +127,7 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 	}
 	s, now := b.lock(backends.Partition(c.Mailbox))
 	defer s.mu.Unlock()
-	memo := s.claims[c.ID]
+	memo := s.memos[c.ID]
 	if memo == nil || now.After(memo.expiry.at) { // mutation: memo
 		memo = s.claim(c, now)
 	}

@@ -47,7 +47,7 @@ func (e *entry) leave() {
 	}
 }
 
-// expirer is an entry or a claim. When it has expired, its shard calls expire to remove it.
+// expirer is an entry or a memo. When it has expired, its shard calls expire to remove it.
 type expirer interface{ expire(*shard) }
 
 func (e *entry) expire(s *shard) {
@@ -59,8 +59,8 @@ func (e *entry) expire(s *shard) {
 	}
 }
 
-// expiredBite is the most expired entries and claims that one operation removes. An operation adds
-// at most one entry and one claim, so removing keeps up with adding.
+// expiredBite is the most expired entries and memos that one operation removes. An operation adds
+// at most one entry or one memo, so removing keeps up with adding.
 const expiredBite = 8
 
 func (s *shard) dropExpired(now time.Time) {
@@ -128,28 +128,28 @@ func (s *shard) add(m *mailbox, c backends.Create, now time.Time) *entry {
 	return e
 }
 
-// claim claims requests from the stores of c. It remembers the claim if it got any.
-func (s *shard) claim(c backends.Claim, now time.Time) *claim {
-	memo, until := &claim{id: c.ID}, now
+// claim claims requests from the stores of c. The shard keeps the memo if it has any.
+func (s *shard) claim(c backends.Claim, now time.Time) *memo {
+	made, until := &memo{id: c.ID}, now
 	for _, from := range c.From {
 		m := s.mailboxes[mailboxKey{from.Store, c.Mailbox}]
 		for range from.Limit {
-			if m == nil || m.claimable(now) == 0 {
+			if m == nil || m.settle(now) == 0 {
 				break
 			}
 			e := m.queue[0].owner
 			s.start(e, from.Terms, now)
-			memo.taken = append(memo.taken, taken{e, e.rec.Attempt})
+			made.taken = append(made.taken, taken{e, e.rec.Attempt})
 			if e.rec.Deadline.After(until) {
 				until = e.rec.Deadline
 			}
 		}
 	}
-	if len(memo.taken) > 0 {
-		s.claims[c.ID] = memo
-		s.expiry.push(&memo.expiry, until, memo)
+	if len(made.taken) > 0 {
+		s.memos[c.ID] = made
+		s.expiry.push(&made.expiry, until, made)
 	}
-	return memo
+	return made
 }
 
 // start starts the next attempt of a claimable entry.

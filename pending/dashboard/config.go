@@ -20,7 +20,8 @@ type Config struct {
 	// Access decides who may do what. Nil: everybody may [View], and nobody may do anything else.
 	Access Access
 
-	// Logger gets a line for each action and for each page that failed. Default: slog.Default().
+	// Logger gets a line for each action and for each page that failed. A live page logs failures
+	// in a row once. Default: slog.Default().
 	Logger *slog.Logger
 
 	// CrossOrigin refuses actions that another site makes a browser send. Default: a new
@@ -67,15 +68,17 @@ type Action string
 
 // The actions that [Access] decides on.
 const (
-	View        Action = "view"    // see a page, a store or a mailbox and its requests
+	View        Action = "view"    // see a page, a store or a mailbox, with requests and errors
 	ReadPayload Action = "payload" // see the payloads and headers of requests
 	Cancel      Action = "cancel"  // cancel a request
 )
 
 // Access decides whether the sender of r may do an action, and returns the sender's name for the
-// log. If store is "", the question is whether the sender may see any page. If only mailbox is "",
-// the question is whether the sender may see the store. Both come with [View] only. A page calls
-// Access many times, so it must be fast.
+// log. Store "" asks: may the sender see any page? Mailbox "" asks: may the sender see this store?
+// Both come with [View] only. A page calls Access many times, so it must be fast.
+//
+// A live page asks again before each update, for up to 10 min. Then r is the request that opened
+// the stream. To notice a logout, check the session itself, not only the context of r.
 type Access func(r *http.Request, action Action, store, mailbox string) (who string, allowed bool)
 
 func viewOnly(_ *http.Request, action Action, _, _ string) (string, bool) {

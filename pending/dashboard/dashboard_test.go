@@ -26,7 +26,7 @@ func TestTheOverviewShowsStoresAndMailboxes(t *testing.T) {
 	w.pop(box)
 	for _, path := range w.places(t) {
 		if text := w.get(path); strings.Contains(text, box) {
-			w.shows(text, `data-label="Waiting">1<`, `data-label="Running">1<`)
+			w.shows(text, `data-label="Pending">1<`, `data-label="Running">1<`)
 			return
 		}
 	}
@@ -155,7 +155,7 @@ func TestSearchFindsRequestsAndMailboxes(t *testing.T) {
 	w := inMemory(t, nil)
 	r := w.create(box)
 	w.shows(w.get(page("search", "q", " "+r.ID+" ")), "Timeline", r.ID)
-	w.shows(w.get(page("search", "q", box)), `data-label="Waiting">1<`)
+	w.shows(w.get(page("search", "q", box)), `data-label="Pending">1<`)
 	w.shows(w.get(page("search", "q", "nobody")),
 		"No request or mailbox that you may see matches <bdi><strong>nobody")
 	w.shows(w.get(page("search", "q", backends.NewID(box))), "that you may see matches")
@@ -284,6 +284,6 @@ func TestDurationsOfAPolicyAreShort(t *testing.T) {
 		48 * time.Hour:          ">2 d<",
 	} {
 		w := inMemory(t, func(w *world) { w.config.Stores[0].Policy.PendingTimeout = d })
-		w.shows(w.get("/"), `data-label="May wait"`+want)
+		w.shows(w.get("/"), `data-label="Pending timeout"`+want)
 	}
 }

@@ -13,7 +13,7 @@
 //
 // The dashboard has no login and never asks for one. Your middleware checks the session, and sends
 // people without one to your login page. It may put the user into the context of the request. Then
-// [Config.Access] finds the user there and decides:
+// [Config.Access] finds the user there and decides. See [Access] for live pages after a logout.
 //
 //	Access: func(r *http.Request, action dashboard.Action, store, mailbox string) (string, bool) {
 //		user, ok := userOf(r.Context())
@@ -31,15 +31,18 @@
 // page that does not exist. The overview and a search leave out hidden stores and mailboxes. The
 // style sheet, the script and the icon are for everybody.
 //
+// [View] also shows the errors of requests and the reasons of cancels. If people must not see
+// payloads, keep payloads out of these texts.
+//
 // A payload shows only if its store has a Payload function, and Access allows [ReadPayload]. A
 // cancel needs [Cancel], and a POST that no other site has sent. The browser first asks for a
 // reason. The log gets a line with the person, the request and the reason.
 //
 // # What it costs
 //
-// The work for a page does not grow with the number of requests. The overview asks the backend for
-// mailboxes at most 80 times, and not again after 50 ms. It reads up to ten requests of each of up
-// to 25 mailboxes. The page of a mailbox reads up to 50 requests. Each read includes the payload.
-// While a browser shows a live page, the handler repeats these reads every [Config.Refresh] and
-// after signals of the backend. The backend must be a [backends.Lister].
+// The work for a page does not grow with the number of requests. The overview makes at most 80
+// calls for mailboxes, and starts no such call after 50 ms. It reads up to ten requests of each of
+// up to 25 mailboxes. The page of a mailbox reads up to 50 requests. Each read includes the
+// payload. While a browser shows a live page, the handler repeats these reads every
+// [Config.Refresh] and after signals of the backend. The backend must be a [backends.Lister].
 package dashboard

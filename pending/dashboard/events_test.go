@@ -209,8 +209,8 @@ func TestAPageIsSentAgainAfterTheBackendHasFailed(t *testing.T) {
 	})
 }
 
-// http2Writer is a writer that ends its request at the write deadline, even between two writes. So does
-// the HTTP/2 server of net/http.
+// http2Writer is a writer that ends its request at the write deadline, even between two writes. The
+// HTTP/2 server of net/http does so too.
 type http2Writer struct {
 	*httptest.ResponseRecorder
 	deadline *time.Timer

@@ -126,8 +126,8 @@ func (d *Dashboard) mailboxes(
 }
 
 // gather collects names of mailboxes from several pages of the backend. A page of the backend may
-// have more names than fit on the overview. So after and next hold a cursor of the backend, and how
-// many names of that page to skip.
+// have more names than fit on the overview. So after and next have the form skip,cursor: a cursor
+// of the backend, and how many names of its page to skip.
 func (d *Dashboard) gather(
 	ctx context.Context, store, after string) (names []string, next string, err error) {
 	skipText, place, _ := strings.Cut(after, ",")

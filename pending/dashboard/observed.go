@@ -37,8 +37,8 @@ type Figures struct {
 }
 
 // Observe returns a backend that passes operations to b and counts them. Each store takes a fixed
-// amount of memory. Make the stores of this node and the dashboard over this backend. It keeps the
-// optional interfaces of b, and does not count their operations.
+// amount of memory. Make the stores of this node and the dashboard over this backend. The optional
+// interfaces of b still work. Their operations are not counted: ClaimMany, List, signals.
 func Observe(b backends.Backend) *Observed {
 	return &Observed{Backend: b, start: time.Now(), stores: map[string]*[window]second{}}
 }
