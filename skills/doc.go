@@ -37,10 +37,10 @@
 // A sixth store that heartbeats and the HTTP routes serve is a change of four packages:
 //
 //   - skills: a file like ping.go. In stores.go its field in [Policies], [Stores] and [Work], and
-//     its line in New, limited, work and Empty.
+//     its line in New, withLimits, work and Empty.
 //   - wire: its field in Assignments and in Empty, its report, and its kind if the server gives
 //     hints for it.
-//   - skillshttp: its question in routes, its reported in daemonRoutes, with a function for take,
+//   - skillshttp: its question in routes, a reported value in daemonRoutes and its apply function,
 //     its line in Assign, and its kind in hint.
 //   - daemon: its handler in Handlers, its line in start and its method in work.go.
 package skills

@@ -34,7 +34,8 @@ type Stores struct {
 }
 
 // New makes the five stores over one backend. Each change may change the policies, except for their
-// names. All nodes should make the same changes.
+// names. All nodes should make the same changes. Do not shorten the RunningTimeout of Updates:
+// package daemon reports every 50 s that an update runs, which is a third of the default.
 func New(b backends.Backend, change ...func(*Policies)) (*Stores, error) {
 	p := Policies{ListPolicy(), ImportPolicy(), PingPolicy(), UpdatePolicy(), ModelListPolicy()}
 	for _, f := range change {
@@ -92,7 +93,7 @@ func (w *Work) Empty() bool {
 // caller that uses pending.WithClaimID can retry a heartbeat whose answer was lost.
 func (s *Stores) Heartbeat(
 	ctx context.Context, runtimeID string, opts ...pending.PopOption) (*Work, error) {
-	d, err := s.inbox.Pop(ctx, runtimeID, s.limited(opts)...)
+	d, err := s.inbox.Pop(ctx, runtimeID, s.withLimits(opts)...)
 	switch {
 	case errors.Is(err, pending.ErrNoPending):
 		return &Work{}, nil
@@ -106,16 +107,16 @@ func (s *Stores) Heartbeat(
 // [pending.Inbox.Await]: if ctx ends first, it returns no Work and ctx's error.
 func (s *Stores) AwaitWork(
 	ctx context.Context, runtimeID string, opts ...pending.PopOption) (*Work, error) {
-	d, err := s.inbox.Await(ctx, runtimeID, s.limited(opts)...)
+	d, err := s.inbox.Await(ctx, runtimeID, s.withLimits(opts)...)
 	if d == nil {
 		return nil, fmt.Errorf("skills: await work: %w", err)
 	}
 	return s.work(d, err)
 }
 
-// limited adds limits to the caller's options. The caller may override the default limit of
+// withLimits adds limits to the caller's options. The caller may override the default limit of
 // imports, but not the other limits: Work has room for one claim of each other kind.
-func (s *Stores) limited(opts []pending.PopOption) []pending.PopOption {
+func (s *Stores) withLimits(opts []pending.PopOption) []pending.PopOption {
 	return slices.Concat(
 		[]pending.PopOption{pending.WithLimit(s.Imports, MaxImports)},
 		opts,

@@ -94,8 +94,8 @@ type claimIDs struct {
 	unreadable bool // the last answer could not be read
 }
 
-// after changes the id once its answer has been read. Otherwise the answer may have been lost, and
-// the same id gets it again. After two answers that cannot be read, the daemon gives up the id.
+// after changes the id once its answer has been read. After a lost answer, the same id gets the
+// answer again. After two answers that cannot be read, the daemon gives up the id.
 func (c *claimIDs) after(failed bool, err error) {
 	unreadable := errors.Is(err, errUnreadable)
 	if err == nil && !failed || unreadable && c.unreadable {

@@ -32,7 +32,7 @@ func (c *call) decodeReport(v any, limit int64) error {
 	if n < 0 {
 		n = limit
 	}
-	if n > maxSmallBody && !c.take(&c.reports, n, c.config.CallTime,
+	if n > maxSmallBody && !c.hold(&c.reports, n, c.config.CallTime,
 		quota.Of("", c.config.MaxBytes), quota.Of(ofRuntime(c.runtimeID), c.config.MaxBytes/2)) {
 		return refuse(http.StatusServiceUnavailable, wire.CodeOverloaded,
 			"too many large reports are on their way; try again")

@@ -56,9 +56,9 @@ func (c *call) refresh(ctx context.Context) {
 	c.warn(err, "refresh the catalogue of models", c.runtimeID)
 }
 
-// catalogue stores the models that a runtime has listed. If the runtime lists none, it drops the
+// storeModels stores the models that a runtime has listed. If the runtime lists none, it drops the
 // entry.
-func (h *Handler) catalogue(ctx context.Context, claim *pending.Claim[skills.ModelList]) {
+func (h *Handler) storeModels(ctx context.Context, claim *pending.Claim[skills.ModelList]) {
 	if h.config.Catalogue == nil {
 		return
 	}

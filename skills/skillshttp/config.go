@@ -26,12 +26,19 @@ type Config struct {
 	// at once. All nodes have to share it. Default: nil, which asks the runtime each time.
 	Catalogue Catalogue
 
-	// MaxWaits is how many GETs with ?wait= this node holds at a time. It is also how many
-	// heartbeats and runtimes of WebSockets the node holds. MaxRuntimeWaits is the same for one
-	// runtime. MaxCallerWaits is how many GETs of one user the node holds. One user may have half
-	// of the GETs of a runtime. A GET over a limit is answered 429 with Retry-After. A heartbeat
-	// over a limit claims at once, without a wait. Defaults: 20,000, 100 and 1,000.
-	MaxWaits, MaxRuntimeWaits, MaxCallerWaits int
+	// The next three fields limit what this node holds at a time. A GET over a limit is answered
+	// 429 with Retry-After. A heartbeat over a limit claims at once, without a wait.
+
+	// MaxWaits limits GETs with ?wait=. It also limits, apart from GETs, the sum of heartbeats and
+	// runtimes of WebSockets. Default: 20,000.
+	MaxWaits int
+
+	// MaxRuntimeWaits limits the GETs about one runtime, and apart from GETs its heartbeats and
+	// WebSockets. One user may have half of the GETs. Default: 100.
+	MaxRuntimeWaits int
+
+	// MaxCallerWaits limits the GETs of one user. Default: 1,000.
+	MaxCallerWaits int
 
 	// MaxBody is the most bytes in the body of a report. A larger report is answered 413, and its
 	// request fails. Any other body may have 64 KiB. Default: 32 MiB.

@@ -68,7 +68,7 @@ func front[T any](h *Handler, q question[T]) {
 // requester authorises a front end's call. It returns errNotFound if the sender may not see the
 // runtime.
 func (c *call) requester() (Requester, error) {
-	ctx, cancel := c.limited()
+	ctx, cancel := c.callContext()
 	defer cancel()
 	who, err := c.config.Access.Requester(c.r.WithContext(ctx), c.runtimeID)
 	if err == nil && who.Role <= RoleNone {
@@ -93,7 +93,7 @@ func (q question[T]) create(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := c.limited()
+	ctx, cancel := c.callContext()
 	defer cancel()
 	if q.online {
 		if err := c.checkOnline(ctx); err != nil {
@@ -137,7 +137,7 @@ func (q question[T]) read(c *call) (any, error) {
 		r, err := q.load(c, allowed)
 		return r.body, err
 	}
-	if !c.take(&c.waits, 1, 0, quota.Of("", int64(c.config.MaxWaits)),
+	if !c.hold(&c.waits, 1, 0, quota.Of("", int64(c.config.MaxWaits)),
 		quota.Of(ofRuntime(c.runtimeID), int64(c.config.MaxRuntimeWaits)),
 		quota.Of(ofCaller(who.UserID), int64(c.config.MaxCallerWaits)),
 		quota.Of(ofBoth(c.runtimeID, who.UserID), int64(max(1, c.config.MaxRuntimeWaits/2)))) {
@@ -158,7 +158,7 @@ type loaded struct {
 // requests are read at a time, since a request can be large. A caller who may not read a request
 // does not learn whether it exists.
 func (q question[T]) load(c *call, allowed func(T) bool) (l loaded, err error) {
-	ctx, cancel := c.limited()
+	ctx, cancel := c.callContext()
 	defer cancel()
 	const ofOne, ofAll = 2, 32
 	shares := []quota.Share{quota.Of("", ofAll), quota.Of(ofCaller(c.caller), ofOne),
@@ -183,7 +183,7 @@ func (q question[T]) load(c *call, allowed func(T) bool) (l loaded, err error) {
 	l.ended, l.deadline = r.Status.Ended(), r.Deadline
 	l.body, err = encode(newRecord(r, q.policy))
 	if err == nil && l.ended && len(l.body) > largeAnswer {
-		err = c.lay(l.body)
+		err = c.share(l.body)
 	}
 	return l, err
 }

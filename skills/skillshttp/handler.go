@@ -24,7 +24,7 @@ type Handler struct {
 	reading quota.Quota // of calls that read a request from the stores
 	reports quota.Quota // of bytes of report bodies
 	answers quota.Quota // of bytes of large answers
-	shelf   shelf
+	shared  sharedAnswers
 
 	unsure   unsureClaims
 	draining context.Context // ends when parked requests are to be answered
@@ -111,9 +111,9 @@ type call struct {
 	leaves    []func() // to release the quotas and contexts of the call
 }
 
-// take takes n of a quota until the call is answered. It waits for room, but not longer than wait.
+// hold takes n of a quota until the call is answered. It waits for room, but not longer than wait.
 // It returns false if there is still no room.
-func (c *call) take(q *quota.Quota, n int64, wait time.Duration, shares ...quota.Share) bool {
+func (c *call) hold(q *quota.Quota, n int64, wait time.Duration, shares ...quota.Share) bool {
 	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
 	defer cancel()
 	ok := q.Enter(ctx, n, shares)

@@ -30,7 +30,7 @@ type (
 
 // authoriseDaemon returns an error unless the caller is the runtime's own daemon.
 func (c *call) authoriseDaemon(runtimeID string) error {
-	ctx, cancel := c.limited()
+	ctx, cancel := c.callContext()
 	defer cancel()
 	allowed, err := c.config.Access.Daemon(c.r.WithContext(ctx), runtimeID)
 	switch {
@@ -63,7 +63,7 @@ func (h *Handler) heartbeat(c *call) (any, error) {
 		return nil, err
 	}
 	ctx := c.r.Context()
-	if wait > 0 && c.take(&c.beats, 1, 0, c.ofDaemon(c.runtimeID)...) {
+	if wait > 0 && c.hold(&c.beats, 1, 0, c.ofDaemon(c.runtimeID)...) {
 		ctx = c.parked(wait)
 	} else {
 		wait = 0

@@ -13,8 +13,8 @@ import (
 var errSlow = errors.New("it took too long")
 
 // within calls f and returns its result, or errSlow if f takes longer than the limit. A backend may
-// notice late that its context has ended, so f may still run when within returns. f continues if
-// the client hangs up, so that a claim is not interrupted.
+// notice late that its context has ended, so f may outlive this call. A client that hangs up does
+// not cancel f: a claim must not be interrupted.
 func within[R any](
 	ctx context.Context, limit time.Duration, f func(context.Context) (R, error)) (R, error) {
 	type result struct {
@@ -39,8 +39,8 @@ func within[R any](
 	}
 }
 
-// limited returns a context for the backend calls of one answer.
-func (c *call) limited() (context.Context, context.CancelFunc) {
+// callContext returns a context for the backend calls of one answer.
+func (c *call) callContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(c.r.Context(), c.config.CallTime)
 }
 

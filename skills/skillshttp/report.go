@@ -27,16 +27,16 @@ func (h *Handler) daemonRoutes() {
 	s, p := h.config.Stores, h.config.Stores.Policies()
 	short := min(answerLimit, h.config.MaxBody)
 	reports(h, reported[skills.List, wire.ListReport]{path: "/local-skills",
-		store: s.Lists, policy: p.Lists, limit: short, take: h.listed})
+		store: s.Lists, policy: p.Lists, limit: short, apply: h.listed})
 	reports(h, reported[skills.Import, wire.ImportReport]{path: "/local-skills/import",
-		store: s.Imports, policy: p.Imports, limit: h.config.MaxBody, take: h.imported,
+		store: s.Imports, policy: p.Imports, limit: h.config.MaxBody, apply: h.imported,
 		tooLate: h.importedTooLate})
 	reports(h, reported[skills.Ping, wire.PingReport]{path: "/ping",
-		store: s.Pings, policy: p.Pings, limit: short, take: h.pinged})
+		store: s.Pings, policy: p.Pings, limit: short, apply: h.pinged})
 	reports(h, reported[skills.Update, wire.UpdateReport]{path: "/update",
-		store: s.Updates, policy: p.Updates, limit: short, take: h.updated})
+		store: s.Updates, policy: p.Updates, limit: short, apply: h.updated})
 	reports(h, reported[skills.ModelList, wire.ModelListReport]{path: "/models",
-		store: s.ModelLists, policy: p.ModelLists, limit: short, take: h.modelsListed})
+		store: s.ModelLists, policy: p.ModelLists, limit: short, apply: h.modelsListed})
 }
 
 // done is the answer to a report that was accepted, or that came too late.
@@ -51,8 +51,8 @@ type reported[T any, R interface{ Head() wire.Report }] struct {
 	policy pending.Policy
 	limit  int64 // bytes of a report
 
-	// take acts on a report about a live request.
-	take func(context.Context, *call, *pending.Claim[T], R) error
+	// apply acts on a report about a live request.
+	apply func(context.Context, *call, *pending.Claim[T], R) error
 
 	// tooLate acts on a report about a request that has ended. nil: nothing.
 	tooLate func(context.Context, *pending.Request[T]) error
@@ -89,7 +89,8 @@ func (k reported[T, R]) serve(c *call) error {
 	}
 	var report R
 	err = c.decodeReport(&report, k.limit)
-	if isTooLarge(err) && k.policy.MaxAttempts <= 1 { // with more, the report's attempt is unknown
+	// If MaxAttempts > 1, the attempt is in the body, which was not read.
+	if isTooLarge(err) && k.policy.MaxAttempts <= 1 {
 		return k.failTooLarge(c, r.Attempt, err)
 	}
 	if err != nil {
@@ -101,7 +102,7 @@ func (k reported[T, R]) serve(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err = k.take(ctx, c, claim, report); isTooLarge(err) {
+	if err = k.apply(ctx, c, claim, report); isTooLarge(err) {
 		return k.failTooLarge(c, claim.Attempt, err)
 	}
 	return err
@@ -110,7 +111,7 @@ func (k reported[T, R]) serve(c *call) error {
 // look reads the request that a report is about. Only a few requests are read at a time, since an
 // ended request can be large.
 func (k reported[T, R]) look(c *call) (*pending.Request[T], error) {
-	ctx, cancel := c.limited()
+	ctx, cancel := c.callContext()
 	defer cancel()
 	const ofOne, ofAll = 2, 32
 	shares := []quota.Share{quota.Of("daemons", ofAll), quota.Of(ofRuntime(c.runtimeID), ofOne),
@@ -158,7 +159,8 @@ func isTooLarge(err error) bool {
 func (k reported[T, R]) failTooLarge(c *call, attempt int, cause error) error {
 	ctx, cancel := c.detached()
 	defer cancel()
-	claim, err := k.store.Held(ctx, c.requestID, attempt) // without the report's payload
+	// A fresh claim has the stored payload, not the large one.
+	claim, err := k.store.Held(ctx, c.requestID, attempt)
 	if err == nil && !claim.Status.Ended() {
 		err = k.store.Fail(ctx, claim, "the runtime's report is too large")
 	}
@@ -212,7 +214,7 @@ func (h *Handler) modelsListed(ctx context.Context, _ *call,
 	claim.Payload = list
 	err := end(ctx, h.config.Stores.ModelLists, claim, report.Report)
 	if err == nil && claim.Status == pending.StatusCompleted && !report.Fallback {
-		h.catalogue(ctx, claim)
+		h.storeModels(ctx, claim)
 	}
 	return err
 }

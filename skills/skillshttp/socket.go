@@ -45,7 +45,7 @@ func (h *Handler) socket(c *call) (any, error) {
 		}
 	}
 	for _, id := range ids {
-		if !c.take(&c.beats, 1, 0, c.ofDaemon(id)...) {
+		if !c.hold(&c.beats, 1, 0, c.ofDaemon(id)...) {
 			return nil, refuse(http.StatusTooManyRequests, wire.CodeTooManyWaits,
 				"too many WebSockets are open")
 		}
