@@ -158,7 +158,8 @@ func TestCheckNamesEachCommandThatIsMissing(t *testing.T) {
 		}
 	}
 	allow(t, admin, "lacking", "&*", "+@all", "-spublish")
-	onCluster := clusterOf(t, server, redis.ClusterOptions{Username: "lacking", Password: "any"}, nil)
+	lacking := redis.ClusterOptions{Username: "lacking", Password: "any"}
+	onCluster := clusterOf(t, server, lacking, nil)
 	err := newBackend(t, onCluster, nil).Check(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "SPUBLISH") {
 		t.Errorf("on a Cluster without spublish: Check returned %v", err)

@@ -16,9 +16,10 @@
 // # Atomic operations
 //
 // Every operation uses the server's clock. It is one round trip, unless its payload is large or the
-// server does not know the script. An operation that writes is one script. After a lost reply go-redis sends the command again. The repeat has no second effect, so
-// leave the retries of go-redis on. If the server does not know a script, the Backend sends the
-// whole script, in a second round trip.
+// server does not know the script. An operation that writes is one script. After a lost reply
+// go-redis sends the command again. The repeat has no second effect, so leave the retries of
+// go-redis on. If the server does not know a script, the Backend sends the whole script, in a
+// second round trip.
 //
 // # Large payloads
 //

@@ -22,8 +22,8 @@ import "strings"
 //	0 to now        requests that timed out while they waited
 //	from now        waiting requests, the earliest last deadline first
 //
-// A claim settles the two parts in the middle: it gives a claimable request its last deadline as the
-// score, and removes timed-out requests. A create removes up to ten of the third part.
+// A claim settles the two parts in the middle: it gives a claimable request its last deadline as
+// the score, and removes timed-out requests. A create removes up to ten of the third part.
 //
 // Scripts cut keys by length. The key of a record ends with "r/" and an id of 30 characters. The
 // random name of a large payload has 26 characters.

@@ -337,7 +337,8 @@ func TestClusterWaitersOfAHealthyNodeDoNotWaitForAnother(t *testing.T) {
 	moved.Store(true)
 	client.ReloadState(t.Context())
 	eventually(t, "the client knows that slots have moved", func() bool {
-		node, err := client.MasterForKey(t.Context(), "{"+backends.Partition(mailboxesOf(0, 1)[0])+"}")
+		partition := backends.Partition(mailboxesOf(0, 1)[0])
+		node, err := client.MasterForKey(t.Context(), "{"+partition+"}")
 		return err == nil && node.Options().Addr == dead
 	})
 	if err := admin.ClientKillByFilter(t.Context(), "type", "pubsub").Err(); err != nil {

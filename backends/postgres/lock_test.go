@@ -31,7 +31,8 @@ var contenders = []contender{
 		a.fresh.ID = a.running.ID
 		return a.create(a.fresh)
 	}},
-	{"commit", false, false, true, func(a *arena) (time.Time, error) { return a.commitOf(a.fresh) }},
+	{"commit", false, false, true,
+		func(a *arena) (time.Time, error) { return a.commitOf(a.fresh) }},
 	{"commit with a limit", true, false, true, func(a *arena) (time.Time, error) {
 		a.fresh.MaxPending = 1000
 		return a.commitOf(a.fresh)

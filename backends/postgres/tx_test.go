@@ -270,15 +270,7 @@ func TestCommitsNeverDeadlock(t *testing.T) {
 				}
 				go func() { ended <- tx.Commit(context.Background()) }()
 			}
-			for waiting := 0; waiting < 2; {
-				err := o.pool.QueryRow(t.Context(), `SELECT count(*)
-					FROM pg_locks l JOIN pg_stat_activity a USING (pid), pg_sleep(0.01)
-					WHERE l.locktype = 'advisory' AND NOT l.granted
-						AND a.query = 'commit'`).Scan(&waiting)
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
+			o.awaitCommits(2)
 			o.commit(holder)
 			for range creates {
 				if err := <-ended; err != nil {
@@ -286,6 +278,20 @@ func TestCommitsNeverDeadlock(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// awaitCommits waits until so many commits wait for a lock.
+func (o *office) awaitCommits(n int) {
+	o.Helper()
+	for waiting := 0; waiting < n; {
+		err := o.pool.QueryRow(o.Context(), `SELECT count(*)
+			FROM pg_locks l JOIN pg_stat_activity a USING (pid), pg_sleep(0.01)
+			WHERE l.locktype = 'advisory' AND NOT l.granted
+				AND a.query = 'commit'`).Scan(&waiting)
+		if err != nil {
+			o.Fatal(err)
+		}
 	}
 }
 

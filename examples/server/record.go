@@ -67,8 +67,8 @@ func readRecord(shelf string) (record, error) {
 	return rec, nil
 }
 
-// writeRecord replaces a record as a whole. The new record is on the disk before it replaces the old
-// one, so a power loss leaves one of the two.
+// writeRecord replaces a record as a whole. The new record is on the disk before it replaces the
+// old one, so a power loss leaves one of the two.
 func writeRecord(shelf string, rec record) error {
 	text, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {

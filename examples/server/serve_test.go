@@ -55,8 +55,8 @@ func startNode(t *testing.T, o options) *node {
 }
 
 func someOptions(t *testing.T, redisURL string) options {
-	return options{listen: "127.0.0.1:0", metrics: "127.0.0.1:0", backend: redisURL, prefix: "test:",
-		skills: t.TempDir(), tokens: writeTokens(t, someTokens),
+	return options{listen: "127.0.0.1:0", metrics: "127.0.0.1:0", backend: redisURL,
+		prefix: "test:", skills: t.TempDir(), tokens: writeTokens(t, someTokens),
 		stores: []pending.Policy{deviceBackups}}
 }
 

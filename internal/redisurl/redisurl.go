@@ -24,9 +24,9 @@ func Parse(text string) (*redis.Options, error) {
 // Client makes a client that observes the deadlines of contexts. It sends no command. The URL also
 // says which servers it is for:
 //
-//	redis://user:password@host:6379/0                              one server
-//	redis://host:26379/0?master_name=NAME&addr=other:26379         Sentinels, which name the server
-//	redis://host:6379?cluster=true, or ?addr=other:6379            nodes of a Cluster
+//	redis://user:password@host:6379/0                       one server
+//	redis://host:26379/0?master_name=NAME&addr=other:26379  Sentinels, which name the server
+//	redis://host:6379?cluster=true, or ?addr=other:6379     nodes of a Cluster
 //
 // Addr names the servers, for messages.
 func Client(text string) (client redis.UniversalClient, addr string, err error) {

@@ -69,7 +69,8 @@ var producer = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer
 func (o *observer) startCreate(ctx context.Context, s *storeMetrics,
 	c *backends.Create) (context.Context, trace.Span) {
 	_, has := c.Headers["traceparent"]
-	if parent := trace.SpanContextFromContext(ctx); !has && parent.IsValid() && !parent.IsSampled() {
+	parent := trace.SpanContextFromContext(ctx)
+	if !has && parent.IsValid() && !parent.IsSampled() {
 		return ctx, noop.Span{}
 	}
 	opts := producer

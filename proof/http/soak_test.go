@@ -39,8 +39,8 @@ const (
 	soakPatience  = 2 * time.Minute
 
 	// The heap may grow by so many bytes in addition to a tenth. Calls in flight and pools make it
-	// differ by up to 11 MiB between two moments of a loaded machine. In ten minutes 60,000 requests
-	// pass, so a leak of 300 bytes a request shows.
+	// differ by up to 11 MiB between two moments of a loaded machine. In ten minutes 60,000
+	// requests pass, so a leak of 300 bytes a request shows.
 	soakLargestStep = 16 << 20
 )
 

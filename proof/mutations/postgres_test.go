@@ -196,7 +196,8 @@ var postgresFunctions = []mutation{
 
 var postgresStatements = []mutation{
 	{"plain-creators", "FROM (SELECT CASE WHEN false", byLocks},
-	{"plain-part", "THEN NULL WHEN $1::int >= 0 THEN clock_timestamp() END AS t OFFSET 0) c", byLocks},
+	{"plain-part", "THEN NULL WHEN $1::int >= 0 THEN clock_timestamp() END AS t OFFSET 0) c",
+		byLocks},
 	{"unsure", "plainGet = `SELECT 'ok', 0,", bySeenEnd},
 	{"plain-expired",
 		"WHERE q.store = $2 AND q.id = $3 AND {s}.lock_to_read($1::int, $3) IS NOT NULL`",

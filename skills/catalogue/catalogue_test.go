@@ -63,8 +63,8 @@ func TestMemory(t *testing.T) {
 // The README's ACL grants these commands, and not DEL.
 func TestARestrictedUserOfRedis(t *testing.T) {
 	server := redistest.Start(t)
-	err := server.Client(t).Do(t.Context(), "acl", "setuser", "restricted", "reset", "on", ">secret",
-		"~test:*", "+get", "+set").Err()
+	err := server.Client(t).Do(t.Context(), "acl", "setuser", "restricted", "reset", "on",
+		">secret", "~test:*", "+get", "+set").Err()
 	if err != nil {
 		t.Fatal(err)
 	}

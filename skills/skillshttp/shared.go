@@ -8,8 +8,8 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-// sharedAnswers holds the large answers that are being sent. Readers of the same ended request share
-// one answer, since it never changes.
+// sharedAnswers holds the large answers that are being sent. Readers of the same ended request
+// share one answer, since it never changes.
 type sharedAnswers struct {
 	mu     sync.Mutex
 	bodies map[string]*sharedAnswer
