@@ -206,8 +206,7 @@ func (l *ledger) checkErrand(e *errand, s *service) {
 	}
 	until := e.lasts(got.CreatedAt, s.scaled(e.route.policy.RunningTimeout))
 	unanswered := len(e.reports) > 0 && e.takenAt.IsZero()
-	if unanswered && e.tries < maxReports && !e.reporter.killed.Load() &&
-		!e.reporter.outOfTime.Load() {
+	if unanswered && e.tries < maxReports && !e.reporter.killed.Load() {
 		wrong("its daemon lived, but gave up after %d tries to report it", e.tries)
 	}
 	if got.Status == backends.StatusTimeout && !e.takenAt.IsZero() && e.takenAt.Before(until) {

@@ -44,26 +44,16 @@ func (l *laptop) runDaemon(ctx context.Context) error {
 	dead, die := context.WithCancel(context.Background())
 	defer die()
 	p := &process{laptop: l, dead: dead, end: end, die: die}
-	grace := l.scaled(5 * time.Second)
 	d, err := daemon.New(daemon.Config{Server: "http://nodes", RuntimeID: l.id, Token: l.id,
 		Handlers: p.handlers(),
 		Client:   &http.Client{Transport: p}, Wait: l.wait, Interval: l.scaled(15 * time.Second),
 		MaxConcurrent: l.slots,
-		Grace:         grace, Logger: slog.New(slog.DiscardHandler)})
+		Grace:         l.scaled(5 * time.Second), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
-	stopped := make(chan time.Time, 1)
-	defer context.AfterFunc(ctx, func() { stopped <- time.Now() })()
-	if err := d.Run(ctx); err != nil {
-		return err
-	}
-	p.outOfTime.Store(time.Since(<-stopped) >= grace+reportGrace)
-	return nil
+	return d.Run(ctx)
 }
-
-// reportGrace is how long the reports of a daemon may take after Config.Grace.
-const reportGrace = 20 * time.Second
 
 // process is one run of a daemon. After its death its calls reach no node, and its handlers do
 // nothing.
@@ -73,8 +63,7 @@ type process struct {
 	end  func() // asks it to stop
 	die  func() // kills it
 
-	killed    atomic.Bool
-	outOfTime atomic.Bool // it was asked to stop, and its reports have taken as long as they may
+	killed atomic.Bool
 }
 
 func (p *process) kill() {
