@@ -35,9 +35,9 @@ func main() {
 const usage = `Usage: daemon -server URL -runtime ID [flags]
 
 Asks an API node for the work of a runtime, does the work and reports the answers. After SIGINT or
-SIGTERM it gives the running work at most -grace, and its reports 20 s more, and ends. A second
-signal ends it at once. Exits with 1 if it could not work or the runtime has been deleted, and with
-2 for a wrong option.
+SIGTERM it gives the running work at most -grace, reports all of it, and ends. That takes minutes
+if the server is silent; a second signal ends it at once. Exits with 1 if it could not work or the
+runtime has been deleted, and with 2 for a wrong option.
 
 `
 

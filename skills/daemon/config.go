@@ -39,8 +39,8 @@ type Config struct {
 	// MaxConcurrent is how many requests the daemon works on at a time. Default: 16.
 	MaxConcurrent int
 
-	// Grace is how long running work may go on once Run's context has ended. Its reports may take
-	// 20 s more. Default: 30 s.
+	// Grace is how long running work may go on once Run's context has ended. The reports about the
+	// work may take longer. Default: 30 s.
 	Grace time.Duration
 
 	// Logger gets ids, outcomes and durations, never a payload. Default: slog.Default().

@@ -24,8 +24,6 @@ type Daemon struct {
 	ids      claimIDs
 	failures int       // heartbeats that failed in a row
 	next     time.Time // when the next heartbeat is due
-
-	reporting context.Context // of reports; it ends reportGrace after Config.Grace
 }
 
 // New makes a Daemon. It refuses a Config that cannot work.
@@ -39,22 +37,13 @@ func New(c Config) (*Daemon, error) {
 }
 
 // Run asks for work and does it until ctx ends. Then it asks for no more, gives the running work
-// Config.Grace and its reports 20 s more, and returns nil. It returns [ErrRuntimeGone] when the
-// runtime has been deleted. While the server is away, Run retries less and less often.
+// Config.Grace, reports everything, and returns nil. A report has four tries of up to 90 s each, so
+// a silent server delays the return by minutes. Run returns [ErrRuntimeGone] when the runtime has
+// been deleted. While the server is away, Run retries less and less often.
 func (d *Daemon) Run(ctx context.Context) error {
-	var stop context.CancelFunc
-	d.reporting, stop = context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	defer context.AfterFunc(ctx, func() {
-		_ = poll.Sleep(d.reporting, d.config.Grace+reportGrace)
-		stop()
-	})()
 	loop := poll.Loop{Concurrency: d.config.MaxConcurrent, Grace: d.config.Grace}
 	return loop.Run(ctx, d.claim)
 }
-
-// reportGrace is how long reports may take after Config.Grace.
-const reportGrace = 20 * time.Second
 
 // claim sends a heartbeat when one is due, and returns the work that it brings.
 func (d *Daemon) claim(ctx context.Context, free int) ([]func(context.Context), error) {
@@ -209,7 +198,7 @@ func (d *Daemon) do(ctx context.Context, kind string, a wire.Assignment,
 	began := time.Now()
 	answer := d.guarded(ctx, kind, a.ID, work)
 	answer.SetAttempt(a.Attempt)
-	err := d.report(d.reporting, kind, a.ID, answer)
+	err := d.report(context.WithoutCancel(ctx), kind, a.ID, answer)
 	log := d.config.Logger.With("runtime", d.config.RuntimeID, "kind", kind, "request", a.ID,
 		"took", time.Since(began))
 	if err != nil {

@@ -107,28 +107,6 @@ func TestShutdownFinishesRunningWork(t *testing.T) {
 	})
 }
 
-func TestShutdownEndsWhileTheServerIsSilent(t *testing.T) {
-	inWorld(t, func(w *world) {
-		answering := w.handler
-		w.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			if !isHeartbeat(r) {
-				<-r.Context().Done()
-			}
-			answering.ServeHTTP(rw, r)
-		})
-		ask(w, w.stores.Pings, skills.Ping{})
-		ask(w, w.stores.Lists, skills.NewList())
-		ask(w, w.stores.ModelLists, skills.NewModelList())
-		stop := w.run(daemon.Handlers{}, func(c *daemon.Config) { c.MaxConcurrent = 1 })
-		synctest.Wait() // one report is on its way, and the other requests wait for its slot
-		start := time.Now()
-		w.stopped(stop)
-		if took := time.Since(start); took != 50*time.Second {
-			t.Errorf("the daemon shut down after %v, want 30s for work and 20s for reports", took)
-		}
-	})
-}
-
 func TestADeletedRuntimeStops(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.access.gone = true

@@ -329,9 +329,9 @@ func TestInfrastructureErrorsLeakNothing(t *testing.T) {
 	w := newWorld(t)
 	r := w.send("owner", "POST", "/api/runtimes/broken/ping", "")
 	w.want("a broken directory", r, 500, `{"error":"internal error"}`)
-	if !strings.Contains(w.log.String(), "the directory is away") {
-		t.Error("the log does not have the reason")
-	}
+	w.eventually("the log has the reason", func() bool {
+		return strings.Contains(w.log.String(), "the directory is away")
+	})
 }
 
 func TestTheDaemonOfADeletedRuntimeIsToldSo(t *testing.T) {
