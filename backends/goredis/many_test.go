@@ -88,7 +88,7 @@ func TestManyClaimsAreOneRoundTrip(t *testing.T) {
 	check("to a server that has lost its scripts", 4) // all, one by hash and in full, the rest
 	check("repeated with the same claim ids", 1)
 	client.AddHook(&lost{})
-	check("after a lost reply", 3) // all, one by itself, the rest
+	check("after a lost reply", 3) // all, one alone, the rest
 }
 
 // checkMailboxes checks that claims got all wanted requests, each from its mailbox.
