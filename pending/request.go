@@ -205,8 +205,8 @@ func (s *PendingStore[T]) Cancel(ctx context.Context, r *Request[T], reason stri
 }
 
 // Timeout ends a request at once, at any attempt, because its requester gives up waiting. It keeps
-// the stored payload. On success Timeout updates r, except its Payload. If the request has timed
-// out by itself, Timeout returns [ErrEnded].
+// the stored payload. On success Timeout updates r, except its Payload. After the last deadline
+// Timeout returns [ErrEnded].
 func (s *PendingStore[T]) Timeout(ctx context.Context, r *Request[T]) error {
 	return s.cancel(ctx, "time out", r, backends.Cancel{Outcome: backends.StatusTimeout,
 		Error: "timed out: the requester gave up waiting"})

@@ -40,7 +40,7 @@ func Diagnose(
 	return findings, nil
 }
 
-// Check tries commands on each server, and its error names those that failed. Call Check when a
+// Check tries commands on each server. Its error names the commands that failed. Call Check when a
 // program starts. Then a missing permission shows before the first request. Check does not try
 // MGET, UNLINK, SCAN, ZSCORE or SUBSCRIBE. It writes the same two keys as Diagnose.
 func (b *Backend) Check(ctx context.Context) error {

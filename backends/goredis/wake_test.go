@@ -300,17 +300,18 @@ func TestWithoutWaitersNobodyLooksForANode(t *testing.T) {
 	})
 }
 
-// Slots move to a node that accepts no connection. Waiters of other slots get their wake-ups all
-// the same.
-func TestClusterWaitersOfAHealthyNodeDoNotWaitForAnother(t *testing.T) {
-	server := redistest.Start(t)
-	const dead = "dead:1"
-	var moved atomic.Bool
+// deadNode is the address of a node that accepts no connection.
+const deadNode = "dead:1"
+
+// clusterThatLosesHalf returns a client of a Cluster with one node. Once moved is true, the first
+// half of the slots is at deadNode.
+func clusterThatLosesHalf(
+	t *testing.T, server *redistest.Server, moved *atomic.Bool) *redis.ClusterClient {
 	client := redis.NewClusterClient(&redis.ClusterOptions{DialTimeout: time.Hour,
 		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
 			first := server.Addr
 			if moved.Load() {
-				first = dead
+				first = deadNode
 			}
 			const half = redistest.Slots / 2
 			return []redis.ClusterSlot{
@@ -319,13 +320,22 @@ func TestClusterWaitersOfAHealthyNodeDoNotWaitForAnother(t *testing.T) {
 			}, nil
 		},
 		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if addr == dead {
+			if addr == deadNode {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
 			return new(net.Dialer).DialContext(ctx, network, addr)
 		}})
 	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// Slots move to a node that accepts no connection. Waiters of other slots get their wake-ups all
+// the same.
+func TestClusterWaitersOfAHealthyNodeDoNotWaitForAnother(t *testing.T) {
+	server := redistest.Start(t)
+	var moved atomic.Bool
+	client := clusterThatLosesHalf(t, server, &moved)
 	b, admin := newBackend(t, client, nil), server.Client(t)
 	healthy := mailboxesOf(2, 1)
 	for _, mailbox := range append(mailboxesOf(0, 9), healthy...) {
@@ -339,7 +349,7 @@ func TestClusterWaitersOfAHealthyNodeDoNotWaitForAnother(t *testing.T) {
 	eventually(t, "the client knows that slots have moved", func() bool {
 		partition := backends.Partition(mailboxesOf(0, 1)[0])
 		node, err := client.MasterForKey(t.Context(), "{"+partition+"}")
-		return err == nil && node.Options().Addr == dead
+		return err == nil && node.Options().Addr == deadNode
 	})
 	if err := admin.ClientKillByFilter(t.Context(), "type", "pubsub").Err(); err != nil {
 		t.Fatal(err)
