@@ -17,7 +17,8 @@ import (
 	"github.com/pendingq/pendingq/pending/dashboard"
 )
 
-// commands is a hook that counts the commands of a client by name.
+// commands is a hook that counts the commands of a client by name. Commands with which a new
+// connection introduces itself are not counted: go-redis opens connections whenever it needs one.
 type commands struct {
 	mu    sync.Mutex
 	names map[string]int
@@ -46,7 +47,9 @@ func (c *commands) note(cmds ...redis.Cmder) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, cmd := range cmds {
-		c.names[cmd.Name()]++
+		if name := cmd.Name(); name != "hello" && name != "client" {
+			c.names[name]++
+		}
 		if scan, ok := cmd.(*redis.ScanCmd); ok {
 			keys, _ := scan.Val()
 			c.keys = max(c.keys, len(keys))
