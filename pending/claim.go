@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
@@ -185,7 +183,8 @@ func (s *PendingStore[T]) Complete(ctx context.Context, c *Claim[T]) (err error)
 // reason is cut after 16 KiB, and bytes that are not UTF-8 are replaced.
 func (s *PendingStore[T]) Fail(ctx context.Context, c *Claim[T], reason string) (err error) {
 	defer s.wrap(&err, "fail", c.id())
-	return c.inTurn(ctx, func() error { return s.end(ctx, c, StatusFailed, cut(reason)) })
+	reason = check.Cut(reason, check.MaxReason)
+	return c.inTurn(ctx, func() error { return s.end(ctx, c, StatusFailed, reason) })
 }
 
 // Finish ends a request with a status from the policy's Outcomes, and stores c.Payload. If a cancel
@@ -216,8 +215,7 @@ func (s *PendingStore[T]) end(ctx context.Context, c *Claim[T], as Status, reaso
 	end := backends.End{Terms: s.terms, ID: c.ID, Mailbox: c.Mailbox, Outcome: string(as),
 		Error: reason, Attempt: c.Attempt, Codec: s.codec.Name(), Payload: encoded}
 	rec, err := s.backend.End(ctx, end)
-	var ended *backends.EndedError
-	if errors.As(err, &ended) && s.repeats(end, ended.Record) {
+	if ended, ok := errors.AsType[*backends.EndedError](err); ok && s.repeats(end, ended.Record) {
 		rec, err = ended.Record, nil
 	}
 	if err == nil {
@@ -240,14 +238,4 @@ func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool
 	a, errA := s.decode(stored)
 	b, errB := s.decode(retry)
 	return errA == nil && errB == nil && codec.Equal(a, b)
-}
-
-// cut makes a reason valid UTF-8 of at most 16 KiB.
-func cut(reason string) string {
-	reason = strings.ToValidUTF8(reason, "\uFFFD")
-	end := min(len(reason), check.MaxReason)
-	for end < len(reason) && !utf8.RuneStart(reason[end]) {
-		end--
-	}
-	return reason[:end]
 }

@@ -58,12 +58,10 @@ func (c *core) wrap(err *error, operation, subject string) {
 
 // failed returns the error of an operation. For an unreadable record it returns a DecodeError.
 func (c *core) failed(operation, subject string, err error) error {
-	var decode *DecodeError
-	var corrupt *backends.CorruptError
-	switch {
-	case errors.As(err, &decode):
+	if _, ok := errors.AsType[*DecodeError](err); ok {
 		return err
-	case errors.As(err, &corrupt):
+	}
+	if corrupt, ok := errors.AsType[*backends.CorruptError](err); ok {
 		return &DecodeError{Store: c.policy.Name, ID: corrupt.ID, Err: corrupt.Err}
 	}
 	if subject != "" {

@@ -147,7 +147,7 @@ func NewInbox(stores ...Source) (*Inbox, error) {
 }
 
 func checkSource(s Source, others []Source) error {
-	if isNil(s) {
+	if check.IsNil(s) {
 		return errors.New("a store is nil")
 	}
 	name := s.base().policy.Name

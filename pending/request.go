@@ -199,7 +199,7 @@ func (s *PendingStore[T]) List(
 // On success Cancel updates r, except its Payload. During the grace r is running. A second Cancel
 // succeeds and changes nothing. If the request has ended in another way, Cancel returns [ErrEnded].
 func (s *PendingStore[T]) Cancel(ctx context.Context, r *Request[T], reason string) error {
-	reason = cmp.Or(cut(reason), "cancelled by the requester")
+	reason = cmp.Or(check.Cut(reason, check.MaxReason), "cancelled by the requester")
 	return s.cancel(ctx, "cancel", r, backends.Cancel{Outcome: backends.StatusCancelled,
 		Error: reason, Grace: s.policy.CancelGrace.Truncate(time.Microsecond)})
 }
@@ -224,8 +224,8 @@ func (s *PendingStore[T]) cancel(
 	if err == nil {
 		rec, err = s.backend.Cancel(ctx, c)
 	}
-	var ended *backends.EndedError
-	if errors.As(err, &ended) && ended.Record.Status == c.Outcome &&
+	ended, ok := errors.AsType[*backends.EndedError](err)
+	if ok && ended.Record.Status == c.Outcome &&
 		(c.Outcome == backends.StatusCancelled || ended.Record.Error == c.Error) {
 		rec, err = ended.Record, nil // a retry of the Cancel or Timeout
 	}

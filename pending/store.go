@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
 	"regexp"
 	"slices"
 	"time"
@@ -87,7 +86,7 @@ func New[T any](
 		codec: c, codecs: map[string]codec.Codec[T]{}}
 	s.noPending = s.failed("pop", "", ErrNoPending)
 	err := p.check()
-	if isNil(b) {
+	if check.IsNil(b) {
 		err = check.Invalid("the backend is nil")
 	}
 	for _, opt := range append([]Option[T]{AlsoReads(c)}, opts...) {
@@ -101,15 +100,9 @@ func New[T any](
 	return s, nil
 }
 
-// isNil reports whether an interface value is nil or holds a nil pointer.
-func isNil(value any) bool {
-	v := reflect.ValueOf(value)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
-}
-
 // reads adds a codec to the codecs that decode payloads.
 func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
-	if isNil(c) {
+	if check.IsNil(c) {
 		return check.Invalid("a codec is nil")
 	}
 	name := c.Name()

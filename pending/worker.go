@@ -343,8 +343,7 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	if err := s.extend(ctx, c, c.unsent()); err != nil {
 		return s.failed("extend", c.ID, err)
 	}
-	var retry retryError
-	again := errors.As(err, &retry)
+	retry, again := errors.AsType[retryError](err)
 	if (again || stopped) && c.Attempt < s.terms.MaxAttempts && !c.CancelRequested {
 		return s.Release(ctx, c, retry.pause)
 	}

@@ -5,8 +5,10 @@ package check
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -82,6 +84,18 @@ func Name(what, name string) error {
 		return Invalid("%s %.80q is not 1 to 32 of [a-z0-9_.-]", what, name)
 	}
 	return nil
+}
+
+// Cut returns the beginning of a text: valid UTF-8 of at most limit bytes. Other bytes are replaced.
+func Cut(text string, limit int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	return strings.ToValidUTF8(text[:min(len(text), limit)], "") // without a part of a character
+}
+
+// IsNil reports whether an interface value is nil or holds a nil pointer.
+func IsNil(value any) bool {
+	v := reflect.ValueOf(value)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // Payload returns [codec.ErrTooLarge] if an encoded payload has more bytes than the limit.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -191,10 +192,7 @@ func (d *Dashboard) cancel(w http.ResponseWriter, r *http.Request) {
 		d.notFound(w)
 		return
 	}
-	reason := strings.TrimSpace(r.PostFormValue("reason"))
-	if len(reason) > maxReason {
-		reason = strings.ToValidUTF8(reason[:maxReason], "")
-	}
+	reason := check.Cut(strings.TrimSpace(r.PostFormValue("reason")), maxReason)
 	request := &pending.Request[struct{}]{ID: row.ID, Mailbox: row.Mailbox}
 	err = d.stores[row.Store].cancel.Cancel(ctx, request, reason)
 	d.config.Logger.LogAttrs(ctx, slog.LevelInfo, "dashboard: cancel", slog.String("who", who),
