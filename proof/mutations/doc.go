@@ -1,6 +1,6 @@
 // Package mutations shows that the tests notice mistakes. A mutation removes or changes one guard
-// of a backend in a copy of the module. A certain test must fail with the mutation and pass without
-// it.
+// of a backend in a copy of its file. A certain test must fail with the copy and pass with the file
+// itself.
 //
 // The line with the guard has a marker: a comment at its end, or alone on the line before.
 //

@@ -2,6 +2,7 @@ package mutations_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"io/fs"
@@ -35,8 +36,9 @@ type mutation struct {
 	caught  string // the test that must fail: its folder, a colon and its name
 }
 
-// TestMutations makes each chosen mutation in a copy of the module and requires its test to fail. A
-// test that always fails would show nothing. So each test must first pass without any mutation.
+// TestMutations runs the test of each chosen mutation with the mutated file and requires the test to
+// fail. A test that always fails would show nothing. So each test must first pass without any
+// mutation.
 func TestMutations(t *testing.T) {
 	if *pattern == "" {
 		if effort.Race {
@@ -44,7 +46,7 @@ func TestMutations(t *testing.T) {
 		}
 		*pattern = one
 	}
-	chosen, root, sound := regexp.MustCompile(*pattern), copyModule(t), map[string]bool{}
+	chosen, sound := regexp.MustCompile(*pattern), map[string]bool{}
 	for file, list := range mutations {
 		for _, m := range list {
 			if !chosen.MatchString(file + " " + m.name) {
@@ -52,11 +54,10 @@ func TestMutations(t *testing.T) {
 			}
 			t.Run(file+" "+m.name, func(t *testing.T) {
 				if !sound[m.caught] {
-					m.checkPasses(t, root)
+					m.checkPasses(t)
 					sound[m.caught] = true
 				}
-				m.makeIn(t, filepath.Join(root, "backends", file))
-				m.checkCaught(t, root)
+				m.checkCaught(t, filepath.Join("../../backends", file))
 			})
 		}
 	}
@@ -136,42 +137,19 @@ func (m mutation) place(lines []string) int {
 	return at
 }
 
-// makeIn makes the mutation in a file. The file is restored when the test ends.
-func (m mutation) makeIn(t *testing.T, file string) {
-	t.Helper()
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(string(content), "\n")
-	at := m.place(lines)
-	if at < 0 {
-		t.Fatalf("%s has no marker %s", file, m.name)
-	}
-	lines[at] = m.becomes
-	write(t, file, strings.Join(lines, "\n"))
-	t.Cleanup(func() { write(t, file, string(content)) })
-}
-
-func write(t *testing.T, file, content string) {
-	t.Helper()
-	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // checkPasses checks that the test passes without any mutation.
-func (m mutation) checkPasses(t *testing.T, root string) {
+func (m mutation) checkPasses(t *testing.T) {
 	t.Helper()
-	if out, err := runTest(t, root, m.caught); err != nil {
+	if out, err := runTest(t, m.caught); err != nil {
 		t.Fatalf("%s fails without any mutation: %v\n%s", m.caught, err, out)
 	}
 }
 
-// checkCaught checks that the test fails, and that the mutated code can be parsed.
-func (m mutation) checkCaught(t *testing.T, root string) {
+// checkCaught checks that the test fails with the mutation in a file, and that the mutated code can
+// be parsed.
+func (m mutation) checkCaught(t *testing.T, file string) {
 	t.Helper()
-	out, err := runTest(t, root, m.caught)
+	out, err := runTest(t, m.caught, "-overlay="+m.overlay(t, file))
 	var failed *exec.ExitError
 	switch {
 	case err == nil:
@@ -184,6 +162,32 @@ func (m mutation) checkCaught(t *testing.T, root string) {
 	}
 }
 
+// overlay writes the mutated file. It returns the name of a file that makes the go command build it
+// instead of the original.
+func (m mutation) overlay(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(content), "\n")
+	at := m.place(lines)
+	if at < 0 {
+		t.Fatalf("%s has no marker %s", file, m.name)
+	}
+	lines[at] = m.becomes
+	dir := t.TempDir()
+	mutated, overlay := filepath.Join(dir, filepath.Base(file)), filepath.Join(dir, "overlay.json")
+	original, pathErr := filepath.Abs(file)
+	replace, jsonErr := json.Marshal(map[string]any{"Replace": map[string]string{original: mutated}})
+	err = errors.Join(pathErr, jsonErr, os.WriteFile(overlay, replace, 0o600),
+		os.WriteFile(mutated, []byte(strings.Join(lines, "\n")), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return overlay
+}
+
 var (
 	// SQLSTATE 42 is the class of syntax errors and unknown names.
 	notParsed = regexp.MustCompile(
@@ -191,41 +195,21 @@ var (
 	firstComplaint = regexp.MustCompile(`[a-z]+\.go:\d+: .*(\n.*)?`)
 )
 
-// copyModule copies the module into a folder of the test.
-func copyModule(t *testing.T) (root string) {
-	t.Helper()
-	root = filepath.Join(t.TempDir(), "copy")
-	for _, dir := range []string{"backends", "codec", "internal", "pending", "proof", "skills"} {
-		source := os.DirFS(filepath.Join("../..", dir))
-		if err := os.CopyFS(filepath.Join(root, dir), source); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"go.mod", "go.sum"} {
-		content, err := os.ReadFile(filepath.Join("../..", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(root, name), string(content))
-	}
-	return root
-}
-
-// runTest runs one test in the copy.
-func runTest(t *testing.T, root, test string) (string, error) {
+// runTest runs one test with further flags of go test.
+func runTest(t *testing.T, test string, flags ...string) (string, error) {
 	t.Helper()
 	dir, name, _ := strings.Cut(test, ":")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	name = "^" + strings.ReplaceAll(name, "/", "$/^") + "$"
-	// With -trimpath, go finds the copy's packages in its cache, whatever folder they are in.
-	cmd := exec.CommandContext(ctx, "go", "test", "-trimpath", "-vet=off", "-count=1", "-failfast",
-		"-timeout=9m", "-run", name, ".")
+	args := append([]string{"test"}, flags...)
+	args = append(args, "-vet=off", "-count=1", "-failfast", "-timeout=9m", "-run", name, ".")
 	if test == byMachine {
-		cmd.Args = append(cmd.Args, "-args", "-rapid.checks=1000", "-rapid.nofailfile",
+		args = append(args, "-args", "-rapid.checks=1000", "-rapid.nofailfile",
 			"-rapid.shrinktime=1s")
 	}
-	cmd.Dir = filepath.Join(root, dir) // it may be in a module of its own
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = filepath.Join("../..", dir)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
