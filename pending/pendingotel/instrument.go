@@ -63,10 +63,10 @@ type backend struct {
 func (b *backend) Unwrap() backends.Backend { return b.next }
 
 func (b *backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
-	start, s := time.Now(), b.of(c.Store)
+	start, s := now(), b.of(c.Store)
 	traced, span := b.startCreate(ctx, s, &c)
 	rec, err := b.Backend.Create(traced, c)
-	s.observe(ctx, opCreate, time.Since(start), err)
+	s.observe(ctx, opCreate, now()-start, err)
 	isNew := err == nil && rec.CreatedAt.Equal(rec.ReadAt)
 	if isNew {
 		s.created.Add(1)
@@ -78,10 +78,10 @@ func (b *backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 }
 
 func (b *backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
-	start := time.Now()
+	start := now()
 	rec, err := b.Backend.Get(ctx, store, id)
 	s := b.of(store)
-	s.observe(ctx, opGet, time.Since(start), err)
+	s.observe(ctx, opGet, now()-start, err)
 	if err == nil {
 		s.sawExpired(rec)
 	}
@@ -89,14 +89,14 @@ func (b *backend) Get(ctx context.Context, store, id string) (backends.Record, e
 }
 
 func (b *backend) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
-	start := time.Now()
+	start := now()
 	has, err := b.Backend.HasPending(ctx, store, mailbox)
-	b.of(store).observe(ctx, opHasPending, time.Since(start), err)
+	b.of(store).observe(ctx, opHasPending, now()-start, err)
 	return has, err
 }
 
 func (b *backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
-	start := time.Now()
+	start := now()
 	claimed, err := b.Backend.Claim(ctx, c)
 	b.claims(ctx, opClaim, start, []backends.Claim{c},
 		[]backends.ClaimResult{{Claimed: claimed, Err: err}})
@@ -104,7 +104,7 @@ func (b *backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 }
 
 func (b *backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease, error) {
-	start, op := time.Now(), opExtend
+	start, op := now(), opExtend
 	if e.Codec != "" {
 		op = opProgress
 	}
@@ -112,33 +112,33 @@ func (b *backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 		op = opRelease
 	}
 	lease, err := b.Backend.Extend(ctx, e)
-	b.of(e.Store).observe(ctx, op, time.Since(start), err)
+	b.of(e.Store).observe(ctx, op, now()-start, err)
 	return lease, err
 }
 
 func (b *backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
-	start := time.Now()
+	start := now()
 	rec, err := b.Backend.Cancel(ctx, c)
 	b.settled(ctx, opCancel, start, c.Store, c.ID, rec, err)
 	return rec, err
 }
 
 func (b *backend) End(ctx context.Context, e backends.End) (backends.Record, error) {
-	start := time.Now()
+	start := now()
 	rec, err := b.Backend.End(ctx, e)
 	b.settled(ctx, opEnd, start, e.Store, e.ID, rec, err)
 	return rec, err
 }
 
 // settled observes an End or a Cancel.
-func (b *backend) settled(ctx context.Context, op operation, start time.Time, store, id string,
-	rec backends.Record, err error) {
-	s := b.of(store)
-	s.observe(ctx, op, time.Since(start), err)
+func (b *backend) settled(ctx context.Context, op operation, start time.Duration,
+	store, id string, rec backends.Record, err error) {
+	s, took := b.of(store), now()-start
+	s.observe(ctx, op, took, err)
 	if ended, ok := errors.AsType[*backends.EndedError](err); ok {
 		rec = ended.Record
 	} else if err == nil && rec.Ended() {
 		s.hasEnded(ctx, rec)
 	}
-	b.traceSettle(ctx, op, start, store, id, rec, err)
+	b.traceSettle(ctx, op, took, store, id, rec, err)
 }

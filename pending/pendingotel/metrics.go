@@ -290,9 +290,9 @@ type tally struct {
 }
 
 // claims observes the claims of one call.
-func (o *observer) claims(ctx context.Context, op operation, start time.Time,
+func (o *observer) claims(ctx context.Context, op operation, start time.Duration,
 	claims []backends.Claim, results []backends.ClaimResult) {
-	took := time.Since(start)
+	took := now() - start
 	var few [8]tally // on the stack
 	tallies := few[:0]
 	for i, c := range claims {
@@ -308,7 +308,7 @@ func (o *observer) claims(ctx context.Context, op operation, start time.Time,
 			found += tallies[at].claim(ctx, results[i], j)
 		}
 		if found > 0 {
-			o.traceClaim(ctx, start, c, results[i].Claimed)
+			o.traceClaim(ctx, took, c, results[i].Claimed)
 		}
 	}
 	for _, t := range tallies {

@@ -38,7 +38,7 @@ func (b *manyClaimer) Unwrap() backends.Backend { return b.Backend }
 
 func (b *manyClaimer) ClaimMany(
 	ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
-	start := time.Now()
+	start := now()
 	results := b.many.ClaimMany(ctx, claims)
 	b.claims(ctx, opClaimMany, start, claims, results)
 	return results
@@ -54,17 +54,17 @@ func (b *listing) Unwrap() backends.Backend { return b.Backend }
 
 func (b *listing) List(
 	ctx context.Context, store, mailbox, after string, limit int) (backends.Page, error) {
-	start := time.Now()
+	start := now()
 	page, err := b.lister.List(ctx, store, mailbox, after, limit)
-	b.of(store).observe(ctx, opList, time.Since(start), firstError(err, page.Errs))
+	b.of(store).observe(ctx, opList, now()-start, firstError(err, page.Errs))
 	return page, err
 }
 
 func (b *listing) Mailboxes(
 	ctx context.Context, store, after string, limit int) (backends.MailboxPage, error) {
-	start := time.Now()
+	start := now()
 	page, err := b.lister.Mailboxes(ctx, store, after, limit)
-	b.of(store).observe(ctx, opMailboxes, time.Since(start), err)
+	b.of(store).observe(ctx, opMailboxes, now()-start, err)
 	return page, err
 }
 

@@ -125,7 +125,7 @@ func end(span trace.Span, err error) {
 }
 
 // traceClaim makes a span for each store in which a claim found requests.
-func (o *observer) traceClaim(ctx context.Context, start time.Time, c backends.Claim,
+func (o *observer) traceClaim(ctx context.Context, took time.Duration, c backends.Claim,
 	claimed []backends.Claimed) {
 	for i, from := range c.From {
 		records := claimed[i].Records
@@ -133,7 +133,7 @@ func (o *observer) traceClaim(ctx context.Context, start time.Time, c backends.C
 		if len(records) == 0 || !worthwhile(ctx, to) {
 			continue
 		}
-		_, span := o.tracer.Start(ctx, "receive "+from.Store, trace.WithTimestamp(start),
+		_, span := o.tracer.Start(ctx, "receive "+from.Store, trace.WithTimestamp(time.Now().Add(-took)),
 			trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(to...))
 		if span.IsRecording() {
 			which := idOf(records[0].ID)
@@ -147,8 +147,8 @@ func (o *observer) traceClaim(ctx context.Context, start time.Time, c backends.C
 }
 
 // traceSettle makes the span of an End or a Cancel, and the span of the work that an End has ended.
-func (o *observer) traceSettle(ctx context.Context, op operation, start time.Time, store, id string,
-	rec backends.Record, err error) {
+func (o *observer) traceSettle(ctx context.Context, op operation, took time.Duration,
+	store, id string, rec backends.Record, err error) {
 	creator := links(rec)
 	if !worthwhile(ctx, creator) {
 		return
@@ -167,7 +167,7 @@ func (o *observer) traceSettle(ctx context.Context, op operation, start time.Tim
 		}
 		work.End(trace.WithTimestamp(rec.UpdatedAt))
 	}
-	_, span := o.tracer.Start(ctx, "settle "+store, to, trace.WithTimestamp(start),
+	_, span := o.tracer.Start(ctx, "settle "+store, to, trace.WithTimestamp(time.Now().Add(-took)),
 		trace.WithSpanKind(trace.SpanKindClient))
 	if span.IsRecording() {
 		span.SetAttributes(about("settle", operationNames[op], store, idOf(id))...)
