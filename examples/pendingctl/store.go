@@ -63,6 +63,9 @@ type payloadless struct{ *storeSession }
 func (p payloadless) Get(ctx context.Context, store, id string) (backends.Record, error) {
 	rec, err := p.Client.Get(ctx, store, id)
 	p.last = rec
+	if err == nil {
+		p.repeats.last.Store(nil) // the trouble has passed
+	}
 	rec.Codec, rec.Payload = "json", []byte("{}")
 	return rec, err
 }
@@ -81,18 +84,20 @@ func (p payloadless) Cancel(ctx context.Context, c backends.Cancel) (backends.Re
 // repeats is a slog.Handler that tells people when the client repeats a request.
 type repeats struct {
 	note func(string, ...any)
-	last atomic.Value // the text of the last error
+	last atomic.Pointer[string] // the text of the last error; nil after a success
 }
 
 // Enabled implements [slog.Handler].
 func (*repeats) Enabled(context.Context, slog.Level) bool { return true }
 
-// Handle implements [slog.Handler].
+// Handle implements [slog.Handler]. The client itself cancels a watch, for example when it closes:
+// then people have nothing to know.
 func (r *repeats) Handle(_ context.Context, record slog.Record) error {
 	record.Attrs(func(a slog.Attr) bool {
-		if a.Key == "error" {
-			text := oneLine(a.Value.String())
-			r.last.Store(text)
+		err, ok := a.Value.Any().(error)
+		if ok && !errors.Is(err, context.Canceled) {
+			text := oneLine(err.Error())
+			r.last.Store(&text)
 			r.note("%s; trying again", text)
 		}
 		return true
@@ -108,12 +113,12 @@ func (r *repeats) WithGroup(string) slog.Handler { return r }
 
 // explained adds advice to an error about a mailbox or a request.
 func (s *storeSession) explained(ctx context.Context, what string, err error) error {
-	advice := ""
+	advice, trouble := "", s.repeats.last.Load()
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(context.Cause(ctx), errPatience) && s.repeats.last.Load() != nil:
-		return fmt.Errorf("%s: %w", what, &troubleError{fmt.Errorf("%v", s.repeats.last.Load())})
+	case errors.Is(context.Cause(ctx), errPatience) && trouble != nil:
+		return fmt.Errorf("%s: %w", what, &troubleError{errors.New(*trouble)})
 	case errors.Is(context.Cause(ctx), errPatience):
 		return fmt.Errorf("%s: %w", what, errPatience)
 	case ctx.Err() != nil:
