@@ -56,8 +56,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return 2
 	}
-	if *output != "text" && *output != "json" {
-		fmt.Fprintf(stderr, "diagnose: -o %s is neither text nor json\n", *output)
+	if err := check(*output, flags.Args()); err != nil {
+		fmt.Fprintln(stderr, "diagnose:", err)
 		return 2
 	}
 	client, _, err := redisurl.Client(*url)
@@ -81,6 +81,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// check refuses an unknown output, and arguments that are not flags.
+func check(output string, arguments []string) error {
+	if len(arguments) > 0 {
+		return fmt.Errorf("unexpected argument %q; write the server after -redis", arguments[0])
+	}
+	if output != "text" && output != "json" {
+		return fmt.Errorf("-o %s is neither text nor json", output)
+	}
+	return nil
 }
 
 func show(w io.Writer, findings []backends.Finding, output string) error {

@@ -47,6 +47,7 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 		{[]string{"-redis", "nonsense://"}, 2, "-redis"},
 		{[]string{"-redis", "redis://ada:hun/ter2@host"}, 2, "-redis"},
 		{[]string{"-redis", "redis://ada:hunter2%@host?cluster=true"}, 2, "-redis"},
+		{[]string{"redis://127.0.0.1:1"}, 2, "unexpected argument"},
 		{[]string{"-o", "xml"}, 2, "xml"},
 		{[]string{"-prefix", "{"}, 2, "Prefix"},
 	} {
