@@ -56,6 +56,12 @@ func TestTheCommandLine(t *testing.T) {
 			map[string]string{"PENDINGQ_DRAIN": "long"}},
 		{[]string{"-config", dir}, 2, "-config: ", nil},
 		{nil, 2, "-config: ", map[string]string{"PENDINGQ_CONFIG": dir}},
+		{[]string{"-tokens", tokens, "-skills", dir, "-config", writeConfig(t,
+			"stores: [{name: A B, pending: 1m, running: 1m, retention: 1m}]")}, 2,
+			`-config: `, nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-config", writeConfig(t,
+			"stores: [{name: ping, pending: 1m, running: 1m, retention: 1m}]")}, 2,
+			`-config: stores: dashboard: two stores are named "ping"`, nil},
 	} {
 		code, stdout, stderr := runIn(t.Context(), tc.env, tc.args...)
 		if code != tc.code || !strings.Contains(stdout+stderr, tc.says) {

@@ -69,11 +69,11 @@ func addStores(b backends.Backend, o options, p skills.Policies, a *access, logg
 	stores, err := remote.Handler(b,
 		remote.Config{Stores: o.stores, Access: deviceAccess{a}, Logger: logger})
 	if err != nil {
-		return fmt.Errorf("stores of %s: %w", o.config, err)
+		return badStores(err)
 	}
 	pages, err := newPages(b, o, p, a, logger)
 	if err != nil {
-		return err
+		return badStores(err)
 	}
 	mux.Handle("/pending/", http.StripPrefix("/pending", stores))
 	mux.Handle("/dashboard/", a.signIn(pages))
@@ -81,6 +81,9 @@ func addStores(b backends.Backend, o options, p skills.Policies, a *access, logg
 	server.RegisterOnShutdown(pages.Drain)
 	return nil
 }
+
+// badStores returns an error about the stores, which the configuration file names.
+func badStores(err error) error { return &optionError{"config", fmt.Errorf("stores: %w", err)} }
 
 // listeners are the servers of a node.
 type listeners struct {
