@@ -132,6 +132,8 @@ func (s *storeSession) explained(ctx context.Context, what string, err error) er
 		advice = "; use a token with this right"
 	case errors.Is(err, errors.ErrUnsupported):
 		advice = "; the backend of this server cannot list requests"
+	case errors.As(err, new(*backends.CorruptError)), errors.As(err, new(*pending.DecodeError)):
+		advice = "; another program wrote its record, or a server of another version"
 	case exitCode(ctx, err) == exitTrouble:
 		advice = "; check that --server and --path are right"
 	}
