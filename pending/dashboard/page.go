@@ -15,6 +15,7 @@ import (
 	"strconv"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/pending"
 )
 
 //go:embed pages assets
@@ -77,6 +78,8 @@ var (
 		"Otherwise try again in a moment."}
 	failed = message{"The backend failed", "The storage backend returned an error. " +
 		"The log of this server has the error. Try again in a moment."}
+	damaged = message{"This request cannot be read", "Its stored record is damaged, or a node of " +
+		"another version wrote it. The log of this server has the error."}
 )
 
 // page loads and renders a page, or renders the reason why it cannot be loaded.
@@ -99,11 +102,19 @@ func (d *Dashboard) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	d.logFailure(r, err)
-	says := failed
-	if errors.Is(err, context.DeadlineExceeded) {
+	status, says := http.StatusServiceUnavailable, failed
+	switch {
+	case isDamaged(err):
+		status, says = http.StatusInternalServerError, damaged
+	case errors.Is(err, context.DeadlineExceeded):
 		says = slow
 	}
-	d.say(w, http.StatusServiceUnavailable, says)
+	d.say(w, status, says)
+}
+
+// isDamaged reports whether the record of a request cannot be read: another try does not help.
+func isDamaged(err error) bool {
+	return errors.As(err, new(*backends.CorruptError)) || errors.As(err, new(*pending.DecodeError))
 }
 
 // logFailure logs why a page cannot be loaded, unless the browser has left.
