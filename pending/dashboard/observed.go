@@ -38,7 +38,7 @@ type Figures struct {
 
 // Observe returns a backend that passes operations to b and counts them. Each store takes a fixed
 // amount of memory. Make the stores of this node and the dashboard over this backend. The optional
-// interfaces of b still work. Their operations are not counted: ClaimMany, List, signals.
+// interfaces of b still work. HasPending, List and signals are not counted.
 func Observe(b backends.Backend) *Observed {
 	return &Observed{Backend: b, start: time.Now(), stores: map[string]*[window]second{}}
 }
@@ -147,16 +147,32 @@ func (o *Observed) Get(ctx context.Context, store, id string) (backends.Record, 
 func (o *Observed) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
 	start := time.Now()
 	claimed, err := o.Backend.Claim(ctx, c)
+	o.noteClaim(c, start, backends.ClaimResult{Claimed: claimed, Err: err})
+	return claimed, err
+}
+
+// ClaimMany implements [backends.ManyClaimer]. If b does not, it makes one claim after the other.
+func (o *Observed) ClaimMany(
+	ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
+	start := time.Now()
+	results := backends.ClaimMany(ctx, o.Backend, claims)
+	for i, c := range claims {
+		o.noteClaim(c, start, results[i])
+	}
+	return results
+}
+
+// noteClaim counts a claim once for each of its stores.
+func (o *Observed) noteClaim(c backends.Claim, start time.Time, result backends.ClaimResult) {
 	for i, from := range c.From {
-		o.note(from.Store, start, err, func(s *second) {
-			for _, rec := range claimed[i].Records {
+		o.note(from.Store, start, result.Err, func(s *second) {
+			for _, rec := range result.Claimed[i].Records {
 				if rec.StartedAt.Equal(rec.ReadAt) { // otherwise it is a repeat
 					s.claimed++
 				}
 			}
 		})
 	}
-	return claimed, err
 }
 
 // Extend implements [backends.Backend].

@@ -12,6 +12,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/internal/calls"
+	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/pending/dashboard"
 )
 
@@ -64,4 +65,27 @@ func TestFiguresHaveLatenciesAndFailures(t *testing.T) {
 			t.Errorf("got - want +\n%s", diff)
 		}
 	})
+}
+
+// many is a backend that makes many claims in one round trip.
+type many struct{ *memory.Backend }
+
+func (b many) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
+	return backends.ClaimMany(ctx, b.Backend, claims)
+}
+
+func TestFiguresCountClaimsOfManyMailboxes(t *testing.T) {
+	b := dashboard.Observe(many{memory.New()})
+	w := newWorld(t, b, nil)
+	w.create("a")
+	w.create("b")
+	inbox, err := pending.NewInbox(w.jobs)
+	w.must(err)
+	for range 2 {
+		_, err = inbox.PopMany(t.Context(), []string{"a", "b"}, pending.WithClaimID("once"))
+		w.must(err)
+	}
+	if got := b.Figures("jobs").Claimed; got != 2 {
+		t.Errorf("the figures show %d claimed, want 2: a repeat counts nothing", got)
+	}
 }
