@@ -297,14 +297,22 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 
 // extend extends the lease, and sends progress if asked to. It does nothing if the handler has
 // ended or released the request. One call that hangs leaves time for another one before the
-// deadline. The end of ctx does not interrupt a call: the next one could overtake it.
+// deadline. The end of ctx does not interrupt a call: the next one could overtake it. If an
+// operation of the handler hangs until the deadline, extend returns ErrStaleClaim.
 func (j *job[T]) extend(
 	ctx context.Context, c *Claim[T], deadline time.Time, sends bool) (over bool, err error) {
 	l := c.lease
-	if l.take(ctx) != nil {
+	untilDeadline, stopWaiting := context.WithDeadline(ctx, deadline)
+	defer stopWaiting()
+	switch {
+	case l.take(untilDeadline) == nil:
+		defer l.leave()
+	case ctx.Err() != nil:
 		return true, nil
+	default:
+		return false, fmt.Errorf("%w: the handler was in a call until the lease expired",
+			ErrStaleClaim)
 	}
-	defer l.leave()
 	if l.over {
 		return true, nil
 	}
