@@ -361,6 +361,9 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 		}
 	}
 	stored, heldErr := s.Held(ctx, c.ID, c.Attempt) // since c.Payload may not be encodable
+	if _, damaged := errors.AsType[*DecodeError](heldErr); damaged {
+		stored, heldErr = c, nil // the claim's own payload replaces the stored one
+	}
 	switch {
 	case heldErr != nil:
 		return heldErr

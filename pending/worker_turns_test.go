@@ -2,11 +2,14 @@ package pending_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/pending"
 )
@@ -38,4 +41,37 @@ func TestAnOperationThatHangsEndsWithTheLease(t *testing.T) {
 		}
 		stop()
 	})
+}
+
+// damaged is a backend whose stored payloads cannot be read.
+type damaged struct{ backends.Backend }
+
+func (d damaged) Unwrap() backends.Backend { return d.Backend }
+
+func (d damaged) Get(_ context.Context, _, id string) (backends.Record, error) {
+	return backends.Record{}, &backends.CorruptError{ID: id, Err: errors.New("it has no payload")}
+}
+
+func TestARequestWhoseStoredPayloadIsDamagedFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New()
+		opts := pending.WorkerOptions{Logger: slog.New(slog.DiscardHandler)}
+		stop := work(t, newStore(t, damaged{b}, policy()), opts,
+			func(context.Context, *jobClaim) error { return errors.New("no disk") })
+		s := newStore(t, b, policy())
+		awaitWithin(t, s, create(t, s).ID, time.Second, pending.StatusFailed, "no disk")
+		stop()
+	})
+}
+
+// awaitWithin checks that a request ends in time with a status and a reason.
+func awaitWithin(t *testing.T, s *jobStore, id string, patience time.Duration,
+	status pending.Status, reason string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r, err := s.Await(ctx, id)
+	if err != nil || r.Status != status || !strings.Contains(r.Error, reason) {
+		t.Errorf("got %+v, %v; want %s, %q", r, err, status, reason)
+	}
 }
