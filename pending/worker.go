@@ -230,7 +230,7 @@ func (j *job[T]) do(working context.Context) {
 		if endErr != nil {
 			j.logger.Warn("end the request", "error", endErr)
 		}
-		if endErr == nil || refused(endErr) || last {
+		if endErr == nil || refused(endErr) || unstorable(endErr) || last {
 			return
 		}
 		_ = poll.Sleep(working, poll.Pause(failures, minPause, maxPause))
@@ -325,8 +325,11 @@ func (j *job[T]) extend(
 	}
 	err = j.store.extend(ctx, c, x)
 	switch {
-	case err == nil && sends:
+	case sends && (err == nil || unstorable(err)):
 		l.progress.CompareAndSwap(progress, nil)
+		if err != nil {
+			j.logger.Warn("drop progress", "error", err)
+		}
 	case sends:
 		l.remind()
 	}
@@ -342,21 +345,26 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 		return nil // the handler has ended or released it
 	}
 	if err == nil {
-		// If the payload cannot be encoded, the request fails with that error.
-		if err = s.Complete(ctx, c); !errors.Is(err, errEncode) {
+		// If the payload cannot be stored, the request fails with that error.
+		if err = s.Complete(ctx, c); !unstorable(err) {
 			return err
 		}
 	}
 	// Send the last progress, and learn whether a cancel was requested.
-	if err := s.extend(ctx, c, c.unsent()); err != nil {
-		return s.failed("extend", c.ID, err)
+	extendErr := s.extend(ctx, c, c.unsent())
+	if unstorable(extendErr) {
+		c.lease.progress.Store(nil)
+		extendErr = s.extend(ctx, c, backends.Extend{})
+	}
+	if extendErr != nil {
+		return s.failed("extend", c.ID, extendErr)
 	}
 	retry, again := errors.AsType[retryError](err)
 	if (again || stopped) && c.Attempt < s.terms.MaxAttempts && !c.CancelRequested {
 		return s.Release(ctx, c, retry.pause)
 	}
 	if c.CancelRequested && !errors.Is(err, errPanicked) {
-		if err := s.Finish(ctx, c, StatusCancelled); !errors.Is(err, errEncode) {
+		if err := s.Finish(ctx, c, StatusCancelled); !unstorable(err) {
 			return err
 		}
 	}
@@ -373,8 +381,14 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	return s.Fail(ctx, stored, err.Error())
 }
 
+// unstorable reports whether the store or its backend does not take the payload. A server may have
+// a lower limit than Policy.MaxPayload.
+func unstorable(err error) bool {
+	return errors.Is(err, errEncode) || errors.Is(err, ErrTooLarge)
+}
+
 // refused reports whether a retry would fail with the same error.
 func refused(err error) bool {
-	return slices.ContainsFunc([]error{ErrNotFound, ErrEnded, ErrStaleClaim, ErrInvalid, errEncode},
+	return slices.ContainsFunc([]error{ErrNotFound, ErrEnded, ErrStaleClaim, ErrInvalid},
 		func(target error) bool { return errors.Is(err, target) })
 }

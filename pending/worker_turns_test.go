@@ -64,6 +64,42 @@ func TestARequestWhoseStoredPayloadIsDamagedFails(t *testing.T) {
 	})
 }
 
+// narrow is a backend that takes only small payloads, like a server with a limit for its bodies.
+type narrow struct{ backends.Backend }
+
+func (n narrow) Unwrap() backends.Backend { return n.Backend }
+
+func (n narrow) Extend(ctx context.Context, x backends.Extend) (backends.Lease, error) {
+	if len(x.Payload) > 1000 {
+		return backends.Lease{}, pending.ErrTooLarge
+	}
+	return n.Backend.Extend(ctx, x)
+}
+
+func (n narrow) End(ctx context.Context, e backends.End) (backends.Record, error) {
+	if len(e.Payload) > 1000 {
+		return backends.Record{}, pending.ErrTooLarge
+	}
+	return n.Backend.End(ctx, e)
+}
+
+func TestAPayloadThatIsTooLargeForTheBackendFailsTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, narrow{memory.New()}, policy())
+		opts := pending.WorkerOptions{Logger: slog.New(slog.DiscardHandler)}
+		var result error
+		stop := work(t, s, opts, func(ctx context.Context, c *jobClaim) error {
+			c.Payload.Output = string(make([]byte, 1000))
+			mustDo(t, s.Progress(ctx, c))
+			return result
+		})
+		awaitWithin(t, s, create(t, s).ID, time.Second, pending.StatusFailed, "too large")
+		result = errors.New("no disk")
+		awaitWithin(t, s, create(t, s).ID, time.Second, pending.StatusFailed, "no disk")
+		stop()
+	})
+}
+
 // awaitWithin checks that a request ends in time with a status and a reason.
 func awaitWithin(t *testing.T, s *jobStore, id string, patience time.Duration,
 	status pending.Status, reason string) {
