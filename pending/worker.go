@@ -248,7 +248,7 @@ func (j *job[T]) call(ctx context.Context) (err error) {
 		}
 	}()
 	if err = j.handle(ctx, j.claim); err != nil {
-		_ = err.Error() // if it panics, it does so here
+		_, _ = err.Error(), errors.Is(err, errPanicked) // if the error panics, it does so here
 	}
 	return err
 }
