@@ -100,6 +100,24 @@ func TestAPayloadThatIsTooLargeForTheBackendFailsTheRequest(t *testing.T) {
 	})
 }
 
+func TestProgressAfterAnEndingOrAReleaseIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, memory.New(), twice())
+		stop := work(t, s, pending.WorkerOptions{}, func(ctx context.Context, c *jobClaim) error {
+			if c.Attempt == 1 {
+				mustDo(t, s.Release(ctx, c, 0))
+				checkErr(t, "after a Release", s.Progress(ctx, c), pending.ErrStaleClaim)
+				return nil
+			}
+			mustDo(t, s.Complete(ctx, c))
+			checkErr(t, "after Complete", s.Progress(ctx, c), pending.ErrEnded)
+			return nil
+		})
+		await(t, s, create(t, s).ID)
+		stop()
+	})
+}
+
 // awaitWithin checks that a request ends in time with a status and a reason.
 func awaitWithin(t *testing.T, s *jobStore, id string, patience time.Duration,
 	status pending.Status, reason string) {
