@@ -119,8 +119,13 @@ func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error)
 		return err
 	}
 	progress := backends.Extend{Codec: s.codec.Name(), Payload: encoded}
-	if c.lease == nil {
+	switch {
+	case c.lease == nil:
 		return s.extend(ctx, c, progress)
+	case c.Status.Ended(): // by the handler, so the Worker sends nothing more
+		return ErrEnded
+	case c.Status != StatusRunning:
+		return ErrStaleClaim
 	}
 	c.lease.sendLater(progress)
 	return context.Cause(ctx)

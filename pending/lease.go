@@ -23,8 +23,13 @@ func newLease() *lease {
 }
 
 // take waits for the turn to operate on the claim. Operations of the handler and the Worker must
-// not overtake each other.
+// not overtake each other. If the turn is free, take returns nil even after the end of ctx.
 func (l *lease) take(ctx context.Context) error {
+	select {
+	case l.turn <- struct{}{}:
+		return nil
+	default:
+	}
 	select {
 	case l.turn <- struct{}{}:
 		return nil

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"github.com/pendingq/pendingq/backends"
@@ -154,6 +155,9 @@ func checkSource(s Source, others []Source) error {
 	for _, other := range others {
 		if name == other.base().policy.Name {
 			return fmt.Errorf("store %q is in it twice", name)
+		}
+		if b := s.base().backend; !reflect.ValueOf(b).Comparable() {
+			return fmt.Errorf("the backend of store %q (%T) cannot be compared: use a pointer", name, b)
 		}
 		if s.base().backend != other.base().backend {
 			return fmt.Errorf("store %q has another backend than the others", name)

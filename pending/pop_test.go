@@ -310,3 +310,15 @@ func TestManyMailboxesArePoppedAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// traced is a decorator that Go cannot compare.
+type traced struct {
+	backends.Backend
+	trace func(operation string)
+}
+
+func TestAnInboxRefusesBackendsThatCannotBeCompared(t *testing.T) {
+	b := traced{memory.New(), func(string) {}}
+	_, err := pending.NewInbox(newStore(t, b, policy()), newNotes(t, b))
+	checkInvalid(t, err, "traced")
+}

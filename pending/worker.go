@@ -230,7 +230,7 @@ func (j *job[T]) do(working context.Context) {
 		if endErr != nil {
 			j.logger.Warn("end the request", "error", endErr)
 		}
-		if endErr == nil || refused(endErr) || last {
+		if endErr == nil || refused(endErr) || unstorable(endErr) || last {
 			return
 		}
 		_ = poll.Sleep(working, poll.Pause(failures, minPause, maxPause))
@@ -248,7 +248,7 @@ func (j *job[T]) call(ctx context.Context) (err error) {
 		}
 	}()
 	if err = j.handle(ctx, j.claim); err != nil {
-		_ = err.Error() // if it panics, it does so here
+		_, _ = err.Error(), errors.Is(err, errPanicked) // if the error panics, it does so here
 	}
 	return err
 }
@@ -297,14 +297,22 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 
 // extend extends the lease, and sends progress if asked to. It does nothing if the handler has
 // ended or released the request. One call that hangs leaves time for another one before the
-// deadline. The end of ctx does not interrupt a call: the next one could overtake it.
+// deadline. The end of ctx does not interrupt a call: the next one could overtake it. If an
+// operation of the handler hangs until the deadline, extend returns ErrStaleClaim.
 func (j *job[T]) extend(
 	ctx context.Context, c *Claim[T], deadline time.Time, sends bool) (over bool, err error) {
 	l := c.lease
-	if l.take(ctx) != nil {
+	untilDeadline, stopWaiting := context.WithDeadline(ctx, deadline)
+	defer stopWaiting()
+	switch {
+	case l.take(untilDeadline) == nil:
+		defer l.leave()
+	case ctx.Err() != nil:
 		return true, nil
+	default:
+		return false, fmt.Errorf("%w: the handler was in a call until the lease expired",
+			ErrStaleClaim)
 	}
-	defer l.leave()
 	if l.over {
 		return true, nil
 	}
@@ -317,8 +325,11 @@ func (j *job[T]) extend(
 	}
 	err = j.store.extend(ctx, c, x)
 	switch {
-	case err == nil && sends:
+	case sends && (err == nil || unstorable(err)):
 		l.progress.CompareAndSwap(progress, nil)
+		if err != nil {
+			j.logger.Warn("drop progress", "error", err)
+		}
 	case sends:
 		l.remind()
 	}
@@ -334,25 +345,33 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 		return nil // the handler has ended or released it
 	}
 	if err == nil {
-		// If the payload cannot be encoded, the request fails with that error.
-		if err = s.Complete(ctx, c); !errors.Is(err, errEncode) {
+		// If the payload cannot be stored, the request fails with that error.
+		if err = s.Complete(ctx, c); !unstorable(err) {
 			return err
 		}
 	}
 	// Send the last progress, and learn whether a cancel was requested.
-	if err := s.extend(ctx, c, c.unsent()); err != nil {
-		return s.failed("extend", c.ID, err)
+	extendErr := s.extend(ctx, c, c.unsent())
+	if unstorable(extendErr) {
+		c.lease.progress.Store(nil)
+		extendErr = s.extend(ctx, c, backends.Extend{})
+	}
+	if extendErr != nil {
+		return s.failed("extend", c.ID, extendErr)
 	}
 	retry, again := errors.AsType[retryError](err)
 	if (again || stopped) && c.Attempt < s.terms.MaxAttempts && !c.CancelRequested {
 		return s.Release(ctx, c, retry.pause)
 	}
 	if c.CancelRequested && !errors.Is(err, errPanicked) {
-		if err := s.Finish(ctx, c, StatusCancelled); !errors.Is(err, errEncode) {
+		if err := s.Finish(ctx, c, StatusCancelled); !unstorable(err) {
 			return err
 		}
 	}
 	stored, heldErr := s.Held(ctx, c.ID, c.Attempt) // since c.Payload may not be encodable
+	if _, damaged := errors.AsType[*DecodeError](heldErr); damaged {
+		stored, heldErr = c, nil // the claim's own payload replaces the stored one
+	}
 	switch {
 	case heldErr != nil:
 		return heldErr
@@ -362,8 +381,14 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	return s.Fail(ctx, stored, err.Error())
 }
 
+// unstorable reports whether the store or its backend does not take the payload. A server may have
+// a lower limit than Policy.MaxPayload.
+func unstorable(err error) bool {
+	return errors.Is(err, errEncode) || errors.Is(err, ErrTooLarge)
+}
+
 // refused reports whether a retry would fail with the same error.
 func refused(err error) bool {
-	return slices.ContainsFunc([]error{ErrNotFound, ErrEnded, ErrStaleClaim, ErrInvalid, errEncode},
+	return slices.ContainsFunc([]error{ErrNotFound, ErrEnded, ErrStaleClaim, ErrInvalid},
 		func(target error) bool { return errors.Is(err, target) })
 }

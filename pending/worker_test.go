@@ -111,7 +111,8 @@ func TestWhatAHandlerReturnsDecidesHowItsRequestEnds(t *testing.T) {
 				pending.StatusCompleted, ""},
 			"a retry in the past": {firstAttempt(fail(pending.Retry(-1, errors.New("busy")))),
 				pending.StatusCompleted, ""},
-			"a nil error with a type": {fail((*fragile)(nil)), pending.StatusFailed, "panicked"},
+			"a nil error with a type":  {fail((*fragile)(nil)), pending.StatusFailed, "panicked"},
+			"an error without a cause": {fail((*hollow)(nil)), pending.StatusFailed, "panicked"},
 			"an unencodable answer": {func(_ context.Context, c *jobClaim) error {
 				c.Payload.Output = "\xff"
 				return nil
@@ -138,6 +139,12 @@ func TestWhatAHandlerReturnsDecidesHowItsRequestEnds(t *testing.T) {
 type fragile struct{ text string }
 
 func (f *fragile) Error() string { return f.text }
+
+// hollow is an error. The Unwrap of a nil one panics.
+type hollow struct{ cause error }
+
+func (*hollow) Error() string   { return "hollow" }
+func (h *hollow) Unwrap() error { return h.cause }
 
 // firstAttempt makes a handler that does nothing after the first attempt.
 func firstAttempt(handle handler) handler {

@@ -9,7 +9,7 @@ import (
 // Loop claims jobs and runs them.
 type Loop struct {
 	Concurrency int           // how many jobs run at a time
-	Grace       time.Duration // how long jobs may run after the claims end
+	Grace       time.Duration // how long jobs may run after the end of ctx, or an error of claim
 	Cause       error         // the cause of their contexts after Grace
 }
 
@@ -21,6 +21,12 @@ func (l Loop) Run(ctx context.Context, claim func(ctx context.Context, free int)
 	jobs []func(context.Context), err error)) (err error) {
 	working, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
+	claiming, stopClaiming := context.WithCancel(ctx)
+	defer stopClaiming()
+	context.AfterFunc(claiming, func() { // perhaps while a claim is in flight
+		_ = Sleep(working, l.Grace)
+		stop(l.Cause)
+	})
 	var work sync.WaitGroup
 	slots := make(chan struct{}, l.Concurrency) // holds a value for each running job
 	for ctx.Err() == nil && err == nil {
@@ -49,8 +55,7 @@ func (l Loop) Run(ctx context.Context, claim func(ctx context.Context, free int)
 			})
 		}
 	}
-	timer := time.AfterFunc(max(0, l.Grace), func() { stop(l.Cause) })
-	defer timer.Stop()
+	stopClaiming()
 	work.Wait()
 	return err
 }

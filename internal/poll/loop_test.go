@@ -62,3 +62,23 @@ func TestJobsHaveTheGraceAfterTheEnd(t *testing.T) {
 		}
 	})
 }
+
+func TestAClaimInFlightDoesNotLengthenTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		start := time.Now()
+		claims := 0
+		loop := poll.Loop{Concurrency: 2, Grace: time.Minute, Cause: errStopped}
+		err := loop.Run(ctx, func(ctx context.Context, _ int) ([]func(context.Context), error) {
+			if claims++; claims == 1 {
+				return []func(context.Context){func(ctx context.Context) { <-ctx.Done() }}, nil
+			}
+			end()
+			calls.Pass(30 * time.Second)
+			return nil, nil
+		})
+		if took := time.Since(start); err != nil || took != time.Minute {
+			t.Errorf("got %v after %v, want the grace of a minute", err, took)
+		}
+	})
+}

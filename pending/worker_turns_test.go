@@ -1,0 +1,131 @@
+package pending_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/pending"
+)
+
+// A network client may wait for a frozen server until its context ends. The Worker waits for the
+// handler's call, but only as long as the lease lasts.
+func TestAnOperationThatHangsEndsWithTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		healthy := map[string]bool{"claim": true, "extend": true}
+		s := newStore(t, &hanging{Backend: memory.New(), hung: healthy}, policy())
+		opts := pending.WorkerOptions{Logger: slog.New(slog.DiscardHandler)}
+		ended := make(chan error, 1)
+		stop := work(t, s, opts, func(ctx context.Context, c *jobClaim) error {
+			if s.Complete(ctx, c) == nil {
+				t.Error("Complete did not hang")
+			}
+			ended <- context.Cause(ctx)
+			return nil // the Worker tries it once more
+		})
+		r := create(t, s)
+		select {
+		case cause := <-ended:
+			checkErr(t, "the cause", cause, pending.ErrStaleClaim)
+		case <-time.After(time.Hour):
+			t.Error("the handler's context has not ended an hour later")
+		}
+		if got := await(t, s, r.ID); got.Status != pending.StatusCompleted {
+			t.Errorf("got %s, %s; want completed", got.Status, got.Error)
+		}
+		stop()
+	})
+}
+
+// damaged is a backend whose stored payloads cannot be read.
+type damaged struct{ backends.Backend }
+
+func (d damaged) Unwrap() backends.Backend { return d.Backend }
+
+func (d damaged) Get(_ context.Context, _, id string) (backends.Record, error) {
+	return backends.Record{}, &backends.CorruptError{ID: id, Err: errors.New("it has no payload")}
+}
+
+func TestARequestWhoseStoredPayloadIsDamagedFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New()
+		opts := pending.WorkerOptions{Logger: slog.New(slog.DiscardHandler)}
+		stop := work(t, newStore(t, damaged{b}, policy()), opts,
+			func(context.Context, *jobClaim) error { return errors.New("no disk") })
+		s := newStore(t, b, policy())
+		awaitWithin(t, s, create(t, s).ID, time.Second, pending.StatusFailed, "no disk")
+		stop()
+	})
+}
+
+// narrow is a backend that takes only small payloads, like a server with a limit for its bodies.
+type narrow struct{ backends.Backend }
+
+func (n narrow) Unwrap() backends.Backend { return n.Backend }
+
+func (n narrow) Extend(ctx context.Context, x backends.Extend) (backends.Lease, error) {
+	if len(x.Payload) > 1000 {
+		return backends.Lease{}, pending.ErrTooLarge
+	}
+	return n.Backend.Extend(ctx, x)
+}
+
+func (n narrow) End(ctx context.Context, e backends.End) (backends.Record, error) {
+	if len(e.Payload) > 1000 {
+		return backends.Record{}, pending.ErrTooLarge
+	}
+	return n.Backend.End(ctx, e)
+}
+
+func TestAPayloadThatIsTooLargeForTheBackendFailsTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, narrow{memory.New()}, policy())
+		opts := pending.WorkerOptions{Logger: slog.New(slog.DiscardHandler)}
+		var result error
+		stop := work(t, s, opts, func(ctx context.Context, c *jobClaim) error {
+			c.Payload.Output = string(make([]byte, 1000))
+			mustDo(t, s.Progress(ctx, c))
+			return result
+		})
+		awaitWithin(t, s, create(t, s).ID, time.Second, pending.StatusFailed, "too large")
+		result = errors.New("no disk")
+		awaitWithin(t, s, create(t, s).ID, time.Second, pending.StatusFailed, "no disk")
+		stop()
+	})
+}
+
+func TestProgressAfterAnEndingOrAReleaseIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, memory.New(), twice())
+		stop := work(t, s, pending.WorkerOptions{}, func(ctx context.Context, c *jobClaim) error {
+			if c.Attempt == 1 {
+				mustDo(t, s.Release(ctx, c, 0))
+				checkErr(t, "after a Release", s.Progress(ctx, c), pending.ErrStaleClaim)
+				return nil
+			}
+			mustDo(t, s.Complete(ctx, c))
+			checkErr(t, "after Complete", s.Progress(ctx, c), pending.ErrEnded)
+			return nil
+		})
+		await(t, s, create(t, s).ID)
+		stop()
+	})
+}
+
+// awaitWithin checks that a request ends in time with a status and a reason.
+func awaitWithin(t *testing.T, s *jobStore, id string, patience time.Duration,
+	status pending.Status, reason string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r, err := s.Await(ctx, id)
+	if err != nil || r.Status != status || !strings.Contains(r.Error, reason) {
+		t.Errorf("got %+v, %v; want %s, %q", r, err, status, reason)
+	}
+}
