@@ -12,6 +12,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
 	"github.com/pendingq/pendingq/internal/check"
+	"github.com/pendingq/pendingq/internal/lease"
 )
 
 // Claim is a request that a worker holds. Only the pops and [PendingStore.Held] make one. A worker
@@ -20,7 +21,8 @@ import (
 // All operations on a Claim apply to its Attempt. A worker whose lease has expired may still end
 // the request until it times out or another worker claims it. If several errors apply, the order is
 // [ErrNotFound], [ErrEnded], [ErrStaleClaim]. A retry of an ending succeeds, from any node, with
-// the same outcome, reason and payload. Do not change Mailbox: [codec.Sealed] needs it.
+// the same outcome, reason and payload. Do not change Mailbox: [codec.Sealed] needs it. A Claim
+// must not be used concurrently. Only the Worker of a handler may extend it meanwhile.
 type Claim[T any] struct {
 	Request[T]
 
@@ -31,7 +33,7 @@ type Claim[T any] struct {
 
 	held  bool          // made by a pop or by Held
 	left  time.Duration // the rest of the lease when the claim was made
-	lease *lease        // shared with the Worker of the claim; nil without one
+	lease *lease.Lease  // shared with the Worker of the claim; nil without one
 }
 
 func (s *PendingStore[T]) claim(rec backends.Record) (*Claim[T], error) {
@@ -58,6 +60,24 @@ func (c *Claim[T]) check() error {
 	}
 	return cmp.Or(check.ID(c.ID),
 		check.Range("the claim's attempt", c.Attempt, 0, check.MaxAttempts))
+}
+
+// inTurn operates on a claim. In a handler it waits until the Worker does not, and tells the Worker
+// when the claim is over.
+func (c *Claim[T]) inTurn(ctx context.Context, operate func() error) error {
+	if c == nil || c.lease == nil {
+		return operate()
+	}
+	if err := c.lease.Take(ctx); err != nil {
+		return err
+	}
+	defer c.lease.Leave()
+	if c.lease.Cancelled {
+		c.CancelRequested, c.CancelReason = true, c.lease.Reason
+	}
+	err := operate()
+	c.lease.Over = c.Status != StatusRunning
+	return err
 }
 
 // AnyAttempt makes Held return the claim of the latest attempt, for reports without an attempt. If
@@ -127,7 +147,7 @@ func (s *PendingStore[T]) Progress(ctx context.Context, c *Claim[T]) (err error)
 	case c.Status != StatusRunning:
 		return ErrStaleClaim
 	}
-	c.lease.sendLater(progress)
+	c.lease.SendLater(progress)
 	return context.Cause(ctx)
 }
 
@@ -150,7 +170,7 @@ func (s *PendingStore[T]) release(ctx context.Context, c *Claim[T], pause time.D
 		if c.Attempt >= s.terms.MaxAttempts {
 			return check.Invalid("attempt %d is the last", c.Attempt)
 		}
-		x := c.unsent()
+		x := *c.lease.Unsent()
 		x.Release, x.After = true, pause.Truncate(time.Microsecond)
 		if err := s.extend(ctx, c, x); err != nil {
 			return err
@@ -168,10 +188,10 @@ func (s *PendingStore[T]) extend(ctx context.Context, c *Claim[T], x backends.Ex
 		return err
 	}
 	x.Terms, x.ID, x.Mailbox, x.Attempt = s.terms, c.ID, c.Mailbox, c.Attempt
-	lease, err := s.backend.Extend(ctx, x)
+	extended, err := s.backend.Extend(ctx, x)
 	if err == nil {
-		c.UpdatedAt, c.Deadline = lease.UpdatedAt, lease.Deadline
-		c.CancelRequested, c.CancelReason = lease.CancelledAs != "", lease.CancelReason
+		c.UpdatedAt, c.Deadline = extended.UpdatedAt, extended.Deadline
+		c.CancelRequested, c.CancelReason = extended.CancelledAs != "", extended.CancelReason
 	}
 	return err
 }

@@ -20,7 +20,7 @@ const (
 	claimGrace        = 2 * time.Second  // for a call in flight when ctx or the lease ends
 )
 
-// Await waits until a request has ended, and returns the request as Get does, with the same errors.
+// Await waits until a request has ended, and returns it with its payload, or an error of Get.
 // It reads the request after a signal from the backend, at the request's deadline, and at the
 // backend's poll interval, because a signal may be lost. If ctx ends first, Await returns ctx's
 // error and the request as last read, or nil if it was never read.

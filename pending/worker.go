@@ -16,6 +16,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/internal/check"
+	"github.com/pendingq/pendingq/internal/lease"
 	"github.com/pendingq/pendingq/internal/poll"
 	"github.com/pendingq/pendingq/internal/wake"
 )
@@ -32,11 +33,11 @@ import (
 // The handler may end or release its request, and may then go on. Otherwise its result decides:
 //
 //   - nil completes the request.
-//   - An error from [Retry] releases the request. On the last attempt the request fails.
+//   - An error from [Retry] releases the request if attempts are left. Otherwise the request fails.
 //   - Any other error, or a panic, fails the request with the payload of the last Progress. Only
 //     the log has the text of a panic.
-//   - After a cancel, an error ends the request as cancelled. After [ErrWorkerStopped], an error
-//     releases it if attempts are left.
+//   - After a cancel, an error ends the request as cancelled. After [ErrWorkerStopped], an error or
+//     a panic releases it if attempts are left.
 //
 // A handler may call Progress at any rate. The Worker sends at most one progress a second, and the
 // last one before it fails or releases the request.
@@ -208,7 +209,7 @@ type job[T any] struct {
 // do runs the handler and extends the lease meanwhile. Then it ends or releases the request. If the
 // handler ends its goroutine, the request is left to its lease.
 func (j *job[T]) do(working context.Context) {
-	j.claim.lease = newLease()
+	j.claim.lease = lease.New()
 	kept := *j.claim // a copy, since the handler may change the claim
 	handling, stop := context.WithCancelCause(working)
 	defer stop(nil)
@@ -257,11 +258,11 @@ func (j *job[T]) call(ctx context.Context) (err error) {
 // handler's context with stop if the claim is lost or a cancel was requested.
 func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCauseFunc) {
 	l, third := c.lease, j.store.terms.RunningTimeout/3
-	w := wake.Watch(ctx, j.store.backend, c.ID, backends.Waker.WatchRequest)
-	defer w.Stop()
 	deadline := time.Now().Add(c.left) // by the clock of this node
 	due := time.After(min(c.left/3, firstLook))
-	ready := l.ready
+	w := wake.Watch(ctx, j.store.backend, c.ID, backends.Waker.WatchRequest) // may take a while
+	defer w.Stop()
+	ready := l.Ready()
 	var next <-chan time.Time // when the next progress may be sent
 	for {
 		if c.CancelRequested {
@@ -272,7 +273,7 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 		case <-ctx.Done():
 			return
 		case <-next:
-			ready = l.ready
+			ready = l.Ready()
 			continue
 		case <-ready:
 			sends, ready, next = true, nil, time.After(progressInterval)
@@ -296,8 +297,8 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 }
 
 // extend extends the lease, and sends progress if asked to. It does nothing if the handler has
-// ended or released the request. One call that hangs leaves time for another one before the
-// deadline. The end of ctx does not interrupt a call: the next one could overtake it. If an
+// ended or released the request. A call gets half of the time until the deadline, but at least a
+// second. The end of ctx does not interrupt a call: the next one could overtake it. If an
 // operation of the handler hangs until the deadline, extend returns ErrStaleClaim.
 func (j *job[T]) extend(
 	ctx context.Context, c *Claim[T], deadline time.Time, sends bool) (over bool, err error) {
@@ -305,35 +306,35 @@ func (j *job[T]) extend(
 	untilDeadline, stopWaiting := context.WithDeadline(ctx, deadline)
 	defer stopWaiting()
 	switch {
-	case l.take(untilDeadline) == nil:
-		defer l.leave()
+	case l.Take(untilDeadline) == nil:
+		defer l.Leave()
 	case ctx.Err() != nil:
 		return true, nil
 	default:
 		return false, fmt.Errorf("%w: the handler was in a call until the lease expired",
 			ErrStaleClaim)
 	}
-	if l.over {
+	if l.Over {
 		return true, nil
 	}
 	limit := min(extendTimeout, max(time.Until(deadline)/2, time.Second))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	progress, x := l.progress.Load(), backends.Extend{}
-	if sends && progress != nil {
+	progress, x := l.Unsent(), backends.Extend{}
+	if sends {
 		x = *progress
 	}
 	err = j.store.extend(ctx, c, x)
 	switch {
 	case sends && (err == nil || unstorable(err)):
-		l.progress.CompareAndSwap(progress, nil)
+		l.Forget(progress)
 		if err != nil {
 			j.logger.Warn("drop progress", "error", err)
 		}
 	case sends:
-		l.remind()
+		l.Remind()
 	}
-	l.cancelled, l.reason = c.CancelRequested, c.CancelReason
+	l.Cancelled, l.Reason = c.CancelRequested, c.CancelReason
 	return false, err
 }
 
@@ -351,9 +352,10 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 		}
 	}
 	// Send the last progress, and learn whether a cancel was requested.
-	extendErr := s.extend(ctx, c, c.unsent())
+	progress := c.lease.Unsent()
+	extendErr := s.extend(ctx, c, *progress)
 	if unstorable(extendErr) {
-		c.lease.progress.Store(nil)
+		c.lease.Forget(progress)
 		extendErr = s.extend(ctx, c, backends.Extend{})
 	}
 	if extendErr != nil {
