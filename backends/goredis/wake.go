@@ -340,8 +340,10 @@ func (l *link) tidy() (empty bool) {
 		}
 	}
 	w.mu.Unlock()
-	if !empty && len(unused) > 0 {
-		_ = w.unsubscribe(l.pubsub, l.ctx, unused...)
+	for _, name := range unused {
+		if !empty { // one by one: a Cluster refuses a command with channels of different slots
+			_ = w.unsubscribe(l.pubsub, l.ctx, name)
+		}
 	}
 	return empty
 }
