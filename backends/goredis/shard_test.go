@@ -15,12 +15,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
 // shard is a node of a Cluster. It knows only the commands of subscriptions.
 type shard struct {
+	lost  atomic.Value // a string: the node does not serve the slots of channels that contain it
 	calls atomic.Int64 // how often a client has subscribed
 	ends  sync.WaitGroup
 }
@@ -28,6 +30,7 @@ type shard struct {
 // client returns a client of a Cluster with only this node.
 func (s *shard) client(t *testing.T) *redis.ClusterClient {
 	const addr = "127.0.0.1:1" // never dialled
+	s.lost.Store("nothing")
 	client := redis.NewClusterClient(&redis.ClusterOptions{
 		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
 			return []redis.ClusterSlot{{End: redistest.Slots - 1,
@@ -95,6 +98,9 @@ func (s *shard) reply(words []string) string {
 	}
 	if name == "ssubscribe" {
 		s.calls.Add(1)
+		if strings.Contains(words[1], s.lost.Load().(string)) {
+			return "-CLUSTERDOWN Hash slot not served\r\n"
+		}
 	}
 	return fmt.Sprintf("*3\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n:1\r\n",
 		len(name), name, len(words[1]), words[1])
@@ -135,4 +141,26 @@ func checkUndisturbed(t *testing.T, signal <-chan struct{}) {
 	if signals > 0 {
 		t.Errorf("the waiter got %d signals although nothing has changed", signals)
 	}
+}
+
+// No node serves the slot of a mailbox. Its waiters poll, and waiters of other mailboxes keep their
+// subscription.
+func TestClusterWaitersOfALostSlotDoNotDisturbOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shard{}
+		b := newBackend(t, s.client(t), &goredis.Options{PollInterval: patient})
+		boxes := mailboxesOf(0, 2)
+		s.lost.Store(backends.Partition(boxes[1]))
+		signal, stop := b.WatchMailbox(t.Context(), boxes[0])
+		defer stop()
+		found, leave := b.WatchMailbox(t.Context(), boxes[1])
+		defer leave()
+		checkUndisturbed(t, signal)
+		s.lost.Store("nothing")
+		select {
+		case <-found:
+		case <-time.After(time.Minute):
+			t.Error("a waiter got no signal although its slot is served again")
+		}
+	})
 }
