@@ -28,7 +28,7 @@ const (
 	payloadReads = 3                // attempts to read a record whose payload is replaced each time
 )
 
-var errPayloadMissing = errors.New("its payload is missing")
+var errPayloadMissing = errors.New("its payload is missing or is no string")
 
 // store runs a script that stores a body. Args returns the script's arguments for a body. Keys are
 // the script's keys. The key of a large payload comes after these.
@@ -127,7 +127,8 @@ func (b *Backend) fetch(ctx context.Context, store string, records ...*stored) (
 		payload := mget.Val()[i]
 		if payload == nil { // the client may have read a replica; a script reads the master
 			payload, err = b.run(ctx, b.scripts.payload, keys[i:i+1])
-			if err != nil && !errors.Is(err, redis.Nil) {
+			wrongType := redis.HasErrorPrefix(err, "WRONGTYPE") // this must not hinder the others
+			if err != nil && !errors.Is(err, redis.Nil) && !wrongType {
 				return nil, err
 			}
 		}

@@ -185,6 +185,37 @@ func TestARequestWhosePayloadIsGoneCanStillEnd(t *testing.T) {
 	}
 }
 
+// A payload's key has another type. A claim and a listing return the other requests all the same.
+func TestAPayloadOfAnotherTypeHindersNoOtherRequest(t *testing.T) {
+	r := newRig(t, redistest.Client(t))
+	terms := lasting("s")
+	damaged := large(terms, box)
+	if _, err := r.b.Create(t.Context(), damaged); err != nil {
+		t.Fatal(err)
+	}
+	for key := range r.dump() {
+		if strings.Contains(key, "/p/") {
+			r.plant(key)
+		}
+	}
+	healthy := r.create(terms, box)
+	check := func(name string, recs []backends.Record, errs []error, err error) {
+		var corrupt *backends.CorruptError
+		if err != nil || len(recs) != 1 || recs[0].ID != healthy.ID || len(errs) != 1 ||
+			!errors.As(errs[0], &corrupt) || corrupt.ID != damaged.ID {
+			t.Errorf("%s: got %v, %v and %v, want the other request and a CorruptError",
+				name, recs, errs, err)
+		}
+	}
+	page, err := r.b.List(t.Context(), "s", box, "", 10)
+	check("List", page.Records, page.Errs, err)
+	claimed, err := r.b.Claim(t.Context(), heartbeat(box, 10, terms))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check("Claim", claimed[0].Records, claimed[0].Errs, err)
+}
+
 func TestLargeAnswersThatAreRefusedLeaveNothing(t *testing.T) {
 	r := newRig(t, redistest.Client(t))
 	r.large = true

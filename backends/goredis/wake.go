@@ -3,6 +3,7 @@ package goredis
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -69,6 +70,7 @@ type channel struct {
 	used      time.Time // when the latest waiter left
 	link      *link     // the link to its node; nil until place has found the node
 	confirmed bool      // the server has confirmed the subscription
+	refusals  int       // how often in a row a node has refused the subscription
 
 	// settled ends when the first attempt to subscribe succeeds, fails or takes subscribeWait.
 	// Until then a new waiter waits for the subscription.
@@ -143,6 +145,9 @@ func (w *wakes) placed(ch *channel) (done bool) {
 		w.tasks.Go(func() { // the node may not answer; others do
 			l.sending.Lock()
 			defer l.sending.Unlock()
+			w.mu.Lock()
+			l.asked = append(l.asked, ch.name)
+			w.mu.Unlock()
 			_ = w.subscribe(l.pubsub, l.ctx, ch.name) // after an error l.receive fails, too
 		})
 		return true
@@ -222,15 +227,19 @@ func (w *wakes) pause() {
 func (w *wakes) note(l *link, m *redis.Subscription) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	began := m.Kind == "subscribe" || m.Kind == "ssubscribe"
+	if at := slices.Index(l.asked, m.Channel); began && at >= 0 {
+		l.asked = slices.Delete(l.asked, at, at+1)
+	}
 	ch := w.channels[m.Channel]
 	switch {
 	case ch == nil || ch.link != l:
-	case m.Kind == "subscribe" || m.Kind == "ssubscribe":
+	case began:
 		if ch.settled.Err() != nil {
 			w.hub.WakeSlowly(ch.name, wakePause)
 		}
 		ch.settle()
-		ch.confirmed, w.failures = true, 0
+		ch.confirmed, ch.refusals, w.failures = true, 0, 0
 	case ch.confirmed:
 		return errors.New("the server ended a subscription")
 	}
@@ -261,6 +270,7 @@ type link struct {
 	ctx     context.Context // hangUp ends it
 	hangUp  context.CancelFunc
 	sending sync.Mutex // keeps changes of wakes.channels in the order of the sent commands
+	asked   []string   // channels whose subscription has no reply yet, in order; under wakes.mu
 }
 
 // run receives until the link is lost or unused. Then it subscribes to the link's channels again,
@@ -286,6 +296,11 @@ func (l *link) run() {
 func (l *link) receive() error {
 	for {
 		message, err := l.pubsub.Receive(l.ctx)
+		var answer redis.Error
+		if errors.As(err, &answer) && l.refused() {
+			l.heard.Store(true)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -300,6 +315,40 @@ func (l *link) receive() error {
 			}
 		}
 	}
+}
+
+// refused handles an error reply. On a Cluster a node may refuse one channel, because it does not
+// have the slot. Refused places this channel again after a pause. The other channels stay. It
+// returns false if the link is useless: it has no other channel, or no reply was due.
+func (l *link) refused() bool {
+	w := l.wakes
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	inUse := func(ch *channel) bool { return ch.link == l && ch.confirmed }
+	if w.cluster == nil || len(l.asked) == 0 ||
+		!slices.ContainsFunc(slices.Collect(maps.Values(w.channels)), inUse) {
+		return false
+	}
+	ch := w.channels[l.asked[0]]
+	l.asked = l.asked[1:]
+	if ch == nil || ch.link != l || ch.confirmed {
+		return true
+	}
+	ch.link = nil
+	ch.settle()
+	if ch.waiters == 0 {
+		delete(w.channels, ch.name)
+		return true
+	}
+	pause := poll.Jitter(poll.Pause(ch.refusals, 50*time.Millisecond, 5*time.Second))
+	ch.refusals++
+	w.tasks.Go(func() {
+		w.cluster.ReloadState(w.ctx)
+		if poll.Sleep(w.ctx, pause) == nil {
+			w.place(ch)
+		}
+	})
+	return true
 }
 
 // keepAlive pings, and unsubscribes from channels without waiters. It hangs up if no message has
@@ -340,8 +389,10 @@ func (l *link) tidy() (empty bool) {
 		}
 	}
 	w.mu.Unlock()
-	if !empty && len(unused) > 0 {
-		_ = w.unsubscribe(l.pubsub, l.ctx, unused...)
+	for _, name := range unused {
+		if !empty { // one by one: a Cluster refuses a command with channels of different slots
+			_ = w.unsubscribe(l.pubsub, l.ctx, name)
+		}
 	}
 	return empty
 }
