@@ -152,6 +152,11 @@ func (c *call) watch() ([]byte, error) {
 			c.side = worker
 		}
 	}
+	forget, err := c.follows(len(mailboxes) + len(b.Requests))
+	if err != nil {
+		return nil, err
+	}
+	defer forget()
 	ctx, leave, err := c.park(c.side, wait*time.Millisecond, mailboxes...)
 	if err != nil {
 		return nil, err
