@@ -47,6 +47,7 @@ const (
 	retryTime     = 30 * time.Second // no further try begins later than that
 	minPause      = 50 * time.Millisecond
 	maxPause      = 2 * time.Second
+	longestAfter  = 60 // seconds of a Retry-After: a proxy may say a day
 )
 
 // New makes a Client of the server at a URL such as https://node.example/pending. Opts may be nil.
@@ -190,6 +191,6 @@ func refusal(resp *http.Response) (again bool, pause time.Duration, err error) {
 			again = c.again
 		}
 	}
-	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-	return again, time.Duration(seconds) * time.Second, err
+	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // 0 if it is missing, or a date
+	return again, time.Duration(min(max(seconds, 0), longestAfter)) * time.Second, err
 }
