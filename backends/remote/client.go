@@ -47,6 +47,7 @@ const (
 	retryTime     = 30 * time.Second // no further try begins later than that
 	minPause      = 50 * time.Millisecond
 	maxPause      = 2 * time.Second
+	longestAfter  = 60 // seconds of a Retry-After: a proxy may say a day
 )
 
 // New makes a Client of the server at a URL such as https://node.example/pending. Opts may be nil.
@@ -172,6 +173,12 @@ func (c *Client) send(ctx context.Context, op operation) (*http.Response, error)
 	return resp, err
 }
 
+// proxyCodes are the codes of refusals that a proxy makes before the server sees a request. A 404
+// may mean that the URL is wrong, so it says nothing about a request.
+var proxyCodes = map[int]string{http.StatusUnauthorized: "unauthorized",
+	http.StatusForbidden: "forbidden", http.StatusRequestTimeout: "slow_body",
+	http.StatusRequestEntityTooLarge: "too_large", http.StatusTooManyRequests: "too_many"}
+
 // refusal returns the error of an answer, whether another try may succeed, and after which pause.
 func refusal(resp *http.Response) (again bool, pause time.Duration, err error) {
 	var f failure
@@ -181,15 +188,17 @@ func refusal(resp *http.Response) (again bool, pause time.Duration, err error) {
 	}
 	again = resp.StatusCode >= http.StatusInternalServerError
 	if err != nil || f.Code == "" {
-		err = fmt.Errorf("the answer is %s, and not one of package remote", resp.Status)
-	} else {
-		err = f.decode()
+		f = failure{Code: proxyCodes[resp.StatusCode]}
+		f.Error = fmt.Sprintf("%s, without a code of package remote", resp.Status)
+	}
+	if err = f.decode(); f.Code == "" {
+		err = fmt.Errorf("the answer is %s", f.Error)
 	}
 	for _, c := range codes {
 		if c.name == f.Code {
 			again = c.again
 		}
 	}
-	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-	return again, time.Duration(seconds) * time.Second, err
+	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // 0 if it is missing, or a date
+	return again, time.Duration(min(max(seconds, 0), longestAfter)) * time.Second, err
 }

@@ -198,3 +198,15 @@ func TestARepeatStopsAtTheDeadline(t *testing.T) {
 		t.Errorf("got %v, want the deadline and the last failure", err)
 	}
 }
+
+// By default nginx keeps the parts of an answer until it has many.
+func TestStreamsAskNginxNotToKeepTheirParts(t *testing.T) {
+	r := newRig(t, newMemory(), nil)
+	events := r.open("GET", "/requests/"+r.create().ID+"/events?store=s", "")
+	watch := r.open("POST", "/watch", `{"mailboxes":["device-7"]}`)
+	for _, header := range []http.Header{events.resp.Header, watch.resp.Header} {
+		if header.Get("X-Accel-Buffering") != "no" {
+			t.Errorf("got %v", header)
+		}
+	}
+}

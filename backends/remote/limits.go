@@ -21,12 +21,15 @@ type limits struct {
 	bytes   quota.Quota // of bodies and answers in flight
 	waiting quota.Quota // requests that wait for bytes
 	parked  quota.Quota // requests that wait for something to happen
+	topics  quota.Quota // mailboxes and requests that watches name
 }
 
 const (
 	callerShares = 4               // a caller can hold a quarter of the bytes
 	maxWaiting   = 1000            // requests that wait for bytes
 	patience     = 5 * time.Second // how long a request waits for bytes
+	parkedTopics = 10              // topics of all watches, for each place to park
+	callerTopics = 2               // topics of a caller's watches, for each place to park
 )
 
 // share returns how many bytes a caller can hold.
@@ -86,4 +89,15 @@ func (c *call) park(side side, wait time.Duration, mailboxes ...string) (
 		cancel()
 		parked.Leave(1, shares)
 	}, nil
+}
+
+// follows counts the topics of a watch. Each of them costs memory of its own. The caller calls
+// leave.
+func (c *call) follows(topics int) (leave func(), err error) {
+	n, most := int64(topics), int64(c.config.MaxParked)
+	q, shares := &c.limits[c.side].topics, c.shares(parkedTopics*most, callerTopics*most)
+	if ok, _ := q.Try(n, shares); !ok {
+		return nil, ErrTooMany
+	}
+	return func() { q.Leave(n, shares) }, nil
 }

@@ -3,8 +3,10 @@ package remote_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/backends/remote"
+	"github.com/pendingq/pendingq/codec"
 )
 
 // cutter loses answers after the server has acted: it waits for a whole answer, and returns an
@@ -118,4 +121,28 @@ func lose(t *testing.T, cut *cutter, do func(context.Context, *remote.Client) (a
 		t.Errorf("%v, %v; %d answers were not lost", err, hasErr, cut.lose)
 	}
 	return []any{got, has}
+}
+
+// A proxy refuses with a page for people: an expired token, a large body, too many requests.
+func TestTheRefusalOfAProxyIsTheErrorThatCallersTest(t *testing.T) {
+	for status, want := range map[int]error{401: remote.ErrUnauthorized, 403: remote.ErrForbidden,
+		413: codec.ErrTooLarge, 429: remote.ErrTooMany, 404: nil} {
+		var tries int
+		onFakeTime(t, func(*http.Request) (*http.Response, error) {
+			tries++
+			return &http.Response{StatusCode: status, Status: fmt.Sprint(status),
+				Body: io.NopCloser(strings.NewReader("<html>secret</html>"))}, nil
+		}, func(t *testing.T, c *remote.Client) {
+			_, err := c.Create(t.Context(), question("s"))
+			wanted := want == nil && !errors.Is(err, backends.ErrNotFound) ||
+				want != nil && errors.Is(err, want)
+			if !wanted || !strings.Contains(err.Error(), fmt.Sprint(status)) ||
+				strings.Contains(err.Error(), "secret") {
+				t.Errorf("%d: got %v", status, err)
+			}
+			if again := status == 429; again != (tries > 1) {
+				t.Errorf("%d: %d tries", status, tries)
+			}
+		})
+	}
 }

@@ -3,6 +3,7 @@ package remote_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -104,4 +105,41 @@ func TestADeviceWhoseWatchIsNotParkedStillClaims(t *testing.T) {
 	if err != nil || len(claimed[0].Records) != 1 {
 		t.Errorf("claim: got %v, %v", claimed, err)
 	}
+}
+
+// Each mailbox or request of a watch costs the server some KiB.
+func TestTheWatchesOfOneCallerNameABoundedNumberOfRequests(t *testing.T) {
+	r := newRig(t, newMemory(), func(c *remote.Config) { c.MaxParked = 20 })
+	body := `{"requests":["` + strings.Repeat(backends.NewID(box)+`","`, 24) + `"]}`
+	watch := func(token string) (status int, hangUp func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, "POST", r.url+"/watch", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, func() { cancel(); resp.Body.Close() }
+	}
+	status, hangUp := watch("greedy")
+	if status != http.StatusOK {
+		t.Fatalf("the first watch: %d", status)
+	}
+	got, leave := watch("greedy")
+	if leave(); got != http.StatusTooManyRequests {
+		t.Errorf("the second watch: %d", got)
+	}
+	got, leave = watch("another")
+	if leave(); got != http.StatusOK {
+		t.Errorf("the watch of another caller: %d", got)
+	}
+	hangUp()
+	r.until("the first watch has left its place", func() bool {
+		got, leave := watch("greedy")
+		leave()
+		return got == http.StatusOK
+	})
 }

@@ -95,6 +95,26 @@ func TestAWatchThatEndsAtOnceIsNotReopenedAtOnce(t *testing.T) {
 	}
 }
 
+// A proxy may say so while it is in maintenance, and come back earlier.
+func TestAWatchIsOpenedAgainLongBeforeARetryAfterOfADay(t *testing.T) {
+	for _, seconds := range []string{"86400", "99999999999"} {
+		var watches atomic.Int32
+		onFakeTime(t, func(r *http.Request) (*http.Response, error) {
+			if watches.Add(1) == 1 {
+				return &http.Response{StatusCode: http.StatusServiceUnavailable,
+					Header: http.Header{"Retry-After": {seconds}}, Body: http.NoBody}, nil
+			}
+			return watching(r, ""), nil
+		}, func(t *testing.T, waiting *remote.Client) {
+			signal, stop := waiting.WatchMailbox(t.Context(), box)
+			defer stop()
+			if !within(2*time.Minute, signal) {
+				t.Errorf("Retry-After: %s: got %d watches in two minutes", seconds, watches.Load())
+			}
+		})
+	}
+}
+
 // Each waiter looks when its watch is renewed. If all looked at once, the server would refuse some.
 func TestARenewedWatchWakesItsWaitersOneAfterAnother(t *testing.T) {
 	onFakeTime(t, func(r *http.Request) (*http.Response, error) {

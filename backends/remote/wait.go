@@ -72,6 +72,9 @@ func (c *call) follow(wait, interval time.Duration, see func(backends.Record) (d
 func (c *call) stream(contentType string, status int) {
 	c.begin(contentType, status)
 	c.hangUpAfterwards() // the deadline of the last bytes stays with the connection
+
+	// Without this header, nginx keeps the parts until it has many.
+	c.w.Header().Set("X-Accel-Buffering", "no")
 	c.w.WriteHeader(status)
 	_ = c.control.Flush() // the first part may take a while
 }
@@ -152,6 +155,11 @@ func (c *call) watch() ([]byte, error) {
 			c.side = worker
 		}
 	}
+	forget, err := c.follows(len(mailboxes) + len(b.Requests))
+	if err != nil {
+		return nil, err
+	}
+	defer forget()
 	ctx, leave, err := c.park(c.side, wait*time.Millisecond, mailboxes...)
 	if err != nil {
 		return nil, err

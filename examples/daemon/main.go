@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -64,7 +65,8 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
-	o.config.Logger.Info("working", "runtime", o.config.RuntimeID, "server", o.config.Server)
+	server, _ := url.Parse(o.config.Server) // which New has checked
+	o.config.Logger.Info("working", "runtime", o.config.RuntimeID, "server", server.Redacted())
 	if err := d.Run(ctx); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 1

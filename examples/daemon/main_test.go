@@ -201,3 +201,13 @@ func TestWhatTheCommandLineRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLogHasNoPasswordOfTheServersURL(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stderr bytes.Buffer
+	args := []string{"-server", "http://laptop:hunter2@localhost:1", "-runtime", "laptop"}
+	if code := run(ctx, args, &stderr); code != 0 || strings.Contains(stderr.String(), "hunter2") {
+		t.Errorf("exit %d\n%s", code, stderr.String())
+	}
+}

@@ -91,7 +91,7 @@ func newStatusError(resp *http.Response, body []byte) error {
 }
 
 // heartbeat asks for work. Its claim id makes it repeatable. Failed means that the server could not
-// look for work.
+// look for work. With an error there is no work: an unreadable answer may be decoded in part.
 func (d *Daemon) heartbeat(ctx context.Context, claimID string, batch bool, wait time.Duration) (
 	a wire.Assignments, failed bool, err error) {
 	path, timeout := "/api/daemon/heartbeat", callTimeout
@@ -101,7 +101,10 @@ func (d *Daemon) heartbeat(ctx context.Context, claimID string, batch bool, wait
 	body := wire.Heartbeat{
 		RuntimeID: d.config.RuntimeID, SupportsBatchImport: batch, ClaimID: claimID}
 	header, err := d.post(ctx, timeout, path, body, &a)
-	return a, header.Get(wire.ClaimFailed) != "", err
+	if err != nil {
+		return wire.Assignments{}, false, err
+	}
+	return a, header.Get(wire.ClaimFailed) != "", nil
 }
 
 // reportPauses are the pauses before each attempt to report.

@@ -172,6 +172,35 @@ func TestAnAnswerThatCannotBeReadIsGivenUp(t *testing.T) {
 	})
 }
 
+// The repeated heartbeat gets the same answer, so work that was begun would be begun twice, and an
+// update whose version cannot be read would be one to "".
+func TestNoWorkOfAnAnswerThatCannotBeReadIsDone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inner, beats := w.handler, 0
+		w.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if isHeartbeat(r) && beats < 2 {
+				beats++
+				_, _ = io.WriteString(rw, `{"status":"ok","pending_ping":{"id":"a"},`+
+					`"pending_update":{"id":"b","target_version":2}}`)
+				return
+			}
+			inner.ServeHTTP(rw, r)
+		})
+		var pings, updates atomic.Int32
+		stop := w.run(daemon.Handlers{
+			Ping: func(context.Context) (string, error) { pings.Add(1); return "", nil },
+			Update: func(_ context.Context, version string) (string, error) {
+				updates.Add(1)
+				return version, nil
+			}})
+		<-time.After(time.Minute)
+		if pings.Load() > 0 || updates.Load() > 0 {
+			t.Errorf("%d pings and %d updates were done", pings.Load(), updates.Load())
+		}
+		w.stopped(stop)
+	})
+}
+
 // The daemon repeats the claim id if the server could not look for work.
 func TestAHeartbeatWhoseClaimFailedIsRepeated(t *testing.T) {
 	inWorld(t, func(w *world) {
