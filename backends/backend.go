@@ -188,8 +188,8 @@ func ClaimMany(ctx context.Context, b Backend, claims []Claim) []ClaimResult {
 // come twice or not at all. A request that does not change comes once.
 type Lister interface {
 	// List returns at most limit live requests of a mailbox, as [Record.At] shows them. Limit is 1
-	// to 100. After is "" or the Next of the previous page. A page may have fewer requests although
-	// more follow.
+	// to 100. After is "" or the Next of the previous page. For another After it may return
+	// ErrInvalid of package pending. A page may have fewer requests although more follow.
 	List(ctx context.Context, store, mailbox, after string, limit int) (Page, error)
 
 	// Mailboxes returns about limit mailboxes of a store that have, or recently had, live requests.

@@ -1,11 +1,13 @@
 package backendtest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 // lister returns the backend as a Lister. If the backend is not a Lister, it skips the case.
@@ -130,6 +132,22 @@ var listCases = []testCase{
 			}
 			if got := w.list("s", strings.Repeat("z", 512), 100); len(got) > 0 {
 				w.Errorf("got %d requests of a mailbox without requests", len(got))
+			}
+		}},
+
+	{"a page after nothing known is an invalid argument, or some page",
+		"A link that somebody has edited must not look like a failure of the backend.",
+		func(w *world) {
+			l := w.lister()
+			w.create(request(terms("s"), "m"))
+			for _, after := range []string{"x", " ", "1 2", "nan x", "\x00", "9 \xff", "é é"} {
+				_, listed := l.List(w.Context(), "s", "m", after, 10)
+				_, named := l.Mailboxes(w.Context(), "s", after, 10)
+				for _, err := range []error{listed, named} {
+					if err != nil && !errors.Is(err, check.ErrInvalid) {
+						w.Errorf("after %q: got %v, want ErrInvalid or none", after, err)
+					}
+				}
 			}
 		}},
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 var _ backends.Lister = (*Backend)(nil)
@@ -26,6 +28,9 @@ func (b *Backend) List(
 	highest, last := "+inf", ""
 	if after != "" {
 		highest, last, _ = strings.Cut(after, " ")
+		if score, err := strconv.ParseFloat(highest, 64); err != nil || math.IsNaN(score) {
+			return page, check.Invalid("%.40q is not the Next of a page", after)
+		}
 	}
 	k := b.keys(backends.Partition(mailbox), store)
 	reply, err := b.run(ctx, b.scripts.list, []string{k.queue(mailbox)},
@@ -112,7 +117,7 @@ func (b *Backend) Mailboxes(
 	var cursor uint64
 	if found && position != "" {
 		if cursor, err = strconv.ParseUint(position, 10, 64); err != nil {
-			return page, fmt.Errorf("goredis: list mailboxes: cursor %q: %w", after, err)
+			return page, check.Invalid("%.40q is not the Next of a page", after)
 		}
 	}
 	pattern := escaped.Replace(b.prefix+"{") + "????" + escaped.Replace("}:"+store+"/q/") + "*"

@@ -12,6 +12,7 @@ import (
 // ClaimMany implements [backends.ManyClaimer]. Up to 500 claims take one round trip. On a Cluster
 // they take one round trip per node, all at the same time. If claims fail, one of them is repeated
 // by itself. If that helps, or if a server does not know the script, the others are repeated, too.
+// They are not if the user may not load the script.
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	todo := make([]int, len(claims))
@@ -29,7 +30,8 @@ func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []back
 		first := &results[again[0]]
 		first.Claimed, first.Err = b.Claim(ctx, claims[again[0]])
 		again = slices.DeleteFunc(again[1:], func(at int) bool {
-			return first.Err != nil && !unknownScript(results[at].Err)
+			return redis.HasErrorPrefix(first.Err, "NOPERM") ||
+				first.Err != nil && !unknownScript(results[at].Err)
 		})
 		todo = slices.Concat(again, todo)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 var _ backends.Lister = (*Backend)(nil)
@@ -72,7 +73,7 @@ func parseCursor(after string) (from time.Time, id string, err error) {
 	number, id, _ := strings.Cut(after, " ")
 	us, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || backends.CheckID(id) != nil {
-		return from, "", fmt.Errorf("postgres: list: %q is not the Next of a page", after)
+		return from, "", check.Invalid("%.40q is not the Next of a page", after)
 	}
 	return time.UnixMicro(us), id, nil
 }

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/pendingq/pendingq/internal/poll"
 )
@@ -57,7 +58,8 @@ func New(baseURL string, opts *Options) (*Client, error) {
 	switch {
 	case err != nil:
 		return nil, errors.New("remote: the URL does not parse") // err may quote a secret
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "":
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" ||
+		u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("remote: the URL is not like https://node.example/pending")
 	case u.User != nil:
 		return nil, errors.New("remote: the URL has a user name: use Options.Token")
@@ -65,6 +67,9 @@ func New(baseURL string, opts *Options) (*Client, error) {
 	var o Options
 	if opts != nil {
 		o = *opts
+	}
+	if strings.ContainsFunc(o.Token, unicode.IsControl) {
+		return nil, errors.New("remote: Options.Token has a line break or another control character")
 	}
 	c := &Client{base: strings.TrimSuffix(u.String(), "/"), token: o.Token,
 		logger: cmp.Or(o.Logger, slog.Default())}

@@ -95,9 +95,9 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request,
 	d.render(w, http.StatusOK, v)
 }
 
-// refuse answers an HTTP request that failed.
+// refuse answers an HTTP request that failed. An address of somebody's own making is not found.
 func (d *Dashboard) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if errors.Is(err, backends.ErrNotFound) {
+	if errors.Is(err, backends.ErrNotFound) || errors.Is(err, pending.ErrInvalid) {
 		d.notFound(w)
 		return
 	}

@@ -136,6 +136,16 @@ func TestTheOverviewOverRedisIsBounded(t *testing.T) {
 	}
 }
 
+func TestAnEditedLinkToAPageIsNotFound(t *testing.T) {
+	_, _, d := overRedis(t)
+	answer := httptest.NewRecorder()
+	path := page("mailbox", "store", "jobs", "name", "device-1", "after", "garbage")
+	d.ServeHTTP(answer, httptest.NewRequest("GET", path, nil))
+	if answer.Code != 404 {
+		t.Errorf("%d, want 404", answer.Code)
+	}
+}
+
 // BenchmarkOverviewOverRedis times the overview, and reports how long its commands block the
 // server. It takes the longest duration of all commands, and the longest of the best durations of
 // equal commands. On a busy machine the server mostly waits for a processor in the first one.

@@ -193,13 +193,13 @@ func (q question[T]) await(
 	c *call, ctx context.Context, allowed func(T) bool) (any, error) {
 	w := c.watch(ctx, c.requestID, backends.Waker.WatchRequest)
 	defer w.Stop()
-	for {
+	for pause := soon; ; pause = min(2*pause, time.Second) {
 		r, err := q.load(c, allowed)
 		if err != nil || r.ended || ctx.Err() != nil {
 			return r.body, err
 		}
-		// Clocks differ, so the backend's clock may reach the deadline a little later.
-		_ = w.Wait(ctx, max(time.Until(r.deadline), 0)+soon)
+		// Clocks differ, so the backend's clock may reach the deadline later.
+		_ = w.Wait(ctx, max(time.Until(r.deadline), 0)+pause)
 	}
 }
 
