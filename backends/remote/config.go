@@ -34,7 +34,7 @@ type Config struct {
 	// MaxInFlight is how many bytes of bodies and answers are in memory at a time, on the side of
 	// front ends and on the side of workers. A caller can hold a quarter of that. A request first
 	// takes what the MaxPayload of its store allows. If it has to wait longer than 5 s, it is
-	// answered 429. Small requests may pass it meanwhile. Memory in use may be three times as much.
+	// answered 429. Small requests may overtake it. Memory in use may be three times as much.
 	// Default: 256 MiB.
 	MaxInFlight int64
 

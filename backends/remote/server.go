@@ -157,7 +157,7 @@ func (c *call) inMailbox(action Action) error {
 }
 
 // find authorises a call for the request that its path names, and returns it. A caller who is not a
-// worker of the mailbox that the query names takes the bytes for that from front ends.
+// worker of the mailbox that the query names counts towards the limits of front ends.
 func (c *call) find(action Action) (rec backends.Record, err error) {
 	c.id = c.r.PathValue("id")
 	c.store = c.stores[c.query.Get("store")]

@@ -50,7 +50,7 @@ func list(ctx context.Context, s *storeSession) error {
 		err = s.table(l.rows)
 	}
 	if l.more {
-		s.board.note("there are more than %d; see --limit", s.limit)
+		s.board.note("there are more than %d rows; raise --limit", s.limit)
 	}
 	return err
 }
@@ -126,7 +126,7 @@ func (s *storeSession) glance(ctx context.Context, name string) mailbox {
 		m.Error = err.Error()
 	}
 	if err == nil && len(page.Errs) > 0 {
-		m.Error = fmt.Sprintf("%d requests cannot be read", len(page.Errs))
+		m.Error = fmt.Sprintf("unreadable requests: %d", len(page.Errs))
 	}
 	m.More = page.Next != ""
 	for _, rec := range page.Records {

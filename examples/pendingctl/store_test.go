@@ -135,7 +135,7 @@ func TestLsShowsMailboxesAndTheRequestsOfOne(t *testing.T) {
 		boxes[1].Pending != 1 {
 		t.Errorf("got %+v", boxes)
 	}
-	s.want(s.call("ls", "--limit", "1"), exitOK, "there are more than 1; see --limit")
+	s.want(s.call("ls", "--limit", "1"), exitOK, "there are more than 1 rows; raise --limit")
 	s.want(s.call("ls", "device-1", "--limit", "1"), exitOK, "there are more than 1")
 }
 

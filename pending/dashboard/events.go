@@ -81,7 +81,7 @@ func (s *stream) follow(v *view) {
 				s.logFailure(s.r, err)
 			}
 			s.sent = nil // then the next page is sent, even if it has not changed
-			err = s.send("trouble", []byte("The storage backend does not answer. Trying again."))
+			err = s.send("trouble", []byte("The page cannot be read now. Trying again."))
 		default:
 			err = s.update(v)
 		}
