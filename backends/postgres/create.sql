@@ -103,8 +103,11 @@ END $$;
 -- request begins with the commit, however long the transaction was open. The first call takes the
 -- locks of all rows, in the order of partitions and each as strong as any row needs it: two
 -- commits, or a commit and a ClaimMany, then never wait for each other. Arrival has only rows of
--- this transaction: others delete theirs before they commit.
-CREATE FUNCTION {s}.arrive() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+-- this transaction: others delete theirs before they commit. The difference of two times counts in
+-- days, which last 23 to 25 hours in some time zones, but always 24 in UTC. The
+-- scan of arrival has a high estimated cost, since it is sequential: jit would compile each call.
+CREATE FUNCTION {s}.arrive() RETURNS trigger LANGUAGE plpgsql
+SET enable_seqscan = off SET jit = off SET timezone = 'UTC' AS $$
 DECLARE
   part int;
   alone boolean;
