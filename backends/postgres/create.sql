@@ -101,13 +101,15 @@ END $$;
 -- arrive runs at the commit of a caller's transaction, for each row of arrival. It checks the
 -- store's limits again, and moves all times of the request from its create to the commit. So the
 -- request begins with the commit, however long the transaction was open. The first call takes the
--- locks of all rows, in the order of partitions and each as strong as any row needs it: two
--- commits, or a commit and a ClaimMany, then never wait for each other. Arrival has only rows of
--- this transaction: others delete theirs before they commit. The difference of two times counts in
--- days, which last 23 to 25 hours in some time zones, but always 24 in UTC. The
--- scan of arrival has a high estimated cost, since it is sequential: jit would compile each call.
+-- locks of all rows, sorted by partition, each as strong as its strongest row needs. So two
+-- commits, or a commit and a ClaimMany, never wait for each other. Arrival has only rows of this
+-- transaction: others delete theirs before they commit.
+-- The difference of two times counts in days. In some time zones a day lasts 23 to 25 hours, in UTC
+-- always 24. The sequential scan of arrival counts as expensive, so jit would compile it each time,
+-- which takes 50 ms.
 CREATE FUNCTION {s}.arrive() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off SET jit = off SET timezone = 'UTC' AS $$
+SET enable_seqscan = off SET jit = off SET timezone = 'UTC' -- mutation: arrive-jit, arrive-zone
+AS $$
 DECLARE
   part int;
   alone boolean;

@@ -26,9 +26,10 @@ type txKey struct{}
 // other requests were stored in between, the commit fails with [CommitBusy] or [CommitFull].
 //
 // A second creator of the same id waits until the transaction has ended. So two transactions that
-// create the same ids in another order may deadlock. PostgreSQL then ends one of the two. Mailboxes
-// are locked at the commit, in one order for all, and never deadlock. After SET CONSTRAINTS ALL
-// IMMEDIATE, Create itself does the work of the commit, and locks the mailbox until the end.
+// create the same ids in different orders may deadlock. PostgreSQL then ends one of the two.
+// Mailboxes are locked at the commit, in one order for all, and never deadlock. After SET
+// CONSTRAINTS ALL IMMEDIATE, Create itself does the work of the commit, and locks the mailbox until
+// the end.
 func InTx(ctx context.Context, tx pgx.Tx) context.Context {
 	return context.WithValue(ctx, txKey{}, tx)
 }

@@ -259,18 +259,18 @@ func TestCommitsNeverDeadlock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t)
-			holder := o.begin(pgx.TxOptions{}) // both commits begin before one can end
+			holder := o.begin(pgx.TxOptions{}) // holds the first commit up, and that the second
 			o.exec(holder, "SELECT "+table(o.schema, "lock_mailbox")+
 				"(('x' || $1::text)::bit(16)::int)", backends.Partition(middle))
 			ended := make(chan error, len(creates))
-			for _, list := range creates {
+			for i, list := range creates {
 				tx := o.begin(pgx.TxOptions{})
 				for _, c := range list {
 					o.order(tx, c)
 				}
 				go func() { ended <- tx.Commit(context.Background()) }()
+				o.awaitCommits(i + 1)
 			}
-			o.awaitCommits(2)
 			o.commit(holder)
 			for range creates {
 				if err := <-ended; err != nil {
