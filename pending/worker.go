@@ -59,7 +59,8 @@ type WorkerOptions struct {
 	Logger      *slog.Logger // logs backend errors and panics of handlers. Default: slog.Default()
 
 	// Grace is how long running handlers may go on after the context of Run has ended. Then their
-	// contexts are cancelled with [ErrWorkerStopped]. Default: 30 s. Less than 0: no grace.
+	// contexts are cancelled with [ErrWorkerStopped]. A request claimed meanwhile has the rest of
+	// the grace. Default: 30 s. Less than 0: no grace.
 	Grace time.Duration
 }
 
