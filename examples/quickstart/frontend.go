@@ -81,7 +81,7 @@ func (f *frontEnd) importOne(ctx context.Context, found []skills.LocalSkill) err
 	if err != nil {
 		return err
 	}
-	f.timeline.note("  %q with %d supporting file(s) now lies in %s",
+	f.timeline.note("  %q with %d supporting file(s) was saved in %s",
 		done.Skill.Name, len(done.Skill.Files), done.Skill.WorkspaceID)
 	return nil
 }

@@ -53,7 +53,7 @@ func parse(args []string, output io.Writer) (o options, err error) {
 		"URL of a PostgreSQL database for all nodes, e.g. postgres://localhost/app; "+
 			"makes the schema "+schema)
 	flags.StringVar(&o.out, "out", "",
-		"folder for the imported skill (default a new temporary folder)")
+		"folder for the imported skill (default a temporary folder, removed at the end)")
 	flags.BoolVar(&o.separate, "separate", false,
 		"give each node its own store, and see what goes wrong")
 	flags.DurationVar(&o.patience, "patience", 3*time.Second,

@@ -73,6 +73,9 @@ func newNodes(ctx context.Context, o options) (*cluster, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if o.out == "" {
+		closers = append(closers, func() { os.RemoveAll(out) })
+	}
 	open, what := newOpener(o)
 	c.what = what
 	for i := range nodeCount {
@@ -113,6 +116,7 @@ func inMemory(get func() *memory.Backend) opener {
 	return func(context.Context) (backends.Backend, func(), error) { return get(), func() {}, nil }
 }
 
+// outFolder makes the folder for skills: a temporary one, unless the options name another.
 func outFolder(o options) (string, error) {
 	if o.out == "" {
 		return os.MkdirTemp("", "pendingq-quickstart-")
