@@ -157,7 +157,7 @@ func checkSource(s Source, others []Source) error {
 			return fmt.Errorf("store %q is in it twice", name)
 		}
 		if b := s.base().backend; !reflect.ValueOf(b).Comparable() {
-			return fmt.Errorf("the backend of store %q (%T) cannot be compared: use a pointer", name, b)
+			return fmt.Errorf("backend %T of store %q cannot be compared: use a pointer", b, name)
 		}
 		if s.base().backend != other.base().backend {
 			return fmt.Errorf("store %q has another backend than the others", name)

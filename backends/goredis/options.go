@@ -16,8 +16,8 @@ type Options struct {
 
 	// PollInterval is how long a waiter waits for a wake-up before it polls, give or take a
 	// quarter. A wake-up arrives within a millisecond or so. The interval bounds how long a lost
-	// wake-up delays a waiter, and how late an expired lease is claimed again. On a Cluster, waiters
-	// of a slot without a node only poll. Default: 15 s. Minimum: 10 ms.
+	// wake-up delays a waiter, and how late an expired lease is claimed again. On a Cluster,
+	// waiters of a slot without a node only poll. Default: 15 s. Minimum: 10 ms.
 	PollInterval time.Duration
 
 	// AutoPipeline is when to gather commands into pipelines. Default: AutoPipelineByLoad.

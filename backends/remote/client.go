@@ -69,7 +69,7 @@ func New(baseURL string, opts *Options) (*Client, error) {
 		o = *opts
 	}
 	if strings.ContainsFunc(o.Token, unicode.IsControl) {
-		return nil, errors.New("remote: Options.Token has a line break or another control character")
+		return nil, errors.New("remote: Options.Token has a line break or a control character")
 	}
 	c := &Client{base: strings.TrimSuffix(u.String(), "/"), token: o.Token,
 		logger: cmp.Or(o.Logger, slog.Default())}

@@ -39,9 +39,10 @@ type Config struct {
 	MaxInFlight int64
 
 	// MaxParked is how many requests wait at a time, on each side. A tenth of them can be of one
-	// caller, and a hundredth can wait for one mailbox. The watches of a side name at most ten times
-	// MaxParked mailboxes and requests, and those of one caller at most twice MaxParked. A watch
-	// that is the only one may name more. What is over a limit is answered 429. Default: 10,000.
+	// caller, and a hundredth can wait for one mailbox. A watch names mailboxes and requests. All
+	// watches of a side name at most ten times MaxParked of them. The watches of one caller name
+	// at most twice MaxParked. A single watch may name more. What is over a limit is answered 429.
+	// Default: 10,000.
 	MaxParked int
 }
 

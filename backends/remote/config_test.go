@@ -11,7 +11,8 @@ import (
 
 func TestBadURLsAreRefusedWithoutTheirSecrets(t *testing.T) {
 	for _, url := range []string{"", "node.example", "ftp://x", "http://", "http://user:hunter2@x/",
-		"http://x/?token=hunter2", "http://x/?", "http://x/#hunter2", "http://hunter2\x00", "http://hunter2:port/"} {
+		"http://x/?token=hunter2", "http://x/?", "http://x/#hunter2", "http://hunter2\x00",
+		"http://hunter2:port/"} {
 		if _, err := remote.New(url, nil); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: got %v", url, err)
 		}

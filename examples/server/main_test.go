@@ -20,15 +20,27 @@ func runIn(ctx context.Context, env map[string]string, args ...string) (
 	return code, out.String(), errs.String()
 }
 
+// commandLine is a call of the server that ends at once.
+type commandLine struct {
+	args []string
+	code int
+	says string
+	env  map[string]string
+}
+
+func (c commandLine) check(t *testing.T) {
+	t.Helper()
+	code, stdout, stderr := runIn(t.Context(), c.env, c.args...)
+	if code != c.code || !strings.Contains(stdout+stderr, c.says) {
+		t.Errorf("%v: exit %d, want %d with %q\n%s%s",
+			c.args, code, c.code, c.says, stdout, stderr)
+	}
+}
+
 func TestTheCommandLine(t *testing.T) {
 	tokens, dir := writeTokens(t, someTokens), t.TempDir()
 	const nowhere = "redis://127.0.0.1:1"
-	for _, tc := range []struct {
-		args []string
-		code int
-		says string
-		env  map[string]string
-	}{
+	for _, c := range []commandLine{
 		{[]string{"--help"}, 0, "deleted_runtimes", nil},
 		{[]string{"-nonsense"}, 2, "flag provided but not defined: -nonsense", nil},
 		{[]string{"-tokens", tokens, "-skills", dir, "x"}, 2, `unexpected argument "x"`, nil},
@@ -56,18 +68,21 @@ func TestTheCommandLine(t *testing.T) {
 			map[string]string{"PENDINGQ_DRAIN": "long"}},
 		{[]string{"-config", dir}, 2, "-config: ", nil},
 		{nil, 2, "-config: ", map[string]string{"PENDINGQ_CONFIG": dir}},
-		{[]string{"-tokens", tokens, "-skills", dir, "-config", writeConfig(t,
-			"stores: [{name: A B, pending: 1m, running: 1m, retention: 1m}]")}, 2,
-			`-config: `, nil},
-		{[]string{"-tokens", tokens, "-skills", dir, "-config", writeConfig(t,
-			"stores: [{name: ping, pending: 1m, running: 1m, retention: 1m}]")}, 2,
-			`-config: stores: dashboard: two stores are named "ping"`, nil},
 	} {
-		code, stdout, stderr := runIn(t.Context(), tc.env, tc.args...)
-		if code != tc.code || !strings.Contains(stdout+stderr, tc.says) {
-			t.Errorf("%v: exit %d, want %d with %q\n%s%s",
-				tc.args, code, tc.code, tc.says, stdout, stderr)
-		}
+		c.check(t)
+	}
+}
+
+func TestTheStoresOfTheConfigurationFile(t *testing.T) {
+	tokens, dir := writeTokens(t, someTokens), t.TempDir()
+	for name, says := range map[string]string{
+		"A B":  "-config: ",
+		"ping": `-config: stores: dashboard: two stores are named "ping"`,
+	} {
+		config := writeConfig(t,
+			"stores: [{name: "+name+", pending: 1m, running: 1m, retention: 1m}]")
+		args := []string{"-tokens", tokens, "-skills", dir, "-config", config}
+		commandLine{args: args, code: 2, says: says}.check(t)
 	}
 }
 

@@ -86,7 +86,7 @@ func Name(what, name string) error {
 	return nil
 }
 
-// Cut returns the beginning of a text: valid UTF-8 of at most limit bytes. Other bytes are replaced.
+// Cut returns the beginning of a text, at most limit bytes. Bytes that are not UTF-8 are replaced.
 func Cut(text string, limit int) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	return strings.ToValidUTF8(text[:min(len(text), limit)], "") // without a part of a character

@@ -21,7 +21,8 @@ func Client(base *http.Client) *http.Client {
 		from := via[0].URL
 		switch {
 		case to.URL.Host != from.Host || to.URL.Scheme != from.Scheme:
-			return fmt.Errorf("%w: to another host, %s://%s", ErrRedirect, to.URL.Scheme, to.URL.Host)
+			return fmt.Errorf("%w: to another host, %s://%s",
+				ErrRedirect, to.URL.Scheme, to.URL.Host)
 		case to.Method != via[0].Method:
 			return fmt.Errorf("%w: from a %s to a %s", ErrRedirect, via[0].Method, to.Method)
 		case base.CheckRedirect != nil:

@@ -83,8 +83,8 @@
 //
 // No operation takes another round trip. An idle poll allocates nothing more, and neither does a
 // create under a span that is not sampled. A create, a claim, an idle claim, an end and a get
-// together take about 3 µs more processor time. If the create is sampled they take about 15 µs and
-// make 58 allocations. These are the best of many short runs on a shared machine of two cores,
+// together take about 3 µs more processor time. If the create is sampled they take about 15 µs
+// and make 58 allocations. These are the best of many short runs on a shared machine of two cores,
 // without an engine. About two thirds of the 3 µs are the SDK's own work.
 //
 // Over an engine the whole costs more. BenchmarkInstrumented compares processor time and throughput

@@ -133,7 +133,8 @@ func (o *observer) traceClaim(ctx context.Context, took time.Duration, c backend
 		if len(records) == 0 || !worthwhile(ctx, to) {
 			continue
 		}
-		_, span := o.tracer.Start(ctx, "receive "+from.Store, trace.WithTimestamp(time.Now().Add(-took)),
+		_, span := o.tracer.Start(ctx, "receive "+from.Store,
+			trace.WithTimestamp(time.Now().Add(-took)),
 			trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(to...))
 		if span.IsRecording() {
 			which := idOf(records[0].ID)

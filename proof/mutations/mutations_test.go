@@ -36,9 +36,8 @@ type mutation struct {
 	caught  string // the test that must fail: its folder, a colon and its name
 }
 
-// TestMutations runs the test of each chosen mutation with the mutated file and requires the test to
-// fail. A test that always fails would show nothing. So each test must first pass without any
-// mutation.
+// TestMutations runs the test of each chosen mutation with the mutated file. The test must fail. A
+// test that always fails would show nothing. So each test must first pass without any mutation.
 func TestMutations(t *testing.T) {
 	if *pattern == "" {
 		if effort.Race {
@@ -179,7 +178,8 @@ func (m mutation) overlay(t *testing.T, file string) string {
 	dir := t.TempDir()
 	mutated, overlay := filepath.Join(dir, filepath.Base(file)), filepath.Join(dir, "overlay.json")
 	original, pathErr := filepath.Abs(file)
-	replace, jsonErr := json.Marshal(map[string]any{"Replace": map[string]string{original: mutated}})
+	replace, jsonErr := json.Marshal(
+		map[string]any{"Replace": map[string]string{original: mutated}})
 	err = errors.Join(pathErr, jsonErr, os.WriteFile(overlay, replace, 0o600),
 		os.WriteFile(mutated, []byte(strings.Join(lines, "\n")), 0o600))
 	if err != nil {
