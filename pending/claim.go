@@ -76,7 +76,7 @@ func (c *Claim[T]) inTurn(ctx context.Context, operate func() error) error {
 		c.CancelRequested, c.CancelReason = true, c.lease.Reason
 	}
 	err := operate()
-	c.lease.Over = c.Status != StatusRunning
+	c.lease.Over = c.lease.Over || c.Status != StatusRunning
 	return err
 }
 

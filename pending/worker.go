@@ -343,8 +343,8 @@ func (j *job[T]) extend(
 // cause of the handler's context is ErrWorkerStopped.
 func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	s, c := j.store, j.claim
-	if c.Status != StatusRunning {
-		return nil // the handler has ended or released it
+	if c.lease.Over {
+		return nil
 	}
 	if err == nil {
 		// If the payload cannot be stored, the request fails with that error.
