@@ -6,7 +6,7 @@
 // A backend implements [Backend] and passes the suite of package backendtest with one line:
 //
 //	func TestConformance(t *testing.T) {
-//		backendtest.Run(t, func(t *testing.T) backends.Backend { return postgres.New(testDB(t)) })
+//		backendtest.Run(t, func(t *testing.T) backends.Backend { return newBackend(t) })
 //	}
 //
 // The comments here and the suite are the whole specification. Package backendtest also has

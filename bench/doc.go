@@ -5,7 +5,8 @@
 //   - pendingq is the library with its default options. Each command of pendingq-plain goes by
 //     itself. Each command of pendingq-gathered goes through the autopipeliner of go-redis.
 //   - original is the layout of hand-written stores. A lifecycle takes seven round trips.
-//   - floor is four plain commands. floor-gathered sends them through the autopipeliner.
+//   - floor is four plain commands.
+//   - original-gathered and floor-gathered send their commands through the autopipeliner.
 //
 // # Running
 //

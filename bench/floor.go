@@ -24,12 +24,11 @@ func NewFloor(client redis.Cmdable) Stack {
 	return f
 }
 
-// NewGatheredFloor returns the same through an autopipeliner with the options that goredis uses.
-func NewGatheredFloor(client *redis.Client) (Stack, error) {
+// gathering sends commands through an autopipeliner with the options that goredis uses.
+func gathering(client *redis.Client) (redis.Cmdable, error) {
 	opts := redis.DefaultAutoPipelineOptions()
 	opts.FullDuplex, opts.MaxFlushDelay = true, 50*time.Microsecond
-	gathering, err := client.AsyncAutoPipelineWithOptions(opts)
-	return NewFloor(gathering), err
+	return client.AsyncAutoPipelineWithOptions(opts)
 }
 
 func (f floor) Create(ctx context.Context, _ string) error {

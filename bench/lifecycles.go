@@ -14,8 +14,8 @@ import (
 var Callers = []int{1, 8, 64, 512}
 
 // LifecycleSides are what lifecycles over Redis are compared between.
-var LifecycleSides = []string{
-	"original", "floor", "floor-gathered", "pendingq", "pendingq-plain", "pendingq-gathered"}
+var LifecycleSides = []string{"original", "original-gathered", "floor", "floor-gathered",
+	"pendingq", "pendingq-plain", "pendingq-gathered"}
 
 // NewSide returns one of LifecycleSides. The client must be its own: a client has one
 // autopipeliner.
@@ -23,10 +23,14 @@ func NewSide(client *redis.Client, side string) (Stack, error) {
 	switch side {
 	case "original":
 		return NewOriginal(client), nil
+	case "original-gathered":
+		commands, err := gathering(client)
+		return NewOriginal(commands), err
 	case "floor":
 		return NewFloor(client), nil
 	case "floor-gathered":
-		return NewGatheredFloor(client)
+		commands, err := gathering(client)
+		return NewFloor(commands), err
 	case "pendingq":
 		return NewRedis(client, nil)
 	case "pendingq-plain":

@@ -36,13 +36,13 @@ const originalRetention = 5 * time.Minute
 // original is a hand-written store: a JSON record and a sorted set of the pending ids. Its keys
 // share a hash tag.
 type original struct {
-	client redis.UniversalClient
+	client redis.Cmdable
 	name   string
 	answer string
 }
 
 // NewOriginal returns a hand-written store in Redis.
-func NewOriginal(client redis.UniversalClient) Stack { return original{client, "job", answer} }
+func NewOriginal(client redis.Cmdable) Stack { return original{client, "job", answer} }
 
 func (o original) record(id string) string       { return "{" + o.name + "}:request:" + id }
 func (o original) pending(mailbox string) string { return "{" + o.name + "}:pending:" + mailbox }

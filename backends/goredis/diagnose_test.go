@@ -144,8 +144,8 @@ func TestDiagnoseReportsAnUnreachableServerOnce(t *testing.T) {
 func TestCheckNamesEachCommandThatIsMissing(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client(t)
-	for _, command := range []string{"exists", "time", "get", "set", "setrange", "pttl", "pexpire",
-		"zadd", "zrem", "zcount", "zrangebyscore", "zrevrangebyscore", "publish"} {
+	for _, command := range []string{"exists", "time", "get", "mget", "set", "setrange", "pttl",
+		"pexpire", "zadd", "zrem", "zcount", "zrangebyscore", "zrevrangebyscore", "publish"} {
 		allow(t, admin, "lacking", "&*", "+@all", "-"+command)
 		client := userClient(t, server, "lacking")
 		err := newBackend(t, client, nil).Check(t.Context())
@@ -157,12 +157,14 @@ func TestCheckNamesEachCommandThatIsMissing(t *testing.T) {
 			t.Errorf("without %s: diagnosed the problems %v", command, problems)
 		}
 	}
-	allow(t, admin, "lacking", "&*", "+@all", "-spublish")
-	lacking := redis.ClusterOptions{Username: "lacking", Password: "any"}
-	onCluster := clusterOf(t, server, lacking, nil)
-	err := newBackend(t, onCluster, nil).Check(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "SPUBLISH") {
-		t.Errorf("on a Cluster without spublish: Check returned %v", err)
+	for _, command := range []string{"spublish", "zscore"} {
+		allow(t, admin, "lacking", "&*", "+@all", "-"+command)
+		lacking := redis.ClusterOptions{Username: "lacking", Password: "any"}
+		onCluster := clusterOf(t, server, lacking, nil)
+		err := newBackend(t, onCluster, nil).Check(t.Context())
+		if err == nil || !strings.Contains(err.Error(), strings.ToUpper(command)) {
+			t.Errorf("on a Cluster without %s: Check returned %v", command, err)
+		}
 	}
 	allow(t, admin, "mute", "+@all", "resetchannels")
 	warnings := subjects(diagnose(t, userClient(t, server, "mute")), backends.SeverityWarning)

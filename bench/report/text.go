@@ -17,7 +17,8 @@ const introduction = `A lifecycle creates a request, claims it, completes it and
 - *original* is the usual layout of hand-written stores: a JSON record and a sorted set. Its lifecycle
   takes seven round trips.
 - *floor* is four plain commands (SET GET SET GET) with values of the same sizes.
-  *floor-gathered* sends them through the full-duplex autopipeliner of go-redis.
+- *original-gathered* and *floor-gathered* send their commands through the full-duplex autopipeliner
+  of go-redis, as pendingq does.
 
 The sides of a table ran in turn, round after round. A figure is the median over the rounds. A ratio
 is computed in each round, and the table has the median of these ratios. So it may differ from the

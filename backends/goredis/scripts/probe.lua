@@ -19,11 +19,13 @@ if try('PEXPIRE', key, '1000') and try('ZADD', set, '1', 'probe') then
   redis.call('PEXPIRE', set, '1000')
 end
 try('GET', key)
+try('MGET', key)
 try('PTTL', key)
 try('ZCOUNT', set, '-inf', '+inf')
 try('ZRANGEBYSCORE', set, '-inf', '+inf')
 try('ZREVRANGEBYSCORE', set, '+inf', '-inf')
 try('ZREM', set, 'probe')
+if ARGV[1] == 'SPUBLISH' then try('ZSCORE', set, 'probe') end
 -- join wake
 note(ARGV[1], wake(key))
 return failed
