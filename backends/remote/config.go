@@ -55,6 +55,10 @@ type Action string
 // answer, to any caller that knows its id or key. If a request has ended, ActionCancel and
 // ActionReport refuse with the whole request. Callers that share a mailbox, but may not see each
 // other's answers, need keys that cannot be guessed.
+//
+// A caller may choose the id of a request. A caller that guesses a key of another mailbox can take
+// the key's id for a request of its own mailbox, if the two mailboxes share a partition. Then each
+// Create with that key is refused as invalid. Keys that cannot be guessed prevent this, too.
 const (
 	ActionCreate Action = "create"
 	ActionRead   Action = "read"   // Get, and to wait for a change of a request
