@@ -164,6 +164,13 @@ func TestAWatchTellsAWorkerWhatToStop(t *testing.T) {
 			t.Errorf("outcome %q: got %+v", outcome, got)
 		}
 	}
+	if _, err := r.client.End(t.Context(), completion("s", other)); err != nil {
+		t.Fatal(err)
+	}
+	got := r.send("POST", end, "t", `{"attempt":1,"outcome":"cancelled","codec":"json"}`)
+	if got.code() != "ended" {
+		t.Errorf("a worker that stopped too late: got %+v", got)
+	}
 }
 
 func TestAnIdempotencyKeyMakesOneRequest(t *testing.T) {

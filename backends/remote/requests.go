@@ -153,7 +153,7 @@ func (c *call) end() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	cancelled := rec.CancelledAs != "" || rec.Status == backends.StatusCancelled
+	cancelled := rec.CancelledAs != "" || rec.Ended() // the backend refuses to end it again
 	switch outcome := body.Outcome; {
 	case outcome == backends.StatusCompleted, outcome == backends.StatusFailed:
 	case outcome == backends.StatusCancelled && cancelled:
