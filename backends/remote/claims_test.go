@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -29,6 +30,29 @@ func TestManyClaimsThatHangAreUnavailable(t *testing.T) {
 		`{"id":"2","mailbox":"b","from":[{"store":"s"}]}]}`)
 	if n := strings.Count(got.body, `"code":"unavailable"`); n != 2 {
 		t.Errorf("got %+v, want two claims that are unavailable", got)
+	}
+}
+
+// A machine may lose one of its mailboxes.
+func TestAClaimThatIsRefusedFailsNoOther(t *testing.T) {
+	r := newRig(t, newMemory(), func(c *remote.Config) { c.Access = roles{} })
+	r.client = newClient(t, r.url, "the front end")
+	made := r.create()
+	lost, own := poll("s"), poll("s")
+	lost.Mailbox = "lost"
+	device := newClient(t, r.url, "the device")
+	results := device.ClaimMany(t.Context(), []backends.Claim{lost, own, lost})
+	for _, i := range []int{0, 2} {
+		if !errors.Is(results[i].Err, backends.ErrNotFound) {
+			t.Errorf("the lost mailbox: got %+v", results[i])
+		}
+	}
+	if got := results[1]; got.Err != nil || len(got.Claimed[0].Records) != 1 ||
+		got.Claimed[0].Records[0].ID != made.ID {
+		t.Errorf("the other mailbox: got %+v", got)
+	}
+	if _, err := device.Claim(t.Context(), lost); !errors.Is(err, backends.ErrNotFound) {
+		t.Errorf("a claim alone: got %v", err)
 	}
 }
 
