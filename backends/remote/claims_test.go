@@ -56,6 +56,41 @@ func TestAClaimThatIsRefusedFailsNoOther(t *testing.T) {
 	}
 }
 
+// asked is a backend that notes the last claim.
+type asked struct {
+	backends.Backend
+	claim backends.Claim
+}
+
+func (a *asked) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	a.claim = c
+	return a.Backend.Claim(ctx, c)
+}
+
+func TestAClaimFromManyStoresFitsIntoTheShare(t *testing.T) {
+	b := &asked{Backend: memory.New()}
+	r := newRig(t, b, func(c *remote.Config) {
+		c.Stores = append(c.Stores, policy("u"))
+		c.Stores[0].MaxPayload = 5 << 20
+		c.MaxInFlight = 4 * 10 << 20
+	})
+	c := poll("s", "t", "u")
+	for i := range c.From {
+		c.From[i].Limit = 100
+	}
+	if _, err := r.client.Claim(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	most := 0
+	for i, from := range b.claim.From {
+		most += from.Limit * []int{5, 1, 1}[i]
+	}
+	if most < 8 || most > 10 {
+		t.Errorf("a claim of %+v is at most %d MiB, want about the share of 10 MiB",
+			b.claim.From, most)
+	}
+}
+
 func TestManyLargeClaimsFitIntoTheirBodies(t *testing.T) {
 	r := newRig(t, newMemory(), func(c *remote.Config) {
 		for i := range 60 {

@@ -35,7 +35,8 @@ type Config struct {
 	// front ends and on the side of workers. A caller can hold a quarter of that. A request first
 	// takes what the MaxPayload of its store allows. If it has to wait longer than 5 s, it is
 	// answered 429. Small requests may overtake it. Memory in use may be three times as much.
-	// Default: 256 MiB.
+	// A claim may bring a request of each store. So MaxInFlight has to be at least four times the
+	// sum of the MaxPayload of all stores. Default: 256 MiB.
 	MaxInFlight int64
 
 	// MaxParked is how many requests wait at a time, on each side. A tenth of them can be of one

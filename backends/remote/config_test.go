@@ -33,6 +33,7 @@ func TestAnInvalidConfigIsRefused(t *testing.T) {
 		"no access":        func(c *remote.Config) { c.Access = nil },
 		"a store twice":    func(c *remote.Config) { c.Stores = append(c.Stores, policy("s")) },
 		"a bad policy":     func(c *remote.Config) { c.Stores = []pending.Policy{{Name: "s"}} },
+		"too many stores":  func(c *remote.Config) { c.MaxInFlight = 4<<20 - 1 },
 		"a negative limit": func(c *remote.Config) { c.MaxParked = -1 },
 	} {
 		c := good

@@ -341,6 +341,7 @@ func (c *call) newClaim(b claim) (made backends.Claim, bytes int64, err error) {
 	if err != nil {
 		return made, 0, err
 	}
+	spare := c.share()
 	for _, from := range b.From {
 		limit := cmp.Or(from.Limit, 1)
 		if err := check.Range("limit", limit, 1, check.MaxLimit); err != nil {
@@ -354,10 +355,13 @@ func (c *call) newClaim(b claim) (made backends.Claim, bytes int64, err error) {
 			return made, 0, check.Invalid("store %q is in the claim twice", from.Store)
 		}
 		s := c.stores[from.Store]
-		fit := c.share() / int64(len(b.From)) / s.maxPayload()
-		limit = min(limit, max(1, int(fit)))
-		bytes += int64(limit) * s.maxPayload()
+		spare -= s.maxPayload() // Handler has checked that one request of each store fits
 		made.From = append(made.From, backends.From{Terms: s.terms, Limit: limit})
+	}
+	for i, from := range made.From {
+		most := c.stores[from.Store].maxPayload()
+		limit := min(from.Limit, 1+int(spare/int64(len(b.From))/most))
+		made.From[i].Limit, bytes = limit, bytes+int64(limit)*most
 	}
 	made.Mailbox, made.ID = b.Mailbox, check.ClaimID(b.ID, b.Mailbox, made.From)
 	return made, bytes, nil

@@ -37,6 +37,7 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{backend: b, config: c, mux: http.NewServeMux(), stores: map[string]*store{}}
+	var most int64
 	for _, policy := range c.Stores {
 		st, err := newStore(b, policy)
 		if err == nil && s.stores[policy.Name] != nil {
@@ -45,7 +46,11 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("remote: Config.Stores, %.80q: %w", policy.Name, err)
 		}
-		s.stores[policy.Name] = st
+		s.stores[policy.Name], most = st, most+st.maxPayload()
+	}
+	if most > s.share() {
+		return nil, fmt.Errorf("remote: the MaxPayload of Config.Stores is %d bytes in sum: lower it, "+
+			"or set MaxInFlight to at least %d", most, most*callerShares)
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	s.routes()
