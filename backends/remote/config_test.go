@@ -19,6 +19,12 @@ func TestBadURLsAreRefusedWithoutTheirSecrets(t *testing.T) {
 	}
 }
 
+func TestANegativeLimitIsRefused(t *testing.T) {
+	if _, err := remote.New("http://x", &remote.Options{MaxAnswer: -1}); err == nil {
+		t.Error("accepted")
+	}
+}
+
 func TestATokenThatNoHeaderCanHoldIsRefused(t *testing.T) {
 	_, err := remote.New("http://x", &remote.Options{Token: "hunter2\n"})
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
