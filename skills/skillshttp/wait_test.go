@@ -138,7 +138,7 @@ func TestABodyThatDoesNotComeIsRefused(t *testing.T) {
 }
 
 func TestAnEndlessBodyIsCutOff(t *testing.T) {
-	w := newWorld(t, func(c *skillshttp.Config) { c.BodyTimeout = 50 * time.Millisecond })
+	w := newWorld(t)
 	endless, stop := io.Pipe()
 	defer stop.Close()
 	go func() {
