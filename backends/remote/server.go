@@ -16,6 +16,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
 	"github.com/pendingq/pendingq/internal/check"
+	"github.com/pendingq/pendingq/internal/unsent"
 )
 
 // Server is an http.Handler that serves a backend. Make one with [Handler].
@@ -62,7 +63,10 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 func (s *Server) Drain() { s.drain() }
 
 // ServeHTTP implements [http.Handler].
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	unsent.Limit(w, r)
+	s.mux.ServeHTTP(w, r)
+}
 
 func (s *Server) routes() {
 	s.handle("POST /requests", front, (*call).create)
