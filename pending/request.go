@@ -99,8 +99,12 @@ func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 	if err != nil {
 		return nil, err
 	}
-	return s.request(s.backend.Create(ctx, backends.Create{Terms: s.terms, ID: id,
-		Mailbox: mailbox, Codec: s.codec.Name(), Payload: encoded, Headers: o.headers}))
+	rec, err := s.backend.Create(ctx, backends.Create{Terms: s.terms, ID: id, Mailbox: mailbox,
+		Codec: s.codec.Name(), Payload: encoded, Headers: o.headers})
+	if err == nil && rec.Mailbox != mailbox {
+		err = check.Invalid("the idempotency key gives the id of a request of another mailbox")
+	}
+	return s.request(rec, err)
 }
 
 // GetOption configures one Get.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -232,6 +233,24 @@ func TestAPayloadThatCannotBeEncodedIsRefused(t *testing.T) {
 	if has, err := s.HasPending(t.Context(), box); has || err != nil {
 		t.Errorf("HasPending: got %v, %v; want false", has, err)
 	}
+}
+
+// A caller of the backend chooses the id of a request. Package remote lets its callers do so.
+func TestACreateRefusesTheRequestOfAnotherMailbox(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s, other := newStore(t, b, policy()), ""
+		for i := 0; backends.Partition(other) != backends.Partition(box); i++ {
+			other = fmt.Sprint("other-", i)
+		}
+		_, err := b.Create(t.Context(), backends.Create{Terms: policy().Terms(), Mailbox: other,
+			ID: backends.DeriveID(policy().Name, box, "order-1"), Codec: "json",
+			Payload: []byte("{}")})
+		mustDo(t, err)
+		r, err := s.Create(t.Context(), box, job{}, pending.WithIdempotencyKey("order-1"))
+		if r != nil || !errors.Is(err, pending.ErrInvalid) {
+			t.Errorf("got %v, %v, want ErrInvalid", r, err)
+		}
+	})
 }
 
 func TestTheSameIdempotencyKeyReturnsTheFirstRequest(t *testing.T) {

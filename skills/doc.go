@@ -42,5 +42,5 @@
 //     hints for it.
 //   - skillshttp: its question in routes, a reported value in daemonRoutes and its apply function,
 //     its line in Assign, and its kind in hint.
-//   - daemon: its handler in Handlers, its line in start and its method in work.go.
+//   - daemon: its handler in Handlers, its line in jobs and its method in work.go.
 package skills

@@ -32,6 +32,7 @@ func (s slow) Get(ctx context.Context, store, id string) (backends.Record, error
 func TestCallersWithoutRightsUseUpNoBytesOfWorkers(t *testing.T) {
 	b := slow{memory.New(), make(chan struct{}, 10), make(chan struct{})}
 	r := newRig(t, b, func(c *remote.Config) {
+		c.Stores = c.Stores[:1]
 		c.Access, c.MaxInFlight = roles{}, 4*int64(c.Stores[0].MaxPayload)
 	})
 	r.client = newClient(t, r.url, "the front end")

@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -29,6 +30,64 @@ func TestManyClaimsThatHangAreUnavailable(t *testing.T) {
 		`{"id":"2","mailbox":"b","from":[{"store":"s"}]}]}`)
 	if n := strings.Count(got.body, `"code":"unavailable"`); n != 2 {
 		t.Errorf("got %+v, want two claims that are unavailable", got)
+	}
+}
+
+// A machine may lose one of its mailboxes.
+func TestAClaimThatIsRefusedFailsNoOther(t *testing.T) {
+	r := newRig(t, newMemory(), func(c *remote.Config) { c.Access = roles{} })
+	r.client = newClient(t, r.url, "the front end")
+	made := r.create()
+	lost, own := poll("s"), poll("s")
+	lost.Mailbox = "lost"
+	device := newClient(t, r.url, "the device")
+	results := device.ClaimMany(t.Context(), []backends.Claim{lost, own, lost})
+	for _, i := range []int{0, 2} {
+		if !errors.Is(results[i].Err, backends.ErrNotFound) {
+			t.Errorf("the lost mailbox: got %+v", results[i])
+		}
+	}
+	if got := results[1]; got.Err != nil || len(got.Claimed[0].Records) != 1 ||
+		got.Claimed[0].Records[0].ID != made.ID {
+		t.Errorf("the other mailbox: got %+v", got)
+	}
+	if _, err := device.Claim(t.Context(), lost); !errors.Is(err, backends.ErrNotFound) {
+		t.Errorf("a claim alone: got %v", err)
+	}
+}
+
+// asked is a backend that notes the last claim.
+type asked struct {
+	backends.Backend
+	claim backends.Claim
+}
+
+func (a *asked) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	a.claim = c
+	return a.Backend.Claim(ctx, c)
+}
+
+func TestAClaimFromManyStoresFitsIntoTheShare(t *testing.T) {
+	b := &asked{Backend: memory.New()}
+	r := newRig(t, b, func(c *remote.Config) {
+		c.Stores = append(c.Stores, policy("u"))
+		c.Stores[0].MaxPayload = 5 << 20
+		c.MaxInFlight = 4 * 10 << 20
+	})
+	c := poll("s", "t", "u")
+	for i := range c.From {
+		c.From[i].Limit = 100
+	}
+	if _, err := r.client.Claim(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	most := 0
+	for i, from := range b.claim.From {
+		most += from.Limit * []int{5, 1, 1}[i]
+	}
+	if most < 8 || most > 10 {
+		t.Errorf("a claim of %+v is at most %d MiB, want about the share of 10 MiB",
+			b.claim.From, most)
 	}
 }
 

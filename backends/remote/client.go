@@ -25,6 +25,7 @@ type Client struct {
 	base   string
 	http   *http.Client
 	token  string
+	most   int64 // bytes of an answer
 	logger *slog.Logger
 	waits  *waits
 }
@@ -38,6 +39,11 @@ type Options struct {
 	// since the Client has its own. Default: one with connections of its own.
 	HTTP *http.Client
 
+	// MaxAnswer is how many bytes an answer can have. To be safe it should be half of the server's
+	// MaxInFlight: a page or a claim may fill a quarter of that, and base64 takes a third more.
+	// Default: 128 MiB.
+	MaxAnswer int64
+
 	// Logger gets a debug line for each HTTP request that is repeated. Default: slog.Default()
 	Logger *slog.Logger
 }
@@ -48,7 +54,8 @@ const (
 	retryTime     = 30 * time.Second // no further try begins later than that
 	minPause      = 50 * time.Millisecond
 	maxPause      = 2 * time.Second
-	longestAfter  = 60 // seconds of a Retry-After: a proxy may say a day
+	maxRefusal    = 64 << 10 // bytes of a refusal without a request
+	longestAfter  = 60       // seconds of a Retry-After: a proxy may say a day
 )
 
 // New makes a Client of the server at a URL such as https://node.example/pending. Opts may be nil.
@@ -71,8 +78,11 @@ func New(baseURL string, opts *Options) (*Client, error) {
 	if strings.ContainsFunc(o.Token, unicode.IsControl) {
 		return nil, errors.New("remote: Options.Token has a line break or a control character")
 	}
+	if o.MaxAnswer < 0 {
+		return nil, errors.New("remote: Options.MaxAnswer is negative")
+	}
 	c := &Client{base: strings.TrimSuffix(u.String(), "/"), token: o.Token,
-		logger: cmp.Or(o.Logger, slog.Default())}
+		most: cmp.Or(o.MaxAnswer, 128<<20), logger: cmp.Or(o.Logger, slog.Default())}
 	if o.HTTP == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.MaxIdleConnsPerHost = 64
@@ -141,14 +151,27 @@ func (c *Client) try(
 	defer resp.Body.Close()
 	timer.Reset(largeTimeout) // for the answer itself
 	if resp.StatusCode != http.StatusOK {
-		return refusal(resp)
+		return c.refusal(resp)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
+	if err := c.read(resp, answer); err != nil {
 		err = cmp.Or(ctx.Err(), context.Cause(trying), err)
-		return ctx.Err() == nil, 0, fmt.Errorf("read the answer: %w", err)
+		again = ctx.Err() == nil && !errors.Is(err, errLargeAnswer)
+		return again, 0, fmt.Errorf("read the answer: %w", err)
 	}
-	_, _ = io.Copy(io.Discard, resp.Body) // the end, so that the connection is used again
 	return false, 0, nil
+}
+
+// read decodes an answer. It reads the answer to its end, so that the connection is used again.
+func (c *Client) read(resp *http.Response, answer any) error {
+	body := http.MaxBytesReader(nil, resp.Body, c.most)
+	err := json.NewDecoder(body).Decode(answer)
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return fmt.Errorf("%w of %d bytes", errLargeAnswer, c.most)
+	}
+	if err == nil {
+		_, _ = io.Copy(io.Discard, body)
+	}
+	return err
 }
 
 // send sends a request. Its error has no URL, since that names a mailbox.
@@ -185,9 +208,16 @@ var proxyCodes = map[int]string{http.StatusUnauthorized: "unauthorized",
 	http.StatusRequestEntityTooLarge: "too_large", http.StatusTooManyRequests: "too_many"}
 
 // refusal returns the error of an answer, whether another try may succeed, and after which pause.
-func refusal(resp *http.Response) (again bool, pause time.Duration, err error) {
+func (c *Client) refusal(resp *http.Response) (again bool, pause time.Duration, err error) {
+	mayHaveRequest := resp.StatusCode == http.StatusConflict
+	if !mayHaveRequest {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxRefusal)
+	}
 	var f failure
-	err = json.NewDecoder(resp.Body).Decode(&f)
+	err = c.read(resp, &f)
+	if mayHaveRequest && errors.Is(err, errLargeAnswer) {
+		return false, 0, fmt.Errorf("read the answer, which is %s: %w", resp.Status, err)
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, new(net.Error)) {
 		return true, 0, fmt.Errorf("read the answer, which is %s: %w", resp.Status, err)
 	}

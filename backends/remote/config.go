@@ -35,7 +35,8 @@ type Config struct {
 	// front ends and on the side of workers. A caller can hold a quarter of that. A request first
 	// takes what the MaxPayload of its store allows. If it has to wait longer than 5 s, it is
 	// answered 429. Small requests may overtake it. Memory in use may be three times as much.
-	// Default: 256 MiB.
+	// A claim may bring a request of each store. So MaxInFlight has to be at least four times the
+	// sum of the MaxPayload of all stores. Default: 256 MiB.
 	MaxInFlight int64
 
 	// MaxParked is how many requests wait at a time, on each side. A tenth of them can be of one
@@ -55,6 +56,10 @@ type Action string
 // answer, to any caller that knows its id or key. If a request has ended, ActionCancel and
 // ActionReport refuse with the whole request. Callers that share a mailbox, but may not see each
 // other's answers, need keys that cannot be guessed.
+//
+// A caller may choose the id of a request. A caller that guesses a key of another mailbox can take
+// the key's id for a request of its own mailbox, if the two mailboxes share a partition. Then each
+// Create with that key is refused as invalid. Keys that cannot be guessed prevent this, too.
 const (
 	ActionCreate Action = "create"
 	ActionRead   Action = "read"   // Get, and to wait for a change of a request

@@ -19,6 +19,12 @@ func TestBadURLsAreRefusedWithoutTheirSecrets(t *testing.T) {
 	}
 }
 
+func TestANegativeLimitIsRefused(t *testing.T) {
+	if _, err := remote.New("http://x", &remote.Options{MaxAnswer: -1}); err == nil {
+		t.Error("accepted")
+	}
+}
+
 func TestATokenThatNoHeaderCanHoldIsRefused(t *testing.T) {
 	_, err := remote.New("http://x", &remote.Options{Token: "hunter2\n"})
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
@@ -33,6 +39,7 @@ func TestAnInvalidConfigIsRefused(t *testing.T) {
 		"no access":        func(c *remote.Config) { c.Access = nil },
 		"a store twice":    func(c *remote.Config) { c.Stores = append(c.Stores, policy("s")) },
 		"a bad policy":     func(c *remote.Config) { c.Stores = []pending.Policy{{Name: "s"}} },
+		"too many stores":  func(c *remote.Config) { c.MaxInFlight = 4<<20 - 1 },
 		"a negative limit": func(c *remote.Config) { c.MaxParked = -1 },
 	} {
 		c := good

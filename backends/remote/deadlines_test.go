@@ -5,9 +5,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/backends/remote"
@@ -97,5 +99,26 @@ func testQuietStreams(t *testing.T, protocols *http.Protocols) {
 		if lines := strings.Count(string(text), "\n"); err != nil || lines < 4 {
 			t.Errorf("%s: got %q, %v", c.path, text, err)
 		}
+	}
+}
+
+// deadline is a ResponseWriter that notes its read deadline.
+type deadline struct {
+	*httptest.ResponseRecorder
+	read time.Time
+}
+
+func (d *deadline) SetReadDeadline(t time.Time) error {
+	d.read = t
+	return nil
+}
+
+// ServeMux redirects such a request by itself, and net/http reads its body first.
+func TestABodyOfARedirectHasADeadline(t *testing.T) {
+	r := newRig(t, newMemory(), nil)
+	d := &deadline{ResponseRecorder: httptest.NewRecorder()}
+	r.server.ServeHTTP(d, httptest.NewRequest("POST", "//claim", strings.NewReader("{}")))
+	if d.Code != http.StatusTemporaryRedirect || d.read.IsZero() {
+		t.Errorf("got %d, read deadline %v", d.Code, d.read)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,6 +164,48 @@ func TestAWatchTellsAWorkerWhatToStop(t *testing.T) {
 			`{"attempt":1,"codec":"json","outcome":"`+outcome+`"}`); got.code() != "invalid" {
 			t.Errorf("outcome %q: got %+v", outcome, got)
 		}
+	}
+	if _, err := r.client.End(t.Context(), completion("s", other)); err != nil {
+		t.Fatal(err)
+	}
+	got := r.send("POST", end, "t", `{"attempt":1,"outcome":"cancelled","codec":"json"}`)
+	if got.code() != "ended" {
+		t.Errorf("a worker that stopped too late: got %+v", got)
+	}
+}
+
+// outage is a backend whose Get fails during an outage.
+type outage struct {
+	backends.Backend
+	on     atomic.Bool
+	failed atomic.Int32
+}
+
+func (o *outage) Get(ctx context.Context, store, id string) (backends.Record, error) {
+	if o.on.Load() {
+		o.failed.Add(1)
+		return backends.Record{}, errBroken
+	}
+	return o.Backend.Get(ctx, store, id)
+}
+
+func (o *outage) Unwrap() backends.Backend { return o.Backend }
+
+func TestAWatchLosesNoSignalInAnOutage(t *testing.T) {
+	b := &outage{Backend: newMemory()}
+	r := newRig(t, b, nil)
+	rec := r.running()
+	watch := r.open("POST", "/watch", `{"requests":["`+rec.ID+`"],"wait_ms":60000}`)
+	watch.next(`{"watching":true}`[:3])
+	b.on.Store(true)
+	if _, err := b.End(t.Context(), completion("s", rec)); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the server has looked", func() bool { return b.failed.Load() > 0 })
+	b.on.Store(false)
+	want := `{"request":"` + rec.ID + `","status":"completed"}`
+	if got := watch.next(`{"request"`); `{"request"`+got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
+	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -153,7 +155,7 @@ func (c *call) end() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	cancelled := rec.CancelledAs != "" || rec.Status == backends.StatusCancelled
+	cancelled := rec.CancelledAs != "" || rec.Ended() // the backend refuses to end it again
 	switch outcome := body.Outcome; {
 	case outcome == backends.StatusCompleted, outcome == backends.StatusFailed:
 	case outcome == backends.StatusCancelled && cancelled:
@@ -257,7 +259,8 @@ func (c *call) mailboxes() ([]byte, error) {
 	return appendJSON(nil, mailboxes(page)), err
 }
 
-// claim makes the first claims of a body, as many as fit into the caller's share.
+// claim makes the first claims of a body, as many as fit into the caller's share. With many claims,
+// one that fails or is refused fails no other.
 func (c *call) claim() ([]byte, error) {
 	var b claims
 	if err := c.decode(&b, smallBody); err != nil {
@@ -267,43 +270,59 @@ func (c *call) claim() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var made []backends.Claim
+	var results []backends.ClaimResult
+	var made []backends.Claim // those that are not refused
 	var bytes int64
 	for _, one := range b.Claims {
 		x, most, err := c.newClaim(one)
-		if err != nil {
-			return nil, err
-		}
 		if len(made) > 0 && bytes+most > c.share() {
 			break
 		}
-		made, bytes = append(made, x), bytes+most
+		results = append(results, backends.ClaimResult{Err: err})
+		if err == nil {
+			made, bytes = append(made, x), bytes+most
+		}
 	}
-	c.mailbox = made[0].Mailbox
 	if err := c.take(bytes); err != nil {
 		return nil, err
 	}
-	claim := func(ctx context.Context) ([]backends.ClaimResult, error) {
-		results := backends.ClaimMany(ctx, c.backend, made)
-		for i := range results {
-			results[i].Err = c.late(ctx, results[i].Err)
-		}
-		return results, nil
-	}
-	results, _ := timed(c.r.Context(), c, claim)
-	if err := results[0].Err; err != nil && len(b.Claims) == 1 {
-		return nil, err
-	}
+	c.make(made, results)
 	for i, result := range results {
-		c.note(made[i], result)
+		c.mailbox = check.Cut(b.Claims[i].Mailbox, check.MaxName)
+		if result.Err != nil && len(b.Claims) == 1 {
+			return nil, result.Err
+		}
+		c.note(result)
 	}
 	return append(appendList([]byte(`{"results":`), results, appendResult), '}'), nil
 }
 
+// make makes claims. Results has an element for each claim, and those of refused claims.
+func (c *call) make(made []backends.Claim, results []backends.ClaimResult) {
+	got, _ := timed(c.r.Context(), c,
+		func(ctx context.Context) ([]backends.ClaimResult, error) {
+			got := backends.ClaimMany(ctx, c.backend, made)
+			for i := range got {
+				got[i].Err = c.late(ctx, got[i].Err)
+			}
+			return got, nil
+		})
+	for i := range results {
+		if results[i].Err == nil {
+			results[i], got = got[0], got[1:]
+		}
+	}
+}
+
 // note logs the errors of a claim, and notes whether it has got requests.
-func (c *call) note(made backends.Claim, result backends.ClaimResult) {
+func (c *call) note(result backends.ClaimResult) {
 	if result.Err != nil {
-		c.config.Logger.Error("claim", "mailbox", made.Mailbox, "error", result.Err)
+		level := slog.LevelInfo
+		if codeOf(result.Err).status >= http.StatusInternalServerError {
+			level = slog.LevelError
+		}
+		c.config.Logger.Log(c.r.Context(), level, "claim", "mailbox", c.mailbox,
+			"error", result.Err)
 	}
 	for _, part := range result.Claimed {
 		c.changed = c.changed || len(part.Records) > 0
@@ -322,6 +341,7 @@ func (c *call) newClaim(b claim) (made backends.Claim, bytes int64, err error) {
 	if err != nil {
 		return made, 0, err
 	}
+	spare := c.share()
 	for _, from := range b.From {
 		limit := cmp.Or(from.Limit, 1)
 		if err := check.Range("limit", limit, 1, check.MaxLimit); err != nil {
@@ -335,10 +355,13 @@ func (c *call) newClaim(b claim) (made backends.Claim, bytes int64, err error) {
 			return made, 0, check.Invalid("store %q is in the claim twice", from.Store)
 		}
 		s := c.stores[from.Store]
-		fit := c.share() / int64(len(b.From)) / s.maxPayload()
-		limit = min(limit, max(1, int(fit)))
-		bytes += int64(limit) * s.maxPayload()
+		spare -= s.maxPayload() // Handler has checked that one request of each store fits
 		made.From = append(made.From, backends.From{Terms: s.terms, Limit: limit})
+	}
+	for i, from := range made.From {
+		most := c.stores[from.Store].maxPayload()
+		limit := min(from.Limit, 1+int(spare/int64(len(b.From))/most))
+		made.From[i].Limit, bytes = limit, bytes+int64(limit)*most
 	}
 	made.Mailbox, made.ID = b.Mailbox, check.ClaimID(b.ID, b.Mailbox, made.From)
 	return made, bytes, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
 	"github.com/pendingq/pendingq/internal/check"
+	"github.com/pendingq/pendingq/internal/unsent"
 )
 
 // Server is an http.Handler that serves a backend. Make one with [Handler].
@@ -37,6 +38,7 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{backend: b, config: c, mux: http.NewServeMux(), stores: map[string]*store{}}
+	var most int64
 	for _, policy := range c.Stores {
 		st, err := newStore(b, policy)
 		if err == nil && s.stores[policy.Name] != nil {
@@ -45,7 +47,11 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("remote: Config.Stores, %.80q: %w", policy.Name, err)
 		}
-		s.stores[policy.Name] = st
+		s.stores[policy.Name], most = st, most+st.maxPayload()
+	}
+	if most > s.share() {
+		return nil, fmt.Errorf("remote: the MaxPayload of Config.Stores is %d bytes in sum: lower it, "+
+			"or set MaxInFlight to at least %d", most, most*callerShares)
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	s.routes()
@@ -57,7 +63,10 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 func (s *Server) Drain() { s.drain() }
 
 // ServeHTTP implements [http.Handler].
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	unsent.Limit(w, r)
+	s.mux.ServeHTTP(w, r)
+}
 
 func (s *Server) routes() {
 	s.handle("POST /requests", front, (*call).create)

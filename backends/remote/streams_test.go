@@ -23,7 +23,7 @@ func (s script) RoundTrip(r *http.Request) (*http.Response, error) { return s(r)
 // onFakeTime runs a test in a synctest bubble, with a client of a server.
 func onFakeTime(t *testing.T, server script, test func(*testing.T, *remote.Client)) {
 	synctest.Test(t, func(t *testing.T) {
-		test(t, clientWith(t, "http://node", &remote.Options{Logger: quiet,
+		test(t, clientWith(t, "http://node", &remote.Options{Logger: quiet, MaxAnswer: 1 << 20,
 			HTTP: &http.Client{Transport: server}}))
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/internal/check"
+	"github.com/pendingq/pendingq/internal/poll"
 	"github.com/pendingq/pendingq/internal/wake"
 )
 
@@ -20,6 +21,7 @@ const (
 	lineTimeout = 10 * time.Second // for a client to take a line
 	slack       = time.Millisecond // until the backend's clock is past a deadline, too
 	maxTopics   = 4000             // mailboxes and requests of a watch
+	lookAgain   = time.Second      // after a watch could not look a request up
 )
 
 // get reads a request, at once or when it has ended.
@@ -196,19 +198,19 @@ func (c *call) signals(ctx context.Context, mailboxes, requests []string) {
 	var ready, tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer cancel()
-	each := func(name string, see func(context.Context, string) (event, bool),
+	each := func(name string, see func(context.Context, string) (event, error),
 		start func(backends.Waker, context.Context, string) (<-chan struct{}, func())) {
 		ready.Add(1)
 		tasks.Go(func() {
 			w := wake.Watch(ctx, c.backend, name, start)
 			defer w.Stop()
 			ready.Done()
-			forward(ctx, w, func() (event, bool) { return see(ctx, name) }, events)
+			forward(ctx, w, func() (event, error) { return see(ctx, name) }, events)
 		})
 	}
 	for _, mailbox := range mailboxes {
-		each(mailbox, func(_ context.Context, name string) (event, bool) {
-			return event{Mailbox: name}, true
+		each(mailbox, func(_ context.Context, name string) (event, error) {
+			return event{Mailbox: name}, nil
 		}, backends.Waker.WatchMailbox)
 	}
 	for _, id := range requests {
@@ -230,13 +232,18 @@ func (c *call) signals(ctx context.Context, mailboxes, requests []string) {
 }
 
 // forward sends the event of see after each signal of a watcher. It also sends one at once if the
-// request has been cancelled: the worker may have claimed it a moment before.
-func forward(ctx context.Context, w wake.Watcher, see func() (event, bool), to chan<- event) {
+// request has been cancelled: the worker may have claimed it a moment before. If see fails, and may
+// succeed later, forward calls it again.
+func forward(ctx context.Context, w wake.Watcher, see func() (event, error), to chan<- event) {
 	if w.Signal != nil {
 		w.Poll = nil // the client looks by itself if it hears nothing for long
 	}
 	for first := true; ; first = false {
-		if e, ok := see(); ok && (!first || e.CancelledAs != "") {
+		e, err := see()
+		for err != nil && codeOf(err).again && poll.Sleep(ctx, lookAgain) == nil {
+			e, err = see()
+		}
+		if err == nil && (!first || e.CancelledAs != "") {
 			select {
 			case to <- e:
 			case <-ctx.Done():
@@ -252,35 +259,45 @@ func forward(ctx context.Context, w wake.Watcher, see func() (event, bool), to c
 // poll of a busy worker names no mailbox, but the requests that it works on.
 func (c *call) works(ids []string) bool {
 	for _, id := range ids {
-		if s, rec := c.lookUp(c.r.Context(), id); s != nil {
+		if s, rec, err := c.lookUp(c.r.Context(), id); err == nil {
 			return c.allow(ActionReport, s.Name, rec.Mailbox) == nil
 		}
 	}
 	return false
 }
 
-// changedRequest returns the event of a request, and false if there is none for the caller.
-func (c *call) changedRequest(ctx context.Context, id string) (event, bool) {
-	s, rec := c.lookUp(ctx, id)
+// changedRequest returns the event of a request.
+func (c *call) changedRequest(ctx context.Context, id string) (event, error) {
+	_, rec, err := c.lookUp(ctx, id)
 	return event{Request: id, Status: rec.Status, CancelledAs: rec.CancelledAs,
-		CancelReason: rec.CancelReason}, s != nil
+		CancelReason: rec.CancelReason}, err
 }
 
-// lookUp returns a request without its payload, and its store. The store is nil if there is none
-// that the caller may read. A watch looks one up after the other.
-func (c *call) lookUp(ctx context.Context, id string) (*store, backends.Record) {
+// lookUp returns a request without its payload, and its store. If there is none that the caller may
+// read, the error is ErrNotFound. A watch looks one up after the other.
+func (c *call) lookUp(ctx context.Context, id string) (*store, backends.Record, error) {
 	c.looking.Lock()
 	defer c.looking.Unlock()
+	if err := cmp.Or(check.ID(id), ctx.Err()); err != nil {
+		return nil, backends.Record{}, err
+	}
+	failed := backends.ErrNotFound
 	for _, s := range c.stores {
-		if check.ID(id) != nil || ctx.Err() != nil || c.take(s.maxPayload()) != nil {
-			break
+		if err := c.take(s.maxPayload()); err != nil {
+			return nil, backends.Record{}, err
 		}
 		rec, err := c.read(ctx, s, id)
 		rec.Payload = nil
 		c.keep(0)
-		if err == nil && c.allow(ActionRead, s.Name, rec.Mailbox) == nil {
-			return s, rec
+		if err == nil {
+			err = c.allow(ActionRead, s.Name, rec.Mailbox)
+		}
+		if err == nil {
+			return s, rec, nil
+		}
+		if codeOf(err).again {
+			failed = err
 		}
 	}
-	return nil, backends.Record{}
+	return nil, backends.Record{}, failed
 }

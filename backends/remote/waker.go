@@ -276,7 +276,7 @@ func (w *waits) open(topics []topic) (*stream, time.Duration, error) {
 	s.resp, err = w.client.send(ctx, operation{http.MethodPost, "/watch", nil,
 		appendJSON(nil, b)})
 	if err == nil && s.resp.StatusCode != http.StatusOK {
-		_, pause, err = refusal(s.resp)
+		_, pause, err = w.client.refusal(s.resp)
 		s.resp.Body.Close()
 	}
 	if err != nil {

@@ -183,6 +183,7 @@ var (
 
 var (
 	errNoAnswer    = errors.New("the server did not answer in time")
+	errLargeAnswer = errors.New("the answer is over Options.MaxAnswer")
 	errSlowBody    = errors.New("the body took too long")
 	errUnavailable = errors.New("the storage did not answer in time")
 	errCorrupt     = errors.New("the stored request cannot be read")

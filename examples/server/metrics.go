@@ -40,6 +40,6 @@ func newMetricsServer(addr string, metrics http.Handler, h *health) *http.Server
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics)
 	h.routes(mux)
-	return &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second,
+	return &http.Server{Addr: addr, Handler: mux, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/remote"
+	"github.com/pendingq/pendingq/internal/unsent"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
@@ -52,7 +53,10 @@ func serve(ctx context.Context, o options, logger *slog.Logger, ready func(addre
 	}
 	server, mux := skillshttp.NewServer(o.listen, handler), http.NewServeMux()
 	mux.Handle("/", handler)
-	server.Handler = mux
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		unsent.Limit(w, r) // also for the routes of this package, and redirects of the mux
+		mux.ServeHTTP(w, r)
+	})
 	if err := addStores(b, o, stores.Policies(), access, logger, server, mux); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -142,6 +143,27 @@ func TestNodesShareAPostgreSQLDatabase(t *testing.T) {
 	if status, text := n.get(n.url + "/readyz"); status != http.StatusOK {
 		t.Errorf("got %d %s", status, text)
 	}
+}
+
+func TestBodiesThatNeverArriveKeepNoNodeFromShuttingDown(t *testing.T) {
+	n := startNode(t, someOptions(t, "redis://"+miniredis.RunT(t).Addr()))
+	for _, path := range []string{"/livez", "/dashboard/", "/pending//x", "//api"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(n.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.send("", "GET", "/livez", "") // the server has most likely read the others, too
+	n.stop()
+	if err := <-n.ended; err != nil {
+		t.Error(err)
+	}
+	n.ended <- nil // for the end of the test
 }
 
 func TestHealth(t *testing.T) {

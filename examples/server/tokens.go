@@ -51,7 +51,10 @@ func (s secret) digest() (d digest, err error) {
 		if err != nil || len(sum) != len(d) {
 			return d, fmt.Errorf("its sha256 is not %d hex digits", 2*len(d))
 		}
-		return digest(sum), nil
+		if d = digest(sum); d == digestOf("") {
+			return d, errors.New("its sha256 is the sha256 of an empty token")
+		}
+		return d, nil
 	case len(s.Plain) < minToken:
 		return d, fmt.Errorf("its token has fewer than %d characters", minToken)
 	}

@@ -20,6 +20,9 @@ const (
 	carolsToken = "carol-0123456789abcdef"
 	laptopToken = "laptop-0123456789abcdef"
 	goneToken   = "gone-0123456789abcdef"
+
+	// A script that hashes an unset variable writes this.
+	emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 )
 
 var someTokens = `
@@ -122,6 +125,7 @@ func TestTokensFilesThatAreRefused(t *testing.T) {
 		"people: [{token: " + long + "}]":   "it has no user",
 		"daemons: [{token: " + long + "}]":  "it has no runtime",
 		"people: [{user: a, sha256: 12}]":   "not 64 hex digits",
+		"people: [{user: a, sha256: " + emptySHA256 + "}]": "the sha256 of an empty token",
 
 		"people: [{" + ada + ", sha256: 12}]":                     "both",
 		"people: [{" + ada + ", runtimes: {x: king}}]":            "king",

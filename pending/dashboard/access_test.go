@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -191,5 +192,28 @@ func TestAHugeFormIsRefused(t *testing.T) {
 	}
 	if got := w.status(r); got != pending.StatusPending {
 		t.Errorf("the request is %s", got)
+	}
+}
+
+// deadline is a ResponseWriter that notes its read deadline.
+type deadline struct {
+	*httptest.ResponseRecorder
+	read time.Time
+}
+
+func (d *deadline) SetReadDeadline(t time.Time) error {
+	d.read = t
+	return nil
+}
+
+// Otherwise net/http waits for the body before it answers.
+func TestABodyHasADeadline(t *testing.T) {
+	w := inMemory(t, nil)
+	for _, path := range []string{"/", "/nonsense", "/cancel"} {
+		d := &deadline{ResponseRecorder: httptest.NewRecorder()}
+		w.dashboard.ServeHTTP(d, httptest.NewRequest("POST", path, strings.NewReader("body")))
+		if d.read.IsZero() {
+			t.Errorf("POST %s: no deadline", path)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/unsent"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -81,6 +82,7 @@ const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; 
 // ServeHTTP implements [http.Handler]. Only the last segment of the path counts, so that a
 // dashboard works under any prefix, stripped or not.
 func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	unsent.Limit(w, r)
 	h := w.Header()
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")

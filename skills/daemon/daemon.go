@@ -36,14 +36,18 @@ func New(c Config) (*Daemon, error) {
 		ids: claimIDs{id: rand.Text()}}, nil
 }
 
-// Run asks for work and does it until ctx ends. Then it asks for no more, gives the running work
-// Config.Grace, reports everything, and returns nil. A report has four tries of up to 90 s each, so
-// a silent server delays the return by minutes. Run returns [ErrRuntimeGone] when the runtime has
-// been deleted. While the server is away, Run retries less and less often.
+// Run asks for work and does it until ctx ends. Then it asks for no more, and gives the heartbeat
+// in flight 2 s, since that may have claimed work already. It gives all work Config.Grace, reports
+// everything, and returns nil. A report has four tries of up to 90 s each, so a silent server
+// delays the return by minutes. Run returns [ErrRuntimeGone] when the runtime has been deleted.
+// While the server is away, Run retries less and less often.
 func (d *Daemon) Run(ctx context.Context) error {
 	loop := poll.Loop{Concurrency: d.config.MaxConcurrent, Grace: d.config.Grace}
 	return loop.Run(ctx, d.claim)
 }
+
+// beatGrace is how long a heartbeat may go on once ctx has ended.
+const beatGrace = 2 * time.Second
 
 // claim sends a heartbeat when one is due, and returns the work that it brings.
 func (d *Daemon) claim(ctx context.Context, free int) ([]func(context.Context), error) {
@@ -52,8 +56,11 @@ func (d *Daemon) claim(ctx context.Context, free int) ([]func(context.Context), 
 	}
 	const single = 4 // requests besides imports
 	batch := free >= skills.MaxImports+single
+	beating, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(beatGrace, cancel) })()
 	began := time.Now()
-	a, failed, err := d.heartbeat(ctx, d.ids.id, batch, d.wait.now)
+	a, failed, err := d.heartbeat(beating, d.ids.id, batch, d.wait.now)
 	took := time.Since(began)
 	d.ids.after(failed, err)
 	var pause time.Duration

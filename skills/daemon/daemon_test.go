@@ -107,6 +107,46 @@ func TestShutdownFinishesRunningWork(t *testing.T) {
 	})
 }
 
+// slow is a network that takes a second to bring an answer.
+type slow struct{ http.RoundTripper }
+
+func (s slow) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := s.RoundTripper.RoundTrip(r)
+	select {
+	case <-time.After(time.Second):
+		return resp, err
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}
+
+func TestShutdownLosesNoWorkOfAHeartbeatInFlight(t *testing.T) {
+	inWorld(t, func(w *world) {
+		id := ask(w, w.stores.Pings, skills.Ping{})
+		stop := w.run(daemon.Handlers{}, func(c *daemon.Config) {
+			c.Client.Transport = slow{w}
+		})
+		synctest.Wait() // the server has claimed
+		w.stopped(stop)
+		got, err := w.stores.Pings.Get(w.Context(), id)
+		if err != nil || got.Status != pending.StatusCompleted {
+			t.Errorf("got %v, %v, want the ping completed", got, err)
+		}
+	})
+}
+
+func TestShutdownGivesUpAHeldHeartbeat(t *testing.T) {
+	inWorld(t, func(w *world) {
+		stop := w.run(daemon.Handlers{})
+		synctest.Wait() // the server holds the heartbeat
+		start := time.Now()
+		w.stopped(stop)
+		if took := time.Since(start); took != 2*time.Second {
+			t.Errorf("an idle daemon shut down after %v, want 2s", took)
+		}
+	})
+}
+
 func TestADeletedRuntimeStops(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.access.gone = true

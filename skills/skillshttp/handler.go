@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/internal/quota"
+	"github.com/pendingq/pendingq/internal/unsent"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills/wire"
 )
@@ -75,7 +76,10 @@ func NewServer(addr string, h *Handler) *http.Server {
 }
 
 // ServeHTTP implements [http.Handler].
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	unsent.Limit(w, r)
+	h.mux.ServeHTTP(w, r)
+}
 
 // handle serves a route with a function that returns the answer or an error.
 func (h *Handler) handle(pattern string, serve func(*call) (any, error)) {

@@ -137,7 +137,10 @@ func (h *Handler) awaitWork(
 // claim claims once, within a time limit.
 func (h *Handler) claim(
 	ctx context.Context, beat wire.Heartbeat, limit time.Duration) (*skills.Work, error) {
-	id := cmp.Or(beat.ClaimID, h.unsure.pop(beat.RuntimeID), rand.Text())
+	id := beat.ClaimID
+	if id == "" {
+		id = cmp.Or(h.unsure.pop(beat.RuntimeID), rand.Text())
+	}
 	opts := []pending.PopOption{pending.WithClaimID(id)}
 	if !beat.SupportsBatchImport {
 		opts = append(opts, pending.WithLimit(h.config.Stores.Imports, 1))

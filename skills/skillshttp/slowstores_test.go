@@ -100,6 +100,18 @@ func TestAnUnsureClaimIsRepeatedAfterManyOthers(t *testing.T) {
 	}
 }
 
+func TestAnUnsureClaimIsKeptForHeartbeatsWithoutAClaimID(t *testing.T) {
+	b := &away{Backend: memory.New()}
+	w := newWorldOn(t, b)
+	w.want("failed", w.heartbeat(beat), 200, `{"status":"ok"}`)
+	claimID := b.claimID
+	w.heartbeat(`{"runtime_id":"` + laptop + `","claim_id":"its own"}`)
+	w.heartbeat(beat)
+	if b.claimID != claimID {
+		t.Errorf("the next heartbeat claims as %q, want %q again", b.claimID, claimID)
+	}
+}
+
 func TestAHangUpAndAnOfflineRuntimeAreNoErrors(t *testing.T) {
 	w := newWorld(t)
 	ctx, hangUp := context.WithCancel(t.Context())

@@ -132,8 +132,8 @@ func (s *socket) acknowledge(beat wire.Heartbeat) (ack wire.HeartbeatAck, err er
 	case err != nil:
 		return ack, err
 	}
-	answer, _ := s.beat(s.ctx, beat, false)
-	ack.Assignments = *answer
+	answer, failed := s.beat(s.ctx, beat, false)
+	ack.Assignments, ack.ClaimFailed = *answer, failed
 	return ack, nil
 }
 

@@ -141,6 +141,17 @@ func TestRefusalsOfAWebSocket(t *testing.T) {
 	}
 }
 
+// The client then repeats the heartbeat with the same claim id.
+func TestAClaimThatFailedIsSaidSoOverAWebSocket(t *testing.T) {
+	w := newWorldOn(t, broken{memory.New()})
+	conn := w.dial("daemon-"+laptop, laptop)
+	ack := w.beatOver(conn, map[string]any{"runtime_id": laptop, "claim_id": "1"})
+	if ack["status"] != "ok" || ack["claim_failed"] != true {
+		t.Errorf("got %v, want status ok and claim_failed", ack)
+	}
+	w.want("over HTTP", w.heartbeat(beat), 200, `{"status":"ok"}`)
+}
+
 func TestADeletedRuntimeIsToldSoOverAWebSocket(t *testing.T) {
 	w := newWorld(t)
 	conn := w.dial("daemon-"+gone, gone)

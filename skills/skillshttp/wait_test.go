@@ -138,7 +138,7 @@ func TestABodyThatDoesNotComeIsRefused(t *testing.T) {
 }
 
 func TestAnEndlessBodyIsCutOff(t *testing.T) {
-	w := newWorld(t, func(c *skillshttp.Config) { c.BodyTimeout = 50 * time.Millisecond })
+	w := newWorld(t)
 	endless, stop := io.Pipe()
 	defer stop.Close()
 	go func() {
@@ -167,10 +167,15 @@ func TestAnEndlessBodyIsCutOff(t *testing.T) {
 	}
 }
 
-// deadlines is a ResponseWriter that notes the last write deadline.
+// deadlines is a ResponseWriter that notes the last deadlines.
 type deadlines struct {
 	*httptest.ResponseRecorder
-	last time.Time
+	last, lastRead time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.lastRead = t
+	return nil
 }
 
 func (d *deadlines) SetWriteDeadline(t time.Time) error {
@@ -181,12 +186,22 @@ func (d *deadlines) SetWriteDeadline(t time.Time) error {
 func TestAConnectionThatIsKeptAliveKeepsNoDeadline(t *testing.T) {
 	w := newWorld(t)
 	for _, path := range []string{api + "/ping", "/unknown"} {
-		d := &deadlines{httptest.NewRecorder(), time.Now()}
+		d := &deadlines{ResponseRecorder: httptest.NewRecorder(), last: time.Now()}
 		r := httptest.NewRequest("POST", path, nil)
 		r.Header.Set("Authorization", "Bearer owner")
 		if w.handler.ServeHTTP(d, r); !d.last.IsZero() || !d.Flushed {
 			t.Errorf("%s leaves the write deadline %v; flushed: %v", path, d.last, d.Flushed)
 		}
+	}
+}
+
+// ServeMux redirects such a request by itself, and net/http reads its body first.
+func TestABodyOfARedirectHasADeadline(t *testing.T) {
+	w := newWorld(t)
+	d := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	w.handler.ServeHTTP(d, httptest.NewRequest("POST", "//api/x", strings.NewReader("body")))
+	if d.Code != http.StatusTemporaryRedirect || d.lastRead.IsZero() {
+		t.Errorf("got %d, read deadline %v", d.Code, d.lastRead)
 	}
 }
 

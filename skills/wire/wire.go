@@ -177,6 +177,7 @@ type HeartbeatAck struct {
 	Assignments        // Status is "ok", StatusRuntimeGone or StatusNotFound
 	RuntimeID   string `json:"runtime_id"`
 	RuntimeGone bool   `json:"runtime_gone,omitempty"` // the runtime was deleted
+	ClaimFailed bool   `json:"claim_failed,omitempty"` // as the header [ClaimFailed] over HTTP
 }
 
 // The Status of a [HeartbeatAck] without Assignments.
