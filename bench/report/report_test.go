@@ -55,6 +55,10 @@ func TestTheReportIsWhole(t *testing.T) {
 			t.Errorf("the report lacks %q", want)
 		}
 	}
+	const tables = 6 // of lifecycles, by callers, and over a network
+	if got := strings.Count(string(report), "\n| pendingq-held | "); got != tables {
+		t.Errorf("%d tables have a report that loads its claim, want %d", got, tables)
+	}
 	lines, err := os.ReadFile(raw)
 	line := "BenchmarkLifecycle/over=redis/callers=64/side=original "
 	if err != nil || !strings.Contains(string(lines), line) {

@@ -12,10 +12,13 @@ const heading = "# What it costs\n\nMeasured on %s.\n" +
 
 const introduction = `A lifecycle creates a request, claims it, completes it and reads the answer.
 
-- *pendingq* is the library with its default options. It gathers commands while many are in flight.
+- *pendingq* is the library with its default options. One process claims the request and completes
+  it, as a Worker does: four round trips. It gathers commands while many are in flight.
   *pendingq-plain* gathers no commands, *pendingq-gathered* all of them.
-- *original* is the usual layout of hand-written stores: a JSON record and a sorted set. Its lifecycle
-  takes seven round trips.
+- *pendingq-held* stands for a worker that reports to a stateless node. The report has only an id
+  and an attempt, so the node loads the claim with Held before Complete: five round trips.
+- *original* is the usual layout of hand-written stores: a JSON record and a sorted set. A report
+  has only an id, so it loads the record, as pendingq-held does: seven round trips.
 - *floor* is four plain commands (SET GET SET GET) with values of the same sizes.
 - *original-gathered* and *floor-gathered* send their commands through the full-duplex autopipeliner
   of go-redis, as pendingq does.
@@ -99,8 +102,10 @@ func (f *figures) writeNetwork(b *strings.Builder) {
 		"A round trip takes 1 ms, plus the time that the proxy's timers are late.\n\n")
 	for _, callers := range bench.NetworkCallers {
 		runs := f.network[callers]
-		fmt.Fprintf(b, "Callers: %d. The p50 of pendingq is %s× that of original.\n\n%s", callers,
+		fmt.Fprintf(b, "Callers: %d. The p50 of pendingq is %s× that of original, "+
+			"the p50 of pendingq-held %s×.\n\n%s", callers,
 			cell(runs.Ratio("pendingq", "original", bench.P50)),
+			cell(runs.Ratio("pendingq-held", "original", bench.P50)),
 			runsTable("lifecycles", bench.NetworkSides, runs))
 	}
 }
