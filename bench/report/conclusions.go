@@ -14,14 +14,14 @@ large payloads it adds up to about twice the time of msgpack. Zstd shrinks these
 than real payloads, because the texts here repeat. Zstd pays off where Redis or the network is the
 limit.
 
-**Round trips.** A lifecycle takes four round trips instead of seven, or five if its report loads the
-claim. If your workers report to stateless nodes, compare *pendingq-held* with original. An idle
+**Round trips.** A lifecycle takes four round trips instead of seven, or five if its report loads
+the claim. If your workers report to stateless nodes, compare *pendingq-held* with original. An idle
 heartbeat over five stores takes one instead of five. Over a network, the number of round trips
 decides the duration.
 
 **Gathering.** A script costs the server more than a plain command. A packet costs the server more
-than a script: the instructions above leave out the kernel's work for it. With many callers, gathered
-commands share packets. So pendingq needs less server time than original, although its scripts do
+than a script: the instructions above leave out the kernel's work for it. With many callers,
+gathered commands share packets. So pendingq needs less server time than original, although its scripts do
 more. A single caller gains nothing, so its commands are not gathered. Gathering speeds up plain
 commands even more: see *floor-gathered*.
 
