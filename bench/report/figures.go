@@ -122,7 +122,7 @@ func (f *figures) sizes(ctx context.Context, addr string, how size, tell progres
 	if err != nil {
 		return err
 	}
-	if f.heap, err = bench.FillMemory(ctx, stack, nil, how.live, how.live/10); err != nil {
+	if f.heap, err = bench.FillMemory(ctx, stack, how.live, how.live/10); err != nil {
 		return err
 	}
 	tell("memory backend: %.0f bytes a pending request", f.heap)
