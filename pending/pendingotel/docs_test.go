@@ -97,6 +97,9 @@ func TestAlertsNameExportedSeries(t *testing.T) {
 	series := exported(t)
 	for _, r := range rules.Groups[0].Rules {
 		labels := checkQuery(t, series, r.Expr)
+		for _, increase := range missFirstEvents(r.Expr) {
+			t.Errorf("%s: %s > 0 misses the first event of each series", r.Alert, increase)
+		}
 		for _, text := range r.Annotations {
 			checkLabels(t, r.Alert, labels, alertLabel.FindAllStringSubmatch(text, -1))
 		}

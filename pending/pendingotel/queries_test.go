@@ -128,6 +128,73 @@ func (q *query) without(labels []string, gone ...string) (rest []string) {
 	})
 }
 
+// missFirstEvents returns each increase(x[d]) of a query that is compared with 0, itself or in an
+// aggregate, and not followed by "or x unless x offset d".
+func missFirstEvents(text string) (missing []string) {
+	parsed, err := metricsql.Parse(text)
+	if err != nil {
+		return nil // analyse tells
+	}
+	complete := map[string]bool{}
+	visit := func(op string, f func(left, right metricsql.Expr)) {
+		metricsql.VisitAll(parsed, func(e metricsql.Expr) {
+			if b, ok := e.(*metricsql.BinaryOpExpr); ok && b.Op == op {
+				f(b.Left, b.Right)
+			}
+		})
+	}
+	visit("or", func(left, right metricsql.Expr) {
+		if events := increaseIn(left); events != nil {
+			x, d := written(events.Expr), string(events.Window.AppendString(nil))
+			want, err := metricsql.Parse(x + " unless " + x + " offset " + d)
+			complete[written(events)] = err == nil && written(want) == written(right)
+		}
+	})
+	visit(">", func(left, right metricsql.Expr) {
+		events := increaseIn(left)
+		if events != nil && written(right) == "0" && !complete[written(events)] {
+			missing = append(missing, written(left))
+		}
+	})
+	return missing
+}
+
+func written(e metricsql.Expr) string { return string(e.AppendString(nil)) }
+
+// increaseIn returns x[d] of an expression increase(x[d]), of its comparison, or of its aggregate.
+func increaseIn(e metricsql.Expr) *metricsql.RollupExpr {
+	switch e := e.(type) {
+	case *metricsql.BinaryOpExpr:
+		if e.Op == ">" {
+			return increaseIn(e.Left)
+		}
+	case *metricsql.AggrFuncExpr:
+		return increaseIn(e.Args[0])
+	case *metricsql.FuncExpr:
+		if e.Name == "increase" {
+			return e.Args[0].(*metricsql.RollupExpr)
+		}
+	}
+	return nil
+}
+
+func TestTheCheckOfQueriesFindsMissedEvents(t *testing.T) {
+	for text, missed := range map[string]bool{
+		`increase(x[5m]) > 0`:                                                 true,
+		`sum by (y) (increase(x[5m])) > 0`:                                    true,
+		`increase(x[5m]) > 0 or x unless x offset 15m`:                        true,
+		`increase(x{y="1"}[5m]) > 0 or x unless x offset 5m`:                  true,
+		`sum(increase(x[5m]) > 0 or x unless x offset 5m) > 0`:                false,
+		`sum(increase(x[5m])) / sum(increase(y[5m])) > 0.1`:                   false,
+		`y unless sum by (z) (increase(x[5m])) > 0`:                           true,
+		`increase(x{y=~"1"}[5m]) > 0 or x{y=~"1"} unless x{y=~"1"} offset 5m`: false,
+	} {
+		if got := missFirstEvents(text); (got != nil) != missed {
+			t.Errorf("%s: got %q", text, got)
+		}
+	}
+}
+
 func TestTheCheckOfQueriesFindsMistakes(t *testing.T) {
 	series := exported(t)
 	const created = "pendingq_request_created_total"
