@@ -17,6 +17,10 @@ var mutations = map[string][]mutation{
 		{"once",
 			"local set = refusal or redis.pcall('SET', record_key, record, 'PX', record_ttl)",
 			byHistories},
+		{"raised",
+			"if refused then discard(staged, record_key, made) " +
+				"redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) end",
+			"backends/goredis:TestFaultMemoryIsFullOnceAPayloadIsStaged"},
 		{"repeat", "", byMatrix},
 		{"exclusive", "", byHistories},
 		{"exclusive-ends", "detail = first('-inf', '-' .. now) or first('0', '+inf')", byMachine},
