@@ -92,11 +92,8 @@ func (s *PendingStore[T]) Create(ctx context.Context, mailbox string, payload T,
 		err = cmp.Or(err, check.Range("the idempotency key's length", len(o.key), 1, check.MaxName))
 		id = backends.DeriveID(s.policy.Name, mailbox, o.key)
 	}
-	if err != nil {
-		return nil, err
-	}
-	encoded, err := s.encode(payload, id, mailbox, codec.Question)
-	if err != nil {
+	encoded, encodeErr := s.encode(payload, id, mailbox, codec.Question)
+	if err = cmp.Or(err, encodeErr); err != nil {
 		return nil, err
 	}
 	rec, err := s.backend.Create(ctx, backends.Create{Terms: s.terms, ID: id, Mailbox: mailbox,
