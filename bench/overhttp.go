@@ -64,7 +64,6 @@ func ServeHTTP(b backends.Backend) (client *remote.Client, stop func(), err erro
 	}
 	p, quiet := stores.Policies(), slog.New(slog.DiscardHandler)
 	handler, err := remote.Handler(b, remote.Config{Access: everyone{}, Logger: quiet,
-		MaxInFlight: 1 << 30, // a claim from all stores fits into a quarter of that
 		Stores: []pending.Policy{
 			Policy(), p.Lists, p.Imports, p.Pings, p.Updates, p.ModelLists}})
 	if err != nil {

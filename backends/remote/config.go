@@ -35,8 +35,8 @@ type Config struct {
 	// front ends and on the side of workers. A caller can hold a quarter of that. A request first
 	// takes what the MaxPayload of its store allows. If it has to wait longer than 5 s, it is
 	// answered 429. Small requests may overtake it. Memory in use may be three times as much.
-	// A claim may bring a request of each store. So MaxInFlight has to be at least four times the
-	// sum of the MaxPayload of all stores. Default: 256 MiB.
+	// A claim may bring a request of each store, so MaxInFlight is at least four times the sum of
+	// the MaxPayload of all stores. Default: that, or 256 MiB if that is more.
 	MaxInFlight int64
 
 	// MaxParked is how many requests wait at a time, on each side. A tenth of them can be of one
@@ -85,6 +85,7 @@ const (
 	smallBody        = 256 << 10 // bytes of a body without a payload
 	smallBodyTimeout = 10 * time.Second
 	envelope         = 160 << 10 // bytes of a body beside its payload
+	minInFlight      = 256 << 20 // bytes of the default of MaxInFlight, at least
 )
 
 // store is a policy as the handler uses it.
@@ -118,7 +119,6 @@ func (c Config) withDefaults() (Config, error) {
 	c.Logger = cmp.Or(c.Logger, slog.Default())
 	c.CallTimeout = cmp.Or(c.CallTimeout, 10*time.Second)
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, time.Minute)
-	c.MaxInFlight = cmp.Or(c.MaxInFlight, 256<<20)
 	c.MaxParked = cmp.Or(c.MaxParked, 10_000)
 	lowest := min(int64(c.CallTimeout), int64(c.BodyTimeout), c.MaxInFlight, int64(c.MaxParked))
 	if lowest < 0 {

@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -32,15 +33,27 @@ func TestATokenThatNoHeaderCanHoldIsRefused(t *testing.T) {
 	}
 }
 
+func TestManyStoresWithDefaultsAreServed(t *testing.T) {
+	config := remote.Config{Access: everything{}}
+	for i := range 20 {
+		p := policy(fmt.Sprint("store", i))
+		p.MaxPayload = 0 // the default
+		config.Stores = append(config.Stores, p)
+	}
+	if _, err := remote.Handler(memory.New(), config); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnInvalidConfigIsRefused(t *testing.T) {
 	good := remote.Config{Stores: []pending.Policy{policy("s")}, Access: everything{}}
 	for name, change := range map[string]func(*remote.Config){
-		"no stores":        func(c *remote.Config) { c.Stores = nil },
-		"no access":        func(c *remote.Config) { c.Access = nil },
-		"a store twice":    func(c *remote.Config) { c.Stores = append(c.Stores, policy("s")) },
-		"a bad policy":     func(c *remote.Config) { c.Stores = []pending.Policy{{Name: "s"}} },
-		"too many stores":  func(c *remote.Config) { c.MaxInFlight = 4<<20 - 1 },
-		"a negative limit": func(c *remote.Config) { c.MaxParked = -1 },
+		"no stores":         func(c *remote.Config) { c.Stores = nil },
+		"no access":         func(c *remote.Config) { c.Access = nil },
+		"a store twice":     func(c *remote.Config) { c.Stores = append(c.Stores, policy("s")) },
+		"a bad policy":      func(c *remote.Config) { c.Stores = []pending.Policy{{Name: "s"}} },
+		"a low MaxInFlight": func(c *remote.Config) { c.MaxInFlight = 4<<20 - 1 },
+		"a negative limit":  func(c *remote.Config) { c.MaxParked = -1 },
 	} {
 		c := good
 		change(&c)

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,7 +39,7 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{backend: b, config: c, mux: http.NewServeMux(), stores: map[string]*store{}}
-	var most int64
+	var largest int64 // bytes of a claim of one request from each store
 	for _, policy := range c.Stores {
 		st, err := newStore(b, policy)
 		if err == nil && s.stores[policy.Name] != nil {
@@ -47,11 +48,12 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("remote: Config.Stores, %.80q: %w", policy.Name, err)
 		}
-		s.stores[policy.Name], most = st, most+st.maxPayload()
+		s.stores[policy.Name], largest = st, largest+st.maxPayload()
 	}
-	if most > s.share() {
-		return nil, fmt.Errorf("remote: the MaxPayload of Config.Stores is %d bytes in sum: lower it, "+
-			"or set MaxInFlight to at least %d", most, most*callerShares)
+	s.config.MaxInFlight = cmp.Or(c.MaxInFlight, max(minInFlight, largest*callerShares))
+	if largest > s.share() {
+		return nil, fmt.Errorf("remote: Config.MaxInFlight is %d, want at least %d for the "+
+			"MaxPayload of these stores", c.MaxInFlight, largest*callerShares)
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	s.routes()
