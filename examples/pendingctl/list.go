@@ -75,8 +75,8 @@ func (s *storeSession) listing(ctx context.Context) (*listing, error) {
 	return l, s.explained(ctx, "the list of mailboxes", err)
 }
 
-// mailboxes reads all mailboxes, up to maxMailboxes. It returns the ones with the oldest requests, up
-// to the limit.
+// mailboxes reads all mailboxes, up to maxMailboxes. It returns the ones with the oldest requests,
+// up to the limit.
 func (s *storeSession) mailboxes(ctx context.Context) (*listing, error) {
 	names, unread, err := s.names(ctx, maxMailboxes)
 	if err != nil {

@@ -135,7 +135,8 @@ func TestTheGrafanaDashboardNamesExportedSeries(t *testing.T) {
 		for _, target := range p.Targets {
 			query := strings.ReplaceAll(target.Expr, "$__rate_interval", "5m")
 			labels := checkQuery(t, series, query)
-			checkLabels(t, p.Title, labels, legendLabel.FindAllStringSubmatch(target.LegendFormat, -1))
+			checkLabels(t, p.Title, labels,
+				legendLabel.FindAllStringSubmatch(target.LegendFormat, -1))
 			for name := range series {
 				seen[name] = seen[name] || strings.Contains(query, name)
 			}

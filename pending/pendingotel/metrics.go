@@ -121,8 +121,8 @@ const (
 )
 
 // errorClasses have a value of error.type, and the target of errors.Is, unless classOf itself knows
-// the class. After a refusal the backend works: the operation does not suit the state of the request
-// or its mailbox, or the caller has made a mistake.
+// the class. After a refusal the backend works: the operation does not suit the state of the
+// request or its mailbox, or the caller has made a mistake.
 var errorClasses = [...]struct {
 	name    string
 	target  error

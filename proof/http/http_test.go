@@ -269,8 +269,8 @@ func (s *service) lacks() string {
 	return ""
 }
 
-// tell logs the events of the run, and fails if faults are missing or too few requests were
-// completed: a third on fake time, and one on real time, where a slow machine makes others time out.
+// tell logs the events of the run. It fails if faults are missing, or if too few requests were
+// completed. On fake time it wants a third. On real time, a slow machine makes requests time out.
 func (s *service) tell(took time.Duration) {
 	s.Logf("%d creates sent, %d requests stored: %v; %d calls of handlers, %d stalled; "+
 		"%d nodes and %d daemons killed; %v; %d skills left behind; %d calls to storage; in %v",

@@ -129,7 +129,8 @@ func (l *lab) perform(c *calls.Call, b *goredis.Backend, p position, cuts int) {
 	l.Helper()
 	already := l.proxy.Cuts()
 	_, single := l.cutOff.(*redis.Client)
-	if _, reads := c.Op.(calls.Get); reads && single && !p.neighbour && p.command == "" { // Get runs no script here
+	_, reads := c.Op.(calls.Get)
+	if reads && single && !p.neighbour && p.command == "" { // Get runs no script here
 		p.rule = about("GET", "", executed)
 	}
 	if l.pipeliner == nil {
