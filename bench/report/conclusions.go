@@ -10,10 +10,10 @@ encodes pings, updates and imports at least as fast. JSON encodes the longest li
 faster: list-1000 and models-500. JSON is for people who read payloads with redis-cli. A store reads
 both, so the choice can change while requests are live.
 
-**What compression and sealing cost.** Sealing takes about 5 to 10 µs an operation to derive the
-keys. A sealed import takes about two to four times as long as msgpack alone. Zstd shrinks these
-payloads far more than real payloads, because the texts here repeat. Zstd pays off where Redis or
-the network is the limit.
+**What compression and sealing cost.** Sealing takes about 4 to 10 µs an operation to derive the
+keys. A sealed import takes one and a half to four times as long as msgpack alone. Zstd shrinks
+these payloads far more than real payloads, because the texts here repeat. Zstd pays off where Redis
+or the network is the limit.
 
 **Round trips.** A lifecycle takes four round trips instead of seven, or five if its report loads
 the claim. If your workers report to stateless nodes, compare *pendingq-held* with original. An idle
@@ -24,7 +24,8 @@ decides the duration.
 than a script: the instructions above leave out the kernel's work for it. With many callers,
 gathered commands share packets. So pendingq needs less server time than original, although its
 scripts do more. A single caller gains nothing, so its commands are not gathered. Gathering speeds
-up plain commands even more: *original-gathered* needs less server time than pendingq.
+up plain commands even more. With hundreds of callers, *original-gathered* is about as fast as
+pendingq, and needs less server time.
 
 **What the scripts pay for.** original has none of these guarantees:
 
