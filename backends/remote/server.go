@@ -50,8 +50,8 @@ func Handler(b backends.Backend, c Config) (*Server, error) {
 		s.stores[policy.Name], most = st, most+st.maxPayload()
 	}
 	if most > s.share() {
-		return nil, fmt.Errorf("remote: the MaxPayload of Config.Stores is %d bytes in sum: lower it, "+
-			"or set MaxInFlight to at least %d", most, most*callerShares)
+		return nil, fmt.Errorf("remote: the MaxPayload of Config.Stores is %d bytes in sum: lower "+
+			"it, or set MaxInFlight to at least %d", most, most*callerShares)
 	}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	s.routes()
