@@ -4,8 +4,8 @@ max_line_length = 100
 read_globals = { "redis", "KEYS", "ARGV" }
 files["backends/goredis/scripts/*.lua"] = {
   read_globals = {
-    "discard", "find_expired", "headers_end", "is_moving", "keep", "keep_payload", "note_end",
-    "payload_key", "refusal", "settle", "state_of", "wake",
+    "discard", "find_expired", "headers_end", "is_moving", "keep", "note_end", "payload_key",
+    "refusal", "settle", "state_of", "wake",
   },
 }
 files["backends/goredis/scripts/shared/*.lua"] = {

@@ -26,7 +26,7 @@ type Record struct {
 	Codec   string // the name of Payload's encoding
 	Payload []byte
 
-	Headers map[string]string // the headers from Create; nil if there are none
+	Headers map[string]string // the headers from Create; nil or empty if there are none
 
 	CreatedAt time.Time
 	UpdatedAt time.Time // the last Create, Claim, Extend, Cancel or End

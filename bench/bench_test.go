@@ -190,15 +190,16 @@ func BenchmarkGrowth(b *testing.B) {
 			name := fmt.Sprintf("live=%d/mailboxes=%d", live, mailboxes)
 			b.Run("over=memory/"+name, func(b *testing.B) {
 				s := must[Stack](b)(NewMemory())
-				used := must[float64](b)(FillMemory(b.Context(), s, nil, live, mailboxes))
+				used := must[float64](b)(FillMemory(b.Context(), s, live, mailboxes))
 				measure(b, s.Lifecycle, 8, nil)
 				b.ReportMetric(used, "bytes/pending")
 			})
 			b.Run("over=redis/"+name, func(b *testing.B) {
-				c := client(b, server(b), 64)
-				s := must[Stack](b)(NewRedis(c, nil))
-				used := must[float64](b)(FillMemory(b.Context(), s, c, live, mailboxes))
-				measure(b, s.Lifecycle, 8, c)
+				world := &Suite{Addr: server(b)}
+				used := must[float64](b)(
+					world.FillRedis(b.Context(), "pendingq", live, mailboxes))
+				c := client(b, world.Addr, 8)
+				measure(b, must[Stack](b)(NewRedis(c, nil)).Lifecycle, 8, c)
 				b.ReportMetric(used, "bytes/pending")
 			})
 		}

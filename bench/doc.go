@@ -2,9 +2,13 @@
 //
 // # Sides
 //
-//   - pendingq is the library with its default options. Each command of pendingq-plain goes by
-//     itself. Each command of pendingq-gathered goes through the autopipeliner of go-redis.
-//   - original is the layout of hand-written stores. A lifecycle takes seven round trips.
+//   - pendingq is the library with its default options. One process claims and completes, as a
+//     Worker does. Each command of pendingq-plain goes by itself. Each command of pendingq-gathered
+//     goes through the autopipeliner of go-redis.
+//   - pendingq-held loads the claim before it completes the request. A stateless node does so for
+//     the report of a worker.
+//   - original is the layout of hand-written stores. A report loads its record. A lifecycle takes
+//     seven round trips.
 //   - floor is four plain commands.
 //   - original-gathered and floor-gathered send their commands through the autopipeliner.
 //

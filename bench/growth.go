@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,9 +17,11 @@ import (
 	"github.com/pendingq/pendingq/pending"
 )
 
+// fillers call at a time in Fill.
+const fillers = 64
+
 // Fill creates so many requests in so many mailboxes.
 func Fill(ctx context.Context, s Stack, live, mailboxes int) error {
-	const fillers = 64
 	errs := make([]error, fillers)
 	var work sync.WaitGroup
 	for filler := range fillers {
@@ -32,24 +35,65 @@ func Fill(ctx context.Context, s Stack, live, mailboxes int) error {
 	return errors.Join(errs...)
 }
 
-// FillMemory fills a stack as Fill does, and returns how many bytes of memory a request takes: in
-// Redis, or in this process if client is nil.
-func FillMemory(ctx context.Context, s Stack, client redis.UniversalClient, live, mailboxes int) (
-	float64, error) {
-	used := func() (float64, error) { return heap(), nil }
-	if client != nil {
-		used = func() (float64, error) { return Memory(ctx, client) }
-	}
-	before, err := used() // what ended requests left is no part of it
+// FillMemory fills a stack in this process as Fill does, and returns how many bytes of memory a
+// request takes.
+func FillMemory(ctx context.Context, s Stack, live, mailboxes int) (float64, error) {
+	before := heap()
+	err := Fill(ctx, s, live, mailboxes)
+	used := heap() - before
+	runtime.KeepAlive(s)
+	return used / float64(live), err
+}
+
+// FillRedis empties the server, fills one of LifecycleSides as Fill does, and returns how many bytes
+// of the server's memory a request takes. Connections to the server are no part of it.
+func (s *Suite) FillRedis(ctx context.Context, side string, live, mailboxes int) (float64, error) {
+	admin, err := s.empty(ctx, 1)
 	if err != nil {
 		return 0, err
 	}
-	if err := Fill(ctx, s, live, mailboxes); err != nil {
+	defer admin.Close()
+	before, err := memoryAlone(ctx, admin)
+	if err != nil {
 		return 0, err
 	}
-	after, err := used()
-	runtime.KeepAlive(s)
+	if err := s.fill(ctx, side, live, mailboxes); err != nil {
+		return 0, err
+	}
+	after, err := memoryAlone(ctx, admin)
 	return (after - before) / float64(live), err
+}
+
+// fill fills a side through a client of its own.
+func (s *Suite) fill(ctx context.Context, side string, live, mailboxes int) error {
+	client := NewClient(s.Addr, fillers)
+	defer client.Close()
+	stack, err := NewSide(client, side)
+	if err != nil {
+		return err
+	}
+	return Fill(ctx, stack, live, mailboxes)
+}
+
+// memoryAlone returns how many bytes of memory a server uses, once it has dropped the connections
+// of all other clients that NewClient made.
+func memoryAlone(ctx context.Context, admin *redis.Client) (float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		clients, err := admin.ClientList(ctx).Result()
+		if err != nil {
+			return 0, err
+		}
+		if strings.Count(clients, " name="+clientName+" ") == 1 { // the admin
+			break
+		}
+		if err := settle(ctx); err != nil {
+			return 0, fmt.Errorf("clients of an earlier measurement stay connected: %w", err)
+		}
+	}
+	info, err := admin.Info(ctx, "memory").Result()
+	return field(info, "used_memory"), err
 }
 
 func heap() float64 {

@@ -15,7 +15,7 @@ var Callers = []int{1, 8, 64, 512}
 
 // LifecycleSides are what lifecycles over Redis are compared between.
 var LifecycleSides = []string{"original", "original-gathered", "floor", "floor-gathered",
-	"pendingq", "pendingq-plain", "pendingq-gathered"}
+	"pendingq", "pendingq-held", "pendingq-plain", "pendingq-gathered"}
 
 // NewSide returns one of LifecycleSides. The client must be its own: a client has one
 // autopipeliner.
@@ -33,6 +33,12 @@ func NewSide(client *redis.Client, side string) (Stack, error) {
 		return NewFloor(commands), err
 	case "pendingq":
 		return NewRedis(client, nil)
+	case "pendingq-held":
+		stack, err := NewRedis(client, nil)
+		if err != nil {
+			return nil, err
+		}
+		return Held(stack), nil
 	case "pendingq-plain":
 		return NewRedis(client, &goredis.Options{AutoPipeline: goredis.AutoPipelineNever})
 	case "pendingq-gathered":
@@ -54,7 +60,7 @@ func (s *Suite) Lifecycles(ctx context.Context, callers int) (Runs, error) {
 var NetworkCallers = []int{1, 8}
 
 // NetworkSides are what lifecycles over a network are compared between.
-var NetworkSides = []string{"original", "pendingq"}
+var NetworkSides = []string{"original", "pendingq", "pendingq-held"}
 
 // Network compares lifecycles over a network with a round trip of 1 ms.
 func (s *Suite) Network(ctx context.Context, callers int) (Runs, error) {

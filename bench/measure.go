@@ -95,12 +95,6 @@ func field(info, name string) float64 {
 	return 0
 }
 
-// Memory returns how many bytes a server uses for data.
-func Memory(ctx context.Context, server redis.UniversalClient) (float64, error) {
-	info, err := server.Info(ctx, "memory").Result()
-	return field(info, "used_memory"), err
-}
-
 // among makes each call for the next of so many mailboxes.
 func among(prefix string, mailboxes int, do Do) Do {
 	var next atomic.Int64

@@ -67,7 +67,7 @@ func Targets(lifecycles, network map[int]Runs, heartbeats, crowd Runs) []Ratio {
 func (s *Suite) Bytes(ctx context.Context, live int) (Ratio, error) {
 	var perRequest []float64
 	for _, name := range []string{"original", "pendingq"} {
-		used, err := s.bytesOf(ctx, name, live)
+		used, err := s.FillRedis(ctx, name, live, live/10)
 		if err != nil {
 			return Ratio{}, err
 		}
@@ -78,19 +78,6 @@ func (s *Suite) Bytes(ctx context.Context, live int) (Ratio, error) {
 		library, old)
 	s.Progress("%s", name)
 	return Ratio{Name: name, Got: library / old, Target: 0.75, AtMost: true, Unit: "×"}, nil
-}
-
-func (s *Suite) bytesOf(ctx context.Context, side string, live int) (float64, error) {
-	client, err := s.empty(ctx, 64)
-	if err != nil {
-		return 0, err
-	}
-	defer client.Close()
-	stack, err := NewSide(client, side)
-	if err != nil {
-		return 0, err
-	}
-	return FillMemory(ctx, stack, client, live, live/10)
 }
 
 // MemoryGrowth compares lifecycles in memory at two numbers of live requests.

@@ -87,8 +87,11 @@ func awaitServer(ctx context.Context, addr string) error {
 	}
 }
 
+// clientName is the name that a server has for the connections of NewClient.
+const clientName = "pendingq-bench"
+
 // NewClient returns a client with a connection for each caller.
 func NewClient(addr string, callers int) *redis.Client {
-	return redis.NewClient(&redis.Options{
-		Addr: addr, ContextTimeoutEnabled: true, PoolSize: max(16, callers)})
+	return redis.NewClient(&redis.Options{Addr: addr, ClientName: clientName,
+		ContextTimeoutEnabled: true, PoolSize: max(16, callers)})
 }

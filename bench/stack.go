@@ -43,12 +43,13 @@ func Policy() pending.Policy {
 type library struct {
 	store  *pending.PendingStore[Job]
 	answer string
+	held   bool // a report loads its claim
 }
 
 // NewLibrary returns pendingq over a backend.
 func NewLibrary(b backends.Backend) (Stack, error) {
 	store, err := pending.New(b, codecOf[Job]("msgpack"), Policy())
-	return library{store, answer}, err
+	return library{store: store, answer: answer}, err
 }
 
 // NewMemory returns pendingq in memory.
@@ -61,6 +62,14 @@ func NewRedis(client redis.UniversalClient, opts *goredis.Options) (Stack, error
 		return nil, err
 	}
 	return NewLibrary(b)
+}
+
+// Held returns the same stack of pendingq, whose report loads its claim with Held. A stateless node
+// does so for the report of a worker.
+func Held(s Stack) Stack {
+	l := s.(library)
+	l.held = true
+	return l
 }
 
 // Answering returns the same stack over Redis with answers of so many bytes.
@@ -88,6 +97,9 @@ func (l library) Lifecycle(ctx context.Context, mailbox string) error {
 		return err
 	}
 	c, err := l.store.PopPending(ctx, mailbox)
+	if err == nil && l.held {
+		c, err = l.store.Held(ctx, c.ID, c.Attempt)
+	}
 	if err != nil {
 		return err
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // sweepCallers call at a time in sweeps.
@@ -61,50 +59,57 @@ var GrowthSides = []string{
 // one mailbox, or a mailbox for ten requests.
 func (s *Suite) Growth(ctx context.Context, sizes []int) (points []Point, err error) {
 	for _, side := range GrowthSides {
-		grown, err := s.grow(ctx, side, sizes)
-		if err != nil {
-			return nil, fmt.Errorf("growth of %s: %w", side, err)
+		for _, size := range sizes {
+			p, err := s.grow(ctx, side, size)
+			if err != nil {
+				return nil, fmt.Errorf("growth of %s: %w", side, err)
+			}
+			points = append(points, p)
+			s.Progress("%d live requests: %-20s %7.0f lifecycles/s, %.0f bytes a request",
+				size, side, p.Result.PerSecond(), p.Bytes)
 		}
-		points = append(points, grown...)
 	}
 	return points, nil
 }
 
-func (s *Suite) grow(ctx context.Context, side string, sizes []int) (points []Point, err error) {
-	var server redis.UniversalClient
-	var stack Stack
-	if strings.HasPrefix(side, "memory") {
-		stack, err = NewMemory()
-	} else {
-		var client *redis.Client
-		if client, err = s.empty(ctx, 64); err != nil {
-			return nil, err
-		}
-		defer client.Close()
-		server = client
-		stack, err = NewRedis(client, nil)
+func (s *Suite) grow(ctx context.Context, side string, live int) (Point, error) {
+	where, how, _ := strings.Cut(side, ", ")
+	mailboxes := 1
+	if how == "many" {
+		mailboxes = live / 10
 	}
+	fill := s.growMemory
+	if where == "redis" {
+		fill = s.growRedis
+	}
+	return fill(ctx, Point{Side: side, Size: live}, mailboxes)
+}
+
+func (s *Suite) growMemory(ctx context.Context, p Point, mailboxes int) (Point, error) {
+	stack, err := NewMemory()
 	if err != nil {
-		return nil, err
+		return p, err
 	}
-	live := 0
-	for _, size := range sizes {
-		mailboxes := 1
-		if strings.HasSuffix(side, "many") {
-			mailboxes = size / 10
-		}
-		used, err := FillMemory(ctx, stack, server, size-live, mailboxes)
-		if err != nil {
-			return nil, err
-		}
-		live = size
-		do := among("filled-", mailboxes, stack.Lifecycle)
-		r, err := Run(ctx, do, sweepCallers, s.Swept, server)
-		if err != nil {
-			return nil, err
-		}
-		points = append(points, Point{Side: side, Size: live, Bytes: used, Result: r})
-		s.Progress("%d live requests: %-20s %7.0f lifecycles/s", live, side, r.PerSecond())
+	if p.Bytes, err = FillMemory(ctx, stack, p.Size, mailboxes); err != nil {
+		return p, err
 	}
-	return points, nil
+	do := among("filled-", mailboxes, stack.Lifecycle)
+	p.Result, err = Run(ctx, do, sweepCallers, s.Swept, nil)
+	return p, err
+}
+
+func (s *Suite) growRedis(ctx context.Context, p Point, mailboxes int) (Point, error) {
+	var err error
+	if p.Bytes, err = s.FillRedis(ctx, "pendingq", p.Size, mailboxes); err != nil {
+		return p, err
+	}
+	client := NewClient(s.Addr, sweepCallers)
+	defer client.Close()
+	stack, err := NewRedis(client, nil)
+	if err != nil {
+		return p, err
+	}
+	do := among("filled-", mailboxes, stack.Lifecycle)
+	p.Result, err = Run(ctx, do, sweepCallers, s.Swept, client)
+	return p, err
 }

@@ -28,6 +28,7 @@ func (s *Suite) Trips(ctx context.Context) ([]Ratio, error) {
 		do     Do
 	}{
 		{"round trips of a lifecycle", 4, stack.Lifecycle},
+		{"round trips of a lifecycle whose report loads its claim", 5, Held(stack).Lifecycle},
 		{"round trips of an idle heartbeat over five stores", 1, beats.Idle},
 		{"round trips of a ping and the heartbeat that brings it", 2, beats.Busy},
 	}

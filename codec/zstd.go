@@ -14,7 +14,8 @@ type ZstdOptions struct {
 	// MinSize is the size of the smallest encoding that is compressed, in bytes. Default: 1 KiB.
 	MinSize int
 	// MaxSize limits the uncompressed encoding, in bytes. For a larger encoding Marshal and
-	// Unmarshal return ErrTooLarge. Default: 16 MiB. Policy.MaxPayload limits the compressed size.
+	// Unmarshal return ErrTooLarge. Default: 16 MiB. At most 512 MiB, as the library that decodes
+	// allows. Policy.MaxPayload limits the compressed size.
 	MaxSize int
 }
 
@@ -82,6 +83,10 @@ func (c *zstdCodec[T]) check() error {
 	if c.minSize < 0 || c.maxSize < 0 {
 		return fmt.Errorf("ZstdOptions: MinSize %d and MaxSize %d must not be negative",
 			c.minSize, c.maxSize)
+	}
+	if c.maxSize > zstd.MaxWindowSize {
+		return fmt.Errorf("ZstdOptions: MaxSize is %d, want at most %d", c.maxSize,
+			zstd.MaxWindowSize)
 	}
 	return nil
 }

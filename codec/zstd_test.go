@@ -126,7 +126,9 @@ func TestInvalidZstdCodecsAreRefused(t *testing.T) {
 		}
 	}
 	for what, c := range map[string]codec.Codec[int]{
-		"a negative size":    codec.Zstd(codec.JSON[int](), &codec.ZstdOptions{MaxSize: -1}),
+		"a negative size": codec.Zstd(codec.JSON[int](), &codec.ZstdOptions{MaxSize: -1}),
+		"a size over 512 MiB": codec.Zstd(codec.JSON[int](),
+			&codec.ZstdOptions{MaxSize: 512<<20 + 1}),
 		"Zstd around Sealed": codec.Zstd(codec.Sealed(codec.JSON[int](), testKeys), nil),
 	} {
 		if codec.Check(c) == nil {

@@ -321,6 +321,18 @@ count_requests() {
   done
 }
 
+# until_held waits up to 15 s until the servers hold a heartbeat of each of the two daemons.
+until_held() {
+  local heartbeat='path=/api/daemon/heartbeat' sent answered
+  for _ in $(seq 150); do
+    sent=$(grep -c "msg=sending .*$heartbeat" "$tmp/log/proxy" || true)
+    answered=$(grep -cE "msg=(sent|\"no answer\") .*$heartbeat" "$tmp/log/proxy" || true)
+    [ $((sent - answered)) -lt 2 ] || return 0
+    sleep 0.1
+  done
+  fail "no server holds a heartbeat of the workstation"
+}
+
 # hold_and_kill kills the workstation's daemon while it holds work, and a server that has waiters. It
 # freezes the daemon first, so that the kill comes after the claims and before any work.
 hold_and_kill() {
@@ -328,7 +340,7 @@ hold_and_kill() {
   batch=$(keys workstation | grep '^batch/')
   backup=$(back_up 60)
   say "the laptop makes a backup of 60 files"
-  sleep 0.5 # until a server holds its next heartbeat
+  until_held
   kill -STOP "$workstation_pid"
   say "the workstation freezes; $(wc -l <<<"$batch" | tr -d ' ') imports are asked for"
   # shellcheck disable=SC2086  # keys have no spaces here

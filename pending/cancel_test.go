@@ -73,6 +73,11 @@ func TestAWorkerLearnsOfACancelAndMayFinishOrStop(t *testing.T) {
 				t.Errorf("%s: got %s, error %q, output %q", name, got.Status, got.Error, output)
 			}
 			mustDo(t, tc.end(c)) // a retry, because the reply was lost
+			again := held(t, s, r.ID, 1)
+			again.Payload = c.Payload
+			if err := tc.end(again); err != nil {
+				t.Errorf("%s: a retry at another node: %v", name, err)
+			}
 		}
 	})
 }

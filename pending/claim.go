@@ -26,7 +26,7 @@ import (
 type Claim[T any] struct {
 	Request[T]
 
-	// CancelRequested is true after a Cancel with a grace. CancelReason is the reason. The pop or
+	// CancelRequested is true after a Cancel. CancelReason is the reason. The pop or
 	// Held sets both, and so do Extend and Progress. Progress in a handler of a [Worker] does not.
 	CancelRequested bool
 	CancelReason    string
@@ -39,6 +39,9 @@ type Claim[T any] struct {
 func (s *PendingStore[T]) claim(rec backends.Record) (*Claim[T], error) {
 	c := &Claim[T]{held: true, left: rec.Deadline.Sub(rec.ReadAt),
 		CancelRequested: rec.CancelledAs != "", CancelReason: rec.CancelReason}
+	if rec.Status == backends.StatusCancelled { // for a repeat of Finish
+		c.CancelRequested, c.CancelReason = true, rec.Error
+	}
 	return c, s.read(rec, &c.Request)
 }
 

@@ -45,11 +45,8 @@ func WithLimit[T any](s *PendingStore[T], n int) PopOption {
 // that the pop skipped. So look at the claim first.
 func (s *PendingStore[T]) PopPending(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Claim[T], error) {
-	claims, err := s.PopPendingBatch(ctx, mailbox, 1, opts...)
-	if len(claims) == 0 {
-		return nil, err
-	}
-	return claims[0], err
+	claims, _, err := s.pop(ctx, mailbox, 1, opts)
+	return append(claims, nil)[0], err
 }
 
 // PopPendingBatch claims up to limit requests, 1 to 100, the longest claimable first. It returns
@@ -57,6 +54,14 @@ func (s *PendingStore[T]) PopPending(
 // [DecodeError] for each request that cannot be read.
 func (s *PendingStore[T]) PopPendingBatch(
 	ctx context.Context, mailbox string, limit int, opts ...PopOption) ([]*Claim[T], error) {
+	claims, _, err := s.pop(ctx, mailbox, limit, opts)
+	return claims, err
+}
+
+// pop implements PopPendingBatch. Nothing is true if the backend could claim nothing: the error is
+// ErrNoPending, or about requests that were skipped.
+func (s *PendingStore[T]) pop(ctx context.Context, mailbox string, limit int, opts []PopOption) (
+	claims []*Claim[T], nothing bool, err error) {
 	o := collect[popOptions](opts)
 	c, err := newClaim([]Source{s}, mailbox, limit, o)
 	if o.limits != nil {
@@ -67,13 +72,14 @@ func (s *PendingStore[T]) PopPendingBatch(
 		claimed, err = s.backend.Claim(ctx, c)
 	}
 	if err != nil {
-		return nil, s.failed("pop", mailbox, err)
+		return nil, false, s.failed("pop", mailbox, err)
 	}
-	claims, err := s.claims(claimed[0])
-	if len(claims) == 0 && err == nil {
-		return nil, s.noPending
+	claims, err = s.claims(claimed[0])
+	nothing = len(claimed[0].Records) == 0
+	if nothing && err == nil {
+		err = s.noPending
 	}
-	return claims, err
+	return claims, nothing, err
 }
 
 // newClaim makes a claim of up to limit requests of each store. WithLimit replaces the limit.

@@ -40,7 +40,7 @@ type Request[T any] struct {
 	Payload T      // the question, and later the progress or the answer
 	Error   string // why it failed, timed out or was cancelled, for people
 
-	Headers map[string]string // see WithHeaders; nil if there are none
+	Headers map[string]string // see WithHeaders; nil or empty if there are none
 
 	CreatedAt time.Time
 	UpdatedAt time.Time // the last change of Status, or the last Extend of a running request

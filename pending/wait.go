@@ -1,6 +1,7 @@
 package pending
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -58,19 +59,18 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 		}
 		w := wake.Watch(ctx, s.backend, id, backends.Waker.WatchRequest)
 		defer w.Stop()
-		var last *Request[T]
+		var last backends.Record // not the yielded request: its reader may change that
 		for {
 			rec, err := s.get(ctx, id, opts)
 			r, err := s.request(rec, err)
 			if err == nil {
-				changed := last == nil || r.Status != last.Status ||
-					!r.UpdatedAt.Equal(last.UpdatedAt)
-				if changed && !yield(r, nil) || r.Status.Ended() {
+				pending := r.Status == StatusPending
+				if changed(last, rec) && !yield(r, nil) || rec.Ended() {
 					return
 				}
-				last = r
+				last = rec
 				pause := rec.Deadline.Sub(rec.ReadAt) + deadlineSlack
-				if r.Status == StatusPending && pollClaim > 0 && w.Poll() > 0 {
+				if pending && pollClaim > 0 && w.Poll() > 0 {
 					pause = min(pause, pollClaim)
 				}
 				err = w.Wait(ctx, pause)
@@ -83,17 +83,24 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 	}
 }
 
+// changed reports whether two reads of a request differ for Watch.
+func changed(a, b backends.Record) bool {
+	return a.Status != b.Status || a.Attempt != b.Attempt || !a.UpdatedAt.Equal(b.UpdatedAt) ||
+		a.Codec != b.Codec || !bytes.Equal(a.Payload, b.Payload)
+}
+
 // AwaitPending waits until it has claimed a request, as PopPending does. It tries after a signal
 // from the backend and at the backend's poll interval. If ctx ends first, AwaitPending returns
-// ctx's error. A claim in flight then has two more seconds, so that its request is not lost.
+// ctx's error. A claim in flight then has two more seconds, so that its request is not lost. An
+// unreadable request that is skipped does not end the wait: the error of AwaitPending names it.
 //
 // Give ctx a deadline. If the server does not answer, a backend may notice that ctx was cancelled
 // only after timeouts of its own.
 func (s *PendingStore[T]) AwaitPending(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Claim[T], error) {
 	return awaitClaim(ctx, s.backend, mailbox, func(ctx context.Context) (*Claim[T], bool, error) {
-		c, err := s.PopPending(ctx, mailbox, opts...)
-		return c, errors.Is(err, ErrNoPending), err
+		claims, nothing, err := s.pop(ctx, mailbox, 1, opts)
+		return append(claims, nil)[0], nothing, err
 	})
 }
 
@@ -119,7 +126,7 @@ func awaitClaim[C any](ctx context.Context, b backends.Backend, mailbox string,
 	}
 	w := wake.Watch(ctx, b, mailbox, backends.Waker.WatchMailbox)
 	defer w.Stop()
-	claiming, cancel := outliving(ctx, claimGrace)
+	claiming, cancel := poll.Outliving(ctx, claimGrace)
 	defer cancel()
 	for {
 		claimed, nothing, err := pop(claiming)
@@ -133,19 +140,5 @@ func awaitClaim[C any](ctx context.Context, b backends.Backend, mailbox string,
 			err = nil
 		}
 		return nil, fmt.Errorf(failed, mailbox, errors.Join(poll.Ended(ctx), err))
-	}
-}
-
-// outliving returns a context that ends grace later than ctx. It has a deadline if ctx has one,
-// because a network client may observe only deadlines while it waits for a reply.
-func outliving(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	if deadline, ok := ctx.Deadline(); ok {
-		longer, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline.Add(grace))
-	}
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
-	return longer, func() {
-		stop()
-		cancel()
 	}
 }

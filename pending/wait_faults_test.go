@@ -113,3 +113,60 @@ func TestAWaitKeepsItsDeadlineWhileTheServerIsFrozen(t *testing.T) {
 		}
 	})
 }
+
+// seldom is a backend that need not be polled for a year.
+type seldom struct {
+	backends.Backend
+	backends.Waker
+}
+
+func (seldom) PollInterval() time.Duration { return 365 * 24 * time.Hour }
+
+func TestALongPollIntervalHidesNoDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New()
+		s := newStore(t, seldom{b, b}, policy())
+		got := <-awaitLater(t, s, create(t, s).ID)
+		limit := time.Minute + 10*time.Millisecond
+		if got.err != nil || got.value.Status != pending.StatusTimeout || got.after > limit {
+			t.Errorf("got %v, %v after %v, want timeout after 1m", got.value, got.err, got.after)
+		}
+	})
+}
+
+// spoilt is a backend with a request that no claim can read.
+type spoilt struct {
+	backends.Backend
+	backends.Waker
+}
+
+func (b spoilt) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	claimed, err := b.Backend.Claim(ctx, c)
+	if err == nil {
+		unreadable := &backends.CorruptError{ID: "1", Err: errors.New("it is damaged")}
+		claimed[0].Errs = append(claimed[0].Errs, unreadable)
+	}
+	return claimed, err
+}
+
+func TestAClaimIsAwaitedBesideADamagedRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memory.New()
+		s := newStore(t, spoilt{b, b}, policy())
+		waiting := claimLater(t, s)
+		calls.Pass(time.Second)
+		made := create(t, s)
+		got := <-waiting
+		if got.value == nil || got.value.ID != made.ID || got.after != time.Second {
+			t.Errorf("got %v, %v after %v, want the claim after 1s", got.value, got.err, got.after)
+		}
+		_, damaged := errors.AsType[*pending.DecodeError](got.err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.AwaitPending(ctx, box)
+		_, alsoDamaged := errors.AsType[*pending.DecodeError](err)
+		if !damaged || !alsoDamaged || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got the errors %v and %v, want both to name the damaged one", got.err, err)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,14 +48,21 @@ func TestWatchYieldsEachChangeAndThenTheEnd(t *testing.T) {
 func TestWatchEndsWithItsContextItsLoopAndItsRequest(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
+		var errs []error
 		for _, err := range s.Watch(t.Context(), backends.NewID(box)) {
-			if !errors.Is(err, pending.ErrNotFound) {
-				t.Errorf("no such request: got %v, want ErrNotFound", err)
-			}
+			errs = append(errs, err)
+		}
+		if len(errs) != 1 || !errors.Is(errs[0], pending.ErrNotFound) {
+			t.Errorf("no such request: got %v, want one ErrNotFound", errs)
 		}
 		made := create(t, s)
+		yields := 0
 		for range s.Watch(t.Context(), made.ID) {
+			yields++
 			break
+		}
+		if yields != 1 {
+			t.Errorf("a loop that breaks: got %d yields, want 1", yields)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -64,6 +72,47 @@ func TestWatchEndsWithItsContextItsLoopAndItsRequest(t *testing.T) {
 		}
 		if !errors.Is(last, context.DeadlineExceeded) {
 			t.Errorf("its context has ended: got %v, want the context's error", last)
+		}
+	})
+}
+
+func TestWatchYieldsTheEndThatItsReaderCauses(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		for want, end := range map[pending.Status]func(r *jobRequest) error{
+			"cancelled": func(r *jobRequest) error { return s.Cancel(t.Context(), r, "why") },
+			"timeout":   func(r *jobRequest) error { return s.Timeout(t.Context(), r) },
+		} {
+			var seen []pending.Status
+			for r, err := range s.Watch(t.Context(), create(t, s).ID) {
+				mustDo(t, err)
+				if seen = append(seen, r.Status); r.Status == pending.StatusPending {
+					mustDo(t, end(r))
+				}
+			}
+			if !slices.Equal(seen, []pending.Status{"pending", want}) {
+				t.Errorf("got %v, want pending and %s", seen, want)
+			}
+		}
+	})
+}
+
+// On fake time a claim and a progress can happen in the same microsecond.
+func TestWatchYieldsChangesOfTheSameMicrosecond(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		made, start := create(t, s), time.Now()
+		c := pop(t, s)
+		for r, err := range s.Watch(t.Context(), made.ID) {
+			mustDo(t, err)
+			if r.Payload.Output == "half" || r.Status.Ended() {
+				break
+			}
+			c.Payload.Output = "half"
+			mustDo(t, s.Progress(t.Context(), c))
+		}
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("the progress was seen after %v, want at once", waited)
 		}
 	})
 }

@@ -310,11 +310,13 @@ func TestInvalidWorkersAreRefused(t *testing.T) {
 	p.Name = "elsewhere"
 	handleElsewhere := pending.Handle(newStore(t, memory.New(), p), nothing)
 	negative := &pending.WorkerOptions{Concurrency: -1}
+	unhandled := pending.Handle[job](newStore(t, b, policy()), nil)
 	for want, err := range map[string]error{
 		"mailbox is empty":  failure(pending.NewWorker("", nil, good)),
 		"no stores":         failure(pending.NewWorker(box, nil)),
 		"twice":             failure(pending.NewWorker(box, nil, good, good)),
 		"another backend":   failure(pending.NewWorker(box, nil, good, handleElsewhere)),
+		"no function":       failure(pending.NewWorker(box, nil, unhandled)),
 		"Concurrency is -1": failure(pending.NewWorker(box, negative, good)),
 	} {
 		checkInvalid(t, err, want)

@@ -118,6 +118,65 @@ func TestProgressAfterAnEndingOrAReleaseIsRefused(t *testing.T) {
 	})
 }
 
+// unreadable is a backend whose running requests cannot be read.
+type unreadable struct{ backends.Backend }
+
+func (u unreadable) Unwrap() backends.Backend { return u.Backend }
+
+func (u unreadable) End(_ context.Context, e backends.End) (backends.Record, error) {
+	return backends.Record{}, &backends.CorruptError{ID: e.ID, Err: errors.New("it is damaged")}
+}
+
+func TestARequestThatCannotBeReadGivesItsPlaceBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, unreadable{memory.New()}, policy())
+		handled := make(chan string, 2)
+		opts := pending.WorkerOptions{Logger: slog.New(slog.DiscardHandler)}
+		start := time.Now()
+		stop := work(t, s, opts, func(_ context.Context, c *jobClaim) error {
+			handled <- c.ID
+			return nil
+		})
+		for range 2 {
+			create(t, s)
+			<-handled
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("the second request was handled after %v, want at once", took)
+		}
+		stop()
+	})
+}
+
+// final is a backend whose first claim finds nothing and ends a context.
+type final struct {
+	backends.Backend
+	end    func()
+	claims int
+}
+
+func (f *final) Claim(_ context.Context, c backends.Claim) ([]backends.Claimed, error) {
+	f.end()
+	f.claims++
+	return make([]backends.Claimed, len(c.From)), nil
+}
+
+func TestAWorkerAsksNoOtherStoreAfterItsEnd(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	b := &final{memory.New(), end, 0}
+	nothing := func(context.Context, *jobClaim) error { return nil }
+	other := policy()
+	other.Name = "other"
+	w, err := pending.NewWorker(box, nil, pending.Handle(newStore(t, b, policy()), nothing),
+		pending.Handle(newStore(t, b, other), nothing))
+	mustDo(t, err)
+	mustDo(t, w.Run(ctx))
+	if b.claims != 1 {
+		t.Errorf("the worker claimed %d times, want once", b.claims)
+	}
+}
+
 // awaitWithin checks that a request ends in time with a status and a reason.
 func awaitWithin(t *testing.T, s *jobStore, id string, patience time.Duration,
 	status pending.Status, reason string) {

@@ -141,7 +141,8 @@ var listCases = []testCase{
 			l := w.lister()
 			w.create(request(terms("s"), "m"))
 			for _, after := range []string{"x", " ", "1 2", "nan x", "\x00", "9 \xff", "é é",
-				"9000000000000000000 " + backends.NewID("m")} {
+				"9000000000000000000 " + backends.NewID("m"),
+				"-1152921504606846976 " + backends.NewID("m")} {
 				_, listed := l.List(w.Context(), "s", "m", after, 10)
 				_, named := l.Mailboxes(w.Context(), "s", after, 10)
 				for _, err := range []error{listed, named} {

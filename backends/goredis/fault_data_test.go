@@ -23,27 +23,18 @@ func TestFaultKeysOfAnotherType(t *testing.T) {
 			r := newRig(t, redistest.Start(t).Client(t))
 			r.large = name == "large answers"
 			c := question(terms, box)
+			if r.large {
+				c = large(terms, box)
+			}
+			keys := r.keys(c)
 			for _, step := range r.steps(c) {
-				before, refused := r.dump(), 0
-				for key := range r.keys(c) {
-					r.reset(before)
-					r.plant(key)
-					planted := r.dump()
-					err := step.call(t.Context())
-					if err == nil {
-						continue
+				before := r.dump()
+				r.checkRefusesLists(step, keys)
+				if step.name == "Extend" {
+					for _, change := range r.changes(c) {
+						r.reset(before)
+						r.checkRefusesLists(change, keys)
 					}
-					refused++
-					if !strings.Contains(err.Error(), "WRONGTYPE") {
-						t.Errorf("%s with a list at %s: got %v, want WRONGTYPE",
-							step.name, key, err)
-					}
-					if !maps.Equal(r.dump(), planted) {
-						t.Errorf("%s with a list at %s failed and changed a key", step.name, key)
-					}
-				}
-				if refused == 0 {
-					t.Errorf("%s refuses no key of another type", step.name)
 				}
 				r.reset(before)
 				if err := step.call(t.Context()); err != nil {
@@ -51,6 +42,46 @@ func TestFaultKeysOfAnotherType(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// changes are further calls for a running request.
+func (r *rig) changes(c backends.Create) []step {
+	progress := r.report(c.Terms, c.ID, c.Mailbox, 1)
+	release := backends.Extend{Terms: c.Terms, ID: c.ID, Attempt: 1, Release: true}
+	extend := backends.Extend{Terms: c.Terms, ID: c.ID, Attempt: 1, Mailbox: c.Mailbox,
+		Codec: progress.Codec, Payload: progress.Payload}
+	grace := gaveUp(c.Terms, c.ID)
+	grace.Grace = 10 * time.Minute
+	return []step{{"Release", call(r.b.Extend, release)}, {"Progress", call(r.b.Extend, extend)},
+		{"Cancel", call(r.b.Cancel, gaveUp(c.Terms, c.ID))},
+		{"Cancel with a grace", call(r.b.Cancel, grace)}}
+}
+
+// checkRefusesLists makes a call with a list at each key in turn. Some of the calls fail. They have
+// to fail with WRONGTYPE and change nothing.
+func (r *rig) checkRefusesLists(s step, keys map[string]bool) {
+	r.Helper()
+	before, refused := r.dump(), 0
+	for key := range keys {
+		r.reset(before)
+		r.plant(key)
+		planted := r.dump()
+		err := s.call(r.Context())
+		if err == nil {
+			continue
+		}
+		refused++
+		var corrupt *backends.CorruptError
+		if !strings.Contains(err.Error(), "WRONGTYPE") && !errors.As(err, &corrupt) {
+			r.Errorf("%s with a list at %s: got %v, want WRONGTYPE", s.name, key, err)
+		}
+		if !maps.Equal(r.dump(), planted) {
+			r.Errorf("%s with a list at %s failed and changed a key", s.name, key)
+		}
+	}
+	if refused == 0 {
+		r.Errorf("%s refuses no key of another type", s.name)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/goredis"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
@@ -176,6 +177,46 @@ func TestFaultMemoryIsFull(t *testing.T) {
 			r.do(r.client, "config", "set", "maxmemory", "0")
 			r.lifecycle(terms, "new")
 		})
+	}
+}
+
+// between is a hook that sends a pipeline's first command by itself, and then calls then.
+type between struct {
+	passing
+	then func()
+}
+
+func (b between) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		first := next(ctx, cmds[:1])
+		b.then()
+		return errors.Join(first, next(ctx, cmds[1:]))
+	}
+}
+
+// The payload of a request fills the memory, so the script that follows is refused.
+func TestFaultMemoryIsFullOnceAPayloadIsStaged(t *testing.T) {
+	server := redistest.Start(t)
+	r := newRig(t, server.Client(t))
+	r.lifecycle(lasting("s"), "before") // the server knows the scripts
+	before, c := r.dump(), large(lasting("s"), box)
+	client := server.Client(t)
+	client.AddHook(between{then: func() { r.do(r.client, "config", "set", "maxmemory", "1") }})
+	b := newBackend(t, client, &goredis.Options{Prefix: r.prefix})
+	for range 2 {
+		if _, err := b.Create(t.Context(), c); !redis.HasErrorPrefix(err, "OOM") {
+			t.Errorf("Create: got %v, want OOM", err)
+		}
+		if !maps.Equal(r.dump(), before) {
+			t.Error("a refused Create has changed a key")
+		}
+		r.do(r.client, "config", "set", "maxmemory", "0")
+	}
+	if _, err := r.b.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.claim(lasting("s"), box, 1); len(got) != 1 || got[0].ID != c.ID {
+		t.Errorf("claimed %v, want the request", got)
 	}
 }
 

@@ -119,6 +119,33 @@ func (r *rig) queue() string {
 	return queues[0]
 }
 
+// An expired lease with attempts left is older than a thousand that have timed out.
+func TestPendingExclusiveAndClaimAgreeAboutAThousandExpiredLeases(t *testing.T) {
+	parallel(t)
+	onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {
+		once, retried := lasting("s"), lasting("s")
+		retried.MaxAttempts, retried.RunningTimeout = 2, time.Hour-time.Second
+		made := r.create(once, box)
+		r.claim(retried, box, 1)
+		for range 11 {
+			for range 100 {
+				r.create(once, box)
+			}
+			r.claim(once, box, 100)
+		}
+		time.Sleep(time.Hour + time.Microsecond)
+		if !r.has(retried, box) {
+			t.Error("HasPending reports no request, although a Claim gets one")
+		}
+		exclusive := retried
+		exclusive.Exclusive = true
+		r.busy(exclusive, box, made.ID)
+		if got := r.claim(retried, box, 1); len(got) != 1 || got[0].ID != made.ID {
+			t.Errorf("claimed %v, want the expired lease", got)
+		}
+	})
+}
+
 func TestNoQueueKeepsWhatHasTimedOut(t *testing.T) {
 	parallel(t)
 	onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {

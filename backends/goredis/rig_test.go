@@ -212,28 +212,31 @@ func call[A, R any](method func(context.Context, A) (R, error), arg A) func(cont
 	}
 }
 
-// dump returns the values of all keys of the rig. It leaves out staged payloads, which expire
-// within seconds.
+// dump returns the values of all keys of the rig, each with its time to live in hours. It leaves out
+// staged payloads, which expire within seconds.
 func (r *rig) dump() map[string]string {
 	r.Helper()
 	values := map[string]string{}
 	keys := r.client.Scan(r.Context(), 0, r.prefix+"*", 1000).Iterator()
 	for keys.Next(r.Context()) {
 		key := keys.Val()
-		if strings.Contains(key, "/p/") && r.client.PTTL(r.Context(), key).Val() <= 10*time.Second {
+		ttl := r.client.PTTL(r.Context(), key).Val()
+		if strings.Contains(key, "/p/") && ttl <= 10*time.Second {
 			continue
 		}
-		values[key] = r.client.Dump(r.Context(), key).Val()
+		values[key] = fmt.Sprintf("%.0f %s", ttl.Hours(), r.client.Dump(r.Context(), key).Val())
 	}
 	return values
 }
 
-// reset replaces all keys of the server by these values.
+// reset replaces all keys of the server by these values. Each lives for nine hours, which no call of
+// a test sets.
 func (r *rig) reset(values map[string]string) {
 	r.Helper()
 	r.do(r.client, "flushall")
 	for key, value := range values {
-		r.do(r.client, "restore", key, 3_600_000, value)
+		_, value, _ = strings.Cut(value, " ")
+		r.do(r.client, "restore", key, 9*3_600_000, value)
 	}
 }
 

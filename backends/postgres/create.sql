@@ -32,7 +32,8 @@ END $$;
 -- the record. Creators of one id take turns. If the creator has its own transaction, topic is not
 -- NULL, and the partition is locked at the commit: see arrive. The IF takes a lock and does nothing
 -- else, like PERFORM at half the cost. The loop ends once no other record has the id: it deletes an
--- expired record and inserts again.
+-- expired record and inserts again. With a limit, the whole create happens at t. So a record that
+-- expires meanwhile, and is perhaps swept, makes no way around the limit.
 CREATE FUNCTION {s}.create_request(part int, of text, key text, box bytea, new_codec text,
   new_payload bytea, new_headers bytea, waits interval, keeps interval, exclusive boolean, most int,
   topic text)
@@ -55,18 +56,19 @@ BEGIN
     t := clock_timestamp();
   END IF;
   IF checked THEN
-    -- mutation: repeat-expired
-    PERFORM FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires >= t;
-    IF NOT FOUND THEN -- mutation: repeat
-      SELECT * INTO refused FROM {s}.refusal(of, box, key, exclusive, most, t);
-      IF refused.code IS NOT NULL THEN
-        a.code := refused.code;
-        a.store := 0;
-        a.now := t;
-        a.id := refused.busy;
-        RETURN NEXT a;
-        RETURN;
-      END IF;
+    RETURN QUERY SELECT 'old', 0, greatest(t, q.updated), {record} FROM {s}.request q
+      WHERE q.store = of AND q.id = key AND q.expires >= t; -- mutation: repeat-expired
+    IF FOUND THEN -- mutation: repeat
+      RETURN;
+    END IF;
+    SELECT * INTO refused FROM {s}.refusal(of, box, key, exclusive, most, t);
+    IF refused.code IS NOT NULL THEN
+      a.code := refused.code;
+      a.store := 0;
+      a.now := t;
+      a.id := refused.busy;
+      RETURN NEXT a;
+      RETURN;
     END IF;
   END IF;
   LOOP
@@ -86,7 +88,7 @@ BEGIN
       RETURN NEXT a;
       RETURN;
     END IF;
-    IF topic IS NULL THEN
+    IF topic IS NULL AND NOT checked THEN -- mutation: repeat-clock
       t := {s}.lock_to_read(part, key); -- mutation: repeat-lock
     END IF;
     RETURN QUERY SELECT 'old', 0, greatest(t, q.updated), {record} FROM {s}.request q

@@ -164,9 +164,6 @@ func TestNewRefusesInvalidOptions(t *testing.T) {
 	pool := commonPool(t)
 	for name, open := range map[string]func() (*postgres.Backend, error){
 		"no pool": func() (*postgres.Backend, error) { return postgres.New(nil, nil) },
-		"schema": func() (*postgres.Backend, error) {
-			return postgres.New(pool, &postgres.Options{Schema: strings.Repeat("s", 49)})
-		},
 		"a handler that takes the notifications": func() (*postgres.Backend, error) {
 			conf := pool.Config()
 			conf.ConnConfig.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {}
@@ -183,6 +180,19 @@ func TestNewRefusesInvalidOptions(t *testing.T) {
 	} {
 		if _, err := open(); err == nil {
 			t.Errorf("%s: New accepted it", name)
+		}
+	}
+}
+
+func TestASchemaNameThatPostgreSQLOrMigrateCannotUseIsRefused(t *testing.T) {
+	pool := commonPool(t)
+	for _, name := range []string{strings.Repeat("s", 49), "a\x00b", "\xff", "a$$b"} {
+		if _, err := postgres.New(pool, &postgres.Options{Schema: name}); err == nil {
+			t.Errorf("New accepted %q", name)
+		}
+		err := postgres.Migrate(t.Context(), pool, &postgres.MigrateOptions{Schema: name})
+		if err == nil || !strings.Contains(err.Error(), "name") {
+			t.Errorf("Migrate: got %v for %q, want an error about the name", err, name)
 		}
 	}
 }

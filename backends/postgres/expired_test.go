@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -101,6 +102,69 @@ func TestAnIdThatHasExpiredIsNewToAnExclusiveStore(t *testing.T) {
 	}
 	if _, err := a.b.Create(t.Context(), first); !errors.Is(err, backends.ErrBusy) {
 		t.Errorf("the first one again: got %v, want ErrBusy", err)
+	}
+}
+
+// beforeInsert makes a statement run right before a request is stored, after the check of the
+// limits.
+func (a *arena) beforeInsert(statement string) {
+	a.Helper()
+	requests, during := table(a.schema, "request"), table(a.schema, "during()")
+	a.exec(a.pool, "CREATE FUNCTION "+during+" RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "+
+		fmt.Sprintf(statement, requests)+"; RETURN NEW; END $$")
+	a.exec(a.pool, "CREATE TRIGGER during BEFORE INSERT ON "+requests+
+		" FOR EACH ROW EXECUTE FUNCTION "+during)
+}
+
+// The repeat may return the first request, which was still there, or be refused.
+func TestAnIdThatExpiresDuringItsRepeatDoesNotPassTheLimits(t *testing.T) {
+	for name, change := range map[string]string{
+		"expires":  "UPDATE %s SET expires = clock_timestamp() WHERE id = NEW.id",
+		"is swept": "DELETE FROM %s WHERE id = NEW.id",
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, terms := newArena(t), lasting("exclusive")
+			terms.Exclusive = true
+			first, second := question(terms, box), question(terms, box)
+			if _, err := a.create(first); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.b.End(t.Context(), report(terms, first.ID, 0)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.create(second); err != nil {
+				t.Fatal(err)
+			}
+			a.beforeInsert(change)
+			rec, err := a.b.Create(t.Context(), first)
+			if err == nil && rec.Status == backends.StatusPending {
+				t.Error("the repeat stored a second live request")
+			}
+		})
+	}
+}
+
+// Otherwise a lease could expire between the check and the create, and the mailbox hold too many.
+func TestACreateWithALimitHappensWhenTheLimitIsChecked(t *testing.T) {
+	a, terms := newArena(t), lasting("capped")
+	terms.MaxPending = 10
+	first, second := question(terms, box), question(terms, box)
+	if _, err := a.create(first); err != nil {
+		t.Fatal(err)
+	}
+	a.age("request")
+	if _, err := a.create(second); err != nil {
+		t.Fatal(err)
+	}
+	a.beforeInsert("UPDATE %s SET updated = clock_timestamp() " +
+		"WHERE id <> NEW.id AND updated = created")
+	again, err := a.create(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := a.b.Get(t.Context(), "capped", second.ID); err != nil ||
+		!again.Before(other.UpdatedAt) {
+		t.Errorf("created at %v, after a change at %v, %v", again, other.UpdatedAt, err)
 	}
 }
 

@@ -72,7 +72,7 @@ func parseCursor(after string) (from time.Time, id string, err error) {
 	}
 	number, id, _ := strings.Cut(after, " ")
 	us, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || us > 1<<60 || us < -1<<60 || backends.CheckID(id) != nil {
+	if err != nil || us > 1<<60 || us < 0 || backends.CheckID(id) != nil {
 		return from, "", check.Invalid("%.40q is not the Next of a page", after)
 	}
 	return time.UnixMicro(us), id, nil

@@ -51,13 +51,10 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *MigrateOptions) erro
 	if err := checkSchema(o.Schema); err != nil {
 		return err
 	}
-	have, err := version(ctx, pool, o.Schema)
+	have, err := knownVersion(ctx, pool, o.Schema)
 	if err == nil && (have < len(versions) || len(o.Grant) > 0) {
 		tx := pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}
 		err = pgx.BeginTxFunc(ctx, pool, tx, func(tx pgx.Tx) error { return migrate(ctx, tx, o) })
-	}
-	if err == nil && have > len(versions) {
-		err = fmt.Errorf("the schema has version %d; this program knows %d", have, len(versions))
 	}
 	if err != nil {
 		return fmt.Errorf("postgres: migrate: %w", err)
@@ -68,10 +65,22 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *MigrateOptions) erro
 // notThere are the SQLSTATEs of an undefined table and schema.
 var notThere = []string{"42P01", "3F000"}
 
-// version returns the version of a schema, or 0 if the schema does not exist.
-func version(ctx context.Context, on interface {
+// rowQuerier is a pool or a transaction.
+type rowQuerier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}, schema string) (have int, err error) {
+}
+
+// knownVersion is version, with an error if this program does not know the version.
+func knownVersion(ctx context.Context, on rowQuerier, schema string) (have int, err error) {
+	have, err = version(ctx, on, schema)
+	if err == nil && have > len(versions) {
+		err = fmt.Errorf("the schema has version %d; this program knows %d", have, len(versions))
+	}
+	return have, err
+}
+
+// version returns the version of a schema, or 0 if the schema does not exist.
+func version(ctx context.Context, on rowQuerier, schema string) (have int, err error) {
 	// The simple protocol prepares no statement, so it works through a pooler.
 	err = on.QueryRow(ctx, named(schema, "SELECT coalesce(max(version), 0) FROM {s}.version"),
 		pgx.QueryExecModeSimpleProtocol).Scan(&have)
@@ -104,7 +113,7 @@ func migrate(ctx context.Context, tx pgx.Tx, o MigrateOptions) error {
 	if err != nil {
 		return err
 	}
-	have, err := version(ctx, tx, o.Schema)
+	have, err := knownVersion(ctx, tx, o.Schema)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -38,6 +39,44 @@ func TestASchemaOfALaterVersionIsRefused(t *testing.T) {
 	err := postgres.Migrate(t.Context(), pool, &postgres.MigrateOptions{Schema: schema})
 	if err == nil || !strings.Contains(err.Error(), "99") {
 		t.Errorf("got %v, want an error about version 99", err)
+	}
+}
+
+// An old node reads the version before a newer node migrates, and gets the lock afterwards.
+func TestASchemaThatOvertakesAMigrationIsRefused(t *testing.T) {
+	o := newOffice(t)
+	version := table(o.schema, "version")
+	newer := o.begin(pgx.TxOptions{})
+	o.exec(newer, "SELECT "+table(o.schema, "lock_mailbox(65537)")) // the lock of Migrate
+	o.exec(o.pool, "DELETE FROM "+version)
+	older := (&arena{office: o}).start(func(a *arena) (time.Time, error) {
+		opts := &postgres.MigrateOptions{Schema: a.schema}
+		return time.Time{}, postgres.Migrate(a.Context(), a.pool, opts)
+	})
+	if !older.waitsFor(newer) {
+		t.Error("Migrate has not waited")
+	}
+	o.exec(newer, "INSERT INTO "+version+" VALUES (99)")
+	o.commit(newer)
+	if <-older.done; older.err == nil || !strings.Contains(older.err.Error(), "99") {
+		t.Errorf("got %v, want an error about version 99", older.err)
+	}
+}
+
+func TestASchemaOfALaterVersionGetsNoGrants(t *testing.T) {
+	pool := commonPool(t)
+	_, role := restrictedPool(t)
+	schema := newSchema(t, pool)
+	execute(t, pool, "INSERT INTO "+table(schema, "version")+" VALUES (99)")
+	opts := &postgres.MigrateOptions{Schema: schema, Grant: []string{role}}
+	if err := postgres.Migrate(t.Context(), pool, opts); err == nil {
+		t.Error("a schema of version 99 was accepted")
+	}
+	var granted bool
+	err := pool.QueryRow(t.Context(), "SELECT has_schema_privilege($1, $2, 'USAGE')", role,
+		schema).Scan(&granted)
+	if err != nil || granted {
+		t.Errorf("the role got rights: %t, %v", granted, err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,7 +23,7 @@ import (
 // Options changes how a Backend uses the database. The zero value is right for most.
 type Options struct {
 	// Schema is the schema with the tables and functions, which [Migrate] has made. Its name has at
-	// most 48 bytes of UTF-8 and no NUL. Default: "pendingq".
+	// most 48 bytes of UTF-8, no NUL and no "$$". Default: "pendingq".
 	Schema string
 
 	// PollOnly is for a pooler that gives each transaction another connection, such as pgbouncer in
@@ -52,10 +53,12 @@ func (o Options) check() (Options, error) {
 	return o, checkSchema(o.Schema)
 }
 
+// checkSchema checks a name. The bodies of the functions are between $$ and $$, and contain it.
 func checkSchema(name string) error {
-	if len(name) > 48 || strings.ContainsRune(name, 0) {
-		return fmt.Errorf("postgres: the schema's name is %q; want at most 48 bytes, and no NUL",
-			name)
+	if len(name) > 48 || !utf8.ValidString(name) || strings.ContainsRune(name, 0) ||
+		strings.Contains(name, "$$") {
+		return fmt.Errorf("postgres: the schema's name is %q; want at most 48 bytes of UTF-8, "+
+			"no NUL and no $$", name)
 	}
 	return nil
 }

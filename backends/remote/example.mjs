@@ -3,6 +3,7 @@
 //   node example.mjs https://node.example/pending TOKEN STORE MAILBOX
 
 const [base, token, store, mailbox] = process.argv.slice(2);
+const { crypto = (await import("node:crypto")).webcrypto } = globalThis; // Node 18 has no global one
 
 // call sends a request, and again if its outcome is unknown. Every operation may be repeated.
 async function call(method, path, query, body) {

@@ -6,16 +6,14 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/pending"
 )
 
 // TestTheExampleInJavaScript runs example.mjs against a worker. The worker answers requests about
 // /home, and works on the others until it is told to stop.
 func TestTheExampleInJavaScript(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("node is not on the PATH, so the example in JavaScript is not run")
-	}
+	node := effort.Program(t, "node")
 	r := newGracefulRig(t)
 	work(t, newClient(t, r.url, box), func(ctx context.Context, _ *pending.PendingStore[backup],
 		c *pending.Claim[backup]) error {

@@ -2,12 +2,12 @@ package main
 
 import (
 	"bytes"
-	"os/exec"
 	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 
+	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/redistest"
 )
 
@@ -16,9 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestEveryOperationIsCounted(t *testing.T) {
 	redistest.Need(t)
 	for _, program := range []string{"valgrind", "callgrind_control"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(err)
-		}
+		effort.Program(t, program)
 	}
 	var stdout, stderr bytes.Buffer
 	args := []string{"-n", "1", "-running", "10"}

@@ -8,7 +8,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pendingq/pendingq/internal/postgrestest"
 )
@@ -53,6 +56,34 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// versions prints the versions of what is compared.
+func (l *lab) versions(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, l.server.URL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var version string
+	if err := conn.QueryRow(ctx, "SHOW server_version").Scan(&version); err != nil {
+		return err
+	}
+	fmt.Fprintf(l.out, "PostgreSQL %s, River %s, pgx %s.\n\n", version,
+		moduleVersion("github.com/riverqueue/river"), moduleVersion("github.com/jackc/pgx/v5"))
+	return nil
+}
+
+// moduleVersion returns the version of a module that this program is built with.
+func moduleVersion(path string) string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if module.Path == path {
+				return module.Version
+			}
+		}
+	}
+	return "of unknown version"
+}
+
 // measure starts a server whose writes reach the disk, and prints what it measures.
 func measure(ctx context.Context, how size, out io.Writer) error {
 	server, err := postgrestest.New("fsync=on", "shared_buffers=128MB")
@@ -61,7 +92,8 @@ func measure(ctx context.Context, how size, out io.Writer) error {
 	}
 	defer server.Remove()
 	l := &lab{server: server, size: how, out: out}
-	for _, part := range []func(context.Context) error{l.lifecycles, l.idle, l.pickUps} {
+	for _, part := range []func(context.Context) error{
+		l.versions, l.lifecycles, l.idle, l.pickUps} {
 		if err := part(ctx); err != nil {
 			return err
 		}

@@ -16,7 +16,8 @@ func TestAFirstLookHasEveryFigure(t *testing.T) {
 	var out bytes.Buffer
 	err := measure(t.Context(), sets["quick"], &out)
 	postgrestest.Need(t, err)
-	for _, want := range []string{"| on | 4 | floor |", "| off | 4 | pendingq |",
+	for _, want := range []string{"PostgreSQL ", ", River v", ", pgx v",
+		"| on | 4 | floor |", "| off | 4 | pendingq |", "| off | 4 | pendingq-held |",
 		"| off | 4 | River |", "cores |", "| by Create |", "| by the caller's commit |"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output lacks %q:\n%s", want, out.String())

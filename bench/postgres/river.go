@@ -15,29 +15,35 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 )
 
-// question and answer of a job, of the same sizes as elsewhere.
+// job has the question of the other sides. River stores question and answer in JSON, where a string
+// keeps its size.
 type job struct {
-	Asked []byte `json:"asked"`
+	Asked string `json:"asked"`
 }
 
 func (job) Kind() string { return "job" }
 
+// worker works jobs until none of a round is left.
 type worker struct {
 	river.WorkerDefaults[job]
-	worked *atomic.Int64
+	left   atomic.Int64
+	worked chan struct{} // closed when the last one was worked
 }
 
 func (w *worker) Work(ctx context.Context, _ *river.Job[job]) error {
-	defer w.worked.Add(1)
-	return river.RecordOutput(ctx, answered)
+	err := river.RecordOutput(ctx, string(answered))
+	if w.left.Add(-1) == 0 {
+		close(w.worked)
+	}
+	return err
 }
 
 // queue is River: callers insert, and as many workers of one client work and complete. It fetches
-// as often as it can.
+// as often as it can. It runs once.
 type queue struct {
 	pool   *pgxpool.Pool
 	client *river.Client[pgx.Tx]
-	worked *atomic.Int64
+	worker *worker
 }
 
 func newQueue(ctx context.Context, pool *pgxpool.Pool, callers int) (side, error) {
@@ -49,9 +55,9 @@ func newQueue(ctx context.Context, pool *pgxpool.Pool, callers int) (side, error
 	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return nil, err
 	}
-	q := &queue{pool: pool, worked: &atomic.Int64{}}
+	q := &queue{pool: pool, worker: &worker{worked: make(chan struct{})}}
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &worker{worked: q.worked})
+	river.AddWorker(workers, q.worker)
 	q.client, err = river.NewClient(driver, &river.Config{
 		Queues:        map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: callers}},
 		Workers:       workers,
@@ -66,34 +72,35 @@ func newQueue(ctx context.Context, pool *pgxpool.Pool, callers int) (side, error
 
 var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
 
-func (q *queue) close(ctx context.Context) error { return q.client.Stop(ctx) }
-
+// run ends with Stop, which completes the last batch at once. A running client would wait up to
+// 250 ms for a larger batch.
 func (q *queue) run(ctx context.Context, callers, n int) error {
-	enough := q.worked.Load() + int64(n)
+	q.worker.left.Store(int64(n))
 	err := together(callers, n, func(string) error {
-		_, err := q.client.Insert(ctx, job{asked}, nil)
+		_, err := q.client.Insert(ctx, job{string(asked)}, nil)
 		return err
 	})
-	for err == nil && q.worked.Load() < enough {
-		err = pause(ctx)
-	}
-	for left := -1; err == nil && left != 0; {
-		if err = pause(ctx); err == nil {
-			err = q.pool.QueryRow(ctx, "SELECT count(*) FROM river_job WHERE finalized_at IS NULL").
-				Scan(&left)
-		}
-	}
 	if err != nil {
 		return fmt.Errorf("river: %w", err)
 	}
-	return nil
-}
-
-func pause(ctx context.Context) error {
 	select {
-	case <-time.After(10 * time.Millisecond):
-		return nil
+	case <-q.worker.worked:
+		return q.client.Stop(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// close also checks that all jobs are completed.
+func (q *queue) close(ctx context.Context) error {
+	if err := q.client.Stop(ctx); err != nil {
+		return err
+	}
+	var left int
+	err := q.pool.QueryRow(ctx, "SELECT count(*) FROM river_job WHERE state <> 'completed'").
+		Scan(&left)
+	if err == nil && left > 0 {
+		err = fmt.Errorf("river: %d jobs are not completed", left)
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -21,7 +22,8 @@ type side interface {
 	close(ctx context.Context) error
 }
 
-var asked, answered = make([]byte, 300), make([]byte, 600)
+// Question and answer of all sides.
+var asked, answered = bytes.Repeat([]byte("q"), 300), bytes.Repeat([]byte("a"), 600)
 
 // together makes n calls with so many callers, each with a mailbox of its own.
 func together(callers, n int, call func(mailbox string) error) error {
@@ -96,11 +98,12 @@ func (f floor) life(ctx context.Context, mailbox string) error {
 type pendingq struct {
 	b    *postgres.Backend
 	stop func()
+	held bool // it calls Get before End, as PendingStore.Held does for a report
 }
 
 // newPendingq opens a Backend. Notified says whether it tells other processes of changes, of which
 // one listens: this.
-func newPendingq(ctx context.Context, pool *pgxpool.Pool, notified bool) (side, error) {
+func newPendingq(ctx context.Context, pool *pgxpool.Pool, notified, held bool) (side, error) {
 	b, err := openBackend(ctx, pool)
 	if err != nil {
 		return nil, err
@@ -111,7 +114,7 @@ func newPendingq(ctx context.Context, pool *pgxpool.Pool, notified bool) (side, 
 	} else if err := b.Close(); err != nil { // it works on, but tells nobody
 		return nil, err
 	}
-	return &pendingq{b, stop}, nil
+	return &pendingq{b, stop, held}, nil
 }
 
 func openBackend(ctx context.Context, pool *pgxpool.Pool) (*postgres.Backend, error) {
@@ -159,6 +162,11 @@ func (p *pendingq) life(ctx context.Context, mailbox string) error {
 	}
 	end := backends.End{Terms: lasting("s"), ID: got[0].Records[0].ID, Attempt: 1,
 		Outcome: backends.StatusCompleted, Codec: "raw", Payload: answered}
+	if p.held {
+		if _, err := p.b.Get(ctx, "s", end.ID); err != nil {
+			return err
+		}
+	}
 	if _, err := p.b.End(ctx, end); err != nil {
 		return err
 	}

@@ -3,14 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/pendingq/pendingq/bench"
@@ -33,13 +31,6 @@ type figures struct {
 	waiters      int
 	instructions string // tables that another program wrote; empty without them
 	overPostgres string // the same
-}
-
-// codecFigure is one operation of one codec on one payload.
-type codecFigure struct {
-	payload, codec, op string
-	bytes              int
-	result             testing.BenchmarkResult
 }
 
 type progress = func(format string, args ...any)
@@ -122,7 +113,7 @@ func (f *figures) sizes(ctx context.Context, addr string, how size, tell progres
 	if err != nil {
 		return err
 	}
-	if f.heap, err = bench.FillMemory(ctx, stack, nil, how.live, how.live/10); err != nil {
+	if f.heap, err = bench.FillMemory(ctx, stack, how.live, how.live/10); err != nil {
 		return err
 	}
 	tell("memory backend: %.0f bytes a pending request", f.heap)
@@ -132,25 +123,6 @@ func (f *figures) sizes(ctx context.Context, addr string, how size, tell progres
 	f.perWaiter, err = bench.ParkedMemory(ctx, client, f.waiters)
 	tell("%d waiters: %.0f bytes each", f.waiters, f.perWaiter)
 	return err
-}
-
-func (f *figures) runCodecs(ctx context.Context, how size, tell progress) error {
-	if err := flag.Set("test.benchtime", how.benchtime.String()); err != nil {
-		return err
-	}
-	for _, p := range bench.Payloads() {
-		tell("codecs on %s", p.Name)
-		for _, codec := range slices.Concat(bench.CodecNames, bench.WrappedNames) {
-			for _, op := range []string{"marshal", "unmarshal"} {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				result := testing.Benchmark(func(b *testing.B) { p.Run(b, codec, op) })
-				f.codecs = append(f.codecs, codecFigure{p.Name, codec, op, p.Size(codec), result})
-			}
-		}
-	}
-	return nil
 }
 
 // machine describes the machine and the server.
@@ -191,8 +163,7 @@ func cpuModel() string {
 func (f *figures) raw() string {
 	var b strings.Builder
 	for _, c := range f.codecs {
-		fmt.Fprintf(&b, "BenchmarkCodec/payload=%s/codec=%s/op=%s %s\t%d encoded-bytes\t%s\n",
-			c.payload, c.codec, c.op, c.result, c.bytes, c.result.MemString())
+		c.raw(&b)
 	}
 	for _, callers := range bench.Callers {
 		rawRuns(&b, fmt.Sprintf("Lifecycle/over=redis/callers=%d", callers), f.lifecycles[callers])

@@ -15,7 +15,7 @@ import (
 // smallest is for a run with the race detector, in which figures mean nothing. It is enough for all
 // kinds of callers to meet.
 var smallest = size{rounds: 1, each: 40, swept: 40, live: 100, many: 2000, pickups: 5,
-	benchtime: time.Microsecond, grown: []int{100, 200}, answers: []int{200, 25_000}}
+	codecRounds: 1, benchtime: time.Microsecond, grown: []int{100, 200}, answers: []int{200, 25_000}}
 
 func TestTheReportIsWhole(t *testing.T) {
 	redistest.Need(t)
@@ -54,6 +54,10 @@ func TestTheReportIsWhole(t *testing.T) {
 		if !strings.Contains(string(report), want) {
 			t.Errorf("the report lacks %q", want)
 		}
+	}
+	const tables = 6 // of lifecycles, by callers, and over a network
+	if got := strings.Count(string(report), "\n| pendingq-held | "); got != tables {
+		t.Errorf("%d tables have a report that loads its claim, want %d", got, tables)
 	}
 	lines, err := os.ReadFile(raw)
 	line := "BenchmarkLifecycle/over=redis/callers=64/side=original "

@@ -12,17 +12,20 @@ const heading = "# What it costs\n\nMeasured on %s.\n" +
 
 const introduction = `A lifecycle creates a request, claims it, completes it and reads the answer.
 
-- *pendingq* is the library with its default options. It gathers commands while many are in flight.
+- *pendingq* is the library with its default options. One process claims the request and completes
+  it, as a Worker does: four round trips. It gathers commands while many are in flight.
   *pendingq-plain* gathers no commands, *pendingq-gathered* all of them.
-- *original* is the usual layout of hand-written stores: a JSON record and a sorted set. Its lifecycle
-  takes seven round trips.
+- *pendingq-held* stands for a worker that reports to a stateless node. The report has only an id
+  and an attempt, so the node loads the claim with Held before Complete: five round trips.
+- *original* is the usual layout of hand-written stores: a JSON record and a sorted set. A report
+  has only an id, so it loads the record, as pendingq-held does: seven round trips.
 - *floor* is four plain commands (SET GET SET GET) with values of the same sizes.
 - *original-gathered* and *floor-gathered* send their commands through the full-duplex autopipeliner
   of go-redis, as pendingq does.
 
 The sides of a table ran in turn, round after round. A figure is the median over the rounds. A ratio
 is computed in each round, and the table has the median of these ratios. So it may differ from the
-ratio of two figures.
+ratio of two figures. A section whose figures come from a single run says so.
 
 `
 
@@ -48,7 +51,8 @@ func (f *figures) report() string {
 }
 
 func (f *figures) writeRatios(b *strings.Builder) {
-	b.WriteString("## Targets\n\n")
+	b.WriteString("## Targets\n\n" +
+		"Round trips, bytes, allocations and latencies come from a single run.\n\n")
 	var rows [][]string
 	for _, r := range f.ratios {
 		bound, verdict := "at least ", "reached"
@@ -99,8 +103,10 @@ func (f *figures) writeNetwork(b *strings.Builder) {
 		"A round trip takes 1 ms, plus the time that the proxy's timers are late.\n\n")
 	for _, callers := range bench.NetworkCallers {
 		runs := f.network[callers]
-		fmt.Fprintf(b, "Callers: %d. The p50 of pendingq is %s× that of original.\n\n%s", callers,
+		fmt.Fprintf(b, "Callers: %d. The p50 of pendingq is %s× that of original, "+
+			"the p50 of pendingq-held %s×.\n\n%s", callers,
 			cell(runs.Ratio("pendingq", "original", bench.P50)),
+			cell(runs.Ratio("pendingq-held", "original", bench.P50)),
 			runsTable("lifecycles", bench.NetworkSides, runs))
 	}
 }
@@ -158,7 +164,8 @@ func (f *figures) writeOverPostgres(b *strings.Builder) {
 
 func (f *figures) writeAnswers(b *strings.Builder) {
 	b.WriteString("## Large answers\n\nLifecycles with 16 callers, by the size of the answer. " +
-		"A list of 1000 skills has about\n250000 bytes, an import up to 8 million.\n\n")
+		"A list of 1000 skills has about\n250000 bytes, an import up to 8 million. " +
+		"Each figure comes from a single run.\n\n")
 	b.WriteString(sweep("bytes", bench.AnswerSides, f.answers, func(p bench.Point) string {
 		return cell(p.Result.PerSecond()) + "/s" + serverTime(p)
 	}) + "\n")
@@ -167,7 +174,7 @@ func (f *figures) writeAnswers(b *strings.Builder) {
 func (f *figures) writeGrowth(b *strings.Builder) {
 	b.WriteString("## Growth\n\nLifecycles with 16 callers, by the number of live requests. " +
 		"The live requests are in one\nmailbox, or in many mailboxes of ten requests. " +
-		"The lifecycles use the same mailboxes.\n\n")
+		"The lifecycles use the same mailboxes.\nEach figure comes from a single run.\n\n")
 	b.WriteString(sweep("live requests", bench.GrowthSides, f.growth, func(p bench.Point) string {
 		text := cell(p.Result.PerSecond()) + "/s" + serverTime(p)
 		if p.Size < 10_000 { // too few to measure by the growth of a process
@@ -214,35 +221,8 @@ func sweep(
 	return table(head, rows)
 }
 
-func (f *figures) writeCodecs(b *strings.Builder) {
-	b.WriteString("## Codecs\n\n")
-	var names []string
-	var smaller []float64
-	var rows [][]string
-	plain := 0
-	for i := 0; i+1 < len(f.codecs); i += 2 {
-		encode, decode := f.codecs[i], f.codecs[i+1]
-		row := []string{encode.payload, encode.codec, "", "", fmt.Sprint(encode.bytes)}
-		for j, c := range []codecFigure{encode, decode} {
-			row[2+j] = fmt.Sprintf("%s µs, %d allocs",
-				cell(float64(c.result.NsPerOp())/1000), c.result.AllocsPerOp())
-		}
-		rows = append(rows, row)
-		switch encode.codec {
-		case "json":
-			plain = encode.bytes
-		case "zstd.msgpack":
-			names = append(names, encode.payload)
-			smaller = append(smaller, 100*float64(encode.bytes)/float64(plain))
-		}
-	}
-	b.WriteString(table([]string{"payload", "codec", "encode", "decode", "bytes"}, rows) + "\n")
-	title := "Size in msgpack, compressed, as a percentage of JSON"
-	b.WriteString(chart(title, "%", names, smaller) + "\n")
-}
-
 func (f *figures) writeSizes(b *strings.Builder) {
-	b.WriteString("## Sizes\n\n")
+	b.WriteString("## Sizes\n\nEach figure comes from a single run.\n\n")
 	b.WriteString(table([]string{"what", "bytes"}, [][]string{
 		{"a pending request in memory", cell(f.heap)},
 		{fmt.Sprintf("each of %d waiters over Redis, with its goroutine", f.waiters),

@@ -57,7 +57,7 @@ type statusError struct {
 	code       string // a code of package wire; "" for an answer of a proxy
 	text       string
 	id         string        // of the live update that prevents this one; "" otherwise
-	retryAfter time.Duration // for 429
+	retryAfter time.Duration // for 429; at least a second
 }
 
 func (e *statusError) Error() string {
@@ -125,11 +125,11 @@ func newStatusError(response *http.Response, text []byte) error {
 	var body wire.Refusal
 	_ = json.Unmarshal(text, &body) // a proxy may answer in another format
 	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
-	if err != nil {
+	if err != nil || seconds < 1 { // without a pause, retries would be a loop
 		seconds = 1
 	}
 	return &statusError{status: response.StatusCode, code: body.Code, text: body.Error, id: body.ID,
-		retryAfter: time.Duration(seconds) * time.Second}
+		retryAfter: time.Duration(min(seconds, 3600)) * time.Second}
 }
 
 // unsent reports whether a request cannot have reached the server.

@@ -147,8 +147,8 @@ gives its worker a grace. A second cancel succeeds and changes nothing.`, cancel
 const aboutRows = `
 
 Without MAILBOX it shows mailboxes with live requests, the mailbox with the oldest request
-first. It counts at most 100 requests of each mailbox. With MAILBOX it shows the live requests
-of this mailbox, the oldest first.`
+first. It reads at most 10,000 mailboxes, and counts at most 100 requests of each. With MAILBOX it
+shows the live requests of this mailbox, the oldest first.`
 
 // addStoreCommand adds a command that runs with a storeSession.
 func (p *program) addStoreCommand(use, short, long string,

@@ -19,6 +19,7 @@ type listing struct {
 	values any
 	rows   [][]string
 	more   bool // the server has more rows
+	unread bool // the store has more than maxMailboxes
 }
 
 // mailbox is a row about a mailbox.
@@ -34,9 +35,10 @@ type mailbox struct {
 }
 
 const (
-	glanceRows = 100 // requests of a mailbox that are counted
-	parallel   = 4   // mailboxes that are read at a time
-	pageSize   = 1000
+	glanceRows   = 100    // requests of a mailbox that are counted
+	maxMailboxes = 10_000 // mailboxes that are read to find the oldest requests
+	parallel     = 4      // mailboxes that are read at a time
+	pageSize     = 1000
 )
 
 func list(ctx context.Context, s *storeSession) error {
@@ -51,6 +53,9 @@ func list(ctx context.Context, s *storeSession) error {
 	}
 	if l.more {
 		s.board.note("there are more than %d rows; raise --limit", s.limit)
+	}
+	if l.unread {
+		s.board.note("the store has more than %d mailboxes; the others were not read", maxMailboxes)
 	}
 	return err
 }
@@ -70,9 +75,10 @@ func (s *storeSession) listing(ctx context.Context) (*listing, error) {
 	return l, s.explained(ctx, "the list of mailboxes", err)
 }
 
-// mailboxes reads mailboxes up to the limit.
+// mailboxes reads all mailboxes, up to maxMailboxes. It returns the ones with the oldest requests, up
+// to the limit.
 func (s *storeSession) mailboxes(ctx context.Context) (*listing, error) {
-	names, more, err := s.names(ctx)
+	names, unread, err := s.names(ctx, maxMailboxes)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +97,9 @@ func (s *storeSession) mailboxes(ctx context.Context) (*listing, error) {
 		return m.Pending+m.Running == 0 && !m.More && m.Error == ""
 	})
 	slices.SortStableFunc(found, func(x, y mailbox) int { return x.Oldest.Compare(y.Oldest) })
-	l := &listing{values: found, more: more,
+	more := len(found) > s.limit
+	found = found[:min(len(found), s.limit)]
+	l := &listing{values: found, more: more, unread: unread,
 		rows: [][]string{{"MAILBOX", "PENDING", "RUNNING", "OLDEST"}}}
 	for _, m := range found {
 		l.rows = append(l.rows, m.row())
@@ -99,8 +107,9 @@ func (s *storeSession) mailboxes(ctx context.Context) (*listing, error) {
 	return l, ctx.Err()
 }
 
-// names reads the names of mailboxes up to the limit. Pages may be empty and repeat names.
-func (s *storeSession) names(ctx context.Context) (names []string, more bool, err error) {
+// names reads at most this many names of mailboxes. Pages may be empty and repeat names.
+func (s *storeSession) names(
+	ctx context.Context, most int) (names []string, more bool, err error) {
 	for after := ""; ; {
 		page, err := s.Mailboxes(ctx, s.store, after, pageSize)
 		if err != nil {
@@ -109,10 +118,10 @@ func (s *storeSession) names(ctx context.Context) (names []string, more bool, er
 		names = append(names, page.Mailboxes...)
 		slices.Sort(names)
 		names = slices.Compact(names)
-		if len(names) > s.limit {
-			return names[:s.limit], true, nil
+		if len(names) > most {
+			return names[:most], true, nil
 		}
-		if after = page.Next; after == "" || len(names) == s.limit {
+		if after = page.Next; after == "" || len(names) == most {
 			return names, after != "", nil
 		}
 	}
@@ -246,6 +255,9 @@ func (s *storeSession) draw(l *listing) error {
 		oneLine(strings.Join(append([]string{s.store}, s.words...), " / ")), len(l.rows)-1)
 	if l.more {
 		title += ", and there are more"
+	}
+	if l.unread {
+		title += fmt.Sprintf(", of the first %d mailboxes", maxMailboxes)
 	}
 	text := title + "\n" + render(l.rows)
 	if !s.screen {

@@ -79,7 +79,8 @@ func misused(format string, args ...any) error { return &usageError{fmt.Sprintf(
 
 // refusals are errors of a request that the server refused, or that had no answer in time.
 var refusals = []error{pending.ErrNotFound, pending.ErrEnded, pending.ErrInvalid,
-	errors.ErrUnsupported, remote.ErrUnauthorized, remote.ErrForbidden, errPatience}
+	errors.ErrUnsupported, remote.ErrUnauthorized, remote.ErrForbidden, remote.ErrTooMany,
+	errPatience}
 
 // exitCode returns the exit code for an error.
 func exitCode(ctx context.Context, err error) int {

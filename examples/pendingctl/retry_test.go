@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/pendingq/pendingq/internal/calls"
 )
 
@@ -57,6 +58,18 @@ func TestAReadIsRepeatedAfterItsNodeDied(t *testing.T) {
 			t.Errorf("%d reads, %v, want two reads and the record", reads, err)
 		}
 	})
+}
+
+func TestABusyServerIsNotAskedAgainAtOnce(t *testing.T) {
+	for header, want := range map[string]time.Duration{"": time.Second, "0": time.Second,
+		"-1": time.Second, "soon": time.Second, "7": 7 * time.Second, "9223372036": time.Hour} {
+		err := newStatusError(&http.Response{StatusCode: http.StatusTooManyRequests,
+			Header: http.Header{"Retry-After": {header}}}, nil)
+		var pause *backoff.RetryAfterError
+		if !errors.As(err, &pause) || pause.Duration != want {
+			t.Errorf("Retry-After %q: %v, want a pause of %v", header, pause, want)
+		}
+	}
 }
 
 // A node may fail late in a long read. That takes no time away from the retries.

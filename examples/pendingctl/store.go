@@ -130,6 +130,8 @@ func (s *storeSession) explained(ctx context.Context, what string, err error) er
 		advice = "; check --token or PENDINGCTL_TOKEN"
 	case errors.Is(err, remote.ErrForbidden):
 		advice = "; use a token with this right"
+	case errors.Is(err, remote.ErrTooMany):
+		advice = "; the server is busy, so try again later"
 	case errors.Is(err, errors.ErrUnsupported):
 		advice = "; the backend of this server cannot list requests"
 	case errors.As(err, new(*backends.CorruptError)), errors.As(err, new(*pending.DecodeError)):
@@ -160,8 +162,7 @@ func (p *program) completeMailbox(
 	defer s.close()
 	ctx, cancel := context.WithTimeout(c.Context(), 2*time.Second) // people wait for the shell
 	defer cancel()
-	s.limit = pageSize
-	names, _, _ := s.names(ctx)
+	names, _, _ := s.names(ctx, pageSize)
 	for _, name := range names {
 		if strings.HasPrefix(name, start) && oneLine(name) == name {
 			found = append(found, name)

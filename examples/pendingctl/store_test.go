@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +58,13 @@ type shelf struct {
 
 func newShelf(t *testing.T, grace time.Duration, codecs ...codec.Codec[job]) *shelf {
 	t.Helper()
-	s := &shelf{T: t, backend: memory.New()}
+	return newShelfOver(t, memory.New(), grace, codecs...)
+}
+
+func newShelfOver(t *testing.T, b backends.Backend, grace time.Duration,
+	codecs ...codec.Codec[job]) *shelf {
+	t.Helper()
+	s := &shelf{T: t, backend: b}
 	var err error
 	format := cmp.Or(append(codecs, codec.JSON[job]())...)
 	if s.store, err = pending.New(s.backend, format, jobs(grace)); err != nil {
@@ -101,6 +108,17 @@ func (s *shelf) want(r result, code int, parts ...string) {
 	(&world{T: s.T}).want(r, code, parts...)
 }
 
+// matches checks that a call succeeded, and that its output matches all patterns.
+func (s *shelf) matches(r result, patterns ...string) {
+	s.Helper()
+	s.want(r, exitOK)
+	for _, pattern := range patterns {
+		if !regexp.MustCompile(pattern).MatchString(r.stdout) {
+			s.Errorf("the output does not match %q:\n%s", pattern, r.stdout)
+		}
+	}
+}
+
 // decode reads the JSON that the program has written.
 func decode[T any](t *testing.T, text string) (v T) {
 	t.Helper()
@@ -108,47 +126,6 @@ func decode[T any](t *testing.T, text string) (v T) {
 		t.Fatalf("%v in %s", err, text)
 	}
 	return v
-}
-
-func TestLsShowsMailboxesAndTheRequestsOfOne(t *testing.T) {
-	s := newShelf(t, 0)
-	s.want(s.call("ls"), exitOK, "MAILBOX  PENDING  RUNNING  OLDEST\n")
-	first := s.create("device-2", "?")
-	second := s.create("device-1", "?")
-	s.create("device-1", "?")
-	if _, err := s.store.PopPending(t.Context(), "device-1"); err != nil {
-		t.Fatal(err)
-	}
-	r := s.call("ls")
-	s.want(r, exitOK, "device-2  1        0        0s", "device-1  1        1        0s")
-	if strings.Index(r.stdout, "device-2") > strings.Index(r.stdout, "device-1") {
-		t.Errorf("the mailbox with the oldest request is not the first:\n%s", r.stdout)
-	}
-	s.want(s.call("ls", "device-1"), exitOK, second.ID+"  running  1        0s", "in 59m", "json")
-	rows := decode[[]view](t, s.call("ls", "device-2", "-o", "json").stdout)
-	if len(rows) != 1 || rows[0].ID != first.ID || rows[0].Status != "pending" ||
-		rows[0].Store != "jobs" {
-		t.Errorf("got %+v", rows)
-	}
-	boxes := decode[[]mailbox](t, s.call("ls", "-o=json").stdout)
-	if len(boxes) != 2 || boxes[1].Name != "device-1" || boxes[1].Running != 1 ||
-		boxes[1].Pending != 1 {
-		t.Errorf("got %+v", boxes)
-	}
-	s.want(s.call("ls", "--limit", "1"), exitOK, "there are more than 1 rows; raise --limit")
-	s.want(s.call("ls", "device-1", "--limit", "1"), exitOK, "there are more than 1")
-}
-
-func TestLsCountsNoMoreThanAHundredOfAMailbox(t *testing.T) {
-	s := newShelf(t, 0)
-	for range glanceRows + 1 {
-		s.create("busy", "?")
-	}
-	s.want(s.call("ls"), exitOK, "100+")
-	rows := decode[[]view](t, s.call("ls", "busy", "--limit", "1000", "-o", "json").stdout)
-	if len(rows) != glanceRows+1 {
-		t.Errorf("got %d requests, want %d", len(rows), glanceRows+1)
-	}
 }
 
 func TestShowReadsPayloadsInJSONAndMsgpack(t *testing.T) {
@@ -304,45 +281,12 @@ func TestARefusalSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestTopLooksAgainAndAgain(t *testing.T) {
-	s := newShelf(t, 0)
-	s.create("device-1", "?")
-	twice := []string{"top", "--times", "2", "--interval", "100ms"}
-	plain := s.call(twice...)
-	s.want(plain, exitOK, "jobs  1 rows\nMAILBOX")
-	n := strings.Count(plain.stdout, "device-1")
-	if n != 2 || strings.Contains(plain.stdout, "\x1b") {
-		t.Errorf("%d tables, want 2 without control characters: %q", n, plain.stdout)
-	}
-	live := s.callIn(t.Context(), true, twice...)
-	if n := strings.Count(live.stdout, toTopLeft); live.code != exitOK || n != 2 {
-		t.Errorf("exit %d, %d screens: %q", live.code, n, live.stdout)
-	}
-	lines := strings.Split(strings.TrimSpace(s.call(append(twice, "-o", "json")...).stdout), "\n")
-	if boxes := decode[[]mailbox](t, lines[1]); len(lines) != 2 || boxes[0].Name != "device-1" {
-		t.Errorf("got %q", lines)
-	}
-	s.want(s.call("top", "device-1", "--times", "1"), exitOK, "jobs / device-1  1 rows\nID")
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	s.want(s.callIn(ctx, false, "top"), exitOK)
-}
-
-func TestAScreenIsNotOverfilled(t *testing.T) {
-	s := newShelf(t, 0)
-	for i := range 30 {
-		s.create(fmt.Sprint("device-", i, strings.Repeat("x", 200)), "?")
-	}
-	r := s.callIn(t.Context(), true, "top", "--times", "1")
-	lines := strings.Split(r.stdout, "\r\n")
-	if len(lines) > 24 {
-		t.Errorf("%d lines on a screen of 24", len(lines))
-	}
-	for _, line := range lines[:len(lines)-1] {
-		line = strings.TrimSuffix(strings.TrimPrefix(line, toTopLeft), clearsToRight)
-		if len(line) > 79 {
-			t.Errorf("a line has %d columns", len(line))
-		}
+func TestABusyServerRefuses(t *testing.T) {
+	s := &storeSession{repeats: &repeats{}}
+	err := s.explained(t.Context(), "request 1", fmt.Errorf("get: %w", remote.ErrTooMany))
+	if code := exitCode(t.Context(), err); code != exitFailed ||
+		!strings.HasSuffix(err.Error(), "the server is busy, so try again later") {
+		t.Errorf("exit %d: %v", code, err)
 	}
 }
 

@@ -32,7 +32,7 @@ const usage = `Usage: proxy [flags] URL...
 Sends each HTTP request to the next of the servers at these URLs. If a server refuses the
 connection, the next one gets the request. If a server accepts a request but sends no answer, the
 client gets 502, since the server may have acted. The header X-Served-By of an answer names the
-server. The log has a line for each request.
+server. The log has a line for each request, and one for its answer.
 
 Exits with 0 after SIGINT or SIGTERM, with 1 if it could not serve, and with 2 for a wrong option.
 

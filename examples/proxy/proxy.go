@@ -45,6 +45,7 @@ type roundRobin struct {
 // RoundTrip implements [http.RoundTripper].
 func (rr *roundRobin) RoundTrip(r *http.Request) (*http.Response, error) {
 	first := rr.turn.Add(1)
+	rr.logger.Info("sending", "method", r.Method, "path", r.URL.Path)
 	var problems error
 	for i := range rr.servers {
 		server := rr.servers[(first+uint64(i))%uint64(len(rr.servers))]

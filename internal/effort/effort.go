@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"sync"
+	"testing"
 )
 
 // Env names the environment variable that makes slow tests run in full, if it is not empty.
@@ -58,4 +60,21 @@ func Parallel(n int) {
 	if err := flag.Set("test.parallel", fmt.Sprint(n)); err != nil {
 		panic(err)
 	}
+}
+
+// ProgramsEnv names the environment variable that makes tests fail if they miss a program, such as
+// node. If it is empty, they skip.
+const ProgramsEnv = "PENDINGQ_REQUIRE_PROGRAMS"
+
+// Program returns the path of a program that a test runs, or skips the test.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil && os.Getenv(ProgramsEnv) != "" {
+		t.Fatalf("%s is set, but a program is missing: %v", ProgramsEnv, err)
+	}
+	if err != nil {
+		t.Skip(err)
+	}
+	return path
 }

@@ -37,3 +37,17 @@ func Ended(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+// Outliving returns a context that ends grace later than ctx. It has a deadline if ctx has one,
+// because a network client may observe only deadlines while it waits for a reply.
+func Outliving(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if deadline, ok := ctx.Deadline(); ok {
+		longer, cancel = context.WithDeadline(context.WithoutCancel(ctx), deadline.Add(grace))
+	}
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return longer, func() {
+		stop()
+		cancel()
+	}
+}

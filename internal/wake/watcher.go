@@ -35,9 +35,9 @@ func Watch(ctx context.Context, b backends.Backend, what string,
 func (w Watcher) Wait(ctx context.Context, atMost time.Duration) error {
 	var pause time.Duration
 	if w.Poll != nil {
-		pause = w.Poll() * time.Duration(rand.IntN(513)+768) / 1024
+		pause = w.Poll() / 1024 * time.Duration(rand.IntN(513)+768)
 	}
-	if atMost > 0 && (pause == 0 || atMost < pause) {
+	if atMost > 0 && (pause <= 0 || atMost < pause) {
 		pause = atMost
 	}
 	var timeUp <-chan time.Time

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 // Observed is a backend that counts this node's operations. Make one with [Observe].
@@ -111,11 +112,12 @@ func (o *Observed) note(store string, start time.Time, err error, count func(*se
 	}
 }
 
-// failure reports whether an error is a failure of the storage engine, and not a refusal or the
-// caller's cancel.
+// failure reports whether an error is a failure of the storage engine, and not a refusal, a mistake
+// of the caller or the caller's cancel.
 func failure(err error) bool {
 	for _, refusal := range []error{nil, backends.ErrNotFound, backends.ErrEnded,
-		backends.ErrStaleClaim, backends.ErrBusy, backends.ErrFull, context.Canceled} {
+		backends.ErrStaleClaim, backends.ErrBusy, backends.ErrFull, check.ErrInvalid,
+		context.Canceled} {
 		if errors.Is(err, refusal) {
 			return false
 		}

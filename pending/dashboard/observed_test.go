@@ -3,6 +3,7 @@ package dashboard_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +66,20 @@ func TestFiguresHaveLatenciesAndFailures(t *testing.T) {
 			t.Errorf("got - want +\n%s", diff)
 		}
 	})
+}
+
+// invalid is a backend whose Get finds a mistake of the caller.
+type invalid struct{ *memory.Backend }
+
+func (invalid) Get(context.Context, string, string) (backends.Record, error) {
+	return backends.Record{}, fmt.Errorf("get: %w", pending.ErrInvalid)
+}
+
+func TestAMistakeOfTheCallerIsNoFailure(t *testing.T) {
+	b := dashboard.Observe(invalid{memory.New()})
+	if _, err := b.Get(t.Context(), "jobs", "?"); err == nil || b.Figures("jobs").Errors != 0 {
+		t.Errorf("error %v, figures %+v, want an error that is not counted", err, b.Figures("jobs"))
+	}
 }
 
 // many is a backend that makes many claims in one round trip.

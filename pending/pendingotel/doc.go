@@ -28,9 +28,11 @@
 //   - pendingq.operation: create, get, has_pending, claim, claim_many, extend, progress, release,
 //     cancel, end, list or mailboxes. A claim of several stores counts once for each. A claim_many
 //     is many claims in one call, and counts once for each of its stores.
-//   - error.type: missing on success. A refusal is not_found, ended, stale_claim, busy or full: the
-//     backend works. The others are corrupt_record, canceled, deadline_exceeded and _OTHER, which
-//     is an error of the storage engine.
+//   - error.type: missing on success. These are refusals: not_found, ended, stale_claim, busy, full,
+//     invalid, too_large, unsupported and forbidden. The backend works, and the last four are
+//     mistakes of the caller. The others are corrupt_record, canceled, deadline_exceeded, too_many
+//     and _OTHER. Too_many means that the server of package remote is busy. _OTHER is an error of
+//     the storage engine.
 //   - pendingq.outcome: how the request ended: completed, failed, cancelled, timeout, or one that
 //     the policy declares.
 //   - pendingq.attempt: none if the request was never claimed, first for its first claim, again for

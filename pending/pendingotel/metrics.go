@@ -14,6 +14,9 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/backends/remote"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 const (
@@ -118,8 +121,8 @@ const (
 )
 
 // errorClasses have a value of error.type, and the target of errors.Is, unless classOf itself knows
-// the class. After a refusal the backend works: the state of the request or its mailbox refuses the
-// operation.
+// the class. After a refusal the backend works: the operation does not suit the state of the request
+// or its mailbox, or the caller has made a mistake.
 var errorClasses = [...]struct {
 	name    string
 	target  error
@@ -132,6 +135,11 @@ var errorClasses = [...]struct {
 	{"busy", backends.ErrBusy, true},
 	{"full", backends.ErrFull, true},
 	classCorrupt: {name: "corrupt_record"},
+	{"invalid", check.ErrInvalid, true},
+	{"too_large", codec.ErrTooLarge, true},
+	{"unsupported", errors.ErrUnsupported, true},
+	{"forbidden", remote.ErrForbidden, true},
+	{"too_many", remote.ErrTooMany, false},
 	{"canceled", context.Canceled, false},
 	{"deadline_exceeded", context.DeadlineExceeded, false},
 	{name: "_OTHER"},

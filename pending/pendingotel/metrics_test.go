@@ -17,6 +17,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/backends/remote"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/pending/pendingotel"
 )
@@ -305,6 +306,11 @@ func TestErrorsHaveAClass(t *testing.T) {
 		{&backends.BusyError{}, "busy has_pending 1"},
 		{backends.ErrFull, "full has_pending 1"},
 		{&backends.CorruptError{}, "corrupt_record has_pending 1"},
+		{fmt.Errorf("list: %w", pending.ErrInvalid), "invalid has_pending 1"},
+		{pending.ErrTooLarge, "too_large has_pending 1"},
+		{errors.ErrUnsupported, "unsupported has_pending 1"},
+		{remote.ErrForbidden, "forbidden has_pending 1"},
+		{remote.ErrTooMany, "too_many has_pending 1"},
 		{context.Canceled, "canceled has_pending 1"},
 		{fmt.Errorf("read: %w", context.DeadlineExceeded), "deadline_exceeded has_pending 1"},
 		{errors.New("connection refused"), "_OTHER has_pending 1"},

@@ -80,7 +80,7 @@ func onKilledRedis(t *testing.T) {
 }
 
 // behindProxy makes histories on a server behind a proxy. The proxy makes the faults, unless
-// opts.Disturb is set.
+// opts.Disturb is set. Most of its faults are lost replies.
 func behindProxy(t *testing.T, addr string, opts *backendtest.HistoriesOptions) {
 	proxy := cutproxy.New()
 	t.Cleanup(proxy.Close)
@@ -92,8 +92,18 @@ func behindProxy(t *testing.T, addr string, opts *backendtest.HistoriesOptions) 
 	t.Cleanup(func() { control.Close() })
 	if opts.Disturb == nil {
 		opts.Disturb = func(turn int) { proxy.Disturb(turn, control) }
+		defer func() { wantCuts(t, proxy, opts.Faults) }()
 	}
 	backendtest.Histories(t, func(t *testing.T) backends.Backend { return open(t, client) }, opts)
+}
+
+// wantCuts checks that the proxy has lost replies. Of five faults in a row, three lose replies.
+func wantCuts(t *testing.T, proxy *cutproxy.Proxy, faults int) {
+	t.Helper()
+	t.Logf("%d replies were lost", proxy.Cuts())
+	if faults >= 5 && proxy.Cuts() == 0 {
+		t.Error("no reply was lost, so the history shows too little")
+	}
 }
 
 func open(t *testing.T, client redis.UniversalClient) backends.Backend {
@@ -125,6 +135,7 @@ func onCluster(t *testing.T) {
 		Shards:     s,
 	}
 	sessions.Run(t)
+	wantCuts(t, proxy, *faults/5)
 	t.Log(s.report(sessions.Losses))
 }
 

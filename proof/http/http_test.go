@@ -263,10 +263,14 @@ func (s *service) lacks() string {
 			return what
 		}
 	}
+	if s.proxy != nil && s.proxy.Cuts() == 0 {
+		return "a lost reply of Redis"
+	}
 	return ""
 }
 
-// tell logs the events of the run, and fails if faults are missing or most requests failed.
+// tell logs the events of the run, and fails if faults are missing or too few requests were
+// completed: a third on fake time, and one on real time, where a slow machine makes others time out.
 func (s *service) tell(took time.Duration) {
 	s.Logf("%d creates sent, %d requests stored: %v; %d calls of handlers, %d stalled; "+
 		"%d nodes and %d daemons killed; %v; %d skills left behind; %d calls to storage; in %v",
@@ -276,7 +280,11 @@ func (s *service) tell(took time.Duration) {
 	if lacking := s.lacks(); lacking != "" {
 		s.Errorf("this run shows too little: it has no %s", lacking)
 	}
-	if s.ledger.outcomes[backends.StatusCompleted] < len(s.ledger.errands)/3 {
-		s.Error("fewer than a third of the requests were completed")
+	least := len(s.ledger.errands) / 3
+	if s.proxy != nil {
+		least = 1
+	}
+	if done := s.ledger.outcomes[backends.StatusCompleted]; done < least {
+		s.Errorf("%d requests were completed, want at least %d", done, least)
 	}
 }

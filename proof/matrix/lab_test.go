@@ -22,7 +22,8 @@ type lab struct {
 	cutOff    redis.UniversalClient
 	pipeliner *redis.AutoPipeliner // nil without pipelining
 
-	answer, stored string // of the scenario without losses
+	answer, stored string          // of the scenario without losses
+	sent           map[string]bool // the commands of the scenario without losses
 }
 
 func newLab(t *testing.T, s setup, connect dialler) *lab {
@@ -64,7 +65,7 @@ func (l *lab) backend(client redis.UniversalClient, prefix string) *goredis.Back
 	return b
 }
 
-// expect sets answer and stored: it runs a scenario without losses.
+// expect sets answer, stored and sent: it runs a scenario without losses.
 func (l *lab) expect(sc scenario) {
 	l.Helper()
 	prefix := backends.NewID("") + ":"
@@ -74,6 +75,22 @@ func (l *lab) expect(sc scenario) {
 		l.Fatalf("%s, without losses: %v", sc.name, c.Err)
 	}
 	l.answer, l.stored = c.Shape(), storageShape(l.T, l.direct, b, prefix)
+	l.sent = l.commandsOf(sc)
+}
+
+// commandsOf returns the commands that the operation of a scenario sends.
+func (l *lab) commandsOf(sc scenario) map[string]bool {
+	l.Helper()
+	prefix := backends.NewID("") + ":"
+	c := &calls.Call{Op: sc.arrange(&calls.Stage{T: l.T, B: l.backend(l.direct, prefix)})}
+	sent := map[string]bool{}
+	l.proxy.Cut(1, func(command [][]byte, _ []byte) bool {
+		sent[cutproxy.Name(command)] = true
+		return false
+	})
+	c.Perform(l.Context(), l.backend(l.cutOff, prefix))
+	l.proxy.Cut(0, nil)
+	return sent
 }
 
 // try runs one cell and returns its outcome for the table.
@@ -92,15 +109,16 @@ func (l *lab) try(sc scenario, p position, cuts int) string {
 	if !c.Answered() {
 		outcome = "error, repeated"
 		if got := storageShape(l.T, l.direct, b, prefix); got != untouched && got != l.stored {
-			l.Errorf("%s: half an effect:\n%s\nwant\n%s\nor\n%s", cell, got, untouched, l.stored)
+			l.Errorf("%s: half an effect:\n%.2000s\nwant\n%.2000s\nor\n%.2000s",
+				cell, got, untouched, l.stored)
 		}
 		c.Perform(l.Context(), l.backend(l.cutOff, prefix))
 	}
 	if got := c.Shape(); got != l.answer {
-		l.Errorf("%s: got\n%s\nwant\n%s\nerror %v", cell, got, l.answer, c.Err)
+		l.Errorf("%s: got\n%.2000s\nwant\n%.2000s\nerror %v", cell, got, l.answer, c.Err)
 	}
 	if got := storageShape(l.T, l.direct, b, prefix); got != l.stored {
-		l.Errorf("%s: stored\n%s\nwant\n%s", cell, got, l.stored)
+		l.Errorf("%s: stored\n%.2000s\nwant\n%.2000s", cell, got, l.stored)
 	}
 	return outcome
 }
@@ -111,7 +129,7 @@ func (l *lab) perform(c *calls.Call, b *goredis.Backend, p position, cuts int) {
 	l.Helper()
 	already := l.proxy.Cuts()
 	_, single := l.cutOff.(*redis.Client)
-	if _, reads := c.Op.(calls.Get); reads && single && !p.neighbour { // Get runs no script here
+	if _, reads := c.Op.(calls.Get); reads && single && !p.neighbour && p.command == "" { // Get runs no script here
 		p.rule = about("GET", "", executed)
 	}
 	if l.pipeliner == nil {

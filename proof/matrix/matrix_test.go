@@ -72,6 +72,8 @@ type position struct {
 	rule    cutproxy.Rule
 
 	neighbour bool // the reply belongs to another call
+
+	command string // the position is only for scenarios that send this command; "": for all
 }
 
 var (
@@ -79,6 +81,8 @@ var (
 		{name: "script by hash", rule: about("EVALSHA", "", executed)},
 		{name: "unknown hash", unknown: true, rule: about("EVALSHA", "", "-NOSCRIPT")},
 		{name: "script in full", unknown: true, rule: about("EVAL", "", executed)},
+		{name: "staged payload", command: "SET", rule: about("SET", "", executed)},
+		{name: "payloads", command: "MGET", rule: about("MGET", "", executed)},
 	}
 	redirected = append(alone[:len(alone):len(alone)],
 		position{name: "redirection", rule: about("EVALSHA", "", "-MOVED")})
@@ -173,7 +177,7 @@ func oldMap(cluster *redistest.Cluster) func(context.Context) ([]redis.ClusterSl
 
 func TestLostReplyMatrix(t *testing.T) {
 	redistest.Need(t)
-	table := &table{cells: map[string]string{}}
+	table := &table{cells: map[string]string{}, sends: map[string]bool{}}
 	t.Run("on", func(t *testing.T) {
 		for _, g := range grounds {
 			t.Run(g.name, func(t *testing.T) {

@@ -34,11 +34,12 @@ func storageShape(t *testing.T, client redis.UniversalClient, b backends.Backend
 		name := strings.TrimPrefix(key, prefix)
 		if store, payload, ok := strings.Cut(name, "/p/"); ok {
 			// A failed call may leave a payload without a record, which expires within 10 s. Other
-			// payloads are in the shape of their record.
-			if ttl <= 10*time.Second || isReferredTo(t, client, prefix, payload) {
+			// payloads are in the shape of their record, and live as long.
+			short, used := ttl <= 10*time.Second, isReferredTo(t, client, prefix, payload)
+			if short != used {
 				continue
 			}
-			name = store + "/p/ without a record"
+			name = fmt.Sprintf("%s/p/ of a record: %t", store, used)
 		}
 		lines = append(lines, fmt.Sprintf("%s for %v: %s", name, ttl.Round(time.Minute),
 			keyShape(t, client, b, prefix, key)))

@@ -11,10 +11,15 @@ import (
 type table struct {
 	mu    sync.Mutex
 	cells map[string]string
+	sends map[string]bool // the rows of positions that are for some scenarios only
+}
+
+func row(g ground, s setup, sc scenario, p position) string {
+	return fmt.Sprint(g.name, "|", s.name, "|", sc.name, "|", p.name)
 }
 
 func cell(g ground, s setup, sc scenario, p position, cuts int) string {
-	return fmt.Sprint(g.name, "|", s.name, "|", sc.name, "|", p.name, "|", cuts)
+	return fmt.Sprint(row(g, s, sc, p), "|", cuts)
 }
 
 // fill tries all cells of a lab's setup.
@@ -22,6 +27,14 @@ func (tb *table) fill(g ground, l *lab) {
 	for _, sc := range g.trials().scenarios {
 		l.expect(sc)
 		for _, p := range l.positions {
+			if p.command != "" {
+				tb.mu.Lock()
+				tb.sends[row(g, l.setup, sc, p)] = l.sent[p.command]
+				tb.mu.Unlock()
+				if !l.sent[p.command] {
+					continue
+				}
+			}
 			for _, cuts := range g.trials().cuts {
 				outcome := l.try(sc, p, cuts)
 				if l.Failed() {
@@ -35,16 +48,28 @@ func (tb *table) fill(g ground, l *lab) {
 	}
 }
 
-// checkComplete checks that no cell is missing.
+// checkComplete checks that no cell is missing, and that all scenarios together try each position.
 func (tb *table) checkComplete(t *testing.T) {
 	t.Helper()
+	tried := map[string]bool{}
 	tb.each(func(g ground, s setup, sc scenario, p position) {
+		tried[row(g, s, scenario{}, p)] = true
 		for _, cuts := range g.trials().cuts {
 			if tb.cells[cell(g, s, sc, p, cuts)] == "" {
 				t.Errorf("the matrix has no cell %s", cell(g, s, sc, p, cuts))
 			}
 		}
 	})
+	for _, g := range grounds {
+		for _, s := range g.setups {
+			for _, p := range s.positions {
+				all := len(g.trials().scenarios) == len(scenarios)
+				if all && !tried[row(g, s, scenario{}, p)] {
+					t.Errorf("%s, %s: no scenario tries the loss of a %s", g.name, s.name, p.name)
+				}
+			}
+		}
+	}
 	t.Logf("%d cells", len(tb.cells))
 }
 
@@ -53,7 +78,9 @@ func (tb *table) each(f func(ground, setup, scenario, position)) {
 		for _, s := range g.setups {
 			for _, sc := range g.trials().scenarios {
 				for _, p := range s.positions {
-					f(g, s, sc, p)
+					if p.command == "" || tb.sends[row(g, s, sc, p)] {
+						f(g, s, sc, p)
+					}
 				}
 			}
 		}

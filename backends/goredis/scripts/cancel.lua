@@ -43,21 +43,20 @@ if in_grace then
 else
   last = state == 'waiting' and deadline or sub(record, 39, 54)
 end
--- Redis allows this PEXPIRE when out of memory, and then allows the writes that follow.
-if place == '1' or place == '3' then -- mutation: payload-ttl
-  -- join payload_key keep_payload is_moving
-  if not keep_payload(record_key, record, ttl) and is_moving(sub(record_key, -30)) then
-    return redis.error_reply('TRYAGAIN a payload is missing')
-  end
+local id, payload = sub(record_key, -30)
+if place == '1' or place == '3' then
+  -- join payload_key is_moving
+  payload = payload_key(record_key, record)
+  if is_moving(payload, id) then return redis.error_reply('TRYAGAIN a payload is missing') end
 end
-redis.call('PEXPIRE', record_key, ttl)
+-- The queue comes first: see extend.lua. Redis allows this ZREM when out of memory, and then allows
+-- the writes that follow.
 local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
-local id = sub(record_key, -30)
+redis.call('ZREM', queue, in_grace and '' or id) -- mutation: queue
 if in_grace then
   redis.call('ZADD', queue, '-' .. deadline, id) -- mutation: place
-else
-  redis.call('ZREM', queue, id) -- mutation: queue
 end
+if payload then redis.pcall('PEXPIRE', payload, ttl) end -- mutation: payload-ttl
 local head = '1' .. letter .. deadline .. sub(record, 19, 38) .. last .. now ..
   sub(record, 71, fixed_end)
 -- mutation: question, note-ttl

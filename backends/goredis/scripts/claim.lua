@@ -49,7 +49,7 @@ if memo then
       reply[#reply + 1] = problem
     elseif not record then
       -- join is_moving
-      if is_moving(sub(record_key, -30)) then
+      if is_moving(record_key, sub(record_key, -30)) then
         return redis.error_reply('TRYAGAIN a claimed record is missing')
       end
     end
@@ -107,8 +107,8 @@ for number = first, final do
           call('SETRANGE', record_key, '1', head)
           call('PEXPIRE', record_key, ttl) -- mutation: record-ttl
           if place ~= '0' and place ~= '2' then
-            -- join payload_key keep_payload
-            keep_payload(record_key, record, ttl)
+            -- join payload_key
+            redis.pcall('PEXPIRE', payload_key(record_key, record), ttl)
           end
           if deadline > latest then latest = deadline end
           taken = taken .. now .. attempt .. ' ' .. record_key .. '\n'
@@ -132,7 +132,7 @@ for number = first, final do
           call('ZADD', queue, '-' .. sub(record, 3, 18), id)
         else
           -- join is_moving
-          if not record and is_moving(id) then
+          if not record and is_moving(record_key, id) then
             problems[record_key] = 'the record is missing: the Cluster may be moving it'
             skipped = skipped + 1
           else

@@ -51,11 +51,14 @@ if not set or set.err then refusal = 'exists' end
 if refusal then
   -- join payload_key discard
   local made = redis.call('GET', record_key) -- this may be the repeat of a create that worked
+  -- Without a record, the server has refused SET. This call passes the error on. Its error has this
+  -- line, unlike that of a pcall, so script.go can name the command. It comes before discard, since
+  -- after any write Redis would allow this SET when out of memory.
+  local refused = refusal == 'exists' and not made
+  -- mutation: raised
+  if refused then redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) end
   if staged then discard(staged, record_key, made) end
   if made then return { now, 'exists', made } end -- mutation: repeat
-  -- There is no record, so the server has refused SET. This call passes the error on. Its error has
-  -- this line, unlike that of a pcall, so script.go can name the command.
-  if refusal == 'exists' then redis.call('SET', record_key, record, 'NX', 'PX', record_ttl) end
   return { now, refusal, detail }
 end
 if staged then redis.call('PEXPIRE', staged, record_ttl) end -- mutation: payload-ttl

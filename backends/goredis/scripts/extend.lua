@@ -40,20 +40,26 @@ else
   local from = now - release -- mutation: release; a released lease expired a microsecond ago
   deadline, last = string.format('%016d', from + lasts), string.format('%016d', from + until_last)
 end
--- Redis allows this PEXPIRE when out of memory, and then allows the writes that follow.
+local id, payload = sub(record_key, -30)
 if not body and place ~= '0' and place ~= '2' then
-  -- join payload_key keep_payload is_moving
-  if not keep_payload(record_key, record, ttl) and is_moving(sub(record_key, -30)) then
-    return redis.error_reply('TRYAGAIN a payload is missing')
-  end
+  -- join payload_key is_moving
+  payload = payload_key(record_key, record)
+  if is_moving(payload, id) then return redis.error_reply('TRYAGAIN a payload is missing') end
 end
-redis.call('PEXPIRE', record_key, ttl) -- mutation: record-ttl
+-- The queue comes first. If it has another type, the script fails before it has changed anything.
 local queue = sub(record_key, 1, -33) .. 'q/' .. sub(record, 91, mailbox_end)
 if letter ~= 'c' then
   -- join keep
-  redis.call('ZADD', queue, '-' .. deadline, sub(record_key, -30)) -- mutation: place
+  local moved = redis.pcall('ZADD', queue, '-' .. deadline, id) -- mutation: place
+  if moved ~= 0 then
+    -- The server is out of memory. It allows this ZREM, and then the ZADD that follows.
+    redis.call('ZREM', queue, '')
+    redis.call('ZADD', queue, '-' .. deadline, id)
+  end
   keep(queue, until_last)
 end
+if payload then redis.pcall('PEXPIRE', payload, ttl) end
+redis.call('PEXPIRE', record_key, ttl) -- mutation: record-ttl
 local head = deadline .. sub(record, 19, 38) .. last .. now
 if body then
   -- join payload_key headers_end
