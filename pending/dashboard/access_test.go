@@ -217,3 +217,17 @@ func TestABodyHasADeadline(t *testing.T) {
 		}
 	}
 }
+
+// Some proxies add an empty body to a GET.
+func TestALivePageKeepsNoDeadlineOfItsBody(t *testing.T) {
+	w := inMemory(t, nil)
+	w.create(box)
+	c := w.pop(box)
+	w.must(w.jobs.Complete(t.Context(), c))
+	d := &deadline{ResponseRecorder: httptest.NewRecorder()}
+	r := httptest.NewRequest("GET", page("events", "page", "request", "store", "jobs", "id", c.ID),
+		strings.NewReader("body"))
+	if w.dashboard.ServeHTTP(d, r); d.Code != http.StatusOK || !d.read.IsZero() {
+		t.Errorf("got %d, read deadline %v", d.Code, d.read)
+	}
+}

@@ -162,6 +162,7 @@ func (s *stream) send(name string, data []byte) error {
 		return err
 	}
 	err := control.Flush()
+	_ = control.SetReadDeadline(time.Time{})  // net/http has read the body, if there was one
 	_ = control.SetWriteDeadline(time.Time{}) // HTTP/2 resets even an idle stream at its deadline
 	return err
 }
