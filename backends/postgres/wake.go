@@ -306,7 +306,8 @@ func (w *wakes) receiveOne(conn *pgx.Conn) error {
 
 // noticeClose wakes all waiters when the pool is closed: they look, and get its error. A pool has
 // no signal for this, but it closes its idle connections. So noticeClose watches one of them. If
-// that connection leaves the pool, noticeClose watches another one.
+// that connection leaves the pool, noticeClose watches another one. It pauses after a connection
+// that has ended early: the AfterRelease of a pool may end each.
 func (w *wakes) noticeClose() {
 	for failures := 0; w.ctx.Err() == nil; failures++ {
 		ctx, cancel := context.WithTimeout(w.ctx, answerWait)
@@ -320,12 +321,16 @@ func (w *wakes) noticeClose() {
 			w.backOff(failures)
 			continue
 		}
-		failures = 0
-		closed := conn.Conn().PgConn().CleanupDone()
+		since, closed := time.Now(), conn.Conn().PgConn().CleanupDone()
 		conn.Release()
 		select {
 		case <-closed:
+			if time.Since(since) > answerWait {
+				failures = 0
+			}
+			w.backOff(failures)
 		case <-w.taken:
+			failures = 0
 		case <-w.ctx.Done():
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pendingq/pendingq/backends"
@@ -116,6 +117,31 @@ func TestAClosedPoolIsNoticedAtOnce(t *testing.T) {
 	awaitSignal(t, woken)
 	if _, err := b.Claim(t.Context(), poll(box, lasting("s"))); err == nil {
 		t.Error("a claim through a closed pool succeeded")
+	}
+}
+
+// A backend that does not pause opens connections one after the other. The pauses before the 6th
+// are at least 25, 50, 100, 200 and 400 ms.
+func TestAPoolThatKeepsNoConnectionIsWatchedWithPauses(t *testing.T) {
+	released := make(chan time.Time)
+	pool := commonServer(t).pool(t, func(c *pgxpool.Config) {
+		c.AfterRelease = func(*pgx.Conn) bool {
+			select {
+			case released <- time.Now():
+			case <-t.Context().Done():
+			}
+			return false
+		}
+	})
+	b := open(t, pool, postgres.Options{Schema: newSchema(t, commonPool(t))})
+	_, stop := b.WatchMailbox(t.Context(), box)
+	defer stop()
+	first := <-released
+	for range 4 {
+		<-released
+	}
+	if took := (<-released).Sub(first); took < 775*time.Millisecond {
+		t.Errorf("6 connections within %v", took)
 	}
 }
 
