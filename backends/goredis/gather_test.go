@@ -102,13 +102,27 @@ func (r *rig) evals() int {
 	return n
 }
 
+func unwrapped(c *redis.ClusterClient) redis.UniversalClient { return c }
+
 func TestNothingIsGatheredOnACluster(t *testing.T) {
 	parallelOnCluster(t)
 	c := patientCluster(t)
-	for name, mode := range pipelining {
+	always := goredis.AutoPipelineAlways
+	for name, tc := range map[string]struct {
+		wrap func(*redis.ClusterClient) redis.UniversalClient
+		mode goredis.AutoPipeline
+	}{
+		"by load": {unwrapped, goredis.AutoPipelineByLoad}, "always": {unwrapped, always},
+		"embedded": {func(c *redis.ClusterClient) redis.UniversalClient {
+			return clusterPointers{c}
+		}, always},
+		"wrapped": {func(c *redis.ClusterClient) redis.UniversalClient {
+			return wrapper{c}
+		}, always},
+	} {
 		t.Run(name, func(t *testing.T) {
 			client := c.Client(t)
-			r := newPipeliningRig(t, client, mode)
+			r := newPipeliningRig(t, tc.wrap(client), tc.mode)
 			r.lifecycle(lasting("s"), box)
 			g := newGate()
 			client.AddHook(g)

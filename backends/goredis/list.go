@@ -142,8 +142,8 @@ var escaped = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 // servers returns the servers with keys by address: a Cluster's masters, or the only server.
 func (b *Backend) servers(ctx context.Context) (map[string]redis.Cmdable, error) {
-	cluster, ok := b.client.(*redis.ClusterClient)
-	if !ok {
+	cluster := b.wakes.cluster
+	if cluster == nil {
 		return map[string]redis.Cmdable{"": b.client}, nil
 	}
 	var mu sync.Mutex

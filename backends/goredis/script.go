@@ -171,8 +171,8 @@ func (b *Backend) noteLoss(ctx context.Context, err error) {
 	if err == nil || errors.As(err, &answer) {
 		return
 	}
-	if cluster, ok := b.client.(interface{ ReloadState(context.Context) }); ok {
-		cluster.ReloadState(ctx)
+	if b.wakes.cluster != nil {
+		b.wakes.cluster.ReloadState(ctx)
 	}
 }
 
