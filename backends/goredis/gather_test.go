@@ -197,6 +197,52 @@ func TestAGatheredCallEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// arrivals is a hook that counts commands.
+type arrivals struct {
+	passing
+	commands chan struct{}
+}
+
+func (a arrivals) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		a.commands <- struct{}{}
+		return next(ctx, cmd)
+	}
+}
+
+// The server is away, so gathered commands wait in the client. Their callers give up. When the server
+// is back, the client does not send these commands.
+func TestAGatheredCommandIsNotSentAfterItsCallerGaveUp(t *testing.T) {
+	const callers = 20
+	server := redistest.Start(t)
+	client := server.ClientWith(t, redis.Options{MaxRetries: 1000, ContextTimeoutEnabled: true})
+	r := newPipeliningRig(t, client, goredis.AutoPipelineAlways)
+	r.lifecycle(lasting("s"), box)
+	server.Kill()
+	arrived := arrivals{commands: make(chan struct{}, callers)}
+	client.AddHook(arrived)
+	ctx, cancel := context.WithCancel(t.Context())
+	var calls sync.WaitGroup
+	for i := range callers {
+		calls.Go(func() {
+			_, err := r.b.Create(ctx, question(lasting("s"), fmt.Sprint("runtime-", i)))
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, want the error of the context", err)
+			}
+		})
+	}
+	for range callers {
+		<-arrived.commands
+	}
+	cancel()
+	calls.Wait()
+	server.Restart()
+	r.has(lasting("s"), box) // follows the others
+	if n := r.evals() - 1; n != 0 {
+		t.Errorf("the server got %d commands whose callers had given up", n)
+	}
+}
+
 // While a pipeline with a large payload is in flight, other calls continue.
 func TestALargePayloadDelaysNoOtherCalls(t *testing.T) {
 	server := redistest.Start(t)

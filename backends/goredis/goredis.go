@@ -11,7 +11,8 @@
 //
 // Set ContextTimeoutEnabled on the client, and give each context a deadline. Without the option
 // go-redis waits for its own timeouts and retries, five seconds and more. While a server does not
-// answer, go-redis does not notice cancellations.
+// answer, go-redis does not notice cancellations. An operation whose context has ended may have
+// happened, or may still happen if its command was sent before. Go-redis does not send it again.
 //
 // # Atomic operations
 //
