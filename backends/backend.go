@@ -184,8 +184,8 @@ func ClaimMany(ctx context.Context, b Backend, claims []Claim) []ClaimResult {
 }
 
 // Lister is optional: a Backend implements it if it can list live requests, for dashboards and
-// operators. On a shared server a page is bounded work. A request that changes during a listing may
-// come twice or not at all. A request that does not change comes once.
+// operators. On a shared server a page is bounded work. During a listing, a request that changes or
+// whose lease has expired may come twice or not at all. Any other request comes once.
 type Lister interface {
 	// List returns at most limit live requests of a mailbox, as [Record.At] shows them. Limit is 1
 	// to 100. After is "" or the Next of the previous page. For another After it may return

@@ -17,7 +17,7 @@ import (
 
 // Diagnose checks a client and its servers for dangers to pending requests: the version, eviction,
 // persistence, memory, permissions, replicas, the state of a cluster, the clock, and the client's
-// settings. It needs the permissions of a Backend. Without INFO it finds less, and a finding says
+// kind and settings. It needs the permissions of a Backend. Without INFO it finds less, and a finding says
 // so. Pass the same opts as to New; nil works. The most severe findings come first. Diagnose
 // returns the error of New. All other problems are findings.
 //
@@ -122,9 +122,9 @@ func (d *diagnosis) when(found bool, severity backends.Severity, subject, text, 
 func (d *diagnosis) client(client redis.UniversalClient) {
 	keepsDeadlines := true
 	switch c := client.(type) {
-	case *redis.Client:
+	case interface{ Options() *redis.Options }:
 		keepsDeadlines = c.Options().ContextTimeoutEnabled
-	case *redis.ClusterClient:
+	case interface{ Options() *redis.ClusterOptions }:
 		keepsDeadlines = c.Options().ContextTimeoutEnabled
 	}
 	d.when(!keepsDeadlines, backends.SeverityWarning, "deadlines",
@@ -163,6 +163,9 @@ func (b *Backend) diagnose(
 		d.when(err != nil, backends.SeverityWarning, "wake-ups",
 			fmt.Sprintf("waiters only poll: the client cannot subscribe: %v", err), adviceOn(err))
 	}
+	if b.wakes.cluster == nil {
+		d.masters(b.client, server.ClusterSlots(ctx).Val()) // none without a Cluster
+	}
 	text, err := server.Info(ctx).Result()
 	d.when(err != nil, backends.SeverityInfo, "info",
 		fmt.Sprintf("INFO cannot be read, so less is known: %v", err),
@@ -178,12 +181,29 @@ func (b *Backend) diagnose(
 	d.replicas(info["role"], info["connected_slaves"], clustered)
 	if clustered {
 		text, err := server.ClusterInfo(ctx).Result()
-		state := parseInfo(text)["cluster_state"]
-		d.when(err == nil && state != "ok", backends.SeverityProblem, "cluster",
-			"cluster_state is "+state,
-			"see which slots have no master: redis-cli --cluster check")
+		d.cluster(parseInfo(text)["cluster_state"], err)
 	}
 	return d.findings
+}
+
+// masters checks a client that is no ClusterClient. It works on a Cluster only if one master has all
+// slots.
+func (d *diagnosis) masters(client redis.UniversalClient, slots []redis.ClusterSlot) {
+	masters := map[string]bool{}
+	for _, s := range slots {
+		if len(s.Nodes) > 0 { // the master comes first
+			masters[s.Nodes[0].Addr] = true
+		}
+	}
+	d.when(len(masters) > 1, backends.SeverityProblem, "client",
+		fmt.Sprintf("the servers are a Cluster of %d masters, but the client (%T) is no "+
+			"ClusterClient, or hides it", len(masters), client),
+		"pass a *redis.ClusterClient to New, or a type that embeds one")
+}
+
+func (d *diagnosis) cluster(state string, err error) {
+	d.when(err == nil && state != "ok", backends.SeverityProblem, "cluster",
+		"cluster_state is "+state, "see which slots have no master: redis-cli --cluster check")
 }
 
 // unreachable reports whether the client cannot use the server at all, and adds a finding for it.

@@ -102,13 +102,27 @@ func (r *rig) evals() int {
 	return n
 }
 
+func unwrapped(c *redis.ClusterClient) redis.UniversalClient { return c }
+
 func TestNothingIsGatheredOnACluster(t *testing.T) {
 	parallelOnCluster(t)
 	c := patientCluster(t)
-	for name, mode := range pipelining {
+	always := goredis.AutoPipelineAlways
+	for name, tc := range map[string]struct {
+		wrap func(*redis.ClusterClient) redis.UniversalClient
+		mode goredis.AutoPipeline
+	}{
+		"by load": {unwrapped, goredis.AutoPipelineByLoad}, "always": {unwrapped, always},
+		"embedded": {func(c *redis.ClusterClient) redis.UniversalClient {
+			return clusterPointers{c}
+		}, always},
+		"wrapped": {func(c *redis.ClusterClient) redis.UniversalClient {
+			return wrapper{c}
+		}, always},
+	} {
 		t.Run(name, func(t *testing.T) {
 			client := c.Client(t)
-			r := newPipeliningRig(t, client, mode)
+			r := newPipeliningRig(t, tc.wrap(client), tc.mode)
 			r.lifecycle(lasting("s"), box)
 			g := newGate()
 			client.AddHook(g)
@@ -180,6 +194,52 @@ func TestAGatheredCallEndsWithItsContext(t *testing.T) {
 		if err := <-others; err != nil {
 			t.Errorf("a call with a live context: %v", err)
 		}
+	}
+}
+
+// arrivals is a hook that counts commands.
+type arrivals struct {
+	passing
+	commands chan struct{}
+}
+
+func (a arrivals) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		a.commands <- struct{}{}
+		return next(ctx, cmd)
+	}
+}
+
+// The server is away, so gathered commands wait in the client. Their callers give up. When the server
+// is back, the client does not send these commands.
+func TestAGatheredCommandIsNotSentAfterItsCallerGaveUp(t *testing.T) {
+	const callers = 20
+	server := redistest.Start(t)
+	client := server.ClientWith(t, redis.Options{MaxRetries: 1000, ContextTimeoutEnabled: true})
+	r := newPipeliningRig(t, client, goredis.AutoPipelineAlways)
+	r.lifecycle(lasting("s"), box)
+	server.Kill()
+	arrived := arrivals{commands: make(chan struct{}, callers)}
+	client.AddHook(arrived)
+	ctx, cancel := context.WithCancel(t.Context())
+	var calls sync.WaitGroup
+	for i := range callers {
+		calls.Go(func() {
+			_, err := r.b.Create(ctx, question(lasting("s"), fmt.Sprint("runtime-", i)))
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, want the error of the context", err)
+			}
+		})
+	}
+	for range callers {
+		<-arrived.commands
+	}
+	cancel()
+	calls.Wait()
+	server.Restart()
+	r.has(lasting("s"), box) // follows the others
+	if n := r.evals() - 1; n != 0 {
+		t.Errorf("the server got %d commands whose callers had given up", n)
 	}
 }
 

@@ -11,7 +11,8 @@
 //
 // Set ContextTimeoutEnabled on the client, and give each context a deadline. Without the option
 // go-redis waits for its own timeouts and retries, five seconds and more. While a server does not
-// answer, go-redis does not notice cancellations.
+// answer, go-redis does not notice cancellations. An operation whose context has ended may have
+// happened, or may still happen if its command was sent before. Go-redis does not send it again.
 //
 // # Atomic operations
 //
@@ -37,6 +38,10 @@
 //
 // Use the same kind of client in all processes. A ClusterClient wakes waiters with SPUBLISH, any
 // other client with PUBLISH. With both kinds, waiters miss the other kind's signals and only poll.
+//
+// For a Cluster pass a *redis.ClusterClient to [New], or a type that embeds one. The Backend does
+// not recognise a ClusterClient behind an interface or an AutoPipeliner. Then lists of mailboxes
+// have gaps, and a slot that moves can lose requests. [Diagnose] reports such a client.
 package goredis
 
 import (
@@ -59,6 +64,7 @@ var _ backends.ManyClaimer = (*Backend)(nil)
 // and a [backends.Lister]. Make one with [New].
 type Backend struct {
 	client    redis.UniversalClient
+	single    bool                 // the client is certainly no ClusterClient: see isSingle
 	pipeliner *redis.AutoPipeliner // nil if commands are never gathered
 	alone     int64                // a command is gathered if this many others are in flight
 	inFlight  atomic.Int64
@@ -83,9 +89,9 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{client: client, prefix: o.Prefix, poll: o.PollInterval, wakes: newWakes(client)}
-	cluster := b.wakes.cluster != nil
-	b.scripts = newScripts(cluster)
-	if cluster || o.AutoPipeline == AutoPipelineNever {
+	b.single = isSingle(client)
+	b.scripts = newScripts(b.wakes.cluster != nil)
+	if !b.single || o.AutoPipeline == AutoPipelineNever {
 		return b, nil
 	}
 	if o.AutoPipeline == AutoPipelineByLoad {
@@ -97,6 +103,21 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 		return nil, fmt.Errorf("goredis: start the autopipeliner: %w", err)
 	}
 	return b, nil
+}
+
+// clusterClient has the methods of a redis.ClusterClient that a Backend uses. A type that embeds a
+// *redis.ClusterClient has them, too.
+type clusterClient interface {
+	redis.UniversalClient
+	ForEachMaster(context.Context, func(context.Context, *redis.Client) error) error
+	MasterForKey(context.Context, string) (*redis.Client, error)
+	ReloadState(context.Context)
+}
+
+// isSingle reports whether a client is a *redis.Client or embeds one.
+func isSingle(client redis.UniversalClient) bool {
+	_, single := client.(interface{ Options() *redis.Options })
+	return single
 }
 
 // checkClient returns an error for a client that cannot work. It calls Subscribe without a channel.
@@ -159,7 +180,7 @@ func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, e
 // read reads a record, but not a payload with its own key.
 func (b *Backend) read(ctx context.Context, store, id string) (stored, error) {
 	key := b.keys(backends.PartitionOf(id), store).record(id)
-	if _, single := b.client.(*redis.Client); single {
+	if b.single {
 		rec, sure, err := b.readPlain(ctx, id, key)
 		if err != nil || sure {
 			return rec, err

@@ -21,8 +21,9 @@ var _ backends.Lister = (*Backend)(nil)
 
 // List implements [backends.Lister]. It lists a queue from the highest score down: the waiting
 // requests come first, and the running requests last. A Claim or an Extend during the listing moves
-// a request down, so it may come twice. A release moves a request up, so it may be missed. A page
-// is one script and examines at most limit requests.
+// a request down, so it may come twice. A release moves a request up, so it may be missed. A Claim
+// also moves up about a hundred other requests with expired leases and attempts left, so these may
+// be missed. A page is one script and examines at most limit requests.
 func (b *Backend) List(
 	ctx context.Context, store, mailbox, after string, limit int) (page backends.Page, err error) {
 	highest, last := "+inf", ""
@@ -142,8 +143,8 @@ var escaped = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 // servers returns the servers with keys by address: a Cluster's masters, or the only server.
 func (b *Backend) servers(ctx context.Context) (map[string]redis.Cmdable, error) {
-	cluster, ok := b.client.(*redis.ClusterClient)
-	if !ok {
+	cluster := b.wakes.cluster
+	if cluster == nil {
 		return map[string]redis.Cmdable{"": b.client}, nil
 	}
 	var mu sync.Mutex

@@ -27,8 +27,12 @@ type Options struct {
 // AutoPipeline is when the full-duplex autopipeliner of go-redis gathers the commands of concurrent
 // callers. The autopipeliner sends commands over one connection while replies arrive. With many
 // callers this means fewer packets and less work for the server. A single caller gains nothing. The
-// guarantees of an operation stay the same. On a Cluster no command is gathered: in go-redis 9.23
-// two goroutines may write the same command when a pipeline is redirected.
+// guarantees of an operation stay the same. If its context ends before its script was sent, the
+// script is not sent later.
+//
+// On a Cluster no command is gathered: in go-redis 9.23 two goroutines may write the same command
+// when a pipeline is redirected. So commands are gathered only if the client is a *redis.Client or
+// embeds one.
 //
 // A process hook of the client sees each command, and an error of the hook reaches the caller. But
 // go-redis sends a gathered command without waiting for the hook. So the hook cannot prevent the

@@ -60,8 +60,7 @@ func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, k
 	// NX: a repeat of the whole pipeline must not shorten the life of an accepted payload.
 	stage := redis.NewStatusCmd(ctx, "set", key, in.payload, "nx", "px", stagedFor.Milliseconds())
 	run := command(ctx, s.hashed, keys, words)
-	_, single := b.client.(*redis.Client)
-	if single {
+	if b.single {
 		_ = b.apart(ctx, stage, run) // each command has its error
 	} else {
 		_ = b.apart(ctx, stage)
@@ -69,7 +68,7 @@ func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, k
 	if err := inTime(ctx, stage.Err()); err != nil && !errors.Is(err, redis.Nil) {
 		return verdict{}, err // if the server refused SET, the script has changed nothing
 	}
-	if !single {
+	if !b.single {
 		return b.decide(ctx, s, id, keys, words...)
 	}
 	reply, err := run.Result()

@@ -122,6 +122,9 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 		runtime.Gosched()
 		futures := make([]redis.AutoFuture, len(cmds))
 		for i, cmd := range cmds {
+			if script, ok := cmd.(*redis.Cmd); ok {
+				cmd = gathered{script, ctx}
+			}
 			futures[i] = b.pipeliner.Submit(ctx, cmd)
 		}
 		for i := 0; i < len(cmds) && err == nil; i++ {
@@ -130,6 +133,23 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 		return false, err
 	}
 	return true, b.apart(ctx, cmds...)
+}
+
+// gathered is a script that is not sent after its caller has given up. Go-redis keeps a submitted
+// command until it has a reply, and sends it again over a new connection. So an abandoned Claim would
+// take a request later. Other commands only read.
+type gathered struct {
+	*redis.Cmd
+	ctx context.Context // of the caller
+}
+
+// Args implements [redis.Cmder]. Go-redis calls it to send the command. TIME takes the place of the
+// script, since each command needs a reply.
+func (g gathered) Args() []any {
+	if g.ctx.Err() != nil {
+		return []any{"time"}
+	}
+	return g.Cmd.Args()
 }
 
 // apart runs commands in one round trip, without commands of other callers. It returns their first
@@ -171,8 +191,8 @@ func (b *Backend) noteLoss(ctx context.Context, err error) {
 	if err == nil || errors.As(err, &answer) {
 		return
 	}
-	if cluster, ok := b.client.(interface{ ReloadState(context.Context) }); ok {
-		cluster.ReloadState(ctx)
+	if b.wakes.cluster != nil {
+		b.wakes.cluster.ReloadState(ctx)
 	}
 }
 

@@ -48,8 +48,8 @@ func (b *Backend) PollInterval() time.Duration { return b.poll }
 // for each master in use. A channel has a subscription while it has waiters, and for linger longer.
 type wakes struct {
 	client  redis.UniversalClient
-	cluster *redis.ClusterClient // the client, if it is one
-	hub     wake.Hub             // waiters by topic; also by channel, for note and orphan
+	cluster clusterClient // the client, if it is one
+	hub     wake.Hub      // waiters by topic; also by channel, for note and orphan
 
 	subscribe, unsubscribe func(*redis.PubSub, context.Context, ...string) error
 
@@ -82,7 +82,7 @@ func newWakes(client redis.UniversalClient) *wakes {
 	w := &wakes{client: client, channels: map[string]*channel{}}
 	w.links = map[redis.UniversalClient]*link{}
 	w.subscribe, w.unsubscribe = (*redis.PubSub).Subscribe, (*redis.PubSub).Unsubscribe
-	if w.cluster, _ = client.(*redis.ClusterClient); w.cluster != nil {
+	if w.cluster, _ = client.(clusterClient); w.cluster != nil {
 		w.subscribe, w.unsubscribe = (*redis.PubSub).SSubscribe, (*redis.PubSub).SUnsubscribe
 	}
 	w.ctx, w.end = context.WithCancel(context.Background())
