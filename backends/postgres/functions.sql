@@ -115,7 +115,9 @@ BEGIN
     END IF;
   END LOOP;
   IF until IS NULL THEN
-    PERFORM FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t; -- mutation: memo, memo-expired
+    -- The sum keeps the planner from claim_until, which it may believe to be as good as the key.
+    -- mutation: memo, memo-expired
+    PERFORM FROM {s}.claim c WHERE c.id = claim_id AND c.until + '0' >= t;
     IF NOT FOUND THEN
       RETURN;
     END IF;
@@ -284,5 +286,5 @@ BEGIN
   END IF;
   -- mutation: sweep-next
   next := least((SELECT min(q.sweep) FROM {s}.request q WHERE q.sweep < 'infinity'),
-    (SELECT min(c.until) FROM {s}.claim c));
+    (SELECT min(c.until) FROM {s}.claim c WHERE c.until < 'infinity'));
 END $$;
