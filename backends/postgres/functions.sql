@@ -15,8 +15,9 @@
 -- has a new snapshot. It is taken after the locks, and contains every change of the transactions
 -- that held them before.
 -- Callers' transactions. Creators of one id take a third lock, before the partition's. A caller's
--- transaction may hold it for long (InTx), but takes its partition only at its commit. So an
--- operation that holds a partition or an id never waits for an open transaction of a caller.
+-- transaction may hold it for long (InTx), but takes its partition only at its commit, after its
+-- deferred constraints and triggers. So an operation that holds a partition or an id never waits
+-- for an open transaction of a caller, except as InTx says.
 -- Lock functions. Each is a single expression, so the planner inlines it. pg_advisory_xact_lock
 -- returns void, which is not NULL. So the CASE takes its locks in order, and then reads the clock.
 CREATE FUNCTION {s}.lock_request(part int, id text) RETURNS timestamptz LANGUAGE sql AS $$
