@@ -2,7 +2,8 @@
 -- for the locks.
 
 -- refusal returns why a new request is refused: 'busy' and the id of a live request, or 'full'. For
--- a request that is not refused, code is NULL.
+-- a request that is not refused, code is NULL. For exclusive it reads the mailbox's requests that
+-- have timed out, until the sweep has freed them: no index has last_deadline.
 CREATE FUNCTION {s}.refusal(of text, box bytea, id text, exclusive boolean, most int, t timestamptz,
   OUT code text, OUT busy text)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -106,6 +107,8 @@ END $$;
 -- locks of all rows, sorted by partition, each as strong as its strongest row needs. So two
 -- commits, or a commit and a ClaimMany, never wait for each other. Arrival has only rows of this
 -- transaction: others delete theirs before they commit.
+-- Constraints and triggers that the caller has deferred may wait for another open transaction. So
+-- arrive comes after them: the insert of the row only queues arrive once more, behind all others.
 -- The difference of two times counts in days. In some time zones a day lasts 23 to 25 hours, in UTC
 -- always 24. The sequential scan of arrival counts as expensive, so jit would compile it each time,
 -- which takes 50 ms.
@@ -118,6 +121,10 @@ DECLARE
   t timestamptz;
   refused record;
 BEGIN
+  IF TG_OP = 'INSERT' THEN -- mutation: arrive-last-of-all
+    UPDATE {s}.arrival a SET topic = a.topic WHERE a.store = NEW.store AND a.id = NEW.id;
+    RETURN NULL;
+  END IF;
   FOR part, alone IN SELECT ('x' || left(a.id, 4))::bit(16)::int,
       -- mutation: arrive-strongest
       bool_or(a.exclusive OR a.most > 0) FROM {s}.arrival a GROUP BY 1 ORDER BY 1 LOOP
@@ -147,5 +154,5 @@ BEGIN
   RETURN NULL;
 END $$;
 
-CREATE CONSTRAINT TRIGGER request_arrives AFTER INSERT ON {s}.arrival
+CREATE CONSTRAINT TRIGGER request_arrives AFTER INSERT OR UPDATE ON {s}.arrival
   DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {s}.arrive();

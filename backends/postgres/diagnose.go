@@ -44,12 +44,10 @@ const stateQuery = `SELECT current_setting('server_version_num')::int,
 	coalesce(has_schema_privilege(n.oid, 'USAGE')
 		AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
 		AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')
-		AND (SELECT has_table_privilege(m.oid, 'SELECT') AND has_table_privilege(m.oid, 'INSERT')
-			AND has_table_privilege(m.oid, 'UPDATE') AND has_table_privilege(m.oid, 'DELETE')
-			FROM pg_class m WHERE m.relnamespace = n.oid AND m.relname = 'claim')
-		AND (SELECT has_table_privilege(a.oid, 'SELECT') AND has_table_privilege(a.oid, 'INSERT')
-			AND has_table_privilege(a.oid, 'DELETE')
-			FROM pg_class a WHERE a.relnamespace = n.oid AND a.relname = 'arrival')
+		AND (SELECT count(*) = 2 AND bool_and(
+			has_table_privilege(m.oid, 'SELECT') AND has_table_privilege(m.oid, 'INSERT')
+			AND has_table_privilege(m.oid, 'UPDATE') AND has_table_privilege(m.oid, 'DELETE'))
+			FROM pg_class m WHERE m.relnamespace = n.oid AND m.relname IN ('claim', 'arrival'))
 		AND (SELECT bool_and(has_function_privilege(p.oid, 'EXECUTE'))
 			FROM pg_proc p WHERE p.pronamespace = n.oid), false),
 	coalesce(has_schema_privilege(n.oid, 'USAGE') AND (SELECT has_table_privilege(v.oid, 'SELECT')

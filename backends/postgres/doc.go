@@ -57,8 +57,7 @@
 //
 //	USAGE on the schema
 //	SELECT on version
-//	SELECT, INSERT, UPDATE, DELETE on request and claim
-//	SELECT, INSERT, DELETE on arrival
+//	SELECT, INSERT, UPDATE, DELETE on request, claim and arrival
 //	EXECUTE on the functions, which PUBLIC has unless it was revoked
 //
 // # Transactions
@@ -91,6 +90,6 @@
 // room in each page for heap-only updates (fillfactor 70). Autovacuum must be on.
 //
 // No operation waits for a transaction that stays open, except for a Create of an id that the
-// transaction has created. But dead rows cannot be freed meanwhile: set
+// transaction has created, and as [InTx] says of triggers that defer further work. But dead rows cannot be freed meanwhile: set
 // idle_in_transaction_session_timeout. A replication slot that nobody reads has the same effect.
 package postgres

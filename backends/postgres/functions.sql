@@ -15,8 +15,9 @@
 -- has a new snapshot. It is taken after the locks, and contains every change of the transactions
 -- that held them before.
 -- Callers' transactions. Creators of one id take a third lock, before the partition's. A caller's
--- transaction may hold it for long (InTx), but takes its partition only at its commit. So an
--- operation that holds a partition or an id never waits for an open transaction of a caller.
+-- transaction may hold it for long (InTx), but takes its partition only at its commit, after its
+-- deferred constraints and triggers. So an operation that holds a partition or an id never waits
+-- for an open transaction of a caller, except as InTx says.
 -- Lock functions. Each is a single expression, so the planner inlines it. pg_advisory_xact_lock
 -- returns void, which is not NULL. So the CASE takes its locks in order, and then reads the clock.
 CREATE FUNCTION {s}.lock_request(part int, id text) RETURNS timestamptz LANGUAGE sql AS $$
@@ -115,7 +116,9 @@ BEGIN
     END IF;
   END LOOP;
   IF until IS NULL THEN
-    PERFORM FROM {s}.claim c WHERE c.id = claim_id AND c.until >= t; -- mutation: memo, memo-expired
+    -- The sum keeps the planner from claim_until, which it may believe to be as good as the key.
+    -- mutation: memo, memo-expired
+    PERFORM FROM {s}.claim c WHERE c.id = claim_id AND c.until + '0' >= t;
     IF NOT FOUND THEN
       RETURN;
     END IF;
@@ -284,5 +287,5 @@ BEGIN
   END IF;
   -- mutation: sweep-next
   next := least((SELECT min(q.sweep) FROM {s}.request q WHERE q.sweep < 'infinity'),
-    (SELECT min(c.until) FROM {s}.claim c));
+    (SELECT min(c.until) FROM {s}.claim c WHERE c.until < 'infinity'));
 END $$;

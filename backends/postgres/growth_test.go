@@ -3,9 +3,12 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/postgres"
@@ -97,7 +100,7 @@ func awaitEmpty(t *testing.T, schema string) {
 	for {
 		var left int
 		sql := fmt.Sprintf("SELECT (SELECT count(*) FROM %s WHERE store <> '')"+
-			" + (SELECT count(*) FROM %s)",
+			" + (SELECT count(*) FROM %s WHERE until < 'infinity')",
 			table(schema, "request"), table(schema, "claim"))
 		if err := commonPool(t).QueryRow(ctx, sql).Scan(&left); err != nil {
 			t.Fatalf("%v; %d rows are left", err, left)
@@ -171,6 +174,43 @@ func TestAnIdlePollOfFiveStoresIsOneProbeOfOneIndex(t *testing.T) {
 			Scan(&probes, &others)
 		if err != nil || probes > polls || others > 0 {
 			t.Fatalf("%d polls: %d probes, and %d of other indexes, %v", polls, probes, others, err)
+		}
+	}
+}
+
+// Requests that have timed out stay until the sweep. Only index scans are counted, so there are no
+// others.
+func TestAPageOfMailboxesReadsFewRowsOfEach(t *testing.T) {
+	o := newOffice(t)
+	c := question(lasting("s"), box)
+	if _, err := o.b.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	o.exec(o.pool, "UPDATE "+table(o.schema, "request")+past("90 min"))
+	const columns = "store, mailbox, live, status, attempt, codec, payload, created, updated, " +
+		"deadline, last_deadline, rank, expires, sweep"
+	requests := table(o.schema, "request")
+	o.exec(o.pool, "INSERT INTO "+requests+" (id, "+columns+") SELECT n::text, "+columns+
+		" FROM "+requests+", generate_series(1, 1000) n WHERE store <> ''")
+	pool := commonServer(t).pool(t, func(c *pgxpool.Config) {
+		c.ConnConfig.RuntimeParams["enable_seqscan"] = "off"
+		c.ConnConfig.RuntimeParams["enable_bitmapscan"] = "off"
+	})
+	b := open(t, pool, postgres.Options{Schema: o.schema})
+	page, err := b.Mailboxes(t.Context(), "s", "", 10)
+	if err != nil || !slices.Equal(page.Mailboxes, []string{box}) {
+		t.Errorf("got %v, %v, want the mailbox, which recently had live requests", page, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for probes, rows := 0, 0; probes == 0; {
+		pool.Reset() // a connection reports its figures when it ends, or a little later
+		err := o.pool.QueryRow(ctx, `SELECT
+			sum(idx_scan) FILTER (WHERE indexrelname = 'request_live'), sum(idx_tup_read)
+			FROM pg_stat_all_indexes WHERE schemaname = $1 AND relname = 'request'`, o.schema).
+			Scan(&probes, &rows)
+		if err != nil || rows > 10 {
+			t.Fatalf("a page of one mailbox read %d rows, %v", rows, err)
 		}
 	}
 }

@@ -136,7 +136,6 @@ func migrate(ctx context.Context, tx pgx.Tx, o MigrateOptions) error {
 const smallestRights = `
 	GRANT USAGE ON SCHEMA {s} TO {role};
 	GRANT SELECT ON {s}.version TO {role};
-	GRANT SELECT, INSERT, UPDATE, DELETE ON {s}.request, {s}.claim TO {role};
-	GRANT SELECT, INSERT, DELETE ON {s}.arrival TO {role};
+	GRANT SELECT, INSERT, UPDATE, DELETE ON {s}.request, {s}.claim, {s}.arrival TO {role};
 	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {s} TO {role};
 `

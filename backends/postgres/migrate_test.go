@@ -156,7 +156,8 @@ func TestEachOfTheSmallestRightsIsNeeded(t *testing.T) {
 		"SELECT ON {s}.request", "INSERT ON {s}.request", "UPDATE ON {s}.request",
 		"DELETE ON {s}.request",
 		"SELECT ON {s}.claim", "INSERT ON {s}.claim", "UPDATE ON {s}.claim", "DELETE ON {s}.claim",
-		"SELECT ON {s}.arrival", "INSERT ON {s}.arrival", "DELETE ON {s}.arrival",
+		"SELECT ON {s}.arrival", "INSERT ON {s}.arrival", "UPDATE ON {s}.arrival",
+		"DELETE ON {s}.arrival",
 	} {
 		t.Run(right, func(t *testing.T) {
 			schema := grantedSchema(t, role)

@@ -69,6 +69,10 @@ CREATE TABLE {s}.claim (
 );
 CREATE INDEX claim_until ON {s}.claim (until);
 
+-- One row stays on the 16th page of this table too.
+INSERT INTO {s}.claim SELECT lpad(n::text, 1900), now(), 'infinity' FROM generate_series(1, 64) n;
+DELETE FROM {s}.claim WHERE id <> lpad('64', 1900);
+
 -- A request that its creator's own transaction adds, until the commit: see arrive.
 CREATE TABLE {s}.arrival (
   store text COLLATE "C" NOT NULL,

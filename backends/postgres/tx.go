@@ -27,9 +27,16 @@ type txKey struct{}
 //
 // A second creator of the same id waits until the transaction has ended. So two transactions that
 // create the same ids in different orders may deadlock. PostgreSQL then ends one of the two.
-// Mailboxes are locked at the commit, in one order for all, and never deadlock. After SET
+// Mailboxes are locked at the commit, in one order for all, after the deferred constraints and
+// triggers of the transaction. So these locks never deadlock, with two exceptions. What a deferred
+// trigger defers in turn may come later, and must not wait for another open transaction. After SET
 // CONSTRAINTS ALL IMMEDIATE, Create itself does the work of the commit, and locks the mailbox until
 // the end.
+//
+// Use READ COMMITTED. Under REPEATABLE READ and SERIALIZABLE, a Create with Exclusive or MaxPending
+// returns an error. Other Creates work, but a statement or the commit may fail with SQLSTATE 40001.
+// Under SERIALIZABLE this is frequent: transactions with a Create that overlap abort each other,
+// even if their mailboxes differ. Then roll back, and repeat the whole transaction.
 func InTx(ctx context.Context, tx pgx.Tx) context.Context {
 	return context.WithValue(ctx, txKey{}, tx)
 }

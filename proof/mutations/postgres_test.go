@@ -74,6 +74,8 @@ var postgresCreates = []mutation{
 		"backends/postgres:TestACommitIsNotCompiled"},
 	{"arrive-zone", "SET enable_seqscan = off SET jit = off",
 		"backends/postgres:TestATimeZoneWithSummerTimeDoesNotMoveADeadlineAtTheCommit"},
+	{"arrive-last-of-all", "IF false THEN",
+		"backends/postgres:TestACommitThatWaitsForAnOpenTransactionHoldsNobodyUp"},
 	{"arrive-lock", "t := {s}.lock_to_add(part, false);", byLocks},
 	{"arrive-strongest", "a.exclusive OR a.most > 0 FROM {s}.arrival a ORDER BY 1, 2 LOOP",
 		"backends/postgres:TestCommitsNeverDeadlock"},
