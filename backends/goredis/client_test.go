@@ -94,8 +94,8 @@ func TestWrappersOfAClientWork(t *testing.T) {
 	}
 }
 
-// A type that embeds a ClusterClient is one: it finds the mailboxes of all masters, its waiters hear
-// of changes by a ClusterClient, and Diagnose looks at each master.
+// A type that embeds a ClusterClient is one: it finds the mailboxes of all masters, its waiters
+// hear of changes by a ClusterClient, and Diagnose looks at each master.
 func TestATypeThatEmbedsAClusterClientIsOne(t *testing.T) {
 	parallelOnCluster(t)
 	c := patientCluster(t)

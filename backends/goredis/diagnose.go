@@ -17,9 +17,9 @@ import (
 
 // Diagnose checks a client and its servers for dangers to pending requests: the version, eviction,
 // persistence, memory, permissions, replicas, the state of a cluster, the clock, and the client's
-// kind and settings. It needs the permissions of a Backend. Without INFO it finds less, and a finding says
-// so. Pass the same opts as to New; nil works. The most severe findings come first. Diagnose
-// returns the error of New. All other problems are findings.
+// kind and settings. It needs the permissions of a Backend. Without INFO it finds less, and a
+// finding says so. Pass the same opts as to New; nil works. The most severe findings come first.
+// Diagnose returns the error of New. All other problems are findings.
 //
 // Diagnose writes two keys on each server. They expire after a second. Call Diagnose at start-up
 // and from a health check, not for each request.
@@ -186,8 +186,8 @@ func (b *Backend) diagnose(
 	return d.findings
 }
 
-// masters checks a client that is no ClusterClient. It works on a Cluster only if one master has all
-// slots.
+// masters checks a client that is no ClusterClient. It works on a Cluster only if one master has
+// all slots.
 func (d *diagnosis) masters(client redis.UniversalClient, slots []redis.ClusterSlot) {
 	masters := map[string]bool{}
 	for _, s := range slots {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -177,6 +178,33 @@ func TestFaultMemoryIsFull(t *testing.T) {
 			r.do(r.client, "config", "set", "maxmemory", "0")
 			r.lifecycle(terms, "new")
 		})
+	}
+}
+
+func TestFaultMemoryIsFullAndRequestsAreCancelled(t *testing.T) {
+	r := newRig(t, redistest.Start(t).Client(t))
+	terms := lasting("s")
+	for _, payload := range []string{"question", strings.Repeat("question", 1000)} {
+		for _, grace := range []time.Duration{0, time.Minute} {
+			for _, claimed := range []bool{false, true} {
+				c := question(terms, box)
+				c.Payload = []byte(payload)
+				if _, err := r.b.Create(t.Context(), c); err != nil {
+					t.Fatal(err)
+				}
+				if claimed {
+					r.claim(terms, box, 1)
+				}
+				r.do(r.client, "config", "set", "maxmemory", "1")
+				cancel := gaveUp(terms, c.ID)
+				cancel.Grace = grace
+				rec, err := r.b.Cancel(t.Context(), cancel)
+				if err != nil || rec.Ended() == (claimed && grace > 0) {
+					t.Errorf("claimed %v, grace %v: got %s, %v", claimed, grace, rec.Status, err)
+				}
+				r.do(r.client, "config", "set", "maxmemory", "0")
+			}
+		}
 	}
 }
 

@@ -210,8 +210,8 @@ func (a arrivals) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// The server is away, so gathered commands wait in the client. Their callers give up. When the server
-// is back, the client does not send these commands.
+// The server is away, so gathered commands wait in the client. Their callers give up. When the
+// server is back, the client does not send these commands.
 func TestAGatheredCommandIsNotSentAfterItsCallerGaveUp(t *testing.T) {
 	const callers = 20
 	server := redistest.Start(t)

@@ -212,8 +212,8 @@ func call[A, R any](method func(context.Context, A) (R, error), arg A) func(cont
 	}
 }
 
-// dump returns the values of all keys of the rig, each with its time to live in hours. It leaves out
-// staged payloads, which expire within seconds.
+// dump returns the values of all keys of the rig, each with its time to live in hours. It leaves
+// out staged payloads, which expire within seconds.
 func (r *rig) dump() map[string]string {
 	r.Helper()
 	values := map[string]string{}
@@ -229,8 +229,8 @@ func (r *rig) dump() map[string]string {
 	return values
 }
 
-// reset replaces all keys of the server by these values. Each lives for nine hours, which no call of
-// a test sets.
+// reset replaces all keys of the server by these values. Each lives for nine hours, which no call
+// of a test sets.
 func (r *rig) reset(values map[string]string) {
 	r.Helper()
 	r.do(r.client, "flushall")

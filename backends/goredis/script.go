@@ -136,8 +136,8 @@ func (b *Backend) send(ctx context.Context, cmds ...redis.Cmder) (ordered bool, 
 }
 
 // gathered is a script that is not sent after its caller has given up. Go-redis keeps a submitted
-// command until it has a reply, and sends it again over a new connection. So an abandoned Claim would
-// take a request later. Other commands only read.
+// command until it has a reply, and sends it again over a new connection. So an abandoned Claim
+// would take a request later. Other gathered commands only read.
 type gathered struct {
 	*redis.Cmd
 	ctx context.Context // of the caller
