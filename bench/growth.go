@@ -45,8 +45,8 @@ func FillMemory(ctx context.Context, s Stack, live, mailboxes int) (float64, err
 	return used / float64(live), err
 }
 
-// FillRedis empties the server, fills one of LifecycleSides as Fill does, and returns how many bytes
-// of the server's memory a request takes. Connections to the server are no part of it.
+// FillRedis empties the server, fills one of LifecycleSides as Fill does, and returns how many
+// bytes of the server's memory a request takes. Connections to the server are no part of it.
 func (s *Suite) FillRedis(ctx context.Context, side string, live, mailboxes int) (float64, error) {
 	admin, err := s.empty(ctx, 1)
 	if err != nil {

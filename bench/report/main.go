@@ -50,7 +50,8 @@ type size struct {
 
 var sets = map[string]size{
 	"quick": {rounds: 1, each: 400, swept: 300, live: 1000, many: 50_000, pickups: 50,
-		codecRounds: 1, benchtime: time.Millisecond, grown: []int{1000, 10_000}, answers: []int{200, 256_000}},
+		codecRounds: 1, benchtime: time.Millisecond, grown: []int{1000, 10_000},
+		answers: []int{200, 256_000}},
 	"full": {rounds: 11, each: 5000, swept: 20_000, live: 50_000, many: 1_000_000, pickups: 1000,
 		codecRounds: 5, benchtime: 50 * time.Millisecond,
 		grown:   []int{1000, 10_000, 100_000, 1_000_000},

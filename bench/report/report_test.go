@@ -15,7 +15,8 @@ import (
 // smallest is for a run with the race detector, in which figures mean nothing. It is enough for all
 // kinds of callers to meet.
 var smallest = size{rounds: 1, each: 40, swept: 40, live: 100, many: 2000, pickups: 5,
-	codecRounds: 1, benchtime: time.Microsecond, grown: []int{100, 200}, answers: []int{200, 25_000}}
+	codecRounds: 1, benchtime: time.Microsecond, grown: []int{100, 200},
+	answers: []int{200, 25_000}}
 
 func TestTheReportIsWhole(t *testing.T) {
 	redistest.Need(t)
