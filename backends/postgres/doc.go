@@ -91,6 +91,6 @@
 //
 // No operation waits for a transaction that stays open, except for a Create of an id that the
 // transaction has created, and as [InTx] says of triggers that defer further work. But dead rows
-// cannot be freed meanwhile: set idle_in_transaction_session_timeout. A replication slot that nobody
-// reads has the same effect.
+// cannot be freed meanwhile: set idle_in_transaction_session_timeout. A replication slot that
+// nobody reads has the same effect.
 package postgres
