@@ -56,9 +56,8 @@ func (d *Daemon) claim(ctx context.Context, free int) ([]func(context.Context), 
 	}
 	const single = 4 // requests besides imports
 	batch := free >= skills.MaxImports+single
-	beating, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	beating, cancel := poll.Outliving(ctx, beatGrace)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(beatGrace, cancel) })()
 	began := time.Now()
 	a, failed, err := d.heartbeat(beating, d.ids.id, batch, d.wait.now)
 	took := time.Since(began)
