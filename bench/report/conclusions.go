@@ -10,8 +10,8 @@ encodes pings, updates and imports at least as fast. JSON encodes the longest li
 faster: list-1000 and models-500. JSON is for people who read payloads with redis-cli. A store reads
 both, so the choice can change while requests are live.
 
-**What compression and sealing cost.** Sealing takes about 4 to 10 µs an operation to derive the
-keys. A sealed import takes one and a half to four times as long as msgpack alone. Zstd shrinks
+**What compression and sealing cost.** Sealing takes about 3 to 10 µs an operation to derive the
+keys. A sealed import takes two to six times as long as msgpack alone. Zstd shrinks
 these payloads far more than real payloads, because the texts here repeat. Zstd pays off where Redis
 or the network is the limit.
 
@@ -42,6 +42,6 @@ scripts: it has a key of its own, and plain commands write and read it.
 
 **How it grows.** No operation on a request or a mailbox scans. Only Mailboxes, which dashboards
 use, walks through all keys with SCAN, page by page. The cost of a lifecycle grows far more slowly
-than the number of live requests. In our runs, a thousand times as many requests took up to a third
+than the number of live requests. In our runs, a thousand times as many requests took less than half
 more of the server's time, in one mailbox or in many.
 `
