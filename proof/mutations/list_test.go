@@ -85,7 +85,7 @@ var mutations = map[string][]mutation{
 			"proof/machine:TestLargeProgressIsRemovedOnceItIsReplaced"},
 	},
 	"goredis/scripts/shared/state_of.lua": {
-		{"timed-out", "state = 'waiting'", byHistories},
+		{"timed-out", "state = 'waiting'", byMachine},
 		{"deadline", "if now < deadline then", byMachine},
 		{"last-deadline", "elseif now < string.sub(record, 39, 54) then", byMachine},
 		{"version", "", "backends/goredis:TestFaultRecordsThatCannotBeRead"},
