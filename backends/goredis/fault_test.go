@@ -208,7 +208,8 @@ func TestFaultMemoryIsFullAndRequestsAreCancelled(t *testing.T) {
 	}
 }
 
-// between is a hook that sends a pipeline's first command by itself, and then calls then.
+// between is a hook that splits a pipeline after its first command. It calls then between the two
+// parts.
 type between struct {
 	passing
 	then func()

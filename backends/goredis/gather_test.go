@@ -126,13 +126,9 @@ func TestNothingIsGatheredOnACluster(t *testing.T) {
 			r.lifecycle(lasting("s"), box)
 			g := newGate()
 			client.AddHook(g)
-			observers := make([]*rig, len(c.Masters))
-			for i, master := range c.Masters {
-				observers[i] = &rig{T: t, client: master.Client(t)}
-			}
 			evals := func() (n int) {
-				for _, o := range observers {
-					n += o.evals()
+				for _, master := range c.Masters {
+					n += (&rig{T: t, client: master.Client(t)}).evals()
 				}
 				return n
 			}

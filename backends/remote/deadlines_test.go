@@ -113,7 +113,7 @@ func (d *deadline) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// ServeMux redirects such a request by itself, and net/http reads its body first.
+// ServeMux answers such a request with a redirect. Before that, net/http reads the body.
 func TestABodyOfARedirectHasADeadline(t *testing.T) {
 	r := newRig(t, newMemory(), nil)
 	d := &deadline{ResponseRecorder: httptest.NewRecorder()}

@@ -271,7 +271,7 @@ func (c *call) claim() ([]byte, error) {
 		return nil, err
 	}
 	var results []backends.ClaimResult
-	var made []backends.Claim // those that are not refused
+	var made []backends.Claim // the claims that are allowed
 	var bytes int64
 	for _, one := range b.Claims {
 		x, most, err := c.newClaim(one)
@@ -297,7 +297,8 @@ func (c *call) claim() ([]byte, error) {
 	return append(appendList([]byte(`{"results":`), results, appendResult), '}'), nil
 }
 
-// make makes claims. Results has an element for each claim, and those of refused claims.
+// make passes the allowed claims to the backend. Results has an element for each claim of the body.
+// The element of a refused claim has its error already. Make fills in the others, in order.
 func (c *call) make(made []backends.Claim, results []backends.ClaimResult) {
 	got, _ := timed(c.r.Context(), c,
 		func(ctx context.Context) ([]backends.ClaimResult, error) {

@@ -25,8 +25,8 @@ func TestTheReportIsWhole(t *testing.T) {
 		sets["quick"] = smallest
 		t.Cleanup(func() { sets["quick"] = quick })
 	}
-	out, raw := filepath.Join(t.TempDir(), "report.md"), filepath.Join(t.TempDir(), "raw.txt")
 	dir := t.TempDir()
+	out, raw := filepath.Join(dir, "report.md"), filepath.Join(dir, "raw.txt")
 	counted, postgres := filepath.Join(dir, "instructions.md"), filepath.Join(dir, "postgres.md")
 	for file, text := range map[string]string{
 		counted: "| claim | 139.3k |\n", postgres: "## Pick-up\n"} {
@@ -40,10 +40,7 @@ func TestTheReportIsWhole(t *testing.T) {
 	if code := run(t.Context(), args, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit %d\n%s", code, stderr.String())
 	}
-	report, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	report, _ := os.ReadFile(out) // without the report all is missing
 	for _, want := range []string{
 		"## Targets", "round trips of a lifecycle", "1 caller: p99", "512 callers: server CPU",
 		"1 ms of network", "idle heartbeat over five stores", "claim among 10,000 running",

@@ -195,7 +195,7 @@ func TestAConnectionThatIsKeptAliveKeepsNoDeadline(t *testing.T) {
 	}
 }
 
-// ServeMux redirects such a request by itself, and net/http reads its body first.
+// ServeMux answers such a request with a redirect. Before that, net/http reads the body.
 func TestABodyOfARedirectHasADeadline(t *testing.T) {
 	w := newWorld(t)
 	d := &deadlines{ResponseRecorder: httptest.NewRecorder()}
