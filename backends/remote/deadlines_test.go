@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/backends/remote"
+	"github.com/pendingq/pendingq/internal/unsent/unsenttest"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -102,23 +102,12 @@ func testQuietStreams(t *testing.T, protocols *http.Protocols) {
 	}
 }
 
-// deadline is a ResponseWriter that notes its read deadline.
-type deadline struct {
-	*httptest.ResponseRecorder
-	read time.Time
-}
-
-func (d *deadline) SetReadDeadline(t time.Time) error {
-	d.read = t
-	return nil
-}
-
 // ServeMux answers such a request with a redirect. Before that, net/http reads the body.
 func TestABodyOfARedirectHasADeadline(t *testing.T) {
 	r := newRig(t, newMemory(), nil)
-	d := &deadline{ResponseRecorder: httptest.NewRecorder()}
+	d := unsenttest.NewRecorder()
 	r.server.ServeHTTP(d, httptest.NewRequest("POST", "//claim", strings.NewReader("{}")))
-	if d.Code != http.StatusTemporaryRedirect || d.read.IsZero() {
-		t.Errorf("got %d, read deadline %v", d.Code, d.read)
+	if d.Code != http.StatusTemporaryRedirect || d.ReadBy.IsZero() {
+		t.Errorf("got %d, read deadline %v", d.Code, d.ReadBy)
 	}
 }

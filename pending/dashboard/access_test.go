@@ -6,11 +6,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/unsent/unsenttest"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/pending/dashboard"
 )
@@ -195,24 +195,13 @@ func TestAHugeFormIsRefused(t *testing.T) {
 	}
 }
 
-// deadline is a ResponseWriter that notes its read deadline.
-type deadline struct {
-	*httptest.ResponseRecorder
-	read time.Time
-}
-
-func (d *deadline) SetReadDeadline(t time.Time) error {
-	d.read = t
-	return nil
-}
-
 // Otherwise net/http waits for the body before it answers.
 func TestABodyHasADeadline(t *testing.T) {
 	w := inMemory(t, nil)
 	for _, path := range []string{"/", "/nonsense", "/cancel"} {
-		d := &deadline{ResponseRecorder: httptest.NewRecorder()}
+		d := unsenttest.NewRecorder()
 		w.dashboard.ServeHTTP(d, httptest.NewRequest("POST", path, strings.NewReader("body")))
-		if d.read.IsZero() {
+		if d.ReadBy.IsZero() {
 			t.Errorf("POST %s: no deadline", path)
 		}
 	}
@@ -224,10 +213,10 @@ func TestALivePageKeepsNoDeadlineOfItsBody(t *testing.T) {
 	w.create(box)
 	c := w.pop(box)
 	w.must(w.jobs.Complete(t.Context(), c))
-	d := &deadline{ResponseRecorder: httptest.NewRecorder()}
+	d := unsenttest.NewRecorder()
 	r := httptest.NewRequest("GET", page("events", "page", "request", "store", "jobs", "id", c.ID),
 		strings.NewReader("body"))
-	if w.dashboard.ServeHTTP(d, r); d.Code != http.StatusOK || !d.read.IsZero() {
-		t.Errorf("got %d, read deadline %v", d.Code, d.read)
+	if w.dashboard.ServeHTTP(d, r); d.Code != http.StatusOK || !d.ReadBy.IsZero() {
+		t.Errorf("got %d, read deadline %v", d.Code, d.ReadBy)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/unsent/unsenttest"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
@@ -167,30 +168,15 @@ func TestAnEndlessBodyIsCutOff(t *testing.T) {
 	}
 }
 
-// deadlines is a ResponseWriter that notes the last deadlines.
-type deadlines struct {
-	*httptest.ResponseRecorder
-	last, lastRead time.Time
-}
-
-func (d *deadlines) SetReadDeadline(t time.Time) error {
-	d.lastRead = t
-	return nil
-}
-
-func (d *deadlines) SetWriteDeadline(t time.Time) error {
-	d.last = t
-	return nil
-}
-
 func TestAConnectionThatIsKeptAliveKeepsNoDeadline(t *testing.T) {
 	w := newWorld(t)
 	for _, path := range []string{api + "/ping", "/unknown"} {
-		d := &deadlines{ResponseRecorder: httptest.NewRecorder(), last: time.Now()}
+		d := unsenttest.NewRecorder()
+		d.WriteBy = time.Now()
 		r := httptest.NewRequest("POST", path, nil)
 		r.Header.Set("Authorization", "Bearer owner")
-		if w.handler.ServeHTTP(d, r); !d.last.IsZero() || !d.Flushed {
-			t.Errorf("%s leaves the write deadline %v; flushed: %v", path, d.last, d.Flushed)
+		if w.handler.ServeHTTP(d, r); !d.WriteBy.IsZero() || !d.Flushed {
+			t.Errorf("%s leaves the write deadline %v; flushed: %v", path, d.WriteBy, d.Flushed)
 		}
 	}
 }
@@ -198,10 +184,10 @@ func TestAConnectionThatIsKeptAliveKeepsNoDeadline(t *testing.T) {
 // ServeMux answers such a request with a redirect. Before that, net/http reads the body.
 func TestABodyOfARedirectHasADeadline(t *testing.T) {
 	w := newWorld(t)
-	d := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	d := unsenttest.NewRecorder()
 	w.handler.ServeHTTP(d, httptest.NewRequest("POST", "//api/x", strings.NewReader("body")))
-	if d.Code != http.StatusTemporaryRedirect || d.lastRead.IsZero() {
-		t.Errorf("got %d, read deadline %v", d.Code, d.lastRead)
+	if d.Code != http.StatusTemporaryRedirect || d.ReadBy.IsZero() {
+		t.Errorf("got %d, read deadline %v", d.Code, d.ReadBy)
 	}
 }
 
