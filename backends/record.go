@@ -1,7 +1,9 @@
 package backends
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -49,6 +51,15 @@ type Record struct {
 	// away a deadline is, whatever the caller's clock says. If a Cancel or an End has ended the
 	// request, ReadAt equals UpdatedAt.
 	ReadAt time.Time
+}
+
+// Record returns the record that a Create stores at the time now. It has copies of c's Payload and
+// Headers.
+func (c Create) Record(now time.Time) Record {
+	deadline := now.Add(c.PendingTimeout)
+	return Record{ID: c.ID, Mailbox: c.Mailbox, Status: StatusPending, Codec: c.Codec,
+		Payload: bytes.Clone(c.Payload), Headers: maps.Clone(c.Headers), CreatedAt: now,
+		UpdatedAt: now, Deadline: deadline, LastDeadline: deadline, ReadAt: now}
 }
 
 // Ended reports whether Status is final. [Record.At] returns the record with the status at a time.

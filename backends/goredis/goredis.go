@@ -165,7 +165,7 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	if v.code == "exists" {
 		return b.whole(ctx, c.Store, v.record)
 	}
-	return newRecord(c, v.now), nil
+	return c.Record(v.now), nil
 }
 
 // Get implements [backends.Backend].

@@ -1,11 +1,9 @@
 package goredis
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,14 +86,6 @@ func encodeFrom(storeEnd int, from backends.From) string {
 		terms += fmt.Sprintf(" %s %d %d", span(from.Terms), from.MaxAttempts, ttl)
 	}
 	return terms + ";"
-}
-
-// newRecord is the record that create.lua has stored at the time now.
-func newRecord(c backends.Create, now time.Time) backends.Record {
-	deadline := now.Add(c.PendingTimeout)
-	return backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
-		Codec: c.Codec, Payload: bytes.Clone(c.Payload), Headers: maps.Clone(c.Headers),
-		CreatedAt: now, UpdatedAt: now, Deadline: deadline, LastDeadline: deadline, ReadAt: now}
 }
 
 // stored is a record of the server. Its payload may still have to be fetched.

@@ -114,16 +114,11 @@ func (s *shard) mailbox(store, name string) *mailbox {
 
 // add stores a new request.
 func (s *shard) add(m *mailbox, c backends.Create, now time.Time) *entry {
-	deadline := now.Add(c.PendingTimeout)
-	e := &entry{key: recordKey{c.Store, c.ID}, in: m, rec: backends.Record{
-		ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
-		Codec: c.Codec, Payload: bytes.Clone(c.Payload), Headers: maps.Clone(c.Headers),
-		CreatedAt: now, UpdatedAt: now, Deadline: deadline, LastDeadline: deadline,
-	}}
+	e := &entry{key: recordKey{c.Store, c.ID}, in: m, rec: c.Record(now)}
 	s.records[e.key] = e
 	m.entries++
-	m.queue.push(&e.queued, deadline, e)
-	s.expiry.push(&e.expiry, deadline.Add(c.Retention), e)
+	m.queue.push(&e.queued, e.rec.Deadline, e)
+	s.expiry.push(&e.expiry, e.rec.Deadline.Add(c.Retention), e)
 	s.claimable.Wake(c.Mailbox)
 	return e
 }

@@ -222,7 +222,7 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	}
 	switch a := answers[0]; a.code {
 	case "new":
-		return newRecord(c, a.now), nil
+		return c.Record(a.now), nil
 	case "old":
 		return a.record()
 	case "busy":

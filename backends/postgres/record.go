@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
@@ -112,16 +110,4 @@ func (a answer) record() (backends.Record, error) {
 		}
 	}
 	return a.rec.At(a.now), nil
-}
-
-// newRecord returns the record that Create has stored.
-func newRecord(c backends.Create, now time.Time) backends.Record {
-	deadline := now.Add(c.PendingTimeout)
-	rec := backends.Record{ID: c.ID, Mailbox: c.Mailbox, Status: backends.StatusPending,
-		Codec: c.Codec, Payload: slices.Clone(c.Payload), CreatedAt: now, UpdatedAt: now,
-		Deadline: deadline, LastDeadline: deadline}
-	if len(c.Headers) > 0 {
-		rec.Headers = maps.Clone(c.Headers)
-	}
-	return rec.At(now)
 }
