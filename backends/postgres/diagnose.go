@@ -147,7 +147,7 @@ func Diagnose(ctx context.Context, pool *pgxpool.Pool, opts *Options) ([]backend
 	if err == nil {
 		d.problems(ctx, b, s)
 		d.settings(s)
-		d.pool(ctx, b, s)
+		d.pool(ctx, b)
 		offset := s.now.Sub(before.Add(time.Since(before) / 2)).Round(time.Millisecond)
 		d.when(offset.Abs() > time.Second, backends.SeverityInfo, "clock",
 			fmt.Sprintf("the server's clock differs from this node's by %v", offset),
@@ -197,7 +197,7 @@ func (d *diagnosis) settings(s state) {
 
 // pool checks the size of the pool, and looks for a pooler in between. A pooler gives a client
 // another process id than the server.
-func (d *diagnosis) pool(ctx context.Context, b *Backend, s state) {
+func (d *diagnosis) pool(ctx context.Context, b *Backend) {
 	if most := b.pool.Config().MaxConns; most < 4 {
 		d.when(true, backends.SeverityWarning, "pool",
 			fmt.Sprintf("the pool has at most %d connections", most),

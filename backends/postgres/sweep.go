@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/pendingq/pendingq/internal/poll"
 )
 
 // Expired records are freed in batches. After a full batch the next one follows at once. Otherwise
@@ -53,7 +55,7 @@ func (s *sweeper) start() {
 }
 
 func (s *sweeper) run() {
-	for pause := sweepPause; s.pause(pause); {
+	for pause := sweepPause; poll.Sleep(s.ctx, pause) == nil; {
 		s.mu.Lock()
 		s.started = false
 		s.mu.Unlock()
@@ -80,16 +82,6 @@ func (s *sweeper) stop() (stopped bool) {
 	defer s.mu.Unlock()
 	s.running = s.started
 	return !s.running
-}
-
-// pause waits. It returns false if the Backend was closed.
-func (s *sweeper) pause(d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-s.ctx.Done():
-		return false
-	}
 }
 
 // sweep frees a batch. It returns the number of rows, and the time until the next row is due, or

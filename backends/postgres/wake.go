@@ -2,9 +2,8 @@ package postgres
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"math/rand/v2"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/poll"
 	"github.com/pendingq/pendingq/internal/wake"
 )
 
@@ -74,7 +74,7 @@ type wakes struct {
 }
 
 func newWakes(pool *pgxpool.Pool, channel string, pollOnly bool) *wakes {
-	w := &wakes{pool: pool, channel: channel, self: strconv.FormatUint(rand.Uint64(), 36),
+	w := &wakes{pool: pool, channel: channel, self: rand.Text(),
 		pollOnly: pollOnly, kick: make(chan struct{}, 1), taken: make(chan struct{}, 1),
 		told: map[string]struct{}{}, up: make(chan struct{})}
 	w.ctx, w.end = context.WithCancel(context.Background())
@@ -128,7 +128,7 @@ func (w *wakes) send() {
 			return
 		case err == nil:
 			failures = 0
-			w.pause(gatherFor)
+			_ = poll.Sleep(w.ctx, gatherFor)
 		default:
 			w.tellAll()
 			w.backOff(failures)
@@ -339,15 +339,5 @@ func (w *wakes) noticeClose() {
 // backOff waits before the next attempt, longer after each failure in a row. Half of the wait is
 // random.
 func (w *wakes) backOff(failures int) {
-	pause := min(answerWait, 50*time.Millisecond<<min(failures, 10))
-	w.pause(pause/2 + rand.N(pause/2))
-}
-
-func (w *wakes) pause(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-w.ctx.Done():
-	}
+	_ = poll.Sleep(w.ctx, poll.Jitter(poll.Pause(failures, 50*time.Millisecond, answerWait)))
 }
