@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -98,26 +99,15 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Access == nil {
 		c.Access = viewOnly
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	if c.CrossOrigin == nil {
-		c.CrossOrigin = http.NewCrossOriginProtection()
-	}
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	c.CrossOrigin = cmp.Or(c.CrossOrigin, http.NewCrossOriginProtection())
 	if c.CursorKey == nil {
 		c.CursorKey = make([]byte, 32)
 		rand.Read(c.CursorKey) // never fails
 	}
-	if c.Timeout == 0 {
-		c.Timeout = 3 * time.Second
-	}
-	if c.Refresh == 0 {
-		c.Refresh = 2 * time.Second
-	}
-	if c.MaxStreams == 0 {
-		c.MaxStreams = 64
-	}
-	c.Refresh = max(c.Refresh, 100*time.Millisecond)
+	c.Timeout = cmp.Or(c.Timeout, 3*time.Second)
+	c.MaxStreams = cmp.Or(c.MaxStreams, 64)
+	c.Refresh = max(cmp.Or(c.Refresh, 2*time.Second), 100*time.Millisecond)
 	return c, nil
 }
 

@@ -2,12 +2,15 @@ package dashboard
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"net/http"
 	"regexp"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/poll"
+	"github.com/pendingq/pendingq/internal/wake"
 )
 
 const (
@@ -67,8 +70,8 @@ func (s *stream) follow(v *view) {
 	ctx, cancel := context.WithTimeout(s.r.Context(), streamLife)
 	defer cancel()
 	defer context.AfterFunc(s.draining, cancel)()
-	signal, stop := s.watch(ctx)
-	defer stop()
+	w := s.watch(ctx)
+	defer w.Stop()
 	var err error
 	for {
 		final := err == nil && isFinal(v)
@@ -92,7 +95,7 @@ func (s *stream) follow(v *view) {
 			_ = s.send("final", []byte("-"))
 			return
 		}
-		if !pause(ctx, streamGap, nil) || !pause(ctx, s.config.Refresh, signal) {
+		if cmp.Or(poll.Sleep(ctx, streamGap), w.Wait(ctx, s.config.Refresh)) != nil {
 			return
 		}
 		v, err = s.load()
@@ -105,29 +108,18 @@ func isFinal(v *view) bool {
 	return ok && p.Ended()
 }
 
-// pause waits for a signal or until d has passed. It reports false if ctx ends first.
-func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-signal:
-	case <-timer.C:
-	case <-ctx.Done():
+// watch watches a mailbox or a request. On other pages, and if the backend is not a Waker, there is
+// no signal.
+func (s *stream) watch(ctx context.Context) wake.Watcher {
+	w := wake.Watcher{Stop: func() {}}
+	switch s.page {
+	case "mailbox":
+		w = wake.Watch(ctx, s.backend, param(s.r, "name"), backends.Waker.WatchMailbox)
+	case "request":
+		w = wake.Watch(ctx, s.backend, param(s.r, "id"), backends.Waker.WatchRequest)
 	}
-	return ctx.Err() == nil
-}
-
-// watch returns the backend's signals for a mailbox or a request. It returns nil for other pages,
-// and if the backend is not a Waker.
-func (s *stream) watch(ctx context.Context) (<-chan struct{}, func()) {
-	waker, ok := backends.As[backends.Waker](s.backend)
-	switch {
-	case ok && s.page == "mailbox":
-		return waker.WatchMailbox(ctx, param(s.r, "name"))
-	case ok && s.page == "request":
-		return waker.WatchRequest(ctx, param(s.r, "id"))
-	}
-	return nil, func() {}
+	w.Poll = nil // Config.Refresh decides
+	return w
 }
 
 // moving matches the parts of a page that its script updates by itself: times and progress bars.

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
 	"github.com/pendingq/pendingq/pending"
 )
 
@@ -27,7 +27,6 @@ const (
 	mailboxLimit = 26 // mailboxes in a page of the backend; a backend may return more
 
 	gatherTime = 50 * time.Millisecond // after that, no further call for mailboxes
-	maxName    = 512                   // bytes of the name of a mailbox
 )
 
 // overview is the page of all stores, with the mailboxes of one of them.
@@ -251,7 +250,7 @@ func (r *requestRow) Says() string {
 
 func (d *Dashboard) mailbox(ctx context.Context, r *http.Request) (*view, error) {
 	m := &mailboxPage{Store: param(r, "store"), Name: param(r, "name")}
-	if !validMailbox(m.Name) || d.visible(r, m.Store) == nil ||
+	if check.Mailbox(m.Name) != nil || d.visible(r, m.Store) == nil ||
 		!d.allowed(r, View, m.Store, m.Name) {
 		return nil, backends.ErrNotFound
 	}
@@ -272,11 +271,6 @@ func (d *Dashboard) mailbox(ctx context.Context, r *http.Request) (*view, error)
 	}
 	live := link("events", "page", "mailbox", "store", m.Store, "name", m.Name, "after", after)
 	return &view{Title: "Mailbox " + shown(m.Name), Page: "mailbox", Data: m, Live: live}, nil
-}
-
-// validMailbox reports whether a mailbox can have this name.
-func validMailbox(name string) bool {
-	return name != "" && len(name) <= maxName && utf8.ValidString(name)
 }
 
 // searchPage is the result of a search for a mailbox: a row for each store.
@@ -301,7 +295,7 @@ func (d *Dashboard) search(ctx context.Context, r *http.Request) (*view, error) 
 		}
 	}
 	s := &searchPage{Name: query}
-	if validMailbox(query) {
+	if check.Mailbox(query) == nil {
 		for _, name := range d.visibleNames(r) {
 			if d.allowed(r, View, name, query) {
 				s.Rows = append(s.Rows, d.glance(ctx, name, []string{query})...)

@@ -13,12 +13,11 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 // carried writes and reads a span context: traceparent and tracestate. Baggage never travels.
 var carried propagation.TraceContext
-
-const maxHeaders = 4 << 10 // bytes of all names and values of a request's headers
 
 // Link returns a link to the span that created a request, from the Headers of the request. A
 // handler adds it to its own spans:
@@ -89,11 +88,7 @@ func (o *observer) startCreate(ctx context.Context, s *storeMetrics,
 		headers = map[string]string{}
 	}
 	carried.Inject(ctx, propagation.MapCarrier(headers))
-	size := 0
-	for name, value := range headers {
-		size += len(name) + len(value)
-	}
-	if size <= maxHeaders {
+	if check.Headers(headers) == nil {
 		c.Headers = headers
 	}
 	return ctx, span
