@@ -16,6 +16,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/pendingq/pendingq/internal/poll"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills/wire"
 )
@@ -36,7 +37,7 @@ func newClient(o options, note func(string, ...any)) (*client, error) {
 	base := strings.TrimSuffix(u.String(), "/") + "/api/runtimes/" + wire.PathSegment(o.runtime)
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	return &client{base: base, token: o.token, note: note,
-		http: wire.Client(&http.Client{Transport: transport})}, nil
+		http: poll.Client(&http.Client{Transport: transport})}, nil
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }

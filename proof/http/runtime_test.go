@@ -15,7 +15,7 @@ import (
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/daemon"
-	"github.com/pendingq/pendingq/skills/skillshttp"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 // laptop is a runtime: a machine on which daemons run, one after another.
@@ -125,7 +125,7 @@ func (p *process) sends(r *http.Request, body string) {
 }
 
 func claimOf(heartbeat string) string {
-	var beat skillshttp.Heartbeat
+	var beat wire.Heartbeat
 	_ = json.Unmarshal([]byte(heartbeat), &beat) // the daemon wrote it
 	return beat.ClaimID
 }
@@ -157,7 +157,7 @@ func (p *process) reports(r *http.Request, change func(*errand)) {
 
 // brings notes the answer to a heartbeat.
 func (p *process) brings(claimID, answer string) {
-	var got skillshttp.Assignments
+	var got wire.Assignments
 	if err := json.Unmarshal([]byte(answer), &got); err != nil {
 		p.Errorf("a heartbeat was answered %s", answer)
 		return
@@ -166,7 +166,7 @@ func (p *process) brings(claimID, answer string) {
 	note := func(path, id string) {
 		p.ledger.note(routeOf(path), p.id, id, func(e *errand) { e.claims[claimID] = true })
 	}
-	for path, a := range map[string]*skillshttp.Assignment{"/local-skills": got.List,
+	for path, a := range map[string]*wire.Assignment{"/local-skills": got.List,
 		"/ping": got.Ping, "/models": got.ModelList} {
 		if a != nil {
 			note(path, a.ID)

@@ -142,10 +142,10 @@ type httpCell struct {
 	call    *calls.Call
 }
 
-func (n *node) newCell(t *testing.T, sc scenario, on storage, l loss) *httpCell {
+func (n *node) newCell(t *testing.T, sc calls.Scenario, on storage, l loss) *httpCell {
 	t.Helper()
-	c := &httpCell{name: fmt.Sprintf("%s, %+v", sc.name, l), storage: on,
-		call: &calls.Call{Op: sc.arrange(&calls.Stage{T: t, B: on})}}
+	c := &httpCell{name: fmt.Sprintf("%s, %+v", sc.Name, l), storage: on,
+		call: &calls.Call{Op: sc.Arrange(&calls.Stage{T: t, B: on})}}
 	quiet := slog.New(slog.DiscardHandler)
 	config := remote.Config{Stores: policies(), Access: everyone{}, Logger: quiet}
 	server, err := remote.Handler(on, config)
@@ -201,8 +201,8 @@ func TestLostReplyMatrixOverHTTP(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := newNode(t)
-			for i := 0; i < len(scenarios); i += scenariosAtATime {
-				n.try(t, scenarios[i:min(i+scenariosAtATime, len(scenarios))], store)
+			for i := 0; i < len(calls.Scenarios); i += scenariosAtATime {
+				n.try(t, calls.Scenarios[i:min(i+scenariosAtATime, len(calls.Scenarios))], store)
 			}
 			t.Logf("%d cells", n.cells)
 		})
@@ -213,7 +213,7 @@ func TestLostReplyMatrixOverHTTP(t *testing.T) {
 const scenariosAtATime = 12
 
 // try runs all cells of scenarios at once, and compares each with the cell without losses.
-func (n *node) try(t *testing.T, scenarios []scenario, store func(*testing.T) storage) {
+func (n *node) try(t *testing.T, scenarios []calls.Scenario, store func(*testing.T) storage) {
 	t.Helper()
 	var cells []*httpCell
 	for _, sc := range scenarios {

@@ -66,23 +66,23 @@ func (l *lab) backend(client redis.UniversalClient, prefix string) *goredis.Back
 }
 
 // expect sets answer, stored and sent: it runs a scenario without losses.
-func (l *lab) expect(sc scenario) {
+func (l *lab) expect(sc calls.Scenario) {
 	l.Helper()
 	prefix := backends.NewID("") + ":"
 	b := l.backend(l.direct, prefix)
-	c := &calls.Call{Op: sc.arrange(&calls.Stage{T: l.T, B: b})}
+	c := &calls.Call{Op: sc.Arrange(&calls.Stage{T: l.T, B: b})}
 	if c.Perform(l.Context(), b); !c.Answered() {
-		l.Fatalf("%s, without losses: %v", sc.name, c.Err)
+		l.Fatalf("%s, without losses: %v", sc.Name, c.Err)
 	}
 	l.answer, l.stored = c.Shape(), storageShape(l.T, l.direct, b, prefix)
 	l.sent = l.commandsOf(sc)
 }
 
 // commandsOf returns the commands that the operation of a scenario sends.
-func (l *lab) commandsOf(sc scenario) map[string]bool {
+func (l *lab) commandsOf(sc calls.Scenario) map[string]bool {
 	l.Helper()
 	prefix := backends.NewID("") + ":"
-	c := &calls.Call{Op: sc.arrange(&calls.Stage{T: l.T, B: l.backend(l.direct, prefix)})}
+	c := &calls.Call{Op: sc.Arrange(&calls.Stage{T: l.T, B: l.backend(l.direct, prefix)})}
 	sent := map[string]bool{}
 	l.proxy.Cut(1, func(command [][]byte, _ []byte) bool {
 		sent[cutproxy.Name(command)] = true
@@ -94,17 +94,17 @@ func (l *lab) commandsOf(sc scenario) map[string]bool {
 }
 
 // try runs one cell and returns its outcome for the table.
-func (l *lab) try(sc scenario, p position, cuts int) string {
+func (l *lab) try(sc calls.Scenario, p position, cuts int) string {
 	l.Helper()
 	prefix := backends.NewID("") + ":"
 	b := l.backend(l.direct, prefix)
-	c := &calls.Call{Op: sc.arrange(&calls.Stage{T: l.T, B: b})}
+	c := &calls.Call{Op: sc.Arrange(&calls.Stage{T: l.T, B: b})}
 	untouched := storageShape(l.T, l.direct, b, prefix)
 	if p.unknown {
 		l.direct.ScriptFlush(l.Context())
 	}
 	l.perform(c, l.backend(l.cutOff, prefix), p, cuts)
-	cell := fmt.Sprintf("%s, %s, %d cuts", sc.name, p.name, cuts)
+	cell := fmt.Sprintf("%s, %s, %d cuts", sc.Name, p.name, cuts)
 	outcome := "same answer"
 	if !c.Answered() {
 		outcome = "error, repeated"

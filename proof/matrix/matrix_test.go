@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pendingq/pendingq/backends/goredis"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/internal/redistest"
 	"github.com/pendingq/pendingq/proof/cutproxy"
@@ -38,7 +39,7 @@ type ground struct {
 
 // trials are the scenarios to try in each setup, and how many times to lose each reply.
 type trials struct {
-	scenarios []scenario
+	scenarios []calls.Scenario
 	cuts      []int
 }
 
@@ -48,11 +49,11 @@ func (g ground) trials() trials {
 	if *matrixFile == "" && effort.Plain(true, g.sampled) {
 		return sample
 	}
-	return trials{scenarios, []int{0, 1, 2, 3, maxCuts}}
+	return trials{calls.Scenarios, []int{0, 1, 2, 3, maxCuts}}
 }
 
 // sample is a random third of the scenarios, so that many runs try all of them.
-var sample = trials{effort.Third(scenarios), []int{1, maxCuts}}
+var sample = trials{effort.Third(calls.Scenarios), []int{1, maxCuts}}
 
 // dialler makes a client for a setup on a ground. The client closes with the test.
 type dialler func(*testing.T, setup, redis.UniversalOptions) redis.UniversalClient

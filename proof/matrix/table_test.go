@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/pendingq/pendingq/internal/calls"
 )
 
 // table has the outcome of each cell.
@@ -14,11 +16,11 @@ type table struct {
 	sends map[string]bool // the rows of positions that are for some scenarios only
 }
 
-func row(g ground, s setup, sc scenario, p position) string {
-	return fmt.Sprint(g.name, "|", s.name, "|", sc.name, "|", p.name)
+func row(g ground, s setup, sc calls.Scenario, p position) string {
+	return fmt.Sprint(g.name, "|", s.name, "|", sc.Name, "|", p.name)
 }
 
-func cell(g ground, s setup, sc scenario, p position, cuts int) string {
+func cell(g ground, s setup, sc calls.Scenario, p position, cuts int) string {
 	return fmt.Sprint(row(g, s, sc, p), "|", cuts)
 }
 
@@ -52,8 +54,8 @@ func (tb *table) fill(g ground, l *lab) {
 func (tb *table) checkComplete(t *testing.T) {
 	t.Helper()
 	tried := map[string]bool{}
-	tb.each(func(g ground, s setup, sc scenario, p position) {
-		tried[row(g, s, scenario{}, p)] = true
+	tb.each(func(g ground, s setup, sc calls.Scenario, p position) {
+		tried[row(g, s, calls.Scenario{}, p)] = true
 		for _, cuts := range g.trials().cuts {
 			if tb.cells[cell(g, s, sc, p, cuts)] == "" {
 				t.Errorf("the matrix has no cell %s", cell(g, s, sc, p, cuts))
@@ -63,8 +65,8 @@ func (tb *table) checkComplete(t *testing.T) {
 	for _, g := range grounds {
 		for _, s := range g.setups {
 			for _, p := range s.positions {
-				all := len(g.trials().scenarios) == len(scenarios)
-				if all && !tried[row(g, s, scenario{}, p)] {
+				all := len(g.trials().scenarios) == len(calls.Scenarios)
+				if all && !tried[row(g, s, calls.Scenario{}, p)] {
 					t.Errorf("%s, %s: no scenario tries the loss of a %s", g.name, s.name, p.name)
 				}
 			}
@@ -73,7 +75,7 @@ func (tb *table) checkComplete(t *testing.T) {
 	t.Logf("%d cells", len(tb.cells))
 }
 
-func (tb *table) each(f func(ground, setup, scenario, position)) {
+func (tb *table) each(f func(ground, setup, calls.Scenario, position)) {
 	for _, g := range grounds {
 		for _, s := range g.setups {
 			for _, sc := range g.trials().scenarios {
@@ -91,8 +93,8 @@ func (tb *table) markdown() string {
 	var text strings.Builder
 	text.WriteString("| on | setup | operation | lost reply | 0 | 1 | 2 | 3 | 4 |\n" +
 		"|---|---|---|---|---|---|---|---|---|\n")
-	tb.each(func(g ground, s setup, sc scenario, p position) {
-		fmt.Fprintf(&text, "| %s | %s | %s | %s |", g.name, s.name, sc.name, p.name)
+	tb.each(func(g ground, s setup, sc calls.Scenario, p position) {
+		fmt.Fprintf(&text, "| %s | %s | %s | %s |", g.name, s.name, sc.Name, p.name)
 		for _, cuts := range g.trials().cuts {
 			fmt.Fprintf(&text, " %s |", tb.cells[cell(g, s, sc, p, cuts)])
 		}

@@ -11,9 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pendingq/pendingq/internal/poll"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/folders"
-	"github.com/pendingq/pendingq/skills/wire"
 )
 
 // Config configures a [Daemon]. Server and RuntimeID are required.
@@ -110,7 +110,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("daemon: Config.Wait is %v, want at most %v", c.Wait, maxWait)
 	}
 	c.Server = strings.TrimSuffix(c.Server, "/")
-	c.Client = wire.Client(cmp.Or(c.Client, &http.Client{}))
+	c.Client = poll.Client(cmp.Or(c.Client, &http.Client{}))
 	c.Wait = cmp.Or(c.Wait, defaultWait)
 	c.Interval = cmp.Or(c.Interval, defaultInterval)
 	c.MaxConcurrent = cmp.Or(c.MaxConcurrent, defaultMaxConcurrent)

@@ -21,6 +21,7 @@ import (
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/daemon"
 	"github.com/pendingq/pendingq/skills/skillshttp"
+	"github.com/pendingq/pendingq/skills/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -164,14 +165,14 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // heartbeats returns the heartbeats in the order of their arrival.
-func (w *world) heartbeats() (beats []skillshttp.Heartbeat) {
+func (w *world) heartbeats() (beats []wire.Heartbeat) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, r := range w.calls {
 		if !isHeartbeat(r) {
 			continue
 		}
-		var beat skillshttp.Heartbeat
+		var beat wire.Heartbeat
 		body, _ := io.ReadAll(r.Body)
 		if err := json.Unmarshal(body, &beat); err != nil {
 			w.Fatal(err)

@@ -17,17 +17,6 @@ import (
 	"github.com/pendingq/pendingq/skills/wire"
 )
 
-type (
-	// Heartbeat is a daemon's request for work, a message of package wire.
-	Heartbeat = wire.Heartbeat
-
-	// Assignments is the answer to a Heartbeat.
-	Assignments = wire.Assignments
-
-	// Assignment names a claimed request in Assignments.
-	Assignment = wire.Assignment
-)
-
 // authoriseDaemon returns an error unless the caller is the runtime's own daemon.
 func (c *call) authoriseDaemon(runtimeID string) error {
 	ctx, cancel := c.callContext()

@@ -16,7 +16,7 @@ import (
 // imported saves the skill that a runtime reports, and then completes the import. Saving is
 // idempotent. If the node dies between the two steps, or the outcome of a step is unknown, the
 // daemon's next report finds its own skill.
-func (h *Handler) imported(ctx context.Context, _ *call, claim *pending.Claim[skills.Import],
+func (h *Handler) imported(ctx context.Context, claim *pending.Claim[skills.Import],
 	report wire.ImportReport) error {
 	imports := h.config.Stores.Imports
 	if report.Status != string(pending.StatusCompleted) {

@@ -52,7 +52,7 @@ type reported[T any, R interface{ Head() wire.Report }] struct {
 	limit  int64 // bytes of a report
 
 	// apply acts on a report about a live request.
-	apply func(context.Context, *call, *pending.Claim[T], R) error
+	apply func(context.Context, *pending.Claim[T], R) error
 
 	// tooLate acts on a report about a request that has ended. nil: nothing.
 	tooLate func(context.Context, *pending.Request[T]) error
@@ -102,7 +102,7 @@ func (k reported[T, R]) serve(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err = k.apply(ctx, c, claim, report); isTooLarge(err) {
+	if err = k.apply(ctx, claim, report); isTooLarge(err) {
 		return k.failTooLarge(c, claim.Attempt, err)
 	}
 	return err
@@ -182,7 +182,7 @@ func end[T any](ctx context.Context, store *pending.PendingStore[T], claim *pend
 }
 
 func (h *Handler) listed(
-	ctx context.Context, _ *call, claim *pending.Claim[skills.List], report wire.ListReport) error {
+	ctx context.Context, claim *pending.Claim[skills.List], report wire.ListReport) error {
 	claim.Payload = report.List
 	claim.Payload.Supported = orTrue(report.Supported)
 	claim.Payload.LeftOut = report.LeftOut[:min(len(report.LeftOut), skills.MaxOmissions)]
@@ -190,12 +190,12 @@ func (h *Handler) listed(
 }
 
 func (h *Handler) pinged(
-	ctx context.Context, _ *call, claim *pending.Claim[skills.Ping], report wire.PingReport) error {
+	ctx context.Context, claim *pending.Claim[skills.Ping], report wire.PingReport) error {
 	claim.Payload = report.Ping
 	return end(ctx, h.config.Stores.Pings, claim, report.Report)
 }
 
-func (h *Handler) updated(ctx context.Context, _ *call, claim *pending.Claim[skills.Update],
+func (h *Handler) updated(ctx context.Context, claim *pending.Claim[skills.Update],
 	report wire.UpdateReport) error {
 	switch pending.Status(report.Status) {
 	case pending.StatusRunning:
@@ -207,7 +207,7 @@ func (h *Handler) updated(ctx context.Context, _ *call, claim *pending.Claim[ski
 	return invalid("status is neither running, completed nor failed")
 }
 
-func (h *Handler) modelsListed(ctx context.Context, _ *call,
+func (h *Handler) modelsListed(ctx context.Context,
 	claim *pending.Claim[skills.ModelList], report wire.ModelListReport) error {
 	list := report.ModelList
 	list.Supported, list.Cached, list.CachedAt = orTrue(report.Supported), false, nil
