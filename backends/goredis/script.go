@@ -131,12 +131,24 @@ type gatherer struct {
 	submitting []*submission // belongs to that caller
 }
 
-// submission is one gathered command.
+// submission is one gathered command. If it is a script, it is not sent after its caller has given
+// up. Go-redis keeps a submitted command until it has a reply, and sends it again over a new
+// connection. So an abandoned Claim would take a request later. Other gathered commands only read.
 type submission struct {
-	ctx    context.Context // of the caller
-	cmd    redis.Cmder
-	future redis.AutoFuture
-	done   atomic.Bool // future is set
+	redis.Cmder
+	ctx      context.Context // of the caller
+	isScript bool
+	future   redis.AutoFuture
+	done     atomic.Bool // future is set
+}
+
+// Args implements [redis.Cmder]. Go-redis calls it to send the command. TIME takes the place of the
+// script, since each command needs a reply.
+func (s *submission) Args() []any {
+	if s.isScript && s.ctx.Err() != nil {
+		return []any{"time"}
+	}
+	return s.Cmder.Args()
 }
 
 // gather runs commands in a pipeline with those of other callers, and returns their first error.
@@ -148,10 +160,8 @@ func (b *Backend) gather(ctx context.Context, cmds []redis.Cmder) (err error) {
 	g, own := &b.gatherer, make([]submission, len(cmds))
 	g.mu.Lock()
 	for i, cmd := range cmds {
-		if script, ok := cmd.(*redis.Cmd); ok {
-			cmd = gathered{script, ctx}
-		}
-		own[i].ctx, own[i].cmd = ctx, cmd
+		_, isScript := cmd.(*redis.Cmd)
+		own[i].Cmder, own[i].ctx, own[i].isScript = cmd, ctx, isScript
 		g.waiting = append(g.waiting, &own[i])
 	}
 	g.mu.Unlock()
@@ -179,27 +189,10 @@ func (g *gatherer) submit(to *redis.AutoPipeliner) {
 	g.waiting, g.submitting = g.submitting[:0], g.waiting
 	g.mu.Unlock()
 	for _, s := range g.submitting {
-		s.future = to.Submit(s.ctx, s.cmd)
+		s.future = to.Submit(s.ctx, s)
 		s.done.Store(true)
 	}
 	clear(g.submitting)
-}
-
-// gathered is a script that is not sent after its caller has given up. Go-redis keeps a submitted
-// command until it has a reply, and sends it again over a new connection. So an abandoned Claim
-// would take a request later. Other gathered commands only read.
-type gathered struct {
-	*redis.Cmd
-	ctx context.Context // of the caller
-}
-
-// Args implements [redis.Cmder]. Go-redis calls it to send the command. TIME takes the place of the
-// script, since each command needs a reply.
-func (g gathered) Args() []any {
-	if g.ctx.Err() != nil {
-		return []any{"time"}
-	}
-	return g.Cmd.Args()
 }
 
 // apart runs commands in one round trip, without commands of other callers. It returns their first
