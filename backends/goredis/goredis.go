@@ -68,6 +68,7 @@ type Backend struct {
 	pipeliner *redis.AutoPipeliner // nil if commands are never gathered
 	alone     int64                // a command is gathered if this many others are in flight
 	inFlight  atomic.Int64
+	gatherer  gatherer
 	scripts   scripts
 	prefix    string
 	poll      time.Duration
@@ -99,6 +100,7 @@ func New(client redis.UniversalClient, opts *Options) (*Backend, error) {
 	}
 	pipelining := redis.DefaultAutoPipelineOptions()
 	pipelining.FullDuplex, pipelining.MaxFlushDelay = true, gatherFor
+	b.gatherer.turn = make(chan struct{}, 1)
 	if b.pipeliner, err = client.AsyncAutoPipelineWithOptions(pipelining); err != nil {
 		return nil, fmt.Errorf("goredis: start the autopipeliner: %w", err)
 	}

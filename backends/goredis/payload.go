@@ -81,9 +81,13 @@ func (b *Backend) storeLarge(ctx context.Context, s script, id string, k keys, k
 // whole returns a record with its payload. That may take further round trips.
 func (b *Backend) whole(ctx context.Context, store string, s stored) (backends.Record, error) {
 	for range payloadReads {
-		missing, err := b.fetch(ctx, store, &s)
+		if s.payload == "" {
+			return s.Record, nil
+		}
+		large := s
+		missing, err := b.fetch(ctx, store, &large)
 		if err != nil || len(missing) == 0 {
-			return s.Record, err
+			return large.Record, err
 		}
 		// The payload may have been replaced since the record was read.
 		if s, err = b.read(ctx, store, s.ID); err != nil {

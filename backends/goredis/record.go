@@ -52,6 +52,7 @@ type body struct {
 }
 
 func (b body) append(to []byte) []byte {
+	to = slices.Grow(to, 2+len(b.codec)+len(b.payload))
 	return append(fmt.Appendf(to, "%02d%s", len(b.codec), b.codec), b.payload...)
 }
 
@@ -63,12 +64,12 @@ func encodeNew(c backends.Create, b body) []byte {
 		headers = fmt.Appendf(nil, "%05d%s", len(text), text)
 		b.place += 2
 	}
-	return b.append(fmt.Appendf(nil, "%03d%d%s%036d%s%s",
+	return b.append(fmt.Appendf(nil, "%03d%d%016d%036d%s%s",
 		len(c.Mailbox), b.place, span(c.Terms), 0, c.Mailbox, headers))
 }
 
 // span is the time from a first claim to its last deadline, in microseconds.
-func span(t backends.Terms) string { return fmt.Sprintf("%016d", untilLast(t, 1).Microseconds()) }
+func span(t backends.Terms) int64 { return untilLast(t, 1).Microseconds() }
 
 // encodeEnding writes the outcome and the error of a record.
 func encodeEnding(outcome, reason string) []byte {
@@ -83,7 +84,7 @@ func encodeFrom(storeEnd int, from backends.From) string {
 		millis(running+from.Retention))
 	if from.MaxAttempts > 1 {
 		ttl := millis(untilLast(from.Terms, 1) + from.Retention)
-		terms += fmt.Sprintf(" %s %d %d", span(from.Terms), from.MaxAttempts, ttl)
+		terms += fmt.Sprintf(" %016d %d %d", span(from.Terms), from.MaxAttempts, ttl)
 	}
 	return terms + ";"
 }
