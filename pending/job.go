@@ -163,8 +163,7 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	if c.lease.Over {
 		return nil
 	}
-	if err == nil {
-		// If the payload cannot be stored, the request fails with that error.
+	if err == nil { // if the payload cannot be stored, the request fails with that error
 		if err = s.Complete(ctx, c); !unstorable(err) {
 			return err
 		}
@@ -180,8 +179,10 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 		return s.failed("extend", c.ID, extendErr)
 	}
 	retry, again := errors.AsType[retryError](err)
-	if (again || stopped) && c.Attempt < s.terms.MaxAttempts && !c.CancelRequested {
-		return s.Release(ctx, c, retry.pause)
+	if (again || stopped) && !c.CancelRequested {
+		if err := s.Release(ctx, c, retry.pause); !errors.Is(err, ErrInvalid) {
+			return err // ErrInvalid: the attempt is the last one, here or by the policy of a server
+		}
 	}
 	if c.CancelRequested && !errors.Is(err, errPanicked) {
 		if err := s.Finish(ctx, c, StatusCancelled); !unstorable(err) {

@@ -115,9 +115,19 @@ func (c *call) newID() (string, error) {
 	return id, err
 }
 
-// extend renews the lease of a claim, stores progress, or releases.
+// isLast reports whether a release would make the request time out. After a cancel it would not,
+// since the request then keeps its deadline.
+func (c *call) isLast(rec backends.Record) bool {
+	return !rec.Ended() && rec.CancelledAs == "" && rec.Attempt >= c.store.terms.MaxAttempts
+}
+
+// extend renews the lease of a claim, stores progress, or releases. As in package pending, a
+// release of the last attempt is invalid.
 func (c *call) extend() ([]byte, error) {
-	_, body, err := c.about(ActionReport)
+	rec, body, err := c.about(ActionReport)
+	if err == nil && body.Release && body.Attempt == rec.Attempt && c.isLast(rec) {
+		err = check.Invalid("attempt %d is the last", body.Attempt)
+	}
 	if err != nil {
 		return nil, err
 	}
