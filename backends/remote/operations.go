@@ -2,9 +2,12 @@ package remote
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/pendingq/pendingq/backends"
 )
@@ -38,7 +41,19 @@ func (c *Client) Create(ctx context.Context, x backends.Create) (backends.Record
 	answer, err := ask[record](ctx, c, operation{http.MethodPost, "/requests",
 		queryOf(x.Store, "mailbox", x.Mailbox, "id", x.ID),
 		appendObject(nil, m, x.Codec, x.Payload)})
-	return answer.decode(), err
+	return answer.decode(), lacks(err, x.Mailbox, x.Store)
+}
+
+// lacks says what a 404 means if the operation names no request. The server does not say it.
+func lacks(err error, mailbox string, stores ...string) error {
+	if !errors.Is(err, backends.ErrNotFound) {
+		return err
+	}
+	for i, store := range stores {
+		stores[i] = strconv.Quote(store)
+	}
+	return fmt.Errorf("the server has no store %s, or does not let this caller use mailbox %.80q: "+
+		"%w", strings.Join(stores, " or no store "), mailbox, err)
 }
 
 // Get implements [backends.Backend].
@@ -52,7 +67,7 @@ func (c *Client) Get(ctx context.Context, store, id string) (backends.Record, er
 func (c *Client) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
 	answer, err := ask[struct{ Pending bool }](ctx, c,
 		operation{http.MethodGet, "/pending", queryOf(store, "mailbox", mailbox), nil})
-	return answer.Pending, err
+	return answer.Pending, lacks(err, mailbox, store)
 }
 
 // Claim implements [backends.Backend]. A server may hand out fewer requests than the limit, so that
@@ -76,15 +91,26 @@ func (c *Client) ClaimMany(
 		if err == nil && (made == 0 || made > n) {
 			err = errResults
 		}
-		for i, x := range rest[:n] {
-			if err != nil {
-				results = append(results, backends.ClaimResult{Err: err})
-			} else if i < made {
-				results = append(results, answer.Results[i].decode(len(x.From)))
+		if err != nil {
+			made = n
+		}
+		for i, x := range rest[:made] {
+			result := backends.ClaimResult{Err: err}
+			if err == nil {
+				result = answer.Results[i].decode(len(x.From))
 			}
+			result.Err = lacks(result.Err, x.Mailbox, storesOf(x)...)
+			results = append(results, result)
 		}
 	}
 	return results
+}
+
+func storesOf(c backends.Claim) (names []string) {
+	for _, from := range c.From {
+		names = append(names, from.Store)
+	}
+	return names
 }
 
 // bodyOf returns the body of the first claims, as many as a server accepts, and their number.
@@ -138,7 +164,7 @@ func (c *Client) List(ctx context.Context, store, mailbox, after string, limit i
 	answer, err := ask[requests](ctx, c, operation{http.MethodGet, "/requests", queryOf(store,
 		"mailbox", mailbox, "after", after, "limit", strconv.Itoa(limit)), nil})
 	recs, errs := answer.decode()
-	return backends.Page{Records: recs, Errs: errs, Next: answer.Next}, err
+	return backends.Page{Records: recs, Errs: errs, Next: answer.Next}, lacks(err, mailbox, store)
 }
 
 // Mailboxes implements [backends.Lister], as List does.

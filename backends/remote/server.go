@@ -131,15 +131,21 @@ func (c *call) authenticate() error {
 	return err
 }
 
-// allow authorises the caller. If the caller may not even read, the error is ErrNotFound.
+// notServed is the error for a store that is not served. The answer does not have its text.
+func notServed(store string) error {
+	return fmt.Errorf("%w: store %.80q is not served", backends.ErrNotFound, store)
+}
+
+// allow authorises the caller. If the caller may not even read, the error is ErrNotFound. Its text
+// is for the log only.
 func (c *call) allow(action Action, store, mailbox string) error {
-	allowed, err := false, error(nil)
+	if c.stores[store] == nil {
+		return notServed(store)
+	}
+	allowed, err := c.config.Access.Allow(c.r, c.caller, action, store, mailbox)
 	seen := false
-	if c.stores[store] != nil {
-		allowed, err = c.config.Access.Allow(c.r, c.caller, action, store, mailbox)
-		if err == nil && !allowed {
-			seen, err = c.config.Access.Allow(c.r, c.caller, ActionRead, store, mailbox)
-		}
+	if err == nil && !allowed {
+		seen, err = c.config.Access.Allow(c.r, c.caller, ActionRead, store, mailbox)
 	}
 	switch {
 	case err != nil:
@@ -149,7 +155,7 @@ func (c *call) allow(action Action, store, mailbox string) error {
 	case seen:
 		return ErrForbidden
 	}
-	return backends.ErrNotFound
+	return fmt.Errorf("%w: store %q is hidden from the caller", backends.ErrNotFound, store)
 }
 
 // inStore authorises a call for the store that its query names, and for a mailbox.
@@ -176,7 +182,7 @@ func (c *call) find(action Action) (rec backends.Record, err error) {
 		return rec, err
 	}
 	if c.store == nil {
-		return rec, backends.ErrNotFound
+		return rec, notServed(c.query.Get("store"))
 	}
 	if own := c.side; own == worker &&
 		c.allow(action, c.store.Name, c.query.Get("mailbox")) != nil {
