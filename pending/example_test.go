@@ -1,10 +1,14 @@
 package pending_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/pendingq/pendingq/backends/memory"
@@ -205,6 +209,86 @@ func ExamplePendingStore_Watch() {
 	// running 0s
 	// running 1s
 	// completed 1m0s
+}
+
+// streamEvents answers with the changes of a request as server-sent events. A real handler first
+// decides whether the caller may read the request.
+func streamEvents(reboots *pending.PendingStore[Reboot], w http.ResponseWriter, r *http.Request) {
+	ctx, stop := context.WithCancel(r.Context())
+	defer stop()
+	changes := make(chan *pending.Request[Reboot])
+	go func() {
+		defer close(changes)
+		for change, err := range reboots.Watch(ctx, r.PathValue("id")) {
+			if err != nil {
+				return // the stream ends, and an EventSource connects again
+			}
+			select {
+			case changes <- change:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	keepAlive := time.NewTicker(15 * time.Second) // so that no proxy cuts the stream off
+	defer keepAlive.Stop()
+	for {
+		select {
+		case change, more := <-changes:
+			if !more {
+				return
+			}
+			data, _ := json.Marshal(change.Payload) // has no line breaks
+			fmt.Fprintf(w, "event: %s\ndata: %s\n\n", change.Status, data)
+		case <-keepAlive.C:
+			fmt.Fprint(w, ":\n\n") // a comment
+		}
+		if http.NewResponseController(w).Flush() != nil {
+			return // the client has gone
+		}
+	}
+}
+
+// A browser follows a request by an EventSource. It closes the EventSource when the request ends.
+func ExamplePendingStore_Watch_serverSentEvents() {
+	ctx := context.Background()
+	reboots := newReboots()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /reboots/{id}/events", func(w http.ResponseWriter, r *http.Request) {
+		streamEvents(reboots, w, r)
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	asked, err := reboots.Create(ctx, "device-7", Reboot{Reason: "update"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := reboots.PopPending(ctx, "device-7")
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp, err := server.Client().Get(server.URL + "/reboots/" + asked.ID + "/events")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		fmt.Println(lines.Text())
+		if lines.Text() == "event: running" { // the worker goes on
+			c.Payload.Uptime = time.Second
+			if err := reboots.Complete(ctx, c); err != nil {
+				log.Fatal(err)
+			}
+		}
+	}
+	// Output:
+	// event: running
+	// data: {"Reason":"update","Uptime":0}
+	//
+	// event: completed
+	// data: {"Reason":"update","Uptime":1000000000}
 }
 
 // A machine claims from all of its stores in one poll.

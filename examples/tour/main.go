@@ -59,7 +59,7 @@ func main() {
 
 // ask is the requester: a front end, at any node.
 func ask(ctx context.Context, backups *pending.PendingStore[Backup]) {
-	// With a key a Create can be repeated.
+	// With a key a Create can be repeated, until the Retention of its request has passed.
 	asked, err := backups.Create(ctx, "device-7", Backup{Volume: "home"},
 		pending.WithIdempotencyKey("order-4711"))
 	check(err)
