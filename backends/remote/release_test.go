@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/remote"
@@ -56,7 +57,9 @@ func TestARetryThatTheServerRefusesFailsTheRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := asking.Await(t.Context(), made.ID)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	got, err := asking.Await(ctx, made.ID)
 	if err != nil || got.Status != pending.StatusFailed || got.Error != "the disk is busy" {
 		t.Errorf("got %+v, %v; want the error of the handler", got, err)
 	}
