@@ -90,7 +90,8 @@ type Backend interface {
 	// remove them.
 	Claim(ctx context.Context, c Claim) ([]Claimed, error)
 
-	// Extend renews the lease of the request that runs at e.Attempt. The deadline becomes now plus
+	// Extend renews the lease of the request that runs under the worker's claim: see
+	// [Record.HasClaim] for e.Attempt and e.StartedAt. The deadline becomes now plus
 	// RunningTimeout, the last deadline follows from MaxAttempts as for a Claim, and UpdatedAt is
 	// now. If e.Codec is not "", Extend also stores Codec and Payload. A repeat does the same
 	// again, so a late repeat would restore earlier progress. Therefore a worker sends its Extends
@@ -105,8 +106,8 @@ type Backend interface {
 	// If a cancel was noted, Extend changes neither deadline, with or without e.Release.
 	//
 	// Extend returns [ErrNotFound]; an [EndedError] if the request has ended or is past its last
-	// deadline; [ErrStaleClaim] if the request was never claimed, if its latest attempt is not
-	// e.Attempt, or if its lease has expired and e.Release is not set.
+	// deadline; [ErrStaleClaim] if the request was never claimed, if its latest claim is not the
+	// worker's, or if its lease has expired and e.Release is not set.
 	Extend(ctx context.Context, e Extend) (Lease, error)
 
 	// Cancel ends a live request on behalf of its requester, whatever its attempt. It stores
@@ -127,9 +128,9 @@ type Backend interface {
 	// record keeps its deadlines. End returns the ended record, without Codec and Payload.
 	//
 	// End returns [ErrNotFound]; an [EndedError] with the whole record if the request has ended or
-	// timed out; [ErrStaleClaim] if the latest attempt is not e.Attempt. The record in an
-	// EndedError lets the caller recognise its own repeat. Until the next claim, a request with an
-	// expired lease still has its attempt and may be ended.
+	// timed out; [ErrStaleClaim] if [Record.HasClaim] is false for e.Attempt and e.StartedAt. The
+	// record in an EndedError lets the caller recognise its own repeat. Until the next claim, a
+	// request with an expired lease still has its claim and may be ended.
 	//
 	// An engine that is out of memory refuses Create, but should still allow Claim and End.
 	End(ctx context.Context, e End) (Record, error)
@@ -280,6 +281,10 @@ type Extend struct {
 	Attempt int    // the worker's attempt
 	Mailbox string // a hint: see End.Mailbox
 
+	// StartedAt is the StartedAt of the worker's claim, or zero if the caller does not know it. See
+	// End.StartedAt.
+	StartedAt time.Time
+
 	Codec   string // "" keeps the stored payload
 	Payload []byte // the worker's progress
 
@@ -314,6 +319,11 @@ type End struct {
 	Attempt int    // the worker's attempt; 0 before the first claim
 	Codec   string
 	Payload []byte
+
+	// StartedAt is the StartedAt of the worker's claim, or zero if the caller does not know it. An
+	// id may be used again once its record has disappeared. Then the attempts begin again, and only
+	// StartedAt tells a late report about the earlier request from a report about the new one.
+	StartedAt time.Time
 
 	// Mailbox is the request's mailbox, or "" if the caller does not know it. It is a hint for
 	// engines that need all keys of an operation before it begins. The hint may be wrong, so

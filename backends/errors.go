@@ -12,8 +12,8 @@ var (
 	ErrBusy     = errors.New("mailbox already has a live request") // the store is Exclusive
 	ErrFull     = errors.New("mailbox is full")                    // MaxPending is reached
 
-	// ErrStaleClaim means that the request was never claimed, that its lease has expired, or that
-	// another claim has followed.
+	// ErrStaleClaim means that the request was never claimed, that its lease has expired, that
+	// another claim has followed, or that the request was created again under its id.
 	ErrStaleClaim = errors.New("request is not running at this attempt")
 )
 

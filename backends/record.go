@@ -32,7 +32,7 @@ type Record struct {
 
 	CreatedAt time.Time
 	UpdatedAt time.Time // the last Create, Claim, Extend, Cancel or End
-	StartedAt time.Time // the latest Claim
+	StartedAt time.Time // the latest Claim; constant until the next one
 
 	// Deadline is when an unclaimed request times out, or when the lease of a claimed one expires.
 	Deadline time.Time
@@ -60,6 +60,13 @@ func (c Create) Record(now time.Time) Record {
 	return Record{ID: c.ID, Mailbox: c.Mailbox, Status: StatusPending, Codec: c.Codec,
 		Payload: bytes.Clone(c.Payload), Headers: maps.Clone(c.Headers), CreatedAt: now,
 		UpdatedAt: now, Deadline: deadline, LastDeadline: deadline, ReadAt: now}
+}
+
+// HasClaim reports whether the record's latest claim has this attempt and this StartedAt. A zero
+// startedAt is unknown and is not compared.
+func (r Record) HasClaim(attempt int, startedAt time.Time) bool {
+	// mutation: started
+	return r.Attempt == attempt && (startedAt.IsZero() || r.StartedAt.Equal(startedAt))
 }
 
 // Ended reports whether Status is final. [Record.At] returns the record with the status at a time.

@@ -18,11 +18,11 @@ import (
 // Claim is a request that a worker holds. Only the pops and [PendingStore.Held] make one. A worker
 // sets the answer in Payload and then calls Complete.
 //
-// All operations on a Claim apply to its Attempt. A worker whose lease has expired may still end
-// the request until it times out or another worker claims it. If several errors apply, the order is
-// [ErrNotFound], [ErrEnded], [ErrStaleClaim]. A retry of an ending succeeds, from any node, with
-// the same outcome, reason and payload. Do not change Mailbox: [codec.Sealed] needs it. A Claim
-// must not be used concurrently. Only the Worker of a handler may extend it meanwhile.
+// All operations on a Claim apply to its Attempt and StartedAt, and need its Mailbox: change none
+// of them. A worker whose lease has expired may still end the request until it times out or another
+// worker claims it. If several errors apply, the order is [ErrNotFound], [ErrEnded],
+// [ErrStaleClaim]. A retry of an ending succeeds, from any node, with the same outcome, reason and
+// payload. A Claim must not be used concurrently, except by the Worker of a handler.
 type Claim[T any] struct {
 	Request[T]
 
@@ -65,8 +65,7 @@ func (c *Claim[T]) check() error {
 		check.Range("the claim's attempt", c.Attempt, 0, check.MaxAttempts))
 }
 
-// inTurn operates on a claim. In a handler it waits until the Worker does not, and tells the Worker
-// when the claim is over.
+// inTurn operates on a claim. In a handler it waits for the Worker, and tells it of a claim's end.
 func (c *Claim[T]) inTurn(ctx context.Context, operate func() error) error {
 	if c == nil || c.lease == nil {
 		return operate()
@@ -95,7 +94,8 @@ const AnyAttempt = -1
 // Held returns [ErrNotFound] if there is no such request, and [ErrStaleClaim] if the attempt is not
 // the latest. Held also returns a request that has ended, so that a report can be retried: Complete
 // then succeeds for the same answer, and returns [ErrEnded] for any other answer. If a report has
-// side effects, check Status.Ended first.
+// side effects, check Status.Ended first. If a key may be used again while a worker is still
+// silent, let the report carry the claim's StartedAt, and refuse it if Held's StartedAt differs.
 //
 // If the payload cannot be decoded, Held returns the claim without its payload together with a
 // [DecodeError]. Fail can still end such a request.
@@ -190,7 +190,8 @@ func (s *PendingStore[T]) extend(ctx context.Context, c *Claim[T], x backends.Ex
 	if err := c.check(); err != nil {
 		return err
 	}
-	x.Terms, x.ID, x.Mailbox, x.Attempt = s.terms, c.ID, c.Mailbox, c.Attempt
+	x.Terms, x.ID, x.Mailbox = s.terms, c.ID, c.Mailbox
+	x.Attempt, x.StartedAt = c.Attempt, c.StartedAt
 	extended, err := s.backend.Extend(ctx, x)
 	if err == nil {
 		c.UpdatedAt, c.Deadline = extended.UpdatedAt, extended.Deadline
@@ -231,7 +232,7 @@ func (s *PendingStore[T]) Finish(ctx context.Context, c *Claim[T], outcome Statu
 	})
 }
 
-// end ends a request at the claim's attempt with the claim's payload.
+// end ends a request as the claim's worker, with the claim's payload.
 func (s *PendingStore[T]) end(ctx context.Context, c *Claim[T], as Status, reason string) error {
 	if err := c.check(); err != nil {
 		return err
@@ -241,7 +242,8 @@ func (s *PendingStore[T]) end(ctx context.Context, c *Claim[T], as Status, reaso
 		return err
 	}
 	end := backends.End{Terms: s.terms, ID: c.ID, Mailbox: c.Mailbox, Outcome: string(as),
-		Error: reason, Attempt: c.Attempt, Codec: s.codec.Name(), Payload: encoded}
+		Error: reason, Attempt: c.Attempt, StartedAt: c.StartedAt, Codec: s.codec.Name(),
+		Payload: encoded}
 	rec, err := s.backend.End(ctx, end)
 	if ended, ok := errors.AsType[*backends.EndedError](err); ok && s.repeats(end, ended.Record) {
 		rec, err = ended.Record, nil
@@ -254,7 +256,8 @@ func (s *PendingStore[T]) end(ctx context.Context, c *Claim[T], as Status, reaso
 
 // repeats reports whether an ending is a retry of the stored ending.
 func (s *PendingStore[T]) repeats(end backends.End, stored backends.Record) bool {
-	if stored.Status != end.Outcome || stored.Error != end.Error || stored.Attempt != end.Attempt {
+	if stored.Status != end.Outcome || stored.Error != end.Error ||
+		!stored.HasClaim(end.Attempt, end.StartedAt) {
 		return false
 	}
 	if stored.Codec == end.Codec && bytes.Equal(stored.Payload, end.Payload) {

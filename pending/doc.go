@@ -31,9 +31,8 @@
 //	...
 //	answer, err := reboots.Get(ctx, asked.ID) // node 1 or any other
 //
-// A device sends the ID and the Attempt of its claim with its report. Held returns [ErrStaleClaim]
-// if another worker has claimed the request since. A worker that keeps the Claim from its pop does
-// not need Held.
+// A device reports with the ID and Attempt of its claim. Held returns [ErrStaleClaim] if another
+// worker has claimed the request since. A worker that keeps the Claim from its pop needs no Held.
 //
 // Only a Claim can end a request as its worker. A Request cannot, because Get may return the
 // attempt of another worker. A [Worker] claims requests and runs handlers for them.

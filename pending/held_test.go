@@ -47,6 +47,35 @@ func TestALateWorkerCannotEndTheClaimOfAnother(t *testing.T) {
 	})
 }
 
+// The first worker was silent until Retention had passed. It has the id and the attempt of the
+// second worker.
+func TestALateWorkerCannotChangeALaterRequestOfItsKey(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s, key := newStore(t, b, twice()), pending.WithIdempotencyKey("k")
+		first := create(t, s, key)
+		late := pop(t, s)
+		calls.Pass(2*time.Minute + time.Minute + 3*time.Minute + time.Second)
+		if again := create(t, s, key); again.ID != first.ID {
+			t.Fatalf("the key gave %s, then %s", first.ID, again.ID)
+		}
+		current := pop(t, s)
+
+		ctx := t.Context()
+		checkErr(t, "Extend, late", s.Extend(ctx, late), pending.ErrStaleClaim)
+		checkErr(t, "Progress, late", s.Progress(ctx, late), pending.ErrStaleClaim)
+		checkErr(t, "Release, late", s.Release(ctx, late, 0), pending.ErrStaleClaim)
+		checkErr(t, "Fail, late", s.Fail(ctx, late, "late"), pending.ErrStaleClaim)
+		checkErr(t, "Complete, late", s.Complete(ctx, late), pending.ErrStaleClaim)
+
+		current.Payload.Output = "up"
+		mustDo(t, s.Complete(ctx, current))
+		mustDo(t, s.Complete(ctx, current))
+		late.Payload = current.Payload
+		checkErr(t, "Complete with the same answer", s.Complete(ctx, late), pending.ErrEnded)
+		mustDo(t, s.Complete(ctx, held(t, s, first.ID, 1)))
+	})
+}
+
 func TestAReportMayBeRepeated(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, twice())

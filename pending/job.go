@@ -191,12 +191,12 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 	}
 	stored, heldErr := s.Held(ctx, c.ID, c.Attempt) // since c.Payload may not be encodable
 	if _, damaged := errors.AsType[*DecodeError](heldErr); damaged {
-		stored, heldErr = c, nil // the claim's own payload replaces the stored one
-	}
-	switch {
-	case heldErr != nil:
+		stored = c // the claim's own payload replaces the stored one
+	} else if heldErr != nil {
 		return heldErr
-	case stored.CancelRequested:
+	}
+	stored.StartedAt = c.StartedAt // the id may belong to a later request by now
+	if stored.CancelRequested {
 		return s.Finish(ctx, stored, StatusCancelled)
 	}
 	return s.Fail(ctx, stored, err.Error())

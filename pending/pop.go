@@ -30,8 +30,7 @@ func WithClaimID(id string) PopOption {
 	return func(o *popOptions) { o.claimID, o.hasClaimID = id, true }
 }
 
-// WithLimit lets a pop of an [Inbox] claim up to n requests of s, 1 to 100. The default is one of
-// each store.
+// WithLimit lets a pop of an [Inbox] claim up to n requests of s, 1 to 100. The default is one.
 func WithLimit[T any](s *PendingStore[T], n int) PopOption {
 	from := backends.From{Terms: s.terms, Limit: n}
 	return func(o *popOptions) { o.limits = append(o.limits, from) }
@@ -138,8 +137,7 @@ func (s *PendingStore[T]) anyClaims(c backends.Claimed) (any, error) { return s.
 // of a runtime. Make one with [NewInbox]. It may be used concurrently.
 type Inbox struct{ stores []Source }
 
-// NewInbox makes an Inbox of stores that share one backend, each store once. Otherwise it returns
-// [ErrInvalid].
+// NewInbox makes an Inbox of stores that share a backend, each once. Otherwise: [ErrInvalid].
 func NewInbox(stores ...Source) (*Inbox, error) {
 	err := errors.New("it has no stores")
 	for i, s := range stores {

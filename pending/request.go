@@ -65,7 +65,10 @@ type createOptions struct {
 
 // WithIdempotencyKey lets the caller retry a Create. As long as the first request is stored, a
 // Create with the same key, store and mailbox returns that request, in any status, and ignores its
-// own payload. A key has 1 to 512 bytes. Without a key each Create makes a new request.
+// own payload. A key has 1 to 512 bytes. Without a key each Create makes a new request. After
+// Retention the key makes a new request with the same ID. Earlier claims cannot change it, but
+// reports with only an ID and an Attempt can: see [PendingStore.Held]. So choose a Retention that
+// is longer than a worker may be silent and still report.
 func WithIdempotencyKey(key string) CreateOption {
 	return func(o *createOptions) { o.key, o.hasKey = key, true }
 }
@@ -206,8 +209,7 @@ func (s *PendingStore[T]) Cancel(ctx context.Context, r *Request[T], reason stri
 }
 
 // Timeout ends a request at once, at any attempt, because its requester gives up waiting. It keeps
-// the stored payload. On success Timeout updates r, except its Payload. After the last deadline
-// Timeout returns [ErrEnded].
+// the payload. It updates r, except its Payload. After the last deadline it returns [ErrEnded].
 func (s *PendingStore[T]) Timeout(ctx context.Context, r *Request[T]) error {
 	return s.cancel(ctx, "time out", r, backends.Cancel{Outcome: backends.StatusTimeout,
 		Error: "timed out: the requester gave up waiting"})

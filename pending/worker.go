@@ -38,8 +38,7 @@ import (
 // A handler may call Progress at any rate. The Worker sends at most one progress a second, and the
 // last one before it fails or releases the request.
 //
-// A request whose payload cannot be decoded reaches no handler. The log has its error, and its
-// lease decides.
+// A request with an unreadable payload reaches no handler, only the log. Its lease decides.
 type Worker struct {
 	mailbox  string
 	opts     WorkerOptions

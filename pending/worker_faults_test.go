@@ -161,3 +161,42 @@ func TestAWorkerStopsAlthoughTheBackendStaysAway(t *testing.T) {
 		}
 	})
 }
+
+// reused is a backend that uses a key again right before its first Get.
+type reused struct {
+	backends.Backend
+	once *sync.Once
+	use  func()
+}
+
+func (r *reused) Get(ctx context.Context, store, id string) (backends.Record, error) {
+	r.once.Do(r.use)
+	return r.Backend.Get(ctx, store, id)
+}
+
+// To fail a request, a Worker first reads the stored payload. By then the id may belong to a later
+// request, at the same attempt.
+func TestAWorkerDoesNotFailALaterRequestOfItsKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := policy()
+		p.RunningTimeout, p.Retention = time.Second, time.Second
+		b := &reused{Backend: memory.New(), once: new(sync.Once)}
+		s, key := newStore(t, b, p), pending.WithIdempotencyKey("k")
+		first, used := create(t, s, key), make(chan struct{})
+		b.use = func() {
+			calls.Pass(3 * time.Second)
+			create(t, s, key)
+			pop(t, s)
+			close(used)
+		}
+		opts := pending.WorkerOptions{Logger: slog.New(slog.DiscardHandler)}
+		stop := work(t, s, opts, func(context.Context, *jobClaim) error {
+			return errors.New("out of paper")
+		})
+		<-used
+		stop()
+		if got := get(t, s, first.ID); got.Status != pending.StatusRunning {
+			t.Errorf("the later request is %s, %q; want running", got.Status, got.Error)
+		}
+	})
+}

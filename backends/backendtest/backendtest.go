@@ -139,7 +139,8 @@ func poll(mailbox string, stores ...backends.Terms) backends.Claim {
 // completion returns the End of a request at its attempt, with an answer.
 func completion(t backends.Terms, rec backends.Record) backends.End {
 	return backends.End{Terms: t, ID: rec.ID, Outcome: backends.StatusCompleted,
-		Attempt: rec.Attempt, Codec: "raw", Payload: []byte("answer " + rec.ID)}
+		Attempt: rec.Attempt, StartedAt: rec.StartedAt, Codec: "raw",
+		Payload: []byte("answer " + rec.ID)}
 }
 
 // giveUp returns the Cancel of a request as a timeout, without a grace.

@@ -25,8 +25,8 @@ func (w *world) renew(x backends.Extend) backends.Lease {
 // release releases a running request.
 func (w *world) release(t backends.Terms, rec backends.Record, after time.Duration) backends.Lease {
 	w.Helper()
-	return w.renew(backends.Extend{Terms: t, ID: rec.ID, Attempt: rec.Attempt, Mailbox: rec.Mailbox,
-		Release: true, After: after})
+	return w.renew(backends.Extend{Terms: t, ID: rec.ID, Attempt: rec.Attempt,
+		StartedAt: rec.StartedAt, Mailbox: rec.Mailbox, Release: true, After: after})
 }
 
 // extendCases are about the effects of an Extend: the lease, a stored payload, a release.

@@ -275,18 +275,29 @@ func sortClaimed(c *calls.Call) {
 	}
 }
 
-// attempt draws an attempt, mostly the request's current one.
-func (m *machine) attempt(rt *rapid.T, r calls.Get) int {
-	if rapid.IntRange(0, 3).Draw(rt, "right attempt") > 0 {
-		return m.both(r).Rec.Attempt
+// claimOf draws the attempt and the start of a claim, mostly of the request's latest one. The start
+// is unknown if the backends do not agree on it.
+func (m *machine) claimOf(rt *rapid.T, r calls.Get) (attempt int, startedAt time.Time) {
+	rec := m.both(r).Rec
+	attempt = rec.Attempt
+	if rapid.IntRange(0, 3).Draw(rt, "right attempt") == 0 {
+		attempt = rapid.IntRange(0, 3).Draw(rt, "attempt")
 	}
-	return rapid.IntRange(0, 3).Draw(rt, "attempt")
+	switch start := rapid.IntRange(0, 7).Draw(rt, "start"); {
+	case !m.exact:
+	case start == 0:
+		startedAt = rec.CreatedAt.Add(-tick)
+	default:
+		startedAt = rec.StartedAt
+	}
+	return attempt, startedAt
 }
 
 func (m *machine) extend(rt *rapid.T) {
 	m.tick()
 	r := m.request(rt)
-	e := backends.Extend{Terms: m.rolledOut(rt, r.Terms), ID: r.ID, Attempt: m.attempt(rt, r)}
+	e := backends.Extend{Terms: m.rolledOut(rt, r.Terms), ID: r.ID}
+	e.Attempt, e.StartedAt = m.claimOf(rt, r)
 	switch rapid.IntRange(0, 3).Draw(rt, "progress") {
 	case 0:
 		e = calls.WithProgress(e)
@@ -332,14 +343,14 @@ func (m *machine) rolledOut(rt *rapid.T, t backends.Terms) backends.Terms {
 
 func (m *machine) end(rt *rapid.T) {
 	r := m.request(rt)
-	attempt := m.attempt(rt, r)
-	if rapid.IntRange(0, 5).Draw(rt, "small") > 0 {
-		m.both(calls.Store(r.Terms).Answer(r.ID, attempt))
-	} else {
-		e := calls.Store(r.Terms).LargeAnswer(r.ID, attempt)
+	attempt, startedAt := m.claimOf(rt, r)
+	e := calls.Store(r.Terms).Answer(r.ID, attempt)
+	if rapid.IntRange(0, 5).Draw(rt, "small") == 0 {
+		e = calls.Store(r.Terms).LargeAnswer(r.ID, attempt)
 		e.Mailbox = m.mailboxOf(r)
-		m.both(e)
 	}
+	e.StartedAt = startedAt
+	m.both(e)
 }
 
 func (m *machine) cancel(rt *rapid.T) {

@@ -131,6 +131,12 @@ var sketchFaults = []struct{ fault, caught string }{
 	{"a release ignores a noted cancel",
 		"a release does not change a noted cancel"},
 
+	// The claim of an earlier request.
+	{"an Extend goes by the attempt alone",
+		"a worker of an earlier request cannot change one that was created again under its id"},
+	{"an End goes by the attempt alone",
+		"a worker of an earlier request cannot change one that was created again under its id"},
+
 	// Cancel.
 	{"a grace makes a lease longer",
 		"a grace never makes a lease longer"},

@@ -9,6 +9,18 @@ import (
 	"github.com/pendingq/pendingq/backends"
 )
 
+// endBriefly ends a claim, and waits until the record has disappeared.
+func (w *world) endBriefly(t backends.Terms, claim backends.Record) {
+	w.Helper()
+	t.Retention = w.short
+	w.end(completion(t, claim))
+	w.until("the record has gone", func() bool {
+		_, err := w.b.Get(w.Context(), t.Store, claim.ID)
+		w.allow(err, backends.ErrNotFound)
+		return errors.Is(err, backends.ErrNotFound)
+	})
+}
+
 var repeatCases = []testCase{
 	{"a repeated create returns the first request in any status",
 		"A client library may repeat a call after a lost reply, even after a worker acted.",
@@ -172,14 +184,7 @@ var repeatCases = []testCase{
 			t := terms("s")
 			c, first := request(t, box), poll(box, t)
 			w.create(c)
-			brief := t
-			brief.Retention = w.short
-			w.end(completion(brief, w.claim(first)[0][0]))
-			w.until("the record has gone", func() bool {
-				_, err := w.b.Get(w.Context(), t.Store, c.ID)
-				w.allow(err, backends.ErrNotFound)
-				return errors.Is(err, backends.ErrNotFound)
-			})
+			w.endBriefly(t, w.claim(first)[0][0])
 			w.create(c)
 			if got := w.claim(first)[0]; len(got) != 0 {
 				w.Errorf("while the new request is pending: got %v", ids(got))
@@ -187,6 +192,43 @@ var repeatCases = []testCase{
 			w.popOne(t)
 			if got := w.claim(first)[0]; len(got) != 0 {
 				w.Errorf("while the new request runs: got %v", ids(got))
+			}
+		}},
+
+	{"a worker of an earlier request cannot change one that was created again under its id",
+		"An idempotency key may be used again. The earlier worker has the same id and attempt.",
+		func(w *world) {
+			t := withAttempts(2)
+			c := request(t, box)
+			w.create(c)
+			old := w.popOne(t)
+			w.endBriefly(t, old)
+			w.create(c)
+			held := w.popOne(t)
+			late := extension(t, old.ID, old.Attempt)
+			late.StartedAt = old.StartedAt
+			w.wantExtendError(late, backends.ErrStaleClaim)
+			late.Release = true
+			w.wantExtendError(late, backends.ErrStaleClaim)
+			late.Release, late.Codec, late.Payload = false, "raw", []byte("late")
+			w.wantExtendError(late, backends.ErrStaleClaim)
+			w.wantEndError(completion(t, old), backends.ErrStaleClaim)
+			checkSame(w, w.get("s", c.ID), held)
+
+			own := late
+			own.StartedAt, own.Payload = held.StartedAt, []byte("progress")
+			w.renew(own)
+			w.end(completion(t, held))
+			for _, rec := range []backends.Record{held, old} {
+				_, err := w.b.End(w.Context(), completion(t, rec))
+				var ended *backends.EndedError
+				if !errors.As(err, &ended) {
+					w.Fatalf("a repeated End: got %v, want an EndedError", err)
+				}
+				isOwn := ended.Record.HasClaim(rec.Attempt, rec.StartedAt)
+				if want := rec.StartedAt.Equal(held.StartedAt); isOwn != want {
+					w.Errorf("the EndedError shows the own claim: %v, want %v", isOwn, want)
+				}
 			}
 		}},
 

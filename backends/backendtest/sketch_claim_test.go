@@ -127,7 +127,10 @@ func (s *sketch) Extend(ctx context.Context, x backends.Extend) (backends.Lease,
 	default:
 		expired = false
 	}
-	stale := r.rec.Attempt != x.Attempt && !(x.Release && s.has("anyone may release"))
+	if s.has("an Extend goes by the attempt alone") {
+		x.StartedAt = time.Time{}
+	}
+	stale := !r.rec.HasClaim(x.Attempt, x.StartedAt) && !(x.Release && s.has("anyone may release"))
 	if r.rec.Status != backends.StatusRunning || stale || expired {
 		if s.has("refused progress is stored") && x.Codec != "" {
 			r.rec.Codec, r.rec.Payload = x.Codec, bytes.Clone(x.Payload)

@@ -88,7 +88,10 @@ func (s *sketch) End(ctx context.Context, e backends.End) (backends.Record, erro
 	lost := s.has("an expired lease cannot be ended") && r.rec.Attempt > 0 &&
 		now.After(r.rec.Deadline)
 	unclaimed := s.has("an unclaimed request cannot be ended") && r.rec.Attempt == 0
-	stale := r.rec.Attempt != e.Attempt && !s.has("any attempt may end a request")
+	if s.has("an End goes by the attempt alone") {
+		e.StartedAt = time.Time{}
+	}
+	stale := !r.rec.HasClaim(e.Attempt, e.StartedAt) && !s.has("any attempt may end a request")
 	if stale || lost || unclaimed {
 		return backends.Record{}, backends.ErrStaleClaim
 	}

@@ -287,8 +287,8 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 		t.RunningTimeout, release = e.After, 1
 	}
 	last := untilLast(t, e.Attempt)
-	terms := fmt.Sprintf("%04d %d %d %d %d", e.Attempt, t.RunningTimeout.Microseconds(),
-		last.Microseconds(), millis(last+e.Retention), release)
+	terms := fmt.Sprintf("%s %d %d %d %d", encodeFence(e.Attempt, e.StartedAt),
+		t.RunningTimeout.Microseconds(), last.Microseconds(), millis(last+e.Retention), release)
 	in := body{codec: e.Codec, payload: e.Payload}
 	v, err := b.store(ctx, b.scripts.extend, e.ID, k, b.changed(k, e.ID, e.Mailbox, in), in,
 		func(in body) []any {
@@ -328,10 +328,10 @@ func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, err
 	k := b.keys(backends.PartitionOf(e.ID), e.Store)
 	in := body{codec: e.Codec, payload: e.Payload}
 	ending := encodeEnding(e.Outcome, e.Error)
-	attempt := fmt.Sprintf("%04d", e.Attempt)
+	fence := encodeFence(e.Attempt, e.StartedAt)
 	v, err := b.store(ctx, b.scripts.end, e.ID, k, b.changed(k, e.ID, e.Mailbox, in), in,
 		func(in body) []any {
-			return []any{attempt, millis(e.Retention), in.append(slices.Clip(ending))}
+			return []any{fence, millis(e.Retention), in.append(slices.Clip(ending))}
 		})
 	if err := b.ended(ctx, e.Store, v, err); err != nil {
 		return backends.Record{}, err

@@ -27,7 +27,7 @@ import (
 //	        by the creator's terms: the queue lives long enough for such a claim
 //	55-70   updated; for a pending request zeros, also in the next two fields
 //	71-86   started; zeros also if the request ended before any claim
-//	87-90   attempt
+//	87-90   attempt; with the field before it, this is the fence of a claim
 //	        mailbox
 //	5       only if there are headers: their length
 //	        headers, as JSON
@@ -74,6 +74,15 @@ func span(t backends.Terms) int64 { return untilLast(t, 1).Microseconds() }
 // encodeEnding writes the outcome and the error of a record.
 func encodeEnding(outcome, reason string) []byte {
 	return fmt.Appendf(nil, "%02d%05d%s%s", len(outcome), len(reason), outcome, reason)
+}
+
+// encodeFence writes the fence of a claim, as in a record. If the worker does not know when the
+// claim started, the fence is only the attempt.
+func encodeFence(attempt int, startedAt time.Time) string {
+	if startedAt.IsZero() {
+		return fmt.Sprintf("%04d", attempt)
+	}
+	return fmt.Sprintf("%016d%04d", startedAt.UnixMicro(), attempt)
 }
 
 // encodeFrom writes the terms of a store for claim.lua. The key of the store's queue has storeEnd

@@ -177,7 +177,8 @@ func (s *story) extendIt() {
 func (s *story) progress() {
 	s.Helper()
 	x := backends.Extend{Terms: s.terms, ID: s.want.ID, Attempt: s.want.Attempt,
-		Mailbox: s.want.Mailbox, Codec: "progressing", Payload: s.payload("half of it")}
+		StartedAt: s.want.StartedAt, Mailbox: s.want.Mailbox,
+		Codec: "progressing", Payload: s.payload("half of it")}
 	if _, err := s.b.Extend(s.Context(), x); err != nil {
 		s.Fatalf("Extend: %v", err)
 	}
@@ -193,7 +194,7 @@ func (s *story) progress() {
 func (s *story) release() {
 	s.Helper()
 	x := backends.Extend{Terms: s.terms, ID: s.want.ID, Attempt: s.want.Attempt,
-		Release: true, After: time.Minute}
+		StartedAt: s.want.StartedAt, Release: true, After: time.Minute}
 	if _, err := s.b.Extend(s.Context(), x); err != nil {
 		s.Fatalf("Extend: %v", err)
 	}
@@ -230,8 +231,8 @@ func (s *story) endIt(outcome, reason string, giveUp bool) {
 		rec, err = s.b.Cancel(s.Context(), c)
 	} else {
 		e := backends.End{Terms: s.terms, ID: s.want.ID, Outcome: outcome, Error: reason,
-			Attempt: s.want.Attempt, Codec: "another", Payload: s.payload("the answer"),
-			Mailbox: s.want.Mailbox}
+			Attempt: s.want.Attempt, StartedAt: s.want.StartedAt, Mailbox: s.want.Mailbox,
+			Codec: "another", Payload: s.payload("the answer")}
 		s.want.Codec, s.want.Payload = e.Codec, e.Payload
 		rec, err = s.b.End(s.Context(), e)
 	}

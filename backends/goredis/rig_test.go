@@ -121,7 +121,7 @@ func (r *rig) end(terms backends.Terms, rec backends.Record) {
 
 func (r *rig) extend(terms backends.Terms, rec backends.Record) {
 	r.Helper()
-	e := backends.Extend{Terms: terms, ID: rec.ID, Attempt: rec.Attempt}
+	e := backends.Extend{Terms: terms, ID: rec.ID, Attempt: rec.Attempt, StartedAt: rec.StartedAt}
 	if _, err := r.b.Extend(r.Context(), e); err != nil {
 		r.Fatalf("Extend: %v", err)
 	}

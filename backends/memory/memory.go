@@ -143,7 +143,7 @@ func (b *Backend) Extend(ctx context.Context, x backends.Extend) (backends.Lease
 	defer s.mu.Unlock()
 	claimed, expired := e.rec.Status == backends.StatusRunning, now.After(e.rec.Deadline)
 	// mutation: extend-attempt, expired, release
-	if !claimed || e.rec.Attempt != x.Attempt || expired && !x.Release {
+	if !claimed || !e.rec.HasClaim(x.Attempt, x.StartedAt) || expired && !x.Release {
 		return backends.Lease{}, backends.ErrStaleClaim
 	}
 	s.extend(e, x, now)
@@ -175,7 +175,7 @@ func (b *Backend) End(ctx context.Context, end backends.End) (backends.Record, e
 		return backends.Record{}, err
 	}
 	defer s.mu.Unlock()
-	if e.rec.Attempt != end.Attempt { // mutation: attempt
+	if !e.rec.HasClaim(end.Attempt, end.StartedAt) { // mutation: attempt
 		return backends.Record{}, backends.ErrStaleClaim
 	}
 	e.setPayload(end.Codec, end.Payload)

@@ -175,10 +175,12 @@ LANGUAGE sql AS $$
     FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires >= t
 $$;
 
--- extend_request renews the lease of the attempt speaker, or releases it. With a new_codec it
--- stores progress. waits is 0 if no attempt is left. After a noted cancel the deadlines stay.
-CREATE FUNCTION {s}.extend_request(part int, of text, key text, speaker int, new_codec text,
-  new_payload bytea, lasts interval, waits interval, keeps interval, releases boolean)
+-- extend_request renews the lease of the attempt speaker, which started at since, or releases it.
+-- since is NULL if the worker does not know it. With a new_codec extend_request stores progress.
+-- waits is 0 if no attempt is left. After a noted cancel the deadlines stay.
+CREATE FUNCTION {s}.extend_request(part int, of text, key text, speaker int, since timestamptz,
+  new_codec text, new_payload bytea, lasts interval, waits interval, keeps interval,
+  releases boolean)
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz := {s}.lock_request(part, key); -- mutation: extend-lock
@@ -199,6 +201,7 @@ BEGIN
     -- mutation: extend-running
     WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.status = 'running'
       AND q.attempt = speaker -- mutation: extend-attempt
+      AND (since IS NULL OR q.started = since) -- mutation: extend-started
       -- mutation: extend-over, extend-lease, release-lease
       AND q.last_deadline >= t AND (releases OR q.deadline >= t)
     RETURNING 'ok', 0, t, {head};
@@ -239,8 +242,8 @@ BEGIN
   END IF;
 END $$;
 
-CREATE FUNCTION {s}.end_request(part int, of text, key text, speaker int, outcome text,
-  reason bytea, new_codec text, new_payload bytea, keeps interval)
+CREATE FUNCTION {s}.end_request(part int, of text, key text, speaker int, since timestamptz,
+  outcome text, reason bytea, new_codec text, new_payload bytea, keeps interval)
 RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz := {s}.lock_request(part, key); -- mutation: end-lock
@@ -251,6 +254,7 @@ BEGIN
       cancelled_as = NULL, cancel_reason = NULL, expires = t + keeps, sweep = t + keeps
     -- mutation: end-ended, end-attempt
     WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.attempt = speaker
+      AND (since IS NULL OR q.started = since) -- mutation: end-started
       AND q.last_deadline >= t -- mutation: end-over
     RETURNING 'ok', 0, t, {head};
   IF NOT FOUND THEN

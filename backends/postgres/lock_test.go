@@ -73,8 +73,8 @@ var contenders = []contender{
 		return rec.UpdatedAt, err
 	}},
 	{"end_request", false, true, false, func(a *arena) (time.Time, error) {
-		return a.call("end_request($1, 's', $2, 1, 'completed', '', 'raw', '', '1 h')", a.part,
-			a.running.ID)
+		return a.call("end_request($1, 's', $2, 1, NULL, 'completed', '', 'raw', '', '1 h')",
+			a.part, a.running.ID)
 	}},
 }
 
@@ -134,8 +134,8 @@ func TestGetSeesTheEndForWhichItHasWaited(t *testing.T) {
 	a := newArena(t)
 	a.arrange()
 	tx := a.begin(pgx.TxOptions{})
-	a.exec(tx, "SELECT "+table(a.schema, "end_request($1, 's', $2, 1, 'completed', '', 'raw', '', "+
-		"'1 h')"), a.part, a.running.ID)
+	a.exec(tx, "SELECT "+table(a.schema, "end_request($1, 's', $2, 1, NULL, 'completed', '', "+
+		"'raw', '', '1 h')"), a.part, a.running.ID)
 	got := make(chan string, 1)
 	op := a.start(func(a *arena) (time.Time, error) {
 		rec, err := a.b.Get(a.Context(), "s", a.running.ID)

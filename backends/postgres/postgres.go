@@ -110,12 +110,13 @@ const (
 		WHERE q.store = $2 AND q.id = $3 AND q.expires >= {s}.lock_to_read($1::int, $3)`
 
 	// The condition takes the locks. SET reads the clock later, so it limits updated.
-	plainEnd = `UPDATE {s}.request q SET live = false, status = $5, error = $6, codec = $7,
-			payload = $8, updated = least(clock_timestamp(), q.last_deadline),
+	plainEnd = `UPDATE {s}.request q SET live = false, status = $6, error = $7, codec = $8,
+			payload = $9, updated = least(clock_timestamp(), q.last_deadline),
 			cancelled_as = NULL, cancel_reason = NULL,
-			expires = clock_timestamp() + $9::interval, sweep = clock_timestamp() + $9
+			expires = clock_timestamp() + $10::interval, sweep = clock_timestamp() + $10
 		-- mutation: plain-ended, plain-attempt
 		WHERE q.store = $2 AND q.id = $3 AND q.live::int = 1 AND q.attempt = $4::int
+			AND ($5::timestamptz IS NULL OR q.started = $5) -- mutation: plain-started
 			AND q.last_deadline >= {s}.lock_request($1::int, $3) -- mutation: plain-over
 		RETURNING 'ok', 0, q.updated, {unknown}`
 )
@@ -163,9 +164,10 @@ func newCalls(schema string) calls {
 		get:     sql(from + "get_request($1::int, $2, $3)"),
 		claim:   sql(from + "claim_requests($1::int, $2, $3, $4, $5, $6, $7, $8, $9)"),
 		claimed: sql(from + "claimed_requests($1::int, $2, $3, $4)"),
-		extend:  sql(from + "extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10)"),
-		cancel:  sql(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7)"),
-		end:     sql(from + "end_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9)"),
+		extend: sql(from +
+			"extend_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10, $11)"),
+		cancel: sql(from + "cancel_request($1::int, $2, $3, $4, $5, $6, $7)"),
+		end:    sql(from + "end_request($1::int, $2, $3, $4::int, $5, $6, $7, $8, $9, $10)"),
 
 		pending:   sql("SELECT {s}.has_pending($1::int, $2, $3)"),
 		list:      sql(listed),
@@ -314,8 +316,8 @@ func (b *Backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease
 	if e.Attempt < e.MaxAttempts { // mutation: attempts
 		waits = e.PendingTimeout
 	}
-	a, err := b.decide(ctx, b.call.extend, partOf(e.ID), e.Store, e.ID, e.Attempt, e.Codec,
-		notNil(e.Payload), lasts, waits, e.Retention, e.Release)
+	a, err := b.decide(ctx, b.call.extend, partOf(e.ID), e.Store, e.ID, e.Attempt,
+		orNull(e.StartedAt), e.Codec, notNil(e.Payload), lasts, waits, e.Retention, e.Release)
 	if refused(err) {
 		return backends.Lease{}, err
 	}
@@ -338,8 +340,8 @@ func (b *Backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Recor
 
 // End implements [backends.Backend].
 func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, error) {
-	args := []any{partOf(e.ID), e.Store, e.ID, e.Attempt, e.Outcome, []byte(e.Error), e.Codec,
-		notNil(e.Payload), e.Retention}
+	args := []any{partOf(e.ID), e.Store, e.ID, e.Attempt, orNull(e.StartedAt), e.Outcome,
+		[]byte(e.Error), e.Codec, notNil(e.Payload), e.Retention}
 	a, err := b.decide(ctx, b.call.plainEnd, args...)
 	if errors.Is(err, backends.ErrNotFound) { // mutation: end
 		a, err = b.decide(ctx, b.call.end, args...)

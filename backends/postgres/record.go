@@ -111,3 +111,11 @@ func (a answer) record() (backends.Record, error) {
 	}
 	return a.rec.At(a.now), nil
 }
+
+// orNull returns NULL for a zero time.
+func orNull(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t
+}

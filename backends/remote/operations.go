@@ -137,7 +137,7 @@ func (c *Client) Extend(ctx context.Context, x backends.Extend) (backends.Lease,
 		x.Payload = nil
 	}
 	answer, err := tell[lease](ctx, c, x.ID, "/extend", queryOf(x.Store, "mailbox", x.Mailbox),
-		message{Attempt: x.Attempt, Codec: x.Codec, Release: x.Release,
+		message{Attempt: x.Attempt, StartedAt: x.StartedAt, Codec: x.Codec, Release: x.Release,
 			AfterMicros: x.After.Microseconds()}, x.Payload)
 	return backends.Lease(answer), err
 }
@@ -152,8 +152,8 @@ func (c *Client) Cancel(ctx context.Context, x backends.Cancel) (backends.Record
 // End implements [backends.Backend].
 func (c *Client) End(ctx context.Context, x backends.End) (backends.Record, error) {
 	answer, err := tell[record](ctx, c, x.ID, "/end", queryOf(x.Store, "mailbox", x.Mailbox),
-		message{Attempt: x.Attempt, Outcome: x.Outcome, Reason: x.Error, Codec: x.Codec},
-		x.Payload)
+		message{Attempt: x.Attempt, StartedAt: x.StartedAt, Outcome: x.Outcome, Reason: x.Error,
+			Codec: x.Codec}, x.Payload)
 	return answer.decode(), err
 }
 

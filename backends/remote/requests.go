@@ -42,6 +42,10 @@ func (c *call) readContent() (body content, err error) {
 	if body.Codec != "" {
 		err = check.Name("codec", body.Codec)
 	}
+	if body.StartedAt = body.StartedAt.Truncate(time.Microsecond); !body.StartedAt.IsZero() &&
+		body.StartedAt.Before(time.Unix(0, 0)) {
+		err = check.Invalid("started_at is before 1970")
+	}
 	if body.JSON != nil && body.Base64 != nil {
 		err = check.Invalid("payload and payload_base64 exclude each other")
 	}
@@ -133,8 +137,9 @@ func (c *call) extend() ([]byte, error) {
 	}
 	l, err := timed(c.r.Context(), c, func(ctx context.Context) (backends.Lease, error) {
 		return c.backend.Extend(ctx, backends.Extend{Terms: c.store.terms, ID: c.id,
-			Attempt: body.Attempt, Mailbox: c.mailbox, Codec: body.Codec, Payload: body.bytes(),
-			Release: body.Release, After: time.Duration(body.AfterMicros) * time.Microsecond})
+			Attempt: body.Attempt, StartedAt: body.StartedAt, Mailbox: c.mailbox,
+			Codec: body.Codec, Payload: body.bytes(), Release: body.Release,
+			After: time.Duration(body.AfterMicros) * time.Microsecond})
 	})
 	return appendJSON(nil, lease(l)), err
 }
@@ -177,7 +182,7 @@ func (c *call) end() ([]byte, error) {
 	return c.change(func(ctx context.Context) (backends.Record, error) {
 		return c.backend.End(ctx, backends.End{Terms: c.store.terms, ID: c.id, Mailbox: c.mailbox,
 			Outcome: body.Outcome, Error: body.Reason, Attempt: body.Attempt,
-			Codec: cmp.Or(body.Codec, "json"), Payload: body.bytes()})
+			StartedAt: body.StartedAt, Codec: cmp.Or(body.Codec, "json"), Payload: body.bytes()})
 	})
 }
 

@@ -67,13 +67,14 @@ type lease struct {
 
 // message is the body of a create, extend, cancel or end, without its payload.
 type message struct {
-	Attempt     int     `json:"attempt"`
-	Codec       string  `json:"codec,omitempty"` // "": json, if there is a payload
-	Headers     headers `json:"headers,omitempty"`
-	Outcome     string  `json:"outcome,omitempty"`
-	Reason      string  `json:"reason,omitempty"` // why it failed, or is cancelled
-	Release     bool    `json:"release,omitempty"`
-	AfterMicros int64   `json:"after_us,omitempty"`
+	Attempt     int       `json:"attempt"`
+	StartedAt   time.Time `json:"started_at,omitzero"` // zero: the worker does not know it
+	Codec       string    `json:"codec,omitempty"`     // "": json, if there is a payload
+	Headers     headers   `json:"headers,omitempty"`
+	Outcome     string    `json:"outcome,omitempty"`
+	Reason      string    `json:"reason,omitempty"` // why it failed, or is cancelled
+	Release     bool      `json:"release,omitempty"`
+	AfterMicros int64     `json:"after_us,omitempty"`
 }
 
 // headers are decoded only if they are small.

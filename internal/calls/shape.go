@@ -17,7 +17,7 @@ func (c *Call) Shape() string {
 	switch op := c.Op.(type) {
 	case backends.End:
 		return endShape(c.Rec, c.Err, func(r backends.Record) bool {
-			return said(r, op.Outcome, op.Error) && r.Attempt == op.Attempt &&
+			return said(r, op.Outcome, op.Error) && r.HasClaim(op.Attempt, op.StartedAt) &&
 				r.Codec == op.Codec && bytes.Equal(r.Payload, op.Payload)
 		})
 	case backends.Cancel:

@@ -116,7 +116,8 @@ func (s state) does(op step) (ok bool, next state) {
 	case notExtend:
 		return s.refusesExtend(op), s
 	case notEnded:
-		return s.live(op) && s.attempt != op.op.(backends.End).Attempt, s
+		e := op.op.(backends.End)
+		return s.live(op) && !s.has(e.Attempt, e.StartedAt), s
 	case seenAlive:
 		return s.live(op), s
 	case closing:
@@ -167,6 +168,11 @@ func (s state) live(op step) bool {
 // claimed reports whether a claim holds the request. Its lease may have expired.
 func (s state) claimed() bool { return s.status == backends.StatusRunning }
 
+// has reports whether the latest claim has this attempt and this start.
+func (s state) has(attempt int, startedAt time.Time) bool {
+	return s.attempt == attempt && (startedAt.IsZero() || s.started == startedAt.UnixMicro())
+}
+
 func (s state) claim(op step) (bool, state) {
 	at, latest := op.at, op.at
 	if at == 0 {
@@ -207,7 +213,8 @@ func (s state) extend(op step) (bool, state) {
 		next.run(e.Terms, e.After-time.Microsecond, at)
 		until, again = s.last, next.last-at
 	}
-	if !s.claimed() || s.attempt != e.Attempt || at < s.now || at > min(latest, until+s.slack) {
+	held := s.claimed() && s.has(e.Attempt, e.StartedAt)
+	if !held || at < s.now || at > min(latest, until+s.slack) {
 		return false, s
 	}
 	if s.cancelledAs != "" {
@@ -236,7 +243,7 @@ func (s state) leased(l backends.Lease) bool {
 func (s state) refusesExtend(op step) bool {
 	e := op.op.(backends.Extend)
 	expired := s.deadline < min(op.by, s.last+s.slack) && !e.Release
-	return s.live(op) && (!s.claimed() || s.attempt != e.Attempt || expired)
+	return s.live(op) && (!s.claimed() || !s.has(e.Attempt, e.StartedAt) || expired)
 }
 
 // note notes a cancel with a grace. If no record shows its time, the cancel did not move the
@@ -264,7 +271,7 @@ func (s state) finish(op step) (bool, state) {
 	}
 	switch c := op.op.(type) {
 	case backends.End:
-		if s.attempt != c.Attempt {
+		if !s.has(c.Attempt, c.StartedAt) {
 			return false, s
 		}
 		s.status, s.text, s.codec, s.payload = c.Outcome, c.Error, c.Codec, string(c.Payload)

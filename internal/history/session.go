@@ -245,7 +245,7 @@ func (s *session) extend() {
 		return
 	}
 	e := backends.Extend{Terms: w.terms, ID: w.rec.ID, Mailbox: w.rec.Mailbox,
-		Attempt: w.rec.Attempt}
+		Attempt: w.rec.Attempt, StartedAt: w.rec.StartedAt}
 	if rand.IntN(2) == 0 {
 		e.Codec, e.Payload = "progress", s.text("progress")
 	}
@@ -292,14 +292,15 @@ func (s *session) report() {
 	}
 	outcome := []string{backends.StatusCompleted, backends.StatusFailed, "conflict"}[rand.IntN(3)]
 	s.do(backends.End{
-		Terms:   w.terms,
-		ID:      w.rec.ID,
-		Mailbox: w.rec.Mailbox,
-		Attempt: w.rec.Attempt,
-		Outcome: outcome,
-		Error:   s.word("reason"),
-		Codec:   "raw",
-		Payload: s.text("answer"),
+		Terms:     w.terms,
+		ID:        w.rec.ID,
+		Mailbox:   w.rec.Mailbox,
+		Attempt:   w.rec.Attempt,
+		StartedAt: w.rec.StartedAt,
+		Outcome:   outcome,
+		Error:     s.word("reason"),
+		Codec:     "raw",
+		Payload:   s.text("answer"),
 	})
 }
 

@@ -68,8 +68,14 @@ var mutations = map[string][]mutation{
 		{"queue-ttl", "", "backends/goredis:TestAQueueLivesAsLongAsItsRequestsRun"},
 	},
 	"goredis/scripts/end.lua": {
-		{"final", "local refused = not state or attempt ~= sub(record, 87, 90)", byHistories},
+		{"final",
+			"local refused = not state or fence ~= sub(record, 91 - #fence, 90)",
+			byHistories},
 		{"attempt", "local refused = not state or state == 'ended'", byHistories},
+		{"started",
+			"local refused = not state or state == 'ended' or " +
+				"sub(fence, -4) ~= sub(record, 87, 90)",
+			bySuite},
 		{"queue", "tostring(sub(record_key, 1, -33),", byMachine},
 		{"retention", "redis.call('SET', record_key, head .. ARGV[3])", byMatrix},
 		{"own-repeat",
@@ -113,6 +119,7 @@ var mutations = map[string][]mutation{
 	},
 	"goredis/scripts/extend.lua": {
 		{"attempt", "local refused = not held", byHistories},
+		{"started", "local refused = not held or sub(fence, -4) ~= sub(record, 87, 90)", bySuite},
 		{"running", "local held = state == 'running' or state == 'expired'", byHistories},
 		{"release-expired", "local held = state == 'running'", byHistories},
 		{"place", "local moved = 0", byMachine},
@@ -154,8 +161,12 @@ var mutations = map[string][]mutation{
 	"memory/memory.go": {
 		{"attempt", "if false {", byMemory},
 		{"extend-attempt", "if !claimed || expired && !x.Release {", byMemory},
-		{"expired", "if !claimed || e.rec.Attempt != x.Attempt || expired && false {", byMemory},
-		{"release", "if !claimed || e.rec.Attempt != x.Attempt || expired {", byMemory},
+		{"expired",
+			"if !claimed || !e.rec.HasClaim(x.Attempt, x.StartedAt) || expired && false {",
+			byMemory},
+		{"release",
+			"if !claimed || !e.rec.HasClaim(x.Attempt, x.StartedAt) || expired {",
+			byMemory},
 		{"tells-cancel", "}, nil", byMemory},
 		{"grace-running", "case !running && false || c.Grace == 0:", byMemory},
 		{"grace-zero", "case !running:", byMemory},
@@ -172,6 +183,7 @@ var mutations = map[string][]mutation{
 	"postgres/postgres.go":   postgresStatements,
 	"postgres/claim.go":      postgresClaims,
 	"record.go": {
+		{"started", "return r.Attempt == attempt", "backends/memory:TestConformance"},
 		{"cancels", "case false:", byMemory},
 		{"deadline", "case now.Before(r.Deadline):", "backends/memory:TestConformanceOnFakeTime"},
 		{"last-deadline", "case true:", byMemory},

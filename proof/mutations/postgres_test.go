@@ -31,7 +31,9 @@ const (
 	timedOut   = inSuite + "a timed-out request never changes again"
 	endAttempt = inSuite + "an end needs the attempt that is stored"
 	endsAtOnce = inSuite + "a request that does not run ends at once, also with a grace"
-	terms      = inSuite + "the terms of an extension decide whether another attempt follows"
+	startedAt  = inSuite +
+		"a worker of an earlier request cannot change one that was created again under its id"
+	terms = inSuite + "the terms of an extension decide whether another attempt follows"
 )
 
 var postgresCreates = []mutation{
@@ -170,6 +172,7 @@ var postgresFunctions = []mutation{
 		inSuite + "only the running claim can be extended"},
 	{"extend-attempt", "",
 		inSuite + "after another claim the old worker's report is stale"},
+	{"extend-started", "", startedAt},
 	{"extend-over", "AND (releases OR q.deadline >= t)", timedOut},
 	{"extend-lease", "AND q.last_deadline >= t", inSuite + "an expired lease cannot be extended"},
 	{"release-lease", "AND q.last_deadline >= t AND q.deadline >= t",
@@ -193,6 +196,7 @@ var postgresFunctions = []mutation{
 	{"end-note", "expires = t + keeps, sweep = t + keeps", bySeen},
 	{"end-ended", "WHERE q.store = of AND q.id = key AND q.attempt = speaker", final},
 	{"end-attempt", "WHERE q.store = of AND q.id = key AND q.live::int = 1", endAttempt},
+	{"end-started", "", startedAt},
 	{"end-over", "", timedOut},
 	{"sweep-alone", "IF true THEN", bySweep},
 	{"sweep-expired", "SELECT q.ctid FROM {s}.request q WHERE q.sweep < t", bySweep},
@@ -216,6 +220,7 @@ var postgresStatements = []mutation{
 	{"plain-ended", "WHERE q.store = $2 AND q.id = $3 AND q.attempt = $4::int", final},
 	{"plain-attempt", "WHERE q.store = $2 AND q.id = $3 AND q.live::int = 1 AND $4::int >= 0",
 		endAttempt},
+	{"plain-started", "AND ($5::timestamptz IS NULL OR true)", startedAt},
 	{"plain-over", "AND {s}.lock_request($1::int, $3) IS NOT NULL", timedOut},
 	{"exclusive", "if tx == nil && c.MaxPending == 0 {", busy},
 	{"cap", "if tx == nil && !c.Exclusive {",

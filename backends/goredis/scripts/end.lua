@@ -4,13 +4,14 @@
 -- KEYS[2]  the queue, on a Cluster or with a large payload. The script does not use this key. A
 --          node that has only some of the keys refuses the call (TRYAGAIN).
 -- KEYS[3]  the payload, if it has its own key
--- ARGV[1]  the attempt in 4 digits
+-- ARGV[1]  the fence of the claim: its start in 16 digits, or nothing if the worker does not know
+--          it, and its attempt in 4 digits
 -- ARGV[2]  the time to live of the record, in milliseconds
 -- ARGV[3]  the ending and the body of the record
 -- Returns  the new record up to its ending: a string is cheaper than a list; or {time, 'notfound'},
 --          {time, 'ended', record}, {time, 'stale'}, {time, 'corrupt', problem}, or
 --          {time, 'unstaged'} if the payload is missing
-local sub, record_key, staged, attempt, ttl = string.sub, KEYS[1], KEYS[3], ARGV[1], ARGV[2]
+local sub, record_key, staged, fence, ttl = string.sub, KEYS[1], KEYS[3], ARGV[1], ARGV[2]
 
 -- join state_of
 local time = redis.call('TIME')
@@ -18,8 +19,8 @@ local now = time[1] .. time[2]
 if #now < 16 then now = sub('0' .. time[1], -10) .. sub('00000' .. time[2], -6) end
 local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
--- mutation: final, attempt
-local refused = not state or state == 'ended' or attempt ~= sub(record, 87, 90)
+-- mutation: final, attempt, started
+local refused = not state or state == 'ended' or fence ~= sub(record, 91 - #fence, 90)
 if refused or staged and redis.call('EXISTS', staged) == 0 then -- mutation: staged
   -- join payload_key discard refusal
   if staged then discard(staged, record_key, record) end

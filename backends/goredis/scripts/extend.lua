@@ -3,15 +3,15 @@
 -- KEYS[1]  the record
 -- KEYS[2]  the queue, on a Cluster or with a large payload: see end.lua
 -- KEYS[3]  the payload, if it has its own key
--- ARGV[1]  numbers, separated by spaces: the attempt in 4 digits; the time until the deadline and
---          until the last deadline in microseconds; the time to live of the record in milliseconds;
---          1 to release, else 0
+-- ARGV[1]  numbers, separated by spaces: the fence of the claim, as in end.lua; the time until the
+--          deadline and until the last deadline in microseconds; the time to live of the record in
+--          milliseconds; 1 to release, else 0
 -- ARGV[2]  the body of the record, if there is progress to store
 -- Returns  the time, or {time, 'head', the record up to its note} if a cancel was noted; or
 --          {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'}, {time, 'corrupt', problem}
 --          or {time, 'unstaged'} if the payload is missing
 local sub, record_key, staged, body = string.sub, KEYS[1], KEYS[3], ARGV[2]
-local attempt, lasts, until_last, ttl, release =
+local fence, lasts, until_last, ttl, release =
   string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) ([01])')
 
 -- join state_of
@@ -22,7 +22,8 @@ local record = redis.call('GET', record_key)
 local state, problem, mailbox_end, place = state_of(record, now)
 -- mutation: running, release-expired
 local held = state == 'running' or state == 'expired' and release == '1'
-local refused = not held or sub(record, 87, 90) ~= attempt -- mutation: attempt
+-- mutation: attempt, started
+local refused = not held or fence ~= sub(record, 91 - #fence, 90)
 if refused or staged and redis.call('EXISTS', staged) == 0 then
   -- join payload_key discard refusal
   if staged then discard(staged, record_key, record) end -- mutation: fenced
