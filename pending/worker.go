@@ -177,9 +177,8 @@ func (w *Worker) await(ctx context.Context, free int) *Delivery {
 	}
 }
 
-// claim claims up to free requests. With fewer free slots than stores, each pop asks only as many
-// stores as slots are free, until a pop claims a request or running ends. The next claim begins
-// with other stores.
+// claim claims up to free requests. With fewer free slots than stores, each pop asks only so many
+// stores, until a pop claims a request or running ends. The next claim begins with other stores.
 func (w *Worker) claim(ctx, running context.Context, free int) (
 	d *Delivery, nothing bool, err error) {
 	batch := min(free, len(w.stores))

@@ -117,3 +117,37 @@ func TestManyLargeClaimsFitIntoTheirBodies(t *testing.T) {
 		}
 	}
 }
+
+func TestAReportMayReturnTheStartOfItsClaim(t *testing.T) {
+	r := newRig(t, newMemory(), nil)
+	rec := r.running()
+	report := func(action, startedAt string) string {
+		t.Helper()
+		return r.send("POST", "/requests/"+rec.ID+action+"?store=s", "t",
+			`{"attempt":1,"outcome":"completed","started_at":"`+startedAt+`"}`).code()
+	}
+	started := func(d time.Duration) string {
+		return rec.StartedAt.Add(d).In(time.FixedZone("", 7200)).Format(time.RFC3339Nano)
+	}
+	for _, tc := range []struct{ startedAt, want string }{
+		{started(-time.Microsecond), "stale_claim"},
+		{"1969-12-31T23:59:59Z", "invalid"},
+		{"yesterday", "invalid"},
+		{"0001-01-01T00:00:00Z", ""}, // the worker does not know it
+		{started(0), ""},
+		{started(time.Nanosecond), ""},
+	} {
+		if got := report("/extend", tc.startedAt); got != tc.want {
+			t.Errorf("extend of %s: got %q, want %q", tc.startedAt, got, tc.want)
+		}
+		if tc.want == "" {
+			continue
+		}
+		if got := report("/end", tc.startedAt); got != tc.want {
+			t.Errorf("end of %s: got %q, want %q", tc.startedAt, got, tc.want)
+		}
+	}
+	if got := report("/end", started(0)); got != "" {
+		t.Errorf("end: got %q", got)
+	}
+}

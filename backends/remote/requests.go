@@ -42,8 +42,8 @@ func (c *call) readContent() (body content, err error) {
 	if body.Codec != "" {
 		err = check.Name("codec", body.Codec)
 	}
-	if body.StartedAt = body.StartedAt.Truncate(time.Microsecond); !body.StartedAt.IsZero() &&
-		body.StartedAt.Before(time.Unix(0, 0)) {
+	body.StartedAt = body.StartedAt.Truncate(time.Microsecond)
+	if !body.StartedAt.IsZero() && body.StartedAt.UnixMicro() < 0 {
 		err = check.Invalid("started_at is before 1970")
 	}
 	if body.JSON != nil && body.Base64 != nil {
