@@ -200,6 +200,18 @@ var mistakes = []struct {
 		func(c *calls.Call) { c.Lease.CancelledAs = "" }},
 	{"an extend returns another time", "extend in the grace",
 		func(c *calls.Call) { c.Lease.UpdatedAt = c.Lease.UpdatedAt.Add(-time.Microsecond) }},
+	{"an extend of an earlier request's claim succeeds", "extend in the grace",
+		func(c *calls.Call) {
+			x := c.Op.(backends.Extend)
+			x.StartedAt = time.UnixMicro(c.Began).Add(-time.Hour)
+			c.Op = x
+		}},
+	{"an end of an earlier request's claim succeeds", "answer",
+		func(c *calls.Call) {
+			e := c.Op.(backends.End)
+			e.StartedAt = time.UnixMicro(c.Began).Add(-time.Hour)
+			c.Op = e
+		}},
 	{"a second cancel changes the reason", "second cancel",
 		func(c *calls.Call) { c.Rec.CancelReason = "another reason" }},
 	{"progress is lost", "get in the grace",
