@@ -73,9 +73,10 @@ func overHTTP(t *testing.T, b backends.Backend) backends.Backend {
 	var stores []pending.Policy
 	const names = "s a b c s2 capped clock empty exclusive full lasting other " +
 		"none a:b a:q a:r a.b plain retried both"
-	for _, name := range strings.Fields(names) {
+	long := strings.Repeat("s", 63)
+	for _, name := range append(strings.Fields(names), long+"a", long+"b") {
 		p := policy(name)
-		p.Outcomes = []pending.Status{"conflict"}
+		p.Outcomes = []pending.Status{"conflict", pending.Status(strings.Repeat("o", 32))}
 		p.MaxPayload = 16 << 20
 		p.MaxAttempts = 9999 // the server refuses a release of the last attempt; no backend does
 		stores = append(stores, p)
