@@ -23,7 +23,7 @@ func (w *world) checkStays(what, hint, id string) {
 // hintCases are about calls with a wrong mailbox.
 var hintCases = []testCase{
 	{"an extension moves no request, whatever its hint",
-		"A worker that names a wrong mailbox must not take the request away from the other workers.",
+		"A worker that names a wrong mailbox must not take the request away from others.",
 		func(w *world) {
 			t := withAttempts(2)
 			for _, hint := range hints {

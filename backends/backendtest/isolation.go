@@ -13,8 +13,8 @@ import (
 // hostileMailboxes are names that change the meaning of keys and queries without escaping.
 var hostileMailboxes = []string{
 	"}", "{", "{}", "{x}", "x}:{y", "x}", ":", "::", "a:q:b", "q", "*", "?", "[a]", "\\",
-	"\x00", "a\x00", "a\x00b", " ", "  ", "a ", " a", "\n", "\r\n", "a", "A", "ü", "Ü", "u\u0308", "\u202e",
-	"\U0001F600", "\u2028", "%s", "'", "\"", "0", "-1",
+	"\x00", "a\x00", "a\x00b", " ", "  ", "a ", " a", "\n", "\r\n", "a", "A",
+	"ü", "Ü", "u\u0308", "\u202e", "\U0001F600", "\u2028", "%s", "'", "\"", "0", "-1",
 	strings.Repeat("x", 511) + "y", strings.Repeat("x", 512), strings.Repeat("}", 512),
 }
 

@@ -27,12 +27,15 @@ func TestConformanceOverRedis(t *testing.T) {
 	client := redistest.Client(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
 		prefix := "remote" + backends.NewID(t.Name()) + ":"
-		b, err := goredis.New(client, &goredis.Options{Prefix: prefix})
-		if err != nil {
-			t.Fatal(err)
+		node := func() backends.Backend {
+			b, err := goredis.New(client, &goredis.Options{Prefix: prefix})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { b.Close() })
+			return overHTTP(t, b)
 		}
-		t.Cleanup(func() { b.Close() })
-		return overHTTP(t, b)
+		return backendtest.Nodes(node(), node(), node())
 	})
 }
 
