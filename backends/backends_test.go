@@ -81,7 +81,7 @@ type reading struct {
 
 // readings are named by their status and their time.
 func readings() map[string]reading {
-	const unclaimed, silent = "claimed the request within 10s", "attempt 1 reported nothing for 5s"
+	const unclaimed, silent = "claimed the request within 10s", "on attempt 1 came for 5s"
 	const unclaimedAgain = "claimed the request again within 20s"
 	pending := backends.Record{Status: backends.StatusPending,
 		CreatedAt: at(0), UpdatedAt: at(0), Deadline: at(10), LastDeadline: at(10)}
@@ -163,6 +163,17 @@ func TestOptionalInterfacesSurviveDecorators(t *testing.T) {
 	} {
 		if _, ok := backends.As[backends.Waker](tc.b); ok != tc.want {
 			t.Errorf("%s: found a Waker %v, want %v", name, ok, tc.want)
+		}
+	}
+}
+
+func TestEachSeverityHasAName(t *testing.T) {
+	for s, want := range map[backends.Severity]string{
+		backends.SeverityInfo: "info", backends.SeverityWarning: "warning",
+		backends.SeverityProblem: "problem", 3: "severity 3", -1: "severity -1",
+	} {
+		if got := s.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

@@ -1,5 +1,7 @@
 package backends
 
+import "strconv"
+
 // Severity says how much a [Finding] matters.
 type Severity int
 
@@ -10,9 +12,17 @@ const (
 	SeverityProblem                 // does not work, or loses requests
 )
 
-// String returns "info", "warning" or "problem".
+// String returns "info", "warning" or "problem", and for another severity its number.
 func (s Severity) String() string {
-	return [...]string{"info", "warning", "problem"}[s]
+	switch s {
+	case SeverityInfo:
+		return "info"
+	case SeverityWarning:
+		return "warning"
+	case SeverityProblem:
+		return "problem"
+	}
+	return "severity " + strconv.Itoa(int(s))
 }
 
 // MarshalText implements [encoding.TextMarshaler] with String.

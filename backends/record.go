@@ -121,6 +121,6 @@ func (r Record) outcome() (status, reason string) {
 		return StatusTimeout, fmt.Sprintf(
 			"timed out: attempt %d was released, and no attempt is left", r.Attempt)
 	}
-	return StatusTimeout, fmt.Sprintf("timed out: the worker of attempt %d reported nothing for %v",
-		r.Attempt, r.Deadline.Sub(r.UpdatedAt))
+	return StatusTimeout, fmt.Sprintf("timed out: no report on attempt %d came for %v",
+		r.Attempt, r.Deadline.Sub(r.UpdatedAt)) // also after a release with a pause
 }

@@ -56,21 +56,6 @@ var attemptCases = []testCase{
 			w.checkUnclaimable(t, "a running request")
 		}},
 
-	{"attempts are counted past ten",
-		"A count that is stored as digits must be read as it was written.",
-		func(w *world) {
-			t := w.retried(12)
-			made := w.created(t)
-			for attempt := 1; attempt <= 12; attempt++ {
-				if got := w.popOne(t); got.Attempt != attempt {
-					w.Fatalf("attempt %d, want %d", got.Attempt, attempt)
-				}
-				if attempt < 12 {
-					w.untilStatus("s", made.ID, backends.StatusPending)
-				}
-			}
-		}},
-
 	{"after the last attempt an expired lease is a timeout",
 		"A request that kills every worker must end.",
 		func(w *world) {

@@ -61,7 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) backends.Backend, opts ...Option)
 func allCases() []testCase {
 	return slices.Concat(createCases, claimCases, repeatCases, endCases, timeoutCases,
 		raceCases, attemptCases, exclusiveCases, cancelCases, extendCases, headerCases,
-		isolationCases, wakeCases, manyCases, listCases)
+		isolationCases, hintCases, extremeCases, wakeCases, manyCases, listCases)
 }
 
 // testCase is one rule.

@@ -235,6 +235,17 @@ var cancelCases = []testCase{
 			w.untilGone("s", made.ID, noted.Deadline.Add(t.Retention))
 		}},
 
+	{"a request that a cancel ended stays readable, then disappears",
+		"How long its record lives follows from its end, not from the deadline that it had.",
+		func(w *world) {
+			t := terms("s")
+			t.Retention = w.short
+			for _, rec := range []backends.Record{w.running(terms("s")), w.created(terms("s"))} {
+				ended := w.cancel(cancelled(t, rec, 0))
+				w.untilGone("s", rec.ID, ended.UpdatedAt.Add(t.Retention))
+			}
+		}},
+
 	{"a cancel and an end at once: one wins",
 		"The requester and the worker may call different nodes at the same instant.",
 		func(w *world) {

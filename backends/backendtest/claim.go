@@ -145,6 +145,26 @@ var claimCases = []testCase{
 			}
 		}},
 
+	{"each store of a claim has its own limit",
+		"A worker may have room for three pings, but for one import only.",
+		func(w *world) {
+			one := backends.From{Terms: terms("a"), Limit: 1}
+			three := backends.From{Terms: terms("b"), Limit: 3}
+			for range 8 {
+				w.created(one.Terms)
+				w.created(three.Terms)
+			}
+			for _, from := range [][]backends.From{{one, three}, {three, one}} {
+				for i, got := range w.claim(backends.Claim{
+					ID: backends.NewID(box), Mailbox: box, From: from}) {
+					if len(got) != from[i].Limit {
+						w.Errorf("got %d requests of %s, want %d",
+							len(got), from[i].Store, from[i].Limit)
+					}
+				}
+			}
+		}},
+
 	{"a claim skips timed-out requests and takes the next one in the same call",
 		"A queue with stale entries in front must not look empty.",
 		func(w *world) {

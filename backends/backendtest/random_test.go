@@ -46,6 +46,7 @@ var historyFaults = []string{
 	"Claim reads the clock before it takes the lock",
 	"a create is not atomic",
 	"a claim is not atomic",
+	"a claim is never remembered",
 	"an end is not atomic",
 	"a full mailbox counts running requests",
 	"exclusive does not count running requests",

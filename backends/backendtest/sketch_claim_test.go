@@ -15,7 +15,11 @@ func (s *sketch) Claim(ctx context.Context, c backends.Claim) ([]backends.Claime
 	}
 	now := s.begin("Claim")
 	defer s.mu.Unlock()
+	c.From = s.from(c.From)
 	memo := s.claims[c.ID]
+	if s.has("a claim is never remembered") {
+		memo = nil
+	}
 	if memo != nil && now.After(memo.until) && !s.has("a claim id is remembered for ever") {
 		memo = nil
 	}
@@ -50,6 +54,9 @@ func (s *sketch) take(memo *sketchedClaim, mailbox string, from backends.From, n
 	for _, r := range pending[:min(len(pending), from.Limit)] {
 		r.rec.Status = backends.StatusRunning
 		r.rec.Attempt++
+		if s.has("an attempt has two digits") {
+			r.rec.Attempt %= 100
+		}
 		r.rec.UpdatedAt = now
 		if r.rec.Attempt == 1 || !s.has("the next attempt keeps StartedAt of the first") {
 			r.rec.StartedAt = now
@@ -115,6 +122,8 @@ func (s *sketch) Extend(ctx context.Context, x backends.Extend) (backends.Lease,
 	}
 	now := s.begin("Extend")
 	defer s.mu.Unlock()
+	s.terms(&x.Terms)
+	x.After = s.lasts("a pause", x.After)
 	r, err := s.live(x.Store, x.ID, now)
 	if err != nil {
 		return backends.Lease{}, err
@@ -156,6 +165,13 @@ func (s *sketch) stores(x backends.Extend) bool {
 
 func (s *sketch) extend(r *sketched, x backends.Extend, now time.Time) {
 	r.rec.UpdatedAt = now
+	s.believe("an Extend", r, x.Mailbox)
+	if x.Release {
+		s.believe("a release", r, x.Mailbox)
+	}
+	if len(x.Payload) > 32<<10 {
+		s.believe("large progress", r, x.Mailbox)
+	}
 	store := s.stores(x)
 	if store {
 		r.rec.Codec, r.rec.Payload = x.Codec, s.keep("Extend", x.Payload)

@@ -13,6 +13,8 @@ func (s *sketch) Cancel(ctx context.Context, c backends.Cancel) (backends.Record
 	}
 	now := s.begin("Cancel")
 	defer s.mu.Unlock()
+	s.terms(&c.Terms)
+	c.Outcome, c.Grace = s.cut("a noted outcome", c.Outcome), s.lasts("a grace", c.Grace)
 	r, err := s.live(c.Store, c.ID, now)
 	if err != nil {
 		return backends.Record{}, err
@@ -26,7 +28,10 @@ func (s *sketch) Cancel(ctx context.Context, c backends.Cancel) (backends.Record
 	case s.has("a noted cancel cannot be overruled") && r.rec.CancelledAs != "":
 	case !running || c.Grace == 0:
 		s.gap("a cancel is not atomic")
+		earlier := r.goes
 		s.finish(r, c.Outcome, c.Error, c.Retention, now)
+		s.believe("a cancel without a grace", r, c.Mailbox)
+		s.expires("a cancel", r, earlier)
 	case r.rec.CancelledAs == "":
 		s.note(r, c, now)
 	case s.has("a second cancel changes the reason"):
@@ -51,6 +56,7 @@ func (s *sketch) Cancel(ctx context.Context, c backends.Cancel) (backends.Record
 
 // note notes a cancel.
 func (s *sketch) note(r *sketched, c backends.Cancel, now time.Time) {
+	s.believe("a noted cancel", r, c.Mailbox)
 	r.rec.CancelledAs, r.rec.CancelReason = c.Outcome, s.text("a cancel reason", c.Error)
 	if s.has("every cancel that was noted reads as cancelled") {
 		r.rec.CancelledAs = backends.StatusCancelled
@@ -81,6 +87,8 @@ func (s *sketch) End(ctx context.Context, e backends.End) (backends.Record, erro
 	}
 	now := s.begin("End")
 	defer s.mu.Unlock()
+	s.terms(&e.Terms)
+	e.Codec, e.Outcome = s.cut("an answer's codec", e.Codec), s.cut("an outcome", e.Outcome)
 	r, err := s.live(e.Store, e.ID, now)
 	if err != nil {
 		return backends.Record{}, err
@@ -97,7 +105,9 @@ func (s *sketch) End(ctx context.Context, e backends.End) (backends.Record, erro
 	}
 	s.gap("an end is not atomic")
 	r.rec.Codec, r.rec.Payload = e.Codec, s.keep("End", e.Payload)
+	earlier := r.goes
 	s.finish(r, e.Outcome, e.Error, e.Retention, now)
+	s.expires("an end", r, earlier)
 	return s.head("End", r, now), nil
 }
 

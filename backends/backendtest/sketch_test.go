@@ -155,7 +155,7 @@ func (s *sketch) live(store, id string, now time.Time) (*sketched, error) {
 func (s *sketch) in(store, mailbox string, now time.Time, statuses ...string) []*sketched {
 	var found []*sketched
 	for _, r := range s.requests {
-		if r.key.store == store && r.rec.Mailbox == mailbox &&
+		if r.key.store == store && s.sameMailbox(r.rec.Mailbox, mailbox) &&
 			slices.Contains(statuses, r.rec.At(now).Status) {
 			found = append(found, r)
 		}
@@ -174,6 +174,8 @@ func (s *sketch) Create(ctx context.Context, c backends.Create) (backends.Record
 		return backends.Record{}, err
 	}
 	now := s.begin("Create")
+	s.terms(&c.Terms)
+	c.Codec = s.cut("a codec", c.Codec)
 	defer s.mu.Unlock()
 	if r := s.find(c.Store, c.ID, now); r != nil {
 		if s.has("a repeated create shows the record as stored") {
@@ -243,7 +245,7 @@ func (s *sketch) Get(ctx context.Context, store, id string) (backends.Record, er
 	}
 	now := s.begin("Get")
 	defer s.mu.Unlock()
-	r := s.find(store, id, now)
+	r := s.find(s.cut("a store", store), id, now)
 	if r == nil {
 		return backends.Record{}, backends.ErrNotFound
 	}
@@ -263,7 +265,7 @@ func (s *sketch) HasPending(ctx context.Context, store, mailbox string) (bool, e
 	}
 	now := s.begin("HasPending")
 	defer s.mu.Unlock()
-	pending := s.in(store, mailbox, now, backends.StatusPending)
+	pending := s.in(s.cut("a store", store), mailbox, now, backends.StatusPending)
 	if s.has("HasPending does not see an expired lease") {
 		pending = slices.DeleteFunc(pending, func(r *sketched) bool { return r.rec.Attempt > 0 })
 	}

@@ -124,6 +124,37 @@ var timeoutCases = []testCase{
 			checkNew(w, c, w.create(c))
 		}},
 
+	{"an ended record lives by the terms of its end, however short its lease was",
+		"A record that keeps the expiry of its lease takes its answer along.",
+		func(w *world) {
+			t, brief := terms("s"), w.retried(1)
+			brief.PendingTimeout, brief.Retention = w.short, time.Millisecond
+			for _, size := range []int{10, 100_000} {
+				for _, end := range []func(backends.Record) error{
+					func(rec backends.Record) error {
+						_, err := w.b.Cancel(w.Context(), giveUp(t, rec))
+						return err
+					},
+					func(rec backends.Record) error {
+						e := completion(t, rec)
+						e.Mailbox, e.Codec, e.Payload = box, rec.Codec, rec.Payload
+						_, err := w.b.End(w.Context(), e)
+						return err
+					},
+				} {
+					c := request(brief, box)
+					c.Payload = make([]byte, size)
+					running := w.popInTime(brief, w.create(c).Deadline)
+					if err := end(running); err != nil {
+						w.late(running.LastDeadline)
+						w.Fatal(err)
+					}
+					w.pass(3 * w.short)
+					checkPayload(w, w.get("s", running.ID), running)
+				}
+			}
+		}},
+
 	{"a record lives as long as its claim may run",
 		"A record that expires by its first deadline disappears while its worker runs.",
 		func(w *world) {

@@ -44,7 +44,9 @@ func TestConformanceOnRedis(t *testing.T) {
 	parallel(t)
 	client := redistest.Client(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
-		return newBackend(t, client, &goredis.Options{Prefix: newPrefix(t)})
+		opts := &goredis.Options{Prefix: newPrefix(t)}
+		return backendtest.Nodes(newBackend(t, client, opts), newBackend(t, client, opts),
+			newBackend(t, client, opts))
 	})
 }
 

@@ -16,8 +16,11 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	commonPool(t)
-	backendtest.Run(t, func(t *testing.T) backends.Backend { return openNew(t) })
+	pool := commonPool(t)
+	backendtest.Run(t, func(t *testing.T) backends.Backend {
+		opts := postgres.Options{Schema: newSchema(t, pool)}
+		return backendtest.Nodes(open(t, pool, opts), open(t, pool, opts), open(t, pool, opts))
+	})
 }
 
 func TestABusyMailboxHoldsNoOtherUp(t *testing.T) {

@@ -27,12 +27,15 @@ func TestConformanceOverRedis(t *testing.T) {
 	client := redistest.Client(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
 		prefix := "remote" + backends.NewID(t.Name()) + ":"
-		b, err := goredis.New(client, &goredis.Options{Prefix: prefix})
-		if err != nil {
-			t.Fatal(err)
+		node := func() backends.Backend {
+			b, err := goredis.New(client, &goredis.Options{Prefix: prefix})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { b.Close() })
+			return overHTTP(t, b)
 		}
-		t.Cleanup(func() { b.Close() })
-		return overHTTP(t, b)
+		return backendtest.Nodes(node(), node(), node())
 	})
 }
 
@@ -73,9 +76,10 @@ func overHTTP(t *testing.T, b backends.Backend) backends.Backend {
 	var stores []pending.Policy
 	const names = "s a b c s2 capped clock empty exclusive full lasting other " +
 		"none a:b a:q a:r a.b plain retried both"
-	for _, name := range strings.Fields(names) {
+	long := strings.Repeat("s", 63)
+	for _, name := range append(strings.Fields(names), long+"a", long+"b") {
 		p := policy(name)
-		p.Outcomes = []pending.Status{"conflict"}
+		p.Outcomes = []pending.Status{"conflict", pending.Status(strings.Repeat("o", 32))}
 		p.MaxPayload = 16 << 20
 		p.MaxAttempts = 9999 // the server refuses a release of the last attempt; no backend does
 		stores = append(stores, p)

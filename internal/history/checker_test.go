@@ -115,6 +115,8 @@ func inDiary(t *testing.T, use func(*diary)) {
 		d.do("early claim", d.poll("early claim"))
 		calls.Pass(time.Hour)
 		d.do("late claim", d.poll("late claim"))
+		d.do("create another", calls.Retried().Question("another"))
+		d.do("repeated claim", d.poll("late claim")).Repeat = true
 		d.do("get after the release", calls.Retried().Get(release.ID))
 		use(d)
 	})
@@ -233,6 +235,12 @@ var mistakes = []struct {
 	{"a request released for later is skipped", "late claim",
 		func(c *calls.Call) { c.Claimed = make([]backends.Claimed, 1) }},
 	{"a request released for later is claimed too early", "late claim", claimEarlier},
+	{"a repeated claim leaves out a request", "repeated claim",
+		func(c *calls.Call) { c.Claimed = make([]backends.Claimed, 1) }},
+	{"a request moves to another mailbox", "get the answer",
+		func(c *calls.Call) { c.Rec.Mailbox = "another" }},
+	{"an end returns no mailbox", "answer",
+		func(c *calls.Call) { c.Rec.Mailbox = "" }},
 }
 
 func TestCheckerFindsEachMistake(t *testing.T) {

@@ -11,6 +11,8 @@
 //   - Each mailbox: order.go compares the times in the backend's records. Claims take the longest
 //     claimable request first and skip none. Caps and exclusive stores refuse a request only when
 //     they must.
+//   - Each claim: memo.go compares the replies to claims of one id. A repeat claims nothing more.
+//     It returns the requests that still run.
 //   - Each fail-over: loss.go checks that it lost only the last effects of the old master.
 //
 // # Words

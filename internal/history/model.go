@@ -64,7 +64,7 @@ func (s step) String() string {
 // state is a stored request. Times are microseconds since the epoch.
 type state struct {
 	exists                    bool
-	status, text              string
+	mailbox, status, text     string
 	codec, payload, headers   string
 	cancelledAs, cancelReason string
 	attempt                   int
@@ -135,6 +135,7 @@ func newState(op step) state {
 	deadline := op.at + c.PendingTimeout.Microseconds()
 	return state{
 		exists:   true,
+		mailbox:  c.Mailbox,
 		status:   backends.StatusPending,
 		codec:    c.Codec,
 		payload:  string(c.Payload),
@@ -309,7 +310,7 @@ func (s state) reads(op step) (bool, state) {
 	said := want.cancelledAs == rec.CancelledAs && want.cancelReason == rec.CancelReason &&
 		strings.HasPrefix(rec.Error, want.text) && (want.text == timedOut || rec.Error == want.text)
 	return stored && timed && said && want.status == rec.Status && want.attempt == rec.Attempt &&
-		want.headers == headers(rec.Headers), s
+		want.headers == headers(rec.Headers) && want.mailbox == rec.Mailbox, s
 }
 
 // timedOut is the start of the error of a derived timeout.

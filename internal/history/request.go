@@ -58,6 +58,9 @@ func New(all []*calls.Call, fails ...FailOver) *history {
 	for _, f := range fails {
 		h.failOver(f)
 	}
+	if len(fails) == 0 { // a fail-over may lose memos
+		h.checkMemos()
+	}
 	return h
 }
 
