@@ -204,7 +204,7 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 // unstorable reports whether the store or its backend does not take the payload. A server may have
 // a lower limit than Policy.MaxPayload.
 func unstorable(err error) bool {
-	return errors.Is(err, errEncode) || errors.Is(err, ErrTooLarge)
+	return errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge)
 }
 
 // refused reports whether a retry would fail with the same error.

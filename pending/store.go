@@ -157,17 +157,16 @@ func (p Policy) Terms() backends.Terms {
 		Retention:      p.Retention.Truncate(time.Microsecond)}
 }
 
-var errEncode = errors.New("encode the payload")
-
 // encode encodes a payload with the store's codec and checks its size. For a ContextCodec it also
-// checks that the request's id belongs to the mailbox.
+// checks that the request's id belongs to the mailbox. A codec refuses a payload for good, unless
+// only a key is missing.
 func (s *PendingStore[T]) encode(
 	payload T, id, mailbox string, part codec.Part) (encoded []byte, err error) {
 	switch c, ok := s.codec.(codec.ContextCodec[T]); {
 	case !ok:
 		encoded, err = s.codec.Marshal(payload)
 	case backends.Partition(mailbox) != backends.PartitionOf(id):
-		err = check.Invalid("the request's id is not of mailbox %.80q", mailbox)
+		return nil, check.Invalid("the request's id is not of mailbox %.80q", mailbox)
 	default:
 		about := codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
 		encoded, err = c.MarshalFor(about, payload)
@@ -175,10 +174,13 @@ func (s *PendingStore[T]) encode(
 	if err == nil {
 		err = check.Payload(encoded, cmp.Or(s.policy.MaxPayload, check.MaxPayload))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w as %s: %w", errEncode, s.codec.Name(), err)
+	if err == nil {
+		return encoded, nil
 	}
-	return encoded, nil
+	if !errors.Is(err, ErrTooLarge) && !errors.Is(err, codec.ErrNoKey) {
+		err = check.Invalid("%w", err)
+	}
+	return nil, fmt.Errorf("encode the payload as %s: %w", s.codec.Name(), err)
 }
 
 // decode decodes the payload of a record with the codec that the record names.

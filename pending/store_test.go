@@ -226,13 +226,16 @@ func TestAPayloadOverTheLimitIsRefused(t *testing.T) {
 
 func TestAPayloadThatCannotBeEncodedIsRefused(t *testing.T) {
 	s := newStore(t, memory.New(), policy())
-	_, err := s.Create(t.Context(), box, job{Command: "\xff"})
-	if err == nil || !strings.Contains(err.Error(), "job.Command") {
-		t.Errorf("got %v, want an error that names job.Command", err)
-	}
+	bad := job{Command: "\xff"}
+	checkInvalid(t, failure(s.Create(t.Context(), box, bad)), "job.Command")
 	if has, err := s.HasPending(t.Context(), box); has || err != nil {
 		t.Errorf("HasPending: got %v, %v; want false", has, err)
 	}
+	create(t, s)
+	c := pop(t, s)
+	c.Payload = bad
+	checkInvalid(t, s.Progress(t.Context(), c), "job.Command")
+	checkInvalid(t, s.Complete(t.Context(), c), "job.Command")
 }
 
 // A caller of the backend chooses the id of a request. Package remote lets its callers do so.
