@@ -70,9 +70,20 @@ type Option[T any] func(*PendingStore[T]) error
 func AlsoReads[T any](codecs ...codec.Codec[T]) Option[T] {
 	return func(s *PendingStore[T]) error {
 		for _, c := range codecs {
-			if err := s.reads(c); err != nil {
+			if check.IsNil(c) {
+				return check.Invalid("a codec is nil")
+			}
+			name := c.Name()
+			if err := check.Name("codec name", name); err != nil {
 				return err
 			}
+			if s.codecs[name] != nil {
+				return check.Invalid("two codecs are named %q", name)
+			}
+			if err := codec.Check(c); err != nil {
+				return check.Invalid("codec %s: %w", name, err)
+			}
+			s.codecs[name] = c
 		}
 		return nil
 	}
@@ -84,13 +95,14 @@ func New[T any](
 	b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T]) (*PendingStore[T], error) {
 	s := &PendingStore[T]{core: core{backend: b, policy: p, terms: p.Terms()},
 		codec: c, codecs: map[string]codec.Codec[T]{}}
+	s.policy.Outcomes = slices.Clone(p.Outcomes)
 	s.noPending = s.failed("pop", "", ErrNoPending)
 	err := p.check()
 	if check.IsNil(b) {
 		err = check.Invalid("the backend is nil")
 	}
 	for _, opt := range append([]Option[T]{AlsoReads(c)}, opts...) {
-		if err == nil {
+		if err == nil && opt != nil {
 			err = opt(s)
 		}
 	}
@@ -98,25 +110,6 @@ func New[T any](
 		return nil, fmt.Errorf("pending: new store %.80q: %w", p.Name, err)
 	}
 	return s, nil
-}
-
-// reads adds a codec to the codecs that decode payloads.
-func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
-	if check.IsNil(c) {
-		return check.Invalid("a codec is nil")
-	}
-	name := c.Name()
-	if err := check.Name("codec name", name); err != nil {
-		return err
-	}
-	if s.codecs[name] != nil {
-		return check.Invalid("two codecs are named %q", name)
-	}
-	if err := codec.Check(c); err != nil {
-		return check.Invalid("codec %s: %w", name, err)
-	}
-	s.codecs[name] = c
-	return nil
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9_:.-]{1,64}$`)
@@ -235,7 +228,9 @@ func collect[O any, F ~func(*O)](opts []F) (o O) {
 	}
 	collected := new(O)
 	for _, opt := range opts {
-		opt(collected)
+		if opt != nil {
+			opt(collected)
+		}
 	}
 	return *collected
 }

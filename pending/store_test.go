@@ -102,6 +102,24 @@ func TestInvalidPoliciesAreRefused(t *testing.T) {
 	}
 }
 
+func TestAStoreKeepsItsOutcomes(t *testing.T) {
+	p := policy()
+	s := newStore(t, memory.New(), p)
+	p.Outcomes[0] = "changed"
+	create(t, s)
+	c := pop(t, s)
+	checkInvalid(t, s.Finish(t.Context(), c, "changed"), "changed")
+	mustDo(t, s.Finish(t.Context(), c, "conflict"))
+}
+
+func TestNilOptionsAreSkipped(t *testing.T) {
+	s, err := pending.New(memory.New(), codec.JSON[job](), policy(), nil)
+	mustDo(t, err)
+	r := create(t, s, nil)
+	mustDo(t, failure(s.Get(t.Context(), r.ID, nil, pending.InMailbox(box))))
+	pop(t, s, nil)
+}
+
 // badName is a codec whose name cannot stand in a record.
 type badName struct{ codec.Codec[job] }
 
