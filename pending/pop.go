@@ -86,6 +86,9 @@ func (s *PendingStore[T]) pop(ctx context.Context, mailbox string, limit int, op
 func newClaim(
 	stores []Source, mailbox string, limit int, o popOptions) (c backends.Claim, err error) {
 	err = cmp.Or(check.Mailbox(mailbox), check.Range("the limit", limit, 1, check.MaxLimit))
+	if len(stores) == 0 {
+		err = check.Invalid("the inbox was not made by NewInbox")
+	}
 	c = backends.Claim{Mailbox: mailbox, From: make([]backends.From, len(stores))}
 	for i, s := range stores {
 		c.From[i] = backends.From{Terms: s.base().terms, Limit: limit}
@@ -136,7 +139,10 @@ func (s *PendingStore[T]) anyClaims(c backends.Claimed) (any, error) { return s.
 
 // Inbox claims requests of several stores for one mailbox in one round trip, such as the heartbeat
 // of a runtime. Make one with [NewInbox]. It may be used concurrently.
-type Inbox struct{ stores []Source }
+type Inbox struct {
+	backend backends.Backend // of all stores
+	stores  []Source
+}
 
 // NewInbox makes an Inbox of stores that share one backend, each store once. Otherwise it returns
 // [ErrInvalid].
@@ -150,29 +156,29 @@ func NewInbox(stores ...Source) (*Inbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pending: new inbox: %w: %w", ErrInvalid, err)
 	}
-	return &Inbox{slices.Clone(stores)}, nil
+	return &Inbox{stores[0].base().backend, slices.Clone(stores)}, nil
 }
 
 func checkSource(s Source, others []Source) error {
 	if check.IsNil(s) {
 		return errors.New("a store is nil")
 	}
-	name := s.base().policy.Name
+	name, b := s.base().policy.Name, s.base().backend
+	if b == nil {
+		return errors.New("a store was not made by New")
+	}
 	for _, other := range others {
-		if name == other.base().policy.Name {
+		switch {
+		case name == other.base().policy.Name:
 			return fmt.Errorf("store %q is in it twice", name)
-		}
-		if b := s.base().backend; !reflect.ValueOf(b).Comparable() {
+		case !reflect.ValueOf(b).Comparable():
 			return fmt.Errorf("backend %T of store %q cannot be compared: use a pointer", b, name)
-		}
-		if s.base().backend != other.base().backend {
+		case b != other.base().backend:
 			return fmt.Errorf("store %q has another backend than the others", name)
 		}
 	}
 	return nil
 }
-
-func (in *Inbox) backend() backends.Backend { return in.stores[0].base().backend }
 
 // Delivery holds the requests that an [Inbox] claimed. [Claimed] returns the claims of one store.
 type Delivery struct {
@@ -214,7 +220,7 @@ func (in *Inbox) pop(
 	c, err := newClaim(in.stores, mailbox, limit, o)
 	var claimed []backends.Claimed
 	if err == nil {
-		claimed, err = in.backend().Claim(ctx, c)
+		claimed, err = in.backend.Claim(ctx, c)
 	}
 	return in.deliver(mailbox, claimed, err)
 }
@@ -235,7 +241,7 @@ func (in *Inbox) PopMany(
 	}
 	deliveries, nothing := make([]*Delivery, len(mailboxes)), true
 	var problems error
-	for i, result := range backends.ClaimMany(ctx, in.backend(), claims) {
+	for i, result := range backends.ClaimMany(ctx, in.backend, claims) {
 		d, err := in.deliver(mailboxes[i], result.Claimed, result.Err)
 		if !errors.Is(err, ErrNoPending) {
 			deliveries[i], nothing = d, false

@@ -109,11 +109,10 @@ func (s *PendingStore[T]) AwaitPending(
 // delivery, or with ctx's error if there is no delivery.
 func (in *Inbox) Await(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
-	pop := func(ctx context.Context) (*Delivery, bool, error) {
+	return awaitClaim(ctx, in.backend, mailbox, func(ctx context.Context) (*Delivery, bool, error) {
 		d, err := in.Pop(ctx, mailbox, opts...)
 		return d, errors.Is(err, ErrNoPending) || d != nil && d.requests == 0, err
-	}
-	return awaitClaim(ctx, in.backend(), mailbox, pop)
+	})
 }
 
 // awaitClaim calls pop until pop claims a request, pop fails or ctx ends. If nothing was claimed,

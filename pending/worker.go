@@ -185,7 +185,7 @@ func (w *Worker) claim(ctx, running context.Context, free int) (
 	d *Delivery, nothing bool, err error) {
 	batch := min(free, len(w.stores))
 	for asked := 0; asked < len(w.stores) && running.Err() == nil; asked += batch {
-		inbox := Inbox{w.stores[:batch]}
+		inbox := Inbox{w.stores[0].base().backend, w.stores[:batch]}
 		limit := min(check.MaxLimit, free/batch)
 		d, err := inbox.pop(ctx, w.mailbox, limit, popOptions{claimID: w.claimID, hasClaimID: true})
 		if d == nil && !errors.Is(err, ErrNoPending) {
