@@ -28,7 +28,7 @@ type job[T any] struct {
 // handler ends its goroutine, the request is left to its lease.
 func (j *job[T]) do(working context.Context) {
 	j.claim.lease = lease.New()
-	kept := *j.claim // a copy, since the handler may change the claim
+	kept := *j.claim // the handler may change its claim
 	handling, stop := context.WithCancelCause(working)
 	defer stop(nil)
 	ctx := context.WithoutCancel(working)
@@ -41,6 +41,8 @@ func (j *job[T]) do(working context.Context) {
 	stopped := errors.Is(context.Cause(handling), ErrWorkerStopped)
 	stopKeeping()
 	keeper.Wait()
+	kept.Payload = j.claim.Payload // and nothing else: the handler may have replaced the claim
+	j.claim = &kept
 	for failures := 0; ; failures++ {
 		last := working.Err() != nil
 		ending, cancel := context.WithTimeout(ctx, callTimeout)
