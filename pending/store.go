@@ -217,7 +217,11 @@ func (s *PendingStore[T]) read(rec backends.Record, r *Request[T]) error {
 	*r = Request[T]{ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status),
 		Attempt: rec.Attempt, Payload: payload, Error: rec.Error, Headers: rec.Headers,
 		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, StartedAt: rec.StartedAt,
-		Deadline: rec.Deadline}
+		Deadline: rec.Deadline, CancelRequested: rec.CancelledAs != "",
+		CancelReason: rec.CancelReason}
+	if r.Status == StatusCancelled {
+		r.CancelRequested, r.CancelReason = true, r.Error
+	}
 	return err
 }
 

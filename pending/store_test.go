@@ -190,6 +190,7 @@ func TestInvalidArgumentsOfAWorkerStoreNothing(t *testing.T) {
 		unclaimed := held(t, s, made.ID, 0)
 		withoutID, negative := *unclaimed, *unclaimed
 		withoutID.ID, negative.Attempt = "", -1
+		exported := exportedClaim(t, b)
 		longID := pending.WithClaimID(strings.Repeat("x", 513))
 		for want, err := range map[string]error{
 			"has 1048576 bytes":   failure(s.PopPending(ctx, strings.Repeat("x", 1<<20))),
@@ -198,6 +199,7 @@ func TestInvalidArgumentsOfAWorkerStoreNothing(t *testing.T) {
 			"limit is 101":        failure(s.PopPendingBatch(ctx, box, 101)),
 			"WithLimit is for":    failure(s.PopPending(ctx, box, pending.WithLimit(s, 2))),
 			"claim is nil":        s.Complete(ctx, nil),
+			`of store "exports"`:  s.Complete(ctx, exported),
 			"not made by a pop":   s.Complete(ctx, &jobClaim{Request: *made}),
 			`id ""`:               s.Extend(ctx, &withoutID),
 			"attempt is -1":       s.Fail(ctx, &negative, ""),
@@ -211,6 +213,16 @@ func TestInvalidArgumentsOfAWorkerStoreNothing(t *testing.T) {
 		}
 		checkOnly(t, s, made.ID)
 	})
+}
+
+// exportedClaim returns the claim of another store with the same payload type.
+func exportedClaim(t *testing.T, b backends.Backend) *jobClaim {
+	t.Helper()
+	p := policy()
+	p.Name = "exports"
+	exports := newStore(t, b, p)
+	create(t, exports)
+	return pop(t, exports)
 }
 
 // checkOnly checks that the mailbox has one pending request, with this id.

@@ -39,11 +39,12 @@ func (s *PendingStore[T]) Await(
 	return last, nil
 }
 
-// Watch yields a request now and after each change of its status, attempt or progress, until it has
-// ended. It may yield after an Extend, too. Changes in quick succession may appear as one. If the
-// request cannot be read, or ctx ends, Watch yields an error and ends.
+// Watch yields a request now and after each change of its status, attempt, progress or
+// CancelRequested, until it has ended. It may yield after an Extend, too. Changes in quick
+// succession may appear as one. If the request cannot be read, or ctx ends, Watch yields nil and an
+// error, and ends.
 //
-// Progress and endings wake Watch, if the backend can signal. It polls for a claim once a second.
+// Signals of progress, cancels and endings wake Watch. It polls for a claim once a second.
 func (s *PendingStore[T]) Watch(
 	ctx context.Context, id string, opts ...GetOption) iter.Seq2[*Request[T], error] {
 	return s.follow(ctx, "watch", id, opts, claimPollInterval)
@@ -86,7 +87,7 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 // changed reports whether two reads of a request differ for Watch.
 func changed(a, b backends.Record) bool {
 	return a.Status != b.Status || a.Attempt != b.Attempt || !a.UpdatedAt.Equal(b.UpdatedAt) ||
-		a.Codec != b.Codec || !bytes.Equal(a.Payload, b.Payload)
+		a.CancelledAs != b.CancelledAs || a.Codec != b.Codec || !bytes.Equal(a.Payload, b.Payload)
 }
 
 // AwaitPending waits until it has claimed a request, as PopPending does. It tries after a signal
