@@ -116,10 +116,9 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 	}
 }
 
-// extend extends the lease, and sends progress if asked to. It does nothing if the handler has
-// ended or released the request. A call gets half of the time until the deadline, but at least a
-// second. The end of ctx does not interrupt a call: the next one could overtake it. If an
-// operation of the handler hangs until the deadline, extend returns ErrStaleClaim.
+// extend extends the lease, and sends progress if asked to, unless the claim is over. A call gets
+// half of the time until the deadline, but at least a second. The end of ctx does not interrupt it:
+// the next one could overtake it. If the handler's call hangs until then, extend fails.
 func (j *job[T]) extend(
 	ctx context.Context, c *Claim[T], deadline time.Time, sends bool) (over bool, err error) {
 	l := c.lease

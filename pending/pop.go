@@ -49,9 +49,8 @@ func (s *PendingStore[T]) PopPending(
 	return append(claims, nil)[0], err
 }
 
-// PopPendingBatch claims up to limit requests, 1 to 100, the longest claimable first. It returns
-// [ErrNoPending] if there is nothing to claim. It may return claims and an error. The error joins a
-// [DecodeError] for each request that cannot be read.
+// PopPendingBatch claims up to limit requests, 1 to 100, as PopPending does. It may return claims
+// and an error. The error joins a [DecodeError] for each request that cannot be read.
 func (s *PendingStore[T]) PopPendingBatch(
 	ctx context.Context, mailbox string, limit int, opts ...PopOption) ([]*Claim[T], error) {
 	claims, _, err := s.pop(ctx, mailbox, limit, opts)

@@ -94,7 +94,6 @@ func changed(a, b backends.Record) bool {
 // from the backend and at the backend's poll interval. If ctx ends first, AwaitPending returns
 // ctx's error. A claim in flight then has two more seconds, so that its request is not lost. An
 // unreadable request that is skipped does not end the wait: the error of AwaitPending names it.
-//
 // Give ctx a deadline. If the server does not answer, a backend may notice that ctx was cancelled
 // only after timeouts of its own.
 func (s *PendingStore[T]) AwaitPending(
