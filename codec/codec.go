@@ -52,7 +52,7 @@ import "errors"
 type Codec[T any] interface {
 	// Name is stored in each record: 1 to 32 of [a-z0-9_.-]. A name always means the same format.
 	Name() string
-	// Marshal returns bytes that the caller owns.
+	// Marshal returns bytes that the caller owns. It refuses the same values each time.
 	Marshal(T) ([]byte, error)
 	// Unmarshal decodes bytes that Marshal returned.
 	Unmarshal([]byte) (T, error)
@@ -60,7 +60,8 @@ type Codec[T any] interface {
 
 // ContextCodec is a [Codec] such as [Sealed]. Its bytes are valid only for the question or only for
 // the answer of one request. A store calls MarshalFor and UnmarshalFor. Marshal and Unmarshal
-// return an error.
+// return an error. If MarshalFor lacks a key, its error wraps [ErrNoKey]. Any other error is about
+// the value.
 type ContextCodec[T any] interface {
 	Codec[T]
 	MarshalFor(Context, T) ([]byte, error)

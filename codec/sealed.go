@@ -73,6 +73,10 @@ type Keyring interface {
 // ErrUnknownKey means that the keyring lacks the key of a payload.
 var ErrUnknownKey = errors.New("unknown key")
 
+// ErrNoKey means that a payload could not be sealed, because the [Keyring] returned an error or an
+// invalid key. The payload is not at fault, so a repeat may succeed. The error wraps the Keyring's.
+var ErrNoKey = errors.New("the keyring has no valid key")
+
 // Keys is a [Keyring] with the same keys for all mailboxes. Do not change it while it is in use.
 type Keys struct {
 	Sealing string            // id of the key to seal with
@@ -176,11 +180,11 @@ func (c *sealedCodec[T]) MarshalFor(context Context, v T) ([]byte, error) {
 	}
 	id, key, err := c.keys.SealingKey(context.Mailbox)
 	if err != nil {
-		return nil, fmt.Errorf("get the sealing key: %w", err)
+		return nil, fmt.Errorf("get the sealing key: %w: %w", ErrNoKey, err)
 	}
 	k, err := c.derive(context, id, key)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrNoKey, err)
 	}
 	header := append([]byte{sealedVersion, byte(len(id))}, id...)
 	nonce := k.nonce(encoded)

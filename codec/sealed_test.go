@@ -144,16 +144,17 @@ func TestAKeyringMayHaveAKeyForEachMailbox(t *testing.T) {
 	}
 	there := here
 	there.Mailbox = "device-8"
-	if _, err := c.MarshalFor(there, "reboot"); !errors.Is(err, errNoMailbox) {
-		t.Errorf("seal: got %v, want the keyring's error", err)
+	_, err = c.MarshalFor(there, "reboot")
+	if !errors.Is(err, codec.ErrNoKey) || !errors.Is(err, errNoMailbox) {
+		t.Errorf("seal: got %v, want ErrNoKey and the keyring's error", err)
 	}
 	if _, err := c.UnmarshalFor(there, encoded); !errors.Is(err, errNoMailbox) {
 		t.Errorf("open: got %v, want the keyring's error", err)
 	}
 	there.Mailbox = "short"
 	_, err = c.MarshalFor(there, "reboot")
-	if err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("a short key: got %v, want an error that does not quote it", err)
+	if !errors.Is(err, codec.ErrNoKey) || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("a short key: got %v, want an ErrNoKey that does not quote it", err)
 	}
 }
 

@@ -113,6 +113,78 @@ func TestAWorkerThatIgnoresACancelIsOverruled(t *testing.T) {
 	})
 }
 
+func TestAWorkerCannotInventACancel(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, patient())
+		r := create(t, s)
+		c := pop(t, s)
+		c.CancelRequested, c.CancelReason = true, "invented"
+		err := s.Finish(t.Context(), c, pending.StatusCancelled)
+		checkErr(t, "Finish", err, pending.ErrInvalid)
+		mustDo(t, s.Release(t.Context(), c, 0))
+		if got := get(t, s, r.ID); got.Status != pending.StatusPending {
+			t.Errorf("after Release: got %s, %q; want pending", got.Status, got.Error)
+		}
+		c = pop(t, s)
+		mustDo(t, s.Cancel(t.Context(), r, "why"))
+		mustDo(t, s.Extend(t.Context(), c))
+		c.CancelReason = "invented"
+		mustDo(t, s.Finish(t.Context(), c, pending.StatusCancelled))
+		if got := get(t, s, r.ID); got.Error != "why" {
+			t.Errorf("got the reason %q, want why", got.Error)
+		}
+	})
+}
+
+func TestARequesterSeesThatACancelIsRequested(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, patient())
+		check := func(what string, r *jobRequest, status pending.Status, reason string) {
+			t.Helper()
+			if r.Status != status || r.CancelRequested != (reason != "") ||
+				r.CancelReason != reason {
+				t.Errorf("%s: got %s, cancel requested %t because %q; want %s, %q",
+					what, r.Status, r.CancelRequested, r.CancelReason, status, reason)
+			}
+		}
+		r := create(t, s)
+		completed := pop(t, s)
+		check("running", get(t, s, r.ID), pending.StatusRunning, "")
+		mustDo(t, s.Cancel(t.Context(), r, "why"))
+		check("Cancel", r, pending.StatusRunning, "why")
+		check("Get", get(t, s, r.ID), pending.StatusRunning, "why")
+		page, err := s.List(t.Context(), box, pending.ListOptions{})
+		mustDo(t, err)
+		check("List", page.Requests[0], pending.StatusRunning, "why")
+		mustDo(t, s.Complete(t.Context(), completed))
+		check("completed", get(t, s, r.ID), pending.StatusCompleted, "")
+
+		r = create(t, s)
+		pop(t, s)
+		mustDo(t, s.Cancel(t.Context(), r, "why"))
+		calls.Pass(10*time.Second + time.Microsecond)
+		check("after the grace", get(t, s, r.ID), pending.StatusCancelled, "why")
+	})
+}
+
+// Only the ID is needed, so a route that cancels need not read the request first.
+func TestACancelNeedsOnlyTheID(t *testing.T) {
+	onEach(t, func(t *testing.T, b backends.Backend) {
+		s := newStore(t, b, policy())
+		for _, mailbox := range []string{"", "other"} {
+			cancelled := &jobRequest{ID: create(t, s).ID, Mailbox: mailbox}
+			mustDo(t, s.Cancel(t.Context(), cancelled, "why"))
+			timedOut := &jobRequest{ID: create(t, s).ID, Mailbox: mailbox}
+			mustDo(t, s.Timeout(t.Context(), timedOut))
+			if cancelled.Mailbox != box || timedOut.Mailbox != box {
+				t.Errorf("got mailboxes %q and %q", cancelled.Mailbox, timedOut.Mailbox)
+			}
+			_, err := s.PopPending(t.Context(), box)
+			checkErr(t, "a pop", err, pending.ErrNoPending)
+		}
+	})
+}
+
 func TestACancelAfterTheEndIsRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())

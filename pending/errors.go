@@ -9,9 +9,9 @@ import (
 	"github.com/pendingq/pendingq/internal/check"
 )
 
-// Errors that operations return, for errors.Is. Any other error comes from the backend, a codec or
-// the context. After such an error the operation may have happened. Repeat it: only Extend,
-// Progress and Release then act again, from that moment. The repeat of a Create needs
+// Errors of operations that had no effect, for errors.Is. Any other error comes from the backend, a
+// codec or the context. After such an error the operation may have happened. Repeat it: only
+// Extend, Progress and Release then act again, from that moment. The repeat of a Create needs
 // [WithIdempotencyKey], and that of a pop [WithClaimID].
 var (
 	ErrNotFound   = backends.ErrNotFound             // no such request, or its Retention is over
@@ -21,7 +21,7 @@ var (
 	ErrBusy       = backends.ErrBusy                 // a [BusyError]: see Policy.Exclusive
 	ErrFull       = backends.ErrFull                 // Policy.MaxPending requests are claimable
 	ErrTooLarge   = codec.ErrTooLarge                // over Policy.MaxPayload or the codec's limit
-	ErrInvalid    = check.ErrInvalid                 // the text names the argument; no effect
+	ErrInvalid    = check.ErrInvalid                 // names the argument or the payload's field
 )
 
 // BusyError is an [ErrBusy] with the id of the live request.

@@ -28,7 +28,7 @@ type job[T any] struct {
 // handler ends its goroutine, the request is left to its lease.
 func (j *job[T]) do(working context.Context) {
 	j.claim.lease = lease.New()
-	kept := *j.claim // a copy, since the handler may change the claim
+	kept := *j.claim // the handler may change its claim
 	handling, stop := context.WithCancelCause(working)
 	defer stop(nil)
 	ctx := context.WithoutCancel(working)
@@ -41,6 +41,8 @@ func (j *job[T]) do(working context.Context) {
 	stopped := errors.Is(context.Cause(handling), ErrWorkerStopped)
 	stopKeeping()
 	keeper.Wait()
+	kept.Payload = j.claim.Payload // and nothing else: the handler may have replaced the claim
+	j.claim = &kept
 	for failures := 0; ; failures++ {
 		last := working.Err() != nil
 		ending, cancel := context.WithTimeout(ctx, callTimeout)
@@ -114,10 +116,9 @@ func (j *job[T]) keep(ctx context.Context, c *Claim[T], stop context.CancelCause
 	}
 }
 
-// extend extends the lease, and sends progress if asked to. It does nothing if the handler has
-// ended or released the request. A call gets half of the time until the deadline, but at least a
-// second. The end of ctx does not interrupt a call: the next one could overtake it. If an
-// operation of the handler hangs until the deadline, extend returns ErrStaleClaim.
+// extend extends the lease, and sends progress if asked to, unless the claim is over. A call gets
+// half of the time until the deadline, but at least a second. The end of ctx does not interrupt it:
+// the next one could overtake it. If the handler's call hangs until then, extend fails.
 func (j *job[T]) extend(
 	ctx context.Context, c *Claim[T], deadline time.Time, sends bool) (over bool, err error) {
 	l := c.lease
@@ -205,7 +206,7 @@ func (j *job[T]) conclude(ctx context.Context, err error, stopped bool) error {
 // unstorable reports whether the store or its backend does not take the payload. A server may have
 // a lower limit than Policy.MaxPayload.
 func unstorable(err error) bool {
-	return errors.Is(err, errEncode) || errors.Is(err, ErrTooLarge)
+	return errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge)
 }
 
 // refused reports whether a retry would fail with the same error.

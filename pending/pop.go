@@ -48,9 +48,8 @@ func (s *PendingStore[T]) PopPending(
 	return append(claims, nil)[0], err
 }
 
-// PopPendingBatch claims up to limit requests, 1 to 100, the longest claimable first. It returns
-// [ErrNoPending] if there is nothing to claim. It may return claims and an error. The error joins a
-// [DecodeError] for each request that cannot be read.
+// PopPendingBatch claims up to limit requests, 1 to 100, as PopPending does. It may return claims
+// and an error. The error joins a [DecodeError] for each request that cannot be read.
 func (s *PendingStore[T]) PopPendingBatch(
 	ctx context.Context, mailbox string, limit int, opts ...PopOption) ([]*Claim[T], error) {
 	claims, _, err := s.pop(ctx, mailbox, limit, opts)
@@ -85,6 +84,9 @@ func (s *PendingStore[T]) pop(ctx context.Context, mailbox string, limit int, op
 func newClaim(
 	stores []Source, mailbox string, limit int, o popOptions) (c backends.Claim, err error) {
 	err = cmp.Or(check.Mailbox(mailbox), check.Range("the limit", limit, 1, check.MaxLimit))
+	if len(stores) == 0 {
+		err = check.Invalid("the inbox was not made by NewInbox")
+	}
 	c = backends.Claim{Mailbox: mailbox, From: make([]backends.From, len(stores))}
 	for i, s := range stores {
 		c.From[i] = backends.From{Terms: s.base().terms, Limit: limit}
@@ -135,7 +137,10 @@ func (s *PendingStore[T]) anyClaims(c backends.Claimed) (any, error) { return s.
 
 // Inbox claims requests of several stores for one mailbox in one round trip, such as the heartbeat
 // of a runtime. Make one with [NewInbox]. It may be used concurrently.
-type Inbox struct{ stores []Source }
+type Inbox struct {
+	backend backends.Backend // of all stores
+	stores  []Source
+}
 
 // NewInbox makes an Inbox of stores that share a backend, each once. Otherwise: [ErrInvalid].
 func NewInbox(stores ...Source) (*Inbox, error) {
@@ -148,29 +153,29 @@ func NewInbox(stores ...Source) (*Inbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pending: new inbox: %w: %w", ErrInvalid, err)
 	}
-	return &Inbox{slices.Clone(stores)}, nil
+	return &Inbox{stores[0].base().backend, slices.Clone(stores)}, nil
 }
 
 func checkSource(s Source, others []Source) error {
 	if check.IsNil(s) {
 		return errors.New("a store is nil")
 	}
-	name := s.base().policy.Name
+	name, b := s.base().policy.Name, s.base().backend
+	if b == nil {
+		return errors.New("a store was not made by New")
+	}
 	for _, other := range others {
-		if name == other.base().policy.Name {
+		switch {
+		case name == other.base().policy.Name:
 			return fmt.Errorf("store %q is in it twice", name)
-		}
-		if b := s.base().backend; !reflect.ValueOf(b).Comparable() {
+		case !reflect.ValueOf(b).Comparable():
 			return fmt.Errorf("backend %T of store %q cannot be compared: use a pointer", b, name)
-		}
-		if s.base().backend != other.base().backend {
+		case b != other.base().backend:
 			return fmt.Errorf("store %q has another backend than the others", name)
 		}
 	}
 	return nil
 }
-
-func (in *Inbox) backend() backends.Backend { return in.stores[0].base().backend }
 
 // Delivery holds the requests that an [Inbox] claimed. [Claimed] returns the claims of one store.
 type Delivery struct {
@@ -212,7 +217,7 @@ func (in *Inbox) pop(
 	c, err := newClaim(in.stores, mailbox, limit, o)
 	var claimed []backends.Claimed
 	if err == nil {
-		claimed, err = in.backend().Claim(ctx, c)
+		claimed, err = in.backend.Claim(ctx, c)
 	}
 	return in.deliver(mailbox, claimed, err)
 }
@@ -233,7 +238,7 @@ func (in *Inbox) PopMany(
 	}
 	deliveries, nothing := make([]*Delivery, len(mailboxes)), true
 	var problems error
-	for i, result := range backends.ClaimMany(ctx, in.backend(), claims) {
+	for i, result := range backends.ClaimMany(ctx, in.backend, claims) {
 		d, err := in.deliver(mailboxes[i], result.Claimed, result.Err)
 		if !errors.Is(err, ErrNoPending) {
 			deliveries[i], nothing = d, false

@@ -155,6 +155,7 @@ func TestInvalidInboxesAreRefused(t *testing.T) {
 		"another backend": {jobs, elsewhere},
 		"is nil":          {jobs, nil},
 		"a store is nil":  {none},
+		"made by New":     {jobs, &jobStore{}},
 	} {
 		_, err := pending.NewInbox(stores...)
 		checkInvalid(t, err, want)
@@ -169,8 +170,11 @@ func TestInvalidInboxesAreRefused(t *testing.T) {
 		_, err := inbox.Pop(t.Context(), box, opt)
 		checkInvalid(t, err, want)
 	}
-	if _, err := inbox.Pop(t.Context(), ""); !errors.Is(err, pending.ErrInvalid) {
-		t.Errorf("got %v, want ErrInvalid", err)
+	checkErr(t, "no mailbox", failure(inbox.Pop(t.Context(), "")), pending.ErrInvalid)
+	zero := new(pending.Inbox)
+	for _, err := range []error{failure(zero.Pop(t.Context(), box)),
+		failure(zero.PopMany(t.Context(), []string{box})), failure(zero.Await(t.Context(), box))} {
+		checkInvalid(t, err, "the inbox was not made by NewInbox")
 	}
 }
 

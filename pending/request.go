@@ -42,8 +42,13 @@ type Request[T any] struct {
 
 	Headers map[string]string // see WithHeaders; nil or empty if there are none
 
+	// CancelRequested is true if the request is cancelled, or if it still runs after a Cancel that
+	// left its worker a grace. CancelReason is the reason.
+	CancelRequested bool
+	CancelReason    string
+
 	CreatedAt time.Time
-	UpdatedAt time.Time // the last change of Status, or the last Extend of a running request
+	UpdatedAt time.Time // the last change of Status, or the last Extend or Cancel while it runs
 	StartedAt time.Time // the latest claim; zero before any claim
 	Deadline  time.Time // when a live request times out, or when a lease with attempts left expires
 }
@@ -121,9 +126,8 @@ func InMailbox(mailbox string) GetOption {
 	return func(o *getOptions) { o.mailbox, o.inMailbox = mailbox, true }
 }
 
-// Get reads a request. A request past its deadline reads as timed out: nobody has to write a
-// timeout. Get returns [ErrNotFound] if there is no such request, and [ErrInvalid] if the id is
-// malformed. With a [DecodeError] Get may return the request without its payload.
+// Get reads a request. It returns [ErrNotFound] if there is no such request, and [ErrInvalid] if
+// the id is malformed. With a [DecodeError] it may return the request without its payload.
 func (s *PendingStore[T]) Get(
 	ctx context.Context, id string, opts ...GetOption) (r *Request[T], err error) {
 	defer s.wrap(&err, "get", id)
@@ -200,16 +204,18 @@ func (s *PendingStore[T]) List(
 // Otherwise its worker learns of the cancel at its next Extend, and may end the request until the
 // grace is over or the lease expires. Then the request reads as cancelled. No attempt follows.
 //
-// On success Cancel updates r, except its Payload. During the grace r is running. A second Cancel
-// succeeds and changes nothing. If the request has ended in another way, Cancel returns [ErrEnded].
+// Cancel needs only r.ID. It does not check r.Mailbox: if a caller may see only one mailbox, Get r
+// with [InMailbox] first. On success Cancel updates r, except its Payload. During the grace r is
+// running and CancelRequested. A second Cancel succeeds and changes nothing. If the request has
+// ended in another way, Cancel returns [ErrEnded].
 func (s *PendingStore[T]) Cancel(ctx context.Context, r *Request[T], reason string) error {
 	reason = cmp.Or(check.Cut(reason, check.MaxReason), "cancelled by the requester")
 	return s.cancel(ctx, "cancel", r, backends.Cancel{Outcome: backends.StatusCancelled,
 		Error: reason, Grace: s.policy.CancelGrace.Truncate(time.Microsecond)})
 }
 
-// Timeout ends a request at once, at any attempt, because its requester gives up waiting. It keeps
-// the payload. It updates r, except its Payload. After the last deadline it returns [ErrEnded].
+// Timeout ends a request at once, at any attempt, because its requester gives up. It keeps the
+// stored payload, and uses r as Cancel does. After the last deadline it returns [ErrEnded].
 func (s *PendingStore[T]) Timeout(ctx context.Context, r *Request[T]) error {
 	return s.cancel(ctx, "time out", r, backends.Cancel{Outcome: backends.StatusTimeout,
 		Error: "timed out: the requester gave up waiting"})

@@ -70,9 +70,20 @@ type Option[T any] func(*PendingStore[T]) error
 func AlsoReads[T any](codecs ...codec.Codec[T]) Option[T] {
 	return func(s *PendingStore[T]) error {
 		for _, c := range codecs {
-			if err := s.reads(c); err != nil {
+			if check.IsNil(c) {
+				return check.Invalid("a codec is nil")
+			}
+			name := c.Name()
+			if err := check.Name("codec name", name); err != nil {
 				return err
 			}
+			if s.codecs[name] != nil {
+				return check.Invalid("two codecs are named %q", name)
+			}
+			if err := codec.Check(c); err != nil {
+				return check.Invalid("codec %s: %w", name, err)
+			}
+			s.codecs[name] = c
 		}
 		return nil
 	}
@@ -84,13 +95,14 @@ func New[T any](
 	b backends.Backend, c codec.Codec[T], p Policy, opts ...Option[T]) (*PendingStore[T], error) {
 	s := &PendingStore[T]{core: core{backend: b, policy: p, terms: p.Terms()},
 		codec: c, codecs: map[string]codec.Codec[T]{}}
+	s.policy.Outcomes = slices.Clone(p.Outcomes)
 	s.noPending = s.failed("pop", "", ErrNoPending)
 	err := p.check()
 	if check.IsNil(b) {
 		err = check.Invalid("the backend is nil")
 	}
 	for _, opt := range append([]Option[T]{AlsoReads(c)}, opts...) {
-		if err == nil {
+		if err == nil && opt != nil {
 			err = opt(s)
 		}
 	}
@@ -98,25 +110,6 @@ func New[T any](
 		return nil, fmt.Errorf("pending: new store %.80q: %w", p.Name, err)
 	}
 	return s, nil
-}
-
-// reads adds a codec to the codecs that decode payloads.
-func (s *PendingStore[T]) reads(c codec.Codec[T]) error {
-	if check.IsNil(c) {
-		return check.Invalid("a codec is nil")
-	}
-	name := c.Name()
-	if err := check.Name("codec name", name); err != nil {
-		return err
-	}
-	if s.codecs[name] != nil {
-		return check.Invalid("two codecs are named %q", name)
-	}
-	if err := codec.Check(c); err != nil {
-		return check.Invalid("codec %s: %w", name, err)
-	}
-	s.codecs[name] = c
-	return nil
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9_:.-]{1,64}$`)
@@ -157,17 +150,16 @@ func (p Policy) Terms() backends.Terms {
 		Retention:      p.Retention.Truncate(time.Microsecond)}
 }
 
-var errEncode = errors.New("encode the payload")
-
 // encode encodes a payload with the store's codec and checks its size. For a ContextCodec it also
-// checks that the request's id belongs to the mailbox.
+// checks that the request's id belongs to the mailbox. A codec refuses a payload for good, unless
+// only a key is missing.
 func (s *PendingStore[T]) encode(
 	payload T, id, mailbox string, part codec.Part) (encoded []byte, err error) {
 	switch c, ok := s.codec.(codec.ContextCodec[T]); {
 	case !ok:
 		encoded, err = s.codec.Marshal(payload)
 	case backends.Partition(mailbox) != backends.PartitionOf(id):
-		err = check.Invalid("the request's id is not of mailbox %.80q", mailbox)
+		return nil, check.Invalid("the request's id is not of mailbox %.80q", mailbox)
 	default:
 		about := codec.Context{Store: s.policy.Name, Mailbox: mailbox, ID: id, Part: part}
 		encoded, err = c.MarshalFor(about, payload)
@@ -175,10 +167,13 @@ func (s *PendingStore[T]) encode(
 	if err == nil {
 		err = check.Payload(encoded, cmp.Or(s.policy.MaxPayload, check.MaxPayload))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w as %s: %w", errEncode, s.codec.Name(), err)
+	if err == nil {
+		return encoded, nil
 	}
-	return encoded, nil
+	if !errors.Is(err, ErrTooLarge) && !errors.Is(err, codec.ErrNoKey) {
+		err = check.Invalid("%w", err)
+	}
+	return nil, fmt.Errorf("encode the payload as %s: %w", s.codec.Name(), err)
 }
 
 // decode decodes the payload of a record with the codec that the record names.
@@ -222,7 +217,11 @@ func (s *PendingStore[T]) read(rec backends.Record, r *Request[T]) error {
 	*r = Request[T]{ID: rec.ID, Mailbox: rec.Mailbox, Status: Status(rec.Status),
 		Attempt: rec.Attempt, Payload: payload, Error: rec.Error, Headers: rec.Headers,
 		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, StartedAt: rec.StartedAt,
-		Deadline: rec.Deadline}
+		Deadline: rec.Deadline, CancelRequested: rec.CancelledAs != "",
+		CancelReason: rec.CancelReason}
+	if r.Status == StatusCancelled {
+		r.CancelRequested, r.CancelReason = true, r.Error
+	}
 	return err
 }
 
@@ -233,7 +232,9 @@ func collect[O any, F ~func(*O)](opts []F) (o O) {
 	}
 	collected := new(O)
 	for _, opt := range opts {
-		opt(collected)
+		if opt != nil {
+			opt(collected)
+		}
 	}
 	return *collected
 }

@@ -102,6 +102,24 @@ func TestInvalidPoliciesAreRefused(t *testing.T) {
 	}
 }
 
+func TestAStoreKeepsItsOutcomes(t *testing.T) {
+	p := policy()
+	s := newStore(t, memory.New(), p)
+	p.Outcomes[0] = "changed"
+	create(t, s)
+	c := pop(t, s)
+	checkInvalid(t, s.Finish(t.Context(), c, "changed"), "changed")
+	mustDo(t, s.Finish(t.Context(), c, "conflict"))
+}
+
+func TestNilOptionsAreSkipped(t *testing.T) {
+	s, err := pending.New(memory.New(), codec.JSON[job](), policy(), nil)
+	mustDo(t, err)
+	r := create(t, s, nil)
+	mustDo(t, failure(s.Get(t.Context(), r.ID, nil, pending.InMailbox(box))))
+	pop(t, s, nil)
+}
+
 // badName is a codec whose name cannot stand in a record.
 type badName struct{ codec.Codec[job] }
 
@@ -172,6 +190,7 @@ func TestInvalidArgumentsOfAWorkerStoreNothing(t *testing.T) {
 		unclaimed := held(t, s, made.ID, 0)
 		withoutID, negative := *unclaimed, *unclaimed
 		withoutID.ID, negative.Attempt = "", -1
+		exported := exportedClaim(t, b)
 		longID := pending.WithClaimID(strings.Repeat("x", 513))
 		for want, err := range map[string]error{
 			"has 1048576 bytes":   failure(s.PopPending(ctx, strings.Repeat("x", 1<<20))),
@@ -180,6 +199,7 @@ func TestInvalidArgumentsOfAWorkerStoreNothing(t *testing.T) {
 			"limit is 101":        failure(s.PopPendingBatch(ctx, box, 101)),
 			"WithLimit is for":    failure(s.PopPending(ctx, box, pending.WithLimit(s, 2))),
 			"claim is nil":        s.Complete(ctx, nil),
+			`of store "exports"`:  s.Complete(ctx, exported),
 			"not made by a pop":   s.Complete(ctx, &jobClaim{Request: *made}),
 			`id ""`:               s.Extend(ctx, &withoutID),
 			"attempt is -1":       s.Fail(ctx, &negative, ""),
@@ -193,6 +213,16 @@ func TestInvalidArgumentsOfAWorkerStoreNothing(t *testing.T) {
 		}
 		checkOnly(t, s, made.ID)
 	})
+}
+
+// exportedClaim returns the claim of another store with the same payload type.
+func exportedClaim(t *testing.T, b backends.Backend) *jobClaim {
+	t.Helper()
+	p := policy()
+	p.Name = "exports"
+	exports := newStore(t, b, p)
+	create(t, exports)
+	return pop(t, exports)
 }
 
 // checkOnly checks that the mailbox has one pending request, with this id.
@@ -226,13 +256,16 @@ func TestAPayloadOverTheLimitIsRefused(t *testing.T) {
 
 func TestAPayloadThatCannotBeEncodedIsRefused(t *testing.T) {
 	s := newStore(t, memory.New(), policy())
-	_, err := s.Create(t.Context(), box, job{Command: "\xff"})
-	if err == nil || !strings.Contains(err.Error(), "job.Command") {
-		t.Errorf("got %v, want an error that names job.Command", err)
-	}
+	bad := job{Command: "\xff"}
+	checkInvalid(t, failure(s.Create(t.Context(), box, bad)), "job.Command")
 	if has, err := s.HasPending(t.Context(), box); has || err != nil {
 		t.Errorf("HasPending: got %v, %v; want false", has, err)
 	}
+	create(t, s)
+	c := pop(t, s)
+	c.Payload = bad
+	checkInvalid(t, s.Progress(t.Context(), c), "job.Command")
+	checkInvalid(t, s.Complete(t.Context(), c), "job.Command")
 }
 
 // A caller of the backend chooses the id of a request. Package remote lets its callers do so.

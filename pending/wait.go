@@ -39,11 +39,12 @@ func (s *PendingStore[T]) Await(
 	return last, nil
 }
 
-// Watch yields a request now and after each change of its status, attempt or progress, until it has
-// ended. It may yield after an Extend, too. Changes in quick succession may appear as one. If the
-// request cannot be read, or ctx ends, Watch yields an error and ends.
+// Watch yields a request now and after each change of its status, attempt, progress or
+// CancelRequested, until it has ended. It may yield after an Extend, too. Changes in quick
+// succession may appear as one. If the request cannot be read, or ctx ends, Watch yields nil and an
+// error, and ends.
 //
-// Progress and endings wake Watch, if the backend can signal. It polls for a claim once a second.
+// Signals of progress, cancels and endings wake Watch. It polls for a claim once a second.
 func (s *PendingStore[T]) Watch(
 	ctx context.Context, id string, opts ...GetOption) iter.Seq2[*Request[T], error] {
 	return s.follow(ctx, "watch", id, opts, claimPollInterval)
@@ -86,14 +87,13 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 // changed reports whether two reads of a request differ for Watch.
 func changed(a, b backends.Record) bool {
 	return a.Status != b.Status || a.Attempt != b.Attempt || !a.UpdatedAt.Equal(b.UpdatedAt) ||
-		a.Codec != b.Codec || !bytes.Equal(a.Payload, b.Payload)
+		a.CancelledAs != b.CancelledAs || a.Codec != b.Codec || !bytes.Equal(a.Payload, b.Payload)
 }
 
 // AwaitPending waits until it has claimed a request, as PopPending does. It tries after a signal
 // from the backend and at the backend's poll interval. If ctx ends first, AwaitPending returns
 // ctx's error. A claim in flight then has two more seconds, so that its request is not lost. An
 // unreadable request that is skipped does not end the wait: the error of AwaitPending names it.
-//
 // Give ctx a deadline. If the server does not answer, a backend may notice that ctx was cancelled
 // only after timeouts of its own.
 func (s *PendingStore[T]) AwaitPending(
@@ -109,11 +109,10 @@ func (s *PendingStore[T]) AwaitPending(
 // delivery, or with ctx's error if there is no delivery.
 func (in *Inbox) Await(
 	ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
-	pop := func(ctx context.Context) (*Delivery, bool, error) {
+	return awaitClaim(ctx, in.backend, mailbox, func(ctx context.Context) (*Delivery, bool, error) {
 		d, err := in.Pop(ctx, mailbox, opts...)
 		return d, errors.Is(err, ErrNoPending) || d != nil && d.requests == 0, err
-	}
-	return awaitClaim(ctx, in.backend(), mailbox, pop)
+	})
 }
 
 // awaitClaim calls pop until pop claims a request, pop fails or ctx ends. If nothing was claimed,

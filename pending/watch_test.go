@@ -97,10 +97,10 @@ func TestWatchYieldsTheEndThatItsReaderCauses(t *testing.T) {
 	})
 }
 
-// On fake time a claim and a progress can happen in the same microsecond.
+// On fake time a claim, a progress and a cancel can happen in the same microsecond.
 func TestWatchYieldsChangesOfTheSameMicrosecond(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
-		s := newStore(t, b, policy())
+		s := newStore(t, b, patient())
 		made, start := create(t, s), time.Now()
 		c := pop(t, s)
 		for r, err := range s.Watch(t.Context(), made.ID) {
@@ -111,8 +111,15 @@ func TestWatchYieldsChangesOfTheSameMicrosecond(t *testing.T) {
 			c.Payload.Output = "half"
 			mustDo(t, s.Progress(t.Context(), c))
 		}
+		for r, err := range s.Watch(t.Context(), made.ID) {
+			mustDo(t, err)
+			if r.CancelRequested || r.Status.Ended() {
+				break
+			}
+			mustDo(t, s.Cancel(t.Context(), r, "enough"))
+		}
 		if waited := time.Since(start); waited != 0 {
-			t.Errorf("the progress was seen after %v, want at once", waited)
+			t.Errorf("the progress or the cancel was seen after %v, want at once", waited)
 		}
 	})
 }

@@ -26,19 +26,21 @@ import (
 // the lease expires meanwhile, the cause is the backend's error. After Grace the Worker tries to
 // end each request once more.
 //
-// The handler may end or release its request, and may then go on. Otherwise its result decides:
+// The handler may end or release its request, and may then go on. After a cancel or a shutdown its
+// context has ended, so its own operations need [context.WithoutCancel]. Otherwise the handler's
+// result decides, and either the Payload of its claim or that of its last Progress is stored:
 //
-//   - nil completes the request.
-//   - An error from [Retry] releases the request if attempts are left. Otherwise the request fails.
-//   - Any other error, or a panic, fails the request with the payload of the last Progress. Only
-//     the log has the text of a panic.
-//   - After a cancel, an error or a panic ends the request as cancelled. After [ErrWorkerStopped]
-//     it releases the request if attempts are left.
+//   - nil completes the request with the Payload. If that cannot be stored, the request fails.
+//   - An error from [Retry] releases the request with the last Progress if attempts are left. So
+//     does any error or panic after [ErrWorkerStopped].
+//   - After a cancel, an error ends the request as cancelled with the Payload. A panic does so with
+//     the last Progress.
+//   - Any other error, or a panic, fails the request with the last Progress.
 //
-// A handler may call Progress at any rate. The Worker sends at most one progress a second, and the
-// last one before it fails or releases the request.
-//
-// A request with an unreadable payload reaches no handler, only the log. Its lease decides.
+// The text of an error becomes the Error of the request, which requesters and dashboards show: keep
+// secrets out of it. Only the log has the text of a panic. A handler may call Progress at any rate:
+// the Worker sends at most one a second, and the last one. If a payload cannot be decoded, the
+// request reaches no handler. The Worker logs the error, and leaves the request to its lease.
 type Worker struct {
 	mailbox  string
 	opts     WorkerOptions
@@ -183,7 +185,7 @@ func (w *Worker) claim(ctx, running context.Context, free int) (
 	d *Delivery, nothing bool, err error) {
 	batch := min(free, len(w.stores))
 	for asked := 0; asked < len(w.stores) && running.Err() == nil; asked += batch {
-		inbox := Inbox{w.stores[:batch]}
+		inbox := Inbox{w.stores[0].base().backend, w.stores[:batch]}
 		limit := min(check.MaxLimit, free/batch)
 		d, err := inbox.pop(ctx, w.mailbox, limit, popOptions{claimID: w.claimID, hasClaimID: true})
 		if d == nil && !errors.Is(err, ErrNoPending) {

@@ -311,11 +311,13 @@ func TestInvalidWorkersAreRefused(t *testing.T) {
 	handleElsewhere := pending.Handle(newStore(t, memory.New(), p), nothing)
 	negative := &pending.WorkerOptions{Concurrency: -1}
 	unhandled := pending.Handle[job](newStore(t, b, policy()), nil)
+	zero := pending.Handle(&jobStore{}, nothing)
 	for want, err := range map[string]error{
 		"mailbox is empty":  failure(pending.NewWorker("", nil, good)),
 		"no stores":         failure(pending.NewWorker(box, nil)),
 		"twice":             failure(pending.NewWorker(box, nil, good, good)),
 		"another backend":   failure(pending.NewWorker(box, nil, good, handleElsewhere)),
+		"made by New":       failure(pending.NewWorker(box, nil, zero)),
 		"no function":       failure(pending.NewWorker(box, nil, unhandled)),
 		"Concurrency is -1": failure(pending.NewWorker(box, negative, good)),
 	} {

@@ -232,6 +232,9 @@ func asRefusal(err error) *refusal {
 	case errors.Is(err, pending.ErrTooLarge):
 		r = &refusal{status: http.StatusRequestEntityTooLarge, code: wire.CodeTooLarge,
 			text: "the request is too large"}
+	case errors.Is(err, pending.ErrInvalid):
+		r = &refusal{status: http.StatusBadRequest, code: wire.CodeInvalid,
+			text: "the request cannot be stored"}
 	default:
 		r = &refusal{status: http.StatusInternalServerError, text: "internal error"}
 	}

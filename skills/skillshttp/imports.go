@@ -105,7 +105,7 @@ func (h *Handler) conflict(
 func (h *Handler) completeImport(ctx context.Context, claim *pending.Claim[skills.Import]) error {
 	err := h.config.Stores.Imports.Complete(ctx, claim)
 	definite := late(err) || errors.Is(err, pending.ErrNotFound) ||
-		errors.Is(err, pending.ErrTooLarge)
+		errors.Is(err, pending.ErrTooLarge) || errors.Is(err, pending.ErrInvalid)
 	if !definite || claim.Payload.Action == skills.ActionOverwrite {
 		return err
 	}

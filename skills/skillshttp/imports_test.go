@@ -13,6 +13,8 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 	"github.com/pendingq/pendingq/skills/wire"
@@ -314,6 +316,26 @@ func TestAnAnswerOverTheStoresLimitFailsItsRequest(t *testing.T) {
 	id := w.ask("/ping", "")
 	w.heartbeat(beat)
 	w.wantTooLarge(id, 17<<20)
+}
+
+// A library may return a text that the codec does not take.
+func TestAnAnswerThatCannotBeStoredFailsItsRequest(t *testing.T) {
+	w := newWorld(t, func(c *skillshttp.Config) {
+		var err error
+		c.Stores.Imports, err = pending.New(c.Stores.Backend(), codec.JSON[skills.Import](),
+			skills.ImportPolicy(), pending.AlsoReads(codec.Msgpack[skills.Import]()))
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	id := w.claimed(`{"skill_key":"k"}`)
+	w.library.byRequest[id] = skills.Skill{ID: "1", Name: "\xff"}
+	w.want("report", w.report(imports, id, bundle("n")), 400, `"code":"invalid"`)
+	w.want("read", w.read(imports, id), 200, `"status":"failed"`,
+		`"error":"the runtime's report cannot be stored"`)
+	if n := w.library.saved(); n != 0 {
+		t.Errorf("the library has %d skills after the import failed, want none", n)
+	}
 }
 
 // The node dies before it completes the request. The request times out before the daemon's next

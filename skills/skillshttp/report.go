@@ -91,7 +91,7 @@ func (k reported[T, R]) serve(c *call) error {
 	err = c.decodeReport(&report, k.limit)
 	// If MaxAttempts > 1, the attempt is in the body, which was not read.
 	if isTooLarge(err) && k.policy.MaxAttempts <= 1 {
-		return k.failTooLarge(c, r.Attempt, err)
+		return k.fail(c, r.Attempt, reportTooLarge, err)
 	}
 	if err != nil {
 		return err
@@ -102,11 +102,17 @@ func (k reported[T, R]) serve(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err = k.apply(ctx, claim, report); isTooLarge(err) {
-		return k.failTooLarge(c, claim.Attempt, err)
+	err = k.apply(ctx, claim, report)
+	switch {
+	case isTooLarge(err):
+		return k.fail(c, claim.Attempt, reportTooLarge, err)
+	case errors.Is(err, pending.ErrInvalid):
+		return k.fail(c, claim.Attempt, "the runtime's report cannot be stored", err)
 	}
 	return err
 }
+
+const reportTooLarge = "the runtime's report is too large"
 
 // look reads the request that a report is about. Only a few requests are read at a time, since an
 // ended request can be large.
@@ -155,14 +161,14 @@ func isTooLarge(err error) bool {
 		errors.Is(err, pending.ErrTooLarge)
 }
 
-// failTooLarge ends a request whose report is answered 413: its daemon will not retry the report.
-func (k reported[T, R]) failTooLarge(c *call, attempt int, cause error) error {
+// fail ends a request whose report is answered 413 or 400: its daemon will not retry the report.
+func (k reported[T, R]) fail(c *call, attempt int, reason string, cause error) error {
 	ctx, cancel := c.detached()
 	defer cancel()
-	// A fresh claim has the stored payload, not the large one.
+	// A fresh claim has the stored payload, not that of the report.
 	claim, err := k.store.Held(ctx, c.requestID, attempt)
 	if err == nil && !claim.Status.Ended() {
-		err = k.store.Fail(ctx, claim, "the runtime's report is too large")
+		err = k.store.Fail(ctx, claim, reason)
 	}
 	if err != nil && !late(err) {
 		return err
