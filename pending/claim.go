@@ -159,8 +159,7 @@ func (s *PendingStore[T]) progress(ctx context.Context, c *Claim[T]) error {
 // cancel waits for its grace. Then another worker can claim it; a pause of 0 means at once. Release
 // keeps the stored payload. On the last attempt it returns [ErrInvalid]. If a cancel was requested,
 // Release ends the request as cancelled instead, and stores c.Payload.
-func (s *PendingStore[T]) Release(
-	ctx context.Context, c *Claim[T], pause time.Duration) error {
+func (s *PendingStore[T]) Release(ctx context.Context, c *Claim[T], pause time.Duration) error {
 	return s.inTurn(ctx, "release", c, func() error { return s.release(ctx, c, pause) })
 }
 

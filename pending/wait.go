@@ -28,13 +28,13 @@ const (
 func (s *PendingStore[T]) Await(
 	ctx context.Context, id string, opts ...GetOption) (last *Request[T], err error) {
 	for r, err := range s.follow(ctx, "await", id, opts, 0) {
-		if err != nil && poll.Ended(ctx) != nil {
+		if err == nil {
+			last = r
+		} else if poll.Ended(ctx) == nil {
+			return nil, err
+		} else {
 			return last, err
 		}
-		if err != nil {
-			return nil, err
-		}
-		last = r
 	}
 	return last, nil
 }
@@ -42,9 +42,7 @@ func (s *PendingStore[T]) Await(
 // Watch yields a request now and after each change of its status, attempt, progress or
 // CancelRequested, until it has ended. It may yield after an Extend, too. Changes in quick
 // succession may appear as one. If the request cannot be read, or ctx ends, Watch yields nil and an
-// error, and ends.
-//
-// Signals of progress, cancels and endings wake Watch. It polls for a claim once a second.
+// error. Signals of progress, cancels and endings wake it. It polls for a claim once a second.
 func (s *PendingStore[T]) Watch(
 	ctx context.Context, id string, opts ...GetOption) iter.Seq2[*Request[T], error] {
 	return s.follow(ctx, "watch", id, opts, claimPollInterval)
@@ -65,13 +63,12 @@ func (s *PendingStore[T]) follow(ctx context.Context, operation, id string, opts
 			rec, err := s.get(ctx, id, opts)
 			r, err := s.request(rec, err)
 			if err == nil {
-				pending := r.Status == StatusPending
 				if changed(last, rec) && !yield(r, nil) || rec.Ended() {
 					return
 				}
 				last = rec
 				pause := rec.Deadline.Sub(rec.ReadAt) + deadlineSlack
-				if pending && pollClaim > 0 && w.Poll() > 0 {
+				if rec.Status == backends.StatusPending && pollClaim > 0 && w.Poll() > 0 {
 					pause = min(pause, pollClaim)
 				}
 				err = w.Wait(ctx, pause)
@@ -107,8 +104,7 @@ func (s *PendingStore[T]) AwaitPending(
 // Await waits until Pop claims a request, as [PendingStore.AwaitPending] does. If a store fails and
 // the other stores are empty, Await goes on. It returns the error of the last pop together with the
 // delivery, or with ctx's error if there is no delivery.
-func (in *Inbox) Await(
-	ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
+func (in *Inbox) Await(ctx context.Context, mailbox string, opts ...PopOption) (*Delivery, error) {
 	return awaitClaim(ctx, in.backend, mailbox, func(ctx context.Context) (*Delivery, bool, error) {
 		d, err := in.Pop(ctx, mailbox, opts...)
 		return d, errors.Is(err, ErrNoPending) || d != nil && d.requests == 0, err
