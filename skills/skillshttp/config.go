@@ -53,7 +53,8 @@ type Config struct {
 
 	// BodyTimeout is how long the body of a report may take to arrive. The client may take twice as
 	// long to read an answer. Each 64 KiB of a body, and each 256 KiB of an answer, may take 10 s.
-	// A body that is not a report's may take 10 s in all. Default: 1 min.
+	// A body that is not a report's may take 10 s in all. A body that takes longer is answered 503.
+	// Default: 1 min.
 	BodyTimeout time.Duration
 
 	// HeartbeatTime is how long the claim of a heartbeat may take. If the stores are slower, or

@@ -134,7 +134,11 @@ func TestABodyThatDoesNotComeIsRefused(t *testing.T) {
 	id := w.ask("/ping", "")
 	request := "POST " + resultPath(laptop, "/ping", id) + " HTTP/1.1\r\nHost: x\r\n" +
 		"Authorization: Bearer daemon-" + laptop + "\r\nContent-Length: 100\r\n\r\n{"
-	w.want("the report", w.raw(request), 400, "could not be read")
+	r := w.raw(request)
+	w.want("the report", r, 503, "did not arrive in time") // a daemon does not retry after a 4xx
+	if r.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
 	w.want("the request", w.read("/ping", id), 200, `"status":"pending"`)
 }
 
