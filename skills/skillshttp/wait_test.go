@@ -237,18 +237,31 @@ func TestTheServerLimitsHeaders(t *testing.T) {
 	}
 }
 
-func TestAConfigWithoutARequiredFieldIsRefused(t *testing.T) {
+func TestAConfigThatCannotWorkIsRefused(t *testing.T) {
 	w := newWorld(t)
-	for name, config := range map[string]skillshttp.Config{
-		"Stores":  {Access: access{}, Library: w.library},
-		"Access":  {Stores: w.stores, Library: w.library},
-		"Library": {Stores: w.stores, Access: access{}},
+	required := skillshttp.Config{Stores: w.stores, Access: access{}, Library: w.library}
+	for _, tc := range []struct {
+		says  string
+		spoil func(*skillshttp.Config)
+	}{
+		{"Stores", func(c *skillshttp.Config) { c.Stores = nil }},
+		{"Access", func(c *skillshttp.Config) { c.Access = nil }},
+		{"Library", func(c *skillshttp.Config) { c.Library = nil }},
+		{"negative", func(c *skillshttp.Config) { c.MaxWaits = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.MaxRuntimeWaits = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.MaxCallerWaits = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.MaxBody = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.MaxBytes = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.BodyTimeout = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.HeartbeatTime = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.CallTime = -1 }},
 	} {
-		if _, err := skillshttp.New(config); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("without %s: %v", name, err)
+		config := required
+		tc.spoil(&config)
+		if _, err := skillshttp.New(config); err == nil || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("got %v, want an error with %q", err, tc.says)
 		}
 	}
-	required := skillshttp.Config{Stores: w.stores, Access: access{}, Library: w.library}
 	if _, err := skillshttp.New(required); err != nil {
 		t.Errorf("with the required fields alone: %v", err)
 	}
