@@ -109,3 +109,6 @@ type redactedError struct {
 
 func (e *redactedError) Error() string { return e.text }
 func (e *redactedError) Unwrap() error { return e.cause }
+
+// rejected is the error of an encoding library or of a method.
+func rejected(by string, err error) error { return &redactedError{by + " rejected a value", err} }

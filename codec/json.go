@@ -102,7 +102,8 @@ func checkJSONType(t reflect.Type) error {
 	return nil
 }
 
-var errHidden = errors.New(`json:"-" hides a field of a nested struct`)
+var errHidden = errors.New(
+	`json:"-" hides the field: only a struct that is the whole payload may have hidden fields`)
 
 func hiddenInJSON(f reflect.StructField) bool { return f.Tag.Get("json") == "-" }
 
@@ -157,7 +158,7 @@ func encodeJSON(p *plan, v any) ([]byte, error) {
 		return enc.Encode(p.view(v))
 	})
 	if err != nil {
-		return nil, jsonError(err)
+		return nil, jsonError(p, err)
 	}
 	encoded = bytes.TrimSuffix(encoded, []byte("\n"))
 	if err := limitJSON(p, encoded); err != nil {
@@ -171,18 +172,21 @@ func decodeJSON(p *plan, data []byte, v any) error {
 		return err
 	}
 	if err := json.Unmarshal(data, p.view(v)); err != nil {
-		return jsonError(err)
+		return jsonError(p, err)
 	}
 	return nil
 }
 
 // jsonError describes an error of encoding/json. It omits the original text, which may quote the
 // payload.
-func jsonError(err error) error {
+func jsonError(p *plan, err error) error {
+	var method *json.MarshalerError
 	var syntax *json.SyntaxError
 	var mismatch *json.UnmarshalTypeError
 	var unsupported *json.UnsupportedValueError
 	switch {
+	case errors.As(err, &method):
+		return rejected("an encoding method of "+method.Type.String(), err)
 	case errors.As(err, &syntax):
 		return &redactedError{fmt.Sprintf("invalid JSON at byte %d", syntax.Offset), err}
 	case errors.As(err, &mismatch):
@@ -193,7 +197,7 @@ func jsonError(err error) error {
 	case errors.As(err, &unsupported):
 		return &redactedError{"the value has no JSON form, such as NaN or a cycle", err}
 	}
-	return &redactedError{"encoding/json or a type's encoding method rejected a value", err}
+	return rejected("encoding/json"+p.orMethods(), err)
 }
 
 // jsonCheck returns the check for a type whose values JSON may lose, or nil.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,19 +11,6 @@ import (
 
 	"github.com/pendingq/pendingq/codec"
 )
-
-func TestARefusalSaysWhatToDo(t *testing.T) {
-	for err, advice := range map[error]string{
-		codec.Check(codec.JSON[any]()):                           "json.RawMessage",
-		codec.Check(codec.JSON[account]()):                       "samples of codec_test.account",
-		codec.Check(codec.JSON[map[string]big.Int]()):            "*Int",
-		codec.Check(codec.Msgpack[struct{ A map[string]any }]()): "json.RawMessage",
-	} {
-		if err == nil || !strings.Contains(err.Error(), advice) {
-			t.Errorf("got %v, want advice with %q", err, advice)
-		}
-	}
-}
 
 // Marshal detects a loss that the generated values did not show.
 func TestAValueThatWouldBeLostIsNotWritten(t *testing.T) {

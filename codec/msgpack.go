@@ -109,7 +109,7 @@ func msgpackError(p *plan, err error) error {
 	if err == nil || len(p.methods) == 0 {
 		return err
 	}
-	return &redactedError{"the msgpack library or a type's encoding method rejected a value", err}
+	return rejected("the msgpack library"+p.orMethods(), err)
 }
 
 // sortMaps sorts each map in the first value of data, in place, by the bytes of the keys. It

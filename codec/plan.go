@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -53,6 +54,19 @@ type structField struct {
 type methodType struct {
 	typ  reflect.Type
 	path string
+}
+
+// orMethods names the types whose methods encode and decode values of the plan, for an error text.
+func (p *plan) orMethods() string {
+	var names []string
+	for _, m := range p.methods {
+		names = append(names, m.typ.String())
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	return " or a method of " + strings.Join(slices.Compact(names), ", ")
 }
 
 // scalarCheck returns why a value would not make the round trip, or nil.
@@ -232,6 +246,8 @@ func (p *planner) fillField(
 		err = errors.New("an embedded nil pointer would not stay nil: name the field")
 	case err == nil && made.byName[name] != nil:
 		err = fmt.Errorf("another field is also stored as %q", name)
+	case err == errHidden && p.root.typ == reflect.PointerTo(made.typ):
+		err = fmt.Errorf("%w: use %s instead of %s", err, made.typ, p.root.typ)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)

@@ -52,9 +52,8 @@ func (f *format) prove(p *plan, samples []any) error {
 		}
 	}
 	for _, method := range p.methods {
-		if err := m.proveMethods(method.typ); err != nil {
-			return fmt.Errorf("%w; pass the codec samples of %s",
-				inPath(method.path, err), method.typ)
+		if advice, err := m.proveMethods(method.typ); err != nil {
+			return fmt.Errorf("%w%s", inPath(method.path, err), advice)
 		}
 	}
 	for m.seed = range seeds {
@@ -80,14 +79,16 @@ func wasEncoded(err error) bool {
 
 // proveMethods tests the samples of a type with encoding methods, or generated values. Each value
 // must make the round trip, or be rejected by its methods. At least one nonzero value must pass.
-func (m *prover) proveMethods(t reflect.Type) error {
+// The advice goes with an error.
+func (m *prover) proveMethods(t reflect.Type) (advice string, err error) {
 	p, err := newPlan(t, m.format)
 	if err != nil {
-		return err
+		return "", err
 	}
 	values := m.samples[t]
 	if len(values) == 0 {
 		values = m.generate(t)
+		advice = fmt.Sprintf("; pass the codec samples of %s", t)
 	}
 	var proven []reflect.Value
 	nonzero := t.Size() == 0
@@ -96,20 +97,44 @@ func (m *prover) proveMethods(t reflect.Type) error {
 		v.Elem().Set(value)
 		encoded, err := m.roundTrip(p, v.Interface())
 		if wasEncoded(err) {
-			return err
+			if embedded := m.promoted(p, v.Elem(), encoded); embedded != nil {
+				advice = fmt.Sprintf("; give the embedded %s a field name", embedded)
+			}
+			return advice, err
 		}
 		if err != nil {
 			continue
 		}
 		if again, _ := m.encodeGuarded(p, v.Interface()); !bytes.Equal(again, encoded) {
-			return errors.New("its methods encode the same value to different bytes")
+			return "", errors.New("its methods encode the same value to different bytes")
 		}
 		proven = append(proven, v.Elem())
 		nonzero = nonzero || !value.IsZero()
 	}
 	m.samples[t] = proven
 	if !nonzero {
-		return errors.New("no valid value could be generated to test its encoding methods")
+		return advice, errors.New(
+			"there is no valid value other than zero to test its encoding methods")
+	}
+	return "", nil
+}
+
+// promoted returns the type of an embedded field whose methods have encoded a struct, or nil. Such
+// methods leave out the other fields.
+func (m *prover) promoted(p *plan, v reflect.Value, encoded []byte) reflect.Type {
+	if v.Kind() != reflect.Struct || v.NumField() == 1 || encoded == nil {
+		return nil
+	}
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		if !field.Anonymous {
+			continue
+		}
+		alone := reflect.New(v.Type()) // without the other fields
+		readable(alone.Elem().Field(i)).Set(readable(v.Field(i)))
+		if again, _ := m.encodeGuarded(p, alone.Interface()); bytes.Equal(again, encoded) {
+			return field.Type
+		}
 	}
 	return nil
 }

@@ -25,26 +25,48 @@ func (b *Backend) List(
 		return page, nil
 	}
 	m.settle(now) // afterwards the two heaps have only live requests
-	var live []*entry
-	for _, s := range slices.Concat(m.queue, m.running) {
-		if cursor(s.owner) > after {
-			live = append(live, s.owner)
-		}
+	micros, id, _ := strings.Cut(after, " ")
+	last := position{id: id}
+	last.micros, _ = strconv.ParseInt(micros, 10, 64) // 0 for the first page
+	next := m.oldest(last, limit+1)
+	if len(next) > limit {
+		next = next[:limit]
+		p := next[limit-1].position()
+		page.Next = fmt.Sprintf("%020d %s", p.micros, p.id)
 	}
-	slices.SortFunc(live, func(x, y *entry) int { return cmp.Compare(cursor(x), cursor(y)) })
-	if len(live) > limit {
-		live = live[:limit]
-		page.Next = cursor(live[limit-1])
-	}
-	for _, e := range live {
+	for _, e := range next {
 		page.Records = append(page.Records, e.view(now))
 	}
 	return page, nil
 }
 
-// cursor is the position of a request in a List: its creation time, then its id.
-func cursor(e *entry) string {
-	return fmt.Sprintf("%020d %s", e.rec.CreatedAt.UnixMicro(), e.rec.ID)
+// oldest returns the oldest n live requests behind a position, sorted. It runs while the shard is
+// locked, so it neither sorts the others nor formats anything.
+func (m *mailbox) oldest(behind position, n int) (found []*entry) {
+	byPosition := func(e *entry, p position) int { return e.position().compare(p) }
+	for _, live := range []heap[*entry]{m.queue, m.running} {
+		for _, s := range live {
+			p := s.owner.position()
+			i, _ := slices.BinarySearchFunc(found, p, byPosition)
+			if i < n && p.compare(behind) > 0 {
+				found = slices.Insert(found, i, s.owner)
+				found = found[:min(len(found), n)]
+			}
+		}
+	}
+	return found
+}
+
+// position is where a request comes in a List: by its creation time, then by its id.
+type position struct {
+	micros int64
+	id     string
+}
+
+func (e *entry) position() position { return position{e.rec.CreatedAt.UnixMicro(), e.rec.ID} }
+
+func (p position) compare(q position) int {
+	return cmp.Or(cmp.Compare(p.micros, q.micros), cmp.Compare(p.id, q.id))
 }
 
 // Mailboxes implements [backends.Lister]. It lists one shard after the other. Each page reads all

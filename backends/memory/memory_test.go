@@ -35,3 +35,28 @@ func TestTheClockIsTruncatedOnce(t *testing.T) {
 		}
 	})
 }
+
+// List holds the lock of its shard, so it must not do work for each request beyond comparing it.
+func TestAPageOfALargeMailboxTakesLittleMemory(t *testing.T) {
+	b := memory.New()
+	terms := backends.Terms{Store: "s", PendingTimeout: time.Minute, Retention: time.Minute}
+	for range 1000 {
+		_, err := b.Create(t.Context(),
+			backends.Create{Terms: terms, ID: backends.NewID("box"), Mailbox: "box"})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen, after := 0, ""
+	for ok := true; ok; ok = after != "" {
+		page, err := b.List(t.Context(), "s", "box", after, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen, after = seen+len(page.Records), page.Next
+	}
+	allocated := testing.AllocsPerRun(10, func() { _, _ = b.List(t.Context(), "s", "box", "", 10) })
+	if seen != 1000 || allocated > 100 {
+		t.Errorf("%d requests, want 1000; a page of 10 takes %v allocations", seen, allocated)
+	}
+}

@@ -13,7 +13,7 @@ func TestEveryCommandShowsItsAnswer(t *testing.T) {
 	w := newWorld(t).withDaemon()
 	for command, says := range map[string]string{
 		"skills list":       "a    2      claude    A skill  long long",
-		"ping":              "the runtime is up: fine [31m (7ms)\n",
+		"ping":              "the runtime is up: fine [31m \\u202e! (7ms)\n",
 		"update 1.2":        "updated to 1.2: now at 1.2\n\tdone\\u001b[31m\n",
 		"models":            "m   M      -         yes\n",
 		"skills import a b": "completed",

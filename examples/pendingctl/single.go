@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/pendingq/pendingq/skills"
 )
@@ -134,11 +135,11 @@ func render(rows [][]string) string {
 	return text.String()
 }
 
-// oneLine replaces control characters and white space by single spaces, so that a text fits a table
-// and cannot control a terminal.
+// oneLine replaces control characters and white space by single spaces, so that a text fits a
+// table. The result is printable.
 func oneLine(text string) string {
-	isControl := func(r rune) bool { return r <= ' ' || r >= 0x7f && r < 0xa0 }
-	return strings.Join(strings.FieldsFunc(text, isControl), " ")
+	isSpace := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+	return printable(strings.Join(strings.FieldsFunc(text, isSpace), " "))
 }
 
 // short cuts a text that would make a table too wide.

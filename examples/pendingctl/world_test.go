@@ -170,7 +170,7 @@ func (d *fakeDaemon) beat(ctx context.Context) {
 	}
 	if a.Ping != nil {
 		report("ping", a.Ping.ID, wire.PingReport{Report: done,
-			Ping: skills.Ping{Output: "fine\x1b[31m", DurationMS: 7}})
+			Ping: skills.Ping{Output: "fine\x1b[31m\u2028\u202e!", DurationMS: 7}})
 	}
 	if a.Update != nil {
 		report("update", a.Update.ID, wire.UpdateReport{Report: done,

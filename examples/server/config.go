@@ -166,6 +166,9 @@ func fillIn(flags *flag.FlagSet, o *options, env func(string) string) error {
 		return err
 	}
 	for name, value := range file.Flags {
+		if strings.Contains(name, ":") { // the name may have a password
+			return fmt.Errorf("%s: a space is missing after the colon of an option", o.config)
+		}
 		f := flags.Lookup(name)
 		if f == nil || name == "config" {
 			return fmt.Errorf("%s: there is no option %q", o.config, name)

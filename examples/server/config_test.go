@@ -72,10 +72,12 @@ func TestConfigurationFilesThatAreRefused(t *testing.T) {
 		"listn: x":                       `there is no option "listn"`,
 		"config: x":                      `there is no option "config"`,
 		"drain: soon":                    "drain: ",
-		"stores: [{nme: x}]":             "field nme not found",
+		"stores: [{nme: x}]":             "line 1: a field is unknown",
 		"stores: [{pending: soon}]":      "is not a configuration file",
 		"stores: [{name: a}, {name: a}]": `two stores are named "a"`,
 		"backend: [redis://u:secret@h]":  "is not a configuration file",
+		"{backend:redis://u:secret@h}":   "a space is missing",
+		"backend: *redis://u:secret@h":   "not valid YAML",
 	} {
 		_, err := parseIn(nil, "-demo", "-config", writeConfig(t, text))
 		if err == nil || !strings.Contains(err.Error(), says) {

@@ -140,6 +140,9 @@ func (l *library) find(isIt func(shelf string) (bool, record, error)) (string, r
 		return "", record{}, err
 	}
 	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
 		shelf := filepath.Join(l.dir, e.Name())
 		if found, rec, err := isIt(shelf); found || err != nil {
 			return shelf, rec, err

@@ -177,14 +177,18 @@ func TestOverwriting(t *testing.T) {
 		}))
 		return err
 	}
-	for says, change := range map[string]func(*skillshttp.Save){
-		"only its creator": func(s *skillshttp.Save) { s.CreatorID = "bob" },
-		"does not exist":   func(s *skillshttp.Save) { s.Overwrite = skillID("another") },
-		"keeps its name":   func(s *skillshttp.Save) { s.Name = "m" },
+	for _, tc := range []struct {
+		says   string
+		change func(*skillshttp.Save)
+	}{
+		{"only its creator", func(s *skillshttp.Save) { s.CreatorID = "bob" }},
+		{"does not exist", func(s *skillshttp.Save) { s.Overwrite = skillID("another") }},
+		{"does not exist", func(s *skillshttp.Save) { s.Overwrite = "lock" }}, // .lock is a file
+		{"keeps its name", func(s *skillshttp.Save) { s.Name = "m" }},
 	} {
-		err := over(change)
-		if !errors.Is(err, skillshttp.ErrRefused) || !strings.Contains(err.Error(), says) {
-			t.Errorf("got %v, want a refusal that says %q", err, says)
+		err := over(tc.change)
+		if !errors.Is(err, skillshttp.ErrRefused) || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("got %v, want a refusal that says %q", err, tc.says)
 		}
 	}
 	skill := saved(t, l, saveOf("its own name now", func(s *skillshttp.Save) {

@@ -70,16 +70,18 @@ func digestOf(token string) digest { return sha256.Sum256([]byte(token)) }
 // role is a [skillshttp.Role] by its name.
 type role skillshttp.Role
 
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (r *role) UnmarshalText(text []byte) error {
+var errRole = errors.New("a role is none of owner, admin and member")
+
+// UnmarshalYAML implements [yaml.Unmarshaler].
+func (r *role) UnmarshalYAML(n *yaml.Node) error {
 	roles := map[string]skillshttp.Role{
 		"member": skillshttp.RoleMember,
 		"admin":  skillshttp.RoleAdmin,
 		"owner":  skillshttp.RoleOwner,
 	}
-	known, ok := roles[string(text)]
+	known, ok := roles[n.Value]
 	if !ok {
-		return fmt.Errorf("role %.20q is none of owner, admin and member", text)
+		return fmt.Errorf("line %d: %w", n.Line, errRole)
 	}
 	*r = role(known)
 	return nil
@@ -104,10 +106,23 @@ func readTokens(path string) (*access, error) {
 	return a, nil
 }
 
-var quoted = regexp.MustCompile("`[^`]*`")
+var yamlLine = regexp.MustCompile(`^yaml: (?:unmarshal errors:\n *)?(line \d+: )`)
 
-// withoutQuotes returns the text of an error without its quotes from the file.
-func withoutQuotes(err error) string { return quoted.ReplaceAllString(err.Error(), "`...`") }
+// withoutQuotes returns a text about an error of a YAML decoder, with the number of the line. It
+// drops the error's own text, which may quote the file.
+func withoutQuotes(err error) string {
+	text, line := "not valid YAML", ""
+	var wrong *yaml.TypeError
+	if errors.Is(err, errRole) {
+		return err.Error()
+	} else if errors.As(err, &wrong) {
+		text = "a field is unknown, is repeated or has a wrong value"
+	}
+	if found := yamlLine.FindStringSubmatch(err.Error()); found != nil {
+		line = found[1]
+	}
+	return line + text
+}
 
 // access checks a file and returns the access that it describes.
 func (f tokensFile) access() (*access, error) {

@@ -116,10 +116,19 @@ func TestTokensFilesThatAreRefused(t *testing.T) {
 	const long = "0123456789abcdef"
 	const ada, r = "user: a, token: " + long, "runtime: r, token: " + long
 	for text, says := range map[string]string{
+		"daemons: [{runtime: r, token:" + long + "}]":   "line 1: a field",
+		"daemons: [{runtime: r, token: *" + long + "}]": "not valid YAML",
+		"daemons: [{" + r + ", token: x}]":              "line 1: a field",
+
+		"people: [{" + ada + ", runtimes: {" + long + ": owner, " + long + ": owner}}]": "line 1",
+
+		"people: [{" + ada + ", runtimes: {x: " + long + "}":   "not valid YAML",
+		"people: [{" + ada + ", runtimes: {x: " + long + "}}]": "line 1: a role",
+
 		"":                                  "has no tokens",
 		"people: 7":                         "not a tokens file",
-		"persons: []":                       "field persons not found",
-		"people: [" + long + "]":            "cannot unmarshal",
+		"\npersons: []":                     "line 2: a field is unknown, is repeated or",
+		"people: [" + long + "]":            "line 1: a field",
 		"people: [{user: a, token: short}]": "people, entry 1: its token has fewer than 16",
 		"people: [{user: a}]":               "fewer than 16",
 		"people: [{token: " + long + "}]":   "it has no user",
@@ -128,7 +137,7 @@ func TestTokensFilesThatAreRefused(t *testing.T) {
 		"people: [{user: a, sha256: " + emptySHA256 + "}]": "the sha256 of an empty token",
 
 		"people: [{" + ada + ", sha256: 12}]":                     "both",
-		"people: [{" + ada + ", runtimes: {x: king}}]":            "king",
+		"people: [{" + ada + ", runtimes: {x: king}}]":            "line 1: a role is none",
 		"people: [{" + ada + "}]\ndaemons: [{" + r + "}]":         "daemons, entry 1: another",
 		"people: [{" + ada + "}, {user: b, token: " + long + "}]": "people, entry 2: another",
 	} {

@@ -25,37 +25,48 @@ type Entry struct {
 	At     time.Time      `json:"at"` // when the runtime reported it
 }
 
-// Memory is a catalogue in this process. Its zero value is empty. It may be used concurrently.
+// Memory is a catalogue in this process. Its zero value is empty. It may be used concurrently. It
+// shares no memory with its callers.
 type Memory struct {
 	mu      sync.Mutex
-	entries map[string]Entry
+	entries map[string]encoded
+}
+
+// encoded is an Entry as JSON.
+type encoded struct {
+	at   time.Time
+	text []byte
 }
 
 // Put replaces the entry of a runtime, and deletes expired entries.
 func (m *Memory) Put(_ context.Context, runtimeID string, e Entry) error {
+	text, err := json.Marshal(e)
+	if err != nil {
+		return failed("put", err)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.entries == nil {
-		m.entries = map[string]Entry{}
+		m.entries = map[string]encoded{}
 	}
 	for id, other := range m.entries {
-		if time.Since(other.At) >= Lifetime {
+		if time.Since(other.at) >= Lifetime {
 			delete(m.entries, id)
 		}
 	}
-	m.entries[runtimeID] = e
+	m.entries[runtimeID] = encoded{e.At, text}
 	return nil
 }
 
 // Get returns the entry of a runtime, or nil.
 func (m *Memory) Get(_ context.Context, runtimeID string) (*Entry, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	e, ok := m.entries[runtimeID]
-	if !ok || time.Since(e.At) >= Lifetime {
+	m.mu.Unlock()
+	if !ok || time.Since(e.at) >= Lifetime {
 		return nil, nil
 	}
-	return &e, nil
+	return decode(e.text)
 }
 
 // Drop removes the entry of a runtime.
@@ -96,6 +107,10 @@ func (r *Redis) Get(ctx context.Context, runtimeID string) (*Entry, error) {
 	if err != nil {
 		return nil, failed("get", err)
 	}
+	return decode(text)
+}
+
+func decode(text []byte) (*Entry, error) {
 	var e Entry
 	if json.Unmarshal(text, &e) != nil {
 		return nil, failed("get", errors.New("the entry is not valid JSON"))

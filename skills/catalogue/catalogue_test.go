@@ -60,6 +60,32 @@ func TestMemory(t *testing.T) {
 	})
 }
 
+// A caller may change what it has put or got, at any depth.
+func TestMemorySharesNothingWithItsCallers(t *testing.T) {
+	made := func() catalogue.Entry {
+		return catalogue.Entry{At: time.Now(), Models: []skills.Model{{ID: "m",
+			ServiceTiers: []skills.ServiceTier{{ID: "t"}},
+			Thinking:     &skills.Thinking{SupportedLevels: []skills.ThinkingLevel{{Value: "v"}}}}}}
+	}
+	spoil := func(e catalogue.Entry) {
+		m := &e.Models[0]
+		m.ServiceTiers[0].ID, m.Thinking.SupportedLevels[0].Value = "spoilt", "spoilt"
+		m.ID, m.Thinking.DefaultLevel = "spoilt", "spoilt"
+	}
+	var c catalogue.Memory
+	put, want := made(), made()
+	want.At = put.At
+	_ = c.Put(t.Context(), "laptop", put)
+	spoil(put)
+	for range 2 {
+		got, _ := c.Get(t.Context(), "laptop")
+		if diff := cmp.Diff(&want, got); diff != "" {
+			t.Fatalf("(-want +got):\n%s", diff)
+		}
+		spoil(*got)
+	}
+}
+
 // The README's ACL grants these commands, and not DEL.
 func TestARestrictedUserOfRedis(t *testing.T) {
 	server := redistest.Start(t)

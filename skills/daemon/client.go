@@ -35,9 +35,15 @@ func (e *statusError) Error() string {
 
 // definite reports whether asking again would get the same answer.
 func definite(err error) bool {
-	var status *statusError
-	return errors.As(err, &status) && status.status >= 400 && status.status < 500 &&
-		status.status != http.StatusTooManyRequests
+	var refusal *statusError
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	switch refusal.status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return refusal.status >= 400 && refusal.status < 500
 }
 
 // post sends a body and reads an answer, both in JSON. Its error is a statusError, errUnreadable,

@@ -63,7 +63,7 @@ func TestALostReportAnswerHasOneEffect(t *testing.T) {
 }
 
 func TestReportsAreRetriedUnlessTheRefusalIsDefinite(t *testing.T) {
-	for status, want := range map[int]int{500: 4, 413: 1, 404: 1} {
+	for status, want := range map[int]int{500: 4, 408: 4, 425: 4, 429: 4, 413: 1, 404: 1} {
 		inWorld(t, func(w *world) {
 			w.fault = func(r *http.Request) *failure {
 				if isHeartbeat(r) {

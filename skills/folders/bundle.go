@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/skills"
 )
@@ -124,7 +123,7 @@ func (b *bundler) readFolder(dir string) error {
 		case why != nil:
 			b.warn(p, why)
 		case e.IsDir():
-			err = b.readFolder(p)
+			err = b.readSubfolder(p)
 		default:
 			err = b.readFile(p)
 		}
@@ -133,6 +132,15 @@ func (b *bundler) readFolder(dir string) error {
 		}
 	}
 	return nil
+}
+
+// readSubfolder reads a folder, unless a bundle can carry no file below it.
+func (b *bundler) readSubfolder(p string) error {
+	if fault := filePathFault(p + "/x"); fault != "" {
+		b.warn(p, fmt.Errorf("left out %q: %w: it %s", p, ErrInvalidPath, fault))
+		return nil
+	}
+	return b.readFolder(p)
 }
 
 // whySkipped returns the reason why an entry is left out unread, or nil.
@@ -164,11 +172,7 @@ func (b *bundler) readFile(p string) error {
 }
 
 func (b *bundler) readSupporting(p string) (string, error) {
-	fault := filePathFault(p)
-	if !utf8.ValidString(p) {
-		fault = "is not UTF-8"
-	}
-	if fault != "" {
+	if fault := filePathFault(p); fault != "" {
 		return "", fmt.Errorf("%w: it %s", ErrInvalidPath, fault)
 	}
 	return readText(b.root, p)

@@ -169,6 +169,7 @@ func TestFilesThatABundleLeavesOut(t *testing.T) {
 		{"over the limit of a file", "big.txt", tooLarge, folders.ErrTooLarge},
 		{"the other case of SKILL.md", "Skill.md", "", folders.ErrInvalidPath},
 		{"hidden", ".env", "", folders.ErrSkipped},
+		{"a name with a control character", "a\x1b[2J.md", "", folders.ErrInvalidPath},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			home := newHome(t, map[string]string{
@@ -284,6 +285,31 @@ func TestSkillsWithoutAReadableSkillFile(t *testing.T) {
 			oneWarning(t, warnings, c.want, "~/.claude/skills/a")
 		})
 	}
+}
+
+// No file of a bundle can have such a long path, so the folders below are not even read.
+func TestFoldersTooDeepForABundle(t *testing.T) {
+	home := newHome(t, map[string]string{".claude/skills/a/SKILL.md": skillText})
+	root, err := os.OpenRoot(filepath.Join(home, ".claude", "skills", "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	long := strings.Repeat("x", 250)
+	deepest := strings.Join([]string{long, long, long, long, strings.Repeat("y", 18)}, "/")
+	if err := root.MkdirAll(deepest+"/z", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"y", "z/in vain"} {
+		if err := root.WriteFile(deepest+"/"+file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, warnings := bundle(t, rootIn(home), "a")
+	if filePaths(b) != deepest+"/y" {
+		t.Errorf("files = %.20q, want the deepest that is allowed", filePaths(b))
+	}
+	oneWarning(t, warnings, folders.ErrInvalidPath, "~/.claude/skills/a/"+deepest+"/z")
 }
 
 // putFile returns a function that writes a file.

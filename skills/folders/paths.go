@@ -23,9 +23,16 @@ func licence(name string) bool {
 }
 
 // dotGit reports whether a system may open .git under this name. Windows ignores letter case, and
-// dots and spaces at the end, and has the short name git~1.
+// dots and spaces at the end, and has the short name git~1. macOS ignores characters of format,
+// such as U+200C.
 func dotGit(name string) bool {
-	name = strings.TrimRight(strings.ToLower(name), ". ")
+	visible := func(r rune) rune {
+		if unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}
+	name = strings.TrimRight(strings.ToLower(strings.Map(visible, name)), ". ")
 	return name == ".git" || name == "git~1"
 }
 

@@ -4,15 +4,17 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/pendingq/pendingq/skills"
 )
 
 // Tidy returns a bundle in the form that a server keeps. It removes NUL from all texts and cleans
 // the paths of files: "./a//b.md" becomes "a/b.md". It drops a file whose path is empty, absolute
-// or too long, leads out of the skill, or equals SKILL.md or the path of an earlier file. The
-// warnings name the dropped files and the reasons. Tidy does not check whether a disk can hold the
-// files; [Unpack] does.
+// or too long, is not UTF-8, has a control character, leads out of the skill, or equals SKILL.md or
+// the path of an earlier file. The warnings name the dropped files and the reasons. Tidy does not
+// check whether a disk can hold the files; [Unpack] does.
 func Tidy(b skills.Bundle) (skills.Bundle, []Warning) {
 	texts := []*string{&b.Name, &b.Description, &b.Content, &b.SourcePath, &b.Provider}
 	for _, text := range texts {
@@ -53,6 +55,10 @@ func filePathFault(p string) string {
 		return "is empty"
 	case len(p) > MaxPathLength:
 		return fmt.Sprintf("is longer than %d bytes", MaxPathLength)
+	case !utf8.ValidString(p):
+		return "is not UTF-8"
+	case strings.ContainsFunc(p, unicode.IsControl):
+		return "has a control character"
 	case path.IsAbs(slashed) || len(slashed) > 2 && slashed[1] == ':' && slashed[2] == '/':
 		return "is absolute"
 	case clean == ".." || strings.HasPrefix(clean, "../"):

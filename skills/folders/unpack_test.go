@@ -58,6 +58,7 @@ func TestUnpackLeavesOutInvalidPaths(t *testing.T) {
 	for _, path := range []string{
 		"", ".", "..", "../x", "a/../../x", "a/..", "/etc/x", "//host/x", `\x`, `..\x`, `C:\x`,
 		"C:/x", "SKILL.md", "skill.MD", "./SKILL.md", "b.md", strings.Repeat("x/", 512) + "x",
+		"a\nb", "a/\x1b[2Jb", "\u0085", "\xff", "dir/a\xc3",
 	} {
 		parent := t.TempDir()
 		left := unpacked(t, parent, skills.Bundle{Content: skillText, Files: []skills.BundleFile{
@@ -77,7 +78,8 @@ func TestUnpackDecidesFileByFile(t *testing.T) {
 	b := skills.Bundle{Content: skillText}
 	kept := []string{"a", "what?.md", "sub/.env", "aux.md", "sub/ü", "LICENSE", ".gitignore"}
 	leftOut := []string{"a/b", "sub", "sub/SKILL.md/x", ".git/hooks/x", "x/.GIT/y",
-		"x/.git. ./y", "Git~1/x", strings.Repeat("x", 256)}
+		"x/.git. ./y", "Git~1/x", ".g\u200cit/x", "\ufeff.git/x", "git~1\u200b/x",
+		strings.Repeat("x", 256)}
 	for _, path := range slices.Concat(kept, leftOut) {
 		b.Files = append(b.Files, skills.BundleFile{Path: path, Content: "x"})
 	}
@@ -88,7 +90,8 @@ func TestUnpackDecidesFileByFile(t *testing.T) {
 	for _, w := range left {
 		got = append(got, fmt.Sprintf("%.9s", w.Path))
 	}
-	want := "a/b sub .git/hook x/.GIT/y x/.git. . Git~1/x xxxxxxxxx latin"
+	want := "a/b sub .git/hook x/.GIT/y x/.git. . Git~1/x " +
+		".g\u200cit/x \ufeff.git/x git~1\u200b/x xxxxxxxxx latin"
 	if strings.Join(got, " ") != want {
 		t.Errorf("left out %v, want %s", left, want)
 	}

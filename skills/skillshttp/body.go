@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/pendingq/pendingq/internal/quota"
@@ -78,6 +79,9 @@ func (c *call) read(limit int64, within time.Duration) ([]byte, error) {
 		return buf.Bytes(), err
 	case errors.As(err, &over):
 		return nil, tooLarge("the body is over the limit of %d bytes", over.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded): // not a 4xx, after which a daemon does not retry
+		return nil, refuse(http.StatusServiceUnavailable, wire.CodeOverloaded,
+			"the body did not arrive in time; try again")
 	}
 	return nil, &refusal{http.StatusBadRequest, wire.CodeInvalid, "the body could not be read", err}
 }

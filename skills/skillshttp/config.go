@@ -1,6 +1,7 @@
 package skillshttp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -53,7 +54,8 @@ type Config struct {
 
 	// BodyTimeout is how long the body of a report may take to arrive. The client may take twice as
 	// long to read an answer. Each 64 KiB of a body, and each 256 KiB of an answer, may take 10 s.
-	// A body that is not a report's may take 10 s in all. Default: 1 min.
+	// A body that is not a report's may take 10 s in all. A body that takes longer is answered 503.
+	// Default: 1 min.
 	BodyTimeout time.Duration
 
 	// HeartbeatTime is how long the claim of a heartbeat may take. If the stores are slower, or
@@ -66,19 +68,12 @@ type Config struct {
 }
 
 const (
-	defaultMaxWaits        = 20_000
-	defaultMaxRuntimeWaits = 100
-	defaultMaxCallerWaits  = 1000
-	defaultMaxBody         = 32 << 20
-	defaultMaxBytes        = 64 << 20
-	maxSmallBody           = 64 << 10
-	defaultBodyTimeout     = time.Minute
-	defaultHeartbeatTime   = 2 * time.Second
-	defaultCallTime        = 10 * time.Second
-	maxWait                = time.Minute
+	maxSmallBody = 64 << 10
+	maxWait      = time.Minute
 )
 
-// withDefaults sets the defaults. It returns an error if a required field is missing.
+// withDefaults sets the defaults. It returns an error if a required field is missing, or a limit is
+// negative.
 func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Stores == nil:
@@ -91,25 +86,20 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Presence == nil {
 		c.Presence = alwaysOnline{}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	c.MaxWaits = cmp.Or(c.MaxWaits, 20_000)
+	c.MaxRuntimeWaits = cmp.Or(c.MaxRuntimeWaits, 100)
+	c.MaxCallerWaits = cmp.Or(c.MaxCallerWaits, 1000)
+	c.MaxBody = cmp.Or(c.MaxBody, 32<<20)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 64<<20)
+	c.BodyTimeout = cmp.Or(c.BodyTimeout, time.Minute)
+	c.HeartbeatTime = cmp.Or(c.HeartbeatTime, 2*time.Second)
+	c.CallTime = cmp.Or(c.CallTime, 10*time.Second)
+	if min(c.MaxWaits, c.MaxRuntimeWaits, c.MaxCallerWaits) < 0 || min(c.MaxBody, c.MaxBytes) < 0 ||
+		min(c.BodyTimeout, c.HeartbeatTime, c.CallTime) < 0 {
+		return c, errors.New("skillshttp: a limit of Config is negative")
 	}
-	c.MaxWaits = or(c.MaxWaits, defaultMaxWaits)
-	c.MaxRuntimeWaits = or(c.MaxRuntimeWaits, defaultMaxRuntimeWaits)
-	c.MaxCallerWaits = or(c.MaxCallerWaits, defaultMaxCallerWaits)
-	c.MaxBody = or(c.MaxBody, defaultMaxBody)
-	c.MaxBytes = or(c.MaxBytes, defaultMaxBytes)
-	c.BodyTimeout = or(c.BodyTimeout, defaultBodyTimeout)
-	c.HeartbeatTime = or(c.HeartbeatTime, defaultHeartbeatTime)
-	c.CallTime = or(c.CallTime, defaultCallTime)
 	return c, nil
-}
-
-func or[N int | int64 | time.Duration](value, fallback N) N {
-	if value <= 0 {
-		return fallback
-	}
-	return value
 }
 
 // Role is the role of a requester for a runtime.

@@ -32,7 +32,7 @@ type Handler struct {
 	drain    context.CancelFunc
 }
 
-// New makes a Handler. It refuses a Config without a required field.
+// New makes a Handler. It refuses a Config without a required field, or with a negative limit.
 func New(c Config) (*Handler, error) {
 	c, err := c.withDefaults()
 	if err != nil {

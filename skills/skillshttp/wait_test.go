@@ -134,7 +134,11 @@ func TestABodyThatDoesNotComeIsRefused(t *testing.T) {
 	id := w.ask("/ping", "")
 	request := "POST " + resultPath(laptop, "/ping", id) + " HTTP/1.1\r\nHost: x\r\n" +
 		"Authorization: Bearer daemon-" + laptop + "\r\nContent-Length: 100\r\n\r\n{"
-	w.want("the report", w.raw(request), 400, "could not be read")
+	r := w.raw(request)
+	w.want("the report", r, 503, "did not arrive in time") // a daemon does not retry after a 4xx
+	if r.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
 	w.want("the request", w.read("/ping", id), 200, `"status":"pending"`)
 }
 
@@ -233,18 +237,31 @@ func TestTheServerLimitsHeaders(t *testing.T) {
 	}
 }
 
-func TestAConfigWithoutARequiredFieldIsRefused(t *testing.T) {
+func TestAConfigThatCannotWorkIsRefused(t *testing.T) {
 	w := newWorld(t)
-	for name, config := range map[string]skillshttp.Config{
-		"Stores":  {Access: access{}, Library: w.library},
-		"Access":  {Stores: w.stores, Library: w.library},
-		"Library": {Stores: w.stores, Access: access{}},
+	required := skillshttp.Config{Stores: w.stores, Access: access{}, Library: w.library}
+	for _, tc := range []struct {
+		says  string
+		spoil func(*skillshttp.Config)
+	}{
+		{"Stores", func(c *skillshttp.Config) { c.Stores = nil }},
+		{"Access", func(c *skillshttp.Config) { c.Access = nil }},
+		{"Library", func(c *skillshttp.Config) { c.Library = nil }},
+		{"negative", func(c *skillshttp.Config) { c.MaxWaits = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.MaxRuntimeWaits = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.MaxCallerWaits = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.MaxBody = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.MaxBytes = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.BodyTimeout = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.HeartbeatTime = -1 }},
+		{"negative", func(c *skillshttp.Config) { c.CallTime = -1 }},
 	} {
-		if _, err := skillshttp.New(config); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("without %s: %v", name, err)
+		config := required
+		tc.spoil(&config)
+		if _, err := skillshttp.New(config); err == nil || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("got %v, want an error with %q", err, tc.says)
 		}
 	}
-	required := skillshttp.Config{Stores: w.stores, Access: access{}, Library: w.library}
 	if _, err := skillshttp.New(required); err != nil {
 		t.Errorf("with the required fields alone: %v", err)
 	}

@@ -152,7 +152,7 @@ const (
 	CodeTooLarge     = "too_large"      // 413: the text names the limit
 	CodeFull         = "full"           // 429: too many requests are pending for the runtime
 	CodeTooManyWaits = "too_many_waits" // 429: too many requests with ?wait= are held
-	CodeOverloaded   = "overloaded"     // 429 or 503: large bodies or answers need too much memory
+	CodeOverloaded   = "overloaded"     // 429 or 503: too many bytes at once, or a slow body
 	CodeOffline      = "offline"        // 503: the runtime is offline
 )
 
