@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pendingq/pendingq/backends"
 )
@@ -26,47 +27,29 @@ func (b *Backend) List(
 	}
 	m.settle(now) // afterwards the two heaps have only live requests
 	micros, id, _ := strings.Cut(after, " ")
-	last := position{id: id}
-	last.micros, _ = strconv.ParseInt(micros, 10, 64) // 0 for the first page
-	next := m.oldest(last, limit+1)
-	if len(next) > limit {
-		next = next[:limit]
-		p := next[limit-1].position()
-		page.Next = fmt.Sprintf("%020d %s", p.micros, p.id)
+	created, _ := strconv.ParseInt(micros, 10, 64) // 0 for the first page
+	last := &entry{rec: backends.Record{ID: id, CreatedAt: time.UnixMicro(created)}}
+	var live []*entry // not listed yet
+	for _, h := range []heap[*entry]{m.queue, m.running} {
+		for _, s := range h {
+			if s.owner.compareAge(last) > 0 {
+				live = append(live, s.owner)
+			}
+		}
 	}
-	for _, e := range next {
+	slices.SortFunc(live, (*entry).compareAge)
+	if len(live) > limit {
+		live, last = live[:limit], live[limit-1]
+		page.Next = fmt.Sprint(last.rec.CreatedAt.UnixMicro(), " ", last.rec.ID)
+	}
+	for _, e := range live {
 		page.Records = append(page.Records, e.view(now))
 	}
 	return page, nil
 }
 
-// oldest returns the oldest n live requests behind a position, sorted. It runs while the shard is
-// locked, so it neither sorts the others nor formats anything.
-func (m *mailbox) oldest(behind position, n int) (found []*entry) {
-	byPosition := func(e *entry, p position) int { return e.position().compare(p) }
-	for _, live := range []heap[*entry]{m.queue, m.running} {
-		for _, s := range live {
-			p := s.owner.position()
-			i, _ := slices.BinarySearchFunc(found, p, byPosition)
-			if i < n && p.compare(behind) > 0 {
-				found = slices.Insert(found, i, s.owner)
-				found = found[:min(len(found), n)]
-			}
-		}
-	}
-	return found
-}
-
-// position is where a request comes in a List: by its creation time, then by its id.
-type position struct {
-	micros int64
-	id     string
-}
-
-func (e *entry) position() position { return position{e.rec.CreatedAt.UnixMicro(), e.rec.ID} }
-
-func (p position) compare(q position) int {
-	return cmp.Or(cmp.Compare(p.micros, q.micros), cmp.Compare(p.id, q.id))
+func (e *entry) compareAge(f *entry) int {
+	return cmp.Or(e.rec.CreatedAt.Compare(f.rec.CreatedAt), cmp.Compare(e.rec.ID, f.rec.ID))
 }
 
 // Mailboxes implements [backends.Lister]. It lists one shard after the other. Each page reads all
