@@ -153,8 +153,9 @@ type Waker interface {
 	WatchRequest(ctx context.Context, id string) (signal <-chan struct{}, stop func())
 
 	// PollInterval is how long a waiter may wait for a signal before it polls. A waiter asks before
-	// each wait, so the interval may change. 0: it never polls. Then no signal may be lost, a Claim
-	// must signal the watchers of its request, and an expired lease the watchers of its mailbox.
+	// each wait, so the interval may change. 0: it never polls. Then no signal may be lost. A Claim
+	// must signal the watchers of its request. An expired lease must signal the watchers of its
+	// mailbox.
 	PollInterval() time.Duration
 }
 
@@ -193,9 +194,9 @@ type Lister interface {
 	// ErrInvalid of package pending. A page may have fewer requests although more follow.
 	List(ctx context.Context, store, mailbox, after string, limit int) (Page, error)
 
-	// Mailboxes returns about limit mailboxes of a store that have, or recently had, live requests.
-	// Limit is 1 to 1,000. After is "" or the Next of the previous page. A page may be empty
-	// although more follow, and a mailbox may come twice.
+	// Mailboxes returns mailboxes of a store that have, or recently had, live requests. Limit is 1
+	// to 1,000, and only a hint: a page may have fewer mailboxes or more. After is "" or the Next
+	// of the previous page. A page may be empty although more follow. A mailbox may come twice.
 	Mailboxes(ctx context.Context, store, after string, limit int) (MailboxPage, error)
 }
 

@@ -348,7 +348,7 @@ hold_and_kill() {
   local asking=$!
   pids+=("$asking")
   until_log batch 'running since' "$asking" || fail "no server has handed out any of the batch"
-  say "in its hands, as far as people know by now: $(grep -c 'running since' "$tmp/log/batch")"
+  say "pendingctl has shown $(grep -c 'running since' "$tmp/log/batch") of them as running"
   kill_hard "the workstation's daemon" "$workstation_pid"
   kill_hard "the server at ${server_addrs[1]}" "${server_pids[1]}"
   start_daemon workstation "$workstation"
@@ -437,4 +437,4 @@ nothing_is_lost
 
 title "The end"
 stop_servers
-say "All of it held."
+say "All checks passed."

@@ -34,7 +34,7 @@
 // A further store needs a payload type, a policy and a call of [pending.New], on the same backend.
 // Its workers claim with PopPending, or with an Inbox of their own. This package does not change.
 //
-// A sixth store that heartbeats and the HTTP routes serve is a change of four packages:
+// A sixth store, which heartbeats and the HTTP routes also serve, needs changes in four packages:
 //
 //   - skills: a file like ping.go. In stores.go its field in [Policies], [Stores] and [Work], and
 //     its line in New, withLimits, work and Empty.

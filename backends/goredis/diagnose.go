@@ -42,7 +42,8 @@ func Diagnose(
 
 // Check tries commands on each server. Its error names the commands that failed. Call Check when a
 // program starts. Then a missing permission shows before the first request. Check does not try
-// UNLINK, SCAN or SUBSCRIBE. It writes the same two keys as Diagnose.
+// UNLINK, SCAN, or the commands of subscriptions, PING included. It writes the same two keys as
+// Diagnose.
 func (b *Backend) Check(ctx context.Context) error {
 	failed, err := eachServer(ctx, b, b.probe)
 	if err := errors.Join(append(slices.Concat(failed...), err)...); err != nil {

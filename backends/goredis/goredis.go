@@ -16,11 +16,11 @@
 //
 // # Atomic operations
 //
-// Every operation uses the server's clock. It is one round trip, unless its payload is large or the
-// server does not know the script. An operation that writes is one script. After a lost reply
-// go-redis sends the command again. The repeat has no second effect, so leave the retries of
-// go-redis on. If the server does not know a script, the Backend sends the whole script, in a
-// second round trip.
+// Every operation uses the server's clock. It is one round trip, with three exceptions: its payload
+// is large, the server does not know the script, or a gathered Get finds a request past its
+// deadline. An operation that writes is one script. After a lost reply go-redis sends the command
+// again. The repeat has no second effect, so leave the retries of go-redis on. If the server does
+// not know a script, the Backend sends the whole script, in a second round trip.
 //
 // # Large payloads
 //
@@ -340,9 +340,10 @@ func (b *Backend) End(ctx context.Context, e backends.End) (backends.Record, err
 	return rec.At(v.now), err
 }
 
-// changed returns the keys of a script that changes a request. The script does not use the key of
-// the queue. On a Cluster the key makes a node refuse the script (TRYAGAIN) while the node has only
-// one of the two keys. With a large payload it makes the payload KEYS[3].
+// changed returns the keys of a script that changes a request. No script reads or writes the queue
+// by this key, except for is_moving on a Cluster. There the key makes a node refuse the script
+// (TRYAGAIN) while the node has only one of the two keys. A large payload must be KEYS[3], so the
+// key of the queue comes before it.
 func (b *Backend) changed(k keys, id, mailbox string, in body) []string {
 	if b.wakes.cluster != nil || len(in.payload) > largePayload {
 		return []string{k.record(id), k.queue(mailbox)}

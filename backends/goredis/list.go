@@ -100,7 +100,7 @@ func (b *Backend) fill(
 // scanned is about the number of keys that a page of mailboxes examines.
 const scanned = 100
 
-// Mailboxes implements [backends.Lister] with SCAN. The Redis user needs the permission. A page
+// Mailboxes implements [backends.Lister] with SCAN. The Redis user needs the right to SCAN. A page
 // examines about 100 keys, whatever the limit. It may be empty although more follow. A mailbox may
 // come twice, and a mailbox with only timed-out requests may come, too.
 func (b *Backend) Mailboxes(

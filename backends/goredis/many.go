@@ -12,7 +12,7 @@ import (
 // ClaimMany implements [backends.ManyClaimer]. Up to 500 claims take one round trip. On a Cluster
 // they take one round trip per node, all at the same time. If claims fail, one of them is repeated
 // by itself. If that helps, or if a server does not know the script, the others are repeated, too.
-// They are not if the user may not load the script.
+// They are not repeated if the user may not run a command (NOPERM).
 func (b *Backend) ClaimMany(ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
 	results := make([]backends.ClaimResult, len(claims))
 	todo := make([]int, len(claims))

@@ -13,7 +13,7 @@ import (
 )
 
 // A record is one string. The fields of its head have fixed widths, so scripts find a field by its
-// place. Everything except the payload is printable, so a person can read a record in redis-cli:
+// place. Numbers and times are decimal digits, so a person can read a record in redis-cli:
 //
 //	bytes   what
 //	1       version of this layout, "1"

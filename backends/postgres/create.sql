@@ -33,8 +33,8 @@ END $$;
 -- the record. Creators of one id take turns. If the creator has its own transaction, topic is not
 -- NULL, and the partition is locked at the commit: see arrive. The IF takes a lock and does nothing
 -- else, like PERFORM at half the cost. The loop ends once no other record has the id: it deletes an
--- expired record and inserts again. With a limit, the whole create happens at t. So a record that
--- expires meanwhile, and is perhaps swept, makes no way around the limit.
+-- expired record and inserts again. With a limit, the whole create happens at t. So the limit holds
+-- even if the old record expires meanwhile, and is perhaps swept.
 CREATE FUNCTION {s}.create_request(part int, of text, key text, box bytea, new_codec text,
   new_payload bytea, new_headers bytea, waits interval, keeps interval, exclusive boolean, most int,
   topic text)

@@ -34,8 +34,8 @@
 // with the transaction.
 //
 // Operations on single requests share the lock of their partition, so their commits reach the disk
-// together. Claim, HasPending, and Create with Exclusive or MaxPending hold the partition alone
-// until their commit. So of two claims the second waits for the commit of the first, and then sees
+// together. Claim, HasPending, and Create with Exclusive or MaxPending lock the partition
+// exclusively until their commit. So a second claim waits for the commit of the first, and sees
 // its changes: under READ COMMITTED each statement of a function has a snapshot of its own. There
 // are 65,536 partitions, so a busy mailbox rarely delays another.
 //

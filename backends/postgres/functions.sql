@@ -8,9 +8,9 @@
 -- planner may choose that index, which it believes to be small, instead of the primary key.
 
 -- Locks. An operation locks a partition first, then an id, and reads the clock once it holds both.
--- So the order of the clock is the order of the operations. Claims lock their partition alone.
--- Operations on single requests share it, so their commits reach the disk together. All locks end
--- with the transaction.
+-- So the order of the clock is the order of the operations. Claims, has_pending and creates with a
+-- limit lock their partition exclusively. Other operations on single requests share it, so their
+-- commits reach the disk together. All locks end with the transaction.
 -- Snapshots. The functions are VOLATILE, and run under READ COMMITTED. So each of their statements
 -- has a new snapshot. It is taken after the locks, and contains every change of the transactions
 -- that held them before.
@@ -64,8 +64,8 @@ BEGIN
 END $$;
 
 -- claim_requests claims up to limits[i] requests of stores[i], the longest claimable first. It
--- holds its partition alone until the commit. So a second claim of the mailbox waits for the commit
--- of the first, and its statements then see the changes of the first. A request is claimable if it
+-- locks its partition exclusively until the commit. So a second claim of the mailbox waits for that
+-- commit, and its statements then see the changes of the first claim. A request is claimable if it
 -- is pending, or if its lease has expired (deadline < t) and another attempt is left (last_deadline
 -- >= t).
 -- The first statement finds the first live request. It is the only one for a mailbox without live

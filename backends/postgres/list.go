@@ -80,8 +80,8 @@ func parseCursor(after string) (from time.Time, id string, err error) {
 }
 
 // Mailboxes implements [backends.Lister]. It sorts by name. A page reads up to limit mailboxes of
-// all stores, and leaves out mailboxes of other stores. So it may be empty although others follow.
-// It has a mailbox whose requests have timed out until the sweep has freed them.
+// all stores, and leaves out mailboxes of other stores. So a page may be empty although others
+// follow. A mailbox whose requests have all timed out is listed until the sweep has freed them.
 func (b *Backend) Mailboxes(
 	ctx context.Context, store, after string, limit int) (page backends.MailboxPage, err error) {
 	if err := ctx.Err(); err != nil {

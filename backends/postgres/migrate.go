@@ -70,7 +70,7 @@ type rowQuerier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// knownVersion is version, with an error if this program does not know the version.
+// knownVersion calls version. It returns an error for a version that this program does not know.
 func knownVersion(ctx context.Context, on rowQuerier, schema string) (have int, err error) {
 	have, err = version(ctx, on, schema)
 	if err == nil && have > len(versions) {

@@ -28,7 +28,8 @@ type Options struct {
 
 	// PollOnly is for a pooler that gives each transaction another connection, such as pgbouncer in
 	// transaction mode. The Backend then neither notifies nor listens, and keeps no prepared
-	// statements. Waiters in other processes find its changes by polling: set it in all processes.
+	// statements. Waiters in other processes find its changes by polling. So set PollOnly in all
+	// processes.
 	// The pool needs a DescriptionCacheCapacity above 0; pgx's default is 512.
 	PollOnly bool
 

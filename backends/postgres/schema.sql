@@ -1,5 +1,5 @@
--- Version 1 of the schema. Function named in postgres.go replaces these words in braces, also in
--- comments, so comments do not use them:
+-- Version 1 of the schema. The function "named" in postgres.go replaces these words in braces, even
+-- in comments. So comments do not use them:
 --   s        the schema's name
 --   key      a number that separates the advisory locks of this schema from those of others
 --   channel  the channel for NOTIFY

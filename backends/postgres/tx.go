@@ -28,10 +28,10 @@ type txKey struct{}
 // A second creator of the same id waits until the transaction has ended. So two transactions that
 // create the same ids in different orders may deadlock. PostgreSQL then ends one of the two.
 // Mailboxes are locked at the commit, in one order for all, after the deferred constraints and
-// triggers of the transaction. So these locks never deadlock, with two exceptions. What a deferred
-// trigger defers in turn may come later, and must not wait for another open transaction. After SET
-// CONSTRAINTS ALL IMMEDIATE, Create itself does the work of the commit, and locks the mailbox until
-// the end.
+// triggers of the transaction. So these locks never deadlock, with two exceptions. Work that a
+// deferred trigger itself defers may come after the locks. Such work must not wait for another open
+// transaction. After SET CONSTRAINTS ALL IMMEDIATE, Create itself does the work of the commit. It
+// then locks the mailbox until the end of the transaction.
 //
 // Use READ COMMITTED. Under REPEATABLE READ and SERIALIZABLE, a Create with Exclusive or MaxPending
 // returns an error. Other Creates work, but a statement or the commit may fail with SQLSTATE 40001.

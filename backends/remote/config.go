@@ -62,18 +62,18 @@ type Action string
 // Create with that key is refused as invalid. Keys that cannot be guessed prevent this, too.
 const (
 	ActionCreate Action = "create"
-	ActionRead   Action = "read"   // Get, and to wait for a change of a request
-	ActionList   Action = "list"   // List, HasPending, and with mailbox "" Mailboxes
+	ActionRead   Action = "read"   // Get, and the wait for a change of a request
+	ActionList   Action = "list"   // List and HasPending; with mailbox "": Mailboxes
 	ActionCancel Action = "cancel" // also a requester's timeout
-	ActionClaim  Action = "claim"  // also to wait for new requests of a mailbox
+	ActionClaim  Action = "claim"  // also the wait for new requests of a mailbox
 	ActionReport Action = "report" // Extend and End: progress, release and the answer
 )
 
 // Access decides which caller may do which action. The handler calls it concurrently. If it returns
 // an error, the answer is 500 and the handler logs the error.
 type Access interface {
-	// Caller names who a request comes from, for Allow, limits and logs. It returns "" if the
-	// request has no valid token. That is answered 401.
+	// Caller returns the name of the request's sender, for Allow, limits and logs. It returns "" if
+	// the request has no valid token. The handler then answers 401.
 	Caller(r *http.Request) (string, error)
 
 	// Allow reports whether a caller may do this in the mailbox of a store. A caller who may not is

@@ -24,11 +24,11 @@
 //
 // # Access
 //
-// Each request is decided by [Access] before a large body is read: the caller, the action, the
-// store and the mailbox. If a caller may not see a request, the answer is a 404, byte for byte the
-// one for a request that does not exist. Create, Claim and List then return
-// [backends.ErrNotFound], and name the store and the mailbox. A claim fails if one of its stores is
-// not served or hidden. So does a poll of a Worker, which claims from all of its stores.
+// [Access] decides about each HTTP request before the server reads a large body. It decides by the
+// caller, the action, the store and the mailbox. If a caller may not see a request, the answer is a
+// 404, byte for byte like the answer for a request that does not exist. Create, Claim and List then
+// return [backends.ErrNotFound], and name the store and the mailbox. A claim fails if one of its
+// stores is not served, or is hidden. So does a poll of a Worker, which claims from all its stores.
 //
 // # Retries
 //

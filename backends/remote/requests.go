@@ -386,6 +386,6 @@ func (c *call) newClaim(b claim) (made backends.Claim, bytes int64, err error) {
 // warn logs the errors of records that were skipped.
 func (c *call) warn(errs []error) {
 	for _, err := range errs {
-		c.config.Logger.Warn("passed over", "mailbox", c.mailbox, "error", err)
+		c.config.Logger.Warn("skipped a record or a queue", "mailbox", c.mailbox, "error", err)
 	}
 }

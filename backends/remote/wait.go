@@ -81,8 +81,9 @@ func (c *call) stream(contentType string, status int) {
 	_ = c.control.Flush() // the first part may take a while
 }
 
-// send sends a part. The client must take it in the time of a line, or in that of an answer if it
-// is large. Until the next part there is no deadline: HTTP/2 ends a stream even if it is idle then.
+// send sends a part. The client must take the part within lineTimeout, or a large part within
+// Config.BodyTimeout. Until the next part there is no deadline: at a deadline, HTTP/2 ends even an
+// idle stream.
 func (c *call) send(part []byte) error {
 	limit := lineTimeout
 	if len(part) > smallBody {

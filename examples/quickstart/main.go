@@ -136,6 +136,7 @@ func show(ctx context.Context, o options, output io.Writer) error {
 const explanation = `
 This is the bug that pendingq exists for. Each node had its own store. So the runtime's poll, its
 report and the front end's read reached nodes that did not know the request: "not found", or no
-answer at all. It works only if the load balancer happens to send each step to the same node, so
-each test on a single node passes. Run it again without -separate: the nodes then share one store.
+answer at all. A request is answered only if the load balancer happens to send each step to the
+same node. So each test on a single node passes. Run the program again without -separate: the nodes
+then share one store.
 `

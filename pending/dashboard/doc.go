@@ -44,5 +44,6 @@
 // calls for mailboxes, and starts no such call after 50 ms. It reads up to ten requests of each of
 // up to 25 mailboxes. The page of a mailbox reads up to 50 requests. Each read includes the
 // payload. While a browser shows a live page, the handler repeats these reads every
-// [Config.Refresh] and after signals of the backend. The backend must be a [backends.Lister].
+// [Config.Refresh]. For a mailbox or a request it also repeats them after signals of the backend.
+// The backend must be a [backends.Lister].
 package dashboard

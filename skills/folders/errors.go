@@ -26,7 +26,7 @@ var (
 	ErrFrontMatter = errors.New("broken front matter")
 
 	// ErrSkipped: a hidden entry, a licence, a folder such as node_modules, a folder that was
-	// searched before, or a skill whose key an earlier root has.
+	// searched before, a skill whose key an earlier root has, or in Unpack a file below .git.
 	ErrSkipped = errors.New("skipped")
 
 	// ErrUnstorable: this disk cannot hold a file of this name beside the other files.

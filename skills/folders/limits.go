@@ -8,7 +8,7 @@ const (
 	// MaxFiles is the most supporting files in a bundle, SKILL.md not counted.
 	MaxFiles = 256
 
-	// MaxFileSize is the most bytes in a file of a bundle. A larger supporting file is left out, a
+	// MaxFileSize is the most bytes in a file of a bundle. A larger supporting file is left out. A
 	// larger SKILL.md fails the bundle.
 	MaxFileSize = 1 << 20
 

@@ -161,7 +161,7 @@ func (s *rootSearch) note(parent folder, e fs.DirEntry) {
 	}
 	if s.met++; s.met > maxFolders {
 		if s.met == maxFolders+1 {
-			s.warn(s.top, fmt.Errorf("%w: more than %d folders, the rest is left out",
+			s.warn(s.top, fmt.Errorf("%w: more than %d folders; the others are left out",
 				ErrTooLarge, maxFolders))
 		}
 		return

@@ -27,7 +27,7 @@ type Config struct {
 	// at once. All nodes have to share it. Default: nil, which asks the runtime each time.
 	Catalogue Catalogue
 
-	// The next three fields limit what this node holds at a time. A GET over a limit is answered
+	// The next three fields limit the parked requests of this node. A GET over a limit is answered
 	// 429 with Retry-After. A heartbeat over a limit claims at once, without a wait.
 
 	// MaxWaits limits GETs with ?wait=. It also limits, apart from GETs, the sum of heartbeats and
@@ -142,8 +142,8 @@ var ErrRuntimeGone = errors.New(wire.RuntimeGone)
 
 // Presence knows which runtimes are online. All nodes have to share it.
 type Presence interface {
-	// Seen notes that a runtime has sent a heartbeat. It is called once, before the heartbeat waits
-	// for work.
+	// Seen notes that a runtime has sent a heartbeat. The handler calls Seen once for each
+	// heartbeat, and meanwhile claims and waits for work.
 	Seen(ctx context.Context, runtimeID string) error
 	// Online reports whether the runtime has sent a heartbeat lately. A heartbeat may wait for up
 	// to a minute, so lately has to mean more than a minute: two are enough.

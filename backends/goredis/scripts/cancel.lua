@@ -1,11 +1,11 @@
 --!df flags=allow-undeclared-keys
 -- Cancels a live request, or notes the cancel and leaves a grace to a running worker.
 -- KEYS[1]  the record
--- KEYS[2]  the queue, on a Cluster: see end.lua
+-- KEYS[2]  the queue, on a Cluster: see end.lua; only is_moving reads it
 -- ARGV[1]  numbers, separated by spaces: the grace in microseconds; Retention in milliseconds
 -- ARGV[2]  the ending of the record, also used as the note
--- Returns  {time, 'head', the record up to its ending or its note}; or {time, 'notfound'}, {time,
---          'ended', record} or {time, 'corrupt', problem}
+-- Returns  {time, 'head', the record with its ending or its note, but without its body}; or
+--          {time, 'notfound'}, {time, 'ended', record} or {time, 'corrupt', problem}
 local sub, record_key = string.sub, KEYS[1]
 local grace, retention = string.match(ARGV[1], '^(%d+) (%d+)')
 

@@ -61,7 +61,7 @@ end
 local not_running, unseen, reply, taken, latest = '(-' .. now, present, nil, '', ''
 for number = first, final do
   local queue = keys[number]
-  -- If not all queues exist, check this one. It must also have more than running requests.
+  -- If not all queues exist, check this one. It must also have a request that does not run.
   local found = unseen > final - number or call('EXISTS', queue) == 1
   if found then
     unseen = unseen - 1
@@ -99,7 +99,8 @@ for number = first, final do
             call('ZREM', queue, '')
             call('ZADD', queue, '-' .. deadline, id)
           end
-          if state == 'expired' or span > sub(record, 39, 54) then -- else it lives long enough
+          -- The queue outlives a first claim, unless the creator had shorter terms.
+          if state == 'expired' or span > sub(record, 39, 54) then
             -- join keep
             keep(queue, tonumber(span, 10))
           end

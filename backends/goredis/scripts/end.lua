@@ -8,9 +8,9 @@
 --          it, and its attempt in 4 digits
 -- ARGV[2]  the time to live of the record, in milliseconds
 -- ARGV[3]  the ending and the body of the record
--- Returns  the new record up to its ending: a string is cheaper than a list; or {time, 'notfound'},
---          {time, 'ended', record}, {time, 'stale'}, {time, 'corrupt', problem}, or
---          {time, 'unstaged'} if the payload is missing
+-- Returns  the part of the new record before its ending: a string is cheaper than a list; or
+--          {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'}, {time, 'corrupt', problem}
+--          or {time, 'unstaged'} if the payload is missing
 local sub, record_key, staged, fence, ttl = string.sub, KEYS[1], KEYS[3], ARGV[1], ARGV[2]
 
 -- join state_of

@@ -1,13 +1,13 @@
 --!df flags=allow-undeclared-keys
 -- Renews the lease of a running request, or releases it. It may also store the request's progress.
 -- KEYS[1]  the record
--- KEYS[2]  the queue, on a Cluster or with a large payload: see end.lua
+-- KEYS[2]  the queue, on a Cluster or with a large payload: see end.lua; only is_moving reads it
 -- KEYS[3]  the payload, if it has its own key
 -- ARGV[1]  numbers, separated by spaces: the fence of the claim, as in end.lua; the time until the
 --          deadline and until the last deadline in microseconds; the time to live of the record in
 --          milliseconds; 1 to release, else 0
 -- ARGV[2]  the body of the record, if there is progress to store
--- Returns  the time, or {time, 'head', the record up to its note} if a cancel was noted; or
+-- Returns  the time; or, if a cancel was noted, {time, 'head', the record without its body}; or
 --          {time, 'notfound'}, {time, 'ended', record}, {time, 'stale'}, {time, 'corrupt', problem}
 --          or {time, 'unstaged'} if the payload is missing
 local sub, record_key, staged, body = string.sub, KEYS[1], KEYS[3], ARGV[2]
@@ -38,7 +38,7 @@ if letter == 'c' then
   ttl = string.format('%d', redis.call('PTTL', record_key))
   head_end = note_end(record, place > '1' and headers_end(record, mailbox_end) or mailbox_end)
 else
-  local from = now - release -- mutation: release; a released lease expired a microsecond ago
+  local from = now - release -- mutation: release; a released lease expires a microsecond early
   deadline, last = string.format('%016d', from + lasts), string.format('%016d', from + until_last)
 end
 local id, payload = sub(record_key, -30)

@@ -1,4 +1,4 @@
--- Tries the commands that no operation can do without, on two keys that expire after a second.
+-- Tries the commands that the operations need, on two keys that expire after a second.
 -- KEYS[1]  a string
 -- KEYS[2]  a sorted set
 -- ARGV[1]  the name of the command that wakes waiters

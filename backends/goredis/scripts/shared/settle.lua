@@ -1,7 +1,7 @@
 -- Settles the requests of a queue whose deadlines have passed. Requests that may be claimed again
 -- join the waiting ones, about 100 per call, the longest expired first. Requests that timed out are
--- removed. A call examines about 1,000 requests. Returns the problems by keys of unreadable
--- records.
+-- removed. A call examines at most about 1,000 requests. Returns the problems of unreadable
+-- records, by their keys.
 local function settle(queue, records, now)
   local problems, skipped, moved, examined = {}, 0, 0, 0
   redis.call('ZREM', queue, '') -- Redis allows it when out of memory: see end.lua
