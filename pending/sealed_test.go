@@ -285,15 +285,15 @@ func TestAWorkerWaitsForTheKeyOfItsAnswer(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		n := newNode(t, b, policy(), "a")
 		opts := pending.WorkerOptions{Logger: slog.New(slog.DiscardHandler)}
+		r := create(t, n.jobStore)
 		stop := work(t, n.jobStore, opts, func(_ context.Context, c *jobClaim) error {
 			n.keys.Store(keys())
 			c.Payload.Output = "done"
 			return nil
 		})
-		r := create(t, n.jobStore)
 		calls.Pass(time.Minute)
 		n.keys.Store(keys("a"))
-		calls.Pass(5 * time.Second)
+		calls.Pass(time.Minute) // longer than any pause between two tries
 		if got := get(t, n.jobStore, r.ID); got.Payload.Output != "done" {
 			t.Errorf("got %s, %q; want the answer", got.Status, got.Error)
 		}
