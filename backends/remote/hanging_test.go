@@ -3,6 +3,7 @@ package remote_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -42,12 +43,12 @@ func TestADeadlineTellsTheLastFailure(t *testing.T) {
 		cause  string
 	}{
 		"a backend that hangs": {http.StatusServiceUnavailable,
-			`{"error":"the storage did not answer in time","code":"unavailable"}`, "did not answer in time"},
+			`{"error":"it did not answer in time","code":"unavailable"}`, "did not answer in time"},
 		"a proxy": {http.StatusBadGateway, "<html>bad gateway</html>", "502"},
 	} {
 		onFakeTime(t, func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: c.status, Request: r, Header: http.Header{},
-				Body: io.NopCloser(strings.NewReader(c.body))}, nil
+			return &http.Response{StatusCode: c.status, Status: fmt.Sprint(c.status), Request: r,
+				Header: http.Header{}, Body: io.NopCloser(strings.NewReader(c.body))}, nil
 		}, func(t *testing.T, client *remote.Client) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
