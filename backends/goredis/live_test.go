@@ -17,30 +17,6 @@ import (
 
 // The queue of a mailbox has every live request. These tests check the consequences.
 
-// During the rollout of a new policy, nodes with different policies share a mailbox.
-func TestExclusiveCountsRequestsOfOtherPolicies(t *testing.T) {
-	client := redistest.Client(t)
-	for name, attempts := range map[string]int{"last attempt": 1, "attempts left": 3} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, client)
-			plain := lasting("s")
-			plain.MaxAttempts = attempts
-			exclusive := plain
-			exclusive.Exclusive = true
-			made := r.create(plain, box)
-			r.busy(exclusive, box, made.ID)
-			running := r.claim(plain, box, 1)[0]
-			r.busy(exclusive, box, made.ID)
-			r.extend(plain, running)
-			r.busy(exclusive, box, made.ID)
-			r.end(plain, running)
-			made = r.create(exclusive, box)
-			r.busy(exclusive, box, made.ID)
-			r.create(plain, box)
-		})
-	}
-}
-
 // busy checks that a mailbox accepts no further request because of the request with this id.
 func (r *rig) busy(terms backends.Terms, mailbox, id string) {
 	r.Helper()
@@ -56,25 +32,6 @@ func onFakeTime(t *testing.T, test func(t *testing.T, r *rig, mini *miniredis.Mi
 	synctest.Test(t, func(t *testing.T) {
 		mini, client := redistest.Mini(t)
 		test(t, newRig(t, client), mini)
-	})
-}
-
-func TestExclusiveCountsAnExpiredLeaseButNoTimeout(t *testing.T) {
-	onFakeTime(t, func(t *testing.T, r *rig, _ *miniredis.Miniredis) {
-		exclusive := lasting("s")
-		exclusive.Exclusive, exclusive.MaxAttempts, exclusive.RunningTimeout = true, 2, time.Minute
-		made := r.create(exclusive, box)
-		r.claim(exclusive, box, 1)
-		time.Sleep(time.Minute + time.Microsecond)
-		if !r.has(exclusive, box) {
-			t.Error("an expired lease with attempts left cannot be claimed")
-		}
-		r.busy(exclusive, box, made.ID)
-		r.claim(exclusive, box, 1) // the last attempt
-		time.Sleep(time.Minute)
-		r.busy(exclusive, box, made.ID)
-		time.Sleep(time.Microsecond)
-		r.create(exclusive, box)
 	})
 }
 

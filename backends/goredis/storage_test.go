@@ -39,21 +39,6 @@ func TestStorageRemembersAClaimAsLongAsItRuns(t *testing.T) {
 	}
 }
 
-func TestStorageKeepsAnExclusiveMailboxWhileItsRequestIsExtended(t *testing.T) {
-	r := newRig(t, redistest.Client(t))
-	terms := lasting("update")
-	terms.Exclusive = true
-	terms.PendingTimeout, terms.RunningTimeout = 150*time.Millisecond, 300*time.Millisecond
-	made := r.create(terms, box)
-	running := r.claim(terms, box, 1)[0]
-	for r.get("update", made.ID).UpdatedAt.Sub(made.CreatedAt) < 2*terms.RunningTimeout {
-		r.extend(terms, running)
-		if _, err := r.b.Create(t.Context(), question(terms, box)); err == nil {
-			t.Fatal("a second request was created beside an extended one")
-		}
-	}
-}
-
 func TestStorageRefusesPrefixesThatCannotWork(t *testing.T) {
 	client := redis.NewClient(&redis.Options{})
 	t.Cleanup(func() { client.Close() })

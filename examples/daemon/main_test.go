@@ -15,7 +15,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pendingq/pendingq/backends/memory"
-	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/skillshttp"
@@ -97,7 +96,7 @@ func TestItDoesARuntimesWork(t *testing.T) {
 // answered makes a request and returns it once it is completed.
 func answered[T any](t *testing.T, s *pending.PendingStore[T], payload T) *pending.Request[T] {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	asked, err := s.Create(ctx, "laptop", payload)
 	if err != nil {
@@ -158,23 +157,6 @@ func TestAnUpdateThatLeavesAProcessBehind(t *testing.T) {
 		if left, err := os.FindProcess(p); err == nil {
 			_ = left.Kill()
 		}
-	}
-}
-
-func TestACancelledUpdateKillsItsProcesses(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	ready := filepath.Join(t.TempDir(), "ready")
-	go func() {
-		defer cancel()
-		calls.Await(20*time.Second, 5*time.Millisecond, func() bool {
-			_, err := os.Stat(ready)
-			return err == nil
-		})
-	}()
-	began := time.Now()
-	output, err := update(ctx, "sleep 60 & touch "+ready+"; wait", "2")
-	if took := time.Since(began); err == nil || took > 40*time.Second {
-		t.Errorf("got %q, %v after %v", output, err, took)
 	}
 }
 

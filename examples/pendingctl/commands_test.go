@@ -98,16 +98,30 @@ func TestWhatTheServerRefuses(t *testing.T) {
 }
 
 func TestNobodyAnswersInTime(t *testing.T) {
-	w := newWorld(t)
-	w.want(w.call("update", "1", "-timeout", "300ms"), exitFailed,
-		"no answer in time", "is still pending")
-	w.want(w.call("update", "2"), exitFailed,
-		"409", "an update is already in progress for this runtime (request ")
-	r := w.call("ping", "-timeout", "300ms", "-o", "json")
-	w.want(r, exitFailed, "ping: pending, until the runtime polls")
-	if !strings.Contains(r.stdout, `"status": "pending"`) {
-		t.Errorf("the last state is not on stdout: %s", r.stdout)
-	}
+	onPipes(t, func(t *testing.T, p *pipes) {
+		w, handler := newNode(t)
+		p.serve(t, handler)
+		w.url = onlyURL
+		w.want(w.call("update", "1", "-timeout", "30s"), exitFailed,
+			"no answer in time", "is still pending")
+		w.want(w.call("update", "2"), exitFailed,
+			"409", "an update is already in progress for this runtime (request ")
+		r := w.call("ping", "-timeout", "30s", "-o", "json")
+		w.want(r, exitFailed, "ping: pending, until the runtime polls")
+		if !strings.Contains(r.stdout, `"status": "pending"`) {
+			t.Errorf("the last state is not on stdout: %s", r.stdout)
+		}
+	})
+}
+
+func TestNoServerListens(t *testing.T) {
+	onPipes(t, func(t *testing.T, _ *pipes) {
+		w := &world{T: t, url: onlyURL}
+		w.want(w.call("-timeout", "20s", "ping"), exitTrouble,
+			"no answer in time", "connection refused")
+		w.want(w.call("ls", "--store", "jobs", "--timeout", "20s"), exitTrouble,
+			"connection refused")
+	})
 }
 
 func TestAnInterrupt(t *testing.T) {
@@ -120,7 +134,7 @@ func TestAnInterrupt(t *testing.T) {
 			}
 			return false
 		}
-		w.want(w.callIn(ctx, false, strings.Fields(command)...), exitInterrupted,
+		w.want(w.callIn(ctx, strings.Fields(command)...), exitInterrupted,
 			"interrupted; request ", "continues")
 	}
 }
@@ -183,8 +197,6 @@ func TestAServerThatIsNoAPINode(t *testing.T) {
 		return true
 	}
 	w.want(w.call("update", "1"), exitTrouble, "is it an API node?")
-	w.want(w.call("-server", "http://127.0.0.1:1", "-timeout", "200ms", "ping"), exitTrouble,
-		"no answer in time", "connection refused")
 }
 
 func TestAListSaysWhatItLeavesOut(t *testing.T) {
@@ -196,13 +208,15 @@ func TestAListSaysWhatItLeavesOut(t *testing.T) {
 func TestALineIsCutToTheTerminal(t *testing.T) {
 	w := newWorld(t)
 	key := strings.Repeat("漢", 60) + strings.Repeat("k", 60)
-	r := w.callIn(w.interruptedWhileWaiting(), true, "skills", "import", key)
+	r := w.interruptedAt("import of", "skills", "import", key)
 	drawn := false
 	for line := range strings.SplitSeq(r.stderr, clearsLine) {
 		line, _, _ = strings.Cut(line, "\n")
+		if strings.HasPrefix(line, "pendingctl") {
+			continue
+		}
 		drawn = drawn || strings.Contains(line, "import of")
-		columns := strings.Count(line, "漢") + len([]rune(line))
-		if columns >= 80 && !strings.HasPrefix(line, "pendingctl") {
+		if columns := strings.Count(line, "漢") + len([]rune(line)); columns >= 80 {
 			t.Errorf("a line has %d columns: %s", columns, line)
 		}
 	}
@@ -225,7 +239,7 @@ func TestImportsThatWereNeverAsked(t *testing.T) {
 	for i := range atOnce + 8 {
 		args = append(args, fmt.Sprint("k", i))
 	}
-	r := w.callIn(ctx, false, args...)
+	r := w.callIn(ctx, args...)
 	w.want(r, exitInterrupted, "not asked")
 	notAsked, refused := strings.Count(r.stdout, "not asked"), strings.Count(r.stdout, "refused")
 	if notAsked != 8 || refused != 0 {
@@ -236,7 +250,7 @@ func TestImportsThatWereNeverAsked(t *testing.T) {
 
 func TestATerminalHasOneLineThatIsOverwritten(t *testing.T) {
 	w := newWorld(t)
-	r := w.callIn(w.interruptedWhileWaiting(), true, "skills", "import", "a", "b")
+	r := w.interruptedAt("requests: 2 pending", "skills", "import", "a", "b")
 	w.want(r, exitInterrupted, clearsLine, "requests: 2 pending")
 	if strings.Contains(r.stderr, "import of a: pending") {
 		t.Error("the terminal also shows a line for each change")

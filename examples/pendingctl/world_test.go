@@ -2,16 +2,17 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
@@ -80,7 +81,18 @@ type world struct {
 	before func(w http.ResponseWriter, r *http.Request) (done bool)
 }
 
+// newWorld makes a world behind a server on loopback.
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	w, handler := newNode(t)
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	w.url = server.URL
+	return w
+}
+
+// newNode makes a world without a server, and its handler.
+func newNode(t *testing.T) (*world, http.Handler) {
 	t.Helper()
 	stores, err := skills.New(memory.New())
 	if err != nil {
@@ -97,15 +109,12 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	return w, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/api/runtimes/") && w.before != nil && w.before(rw, r) {
 			return
 		}
 		handler.ServeHTTP(rw, r)
-	}))
-	t.Cleanup(server.Close)
-	w.url = server.URL
-	return w
+	})
 }
 
 // withDaemon adds a runtime that answers all requests. It cannot read skills whose keys start with
@@ -192,38 +201,49 @@ type result struct {
 // call runs the program with a command line. Its outputs must not control a terminal.
 func (w *world) call(args ...string) result {
 	w.Helper()
-	r := w.callIn(w.Context(), false, args...)
+	r := w.callIn(w.Context(), args...)
 	if strings.Contains(r.stdout+r.stderr, "\x1b") {
 		w.Errorf("%q: the outputs have control characters", args)
 	}
 	return r
 }
 
-func (w *world) callIn(ctx context.Context, live bool, args ...string) result {
-	env := map[string]string{"PENDINGCTL_SERVER": w.url, "PENDINGCTL_RUNTIME": "laptop",
+func (w *world) callIn(ctx context.Context, args ...string) result {
+	return callWith(ctx, w.env(), surroundings{}, args...)
+}
+
+func (w *world) env() map[string]string {
+	return map[string]string{"PENDINGCTL_SERVER": w.url, "PENDINGCTL_RUNTIME": "laptop",
 		"PENDINGCTL_TOKEN": "owner"}
-	return callWith(ctx, env, surroundings{live: live}, args...)
 }
 
 // callWith runs the program with an environment.
 func callWith(ctx context.Context, env map[string]string, s surroundings, args ...string) result {
 	var stdout, stderr bytes.Buffer
-	s.stdout, s.stderr = &stdout, &stderr
+	s.stdout, s.stderr = &stdout, io.MultiWriter(&stderr, cmp.Or(s.stderr, io.Discard))
 	s.env = func(name string) string { return env[name] }
 	code := run(ctx, args, s)
 	return result{code, stdout.String(), stderr.String()}
 }
 
-// interruptedWhileWaiting returns a context that ends a few frames after the first read.
-func (w *world) interruptedWhileWaiting() context.Context {
-	ctx, cancel := context.WithCancel(w.Context())
-	w.before = func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.Method == http.MethodGet {
-			time.AfterFunc(3*frameTime, cancel)
-		}
-		return false
+// interruptedAt runs the program on a terminal. It interrupts the program once that shows a text.
+func (w *world) interruptedAt(text string, args ...string) result {
+	ctx, interrupt := context.WithCancel(w.Context())
+	defer interrupt()
+	return callWith(ctx, w.env(), surroundings{live: true, stderr: cue{text, interrupt}}, args...)
+}
+
+// cue calls a function with each write that contains a text.
+type cue struct {
+	text string
+	act  func()
+}
+
+func (c cue) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(c.text)) {
+		c.act()
 	}
-	return ctx
+	return len(p), nil
 }
 
 // want checks the exit code of a result, and that its outputs contain all parts.

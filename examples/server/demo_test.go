@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/pending/dashboard"
 )
 
@@ -27,14 +29,19 @@ func TestTheDemoServesADashboardUntilItIsStopped(t *testing.T) {
 	for url, part := range map[string]string{"http://" + at.api + "/": "backup",
 		"http://" + at.metrics + "/metrics": "pendingq_operation_duration_seconds_bucket",
 		"http://" + at.metrics + "/readyz":  "ok"} {
-		resp, err := client.Get(url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		page, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), part) {
-			t.Errorf("%s: got %s with %s, %v; want %q", url, resp.Status, page, err, part)
+		var got string
+		if !calls.Await(time.Minute, 10*time.Millisecond, func() bool { // until it has operations
+			resp, err := client.Get(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			page, err := io.ReadAll(resp.Body)
+			got = fmt.Sprint(resp.Status, " with ", string(page), err)
+			return err == nil && resp.StatusCode == http.StatusOK &&
+				strings.Contains(string(page), part)
+		}) {
+			t.Errorf("%s: got %s; want %q", url, got, part)
 		}
 	}
 	stop()

@@ -40,7 +40,9 @@ func main() {
 		func(ctx context.Context, c *pending.Claim[Backup]) error {
 			if c.Payload.Volume == "archive" { // takes all day
 				c.Payload.Percent = 40
-				check(backups.Progress(ctx, c))
+				if err := backups.Progress(ctx, c); err != nil {
+					return err
+				}
 				<-ctx.Done() // until the requester cancels
 				return context.Cause(ctx)
 			}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/internal/freeport"
 )
 
 // Slots is how many hash slots a Cluster has.
@@ -44,9 +46,39 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 	}
 }
 
+// PatientTimeout is a NodeTimeout with which no node seems dead, however slow the machine is.
+const PatientTimeout = time.Minute
+
+// StartPatientCluster starts a Cluster that does not fail over by itself.
+func StartPatientCluster(t testing.TB, config ...string) *Cluster {
+	t.Helper()
+	c := StartCluster(t, config...)
+	if err := SetNodeTimeout(t.Context(), PatientTimeout, c.Nodes()...); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// SetNodeTimeout replaces the NodeTimeout of nodes that run. A node that starts again has
+// NodeTimeout.
+func SetNodeTimeout(ctx context.Context, timeout time.Duration, nodes ...*Server) error {
+	for _, s := range nodes {
+		client := s.plainClient()
+		err := poll(ctx, func() error { // a fault may cut the connection
+			return client.ConfigSet(ctx, "cluster-node-timeout",
+				fmt.Sprint(timeout.Milliseconds())).Err()
+		})
+		client.Close()
+		if err != nil {
+			return fmt.Errorf("set the node timeout of %s: %w", s.Addr, err)
+		}
+	}
+	return nil
+}
+
 func startCluster(t testing.TB, path string, config []string) (*Cluster, error) {
 	c := &Cluster{}
-	ports, err := freePorts(6)
+	ports, err := freeport.Find(6)
 	if err != nil {
 		return c, err
 	}
