@@ -183,7 +183,7 @@ func notRoot() (*syscall.SysProcAttr, error) {
 		other, err = user.Lookup("nobody")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("PostgreSQL does not run as root, and there is no other user: %w", err)
+		return nil, fmt.Errorf("no user but root, as whom PostgreSQL does not run: %w", err)
 	}
 	uid, _ := strconv.ParseUint(other.Uid, 10, 32)
 	gid, _ := strconv.ParseUint(other.Gid, 10, 32)
