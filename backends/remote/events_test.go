@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -227,18 +226,6 @@ func TestAnIdempotencyKeyMakesOneRequest(t *testing.T) {
 		if got.code() != "invalid" {
 			t.Errorf("%s: got %+v", query, got)
 		}
-	}
-}
-
-func TestARepeatStopsAtTheDeadline(t *testing.T) {
-	url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "<html>bad gateway</html>", http.StatusBadGateway)
-	}))
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	_, err := newClient(t, url, "x").Get(ctx, "s", backends.NewID(box))
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "502") {
-		t.Errorf("got %v, want the deadline and the last failure", err)
 	}
 }
 

@@ -3,6 +3,8 @@ package remote_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,15 +30,34 @@ func TestABackendThatHangsIsGivenUp(t *testing.T) {
 		c.CallTimeout = 20 * time.Millisecond
 	})
 	got := r.send("GET", "/requests/"+backends.NewID(box)+"?store=s", "t", "")
-	if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
+	if got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" ||
+		!strings.Contains(got.body, "did not answer in time") {
 		t.Errorf("got %+v", got)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	_, err := r.client.Get(ctx, "s", backends.NewID(box))
-	if cause := "did not answer in time"; !errors.Is(err, context.DeadlineExceeded) ||
-		!strings.Contains(err.Error(), cause) {
-		t.Errorf("got %v, want DeadlineExceeded and its cause, %q", err, cause)
+}
+
+func TestADeadlineTellsTheLastFailure(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		cause  string
+	}{
+		"a backend that hangs": {http.StatusServiceUnavailable,
+			`{"error":"it did not answer in time","code":"unavailable"}`, "did not answer in time"},
+		"a proxy": {http.StatusBadGateway, "<html>bad gateway</html>", "502"},
+	} {
+		onFakeTime(t, func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: c.status, Status: fmt.Sprint(c.status), Request: r,
+				Header: http.Header{}, Body: io.NopCloser(strings.NewReader(c.body))}, nil
+		}, func(t *testing.T, client *remote.Client) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := client.Get(ctx, "s", backends.NewID(box))
+			if !errors.Is(err, context.DeadlineExceeded) ||
+				!strings.Contains(err.Error(), c.cause) {
+				t.Errorf("%s: got %v, want the deadline and %q", name, err, c.cause)
+			}
+		})
 	}
 }
 

@@ -45,9 +45,9 @@ func TestAFrontEndThatParksAllItMayStarvesNoDevice(t *testing.T) {
 	device := newClient(t, r.url, "the device")
 	signal, stop := device.WatchMailbox(t.Context(), box)
 	defer stop()
-	if device.PollInterval() < 15*time.Second {
-		t.Error("the server did not park the device's watch")
-	}
+	r.until("the server has parked the device's watch", func() bool {
+		return device.PollInterval() >= 15*time.Second
+	})
 	made := r.create()
 	r.signalled(signal)
 	claimed, err := device.Claim(t.Context(), poll("s"))
@@ -68,19 +68,18 @@ func TestAFrontEndThatParksAllItMayLeavesABusyDeviceItsPlace(t *testing.T) {
 	if _, err := device.Claim(t.Context(), poll("s")); err != nil {
 		t.Fatal(err)
 	}
-	_, stop := r.client.WatchRequest(t.Context(), id)
-	defer stop()
+	r.watches("the front end", `{"requests":["`+id+`"]}`)
 	other := newClient(t, r.url, "the front end")
-	_, stop = other.WatchRequest(t.Context(), id)
+	_, stop := other.WatchRequest(t.Context(), id)
 	defer stop()
-	if other.PollInterval() > 2*time.Second {
-		t.Error("the server parked a second watch of the front end")
-	}
+	r.until("the server has refused a second watch of the front end", func() bool {
+		return other.PollInterval() <= 2*time.Second
+	})
 	signal, stop := device.WatchRequest(t.Context(), id)
 	defer stop()
-	if device.PollInterval() < 15*time.Second {
-		t.Error("the server did not park the device's watch")
-	}
+	r.until("the server has parked the device's watch", func() bool {
+		return device.PollInterval() >= 15*time.Second
+	})
 	_, err := r.client.Cancel(t.Context(), backends.Cancel{Terms: terms("s"), ID: id,
 		Outcome: backends.StatusCancelled})
 	if err != nil {
@@ -89,17 +88,25 @@ func TestAFrontEndThatParksAllItMayLeavesABusyDeviceItsPlace(t *testing.T) {
 	r.signalled(signal)
 }
 
+// watches makes a watch that the server has parked.
+func (r *rig) watches(token, body string) stream {
+	r.Helper()
+	watch := r.open("POST", "/watch", body, "Authorization", "Bearer "+token)
+	if watch.resp.StatusCode != http.StatusOK {
+		r.Fatalf("a watch of %s: got %s", token, watch.resp.Status)
+	}
+	return watch
+}
+
 func TestADeviceWhoseWatchIsNotParkedStillClaims(t *testing.T) {
 	r := newRig(t, newMemory(), func(c *remote.Config) { c.MaxParked = 1 })
-	r.client = newClient(t, r.url, "first")
-	_, stop := r.client.WatchMailbox(t.Context(), "another")
-	defer stop()
+	r.watches("first", `{"mailboxes":["another"]}`)
 	device := newClient(t, r.url, "device")
-	_, stop = device.WatchMailbox(t.Context(), box)
+	_, stop := device.WatchMailbox(t.Context(), box)
 	defer stop()
-	if device.PollInterval() > 2*time.Second {
-		t.Errorf("the poll interval is %v, want at most 2s", device.PollInterval())
-	}
+	r.until("the server has refused the device's watch", func() bool {
+		return device.PollInterval() <= 2*time.Second
+	})
 	r.create()
 	claimed, err := device.Claim(t.Context(), poll("s"))
 	if err != nil || len(claimed[0].Records) != 1 {
