@@ -1,15 +1,18 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/internal/freeport"
 )
 
 // Server is a redis-server on a free loopback port, without persistence.
@@ -29,13 +32,13 @@ func StartServer(ctx context.Context, under ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	ports, err := freeport.Find(1)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	line := append(under, "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir,
+	line := append(under, "redis-server", "--port", fmt.Sprint(ports[0]), "--bind", "127.0.0.1", "--dir", dir,
 		"--save", "", "--appendonly", "no")
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", port), Dir: dir}
+	s := &Server{Addr: freeport.Address(ports[0]), Dir: dir}
 	ctx, s.kill = context.WithCancel(ctx)
 	s.cmd = exec.CommandContext(ctx, line[0], line[1:]...)
 	s.cmd.Dir = dir
@@ -45,7 +48,7 @@ func StartServer(ctx context.Context, under ...string) (*Server, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	s.Pid = s.cmd.Process.Pid
-	if err := awaitServer(ctx, s.Addr); err != nil {
+	if err := s.awaitServer(ctx); err != nil {
 		s.Stop()
 		return nil, err
 	}
@@ -59,29 +62,21 @@ func (s *Server) Stop() {
 	_ = os.RemoveAll(s.Dir)
 }
 
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
-}
-
-// awaitServer waits until a server listens.
-func awaitServer(ctx context.Context, addr string) error {
+// awaitServer waits until the server answers. Another process may have its port.
+func (s *Server) awaitServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	var dialer net.Dialer
+	client := NewClient(s.Addr, 1)
+	defer client.Close()
+	own := fmt.Sprintf("process_id:%d\r\n", s.Pid)
 	for {
-		conn, err := dialer.DialContext(ctx, "tcp", addr)
-		if err == nil {
-			return conn.Close()
+		info, err := client.Info(ctx, "server").Result()
+		if strings.Contains(info, own) {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("redis-server does not listen: %w", err)
+			return fmt.Errorf("redis-server does not answer: %w", cmp.Or(err, ctx.Err()))
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/backendtest"
 	"github.com/pendingq/pendingq/backends/postgres"
+	"github.com/pendingq/pendingq/internal/freeport"
 	"github.com/pendingq/pendingq/internal/postgrestest"
 )
 
@@ -28,7 +29,11 @@ func startBouncer(t *testing.T, behind *server) *server {
 	}
 	_, address, _ := strings.Cut(behind.URL, "@127.0.0.1:")
 	port, _, _ := strings.Cut(address, "/")
-	listen := freePort(t)
+	ports, err := freeport.Find(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen := ports[0]
 	config := fmt.Sprintf(`[databases]
 postgres = host=127.0.0.1 port=%s user=postgres
 [pgbouncer]

@@ -136,7 +136,7 @@ func TestWithoutASchemaTheAdviceIsToMigrate(t *testing.T) {
 
 func TestErrorsTellNoSecrets(t *testing.T) {
 	const secret = "hunter2"
-	url := fmt.Sprintf("postgres://user:%s@127.0.0.1:%d/postgres", secret, freePort(t))
+	url := "postgres://user:" + secret + "@127.0.0.1:1/postgres"
 	pool, err := openPool(url, nil)
 	if err != nil {
 		t.Fatal(err)

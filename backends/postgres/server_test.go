@@ -18,15 +18,6 @@ func startServer(t testing.TB, settings ...string) *server {
 	return &server{postgrestest.Start(t, settings...)}
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	port, err := postgrestest.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // relaunch starts the server again after Kill.
 func (s *server) relaunch(t testing.TB) {
 	t.Helper()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends/remote"
 	"github.com/pendingq/pendingq/codec"
+	"github.com/pendingq/pendingq/internal/freeport"
 	"github.com/pendingq/pendingq/internal/redistest"
 	"github.com/pendingq/pendingq/pending"
 )
@@ -39,7 +39,11 @@ type system struct {
 func newSystem(t *testing.T) *system {
 	t.Helper()
 	redis := redistest.Start(t)
-	s := &system{T: t, dir: t.TempDir(), redis: "redis://" + redis.Addr, addr: freeAddr(t)}
+	ports, err := freeport.Find(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &system{T: t, dir: t.TempDir(), redis: "redis://" + redis.Addr, addr: freeport.Address(ports[0])}
 	if err := os.WriteFile(filepath.Join(s.dir, "tokens.yaml"), []byte(tokens), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -65,15 +69,6 @@ func newSystem(t *testing.T) *system {
 		t.Fatal(err)
 	}
 	return s
-}
-
-func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (s *system) url() string { return "http://" + s.addr + "/pending" }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pendingq/pendingq/internal/freeport"
 )
 
 // RequireEnv names the environment variable that, set to anything, makes tests fail that would be
@@ -111,20 +112,34 @@ func start(makeData func(dir string) error, settings []string) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
-	port, err := FreePort()
-	if err == nil {
-		err = makeData(dir)
-	}
-	if err != nil {
+	if err := makeData(dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	url := fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres", port)
-	args := []string{"-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(port), "-k", dir}
+	s := &Server{Dir: dir, path: path}
+	for range 3 { // another process may take a free port first
+		if err = s.startOn(dir, settings); err == nil {
+			return s, nil
+		}
+	}
+	text, _ := os.ReadFile(filepath.Join(dir, "log"))
+	return nil, errors.Join(fmt.Errorf("%w\n%s", err, text), os.RemoveAll(dir))
+}
+
+// startOn starts the cluster in a folder on a free port, and waits until it answers.
+func (s *Server) startOn(dir string, settings []string) error {
+	ports, err := freeport.Find(1)
+	if err != nil {
+		return err
+	}
+	s.URL = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres", ports[0])
+	s.args = []string{"-D", filepath.Join(dir, "data"), "-p", strconv.Itoa(ports[0]), "-k", dir}
 	own := []string{"listen_addresses=127.0.0.1", "max_connections=300"}
 	for _, setting := range slices.Concat(own, settings) {
-		args = append(args, "-c", setting)
+		s.args = append(s.args, "-c", setting)
 	}
-	return Launch(url, dir, path, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return s.once(ctx)
 }
 
 // run runs a program of PostgreSQL to its end.
@@ -176,15 +191,7 @@ func notRoot() (*syscall.SysProcAttr, error) {
 	return &syscall.SysProcAttr{Credential: as}, nil
 }
 
-// FreePort returns a port of loopback that nobody listens on.
-func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
+var errExited = errors.New("it has exited")
 
 // Launch starts a server with its files in a folder, and waits until it answers at a URL. On an
 // error it removes the folder.
@@ -200,25 +207,29 @@ func Launch(url, dir, path string, args ...string) (*Server, error) {
 // Relaunch starts the server again after Kill, and waits until it answers. A cluster that was
 // killed exits at once until the last of its old backends has noticed.
 func (s *Server) Relaunch() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		if err := s.once(ctx); !errors.Is(err, errExited) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// once starts the server, and waits until it answers, exits, or ctx ends.
+func (s *Server) once(ctx context.Context) error {
 	ready, err := program("pg_isready")
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	for {
-		if err := s.start(); err != nil {
-			return err
-		}
-		err := s.answers(ctx, ready)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			s.end()
-			return fmt.Errorf("%s does not answer: %w", s.path, err)
-		}
+	if err := s.start(); err != nil {
+		return err
 	}
+	if err := s.answers(ctx, ready); err != nil {
+		s.end()
+		return fmt.Errorf("%s does not answer: %w", s.path, err)
+	}
+	return nil
 }
 
 func (s *Server) start() error {
@@ -248,12 +259,17 @@ func (s *Server) start() error {
 func (s *Server) answers(ctx context.Context, ready string) error {
 	for {
 		err := exec.CommandContext(ctx, ready, "-q", "-d", s.URL).Run()
+		select {
+		case <-s.exited: // and perhaps another server has answered
+			return errExited
+		default:
+		}
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-s.exited:
-			return errors.New("it has exited")
+			return errExited
 		case <-ctx.Done():
 			return err
 		case <-time.After(20 * time.Millisecond):

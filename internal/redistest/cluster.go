@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/internal/freeport"
 )
 
 // Slots is how many hash slots a Cluster has.
@@ -46,7 +48,7 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 
 func startCluster(t testing.TB, path string, config []string) (*Cluster, error) {
 	c := &Cluster{}
-	ports, err := freePorts(6)
+	ports, err := freeport.Find(6)
 	if err != nil {
 		return c, err
 	}

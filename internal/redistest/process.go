@@ -5,18 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/internal/freeport"
 )
 
 // Server is a server process of a test. It is killed at the end of the test.
@@ -34,12 +33,10 @@ type Server struct {
 // startProcess starts a server and waits until it answers.
 func startProcess(
 	t testing.TB, dir string, port int, path string, args ...string) (*Server, error) {
-	s := &Server{Addr: address(port), Dir: dir, t: t, path: path, args: args}
+	s := &Server{Addr: freeport.Address(port), Dir: dir, t: t, path: path, args: args}
 	t.Cleanup(s.cleanUp)
 	return s, s.launch()
 }
-
-func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // launch starts the process. On an error it leaves no process behind.
 func (s *Server) launch() error {
@@ -176,35 +173,4 @@ func checkNotDialing() error {
 		return errors.New("a closed client still dials")
 	}
 	return nil
-}
-
-// The range of ports. Systems assign higher ports to other processes. A Cluster node also needs the
-// port that is busOffset higher.
-const (
-	lowestPort  = 10_000
-	highestPort = 21_999
-	busOffset   = 10_000
-)
-
-// freePorts returns n different ports that are free, and whose bus ports are free.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range 1000 {
-		if len(ports) == n {
-			return ports, nil
-		}
-		port := lowestPort + rand.IntN(highestPort-lowestPort)
-		for _, p := range []int{port, port + busOffset} {
-			l, err := net.Listen("tcp", address(p))
-			if err != nil {
-				port = 0
-				break
-			}
-			defer l.Close() // keep the port until the end, so that it is not found twice
-		}
-		if port != 0 {
-			ports = append(ports, port)
-		}
-	}
-	return nil, fmt.Errorf("found only %d free ports of %d", len(ports), n)
 }

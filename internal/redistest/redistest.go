@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/internal/freeport"
 )
 
 // RequireEnv names an environment variable. If it is set, Start, StartCluster and StartSentinel
@@ -74,7 +76,7 @@ func Need(t testing.TB) {
 
 // start starts one server on a free port.
 func start(t testing.TB, path string, config ...string) (*Server, error) {
-	ports, err := freePorts(1)
+	ports, err := freeport.Find(1)
 	if err != nil {
 		return nil, err
 	}

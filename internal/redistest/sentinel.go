@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pendingq/pendingq/internal/freeport"
 )
 
 // MasterName is the name of the master for the sentinels.
@@ -71,7 +73,7 @@ func startSentinel(t testing.TB, path string) (*Sentinel, error) {
 
 // watch starts a sentinel.
 func (s *Sentinel) watch(t testing.TB, path string) (*Server, error) {
-	ports, err := freePorts(1)
+	ports, err := freeport.Find(1)
 	if err != nil {
 		return nil, err
 	}
