@@ -17,20 +17,23 @@ import (
 	"github.com/pendingq/pendingq/pending/dashboard"
 )
 
+// On the fake clock, no page runs out of time to gather mailboxes.
 func TestTheOverviewShowsStoresAndMailboxes(t *testing.T) {
-	w := inMemory(t, nil)
-	w.shows(w.get("/"), "jobs", "others", "Mailboxes with live requests in jobs")
-	w.shows(w.get("/?store=others"), "Nothing is pending and nothing runs")
-	w.create(box)
-	w.create(box)
-	w.pop(box)
-	for _, path := range w.places(t) {
-		if text := w.get(path); strings.Contains(text, box) {
-			w.shows(text, `data-label="Pending">1<`, `data-label="Running">1<`)
-			return
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t, nil)
+		w.shows(w.get("/"), "jobs", "others", "Mailboxes with live requests in jobs")
+		w.shows(w.get("/?store=others"), "Nothing is pending and nothing runs")
+		w.create(box)
+		w.create(box)
+		w.pop(box)
+		for _, path := range w.places(t) {
+			if text := w.get(path); strings.Contains(text, box) {
+				w.shows(text, `data-label="Pending">1<`, `data-label="Running">1<`)
+				return
+			}
 		}
-	}
-	t.Error("no page of the overview has the mailbox")
+		t.Error("no page of the overview has the mailbox")
+	})
 }
 
 // places follows the links to the next page of the overview. It returns the address of each page.
@@ -52,27 +55,29 @@ func (w *world) places(t *testing.T) (paths []string) {
 }
 
 func TestTheOverviewShowsEachMailboxOnceOverItsPages(t *testing.T) {
-	w := inMemory(t, nil)
-	const mailboxes = 130
-	for i := range mailboxes {
-		w.create(fmt.Sprintf("device-%03d", i))
-	}
-	seen := map[string]int{}
-	for _, path := range w.places(t) {
-		text := w.get(path)
-		if rows := strings.Count(text, `data-key="jobs device-`); rows > 25 {
-			t.Errorf("%s has %d mailboxes", path, rows)
-		}
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t, nil)
+		const mailboxes = 130
 		for i := range mailboxes {
-			name := fmt.Sprintf("device-%03d", i)
-			seen[name] += strings.Count(text, `data-key="jobs `+name+`"`)
+			w.create(fmt.Sprintf("device-%03d", i))
 		}
-	}
-	for name, times := range seen {
-		if times != 1 {
-			t.Errorf("%s is listed %d times", name, times)
+		seen := map[string]int{}
+		for _, path := range w.places(t) {
+			text := w.get(path)
+			if rows := strings.Count(text, `data-key="jobs device-`); rows > 25 {
+				t.Errorf("%s has %d mailboxes", path, rows)
+			}
+			for i := range mailboxes {
+				name := fmt.Sprintf("device-%03d", i)
+				seen[name] += strings.Count(text, `data-key="jobs `+name+`"`)
+			}
 		}
-	}
+		for name, times := range seen {
+			if times != 1 {
+				t.Errorf("%s is listed %d times", name, times)
+			}
+		}
+	})
 }
 
 func TestAMailboxShowsItsLiveRequests(t *testing.T) {
