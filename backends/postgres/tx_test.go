@@ -102,19 +102,19 @@ func TestARollbackLeavesNeitherRowNorRequest(t *testing.T) {
 func TestARequestIsVisibleWithItsCommitAndWakesTheWaiter(t *testing.T) {
 	o, c := newOffice(t), question(lasting("s"), box)
 	another := open(t, o.pool, postgres.Options{Schema: o.schema})
-	waiters := map[string]*postgres.Backend{"in this process": o.b, "in another": another}
-	for name, waiter := range waiters {
-		t.Run(name, func(t *testing.T) {
-			c.ID = backends.NewID(box)
-			woken, stop := waiter.WatchMailbox(t.Context(), box)
+	waiters := map[string]*postgres.Backend{"in-this-process": o.b, "in-another": another}
+	for mailbox, waiter := range waiters {
+		t.Run(mailbox, func(t *testing.T) {
+			c.ID, c.Mailbox = backends.NewID(mailbox), mailbox
+			warmUp(t, waiter)
+			woken, stop := waiter.WatchMailbox(t.Context(), mailbox)
 			defer stop()
-			drain(woken)
 			tx := o.begin(pgx.TxOptions{})
 			o.order(tx, c)
 			if _, err := o.b.Get(t.Context(), "s", c.ID); !errors.Is(err, backends.ErrNotFound) {
 				t.Errorf("before the commit: %v, want ErrNotFound", err)
 			}
-			got, err := o.b.Claim(t.Context(), poll(box, c.Terms))
+			got, err := o.b.Claim(t.Context(), poll(mailbox, c.Terms))
 			if err != nil || len(got[0].Records) != 0 {
 				t.Errorf("before the commit: claimed %v, %v", got, err)
 			}
@@ -125,7 +125,7 @@ func TestARequestIsVisibleWithItsCommitAndWakesTheWaiter(t *testing.T) {
 			}
 			o.commit(tx)
 			awaitSignal(t, woken)
-			got, err = o.b.Claim(t.Context(), poll(box, c.Terms))
+			got, err = o.b.Claim(t.Context(), poll(mailbox, c.Terms))
 			if err != nil || len(got[0].Records) != 1 || got[0].Records[0].ID != c.ID {
 				t.Errorf("after the commit: claimed %v, %v", got, err)
 			}
@@ -133,12 +133,12 @@ func TestARequestIsVisibleWithItsCommitAndWakesTheWaiter(t *testing.T) {
 	}
 }
 
-// drain takes a signal that may be there from the beginning of a watch.
-func drain(signal <-chan struct{}) {
-	select {
-	case <-signal:
-	case <-time.After(100 * time.Millisecond):
-	}
+// warmUp waits until a new backend listens. Then it signals all waiters, but no later ones.
+func warmUp(t *testing.T, b *postgres.Backend) {
+	t.Helper()
+	signal, stop := b.WatchMailbox(t.Context(), "warm-up")
+	defer stop()
+	awaitSignal(t, signal)
 }
 
 func awaitSignal(t *testing.T, signal <-chan struct{}) {
