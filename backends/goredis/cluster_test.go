@@ -16,7 +16,7 @@ import (
 
 func TestConformanceOnCluster(t *testing.T) {
 	parallelOnCluster(t)
-	client := patientCluster(t).Client(t)
+	client := redistest.StartPatientCluster(t).Client(t)
 	backendtest.Run(t, func(t *testing.T) backends.Backend {
 		return newBackend(t, client, &goredis.Options{Prefix: newPrefix(t)})
 	})
@@ -24,7 +24,7 @@ func TestConformanceOnCluster(t *testing.T) {
 
 func TestClusterSlotsMigrateUnderLoad(t *testing.T) {
 	parallelOnCluster(t)
-	c := patientCluster(t)
+	c := redistest.StartPatientCluster(t)
 	r := newRig(t, c.Client(t))
 	mailboxes := mailboxesOf(0, 12)
 	l := newLoad(r, mailboxes)
@@ -85,7 +85,7 @@ func (r *rig) do(client redis.UniversalClient, words ...any) {
 // A record has moved to its slot's new node, but the queue that an Extend changes has not.
 func TestClusterExtendWaitsUntilAllKeysHaveMoved(t *testing.T) {
 	parallelOnCluster(t)
-	c := patientCluster(t)
+	c := redistest.StartPatientCluster(t)
 	r := newRig(t, c.Client(t))
 	mailbox := mailboxesOf(0, 1)[0]
 	terms := lasting("s")
@@ -117,7 +117,7 @@ func TestClusterExtendWaitsUntilAllKeysHaveMoved(t *testing.T) {
 // one.
 func TestClusterAcceptsLargeAnswersWhileTheirSlotMoves(t *testing.T) {
 	parallelOnCluster(t)
-	c := patientCluster(t)
+	c := redistest.StartPatientCluster(t)
 	// The payload gets its own key if the record has moved. Otherwise it goes through the script.
 	for i, name := range []string{"before the record", "after the record"} {
 		t.Run(name, func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestClusterAcceptsLargeAnswersWhileTheirSlotMoves(t *testing.T) {
 // A sharded subscription ends when its slot moves. The waiter subscribes at the new node.
 func TestClusterWaitersFollowTheirSlot(t *testing.T) {
 	parallelOnCluster(t)
-	c := patientCluster(t)
+	c := redistest.StartPatientCluster(t)
 	client := c.Client(t)
 	store := newJobs(t, client, &goredis.Options{PollInterval: patient})
 	mailbox := mailboxesOf(0, 1)[0]

@@ -134,7 +134,7 @@ func (l *load) checkOncePerMaster(masters int) {
 func TestClusterHandsOutAgainTheClaimsThatItsReplicaMissed(t *testing.T) {
 	parallelOnCluster(t)
 	const requests = 50
-	c := redistest.StartCluster(t)
+	c := redistest.StartPatientCluster(t)
 	r := newRig(t, c.Client(t))
 	terms, mailbox := lasting("s"), mailboxesOf(0, 1)[0]
 	for range requests {
@@ -151,6 +151,10 @@ func TestClusterHandsOutAgainTheClaimsThatItsReplicaMissed(t *testing.T) {
 	first := r.claim(terms, mailbox, requests)
 	c.Masters[0].Kill()
 	c.Replicas[0].Continue()
+	left := c.Nodes()[1:] // they must notice that the master is dead
+	if err := redistest.SetNodeTimeout(t.Context(), redistest.NodeTimeout, left...); err != nil {
+		t.Fatal(err)
+	}
 	r.untilWritable(mailbox)
 	second := r.claim(terms, mailbox, requests)
 

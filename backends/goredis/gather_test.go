@@ -106,7 +106,7 @@ func unwrapped(c *redis.ClusterClient) redis.UniversalClient { return c }
 
 func TestNothingIsGatheredOnACluster(t *testing.T) {
 	parallelOnCluster(t)
-	c := patientCluster(t)
+	c := redistest.StartPatientCluster(t)
 	always := goredis.AutoPipelineAlways
 	for name, tc := range map[string]struct {
 		wrap func(*redis.ClusterClient) redis.UniversalClient

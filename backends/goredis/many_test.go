@@ -116,7 +116,7 @@ func checkMailboxes(t *testing.T, when string, claims []backends.Claim,
 // does not know this yet. Each claim gets its own reply.
 func TestClusterClaimsManyWhileSlotsMove(t *testing.T) {
 	parallelOnCluster(t)
-	c := patientCluster(t)
+	c := redistest.StartPatientCluster(t)
 	r, terms := newRig(t, c.Client(t)), lasting("s")
 	mailboxes := mailboxesOf(0, 10)
 	var claims []backends.Claim

@@ -109,7 +109,7 @@ func TestClusterCallsAreAllOrNothingWhileALargePayloadMoves(t *testing.T) {
 	calls := map[string]func(m *moving, id string) error{
 		"give up": (*moving).giveUp, "cancel with a grace": (*moving).cancelWithGrace,
 		"extend": (*moving).extendLonger}
-	all := moving{cluster: patientCluster(t)}
+	all := moving{cluster: redistest.StartPatientCluster(t)}
 	mailboxes := mailboxesOf(0, len(partsOf)*len(calls))
 	for name, kinds := range partsOf {
 		for callName, call := range calls {
@@ -156,7 +156,7 @@ func (m *moving) queued() bool {
 // A repeated claim gets the same requests or an error, wherever the slot's keys are.
 func TestClusterRepeatsAClaimWhileItsSlotMoves(t *testing.T) {
 	parallelOnCluster(t)
-	all := moving{cluster: patientCluster(t)}
+	all := moving{cluster: redistest.StartPatientCluster(t)}
 	mailboxes := mailboxesOf(0, len(partsOf))
 	for name, kinds := range partsOf {
 		mailbox := mailboxes[0]

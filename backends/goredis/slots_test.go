@@ -133,7 +133,7 @@ func TestClusterSpreadsMailboxesEvenly(t *testing.T) {
 
 func TestClusterAndTestsAgreeOnSlots(t *testing.T) {
 	parallelOnCluster(t)
-	c := patientCluster(t)
+	c := redistest.StartPatientCluster(t)
 	client := c.Client(t)
 	for _, mailbox := range hostileMailboxes {
 		for _, key := range keysOf(t, mailbox) {

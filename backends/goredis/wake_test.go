@@ -40,14 +40,11 @@ func newJobs(
 // patient is a poll interval that is longer than any test. So only a signal ends a wait.
 const patient = time.Hour
 
-// eventually polls a condition for up to ten seconds.
+// eventually polls a condition for up to a minute.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for ; !condition(); <-time.After(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("gave up waiting until %s", what)
-		}
+	if !calls.Await(time.Minute, 5*time.Millisecond, condition) {
+		t.Fatalf("gave up waiting until %s", what)
 	}
 }
 
@@ -208,7 +205,7 @@ func TestAClosedClientIsNoticedAtOnce(t *testing.T) {
 }
 
 func TestClusterClientThatIsClosedIsNoticedAtOnce(t *testing.T) {
-	c := patientCluster(t)
+	c := redistest.StartPatientCluster(t)
 	checkClosing(t, c.Client(t), func(n int) {
 		eventually(t, "the waiters are subscribed", func() bool {
 			channels := 0
@@ -242,7 +239,7 @@ func checkClosing(t *testing.T, client redis.UniversalClient, subscribed func(n 
 	}
 	subscribed(n)
 	client.Close()
-	timeUp := time.After(10 * time.Second)
+	timeUp := time.After(time.Minute)
 	for range 3 * n {
 		select {
 		case err := <-ended:

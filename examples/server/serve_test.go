@@ -95,7 +95,7 @@ func TestAnImportAcrossTwoNodes(t *testing.T) {
 }
 
 func TestAnImportOnACluster(t *testing.T) {
-	address := redistest.StartCluster(t).Nodes()[0].Addr
+	address := redistest.StartPatientCluster(t).Nodes()[0].Addr
 	importAcrossTwoNodes(t, someOptions(t, "redis://"+address+"?cluster=true"))
 }
 

@@ -46,6 +46,36 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 	}
 }
 
+// PatientTimeout is a NodeTimeout with which no node seems dead, however slow the machine is.
+const PatientTimeout = time.Minute
+
+// StartPatientCluster starts a Cluster that does not fail over by itself.
+func StartPatientCluster(t testing.TB, config ...string) *Cluster {
+	t.Helper()
+	c := StartCluster(t, config...)
+	if err := SetNodeTimeout(t.Context(), PatientTimeout, c.Nodes()...); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// SetNodeTimeout replaces the NodeTimeout of nodes that run. A node that starts again has
+// NodeTimeout.
+func SetNodeTimeout(ctx context.Context, timeout time.Duration, nodes ...*Server) error {
+	for _, s := range nodes {
+		client := s.plainClient()
+		err := poll(ctx, func() error { // a fault may cut the connection
+			return client.ConfigSet(ctx, "cluster-node-timeout",
+				fmt.Sprint(timeout.Milliseconds())).Err()
+		})
+		client.Close()
+		if err != nil {
+			return fmt.Errorf("set the node timeout of %s: %w", s.Addr, err)
+		}
+	}
+	return nil
+}
+
 func startCluster(t testing.TB, path string, config []string) (*Cluster, error) {
 	c := &Cluster{}
 	ports, err := freeport.Find(6)

@@ -119,6 +119,10 @@ func (s *shards) replace(ctx context.Context, mailbox string, kind failOverKind)
 		return err
 	}
 	s.awaitVotesExpire(ctx, s.standby[shard])
+	nodes := s.cluster.Nodes() // elections depend on their timeout
+	if err := redistest.SetNodeTimeout(ctx, redistest.NodeTimeout, nodes...); err != nil {
+		return err
+	}
 	if kind.graceful {
 		err = s.handOver(ctx, shard)
 	} else {
@@ -128,6 +132,9 @@ func (s *shards) replace(ctx context.Context, mailbox string, kind failOverKind)
 		return err
 	}
 	s.masters[shard], s.standby[shard] = s.standby[shard], s.masters[shard]
+	if err := redistest.SetNodeTimeout(ctx, redistest.PatientTimeout, nodes...); err != nil {
+		return err
+	}
 	return s.cluster.AwaitHealthy(ctx, len(s.clients))
 }
 

@@ -116,7 +116,7 @@ func open(t *testing.T, client redis.UniversalClient) backends.Backend {
 
 // onCluster uses three masters. Some sessions are so slow that they go on after a fail-over.
 func onCluster(t *testing.T) {
-	cluster := redistest.StartCluster(t)
+	cluster := redistest.StartPatientCluster(t)
 	proxy := cutproxy.New()
 	t.Cleanup(proxy.Close)
 	client := cluster.ClientWith(t, redis.ClusterOptions{Dialer: proxy.Dial, PoolSize: 64,
