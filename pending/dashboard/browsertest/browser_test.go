@@ -188,7 +188,9 @@ func TestThePolicyStopsAnInlineScript(t *testing.T) {
 		script.textContent = "window.pwned = 1";
 		document.body.append(script);
 		document.body.insertAdjacentHTML("beforeend",
-			"<img src=x onerror='window.pwned = 2'>");`, nil))
+			"<img src=x onerror='window.pwned = 2'>");
+		document.querySelector("img[onerror]").addEventListener("error", () => { window.failed = true; });`, nil))
+	w.until("window.failed") // the img's own handler comes first
 	if value[bool](w, "'pwned' in window") {
 		t.Error("an inline script ran")
 	}

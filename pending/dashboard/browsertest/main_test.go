@@ -134,9 +134,7 @@ func open(t *testing.T, before ...chromedp.Action) *world {
 	all, err := browser()
 	w.must(err)
 	tab, endTab := chromedp.NewContext(all)
-	tab, stop := context.WithTimeout(tab, patience)
 	t.Cleanup(func() {
-		stop()
 		endTab()
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -146,6 +144,7 @@ func open(t *testing.T, before ...chromedp.Action) *world {
 	})
 	w.tab = tab
 	chromedp.ListenTarget(tab, w.hear)
+	w.must(chromedp.Run(tab)) // opens the tab, which would end with a shorter context
 	w.run(append([]chromedp.Action{log.Enable(), runtime.Enable()}, before...)...)
 	return w
 }
@@ -226,9 +225,9 @@ func (w *world) must(err error) {
 // run runs actions in the tab.
 func (w *world) run(actions ...chromedp.Action) {
 	w.Helper()
-	if err := chromedp.Run(w.tab, actions...); err != nil {
-		w.Fatal(err)
-	}
+	ctx, cancel := context.WithTimeout(w.tab, patience)
+	defer cancel()
+	w.must(chromedp.Run(ctx, actions...))
 }
 
 // visit opens a page of the dashboard.
@@ -247,14 +246,16 @@ func (w *world) says(text string) {
 // between two pages.
 func (w *world) until(expression string) {
 	w.Helper()
+	ctx, cancel := context.WithTimeout(w.tab, patience)
+	defer cancel()
 	for {
 		var is bool
-		err := chromedp.Run(w.tab, chromedp.Evaluate("!!(document.body && ("+expression+"))", &is))
+		err := chromedp.Run(ctx, chromedp.Evaluate("!!(document.body && ("+expression+"))", &is))
 		if err == nil && is {
 			return
 		}
 		select {
-		case <-w.tab.Done():
+		case <-ctx.Done():
 			w.Fatalf("waited for %s: %v", expression, err)
 		case <-time.After(50 * time.Millisecond):
 		}
