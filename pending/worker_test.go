@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -51,12 +52,18 @@ func await(t *testing.T, s *jobStore, id string) *jobRequest {
 func TestAWorkerRunsAsManyHandlersAsItMay(t *testing.T) {
 	onEach(t, func(t *testing.T, b backends.Backend) {
 		s := newStore(t, b, policy())
-		var running, most atomic.Int32
+		var mu sync.Mutex
+		running, most := 0, 0
 		stop := work(t, s, pending.WorkerOptions{Concurrency: 4},
 			func(_ context.Context, c *jobClaim) error {
-				most.Store(max(most.Load(), running.Add(1)))
+				mu.Lock()
+				running++
+				most = max(most, running)
+				mu.Unlock()
 				calls.Pass(time.Second)
-				running.Add(-1)
+				mu.Lock()
+				running--
+				mu.Unlock()
 				c.Payload.Output = "done " + c.Payload.Command
 				return nil
 			})
@@ -69,8 +76,8 @@ func TestAWorkerRunsAsManyHandlersAsItMay(t *testing.T) {
 				t.Errorf("got %s with %+v", got.Status, got.Payload)
 			}
 		}
-		if most.Load() != 4 {
-			t.Errorf("%d handlers ran at a time, want 4", most.Load())
+		if most != 4 {
+			t.Errorf("%d handlers ran at a time, want 4", most)
 		}
 		stop()
 	})

@@ -109,15 +109,18 @@ func (m *machine) poll(ctx context.Context, t *timeline) {
 
 func describe(w *skills.Work) string {
 	var parts []string
-	for what, has := range map[string]bool{
-		"a list":           w.List != nil,
-		"an import":        len(w.Imports) > 0,
-		"a ping":           w.Ping != nil,
-		"an update":        w.Update != nil,
-		"a list of models": w.ModelList != nil,
+	for _, part := range []struct {
+		what string
+		has  bool
+	}{
+		{"a list", w.List != nil},
+		{"an import", len(w.Imports) > 0},
+		{"a ping", w.Ping != nil},
+		{"an update", w.Update != nil},
+		{"a list of models", w.ModelList != nil},
 	} {
-		if has {
-			parts = append(parts, what)
+		if part.has {
+			parts = append(parts, part.what)
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -30,7 +30,7 @@ func play(t *testing.T, o options) (string, error) {
 		o.out = t.TempDir()
 	}
 	if o.patience == 0 {
-		o.patience = 10 * time.Second
+		o.patience = time.Minute
 	}
 	var output bytes.Buffer
 	err := show(t.Context(), o, &output)
