@@ -243,15 +243,7 @@ func (r *rig) reset(values map[string]string) {
 // until polls a condition, and fails after a minute.
 func (r *rig) until(what string, condition func() bool) {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
-	defer cancel()
-	for !condition() {
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-ctx.Done():
-			r.Fatalf("gave up waiting until %s", what)
-		}
-	}
+	eventually(r.T, what, condition)
 }
 
 // insist repeats a call until a server has decided it, and returns the decision.

@@ -1,7 +1,6 @@
 package remote_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
 	"github.com/pendingq/pendingq/backends/remote"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/internal/effort"
 	"github.com/pendingq/pendingq/pending"
 )
@@ -198,14 +198,8 @@ func (r *rig) signalled(signal <-chan struct{}) {
 // until waits until a condition holds, and fails after a minute.
 func (r *rig) until(what string, condition func() bool) {
 	r.Helper()
-	ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
-	defer cancel()
-	for !condition() {
-		select {
-		case <-time.After(2 * time.Millisecond):
-		case <-ctx.Done():
-			r.Fatalf("gave up waiting until %s", what)
-		}
+	if !calls.Await(time.Minute, 2*time.Millisecond, condition) {
+		r.Fatalf("gave up waiting until %s", what)
 	}
 }
 

@@ -176,7 +176,7 @@ func neighbour(c *calls.Call, store string) *calls.Call {
 
 func (l *lab) until(condition func() bool) {
 	l.Helper()
-	if !calls.Await(10*time.Second, 50*time.Microsecond, condition) {
-		l.Fatal("a command was not sent within 10 s")
+	if !calls.Await(time.Minute, 50*time.Microsecond, condition) {
+		l.Fatal("a command was not sent within a minute")
 	}
 }

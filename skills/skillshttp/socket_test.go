@@ -23,7 +23,7 @@ import (
 // dial opens the WebSocket of a daemon.
 func (w *world) dial(as, runtimes string) *websocket.Conn {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, w.url+"/api/daemon/ws?runtime_ids="+runtimes,
 		&websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {"Bearer " + as}}})
@@ -43,7 +43,7 @@ type frame struct {
 // next reads the next frame.
 func (w *world) next(conn *websocket.Conn) (f frame) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 	defer cancel()
 	if err := wsjson.Read(ctx, conn, &f); err != nil {
 		w.Fatal(err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
+	"github.com/pendingq/pendingq/internal/calls"
 	"github.com/pendingq/pendingq/skills"
 	"github.com/pendingq/pendingq/skills/skillshttp"
 )
@@ -312,14 +313,11 @@ func (w *world) want(what string, r reply, status int, parts ...string) {
 	}
 }
 
-// eventually polls a condition for up to ten seconds.
+// eventually polls a condition for up to a minute.
 func (w *world) eventually(what string, condition func() bool) {
 	w.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for ; !condition(); <-time.After(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.Fatalf("gave up waiting until %s", what)
-		}
+	if !calls.Await(time.Minute, 2*time.Millisecond, condition) {
+		w.Fatalf("gave up waiting until %s", what)
 	}
 }
 

@@ -114,17 +114,27 @@ func serve(t *testing.T) string {
 	}
 	stores := []pending.Policy{policy("s"), policy("exclusive"), policy("capped")}
 	stores[1].Exclusive, stores[2].MaxPending = true, 1
-	handler, err := remote.Handler(faulty{memory.New()}, remote.Config{
-		Stores:      stores,
-		Access:      access{},
-		Logger:      slog.New(slog.DiscardHandler),
-		CallTimeout: 200 * time.Millisecond,
-	})
+	config := remote.Config{Stores: stores, Access: access{},
+		Logger: slog.New(slog.DiscardHandler)}
+	b := faulty{memory.New()}
+	handler, err := remote.Handler(b, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.CallTimeout = time.Millisecond
+	impatient, err := remote.Handler(b, config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/pending/", http.StripPrefix("/pending", handler))
+	mux.Handle("/pending/", http.StripPrefix("/pending",
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("mailbox") == "slow" {
+				impatient.ServeHTTP(w, r)
+				return
+			}
+			handler.ServeHTTP(w, r)
+		})))
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	return server.URL + "/pending"
