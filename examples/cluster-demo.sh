@@ -299,8 +299,13 @@ until_backup() {
 # process, which continues after the last progress.
 kill_the_device() {
   local id
-  id=$(back_up 30)
-  until_backup "$id" done '[1-9]*'
+  while :; do
+    id=$(back_up 30)
+    until_backup "$id" done '[1-9]*'
+    kill -STOP "$device_pid" # the backup cannot end before the kill
+    [ "$(pending "/$id?store=backup" | field status)" != running ] || break
+    kill -CONT "$device_pid" # it has ended already, on a machine that stalls
+  done
   say "a backup of 30 files; process $device_pid has made $(pending "/$id?store=backup" | field done) of them"
   kill_hard "process $device_pid, the device" "$device_pid"
   until_backup "$id" status pending

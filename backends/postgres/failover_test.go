@@ -12,6 +12,7 @@ import (
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/postgres"
+	"github.com/pendingq/pendingq/internal/calls"
 )
 
 // progress is the latest state of a request that a caller got in an answer.
@@ -136,6 +137,24 @@ func (p *pair) wait(t *testing.T) {
 	execute(t, p.admin, "SELECT pg_reload_conf()")
 }
 
+// awaitReplay waits until the standby has what the primary has now.
+func (p *pair) awaitReplay(t *testing.T) {
+	t.Helper()
+	var now string
+	err := p.admin.QueryRow(t.Context(), "SELECT pg_current_wal_lsn()::text").Scan(&now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var has bool
+	if !calls.Await(time.Minute, 5*time.Millisecond, func() bool {
+		err = p.admin.QueryRow(t.Context(), `SELECT EXISTS (
+			SELECT FROM pg_stat_replication WHERE replay_lsn >= $1::pg_lsn)`, now).Scan(&has)
+		return err != nil || has
+	}) || err != nil {
+		t.Fatalf("the standby has not replayed %s: %v", now, err)
+	}
+}
+
 // awaitStreaming waits until the standby streams in a state: async or sync.
 func (p *pair) awaitStreaming(t *testing.T, state string) {
 	t.Helper()
@@ -164,6 +183,7 @@ func (p *pair) failOver(t *testing.T, cutOff bool) (told int, n lost) {
 		callers.Go(func() { ledger.work(ctx, b, fmt.Sprint("runtime-", i)) })
 	}
 	ledger.await(t.Context(), 100, time.Minute)
+	p.awaitReplay(t)
 	thaw := func() {}
 	if cutOff {
 		thaw = p.standby.freeze(t, p.standby.pool(t, nil))
