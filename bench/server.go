@@ -36,8 +36,8 @@ func StartServer(ctx context.Context, under ...string) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	line := append(under, "redis-server", "--port", fmt.Sprint(ports[0]), "--bind", "127.0.0.1", "--dir", dir,
-		"--save", "", "--appendonly", "no")
+	line := append(under, "redis-server", "--port", fmt.Sprint(ports[0]), "--bind", "127.0.0.1",
+		"--dir", dir, "--save", "", "--appendonly", "no")
 	s := &Server{Addr: freeport.Address(ports[0]), Dir: dir}
 	ctx, s.kill = context.WithCancel(ctx)
 	s.cmd = exec.CommandContext(ctx, line[0], line[1:]...)

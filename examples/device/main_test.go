@@ -43,7 +43,8 @@ func newSystem(t *testing.T) *system {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &system{T: t, dir: t.TempDir(), redis: "redis://" + redis.Addr, addr: freeport.Address(ports[0])}
+	s := &system{T: t, dir: t.TempDir(), redis: "redis://" + redis.Addr,
+		addr: freeport.Address(ports[0])}
 	if err := os.WriteFile(filepath.Join(s.dir, "tokens.yaml"), []byte(tokens), 0o600); err != nil {
 		t.Fatal(err)
 	}

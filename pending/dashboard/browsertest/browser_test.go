@@ -189,7 +189,8 @@ func TestThePolicyStopsAnInlineScript(t *testing.T) {
 		document.body.append(script);
 		document.body.insertAdjacentHTML("beforeend",
 			"<img src=x onerror='window.pwned = 2'>");
-		document.querySelector("img[onerror]").addEventListener("error", () => { window.failed = true; });`, nil))
+		document.querySelector("img[onerror]").addEventListener(
+			"error", () => { window.failed = true; });`, nil))
 	w.until("window.failed") // the img's own handler comes first
 	if value[bool](w, "'pwned' in window") {
 		t.Error("an inline script ran")
