@@ -132,10 +132,11 @@ func (s *shards) replace(ctx context.Context, mailbox string, kind failOverKind)
 		return err
 	}
 	s.masters[shard], s.standby[shard] = s.standby[shard], s.masters[shard]
-	if err := redistest.SetNodeTimeout(ctx, redistest.PatientTimeout, nodes...); err != nil {
+	// A node that seems dead to others by then would seem so for twice the new timeout.
+	if err := s.cluster.AwaitHealthy(ctx, len(s.clients)); err != nil {
 		return err
 	}
-	return s.cluster.AwaitHealthy(ctx, len(s.clients))
+	return redistest.SetNodeTimeout(ctx, redistest.PatientTimeout, nodes...)
 }
 
 // handOver has a master make its replica the master and follow it.
