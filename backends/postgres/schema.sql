@@ -83,6 +83,15 @@ CREATE TABLE {s}.arrival (
   PRIMARY KEY (id, store)
 );
 
+-- A request that a claim takes, or a row of NULLs. A function that returns a type starts sooner than
+-- one that returns a TABLE of the same columns.
+CREATE TYPE {s}.claimed AS (
+  place int,                           -- of the request's store in the claim
+  now timestamptz,
+  id text, attempt int, codec text, payload bytea, headers bytea, created timestamptz,
+  last_deadline timestamptz
+);
+
 CREATE TYPE {s}.answer AS (
   code text,
   store int,                           -- the place of the record's store in a claim
