@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/pendingq/pendingq/backends"
 )
@@ -42,9 +43,11 @@ func scanNew(c backends.Claim) func(row *values) answer {
 
 func claimArgs(c backends.Claim) []any {
 	n := len(c.From)
-	stores, limits, attempts := make([]string, n), make([]int32, n), make([]int32, n)
-	waits, runs := make([]time.Duration, n), make([]time.Duration, n)
-	keeps := make([]time.Duration, n)
+	// A FlatArray is encoded without reflection.
+	stores := make(pgtype.FlatArray[string], n)
+	limits, attempts := make(pgtype.FlatArray[int32], n), make(pgtype.FlatArray[int32], n)
+	waits := make(pgtype.FlatArray[time.Duration], n)
+	runs, keeps := slices.Clone(waits), slices.Clone(waits)
 	for i, f := range c.From {
 		stores[i], limits[i], attempts[i] = f.Store, int32(f.Limit), int32(f.MaxAttempts)
 		waits[i], runs[i], keeps[i] = f.PendingTimeout, f.RunningTimeout, f.Retention

@@ -73,20 +73,17 @@ END $$;
 -- and the caller asks claimed_requests. The answer has no columns that the caller can compute.
 CREATE FUNCTION {s}.claim_requests(part int, claim_id text, box bytea, stores text[], limits int[],
   attempts int[], waits interval[], runs interval[], keeps interval[])
-RETURNS TABLE (place int, now timestamptz, id text, attempt int, codec text, payload bytea,
-  headers bytea, created timestamptz, last_deadline timestamptz) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
+RETURNS SETOF {s}.claimed LANGUAGE plpgsql AS $$
 DECLARE
   t timestamptz := {s}.lock_mailbox(part); -- mutation: claim-lock
   first text; -- the id of the first live request, or NULL if it cannot be claimed
   first_store text;
-  more text[];
-  picked text[] := '{}';
-  places int[] := '{}'; -- of the stores of the picked requests
-  until timestamptz;
-  i int;
+  picked text[];
+  key text;
   ends timestamptz;
   last timestamptz;
+  taken boolean := false; -- the memo is written
+  again {s}.claimed; -- a row of NULLs
 BEGIN
   -- The order keeps the planner from scanning the table for any row of a busy mailbox.
   SELECT q.store, CASE WHEN q.rank >= t AND q.last_deadline >= t -- mutation: first-over
@@ -100,55 +97,50 @@ BEGIN
   FOR n IN 1 .. cardinality(stores) LOOP
     -- mutation: first-limit, first-store
     IF limits[n] = 1 AND first IS NOT NULL AND first_store = stores[n] THEN
-      more := ARRAY[first];
+      picked := ARRAY[first];
     ELSE
-      more := ARRAY(SELECT w.id FROM {s}.request w
+      picked := ARRAY(SELECT w.id FROM {s}.request w
         -- mutation: claim-ended
         WHERE w.mailbox = box AND w.store = stores[n] AND w.live AND w.rank >= t
           -- mutation: claim-over, claim-running, claim-lease
           AND w.last_deadline >= t AND (w.status = 'pending' OR w.deadline < t)
         ORDER BY w.rank LIMIT limits[n]); -- mutation: order, limit
+      CONTINUE WHEN picked = '{}';
     END IF;
-    IF cardinality(more) > 0 THEN
-      picked := picked || more;
-      places := places || array_fill(n, ARRAY[cardinality(more)]);
-      until := greatest(until, t + runs[n]); -- mutation: memo-until
+    ends := t + runs[n];
+    last := ends + waits[n];
+    INSERT INTO {s}.claim AS c VALUES (claim_id, t, ends)
+      ON CONFLICT ON CONSTRAINT claim_pkey DO UPDATE SET
+        made = excluded.made, -- mutation: memo-made
+        until = greatest(c.until, excluded.until) -- mutation: memo-until
+        WHERE taken OR c.until < t; -- mutation: memo-kept, memo-again
+    IF NOT FOUND THEN
+      RETURN NEXT again;
+      RETURN;
     END IF;
+    taken := true;
+    FOREACH key IN ARRAY picked LOOP
+      RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1,
+          updated = t, started = t, deadline = ends, claim = claim_id,
+          -- mutation: last-attempt, attempts
+          last_deadline = CASE WHEN q.attempt + 1 < attempts[n] THEN last ELSE ends END,
+          -- mutation: rank, rank-kept
+          rank = CASE WHEN q.attempt + 1 < attempts[n] THEN last ELSE q.rank END,
+          -- mutation: claim-expires
+          expires = keeps[n] + CASE WHEN q.attempt + 1 < attempts[n] THEN last ELSE ends END
+        WHERE q.store = stores[n] AND q.id = key
+        RETURNING n - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers,
+          q.created, q.last_deadline;
+    END LOOP;
   END LOOP;
-  IF until IS NULL THEN
+  IF NOT taken THEN
     -- The sum keeps the planner from claim_until, which it may believe to be as good as the key.
     -- mutation: memo, memo-expired
     PERFORM FROM {s}.claim c WHERE c.id = claim_id AND c.until + '0' >= t;
-    IF NOT FOUND THEN
-      RETURN;
+    IF FOUND THEN
+      RETURN NEXT again;
     END IF;
-  ELSE
-    INSERT INTO {s}.claim AS c VALUES (claim_id, t, until)
-      ON CONFLICT ON CONSTRAINT claim_pkey
-        -- mutation: memo-kept, memo-again, memo-made
-        DO UPDATE SET made = excluded.made, until = excluded.until WHERE c.until < t;
   END IF;
-  IF until IS NULL OR NOT FOUND THEN
-    place := 0;
-    RETURN NEXT;
-    RETURN;
-  END IF;
-  FOR n IN 1 .. cardinality(picked) LOOP
-    i := places[n];
-    ends := t + runs[i];
-    last := ends + waits[i];
-    RETURN QUERY UPDATE {s}.request q SET status = 'running', attempt = q.attempt + 1,
-        updated = t, started = t, deadline = ends, claim = claim_id,
-        -- mutation: last-attempt, attempts
-        last_deadline = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END,
-        -- mutation: rank, rank-kept
-        rank = CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE q.rank END,
-        -- mutation: claim-expires
-        expires = keeps[i] + CASE WHEN q.attempt + 1 < attempts[i] THEN last ELSE ends END
-      WHERE q.store = stores[i] AND q.id = picked[n]
-      RETURNING i - 1, t, q.id, q.attempt, q.codec, q.payload, q.headers,
-        q.created, q.last_deadline;
-  END LOOP;
 END $$;
 
 -- claimed_requests returns the requests of a claim that was made before, if they still run under

@@ -152,6 +152,25 @@ func TestGetSeesTheEndForWhichItHasWaited(t *testing.T) {
 	}
 }
 
+func TestGetOfAnEndedRequestDoesNotWait(t *testing.T) {
+	a := newArena(t)
+	a.arrange()
+	if _, err := a.b.End(t.Context(), report(a.fresh.Terms, a.running.ID, 1)); err != nil {
+		t.Fatal(err)
+	}
+	tx := a.begin(pgx.TxOptions{})
+	a.exec(tx, "SELECT "+table(a.schema, "lock_mailbox($1)"), a.part)
+	op := a.start(func(a *arena) (time.Time, error) {
+		rec, err := a.b.Get(a.Context(), "s", a.running.ID)
+		return rec.ReadAt, err
+	})
+	if op.waitsFor(tx) {
+		t.Error("Get has waited")
+	}
+	a.commit(tx)
+	op.end()
+}
+
 // The request has timed out unless End sees the extension. The end also removes a noted cancel.
 func TestEndSeesTheExtensionForWhichItHasWaited(t *testing.T) {
 	a := newArena(t)

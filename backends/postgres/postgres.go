@@ -102,13 +102,14 @@ const (
 		WHERE NOT EXISTS (SELECT FROM {s}.request q WHERE q.store = $2 AND q.id = $3)
 		RETURNING 'new', 0, created`
 
-	// An ended record never changes. A live row whose xmax is 0 has no newer version, and no
-	// transaction is changing it. Otherwise the function decides.
+	// An ended record never changes, so it needs no locks. A live row whose xmax is 0 has no newer
+	// version, and no transaction is changing it. Otherwise the function decides.
 	// mutation: unsure
 	plainGet = `SELECT CASE WHEN q.live AND q.xmax <> '0'::xid THEN 'unsure' ELSE 'ok' END, 0,
 			clock_timestamp(), {record} FROM {s}.request q
-		-- mutation: plain-expired, plain-read
-		WHERE q.store = $2 AND q.id = $3 AND q.expires >= {s}.lock_to_read($1::int, $3)`
+		WHERE q.store = $2 AND q.id = $3 AND q.expires >=
+			-- mutation: plain-expired, plain-read
+			CASE WHEN q.live THEN {s}.lock_to_read($1::int, $3) ELSE clock_timestamp() END`
 
 	// The condition takes the locks. SET reads the clock later, so it limits updated.
 	plainEnd = `UPDATE {s}.request q SET live = false, status = $6, error = $7, codec = $8,

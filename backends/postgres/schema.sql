@@ -37,7 +37,7 @@ CREATE TABLE {s}.request (
   -- sets this column to expires. A change may have made expires earlier than sweep.
   rank timestamptz NOT NULL,
   sweep timestamptz NOT NULL,
-  PRIMARY KEY (store, id)
+  PRIMARY KEY (id, store)              -- the id almost always decides a comparison
 ) WITH (
   fillfactor = 70,
   autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500,
@@ -80,7 +80,16 @@ CREATE TABLE {s}.arrival (
   exclusive boolean NOT NULL,
   most int NOT NULL,
   topic text NOT NULL,                 -- the topic to notify, or ''
-  PRIMARY KEY (store, id)
+  PRIMARY KEY (id, store)
+);
+
+-- A request that a claim takes, or a row of NULLs. A function that returns a type starts sooner than
+-- one that returns a TABLE of the same columns.
+CREATE TYPE {s}.claimed AS (
+  place int,                           -- of the request's store in the claim
+  now timestamptz,
+  id text, attempt int, codec text, payload bytea, headers bytea, created timestamptz,
+  last_deadline timestamptz
 );
 
 CREATE TYPE {s}.answer AS (
