@@ -24,7 +24,7 @@ type size struct {
 
 var sets = map[string]size{
 	"quick": {callers: []int{4}, lives: 40, rounds: 1, beats: 100, live: 50, pickUps: 5},
-	"full": {callers: []int{16, 64}, lives: 4000, rounds: 4, beats: 20_000, live: 10_000,
+	"full": {callers: []int{16, 64}, lives: 16_000, rounds: 4, beats: 20_000, live: 10_000,
 		pickUps: 500},
 }
 
