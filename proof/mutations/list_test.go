@@ -155,7 +155,7 @@ var mutations = map[string][]mutation{
 		{"grace", "case false:", byMemory},
 		{"release", "s.lease(e, x.Terms, x.After, now)", byMemory},
 		{"note-ends", "", byMemory},
-		{"headers", "rec.Headers = nil", byMemory},
+		{"headers", "rec.Headers = maps.Clone[map[string]string](nil)", byMemory},
 		{"bare", "", byMemory},
 	},
 	"memory/memory.go": {
