@@ -18,8 +18,9 @@ import (
 //		})
 //	}
 //
-// The optional interfaces are those of the first node. It gets no other calls, so it signals only
-// changes by other nodes. There must be at least one other node.
+// The result has the optional interfaces of the first node. Calls of these go to the first node,
+// and all other calls to the others. So each signal is about a change by another node. At least one
+// other node is needed.
 func Nodes(first backends.Backend, others ...backends.Backend) backends.Backend {
 	return &nodes{first: first, others: others}
 }

@@ -44,7 +44,7 @@ func (s *sketch) lasts(what string, d time.Duration) time.Duration {
 	return d
 }
 
-// sameMailbox reports whether two names are those of one mailbox.
+// sameMailbox reports whether two names mean the same mailbox.
 func (s *sketch) sameMailbox(a, b string) bool {
 	return a == b || s.has("mailboxes have no letter case") && strings.EqualFold(a, b)
 }

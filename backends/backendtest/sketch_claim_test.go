@@ -187,6 +187,11 @@ func (s *sketch) extend(r *sketched, x backends.Extend, now time.Time) {
 		(!x.Release || !s.has("a release ignores a noted cancel")) {
 		return
 	}
+	s.renew(r, x, now)
+}
+
+// renew moves the deadlines of a request.
+func (s *sketch) renew(r *sketched, x backends.Extend, now time.Time) {
 	goes, last, lasts := r.goes, r.rec.LastDeadline, x.RunningTimeout
 	if x.Release {
 		lasts = x.After - time.Microsecond

@@ -151,7 +151,8 @@ func (s *submission) Args() []any {
 	return s.Cmder.Args()
 }
 
-// gather runs commands in a pipeline with those of other callers, and returns their first error.
+// gather runs commands in one pipeline with the commands of other callers. It returns the first
+// error of its own commands.
 //
 // The autopipeliner writes what it has as soon as it gets a command. So gather first yields to
 // other callers: many are ready when the replies of a batch arrive. The first caller that continues

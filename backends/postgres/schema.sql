@@ -83,8 +83,8 @@ CREATE TABLE {s}.arrival (
   PRIMARY KEY (id, store)
 );
 
--- A request that a claim takes, or a row of NULLs. A function that returns a type starts sooner than
--- one that returns a TABLE of the same columns.
+-- A request that a claim takes, or a row of NULLs. A function that returns a type starts sooner
+-- than a function that returns a TABLE of the same columns.
 CREATE TYPE {s}.claimed AS (
   place int,                           -- of the request's store in the claim
   now timestamptz,

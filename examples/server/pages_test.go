@@ -47,6 +47,19 @@ func nextPage(page string) string {
 	return html.UnescapeString(before[strings.LastIndex(before, `href=".`)+len(`href=".`):])
 }
 
+// browsePages reads a page, and the pages after it until one says a text.
+func (n *node) browsePages(token, path, says string) (status int, text string) {
+	n.Helper()
+	status, text = n.browse(token, "GET", path, nil)
+	for page, next := text, ""; !strings.Contains(text, says); text += page {
+		if next = nextPage(page); next == "" {
+			break
+		}
+		_, page = n.browse(token, "GET", "/dashboard"+next, nil)
+	}
+	return status, text
+}
+
 func TestOwnersAndAdminsSeeTheDashboard(t *testing.T) {
 	n := startNode(t, someOptions(t, ""))
 	_, made := n.send(adasToken, "POST", "/pending/requests?store=backup&mailbox=laptop",
@@ -68,13 +81,7 @@ func TestOwnersAndAdminsSeeTheDashboard(t *testing.T) {
 		{carolsToken, "/dashboard/", 404, ""},
 		{carolsToken, request, 404, ""},
 	} {
-		status, text := n.browse(tc.token, "GET", tc.path, nil)
-		for page, next := text, ""; !strings.Contains(text, tc.says); text += page {
-			if next = nextPage(page); next == "" {
-				break
-			}
-			_, page = n.browse(tc.token, "GET", "/dashboard"+next, nil)
-		}
+		status, text := n.browsePages(tc.token, tc.path, tc.says)
 		if status != tc.status || !strings.Contains(text, tc.says) {
 			t.Errorf("%.5s... %s: got %d %s, want %d with %q",
 				tc.token, tc.path, status, text, tc.status, tc.says)
