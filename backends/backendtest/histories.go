@@ -10,8 +10,9 @@ import (
 
 // HistoriesOptions are the options of [Histories]. All fields may be zero.
 type HistoriesOptions struct {
-	// Operations is the number of calls. 0 means 10,000. With so many calls each effect that the
-	// checks need occurs, such as an expired lease.
+	// Operations is the number of calls. 0 means 10,000. From 10,000 on, Histories makes up to three
+	// times as many calls, until each effect that the checks need has occurred, such as an expired
+	// lease.
 	Operations int
 
 	// Disturb causes one fault between the backend and its storage, such as a cut connection. It

@@ -302,3 +302,28 @@ func TestCheckerOrdersManyCallsWhoseRepliesAreLost(t *testing.T) {
 		t.Error("an attempt was not started, and no mistake was found")
 	}
 }
+
+func TestSessionsGoOnUntilEverythingHasHappened(t *testing.T) {
+	all := tally{changes: map[string]int{}}
+	for _, what := range []string{progress, released, reclaimed, inGrace, endedAtOnce, firstCancel,
+		secondCancel, overruled, ranOut} {
+		all.changes[what] = 1
+	}
+	for _, c := range []struct {
+		planned, made int64
+		total         tally
+		want          bool
+	}{
+		{planned: 100, made: 99, total: all, want: true},
+		{planned: 100, made: 100, want: false},
+		{planned: enough, made: enough, total: all, want: false},
+		{planned: enough, made: enough, want: true},
+		{planned: enough, made: patient * enough, want: false},
+	} {
+		s := &Sessions{Operations: c.planned, Faults: &Faults{}}
+		s.Faults.calls.Store(c.made)
+		if got := s.more(c.total); got != c.want {
+			t.Errorf("%d of %d calls, lacks %q: got %v", c.made, c.planned, c.total.lacks(), got)
+		}
+	}
+}

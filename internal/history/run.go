@@ -15,7 +15,7 @@ import (
 // Sessions runs sessions on one Backend, some at a time.
 type Sessions struct {
 	Backend    backends.Backend
-	Operations int64         // how many calls all sessions make
+	Operations int64         // how many calls all sessions make, at least
 	Pace       time.Duration // the unit of a session's times; 0: Run chooses it
 	Tolerance  time.Duration // the largest difference of the Backend's clock and the caller's
 	Faults     *Faults
@@ -37,8 +37,12 @@ type FailOvers interface {
 // atOnce is how many sessions run at the same time.
 const atOnce = 6
 
-// enough is the number of calls from which on everything that can happen has to happen.
-const enough = 10_000
+// enough is the number of calls from which on everything that can happen has to happen. On a busy
+// machine that may take up to patient times as many calls.
+const (
+	enough  = 10_000
+	patient = 3
+)
 
 // Run runs sessions until all calls have been made, and checks each session once it is over.
 func (s *Sessions) Run(t testing.TB) {
@@ -50,9 +54,14 @@ func (s *Sessions) Run(t testing.TB) {
 	var mu sync.Mutex
 	s.Losses = Losses{}
 	total := tally{changes: map[string]int{}, losses: s.Losses}
+	more := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return s.more(total) && !t.Failed()
+	}
 	for range atOnce {
 		wg.Go(func() {
-			for s.Faults.Calls() < s.Operations && !t.Failed() {
+			for more() {
 				one, h, err := s.one(t.Context())
 				if err != nil {
 					t.Error(err)
@@ -69,6 +78,13 @@ func (s *Sessions) Run(t testing.TB) {
 	if lacking := total.lacks(); lacking != "" && s.Operations >= enough && !t.Failed() {
 		t.Errorf("the histories have no %s: they show too little", lacking)
 	}
+}
+
+// more reports whether another session is to begin.
+func (s *Sessions) more(total tally) bool {
+	made := s.Faults.Calls()
+	return made < s.Operations ||
+		s.Operations >= enough && made < patient*s.Operations && total.lacks() != ""
 }
 
 // prepare compares the clocks. It chooses the pace if that is 0.
