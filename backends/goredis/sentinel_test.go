@@ -40,13 +40,17 @@ func (l *load) checkFailOver(s *redistest.Sentinel, fail, afterwards func()) {
 	l.during(func() {
 		fail()
 		l.until("sentinels agree on the new master", func() bool {
-			epoch = s.Epoch(l.T)
-			return epoch > 0
+			lowest, highest := s.Epochs(l.T)
+			epoch = highest
+			return lowest > 0 && lowest == highest
+		})
+		l.until("the client has left the old master", func() bool {
+			return !s.Connected(s.Servers[0])
 		})
 		before = l.begunIDs()
 		afterwards()
 	})
-	last := s.Epoch(l.T)
+	_, last := s.Epochs(l.T)
 	if last == epoch {
 		l.checkExactlyOnce(l.createdSince(before))
 	}

@@ -6,7 +6,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +25,9 @@ const MasterName = "pendingq-test"
 type Sentinel struct {
 	Servers   []*Server // the first is the master at the start
 	Sentinels []*Server
+
+	mu          sync.Mutex
+	connections map[string]int // of clients, by the server's address
 }
 
 // StartSentinel starts a master, its replicas and sentinels. They persist nothing and fail over
@@ -46,7 +51,7 @@ func StartSentinel(t testing.TB) *Sentinel {
 }
 
 func startSentinel(t testing.TB, path string) (*Sentinel, error) {
-	s := &Sentinel{}
+	s := &Sentinel{connections: map[string]int{}}
 	for i := range 3 {
 		config := []string{"--repl-diskless-sync-delay", "0"}
 		if i > 0 {
@@ -123,31 +128,72 @@ func (s *Server) checkWatching(ctx context.Context) error {
 	return nil
 }
 
-// Epoch returns a number that grows with every fail-over, and is 0 before the first.
-func (s *Sentinel) Epoch(t testing.TB) int {
+// Epochs returns a number that grows with every fail-over, and is 0 before the first: the lowest
+// and the highest that a sentinel knows.
+func (s *Sentinel) Epochs(t testing.TB) (lowest, highest int) {
 	t.Helper()
-	opts := &redis.Options{Addr: s.Sentinels[0].Addr, ContextTimeoutEnabled: true}
-	client := redis.NewSentinelClient(opts)
-	defer client.Close()
-	view, err := client.Master(t.Context(), MasterName).Result()
-	if err != nil {
-		t.Fatal(err)
+	var epochs []int
+	for _, sentinel := range s.Sentinels {
+		opts := &redis.Options{Addr: sentinel.Addr, ContextTimeoutEnabled: true}
+		client := redis.NewSentinelClient(opts)
+		defer client.Close()
+		view, err := client.Master(t.Context(), MasterName).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		epoch, err := strconv.Atoi(view["config-epoch"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		epochs = append(epochs, epoch)
 	}
-	epoch, err := strconv.Atoi(view["config-epoch"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return epoch
+	return slices.Min(epochs), slices.Max(epochs)
 }
 
 // Client returns a client that asks the sentinels for the master. It is closed with the test.
 func (s *Sentinel) Client(t testing.TB) *redis.Client {
 	opts := &redis.FailoverOptions{MasterName: MasterName, ContextTimeoutEnabled: true,
-		PoolSize: poolSize}
+		PoolSize: poolSize, Dialer: s.dial}
 	for _, sentinel := range s.Sentinels {
 		opts.SentinelAddrs = append(opts.SentinelAddrs, sentinel.Addr)
 	}
 	client := redis.NewFailoverClient(opts)
 	t.Cleanup(func() { client.Close() })
 	return client
+}
+
+// dial counts a connection from the beginning of its dial until it is closed.
+func (s *Sentinel) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	s.count(addr, 1)
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		s.count(addr, -1)
+		return nil, err
+	}
+	over := sync.OnceFunc(func() { s.count(addr, -1) })
+	return &counted{conn.(*net.TCPConn), over}, nil
+}
+
+func (s *Sentinel) count(addr string, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connections[addr] += n
+}
+
+// Connected reports whether a client of s is connected to a server, or tries to connect.
+func (s *Sentinel) Connected(server *Server) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connections[server.Addr] > 0
+}
+
+// counted is a connection that is counted.
+type counted struct {
+	*net.TCPConn
+	over func() // may be called again
+}
+
+func (c *counted) Close() error {
+	c.over()
+	return c.TCPConn.Close()
 }
