@@ -3,6 +3,7 @@ package goredis_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -20,6 +21,23 @@ func TestAPrefixMayBeginWithAMinus(t *testing.T) {
 	_, client := redistest.Mini(t)
 	r := &rig{T: t, b: newBackend(t, client, &goredis.Options{Prefix: "-1:"}), client: client}
 	r.lifecycle(lasting("s"), box)
+}
+
+// No claim starts before 1970.
+func TestAClaimThatStartsBefore1970IsStale(t *testing.T) {
+	_, client := redistest.Mini(t)
+	r := newRig(t, client)
+	terms := lasting("s")
+	r.create(terms, box)
+	rec := r.claim(terms, box, 1)[0]
+	early := time.UnixMicro(-1)
+	_, err := r.b.Extend(t.Context(), backends.Extend{
+		Terms: terms, ID: rec.ID, Attempt: 1, StartedAt: early})
+	_, endErr := r.b.End(t.Context(), backends.End{Terms: terms, ID: rec.ID, Attempt: 1,
+		StartedAt: early, Outcome: backends.StatusCompleted})
+	if !errors.Is(err, backends.ErrStaleClaim) || !errors.Is(endErr, backends.ErrStaleClaim) {
+		t.Errorf("got %v and %v, want ErrStaleClaim", err, endErr)
+	}
 }
 
 // A create empties a queue with a long time to live, and adds a request that needs less.

@@ -12,7 +12,7 @@
 --          or {time, 'unstaged'} if the payload is missing
 local sub, record_key, staged, body = string.sub, KEYS[1], KEYS[3], ARGV[2]
 local fence, lasts, until_last, ttl, release =
-  string.match(ARGV[1], '^(%d+) (%d+) (%d+) (%d+) ([01])')
+  string.match(ARGV[1], '^(%S+) (%d+) (%d+) (%d+) ([01])') -- a wrong fence may be a negative number
 
 -- join state_of
 local time = redis.call('TIME')
