@@ -10,9 +10,9 @@ import (
 
 // HistoriesOptions are the options of [Histories]. All fields may be zero.
 type HistoriesOptions struct {
-	// Operations is the number of calls. 0 means 10,000. From 10,000 on, Histories makes up to three
-	// times as many calls, until each effect that the checks need has occurred, such as an expired
-	// lease.
+	// Operations is the least number of calls. 0 means 10,000. From 10,000 on, each effect that the
+	// checks need has to occur, such as a cancel. For that, Histories makes up to three times as
+	// many calls.
 	Operations int
 
 	// Disturb causes one fault between the backend and its storage, such as a cut connection. It

@@ -285,7 +285,7 @@ func (m *machine) claimOf(rt *rapid.T, r calls.Get) (attempt int, startedAt time
 	}
 	switch start := rapid.IntRange(0, 7).Draw(rt, "start"); {
 	case !m.exact:
-	case start == 0 && !rec.CreatedAt.IsZero():
+	case start == 0: // before 1970 if the request does not exist
 		startedAt = rec.CreatedAt.Add(-tick)
 	default:
 		startedAt = rec.StartedAt
