@@ -122,7 +122,7 @@ var mutations = map[string][]mutation{
 		{"started", "local refused = not held or sub(fence, -4) ~= sub(record, 87, 90)", bySuite},
 		{"running", "local held = state == 'running' or state == 'expired'", byHistories},
 		{"release-expired", "local held = state == 'running'", byHistories},
-		{"place", "local moved = 0", byMachine},
+		{"place", "local moved = 0", "proof/machine:TestAnExtendedRequestStaysExclusive"},
 		{"record-ttl", "", byMachine},
 		{"grace",
 			"deadline = string.format('%016d', now + lasts) last = deadline",
