@@ -23,14 +23,23 @@ type lab struct {
 // names are the sides in the order of the table. The first is what others are compared with.
 var names = []string{"floor", "pendingq", "pendingq-held", "pendingq, nobody notified", "River"}
 
-func newSide(ctx context.Context, name string, pool *pgxpool.Pool, callers int) (side, error) {
+// newSide opens a side. Floor and pendingq then make some lifecycles: connections that the pool or
+// the Backend opens prepare their statements in these.
+func newSide(ctx context.Context, name string, pool *pgxpool.Pool, callers int) (
+	s side, err error) {
 	switch name {
 	case "floor":
-		return newFloor(ctx, pool)
+		s, err = newFloor(ctx, pool)
 	case "River":
 		return newQueue(ctx, pool, callers)
+	default:
+		notified := name != "pendingq, nobody notified"
+		s, err = newPendingq(ctx, pool, notified, name == "pendingq-held")
 	}
-	return newPendingq(ctx, pool, name != "pendingq, nobody notified", name == "pendingq-held")
+	if err == nil {
+		err = s.run(ctx, callers, 20*callers)
+	}
+	return s, err
 }
 
 // cost is what lifecycles took.
