@@ -17,7 +17,7 @@ func TestTheCheckOfAMemoIsAnIndexScanThoughItsTableIsEmpty(t *testing.T) {
 		"Index Scan using claim_pkey")
 }
 
-// In a new schema nothing has counted the rows yet.
+// A new schema has no statistics of autovacuum yet.
 func TestARequestIsFoundByAnIndexScanThoughItsTableHasGrown(t *testing.T) {
 	o := newOffice(t)
 	requests := table(o.schema, "request")
@@ -38,7 +38,8 @@ func (o *office) checkPlan(tx pgx.Tx, sql, want string) {
 	o.Helper()
 	o.exec(tx, "SET LOCAL plan_cache_mode = force_generic_plan")
 	o.exec(tx, "PREPARE checked AS "+sql)
-	rows, err := tx.Query(o.Context(), "EXPLAIN EXECUTE checked('')", pgx.QueryExecModeSimpleProtocol)
+	rows, err := tx.Query(o.Context(), "EXPLAIN EXECUTE checked('')",
+		pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		o.Fatal(err)
 	}

@@ -50,9 +50,10 @@ CREATE INDEX request_live ON {s}.request (mailbox, store, rank) WHERE live;
 CREATE INDEX request_sweep ON {s}.request (sweep);
 
 -- The planner scans a table of a few pages as a whole, and a prepared plan may outlive that size.
--- So one row that never expires stays on the 16th page. It belongs to no store. Statistics of a few
--- rows say that ids and mailboxes differ. Without them, until autovacuum makes its own, the planner
--- expects several rows of one id in a large table, and reads them with a bitmap, which costs more.
+-- So one row that never expires stays on the 16th page. It belongs to no store. Until
+-- autovacuum makes statistics, those of a few rows say that ids and mailboxes differ. Without them
+-- the planner expects several rows of one id in a large table. It then reads with a bitmap, which
+-- costs more.
 INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec, payload, created,
     updated, deadline, last_deadline, expires, rank, sweep)
   SELECT '', n::text, n::text::bytea, false, 'completed', 0, '',
@@ -75,7 +76,6 @@ CREATE INDEX claim_until ON {s}.claim (until);
 
 -- One row stays on the 16th page of this table too.
 INSERT INTO {s}.claim SELECT lpad(n::text, 1900), now(), 'infinity' FROM generate_series(1, 64) n;
-ANALYZE {s}.claim;
 DELETE FROM {s}.claim WHERE id <> lpad('64', 1900);
 
 -- A request that its creator's own transaction adds, until the commit: see arrive.

@@ -23,8 +23,8 @@ type lab struct {
 // names are the sides in the order of the table. The first is what others are compared with.
 var names = []string{"floor", "pendingq", "pendingq-held", "pendingq, nobody notified", "River"}
 
-// newSide opens a side. Floor and pendingq then make some lifecycles: connections that the pool or
-// the Backend opens prepare their statements in these.
+// newSide opens a side. Floor and pendingq then make some lifecycles. In these, new connections of
+// the pool and of the Backend prepare their statements.
 func newSide(ctx context.Context, name string, pool *pgxpool.Pool, callers int) (
 	s side, err error) {
 	switch name {
@@ -82,7 +82,8 @@ River does not address a mailbox, has no claim that a repeat returns, and may wo
 again after a crash. pendingq has no priorities, no unique jobs by content, no periodic jobs and no
 leader.
 
-A figure is of all rounds together. In each round, each side ran once.
+A figure is of all rounds together. In each round, each side ran once. Before that, all but River
+made some lifecycles that do not count, to warm up their connections. River starts by itself.
 `
 
 // lifecycles compares the sides.
