@@ -13,38 +13,43 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// ask makes a call and returns its answers.
-func (b *Backend) ask(ctx context.Context, on querier, sql string, args ...any) ([]answer, error) {
-	return ask(ctx, on, scanAnswer, sql, b.args(args))
+// ask makes a call that is answered by one row, or by none. Without a row the answer has no code.
+func (b *Backend) ask(ctx context.Context, sql string, args ...any) (answer, error) {
+	return ask(ctx, b.pool, sql, b.args(args...))
 }
 
-func ask(ctx context.Context, on querier, scan func(*values) answer, sql string, args []any) (
-	[]answer, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	rows, err := on.Query(ctx, sql, args...)
-	return collect(rows, err, scan)
-}
-
-// collect reads the answers of a query.
-func collect(rows pgx.Rows, err error, scan func(*values) answer) (answers []answer, _ error) {
-	if err != nil {
-		return nil, wrap(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		row := values{columns: rows.RawValues()}
-		answers = append(answers, scan(&row))
-		if row.strange {
-			return nil, errStrange
-		}
-	}
-	return answers, wrap(rows.Err())
+func ask(ctx context.Context, on querier, sql string, args []any) (a answer, err error) {
+	rows, err := query(ctx, on, sql, args)
+	err = read(rows, err, func(columns [][]byte) (err error) {
+		a, err = scanAnswer(columns)
+		return err
+	})
+	return a, err
 }
 
 // args puts the query options before the arguments of a statement.
-func (b *Backend) args(args []any) []any { return append(slices.Clip(b.queryOptions), args...) }
+func (b *Backend) args(args ...any) []any { return append(slices.Clip(b.queryOptions), args...) }
+
+func query(ctx context.Context, on querier, sql string, args []any) (pgx.Rows, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return on.Query(ctx, sql, args...)
+}
+
+// read passes the rows of a query to scan, until scan returns an error.
+func read(rows pgx.Rows, err error, scan func(columns [][]byte) error) error {
+	if err != nil {
+		return wrap(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows.RawValues()); err != nil {
+			return err
+		}
+	}
+	return wrap(rows.Err())
+}
 
 // queryOptions returns how pgx is to execute statements on a connection, as the first arguments of
 // a query.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -16,65 +15,100 @@ var _ backends.ManyClaimer = (*Backend)(nil)
 
 // Claim implements [backends.Backend]. The repeat of a claim takes a second round trip.
 func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
-	answers, err := ask(ctx, b.pool, scanNew(c), b.call.claim, b.args(claimArgs(c)))
-	if err == nil && repeats(answers) { // mutation: repeat
-		answers, err = b.ask(ctx, b.pool, b.call.claimed, claimArgs(c)[:4]...)
+	args := claimArgs(c)
+	rows, err := query(ctx, b.pool, b.call.claim, b.args(args...))
+	results, repeats, err := readClaim(c, rows, err)
+	if err == nil && repeats { // mutation: repeat
+		rows, err = query(ctx, b.pool, b.call.claimed, b.args(args[:4]...))
+		err = read(rows, err, func(columns [][]byte) error {
+			a, err := scanAnswer(columns)
+			at := slices.IndexFunc(c.From, func(f backends.From) bool { return f.Store == a.store })
+			if err != nil || at < 0 {
+				return errStrange
+			}
+			add(&results[at], a)
+			return nil
+		})
 	}
-	return claimed(c, answers, err)
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
 }
 
-// repeats reports whether a claim was made before.
-func repeats(answers []answer) bool { return len(answers) == 1 && answers[0].rec.ID == "" }
+// readClaim reads what a claim takes now. Repeats is true if the claim was made before.
+func readClaim(c backends.Claim, rows pgx.Rows, err error) (
+	results []backends.Claimed, repeats bool, _ error) {
+	results = make([]backends.Claimed, len(c.From))
+	err = read(rows, err, func(columns [][]byte) error {
+		a, at, err := scanNew(c, columns)
+		switch {
+		case err != nil:
+			return err
+		case a.rec.ID == "":
+			repeats = true
+		default:
+			add(&results[at], a)
+		}
+		return nil
+	})
+	return results, repeats, err
+}
 
-// scanNew returns a function that reads a request which the claim takes now.
-func scanNew(c backends.Claim) func(row *values) answer {
-	return func(row *values) (a answer) {
-		rec := &a.rec
-		a.store, a.now = row.place(len(c.From)), row.time()
-		rec.ID, rec.Attempt, rec.Codec = row.text(), row.int(), row.text()
-		rec.Payload, a.headers = row.bytes(), row.bytes()
-		rec.CreatedAt, rec.LastDeadline = row.time(), row.time()
-		rec.Mailbox, rec.Status = c.Mailbox, backends.StatusRunning
-		rec.UpdatedAt, rec.StartedAt = a.now, a.now
-		rec.Deadline = a.now.Add(c.From[a.store].RunningTimeout)
-		return a
+// scanNew reads a request that a claim takes now, and the place of its store in the claim.
+func scanNew(c backends.Claim, columns [][]byte) (a answer, at int, err error) {
+	row, rec := values{columns: columns}, &a.rec
+	at, a.now = row.int(), row.time()
+	rec.ID, rec.Attempt, rec.Codec = row.text(), row.int(), row.text()
+	rec.Payload, a.headers = row.bytes(), row.bytes()
+	rec.CreatedAt, rec.LastDeadline = row.time(), row.time()
+	if at < 0 || at >= len(c.From) {
+		return a, 0, errStrange
+	}
+	rec.Mailbox, rec.Status = c.Mailbox, backends.StatusRunning
+	rec.UpdatedAt, rec.StartedAt = a.now, a.now
+	rec.Deadline = a.now.Add(c.From[at].RunningTimeout)
+	return a, at, row.err()
+}
+
+// add adds a request to those that were claimed from its store.
+func add(from *backends.Claimed, a answer) {
+	if rec, err := a.record(); err != nil {
+		from.Errs = append(from.Errs, err)
+	} else {
+		from.Records = append(from.Records, rec)
 	}
 }
 
 func claimArgs(c backends.Claim) []any {
-	n := len(c.From)
-	// A FlatArray is encoded without reflection.
-	stores := make(pgtype.FlatArray[string], n)
-	limits, attempts := make(pgtype.FlatArray[int32], n), make(pgtype.FlatArray[int32], n)
-	waits := make(pgtype.FlatArray[time.Duration], n)
-	runs, keeps := slices.Clone(waits), slices.Clone(waits)
-	for i, f := range c.From {
-		stores[i], limits[i], attempts[i] = f.Store, int32(f.Limit), int32(f.MaxAttempts)
-		waits[i], runs[i], keeps[i] = f.PendingTimeout, f.RunningTimeout, f.Retention
+	each := func(value func(f *backends.From) any) any { return column{c.From, value} }
+	return []any{part(backends.Partition(c.Mailbox)), c.ID, []byte(c.Mailbox),
+		each(func(f *backends.From) any { return f.Store }),
+		each(func(f *backends.From) any { return int32(f.Limit) }),
+		each(func(f *backends.From) any { return int32(f.MaxAttempts) }),
+		each(func(f *backends.From) any { return f.PendingTimeout }),
+		each(func(f *backends.From) any { return f.RunningTimeout }),
+		each(func(f *backends.From) any { return f.Retention }),
 	}
-	return []any{part(backends.Partition(c.Mailbox)), c.ID, []byte(c.Mailbox), stores, limits,
-		attempts, waits, runs, keeps}
 }
 
-// claimed sorts the answers to a claim by store.
-func claimed(c backends.Claim, answers []answer, err error) ([]backends.Claimed, error) {
-	if err != nil {
-		return nil, err
-	}
-	results := make([]backends.Claimed, len(c.From))
-	for _, a := range answers {
-		if a.store >= len(results) {
-			return nil, errStrange
-		}
-		from := &results[a.store]
-		if rec, err := a.record(); err != nil {
-			from.Errs = append(from.Errs, err)
-		} else {
-			from.Records = append(from.Records, rec)
-		}
-	}
-	return results, nil
+// column is an array with a value of each store of a claim. It is a [pgtype.ArrayGetter], which pgx
+// encodes without reflection.
+type column struct {
+	from  []backends.From
+	value func(f *backends.From) any
 }
+
+// Dimensions implements [pgtype.ArrayGetter].
+func (c column) Dimensions() []pgtype.ArrayDimension {
+	return []pgtype.ArrayDimension{{Length: int32(len(c.from)), LowerBound: 1}}
+}
+
+// Index implements [pgtype.ArrayGetter].
+func (c column) Index(i int) any { return c.value(&c.from[i]) }
+
+// IndexType implements [pgtype.ArrayGetter].
+func (c column) IndexType() any { return c.value(&backends.From{}) }
 
 // together is how many claims share a transaction. Each locks its partition until the commit.
 const together = 64
@@ -118,15 +152,15 @@ func (b *Backend) claimTogether(ctx context.Context, claims []backends.Claim, pl
 	var again []int
 	for _, at := range places {
 		rows, err := replies.Query()
-		answers, err := collect(rows, err, scanNew(claims[at]))
+		got, repeats, err := readClaim(claims[at], rows, err)
 		if err != nil {
 			return err
 		}
-		if repeats(answers) { // mutation: repeat-together
+		if repeats { // mutation: repeat-together
 			again = append(again, at)
 			continue
 		}
-		results[at].Claimed, results[at].Err = claimed(claims[at], answers, nil)
+		results[at].Claimed, results[at].Err = got, nil
 	}
 	err := replies.Close()
 	for _, at := range again {

@@ -57,7 +57,7 @@ BEGIN
     t := clock_timestamp();
   END IF;
   IF checked THEN
-    RETURN QUERY SELECT 'old', 0, greatest(t, q.updated), {record} FROM {s}.request q
+    RETURN QUERY SELECT 'old', greatest(t, q.updated), {record} FROM {s}.request q
       WHERE q.store = of AND q.id = key AND q.expires >= t; -- mutation: repeat-expired
     IF FOUND THEN -- mutation: repeat
       RETURN;
@@ -65,7 +65,6 @@ BEGIN
     SELECT * INTO refused FROM {s}.refusal(of, box, key, exclusive, most, t);
     IF refused.code IS NOT NULL THEN
       a.code := refused.code;
-      a.store := 0;
       a.now := t;
       a.id := refused.busy;
       RETURN NEXT a;
@@ -84,7 +83,6 @@ BEGIN
         INSERT INTO {s}.arrival VALUES (of, key, exclusive, most, topic) ON CONFLICT DO NOTHING;
       END IF;
       a.code := 'new';
-      a.store := 0;
       a.now := t;
       RETURN NEXT a;
       RETURN;
@@ -92,7 +90,7 @@ BEGIN
     IF topic IS NULL AND NOT checked THEN -- mutation: repeat-clock
       t := {s}.lock_to_read(part, key); -- mutation: repeat-lock
     END IF;
-    RETURN QUERY SELECT 'old', 0, greatest(t, q.updated), {record} FROM {s}.request q
+    RETURN QUERY SELECT 'old', greatest(t, q.updated), {record} FROM {s}.request q
       WHERE q.store = of AND q.id = key AND q.expires >= t; -- mutation: expired
     IF FOUND THEN
       RETURN;

@@ -57,7 +57,7 @@ const stateQuery = `SELECT current_setting('server_version_num')::int,
 
 // look reads the state of the database.
 func (b *Backend) look(ctx context.Context) (s state, err error) {
-	row := b.pool.QueryRow(ctx, stateQuery, b.args([]any{b.schema})...)
+	row := b.pool.QueryRow(ctx, stateQuery, b.args(b.schema)...)
 	err = row.Scan(&s.version, &s.isolation,
 		&s.commit, &s.fsync, &s.vacuum, &s.replica, &s.readOnly, &s.now, &s.sleeping,
 		&s.connections, &s.most, &s.stats, &s.live, &s.dead, &s.schema, &s.rights, &s.reads)
@@ -210,7 +210,7 @@ func (d *diagnosis) pool(ctx context.Context, b *Backend) {
 	}
 	defer conn.Release()
 	var pid uint32
-	err = conn.QueryRow(ctx, "SELECT pg_backend_pid() WHERE $1", b.args([]any{true})...).Scan(&pid)
+	err = conn.QueryRow(ctx, "SELECT pg_backend_pid() WHERE $1", b.args(true)...).Scan(&pid)
 	d.unreachable(err)
 	pooled := err == nil && pid != conn.Conn().PgConn().PID()
 	d.when(pooled && !b.wakes.pollOnly, backends.SeverityWarning, "pooler",

@@ -48,7 +48,7 @@ LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz := {s}.lock_to_read(part, key); -- mutation: get-lock
 BEGIN
-  RETURN QUERY SELECT 'ok', 0, t, {record} FROM {s}.request q
+  RETURN QUERY SELECT 'ok', t, {record} FROM {s}.request q
     WHERE q.store = of AND q.id = key AND q.expires >= t; -- mutation: get-expired
 END $$;
 
@@ -150,7 +150,7 @@ RETURNS SETOF {s}.answer LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   t timestamptz := {s}.lock_mailbox(part); -- mutation: repeat-lock
 BEGIN
-  RETURN QUERY SELECT 'ok', array_position(stores, q.store) - 1, t, {record}
+  RETURN QUERY SELECT 'ok', t, {record}
     -- mutation: repeat-made
     FROM {s}.claim c JOIN {s}.request q ON q.claim = c.id AND q.started = c.made
     WHERE c.id = claim_id AND q.mailbox = box AND q.store = ANY (stores) AND q.live
@@ -162,7 +162,7 @@ END $$;
 CREATE FUNCTION {s}.refuse(of text, key text, t timestamptz) RETURNS SETOF {s}.answer
 LANGUAGE sql AS $$
   -- mutation: refuse-over, refuse-ended
-  SELECT CASE WHEN NOT q.live OR q.last_deadline < t THEN 'ended' ELSE 'stale' END, 0, t, {record}
+  SELECT CASE WHEN NOT q.live OR q.last_deadline < t THEN 'ended' ELSE 'stale' END, t, {record}
     -- mutation: refuse-expired
     FROM {s}.request q WHERE q.store = of AND q.id = key AND q.expires >= t
 $$;
@@ -196,7 +196,7 @@ BEGIN
       AND (since IS NULL OR q.started = since) -- mutation: extend-started
       -- mutation: extend-over, extend-lease, release-lease
       AND q.last_deadline >= t AND (releases OR q.deadline >= t)
-    RETURNING 'ok', 0, t, {head};
+    RETURNING 'ok', t, {head};
   IF NOT FOUND THEN
     RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
   END IF;
@@ -222,15 +222,15 @@ BEGIN
     RETURN QUERY UPDATE {s}.request q SET live = false, status = outcome, error = reason,
         updated = t, cancelled_as = NULL, cancel_reason = NULL, -- mutation: cancel-note
         expires = t + keeps, sweep = t + keeps
-      WHERE q.store = of AND q.id = key RETURNING 'ok', 0, t, {head};
+      WHERE q.store = of AND q.id = key RETURNING 'ok', t, {head};
   ELSIF r.cancelled_as IS NULL THEN -- mutation: cancel-again
     RETURN QUERY UPDATE {s}.request q SET cancelled_as = outcome, cancel_reason = reason,
         updated = t, deadline = least(q.deadline, t + grace), -- mutation: grace-longer
         last_deadline = least(q.deadline, t + grace), -- mutation: no-attempt
         expires = least(q.deadline, t + grace) + keeps -- mutation: cancel-expires
-      WHERE q.store = of AND q.id = key RETURNING 'ok', 0, t, {head};
+      WHERE q.store = of AND q.id = key RETURNING 'ok', t, {head};
   ELSE
-    RETURN QUERY SELECT 'ok', 0, t, {head} FROM {s}.request q WHERE q.store = of AND q.id = key;
+    RETURN QUERY SELECT 'ok', t, {head} FROM {s}.request q WHERE q.store = of AND q.id = key;
   END IF;
 END $$;
 
@@ -248,7 +248,7 @@ BEGIN
     WHERE q.store = of AND q.id = key AND q.live::int = 1 AND q.attempt = speaker
       AND (since IS NULL OR q.started = since) -- mutation: end-started
       AND q.last_deadline >= t -- mutation: end-over
-    RETURNING 'ok', 0, t, {head};
+    RETURNING 'ok', t, {head};
   IF NOT FOUND THEN
     RETURN QUERY SELECT * FROM {s}.refuse(of, key, t);
   END IF;

@@ -19,7 +19,7 @@ var _ backends.Lister = (*Backend)(nil)
 // read at the time of its change. The last ORDER BY keeps the planner from scanning the table for
 // any row of a busy mailbox.
 const (
-	listed = `SELECT 'ok', 0, greatest(now(), q.updated), {record} FROM {s}.request q
+	listed = `SELECT 'ok', greatest(now(), q.updated), {record} FROM {s}.request q
 		WHERE q.mailbox = $1 AND q.store = $2 AND q.live
 			AND q.rank >= $3 AND (q.rank, q.id) > ($3, $4)
 		ORDER BY q.rank, q.id LIMIT $5::int`
@@ -47,21 +47,26 @@ func (b *Backend) List(
 	if err != nil {
 		return page, err
 	}
-	answers, err := b.ask(ctx, b.pool, b.call.list, []byte(mailbox), store, from, id, limit)
-	if err != nil {
-		return page, err
-	}
-	for _, a := range answers {
+	rows, err := query(ctx, b.pool, b.call.list, b.args([]byte(mailbox), store, from, id, limit))
+	seen := 0
+	err = read(rows, err, func(columns [][]byte) error {
+		a, err := scanAnswer(columns)
+		if err != nil {
+			return err
+		}
 		switch rec, err := a.record(); {
 		case err != nil:
 			page.Errs = append(page.Errs, err)
 		case !rec.Ended():
 			page.Records = append(page.Records, rec)
 		}
-	}
-	if len(answers) == limit {
-		last := answers[limit-1]
-		page.Next = fmt.Sprint(last.rank.UnixMicro(), " ", last.rec.ID)
+		if seen++; seen == limit {
+			page.Next = fmt.Sprint(a.rank.UnixMicro(), " ", a.rec.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		return backends.Page{}, err
 	}
 	return page, nil
 }
@@ -84,10 +89,7 @@ func parseCursor(after string) (from time.Time, id string, err error) {
 // follow. A mailbox whose requests have all timed out is listed until the sweep has freed them.
 func (b *Backend) Mailboxes(
 	ctx context.Context, store, after string, limit int) (page backends.MailboxPage, err error) {
-	if err := ctx.Err(); err != nil {
-		return page, err
-	}
-	rows, err := b.pool.Query(ctx, b.call.mailboxes, b.args([]any{[]byte(after), store, limit})...)
+	rows, err := query(ctx, b.pool, b.call.mailboxes, b.args([]byte(after), store, limit))
 	if err != nil {
 		return page, wrap(err)
 	}

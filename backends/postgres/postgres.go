@@ -7,14 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pendingq/pendingq/backends"
@@ -89,8 +87,7 @@ type calls struct {
 // the locks of that function. Their snapshot may be older than their lock. So if a statement
 // returns no row, the function decides.
 const (
-	// Creators of one id come one after the other. The second one may see no record yet: then the
-	// primary key refuses it.
+	// Creators of one id come one after the other.
 	plainCreate = `INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec,
 			payload, headers, created, updated, deadline, last_deadline, rank, expires, sweep)
 		SELECT $2, $3, $4, true, 'pending', 0, $5, $6, $7, c.t, c.t, c.t + $8::interval,
@@ -99,14 +96,14 @@ const (
 		FROM (SELECT CASE WHEN pg_advisory_xact_lock(hashtextextended($3, {key} + 1)) IS NULL
 			-- mutation: plain-part
 			THEN NULL ELSE {s}.lock_to_add($1::int, false) END AS t OFFSET 0) c
-		WHERE NOT EXISTS (SELECT FROM {s}.request q WHERE q.store = $2 AND q.id = $3)
-		RETURNING 'new', 0, created`
+		ON CONFLICT DO NOTHING
+		RETURNING 'new', created`
 
 	// An ended record never changes, so it needs no locks. A live row whose xmax is 0 has no newer
 	// version, and no transaction is changing it. Otherwise the function decides.
 	// mutation: unsure
-	plainGet = `SELECT CASE WHEN q.live AND q.xmax <> '0'::xid THEN 'unsure' ELSE 'ok' END, 0,
-			clock_timestamp(), {record} FROM {s}.request q
+	plainGet = `SELECT CASE WHEN q.live AND q.xmax <> '0'::xid THEN 'unsure' ELSE 'ok' END,
+			clock_timestamp(), {get} FROM {s}.request q
 		WHERE q.store = $2 AND q.id = $3 AND q.expires >=
 			-- mutation: plain-expired, plain-read
 			CASE WHEN q.live THEN {s}.lock_to_read($1::int, $3) ELSE clock_timestamp() END`
@@ -120,7 +117,7 @@ const (
 		WHERE q.store = $2 AND q.id = $3 AND q.live::int = 1 AND q.attempt = $4::int
 			AND ($5::timestamptz IS NULL OR q.started = $5) -- mutation: plain-started
 			AND q.last_deadline >= {s}.lock_request($1::int, $3) -- mutation: plain-over
-		RETURNING 'ok', 0, q.updated, {unknown}`
+		RETURNING 'ok', q.updated, {end}`
 )
 
 // New returns a Backend that uses the pool. The caller closes the pool, after the Backend. New
@@ -184,8 +181,8 @@ func named(schema, text string) string {
 	h.Write([]byte(schema))
 	key := strconv.Itoa(int(h.Sum32() >> 2)) // fits an int of PostgreSQL, as does {key} + 1
 	return strings.NewReplacer("{s}", pgx.Identifier{schema}.Sanitize(), "{key}", key,
-		"{channel}", channel(schema), "{record}", head+", q.payload",
-		"{head}", head+", NULL::bytea", "{unknown}", unknown).Replace(text)
+		"{channel}", channel(schema), "{end}", forEnd, "{get}", forGet, "{record}", record,
+		"{head}", head).Replace(text)
 }
 
 // channel returns the channel for the wake-ups of a schema. Its name is a hash: it is short enough
@@ -213,18 +210,15 @@ func partOf(id string) int { return part(backends.PartitionOf(id)) }
 // Create implements [backends.Backend]. See [InTx] for the caller's own transaction.
 func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
 	tx, bound := boundTx(ctx)
-	answers, err := b.add(ctx, tx, c)
-	if err == nil && len(answers) != 1 {
-		err = unexpected(answers)
-	}
+	a, err := b.add(ctx, tx, c)
 	b.sweeper.start()
-	if !bound && (err != nil || answers[0].code == "new") {
+	if !bound && (err != nil || a.code == "new") {
 		b.wakes.tell(mailboxTopic(c.Mailbox)) // after an error the request may exist
 	}
 	if err != nil {
 		return backends.Record{}, err
 	}
-	switch a := answers[0]; a.code {
+	switch a.code {
 	case "new":
 		return c.Record(a.now), nil
 	case "old":
@@ -234,37 +228,30 @@ func (b *Backend) Create(ctx context.Context, c backends.Create) (backends.Recor
 	case "full":
 		return backends.Record{}, backends.ErrFull
 	}
-	return backends.Record{}, unexpected(answers)
+	return backends.Record{}, a.unexpected()
 }
 
 // add stores a new request, in the caller's transaction unless tx is nil.
-func (b *Backend) add(ctx context.Context, tx pgx.Tx, c backends.Create) ([]answer, error) {
+func (b *Backend) add(ctx context.Context, tx pgx.Tx, c backends.Create) (answer, error) {
 	var headers []byte
 	if len(c.Headers) > 0 {
 		headers, _ = json.Marshal(c.Headers) // strings cannot fail
 	}
-	request := []any{partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox), c.Codec, notNil(c.Payload),
-		headers, c.PendingTimeout}
+	request := append(make([]any, 0, 12), partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox), c.Codec,
+		notNil(c.Payload), headers, c.PendingTimeout)
 	if tx == nil && !c.Exclusive && c.MaxPending == 0 { // mutation: exclusive, cap
-		plain := append(slices.Clip(request), c.PendingTimeout+c.Retention)
-		answers, err := b.ask(ctx, b.pool, b.call.plainCreate, plain...)
-		if len(answers) > 0 || err != nil && !exists(err) { // mutation: exists
-			return answers, err
+		a, err := b.ask(ctx, b.call.plainCreate, append(request, c.PendingTimeout+c.Retention)...)
+		if a.code != "" || err != nil { // mutation: exists
+			return a, err
 		}
 	}
 	request = append(request, c.Retention, c.Exclusive, c.MaxPending)
 	if tx == nil {
-		return b.ask(ctx, b.pool, b.call.create, append(request, nil)...)
+		return b.ask(ctx, b.call.create, append(request, nil)...)
 	}
+	options := queryOptions(tx.Conn().Config(), b.wakes.pollOnly)
 	request = append(request, b.topic(c.Mailbox))
-	return ask(ctx, tx, scanAnswer, b.call.create,
-		append(queryOptions(tx.Conn().Config(), b.wakes.pollOnly), request...))
-}
-
-// exists reports whether another creator of the id was faster: a unique_violation.
-func exists(err error) bool {
-	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.Code == "23505"
+	return ask(ctx, tx, b.call.create, append(options, request...))
 }
 
 func notNil(payload []byte) []byte {
@@ -274,28 +261,20 @@ func notNil(payload []byte) []byte {
 	return payload
 }
 
-func unexpected(answers []answer) error {
-	if len(answers) == 0 {
-		return errors.New("postgres: no answer; is the schema of another version?")
-	}
-	return fmt.Errorf("postgres: answer %q; is the schema of another version?", answers[0].code)
-}
-
 // Get implements [backends.Backend].
 func (b *Backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
-	args := []any{partOf(id), store, id}
-	answers, err := b.ask(ctx, b.pool, b.call.plainGet, args...)
-	// mutation: get
-	if err == nil && (len(answers) == 0 || answers[0].code != "ok") {
-		answers, err = b.ask(ctx, b.pool, b.call.get, args...)
+	a, err := b.ask(ctx, b.call.plainGet, partOf(id), store, id)
+	if err == nil && a.code != "ok" { // mutation: get
+		a, err = b.ask(ctx, b.call.get, partOf(id), store, id)
 	}
 	switch {
 	case err != nil:
 		return backends.Record{}, err
-	case len(answers) == 0:
+	case a.code == "":
 		return backends.Record{}, backends.ErrNotFound
 	}
-	return answers[0].record()
+	a.rec.ID = id
+	return a.record()
 }
 
 // HasPending implements [backends.Backend].
@@ -303,7 +282,7 @@ func (b *Backend) HasPending(ctx context.Context, store, mailbox string) (has bo
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	args := b.args([]any{part(backends.Partition(mailbox)), store, []byte(mailbox)})
+	args := b.args(part(backends.Partition(mailbox)), store, []byte(mailbox))
 	err = b.pool.QueryRow(ctx, b.call.pending, args...).Scan(&has)
 	return has, wrap(err)
 }
@@ -375,16 +354,15 @@ func refused(err error) bool {
 
 // decide makes a call that changes a request, or is refused.
 func (b *Backend) decide(ctx context.Context, sql string, args ...any) (answer, error) {
-	answers, err := b.ask(ctx, b.pool, sql, args...)
-	switch {
-	case err != nil:
+	a, err := b.ask(ctx, sql, args...)
+	if err != nil {
 		return answer{}, err
-	case len(answers) == 0:
-		return answer{}, backends.ErrNotFound
 	}
-	switch a := answers[0]; a.code {
+	switch a.code {
 	case "ok":
 		return a, nil
+	case "":
+		return answer{}, backends.ErrNotFound
 	case "stale":
 		return answer{}, backends.ErrStaleClaim
 	case "ended":
@@ -394,5 +372,5 @@ func (b *Backend) decide(ctx context.Context, sql string, args ...any) (answer, 
 		}
 		return answer{}, &backends.EndedError{Record: rec}
 	}
-	return answer{}, unexpected(answers)
+	return answer{}, a.unexpected()
 }

@@ -5,41 +5,50 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/pendingq/pendingq/backends"
 )
 
-// The columns of request q in an answer, in the order in which scanAnswer reads them after code,
-// store and now.
+// The columns of request q in an answer, in the order in which scanAnswer reads them after code and
+// now. The callers of End and Get know the columns that their answers lack.
 const (
-	unknown = "q.mailbox, q.attempt, q.headers, q.created, q.updated, q.started, q.deadline, " +
-		"q.last_deadline" // what End cannot know of the record
-	head = unknown + ", q.id, q.status, q.error, q.codec, q.rank, q.cancelled_as, " +
-		"q.cancel_reason"
+	forEnd = "q.mailbox, q.attempt, q.headers, q.created, q.updated, q.started, q.deadline, " +
+		"q.last_deadline"
+	forHead = forEnd + ", q.status, q.error, q.codec, q.cancelled_as, q.cancel_reason"
+	forGet  = forHead + ", q.payload"
+	record  = forGet + ", q.id, q.store, q.rank"
+	head    = forHead + ", NULL::bytea, q.id, q.store, q.rank"
 )
 
 // answer is one row of an answer.
 type answer struct {
 	code    string
-	store   int // the index of the record's store in a claim
 	now     time.Time
-	rank    time.Time
 	rec     backends.Record // as stored
 	headers []byte
+	store   string
+	rank    time.Time
 }
 
-// scanAnswer reads a row. Rows of plainCreate and plainEnd have fewer columns.
-func scanAnswer(row *values) (a answer) {
-	a.code, a.store, a.now = row.text(), row.int(), row.time()
+// scanAnswer reads a row. Columns that the row lacks are zero.
+func scanAnswer(columns [][]byte) (a answer, err error) {
+	row := values{columns: columns}
+	a.code, a.now = row.text(), row.time()
 	rec := &a.rec
 	rec.Mailbox, rec.Attempt, a.headers = row.text(), row.int(), row.bytes()
 	rec.CreatedAt, rec.UpdatedAt, rec.StartedAt = row.time(), row.time(), row.time()
 	rec.Deadline, rec.LastDeadline = row.time(), row.time()
-	rec.ID, rec.Status, rec.Error, rec.Codec = row.text(), row.text(), row.text(), row.text()
-	a.rank, rec.CancelledAs, rec.CancelReason = row.time(), row.text(), row.text()
-	rec.Payload = row.bytes()
-	return a
+	rec.Status, rec.Error, rec.Codec = row.text(), row.text(), row.text()
+	rec.CancelledAs, rec.CancelReason, rec.Payload = row.text(), row.text(), row.bytes()
+	rec.ID, a.store, a.rank = row.text(), row.text(), row.time()
+	return a, row.err()
+}
+
+// unexpected returns the error for a code that is not one of those that the call returns.
+func (a answer) unexpected() error {
+	return fmt.Errorf("postgres: answer %q; is the schema of another version?", a.code)
 }
 
 // values are the columns of a row that are still to be read, in PostgreSQL's binary format. A NULL
@@ -70,6 +79,13 @@ func (v *values) fixed(size int) []byte {
 	return nil
 }
 
+func (v *values) err() error {
+	if v.strange {
+		return errStrange
+	}
+	return nil
+}
+
 func (v *values) bytes() []byte { return bytes.Clone(v.next()) }
 
 // text also reads a bytea.
@@ -80,16 +96,6 @@ func (v *values) int() int {
 		return int(int32(binary.BigEndian.Uint32(column)))
 	}
 	return 0
-}
-
-// place reads an index of n stores.
-func (v *values) place(n int) int {
-	place := v.int()
-	if place < 0 || place >= n {
-		v.strange = true
-		return 0
-	}
-	return place
 }
 
 // year2000 is the zero of PostgreSQL's times. They count microseconds.
@@ -104,12 +110,15 @@ func (v *values) time() time.Time {
 
 // record returns the record as it reads at the time of the answer: see [backends.Record.At].
 func (a answer) record() (backends.Record, error) {
+	rec := a.rec.At(a.now)
 	if a.headers != nil {
-		if err := json.Unmarshal(a.headers, &a.rec.Headers); err != nil {
-			return backends.Record{}, &backends.CorruptError{ID: a.rec.ID, Err: err}
+		var headers map[string]string
+		if err := json.Unmarshal(a.headers, &headers); err != nil {
+			return backends.Record{}, &backends.CorruptError{ID: rec.ID, Err: err}
 		}
+		rec.Headers = headers
 	}
-	return a.rec.At(a.now), nil
+	return rec, nil
 }
 
 // orNull returns NULL for a zero time.

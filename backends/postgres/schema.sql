@@ -5,29 +5,19 @@
 --   channel  the channel for NOTIFY
 --   record   the columns of request q in an answer
 --   head     the same with NULL as the payload
---   unknown  the columns of head that End cannot know
+--   get, end the first columns of these, for answers to Get and End
 -- Every name is qualified, so the search_path does not matter.
 
 CREATE TABLE {s}.request (
-  store text COLLATE "C" NOT NULL,
-  id text COLLATE "C" NOT NULL,
-  mailbox bytea NOT NULL,              -- may contain NUL, as may error, cancel_reason and headers
-  live boolean NOT NULL,               -- no operation has ended it; it stays true after a timeout
-  status text COLLATE "C" NOT NULL,
+  -- Columns of a fixed size come first, and those that a claim leaves as they are come last. So
+  -- rows are read faster, and a claim writes less to the log.
   attempt int NOT NULL,
-  error bytea NOT NULL DEFAULT '',
-  codec text COLLATE "C" NOT NULL,
-  payload bytea NOT NULL,
-  headers bytea,                       -- JSON
+  live boolean NOT NULL,               -- no operation has ended it; it stays true after a timeout
   created timestamptz NOT NULL,
   updated timestamptz NOT NULL,
-  started timestamptz,
   deadline timestamptz NOT NULL,
   last_deadline timestamptz NOT NULL,
   expires timestamptz NOT NULL,
-  claim text COLLATE "C",              -- the id of the latest claim
-  cancelled_as text COLLATE "C",
-  cancel_reason bytea,
 
   -- The indexes have these two columns instead of last_deadline and expires, which claims and
   -- extends change. So these updates are heap-only, unless another attempt may follow.
@@ -37,6 +27,19 @@ CREATE TABLE {s}.request (
   -- sets this column to expires. A change may have made expires earlier than sweep.
   rank timestamptz NOT NULL,
   sweep timestamptz NOT NULL,
+
+  started timestamptz,
+  status text COLLATE "C" NOT NULL,
+  claim text COLLATE "C",              -- the id of the latest claim
+  store text COLLATE "C" NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  mailbox bytea NOT NULL,              -- may contain NUL, as may error, cancel_reason and headers
+  cancelled_as text COLLATE "C",
+  cancel_reason bytea,
+  headers bytea,                       -- JSON
+  codec text COLLATE "C" NOT NULL,
+  error bytea NOT NULL DEFAULT '',
+  payload bytea NOT NULL,
   PRIMARY KEY (id, store)              -- the id almost always decides a comparison
 ) WITH (
   fillfactor = 70,
@@ -98,11 +101,9 @@ CREATE TYPE {s}.claimed AS (
 );
 
 CREATE TYPE {s}.answer AS (
-  code text,
-  store int,                           -- the place of the record's store in a claim
-  now timestamptz,
+  code text, now timestamptz,
   mailbox bytea, attempt int, headers bytea,
   created timestamptz, updated timestamptz, started timestamptz, deadline timestamptz,
-  last_deadline timestamptz, id text, status text, error bytea, codec text, rank timestamptz,
-  cancelled_as text, cancel_reason bytea, payload bytea
+  last_deadline timestamptz, status text, error bytea, codec text, cancelled_as text,
+  cancel_reason bytea, payload bytea, id text, store text, rank timestamptz
 );

@@ -91,8 +91,7 @@ func (s *sweeper) sweep() (done int, next *time.Duration, err error) {
 	defer cancel()
 	var due *time.Time
 	var now time.Time
-	args := s.b.args([]any{sweepBatch})
-	err = s.b.pool.QueryRow(ctx, s.b.call.sweep, args...).Scan(&done, &due, &now)
+	err = s.b.pool.QueryRow(ctx, s.b.call.sweep, s.b.args(sweepBatch)...).Scan(&done, &due, &now)
 	if err == nil && due != nil {
 		left := due.Sub(now)
 		next = &left
