@@ -233,7 +233,7 @@ var postgresStatements = []mutation{
 }
 
 var postgresClaims = []mutation{
-	{"repeat", "if false {", repeatClaim},
-	{"repeat-together", "if false {",
+	{"repeat", "if repeats && false {", repeatClaim},
+	{"repeat-together", "if repeats && false {",
 		inSuite + "many claims get the same results as single claims, in their order"},
 }
