@@ -34,7 +34,7 @@ func newSide(ctx context.Context, name string, pool *pgxpool.Pool, callers int) 
 		return newQueue(ctx, pool, callers)
 	default:
 		notified := name != "pendingq, nobody notified"
-		s, err = newPendingq(ctx, pool, notified, name == "pendingq-held")
+		s, err = newPendingq(ctx, pool, name, notified, name == "pendingq-held")
 	}
 	if err == nil {
 		err = s.run(ctx, callers, 20*callers)
@@ -82,8 +82,9 @@ River does not address a mailbox, has no claim that a repeat returns, and may wo
 again after a crash. pendingq has no priorities, no unique jobs by content, no periodic jobs and no
 leader.
 
-A figure is of all rounds together. In each round, each side ran once. Before that, all but River
-made some lifecycles that do not count, to warm up their connections. River starts by itself.
+A figure is of all rounds together. In each round, each side ran once, in tables of its own. Before
+that, all but River made some lifecycles that do not count, to warm up their connections. River
+starts by itself.
 `
 
 // lifecycles compares the sides.

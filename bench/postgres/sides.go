@@ -101,10 +101,11 @@ type pendingq struct {
 	held bool // it calls Get before End, as PendingStore.Held does for a report
 }
 
-// newPendingq opens a Backend. Notified says whether it tells other processes of changes, of which
-// one listens: this.
-func newPendingq(ctx context.Context, pool *pgxpool.Pool, notified, held bool) (side, error) {
-	b, err := openBackend(ctx, pool)
+// newPendingq opens a Backend with a schema of its own. Notified says whether it tells other
+// processes of changes, of which one listens: this.
+func newPendingq(
+	ctx context.Context, pool *pgxpool.Pool, schema string, notified, held bool) (side, error) {
+	b, err := openBackend(ctx, pool, schema)
 	if err != nil {
 		return nil, err
 	}
@@ -117,11 +118,13 @@ func newPendingq(ctx context.Context, pool *pgxpool.Pool, notified, held bool) (
 	return &pendingq{b, stop, held}, nil
 }
 
-func openBackend(ctx context.Context, pool *pgxpool.Pool) (*postgres.Backend, error) {
-	if err := postgres.Migrate(ctx, pool, nil); err != nil {
+func openBackend(ctx context.Context, pool *pgxpool.Pool, schema string) (
+	*postgres.Backend, error) {
+	err := postgres.Migrate(ctx, pool, &postgres.MigrateOptions{Schema: schema})
+	if err != nil {
 		return nil, err
 	}
-	return postgres.New(pool, nil)
+	return postgres.New(pool, &postgres.Options{Schema: schema})
 }
 
 func (p *pendingq) close(context.Context) error {
