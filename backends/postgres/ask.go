@@ -13,7 +13,7 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// ask makes a call that is answered by one row, or by none. Without a row the answer has no code.
+// ask makes a call that returns at most one row. Without a row the code of the answer is empty.
 func (b *Backend) ask(ctx context.Context, sql string, args ...any) (answer, error) {
 	return ask(ctx, b.pool, sql, b.args(args...))
 }
@@ -27,20 +27,21 @@ func ask(ctx context.Context, on querier, sql string, args []any) (a answer, err
 	return a, err
 }
 
-// args puts the query options before the arguments of a statement.
+// args returns the query options and then the arguments of a statement, in a new slice.
 func (b *Backend) args(args ...any) []any { return append(slices.Clip(b.queryOptions), args...) }
 
 func query(ctx context.Context, on querier, sql string, args []any) (pgx.Rows, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return on.Query(ctx, sql, args...)
+	rows, err := on.Query(ctx, sql, args...)
+	return rows, wrap(err)
 }
 
-// read passes the rows of a query to scan, until scan returns an error.
+// read passes each row of a query to scan, until scan returns an error. It closes the rows.
 func read(rows pgx.Rows, err error, scan func(columns [][]byte) error) error {
 	if err != nil {
-		return wrap(err)
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {

@@ -26,7 +26,7 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 			if err != nil || at < 0 {
 				return errStrange
 			}
-			add(&results[at], a)
+			put(&results[at], a)
 			return nil
 		})
 	}
@@ -36,7 +36,8 @@ func (b *Backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claim
 	return results, nil
 }
 
-// readClaim reads what a claim takes now. Repeats is true if the claim was made before.
+// readClaim reads the requests that a claim takes. Repeats is true if the claim was made before:
+// then the only row has no id.
 func readClaim(c backends.Claim, rows pgx.Rows, err error) (
 	results []backends.Claimed, repeats bool, _ error) {
 	results = make([]backends.Claimed, len(c.From))
@@ -48,7 +49,7 @@ func readClaim(c backends.Claim, rows pgx.Rows, err error) (
 		case a.rec.ID == "":
 			repeats = true
 		default:
-			add(&results[at], a)
+			put(&results[at], a)
 		}
 		return nil
 	})
@@ -62,17 +63,17 @@ func scanNew(c backends.Claim, columns [][]byte) (a answer, at int, err error) {
 	rec.ID, rec.Attempt, rec.Codec = row.text(), row.int(), row.text()
 	rec.Payload, a.headers = row.bytes(), row.bytes()
 	rec.CreatedAt, rec.LastDeadline = row.time(), row.time()
-	if at < 0 || at >= len(c.From) {
+	if row.strange || at < 0 || at >= len(c.From) {
 		return a, 0, errStrange
 	}
 	rec.Mailbox, rec.Status = c.Mailbox, backends.StatusRunning
 	rec.UpdatedAt, rec.StartedAt = a.now, a.now
 	rec.Deadline = a.now.Add(c.From[at].RunningTimeout)
-	return a, at, row.err()
+	return a, at, nil
 }
 
-// add adds a request to those that were claimed from its store.
-func add(from *backends.Claimed, a answer) {
+// put adds a request to those that were claimed from its store.
+func put(from *backends.Claimed, a answer) {
 	if rec, err := a.record(); err != nil {
 		from.Errs = append(from.Errs, err)
 	} else {
@@ -92,8 +93,8 @@ func claimArgs(c backends.Claim) []any {
 	}
 }
 
-// column is an array with a value of each store of a claim. It is a [pgtype.ArrayGetter], which pgx
-// encodes without reflection.
+// column is an array with a value for each store of a claim. pgx asks it for the values, so a claim
+// needs no slices of them.
 type column struct {
 	from  []backends.From
 	value func(f *backends.From) any

@@ -91,7 +91,7 @@ func (b *Backend) Mailboxes(
 	ctx context.Context, store, after string, limit int) (page backends.MailboxPage, err error) {
 	rows, err := query(ctx, b.pool, b.call.mailboxes, b.args([]byte(after), store, limit))
 	if err != nil {
-		return page, wrap(err)
+		return page, err
 	}
 	var name []byte
 	var here bool

@@ -87,7 +87,9 @@ type calls struct {
 // the locks of that function. Their snapshot may be older than their lock. So if a statement
 // returns no row, the function decides.
 const (
-	// Creators of one id come one after the other.
+	// Creators of one id take turns. If the first one is a caller's open transaction, the others
+	// wait for it before they hold the partition. If a record has the id, even an expired one, the
+	// insert does nothing.
 	plainCreate = `INSERT INTO {s}.request (store, id, mailbox, live, status, attempt, codec,
 			payload, headers, created, updated, deadline, last_deadline, rank, expires, sweep)
 		SELECT $2, $3, $4, true, 'pending', 0, $5, $6, $7, c.t, c.t, c.t + $8::interval,
@@ -237,6 +239,7 @@ func (b *Backend) add(ctx context.Context, tx pgx.Tx, c backends.Create) (answer
 	if len(c.Headers) > 0 {
 		headers, _ = json.Marshal(c.Headers) // strings cannot fail
 	}
+	// Each call copies its arguments, so both calls may append to these.
 	request := append(make([]any, 0, 12), partOf(c.ID), c.Store, c.ID, []byte(c.Mailbox), c.Codec,
 		notNil(c.Payload), headers, c.PendingTimeout)
 	if tx == nil && !c.Exclusive && c.MaxPending == 0 { // mutation: exclusive, cap

@@ -12,14 +12,14 @@ import (
 )
 
 // The columns of request q in an answer, in the order in which scanAnswer reads them after code and
-// now. The callers of End and Get know the columns that their answers lack.
+// now. Callers of End and Get know the columns that their answers lack, or do not need them.
 const (
 	forEnd = "q.mailbox, q.attempt, q.headers, q.created, q.updated, q.started, q.deadline, " +
 		"q.last_deadline"
-	forHead = forEnd + ", q.status, q.error, q.codec, q.cancelled_as, q.cancel_reason"
-	forGet  = forHead + ", q.payload"
-	record  = forGet + ", q.id, q.store, q.rank"
-	head    = forHead + ", NULL::bytea, q.id, q.store, q.rank"
+	common = forEnd + ", q.status, q.error, q.codec, q.cancelled_as, q.cancel_reason"
+	forGet = common + ", q.payload"
+	record = forGet + ", q.id, q.store, q.rank"
+	head   = common + ", NULL::bytea, q.id, q.store, q.rank"
 )
 
 // answer is one row of an answer.
@@ -46,7 +46,7 @@ func scanAnswer(columns [][]byte) (a answer, err error) {
 	return a, row.err()
 }
 
-// unexpected returns the error for a code that is not one of those that the call returns.
+// unexpected returns the error for a code that the call never returns.
 func (a answer) unexpected() error {
 	return fmt.Errorf("postgres: answer %q; is the schema of another version?", a.code)
 }

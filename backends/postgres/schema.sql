@@ -5,12 +5,13 @@
 --   channel  the channel for NOTIFY
 --   record   the columns of request q in an answer
 --   head     the same with NULL as the payload
---   get, end the first columns of these, for answers to Get and End
+--   get, end the first columns of record, for answers to Get and End
 -- Every name is qualified, so the search_path does not matter.
 
 CREATE TABLE {s}.request (
-  -- Columns of a fixed size come first, and those that a claim leaves as they are come last. So
-  -- rows are read faster, and a claim writes less to the log.
+  -- First come the columns of a fixed size, which are read faster there. Then come the others that
+  -- a claim changes, and then the rest. So the end of a row stays as it is, and a claim does not
+  -- write it to the log.
   attempt int NOT NULL,
   live boolean NOT NULL,               -- no operation has ended it; it stays true after a timeout
   created timestamptz NOT NULL,
@@ -100,6 +101,7 @@ CREATE TYPE {s}.claimed AS (
   last_deadline timestamptz
 );
 
+-- A row of an answer: code, now, and the columns of record. scanAnswer reads them in this order.
 CREATE TYPE {s}.answer AS (
   code text, now timestamptz,
   mailbox bytea, attempt int, headers bytea,

@@ -26,7 +26,7 @@ func (l *lab) idle(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
-	b, err := openBackend(ctx, pool, "pendingq")
+	b, err := openBackend(ctx, pool, "idle")
 	if err != nil {
 		return err
 	}
@@ -89,12 +89,12 @@ func (l *lab) pickUp(ctx context.Context, inTx bool) (took []time.Duration, err 
 		return nil, err
 	}
 	defer pool.Close()
-	one, err := openBackend(ctx, pool, "pendingq")
+	one, err := openBackend(ctx, pool, "idle")
 	if err != nil {
 		return nil, err
 	}
 	defer one.Close()
-	two, err := openBackend(ctx, pool, "pendingq")
+	two, err := openBackend(ctx, pool, "idle")
 	if err != nil {
 		return nil, err
 	}

@@ -82,9 +82,9 @@ River does not address a mailbox, has no claim that a repeat returns, and may wo
 again after a crash. pendingq has no priorities, no unique jobs by content, no periodic jobs and no
 leader.
 
-A figure is of all rounds together. In each round, each side ran once, in tables of its own. Before
-that, all but River made some lifecycles that do not count, to warm up their connections. River
-starts by itself.
+A figure is of all rounds together. In each round, each side ran once. Before that, all but River
+made some lifecycles that do not count, to warm up their connections. River starts by itself. Each
+side has tables of its own, which grow with each round.
 `
 
 // lifecycles compares the sides.

@@ -101,8 +101,8 @@ type pendingq struct {
 	held bool // it calls Get before End, as PendingStore.Held does for a report
 }
 
-// newPendingq opens a Backend with a schema of its own. Notified says whether it tells other
-// processes of changes, of which one listens: this.
+// newPendingq opens a Backend in a schema. If notified, it tells other processes of its changes,
+// and this process listens.
 func newPendingq(
 	ctx context.Context, pool *pgxpool.Pool, schema string, notified, held bool) (side, error) {
 	b, err := openBackend(ctx, pool, schema)
