@@ -131,7 +131,7 @@ func TestDrainingAnswersParkedRequests(t *testing.T) {
 }
 
 func TestABodyThatDoesNotComeIsRefused(t *testing.T) {
-	w := newWorld(t, func(c *skillshttp.Config) { c.BodyTimeout = 50 * time.Millisecond })
+	w := newWorld(t, func(c *skillshttp.Config) { c.BodyTimeout = time.Second })
 	id := w.ask("/ping", "")
 	request := "POST " + resultPath(laptop, "/ping", id) + " HTTP/1.1\r\nHost: x\r\n" +
 		"Authorization: Bearer daemon-" + laptop + "\r\nContent-Length: 100\r\n\r\n{"
