@@ -192,11 +192,12 @@ func TestASlowBodyIsCutOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
-		if _, err := io.WriteString(conn, head+"Content-Length: 60000\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
 		asked.Go(func() {
+			defer conn.Close()
+			if _, err := io.WriteString(conn, head+"Content-Length: 60000\r\n\r\n"); err != nil {
+				t.Error(err)
+				return
+			}
 			defer drip(conn)()
 			_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 			answer, err := io.ReadAll(conn)
