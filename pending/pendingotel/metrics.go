@@ -36,7 +36,7 @@ type metrics struct {
 	stores   atomic.Pointer[map[string]*storeMetrics] // replaced when a store is added
 	mu       sync.Mutex                               // held to replace stores, and for the series
 	counts   []*count
-	times    []*times
+	values   *gatherer
 	timeouts recent // expired requests that have been counted
 }
 
@@ -50,7 +50,7 @@ var (
 )
 
 func newMetrics(meter metric.Meter) (*metrics, error) {
-	m := &metrics{}
+	m := &metrics{values: newGatherer()}
 	m.stores.Store(&map[string]*storeMetrics{})
 	var errs []error
 	histogram := func(name, what string, buckets []float64) metric.Float64Histogram {
@@ -214,7 +214,7 @@ func (m *metrics) addStore(store string) *storeMetrics {
 		return s
 	}
 	s := &storeMetrics{all: m, store: storeKey.String(store), creates: "create " + store}
-	s.waits = m.newTimes(m.waits, s.store)
+	s.waits = newTimes(m.waits, s.store)
 	s.created, s.empty = m.newCount(m.created, s.store), m.newCount(m.empty, s.store)
 	for op := range operations {
 		for c, known := range errorClasses {
@@ -222,7 +222,7 @@ func (m *metrics) addStore(store string) *storeMetrics {
 			if known.name != "" {
 				attributes = append(attributes, errorKey.String(known.name))
 			}
-			s.durations[op][c] = m.newTimes(m.operations, attributes...)
+			s.durations[op][c] = newTimes(m.operations, attributes...)
 		}
 	}
 	for i, attempt := range attempts {
@@ -245,7 +245,7 @@ func (s *storeMetrics) outcome(status string) *outcomeMetrics {
 		return o.(*outcomeMetrics)
 	}
 	outcome := outcomeKey.String(status)
-	o := &outcomeMetrics{runs: s.all.newTimes(s.all.runs, s.store, outcome),
+	o := &outcomeMetrics{runs: newTimes(s.all.runs, s.store, outcome),
 		ended: s.all.newCount(s.all.ended, s.store, outcome)}
 	for i, attempt := range attempts {
 		o.expired[i] = s.all.newCount(s.all.expired, s.store, outcome, attempt)
@@ -256,7 +256,7 @@ func (s *storeMetrics) outcome(status string) *outcomeMetrics {
 
 // observe records how long an operation took. Its error may have a request that has expired.
 func (s *storeMetrics) observe(ctx context.Context, op operation, took time.Duration, err error) {
-	s.durations[op][classOf(err)].record(ctx, took.Seconds())
+	s.all.values.record(ctx, s.durations[op][classOf(err)], took)
 	if ended, ok := errors.AsType[*backends.EndedError](err); ok {
 		s.sawExpired(ended.Record)
 	}
@@ -269,7 +269,7 @@ func (s *storeMetrics) hasClaimed(ctx context.Context, rec backends.Record) {
 	}
 	s.claimed[min(rec.Attempt, 2)].Add(1)
 	if rec.Attempt == 1 {
-		s.waits.record(ctx, rec.StartedAt.Sub(rec.CreatedAt).Seconds())
+		s.all.values.record(ctx, s.waits, rec.StartedAt.Sub(rec.CreatedAt))
 	}
 }
 
@@ -278,7 +278,7 @@ func (s *storeMetrics) hasEnded(ctx context.Context, rec backends.Record) {
 	o := s.outcome(rec.Status)
 	o.ended.Add(1)
 	if !rec.StartedAt.IsZero() {
-		o.runs.record(ctx, rec.UpdatedAt.Sub(rec.StartedAt).Seconds())
+		s.all.values.record(ctx, o.runs, rec.UpdatedAt.Sub(rec.StartedAt))
 	}
 }
 
