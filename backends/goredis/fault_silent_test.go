@@ -49,7 +49,7 @@ func TestFaultForeignScriptSilencesTheServer(t *testing.T) {
 }
 
 // runForeign runs a script of another application on the server. The script takes minutes, longer
-// than the test. It ends by itself, so an interrupted test leaves no server that is busy for ever.
+// than the test. Then it ends: if the test is interrupted, its server is not busy for ever.
 func runForeign(t *testing.T, server *redistest.Server) *sync.WaitGroup {
 	const script = "for i = 1, 1e11 do end"
 	foreign := server.ClientWith(t, redis.Options{MaxRetries: -1, ReadTimeout: -1})

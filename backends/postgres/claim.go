@@ -72,7 +72,7 @@ func scanNew(c backends.Claim, columns [][]byte) (a answer, at int, err error) {
 	return a, at, nil
 }
 
-// put adds a request to those that were claimed from its store.
+// put adds a request to the result for its store.
 func put(from *backends.Claimed, a answer) {
 	if rec, err := a.record(); err != nil {
 		from.Errs = append(from.Errs, err)

@@ -43,7 +43,10 @@ func scanAnswer(columns [][]byte) (a answer, err error) {
 	rec.Status, rec.Error, rec.Codec = row.text(), row.text(), row.text()
 	rec.CancelledAs, rec.CancelReason, rec.Payload = row.text(), row.text(), row.bytes()
 	rec.ID, a.store, a.rank = row.text(), row.text(), row.time()
-	return a, row.err()
+	if row.strange {
+		return a, errStrange
+	}
+	return a, nil
 }
 
 // unexpected returns the error for a code that the call never returns.
@@ -76,13 +79,6 @@ func (v *values) fixed(size int) []byte {
 		return column
 	}
 	v.strange = true
-	return nil
-}
-
-func (v *values) err() error {
-	if v.strange {
-		return errStrange
-	}
 	return nil
 }
 

@@ -34,7 +34,7 @@ type metrics struct {
 	watches                                 metric.Int64UpDownCounter
 
 	stores   atomic.Pointer[map[string]*storeMetrics] // replaced when a store is added
-	mu       sync.Mutex                               // held to replace stores, and for the series
+	mu       sync.Mutex                               // held to replace stores, and for counts
 	counts   []*count
 	values   *gatherer
 	timeouts recent // expired requests that have been counted

@@ -118,9 +118,9 @@ func with(attributes ...attribute.KeyValue) metric.MeasurementOption {
 // scrape reports all counts above 0 and records all gathered values. The instruments are read
 // after it.
 func (m *metrics) scrape(_ context.Context, to metric.Observer) error {
+	m.values.flush()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.values.flush()
 	for _, c := range m.counts {
 		if n := c.Load(); n > 0 {
 			to.ObserveInt64(c.counter, n, c.attributes)

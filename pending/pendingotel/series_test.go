@@ -109,7 +109,7 @@ func TestStoresAboveTheLimitShareTheirMetrics(t *testing.T) {
 	}
 }
 
-// A series gathers values before it records them. None may be lost or recorded twice.
+// Values are gathered before they are recorded. None may be lost or recorded twice.
 func TestEachDurationIsRecordedOnce(t *testing.T) {
 	n := memoryNode(t)
 	var polls sync.WaitGroup

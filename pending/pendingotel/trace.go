@@ -26,7 +26,7 @@ var carried propagation.TraceContext
 //
 // Without a trace context in the headers the link is invalid, and a tracer drops it.
 func Link(headers map[string]string) trace.Link {
-	if headers["traceparent"] == "" { // Extract would take ten times as long to see that
+	if headers["traceparent"] == "" { // Extract takes ten times as long
 		return trace.Link{}
 	}
 	ctx := carried.Extract(context.Background(), propagation.MapCarrier(headers))
