@@ -1,9 +1,9 @@
 package goredis
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,8 +29,9 @@ import (
 //	71-86   started; zeros also if the request ended before any claim
 //	87-90   attempt; with the field before it, this is the fence of a claim
 //	        mailbox
-//	5       only if there are headers: their length
-//	        headers, as JSON
+//	5       only if there are headers: the length of all that follows about them
+//	4, 4    for each header: lengths of the name and of the value
+//	        name, value
 //	2, 5    only in states c and e: lengths of the outcome and of the error
 //	        outcome, error
 //	2       length of the codec's name
@@ -58,14 +59,29 @@ func (b body) append(to []byte) []byte {
 
 // encodeNew writes a new record from the length of its mailbox on.
 func encodeNew(c backends.Create, b body) []byte {
-	var headers []byte
 	if len(c.Headers) > 0 {
-		text, _ := json.Marshal(c.Headers) // strings can always be encoded
-		headers = fmt.Appendf(nil, "%05d%s", len(text), text)
 		b.place += 2
 	}
-	return b.append(fmt.Appendf(nil, "%03d%d%016d%036d%s%s",
-		len(c.Mailbox), b.place, span(c.Terms), 0, c.Mailbox, headers))
+	text := fmt.Appendf(nil, "%03d%d%016d%036d%s",
+		len(c.Mailbox), b.place, span(c.Terms), 0, c.Mailbox)
+	return b.append(appendHeaders(text, c.Headers))
+}
+
+// appendHeaders appends headers, sorted by name. Without any it appends nothing.
+func appendHeaders(to []byte, headers map[string]string) []byte {
+	if len(headers) == 0 {
+		return to
+	}
+	length := 0
+	for name, value := range headers {
+		length += 8 + len(name) + len(value)
+	}
+	to = fmt.Appendf(slices.Grow(to, 5+length), "%05d", length)
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		value := headers[name]
+		to = fmt.Appendf(to, "%04d%04d%s%s", len(name), len(value), name, value)
+	}
+	return to
 }
 
 // span is the time from a first claim to its last deadline, in microseconds.
@@ -201,9 +217,16 @@ func (r *reader) head(id string) (rec backends.Record, ownKey bool) {
 	return rec, place%2 == 1
 }
 
-func (r *reader) headers() (headers map[string]string) {
-	if err := json.Unmarshal([]byte(r.next(r.number(5))), &headers); err != nil {
-		r.fail("its headers are not JSON")
+func (r *reader) headers() map[string]string {
+	list := reader{rest: strings.Clone(r.next(r.number(5)))}
+	headers := map[string]string{}
+	for list.rest != "" {
+		nameLen, valueLen := list.number(4), list.number(4)
+		name := list.next(nameLen)
+		headers[name] = list.next(valueLen)
+	}
+	if list.err != nil {
+		r.fail("its headers: %w", list.err)
 	}
 	return headers
 }

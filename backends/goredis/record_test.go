@@ -359,7 +359,7 @@ func (s *story) checkStored(table map[string]place, mini *miniredis.Miniredis) {
 	}
 	want["body"] = string(w.Payload)
 	if s.headers {
-		want["place"], want["headers"] = "2", `{"trace":"\u0000é\u003c"}`
+		want["place"], want["headers"] = "2", "00050004trace\x00é<"
 	}
 	if s.large {
 		want["place"], want["body"] = string(want["place"][0]+1), got["body"]

@@ -52,6 +52,24 @@ type observer struct {
 	tracer trace.Tracer
 }
 
+// call is one call of a backend.
+type call struct {
+	ctx         context.Context
+	caller      trace.Span // the span in ctx
+	op          operation
+	start, took time.Duration
+}
+
+func begin(ctx context.Context, op operation) call {
+	return call{ctx: ctx, caller: trace.SpanFromContext(ctx), op: op, start: now()}
+}
+
+// done sets how long the call took.
+func (c *call) done() *call {
+	c.took = now() - c.start
+	return c
+}
+
 // backend observes the operations of every Backend.
 type backend struct {
 	backends.Backend
@@ -63,82 +81,83 @@ type backend struct {
 func (b *backend) Unwrap() backends.Backend { return b.next }
 
 func (b *backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
-	start, s := now(), b.of(c.Store)
-	traced, span := b.startCreate(ctx, s, &c)
+	call, s := begin(ctx, opCreate), b.of(c.Store)
+	traced, span := b.startCreate(&call, s, &c)
 	rec, err := b.Backend.Create(traced, c)
-	s.observe(ctx, opCreate, now()-start, err)
+	s.observe(call.done(), err)
 	isNew := err == nil && rec.CreatedAt.Equal(rec.ReadAt)
 	if isNew {
 		s.created.Add(1)
 	} else if err == nil {
-		s.sawExpired(rec)
+		s.sawExpired(&rec)
 	}
-	endCreate(span, rec, isNew, err)
+	endCreate(span, &rec, isNew, err)
 	return rec, err
 }
 
 func (b *backend) Get(ctx context.Context, store, id string) (backends.Record, error) {
-	start := now()
+	call := begin(ctx, opGet)
 	rec, err := b.Backend.Get(ctx, store, id)
 	s := b.of(store)
-	s.observe(ctx, opGet, now()-start, err)
+	s.observe(call.done(), err)
 	if err == nil {
-		s.sawExpired(rec)
+		s.sawExpired(&rec)
 	}
 	return rec, err
 }
 
 func (b *backend) HasPending(ctx context.Context, store, mailbox string) (bool, error) {
-	start := now()
+	call := begin(ctx, opHasPending)
 	has, err := b.Backend.HasPending(ctx, store, mailbox)
-	b.of(store).observe(ctx, opHasPending, now()-start, err)
+	b.of(store).observe(call.done(), err)
 	return has, err
 }
 
 func (b *backend) Claim(ctx context.Context, c backends.Claim) ([]backends.Claimed, error) {
-	start := now()
+	call := begin(ctx, opClaim)
 	claimed, err := b.Backend.Claim(ctx, c)
-	b.claims(ctx, opClaim, start, []backends.Claim{c},
+	b.claims(call.done(), []backends.Claim{c},
 		[]backends.ClaimResult{{Claimed: claimed, Err: err}})
 	return claimed, err
 }
 
 func (b *backend) Extend(ctx context.Context, e backends.Extend) (backends.Lease, error) {
-	start, op := now(), opExtend
+	call := begin(ctx, opExtend)
 	if e.Codec != "" {
-		op = opProgress
+		call.op = opProgress
 	}
 	if e.Release {
-		op = opRelease
+		call.op = opRelease
 	}
 	lease, err := b.Backend.Extend(ctx, e)
-	b.of(e.Store).observe(ctx, op, now()-start, err)
+	b.of(e.Store).observe(call.done(), err)
 	return lease, err
 }
 
 func (b *backend) Cancel(ctx context.Context, c backends.Cancel) (backends.Record, error) {
-	start := now()
+	call := begin(ctx, opCancel)
 	rec, err := b.Backend.Cancel(ctx, c)
-	b.settled(ctx, opCancel, start, c.Store, c.ID, rec, err)
+	b.settled(call.done(), c.Store, c.ID, &rec, err)
 	return rec, err
 }
 
 func (b *backend) End(ctx context.Context, e backends.End) (backends.Record, error) {
-	start := now()
+	call := begin(ctx, opEnd)
 	rec, err := b.Backend.End(ctx, e)
-	b.settled(ctx, opEnd, start, e.Store, e.ID, rec, err)
+	b.settled(call.done(), e.Store, e.ID, &rec, err)
 	return rec, err
 }
 
 // settled observes an End or a Cancel.
-func (b *backend) settled(ctx context.Context, op operation, start time.Duration,
-	store, id string, rec backends.Record, err error) {
-	s, took := b.of(store), now()-start
-	s.observe(ctx, op, took, err)
+func (b *backend) settled(c *call, store, id string, rec *backends.Record, err error) {
+	s := b.of(store)
+	var few [2]value // on the stack
+	values := append(few[:0], s.took(c, err))
 	if ended, ok := errors.AsType[*backends.EndedError](err); ok {
-		rec = ended.Record
+		rec = &ended.Record
 	} else if err == nil && rec.Ended() {
-		s.hasEnded(ctx, rec)
+		values = s.hasEnded(values, rec)
 	}
-	b.traceSettle(ctx, op, took, store, id, rec, err)
+	b.values.record(c, values...)
+	b.traceSettle(c, s, id, rec, err)
 }

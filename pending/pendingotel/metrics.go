@@ -8,7 +8,6 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -173,7 +172,7 @@ func firstError(err error, passedOver []error) error {
 type storeMetrics struct {
 	all            *metrics
 	store          attribute.KeyValue
-	creates        string // the name of the span of a Create
+	spans          spanNames
 	waits          *times
 	durations      [operations][len(errorClasses)]*times
 	created, empty *count
@@ -213,7 +212,7 @@ func (m *metrics) addStore(store string) *storeMetrics {
 	if s := stores[store]; s != nil {
 		return s
 	}
-	s := &storeMetrics{all: m, store: storeKey.String(store), creates: "create " + store}
+	s := &storeMetrics{all: m, store: storeKey.String(store), spans: newSpanNames(store)}
 	s.waits = newTimes(m.waits, s.store)
 	s.created, s.empty = m.newCount(m.created, s.store), m.newCount(m.empty, s.store)
 	for op := range operations {
@@ -254,37 +253,43 @@ func (s *storeMetrics) outcome(status string) *outcomeMetrics {
 	return o
 }
 
-// observe records how long an operation took. Its error may have a request that has expired.
-func (s *storeMetrics) observe(ctx context.Context, op operation, took time.Duration, err error) {
-	s.all.values.record(ctx, s.durations[op][classOf(err)], took)
+// took returns the duration of a call. Its error may have a request that has expired.
+func (s *storeMetrics) took(c *call, err error) value {
 	if ended, ok := errors.AsType[*backends.EndedError](err); ok {
-		s.sawExpired(ended.Record)
+		s.sawExpired(&ended.Record)
 	}
+	return value{s.durations[c.op][classOf(err)], c.took}
 }
 
-// hasClaimed counts a request that a claim returned. A repeat of the claim counts nothing.
-func (s *storeMetrics) hasClaimed(ctx context.Context, rec backends.Record) {
+// observe records the duration of a call.
+func (s *storeMetrics) observe(c *call, err error) { s.all.values.record(c, s.took(c, err)) }
+
+// hasClaimed counts a request that a claim returned, and appends how long it waited. A repeat of
+// the claim counts nothing.
+func (s *storeMetrics) hasClaimed(values []value, rec *backends.Record) []value {
 	if !rec.StartedAt.Equal(rec.ReadAt) {
-		return
+		return values
 	}
 	s.claimed[min(rec.Attempt, 2)].Add(1)
 	if rec.Attempt == 1 {
-		s.all.values.record(ctx, s.waits, rec.StartedAt.Sub(rec.CreatedAt))
+		values = append(values, value{s.waits, rec.StartedAt.Sub(rec.CreatedAt)})
 	}
+	return values
 }
 
-// hasEnded counts a request that an operation has just ended.
-func (s *storeMetrics) hasEnded(ctx context.Context, rec backends.Record) {
+// hasEnded counts a request that an operation has just ended, and appends how long it ran.
+func (s *storeMetrics) hasEnded(values []value, rec *backends.Record) []value {
 	o := s.outcome(rec.Status)
 	o.ended.Add(1)
 	if !rec.StartedAt.IsZero() {
-		s.all.values.record(ctx, o.runs, rec.UpdatedAt.Sub(rec.StartedAt))
+		values = append(values, value{o.runs, rec.UpdatedAt.Sub(rec.StartedAt)})
 	}
+	return values
 }
 
 // sawExpired counts a request that has expired. ReadAt is then after UpdatedAt. For a request that
 // an operation ended, they are equal.
-func (s *storeMetrics) sawExpired(rec backends.Record) {
+func (s *storeMetrics) sawExpired(rec *backends.Record) {
 	if rec.Ended() && rec.ReadAt.After(rec.UpdatedAt) && s.all.timeouts.add(rec.ID) {
 		s.outcome(rec.Status).expired[min(rec.Attempt, 2)].Add(1)
 	}
@@ -298,48 +303,48 @@ type tally struct {
 }
 
 // claims observes the claims of one call.
-func (o *observer) claims(ctx context.Context, op operation, start time.Duration,
-	claims []backends.Claim, results []backends.ClaimResult) {
-	took := now() - start
-	var few [8]tally // on the stack
-	tallies := few[:0]
-	for i, c := range claims {
-		found := 0
-		for j, from := range c.From {
-			at := 0
-			for at < len(tallies) && tallies[at].store.Value.AsString() != from.Store {
+func (o *observer) claims(
+	c *call, claims []backends.Claim, results []backends.ClaimResult) {
+	var fewTallies [8]tally // on the stack
+	var fewValues [8]value
+	tallies, values := fewTallies[:0], fewValues[:0]
+	for i := range claims {
+		for j := range claims[i].From {
+			store, at := claims[i].From[j].Store, 0
+			for at < len(tallies) && tallies[at].store.Value.AsString() != store {
 				at++
 			}
 			if at == len(tallies) {
-				tallies = append(tallies, tally{storeMetrics: o.of(from.Store)})
+				tallies = append(tallies, tally{storeMetrics: o.of(store)})
 			}
-			found += tallies[at].claim(ctx, results[i], j)
-		}
-		if found > 0 {
-			o.traceClaim(ctx, took, c, results[i].Claimed)
+			t := &tallies[at]
+			if err := results[i].Err; err != nil {
+				t.err = cmp.Or(t.err, err)
+				continue
+			}
+			claimed := &results[i].Claimed[j]
+			values = t.add(values, claimed)
+			o.traceClaim(c, t.storeMetrics, claimed)
 		}
 	}
-	for _, t := range tallies {
-		t.observe(ctx, op, took, t.err)
+	for i := range tallies {
+		t := &tallies[i]
+		values = append(values, t.took(c, t.err))
 		if t.nothing > 0 {
 			t.empty.Add(t.nothing)
 		}
 	}
+	o.values.record(c, values...)
 }
 
-// claim adds the result of a claim in its j-th store. It returns the number of claimed requests.
-func (t *tally) claim(ctx context.Context, result backends.ClaimResult, j int) int {
-	if result.Err != nil {
-		t.err = cmp.Or(t.err, result.Err)
-		return 0
-	}
-	claimed := result.Claimed[j]
+// add adds what a claim found in the store, and appends how long each request waited.
+func (t *tally) add(values []value, claimed *backends.Claimed) []value {
 	t.err = firstError(t.err, claimed.Errs)
 	if len(claimed.Records) == 0 && len(claimed.Errs) == 0 {
 		t.nothing++
 	}
-	for _, rec := range claimed.Records {
-		t.hasClaimed(ctx, rec)
+	for i := range claimed.Records {
+		values = t.hasClaimed(values, &claimed.Records[i])
 	}
-	return len(claimed.Records)
+	return values
 }

@@ -38,9 +38,9 @@ func (b *manyClaimer) Unwrap() backends.Backend { return b.Backend }
 
 func (b *manyClaimer) ClaimMany(
 	ctx context.Context, claims []backends.Claim) []backends.ClaimResult {
-	start := now()
+	call := begin(ctx, opClaimMany)
 	results := b.many.ClaimMany(ctx, claims)
-	b.claims(ctx, opClaimMany, start, claims, results)
+	b.claims(call.done(), claims, results)
 	return results
 }
 
@@ -54,17 +54,17 @@ func (b *listing) Unwrap() backends.Backend { return b.Backend }
 
 func (b *listing) List(
 	ctx context.Context, store, mailbox, after string, limit int) (backends.Page, error) {
-	start := now()
+	call := begin(ctx, opList)
 	page, err := b.lister.List(ctx, store, mailbox, after, limit)
-	b.of(store).observe(ctx, opList, now()-start, firstError(err, page.Errs))
+	b.of(store).observe(call.done(), firstError(err, page.Errs))
 	return page, err
 }
 
 func (b *listing) Mailboxes(
 	ctx context.Context, store, after string, limit int) (backends.MailboxPage, error) {
-	start := now()
+	call := begin(ctx, opMailboxes)
 	page, err := b.lister.Mailboxes(ctx, store, after, limit)
-	b.of(store).observe(ctx, opMailboxes, now()-start, err)
+	b.of(store).observe(call.done(), err)
 	return page, err
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/trace"
 )
 
 // count is one series of a counter: an integer that each scrape reports. Adding to it is cheaper
@@ -50,9 +49,14 @@ type buffer struct {
 	_             [72]byte // keeps two buffers out of one cache line
 }
 
+// value is a duration for a series.
 type value struct {
-	of      *times
-	seconds float64
+	of   *times
+	took time.Duration
+}
+
+func (v value) record(ctx context.Context) {
+	v.of.histogram.Record(ctx, v.took.Seconds(), v.of.attributes...)
 }
 
 func newGatherer() *gatherer {
@@ -61,16 +65,18 @@ func newGatherer() *gatherer {
 	return g
 }
 
-// record records a value. If the span in ctx is sampled, the value goes to the instrument at once:
-// the span may become its exemplar.
-func (g *gatherer) record(ctx context.Context, of *times, took time.Duration) {
-	if trace.SpanContextFromContext(ctx).IsSampled() {
-		of.histogram.Record(ctx, took.Seconds(), of.attributes...)
+// record records the values of one call. If the caller's span is sampled, they go to their
+// instruments at once: the span may become an exemplar of them.
+func (g *gatherer) record(c *call, values ...value) {
+	if c.caller.SpanContext().IsSampled() {
+		for _, v := range values {
+			v.record(c.ctx)
+		}
 		return
 	}
 	b := g.last.Get().(*buffer)
 	b.mu.Lock()
-	b.values = append(b.values, value{of, took.Seconds()})
+	b.values = append(b.values, values...)
 	full := len(b.values) >= gathered
 	b.mu.Unlock()
 	if full {
@@ -92,7 +98,7 @@ func (b *buffer) flush() {
 	b.values, b.spare = b.spare, nil
 	b.mu.Unlock()
 	for _, v := range values {
-		v.of.histogram.Record(context.Background(), v.seconds, v.of.attributes...)
+		v.record(context.Background())
 	}
 	b.mu.Lock()
 	b.spare = values[:0]

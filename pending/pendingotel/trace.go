@@ -33,55 +33,69 @@ func Link(headers map[string]string) trace.Link {
 	return trace.Link{SpanContext: trace.SpanContextFromContext(ctx)}
 }
 
-// links returns the valid links to the creators of records, each once.
-func links(records ...backends.Record) (links []trace.Link) {
-	for _, rec := range records {
-		link := Link(rec.Headers)
-		same := func(l trace.Link) bool { return l.SpanContext.Equal(link.SpanContext) }
-		if link.SpanContext.IsValid() && !slices.ContainsFunc(links, same) {
-			links = append(links, link)
-		}
+// appendLink appends a valid link to the span that created a request, once.
+func appendLink(links []trace.Link, headers map[string]string) []trace.Link {
+	link := Link(headers)
+	same := func(l trace.Link) bool { return l.SpanContext.Equal(link.SpanContext) }
+	if !link.SpanContext.IsValid() || slices.ContainsFunc(links, same) {
+		return links
 	}
-	return links
+	return append(links, link)
 }
 
 // worthwhile reports whether to make a span: the creator of its request was sampled, or the
 // caller's span is recorded.
-func worthwhile(ctx context.Context, links []trace.Link) bool {
+func worthwhile(c *call, links []trace.Link) bool {
 	sampled := func(l trace.Link) bool { return l.SpanContext.IsSampled() }
-	return slices.ContainsFunc(links, sampled) || trace.SpanFromContext(ctx).IsRecording()
+	return slices.ContainsFunc(links, sampled) || c.caller.IsRecording()
 }
 
 // about returns the attributes of a span, by the semantic conventions for messaging.
-func about(kind, name, store string, more ...attribute.KeyValue) []attribute.KeyValue {
+func about(kind, name string, s *storeMetrics, more ...attribute.KeyValue) []attribute.KeyValue {
 	return slices.Concat([]attribute.KeyValue{attribute.String("messaging.system", "pendingq"),
 		attribute.String("messaging.operation.type", kind),
 		attribute.String("messaging.operation.name", name),
-		attribute.String("messaging.destination.name", store)}, more)
+		attribute.String("messaging.destination.name", s.store.Value.AsString())}, more)
 }
 
 func idOf(id string) attribute.KeyValue { return attribute.String("messaging.message.id", id) }
 
-var producer = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)}
+// spanNames are the names of the spans of a store.
+type spanNames struct{ create, receive, process, settle string }
+
+func newSpanNames(store string) spanNames {
+	return spanNames{"create " + store, "receive " + store, "process " + store, "settle " + store}
+}
+
+var (
+	producer = trace.WithSpanKind(trace.SpanKindProducer)
+	consumer = trace.WithSpanKind(trace.SpanKindConsumer)
+	client   = trace.WithSpanKind(trace.SpanKindClient)
+)
+
+// startedAt is the start of a call that has just returned.
+func (c *call) startedAt() trace.SpanStartOption {
+	return trace.WithTimestamp(time.Now().Add(-c.took))
+}
 
 // startCreate starts the span of a Create and puts its context into the headers. If the headers
 // already have a context, for example from a front end, the span is linked to that context. Under
 // a span that is not sampled it starts none: a span costs 1 µs and two allocations, even if the
 // sampler drops it.
-func (o *observer) startCreate(ctx context.Context, s *storeMetrics,
-	c *backends.Create) (context.Context, trace.Span) {
+func (o *observer) startCreate(
+	by *call, s *storeMetrics, c *backends.Create) (context.Context, trace.Span) {
 	_, has := c.Headers["traceparent"]
-	parent := trace.SpanContextFromContext(ctx)
+	parent := by.caller.SpanContext()
 	if !has && parent.IsValid() && !parent.IsSampled() {
-		return ctx, noop.Span{}
+		return by.ctx, noop.Span{}
 	}
-	opts := producer
+	opts := []trace.SpanStartOption{producer}
 	if has {
-		opts = append(slices.Clip(opts), trace.WithLinks(Link(c.Headers)))
+		opts = append(opts, trace.WithLinks(Link(c.Headers)))
 	}
-	ctx, span := o.tracer.Start(ctx, s.creates, opts...)
+	ctx, span := o.tracer.Start(by.ctx, s.spans.create, opts...)
 	if span.IsRecording() {
-		span.SetAttributes(about("send", "create", c.Store, idOf(c.ID))...)
+		span.SetAttributes(about("send", "create", s, idOf(c.ID))...)
 	}
 	if has || !span.SpanContext().IsSampled() {
 		return ctx, span
@@ -99,14 +113,12 @@ func (o *observer) startCreate(ctx context.Context, s *storeMetrics,
 
 // endCreate ends the span of a Create. If the request existed before, the span is linked to the
 // span that created it.
-func endCreate(span trace.Span, rec backends.Record, isNew bool, err error) {
+func endCreate(span trace.Span, rec *backends.Record, isNew bool, err error) {
 	if !span.IsRecording() {
 		return
 	}
 	if err == nil && !isNew {
-		for _, link := range links(rec) {
-			span.AddLink(link)
-		}
+		span.AddLink(Link(rec.Headers))
 	}
 	end(span, err)
 }
@@ -122,43 +134,41 @@ func end(span trace.Span, err error) {
 	span.End()
 }
 
-// traceClaim makes a span for each store in which a claim found requests.
-func (o *observer) traceClaim(ctx context.Context, took time.Duration, c backends.Claim,
-	claimed []backends.Claimed) {
-	for i, from := range c.From {
-		records := claimed[i].Records
-		to := links(records...)
-		if len(records) == 0 || !worthwhile(ctx, to) {
-			continue
-		}
-		_, span := o.tracer.Start(ctx, "receive "+from.Store,
-			trace.WithTimestamp(time.Now().Add(-took)),
-			trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(to...))
-		if span.IsRecording() {
-			which := idOf(records[0].ID)
-			if len(records) > 1 {
-				which = attribute.Int("messaging.batch.message_count", len(records))
-			}
-			span.SetAttributes(about("receive", "claim", from.Store, which)...)
-		}
-		end(span, firstError(nil, claimed[i].Errs))
+// traceClaim makes a span for a store in which a claim found requests.
+func (o *observer) traceClaim(c *call, s *storeMetrics, claimed *backends.Claimed) {
+	records := claimed.Records
+	var creators []trace.Link
+	for i := range records {
+		creators = appendLink(creators, records[i].Headers)
 	}
+	if len(records) == 0 || !worthwhile(c, creators) {
+		return
+	}
+	_, span := o.tracer.Start(
+		c.ctx, s.spans.receive, consumer, c.startedAt(), trace.WithLinks(creators...))
+	if span.IsRecording() {
+		which := idOf(records[0].ID)
+		if len(records) > 1 {
+			which = attribute.Int("messaging.batch.message_count", len(records))
+		}
+		span.SetAttributes(about("receive", "claim", s, which)...)
+	}
+	end(span, firstError(nil, claimed.Errs))
 }
 
 // traceSettle makes the span of an End or a Cancel, and the span of the work that an End has ended.
-func (o *observer) traceSettle(ctx context.Context, op operation, took time.Duration,
-	store, id string, rec backends.Record, err error) {
-	creator := links(rec)
-	if !worthwhile(ctx, creator) {
+func (o *observer) traceSettle(
+	c *call, s *storeMetrics, id string, rec *backends.Record, err error) {
+	creator := appendLink(nil, rec.Headers)
+	if !worthwhile(c, creator) {
 		return
 	}
 	to := trace.WithLinks(creator...)
-	if err == nil && op == opEnd && !rec.StartedAt.IsZero() {
-		_, work := o.tracer.Start(ctx, "process "+store, trace.WithNewRoot(), to,
-			trace.WithTimestamp(rec.StartedAt), trace.WithSpanKind(trace.SpanKindConsumer))
+	if err == nil && c.op == opEnd && !rec.StartedAt.IsZero() {
+		_, work := o.tracer.Start(c.ctx, s.spans.process, trace.WithNewRoot(), to,
+			trace.WithTimestamp(rec.StartedAt), consumer)
 		if work.IsRecording() {
-			work.SetAttributes(about("process", "work", store, idOf(id),
-				outcomeKey.String(rec.Status),
+			work.SetAttributes(about("process", "work", s, idOf(id), outcomeKey.String(rec.Status),
 				attribute.Int("pendingq.attempt.number", rec.Attempt))...)
 		}
 		if rec.Status == backends.StatusFailed {
@@ -166,10 +176,9 @@ func (o *observer) traceSettle(ctx context.Context, op operation, took time.Dura
 		}
 		work.End(trace.WithTimestamp(rec.UpdatedAt))
 	}
-	_, span := o.tracer.Start(ctx, "settle "+store, to, trace.WithTimestamp(time.Now().Add(-took)),
-		trace.WithSpanKind(trace.SpanKindClient))
+	_, span := o.tracer.Start(c.ctx, s.spans.settle, client, c.startedAt(), to)
 	if span.IsRecording() {
-		span.SetAttributes(about("settle", operationNames[op], store, idOf(id))...)
+		span.SetAttributes(about("settle", operationNames[c.op], s, idOf(id))...)
 		if rec.Status != "" && rec.Ended() {
 			span.SetAttributes(outcomeKey.String(rec.Status))
 		}
