@@ -33,7 +33,7 @@ func Link(headers map[string]string) trace.Link {
 	return trace.Link{SpanContext: trace.SpanContextFromContext(ctx)}
 }
 
-// appendLink appends a valid link to the span that created a request, once.
+// appendLink appends the link to the span that created a request, unless it is invalid or there.
 func appendLink(links []trace.Link, headers map[string]string) []trace.Link {
 	link := Link(headers)
 	same := func(l trace.Link) bool { return l.SpanContext.Equal(link.SpanContext) }
