@@ -209,6 +209,34 @@ func TestFaultRecordsThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// An Extend does not read headers.
+func TestFaultHeadersThatCannotBeRead(t *testing.T) {
+	parallel(t)
+	for name, length := range map[string]string{"with letters": "000x", "too long": "0002"} {
+		t.Run("a length "+name, func(t *testing.T) {
+			r := newRig(t, redistest.Start(t).Client(t))
+			terms := lasting("s")
+			c := question(terms, box)
+			c.Headers = map[string]string{"trace": "1"}
+			if _, err := r.b.Create(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			r.spoil(func(record string) string {
+				return strings.Replace(record, "0001trace", length+"trace", 1)
+			})
+			_, err := r.b.Get(t.Context(), "s", c.ID)
+			checkCorrupt(t, "Get", err, c.ID)
+			claimed, err := r.b.Claim(t.Context(), heartbeat(box, 10, terms))
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkCorrupt(t, "Claim", errors.Join(claimed[0].Errs...), c.ID)
+			_, err = r.b.End(t.Context(), report(terms, c.ID, 1))
+			checkCorrupt(t, "End", err, c.ID)
+		})
+	}
+}
+
 // spoil changes the only record of the rig.
 func (r *rig) spoil(change func(record string) string) {
 	r.Helper()

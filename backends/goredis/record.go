@@ -29,8 +29,8 @@ import (
 //	71-86   started; zeros also if the request ended before any claim
 //	87-90   attempt; with the field before it, this is the fence of a claim
 //	        mailbox
-//	5       only if there are headers: the length of all that follows about them
-//	4, 4    for each header: lengths of the name and of the value
+//	5       only if there are headers: the length of their list
+//	4, 4    for each header in the list: lengths of the name and of the value
 //	        name, value
 //	2, 5    only in states c and e: lengths of the outcome and of the error
 //	        outcome, error

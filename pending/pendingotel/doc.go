@@ -85,12 +85,12 @@
 //
 // No operation takes another round trip. An idle poll allocates nothing more, and neither does a
 // create under a span that is not sampled. A create, a claim, an idle claim, an end and a get
-// together take about 2 µs more processor time. If the create is sampled they take about 20 µs and
-// make 63 allocations. These are medians of many short runs without an engine, on a shared machine
-// of two cores. More than half of the 2 µs is the SDK's own work.
+// together take about 2 µs more processor time. If the create is sampled they take about 20 µs
+// and make 63 allocations. These are medians of many short runs without an engine, on a shared
+// machine of two cores. More than half of the 2 µs is the SDK's own work.
 //
-// Over an engine the whole costs more: the rest of the program pushes this code out of the caches of
-// the processor. BenchmarkInstrumented compares over Redis, which shared the machine, with 64
+// Over an engine the whole costs more: the rest of the program pushes this code out of the
+// processor's caches. BenchmarkInstrumented compares over Redis, which shared the machine, with 64
 // callers:
 //
 //	spans sampled    throughput    processor time of the node
