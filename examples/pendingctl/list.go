@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -249,7 +248,7 @@ const (
 // draw shows a listing. On a terminal it overwrites the last listing. Elsewhere it appends.
 func (s *storeSession) draw(l *listing) error {
 	if s.output == outputJSON {
-		return json.NewEncoder(s.stdout).Encode(l.values)
+		return s.printLine(l.values)
 	}
 	title := fmt.Sprintf("%s  %s  %d rows", time.Now().Format(time.TimeOnly),
 		oneLine(strings.Join(append([]string{s.store}, s.words...), " / ")), len(l.rows)-1)

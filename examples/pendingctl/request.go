@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -158,15 +159,17 @@ func payloadText(rec backends.Record, payload json.RawMessage) string {
 	return title + ":\n" + printable(text.String())
 }
 
-// printable escapes characters that could control a terminal or change the direction of the text.
-// It keeps line breaks and tabs.
+// printable escapes characters that could control a terminal or change the direction of the text,
+// as JSON does. It keeps line breaks and tabs.
 func printable(text string) string {
 	var b strings.Builder
 	for _, r := range text {
 		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
 			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, `\u%04x`, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
 		}
 	}
 	return b.String()
@@ -198,7 +201,7 @@ func follow(ctx context.Context, s *storeSession) error {
 func (s *storeSession) change(rec backends.Record) error {
 	payload := readable(rec)
 	if s.output == outputJSON {
-		return json.NewEncoder(s.stdout).Encode(s.view(rec, payload))
+		return s.printLine(s.view(rec, payload))
 	}
 	return s.say("%s", strings.Join(slices.DeleteFunc([]string{
 		rec.UpdatedAt.Local().Format(time.TimeOnly), fmt.Sprintf("%-9s", says(rec)),

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 )
 
 // common is the part that all commands share.
@@ -109,10 +111,22 @@ func unknown(err error) bool {
 	return !unsent(err)
 }
 
-// print shows a value as JSON.
-func (s *common) print(v any) error {
-	encoder := json.NewEncoder(s.stdout)
-	encoder.SetIndent("", "  ")
+// print shows a value as indented JSON.
+func (s *common) print(v any) error { return s.printJSON(v, "  ") }
+
+// printLine shows a value as a line of JSON.
+func (s *common) printLine(v any) error { return s.printJSON(v, "") }
+
+// printJSON escapes all characters that a terminal does not print. To a program the JSON means the
+// same.
+func (s *common) printJSON(v any, indent string) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetIndent("", indent)
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
+	if err := encoder.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(s.stdout, printable(text.String()))
+	return err
 }

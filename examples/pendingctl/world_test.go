@@ -198,14 +198,22 @@ type result struct {
 	stdout, stderr string
 }
 
-// call runs the program with a command line. Its outputs must not control a terminal.
+// call runs the program with a command line, and checks that its outputs are harmless.
 func (w *world) call(args ...string) result {
 	w.Helper()
 	r := w.callIn(w.Context(), args...)
-	if strings.Contains(r.stdout+r.stderr, "\x1b") {
-		w.Errorf("%q: the outputs have control characters", args)
-	}
+	checkHarmless(w.T, r)
 	return r
+}
+
+// checkHarmless checks that outputs do not control a terminal or hide characters.
+func checkHarmless(t *testing.T, results ...result) {
+	t.Helper()
+	for _, r := range results {
+		if text := r.stdout + r.stderr; strings.ContainsAny(text, "\x1b\u009b\u202e\U000e0041") {
+			t.Errorf("an output has control characters: %q", text)
+		}
+	}
 }
 
 func (w *world) callIn(ctx context.Context, args ...string) result {
