@@ -71,9 +71,9 @@ type createOptions struct {
 // WithIdempotencyKey lets the caller retry a Create. As long as the first request is stored, a
 // Create with the same key, store and mailbox returns that request, in any status, and ignores its
 // own payload. A key has 1 to 512 bytes. Without a key each Create makes a new request. After
-// Retention the key makes a new request with the same ID. Earlier claims cannot change it, but
-// reports with only an ID and an Attempt can: see [PendingStore.Held]. So choose a Retention that
-// is longer than a worker may be silent and still report.
+// Retention the key makes a new request with the same ID. Earlier claims cannot change it, but a
+// Cancel or Timeout of the earlier request can, and so can reports with only an ID and an Attempt:
+// see [PendingStore.Held]. So choose a Retention after which nobody acts on the earlier request.
 func WithIdempotencyKey(key string) CreateOption {
 	return func(o *createOptions) { o.key, o.hasKey = key, true }
 }
