@@ -212,8 +212,9 @@ func TestFaultRecordsThatCannotBeRead(t *testing.T) {
 // An Extend does not read headers.
 func TestFaultHeadersThatCannotBeRead(t *testing.T) {
 	parallel(t)
-	for name, length := range map[string]string{"with letters": "000x", "too long": "0002"} {
-		t.Run("a length "+name, func(t *testing.T) {
+	for name, list := range map[string]string{"a length with letters": "000140005000xtrace1",
+		"a length that is too long": "0001400050002trace1", "no header": "00000"} {
+		t.Run(name, func(t *testing.T) {
 			r := newRig(t, redistest.Start(t).Client(t))
 			terms := lasting("s")
 			c := question(terms, box)
@@ -222,7 +223,7 @@ func TestFaultHeadersThatCannotBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.spoil(func(record string) string {
-				return strings.Replace(record, "0001trace", length+"trace", 1)
+				return strings.Replace(record, "0001400050001trace1", list, 1)
 			})
 			_, err := r.b.Get(t.Context(), "s", c.ID)
 			checkCorrupt(t, "Get", err, c.ID)

@@ -72,16 +72,12 @@ func appendHeaders(to []byte, headers map[string]string) []byte {
 	if len(headers) == 0 {
 		return to
 	}
-	length := 0
-	for name, value := range headers {
-		length += 8 + len(name) + len(value)
-	}
-	to = fmt.Appendf(slices.Grow(to, 5+length), "%05d", length)
+	var list []byte
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		value := headers[name]
-		to = fmt.Appendf(to, "%04d%04d%s%s", len(name), len(value), name, value)
+		list = fmt.Appendf(list, "%04d%04d%s%s", len(name), len(value), name, value)
 	}
-	return to
+	return fmt.Appendf(to, "%05d%s", len(list), list)
 }
 
 // span is the time from a first claim to its last deadline, in microseconds.
@@ -224,6 +220,9 @@ func (r *reader) headers() map[string]string {
 		nameLen, valueLen := list.number(4), list.number(4)
 		name := list.next(nameLen)
 		headers[name] = list.next(valueLen)
+	}
+	if len(headers) == 0 {
+		list.fail("there are none")
 	}
 	if list.err != nil {
 		r.fail("its headers: %w", list.err)

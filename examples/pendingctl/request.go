@@ -159,8 +159,8 @@ func payloadText(rec backends.Record, payload json.RawMessage) string {
 	return title + ":\n" + printable(text.String())
 }
 
-// printable escapes characters that could control a terminal or change the direction of the text,
-// as JSON does. It keeps line breaks and tabs.
+// printable replaces characters that could control a terminal or change the direction of the text
+// by escapes of JSON, such as \u001b. It keeps line breaks and tabs.
 func printable(text string) string {
 	var b strings.Builder
 	for _, r := range text {

@@ -117,8 +117,7 @@ func (s *common) print(v any) error { return s.printJSON(v, "  ") }
 // printLine shows a value as a line of JSON.
 func (s *common) printLine(v any) error { return s.printJSON(v, "") }
 
-// printJSON escapes all characters that a terminal does not print. To a program the JSON means the
-// same.
+// printJSON escapes what a terminal does not print. A program decodes the same value.
 func (s *common) printJSON(v any, indent string) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

@@ -95,7 +95,7 @@ func compare(b *testing.B, bare backends.Backend, callers, every int) {
 	b.ReportMetric(0, "ns/op") // of a round; says nothing
 }
 
-// usage is what lifecycles have cost.
+// usage is the cost of a number of lifecycles.
 type usage struct{ seconds, cpu, allocations float64 }
 
 func (u usage) plus(v usage) usage {

@@ -64,7 +64,7 @@ func begin(ctx context.Context, op operation) call {
 	return call{ctx: ctx, caller: trace.SpanFromContext(ctx), op: op, start: now()}
 }
 
-// done sets how long the call took.
+// done sets how long the call took, and returns the call.
 func (c *call) done() *call {
 	c.took = now() - c.start
 	return c
@@ -82,7 +82,7 @@ func (b *backend) Unwrap() backends.Backend { return b.next }
 
 func (b *backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
 	call, s := begin(ctx, opCreate), b.of(c.Store)
-	traced, span := b.startCreate(&call, s, &c)
+	traced, span := b.startCreate(&call, &c)
 	rec, err := b.Backend.Create(traced, c)
 	s.observe(call.done(), err)
 	isNew := err == nil && rec.CreatedAt.Equal(rec.ReadAt)
@@ -159,5 +159,5 @@ func (b *backend) settled(c *call, store, id string, rec *backends.Record, err e
 		values = s.hasEnded(values, rec)
 	}
 	b.values.record(c, values...)
-	b.traceSettle(c, s, id, rec, err)
+	b.traceSettle(c, store, id, rec, err)
 }

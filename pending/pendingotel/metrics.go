@@ -172,7 +172,6 @@ func firstError(err error, passedOver []error) error {
 type storeMetrics struct {
 	all            *metrics
 	store          attribute.KeyValue
-	spans          spanNames
 	waits          *times
 	durations      [operations][len(errorClasses)]*times
 	created, empty *count
@@ -212,7 +211,7 @@ func (m *metrics) addStore(store string) *storeMetrics {
 	if s := stores[store]; s != nil {
 		return s
 	}
-	s := &storeMetrics{all: m, store: storeKey.String(store), spans: newSpanNames(store)}
+	s := &storeMetrics{all: m, store: storeKey.String(store)}
 	s.waits = newTimes(m.waits, s.store)
 	s.created, s.empty = m.newCount(m.created, s.store), m.newCount(m.empty, s.store)
 	for op := range operations {
@@ -253,7 +252,8 @@ func (s *storeMetrics) outcome(status string) *outcomeMetrics {
 	return o
 }
 
-// took returns the duration of a call. Its error may have a request that has expired.
+// took returns the duration of a call. If its error has a request that has expired, took counts the
+// request.
 func (s *storeMetrics) took(c *call, err error) value {
 	if ended, ok := errors.AsType[*backends.EndedError](err); ok {
 		s.sawExpired(&ended.Record)
@@ -261,7 +261,7 @@ func (s *storeMetrics) took(c *call, err error) value {
 	return value{s.durations[c.op][classOf(err)], c.took}
 }
 
-// observe records the duration of a call.
+// observe records what took returns.
 func (s *storeMetrics) observe(c *call, err error) { s.all.values.record(c, s.took(c, err)) }
 
 // hasClaimed counts a request that a claim returned, and appends how long it waited. A repeat of
@@ -303,19 +303,19 @@ type tally struct {
 }
 
 // claims observes the claims of one call.
-func (o *observer) claims(
-	c *call, claims []backends.Claim, results []backends.ClaimResult) {
+func (o *observer) claims(c *call, claims []backends.Claim, results []backends.ClaimResult) {
 	var fewTallies [8]tally // on the stack
 	var fewValues [8]value
 	tallies, values := fewTallies[:0], fewValues[:0]
 	for i := range claims {
 		for j := range claims[i].From {
 			store, at := claims[i].From[j].Store, 0
-			for at < len(tallies) && tallies[at].store.Value.AsString() != store {
+			s := o.of(store)
+			for at < len(tallies) && tallies[at].storeMetrics != s {
 				at++
 			}
 			if at == len(tallies) {
-				tallies = append(tallies, tally{storeMetrics: o.of(store)})
+				tallies = append(tallies, tally{storeMetrics: s})
 			}
 			t := &tallies[at]
 			if err := results[i].Err; err != nil {
@@ -324,7 +324,7 @@ func (o *observer) claims(
 			}
 			claimed := &results[i].Claimed[j]
 			values = t.add(values, claimed)
-			o.traceClaim(c, t.storeMetrics, claimed)
+			o.traceClaim(c, store, claimed)
 		}
 	}
 	for i := range tallies {

@@ -44,9 +44,9 @@ type gatherer struct {
 const gathered = 128
 
 type buffer struct {
-	mu            sync.Mutex
-	values, spare []value
-	_             [72]byte // keeps two buffers out of one cache line
+	mu, flushing  sync.Mutex
+	values, spare []value  // flushing guards spare
+	_             [64]byte // keeps two buffers out of one cache line
 }
 
 // value is a duration for a series.
@@ -65,8 +65,8 @@ func newGatherer() *gatherer {
 	return g
 }
 
-// record records the values of one call. If the caller's span is sampled, they go to their
-// instruments at once: the span may become an exemplar of them.
+// record records the values of one call. If the caller's span is sampled, record does not gather
+// them: the span may become their exemplar.
 func (g *gatherer) record(c *call, values ...value) {
 	if c.caller.SpanContext().IsSampled() {
 		for _, v := range values {
@@ -92,17 +92,17 @@ func (g *gatherer) flush() {
 	}
 }
 
+// flush returns when all values of the buffer are recorded, also those that another flush took.
 func (b *buffer) flush() {
+	b.flushing.Lock()
+	defer b.flushing.Unlock()
 	b.mu.Lock()
 	values := b.values
-	b.values, b.spare = b.spare, nil
+	b.values, b.spare = b.spare[:0], values
 	b.mu.Unlock()
 	for _, v := range values {
 		v.record(context.Background())
 	}
-	b.mu.Lock()
-	b.spare = values[:0]
-	b.mu.Unlock()
 }
 
 // newCount adds a count. The caller holds mu.

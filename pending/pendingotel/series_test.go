@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,36 +98,63 @@ func everything(t *testing.T, n *node) {
 	}
 }
 
+// Stores above the limit share their metrics. Their spans have their own names.
 func TestStoresAboveTheLimitShareTheirMetrics(t *testing.T) {
-	n := memoryNode(t)
+	n := newNode(t, memory.New(), trace.AlwaysSample())
 	for i := range 1100 {
 		_, err := n.backend.HasPending(t.Context(), fmt.Sprint("store-", i), box)
 		n.must(err)
 	}
-	data := n.collected()["pendingq.operation.duration"].Data.(metricdata.Histogram[float64])
-	if got, want := len(data.DataPoints), 1001; got != want {
+	if got, want := len(n.durations().DataPoints), 1001; got != want {
 		t.Errorf("%d series, want %d", got, want)
+	}
+	n.create()
+	n.must(n.store.Complete(t.Context(), n.pop()))
+	var names []string
+	for _, span := range n.spans.GetSpans() {
+		names = append(names, span.Name)
+	}
+	want := []string{"create jobs", "receive jobs", "process jobs", "settle jobs"}
+	if !slices.Equal(names, want) {
+		t.Errorf("the spans are %q, want %q", names, want)
 	}
 }
 
-// Values are gathered before they are recorded. None may be lost or recorded twice.
+// durations collects the durations of operations.
+func (n *node) durations() metricdata.Histogram[float64] {
+	data, _ := n.collected()["pendingq.operation.duration"].Data.(metricdata.Histogram[float64])
+	return data
+}
+
+// Values are gathered before they are recorded. None is lost or recorded twice, and a scrape has
+// those of all operations that have returned before it.
 func TestEachDurationIsRecordedOnce(t *testing.T) {
 	n := memoryNode(t)
-	var polls sync.WaitGroup
-	for range 4 {
-		polls.Go(func() {
-			for range 500 {
+	const pollers, polls = 4, 20_000
+	var returned atomic.Int64
+	var running sync.WaitGroup
+	for range pollers {
+		running.Go(func() {
+			for range polls {
 				if _, err := n.store.HasPending(t.Context(), box); err != nil {
 					t.Error(err)
 				}
+				returned.Add(1)
 			}
 		})
 	}
-	for range 10 { // each scrape records what was gathered
-		n.collected()
+	for least := int64(0); least < pollers*polls; {
+		least = returned.Load()
+		var got uint64
+		for _, series := range n.durations().DataPoints {
+			got += series.Count
+		}
+		if got < uint64(least) {
+			t.Errorf("a scrape has %d of %d durations", got, least)
+		}
 	}
-	polls.Wait()
-	n.check("pendingq.operation.duration", "has_pending 2000")
+	running.Wait()
+	n.check("pendingq.operation.duration", fmt.Sprint("has_pending ", pollers*polls))
 }
 
 func TestASampledSpanIsAnExemplar(t *testing.T) {
@@ -134,8 +162,7 @@ func TestASampledSpanIsAnExemplar(t *testing.T) {
 	ctx, span := n.tracer.Tracer("test").Start(t.Context(), "a page")
 	_, err := n.store.HasPending(ctx, box)
 	n.must(err)
-	data := n.collected()["pendingq.operation.duration"].Data.(metricdata.Histogram[float64])
-	exemplars := data.DataPoints[0].Exemplars
+	exemplars := n.durations().DataPoints[0].Exemplars
 	want := span.SpanContext().SpanID()
 	if len(exemplars) != 1 || !bytes.Equal(exemplars[0].SpanID, want[:]) {
 		t.Errorf("the exemplars are %v, want one of span %s", exemplars, want)

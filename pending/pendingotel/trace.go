@@ -33,7 +33,7 @@ func Link(headers map[string]string) trace.Link {
 	return trace.Link{SpanContext: trace.SpanContextFromContext(ctx)}
 }
 
-// appendLink appends the link to the span that created a request, unless it is invalid or there.
+// appendLink appends the link to the span that created a request, if the link is valid and new.
 func appendLink(links []trace.Link, headers map[string]string) []trace.Link {
 	link := Link(headers)
 	same := func(l trace.Link) bool { return l.SpanContext.Equal(link.SpanContext) }
@@ -51,21 +51,14 @@ func worthwhile(c *call, links []trace.Link) bool {
 }
 
 // about returns the attributes of a span, by the semantic conventions for messaging.
-func about(kind, name string, s *storeMetrics, more ...attribute.KeyValue) []attribute.KeyValue {
+func about(kind, name, store string, more ...attribute.KeyValue) []attribute.KeyValue {
 	return slices.Concat([]attribute.KeyValue{attribute.String("messaging.system", "pendingq"),
 		attribute.String("messaging.operation.type", kind),
 		attribute.String("messaging.operation.name", name),
-		attribute.String("messaging.destination.name", s.store.Value.AsString())}, more)
+		attribute.String("messaging.destination.name", store)}, more)
 }
 
 func idOf(id string) attribute.KeyValue { return attribute.String("messaging.message.id", id) }
-
-// spanNames are the names of the spans of a store.
-type spanNames struct{ create, receive, process, settle string }
-
-func newSpanNames(store string) spanNames {
-	return spanNames{"create " + store, "receive " + store, "process " + store, "settle " + store}
-}
 
 var (
 	producer = trace.WithSpanKind(trace.SpanKindProducer)
@@ -82,8 +75,7 @@ func (c *call) startedAt() trace.SpanStartOption {
 // already have a context, for example from a front end, the span is linked to that context. Under
 // a span that is not sampled it starts none: a span costs 1 µs and two allocations, even if the
 // sampler drops it.
-func (o *observer) startCreate(
-	by *call, s *storeMetrics, c *backends.Create) (context.Context, trace.Span) {
+func (o *observer) startCreate(by *call, c *backends.Create) (context.Context, trace.Span) {
 	_, has := c.Headers["traceparent"]
 	parent := by.caller.SpanContext()
 	if !has && parent.IsValid() && !parent.IsSampled() {
@@ -93,9 +85,9 @@ func (o *observer) startCreate(
 	if has {
 		opts = append(opts, trace.WithLinks(Link(c.Headers)))
 	}
-	ctx, span := o.tracer.Start(by.ctx, s.spans.create, opts...)
+	ctx, span := o.tracer.Start(by.ctx, "create "+c.Store, opts...)
 	if span.IsRecording() {
-		span.SetAttributes(about("send", "create", s, idOf(c.ID))...)
+		span.SetAttributes(about("send", "create", c.Store, idOf(c.ID))...)
 	}
 	if has || !span.SpanContext().IsSampled() {
 		return ctx, span
@@ -135,7 +127,7 @@ func end(span trace.Span, err error) {
 }
 
 // traceClaim makes a span for a store in which a claim found requests.
-func (o *observer) traceClaim(c *call, s *storeMetrics, claimed *backends.Claimed) {
+func (o *observer) traceClaim(c *call, store string, claimed *backends.Claimed) {
 	records := claimed.Records
 	var creators []trace.Link
 	for i := range records {
@@ -145,30 +137,30 @@ func (o *observer) traceClaim(c *call, s *storeMetrics, claimed *backends.Claime
 		return
 	}
 	_, span := o.tracer.Start(
-		c.ctx, s.spans.receive, consumer, c.startedAt(), trace.WithLinks(creators...))
+		c.ctx, "receive "+store, consumer, c.startedAt(), trace.WithLinks(creators...))
 	if span.IsRecording() {
 		which := idOf(records[0].ID)
 		if len(records) > 1 {
 			which = attribute.Int("messaging.batch.message_count", len(records))
 		}
-		span.SetAttributes(about("receive", "claim", s, which)...)
+		span.SetAttributes(about("receive", "claim", store, which)...)
 	}
 	end(span, firstError(nil, claimed.Errs))
 }
 
 // traceSettle makes the span of an End or a Cancel, and the span of the work that an End has ended.
 func (o *observer) traceSettle(
-	c *call, s *storeMetrics, id string, rec *backends.Record, err error) {
+	c *call, store, id string, rec *backends.Record, err error) {
 	creator := appendLink(nil, rec.Headers)
 	if !worthwhile(c, creator) {
 		return
 	}
 	to := trace.WithLinks(creator...)
 	if err == nil && c.op == opEnd && !rec.StartedAt.IsZero() {
-		_, work := o.tracer.Start(c.ctx, s.spans.process, trace.WithNewRoot(), to,
+		_, work := o.tracer.Start(c.ctx, "process "+store, trace.WithNewRoot(), to,
 			trace.WithTimestamp(rec.StartedAt), consumer)
 		if work.IsRecording() {
-			work.SetAttributes(about("process", "work", s, idOf(id), outcomeKey.String(rec.Status),
+			work.SetAttributes(about("process", "work", store, idOf(id), outcomeKey.String(rec.Status),
 				attribute.Int("pendingq.attempt.number", rec.Attempt))...)
 		}
 		if rec.Status == backends.StatusFailed {
@@ -176,9 +168,9 @@ func (o *observer) traceSettle(
 		}
 		work.End(trace.WithTimestamp(rec.UpdatedAt))
 	}
-	_, span := o.tracer.Start(c.ctx, s.spans.settle, client, c.startedAt(), to)
+	_, span := o.tracer.Start(c.ctx, "settle "+store, client, c.startedAt(), to)
 	if span.IsRecording() {
-		span.SetAttributes(about("settle", operationNames[c.op], s, idOf(id))...)
+		span.SetAttributes(about("settle", operationNames[c.op], store, idOf(id))...)
 		if rec.Status != "" && rec.Ended() {
 			span.SetAttributes(outcomeKey.String(rec.Status))
 		}
