@@ -10,7 +10,8 @@
 // No metric names a mailbox or an id, so the number of series depends only on the stores and
 // their outcomes. All values are counted when an operation returns. A scrape never asks the
 // backend. The counters are observable instruments, so they have no exemplars. The histograms have
-// exemplars of sampled spans only: other values are gathered, and recorded in groups.
+// exemplars of sampled spans only: other values are gathered, and recorded in groups. If a View
+// drops all counters, some of these values are never recorded.
 //
 //	pendingq.operation.duration       histogram, s           by store, operation, error type
 //	pendingq.request.created          counter, {request}     by store
@@ -24,15 +25,15 @@
 //
 // The attributes are:
 //
-//   - pendingq.store: the name of the store. After the first thousand, stores share _OTHER.
+//   - pendingq.store: the name of the store. After the first hundred, stores share _OTHER.
 //   - pendingq.operation: create, get, has_pending, claim, claim_many, extend, progress, release,
 //     cancel, end, list or mailboxes. A claim of several stores counts once for each. A claim_many
 //     is many claims in one call, and counts once for each of its stores.
 //   - error.type: missing on success. These are refusals: not_found, ended, stale_claim, busy,
-//     full, invalid, too_large, unsupported and forbidden. The backend works, and the last four are
-//     mistakes of the caller. The others are corrupt_record, canceled, deadline_exceeded, too_many
-//     and _OTHER. Too_many means that the server of package remote is busy. _OTHER is an error of
-//     the storage engine.
+//     full, invalid, too_large, unsupported, unauthorized and forbidden. The backend works, and the
+//     last five are mistakes of the caller. The others are corrupt_record, canceled,
+//     deadline_exceeded, too_many and _OTHER. Too_many means that the server of package remote is
+//     busy. _OTHER is an error of the storage engine.
 //   - pendingq.outcome: how the request ended: completed, failed, cancelled, timeout, or one that
 //     the policy declares.
 //   - pendingq.attempt: none if the request was never claimed, first for its first claim, again for
@@ -45,7 +46,9 @@
 // the latest claim to the end.
 //
 // Created, claimed and ended count each request once in the whole system. The node that did it
-// counts it, and a repeat counts nothing. If the reply to an operation is lost, no node counts it.
+// counts it, and a repeat counts nothing, unless it comes in the same microsecond. If the reply to
+// an operation is lost, no node counts it. Over package remote both sides would count: collect the
+// metrics of one side.
 // A Create in the caller's transaction (package postgres, InTx) counts at once, also if the
 // transaction is rolled back.
 //
@@ -69,10 +72,10 @@
 //
 // Spans that are linked to the creator's span:
 //
-//   - receive: a claim that found requests. One span for each store, however many requests.
+//   - claim: a claim that found requests. One span for each claim and store, however many requests.
 //   - process: the work, by the backend's clock, from the latest claim to the end. It is made at
 //     the end, and is the root of its trace.
-//   - settle: an end or a cancel.
+//   - end or cancel: the call that ended the request.
 //
 // These spans are made if the creator's span was sampled, or if the caller's span is recorded. A
 // sampler sees the links. If it does not sample a span that is linked to a sampled one, the trace

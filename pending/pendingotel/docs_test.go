@@ -55,8 +55,8 @@ func exported(t *testing.T) map[string][]string {
 // values are the possible values of each label, except the store.
 var values = map[string][]string{
 	"error_type": {"", "not_found", "ended", "stale_claim", "busy", "full", "corrupt_record",
-		"invalid", "too_large", "unsupported", "forbidden", "too_many", "canceled",
-		"deadline_exceeded", "_OTHER"},
+		"invalid", "too_large", "unsupported", "unauthorized", "forbidden", "too_many",
+		"canceled", "deadline_exceeded", "_OTHER"},
 	"pendingq_operation": {"create", "get", "has_pending", "claim", "claim_many", "extend",
 		"progress", "release", "cancel", "end", "list", "mailboxes"},
 	"pendingq_outcome": {"completed", "failed", "timeout", "cancelled"},

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pendingq/pendingq/backends"
+	"github.com/pendingq/pendingq/internal/check"
 )
 
 // Options choose the providers of [Instrument]. The zero value takes the global ones.
@@ -25,7 +26,7 @@ const scope = "github.com/pendingq/pendingq/pending/pendingotel"
 // need the same instrumented backend, so instrument a backend once. Instrument returns an error if
 // b is nil or the MeterProvider fails.
 func Instrument(b backends.Backend, opts *Options) (backends.Backend, error) {
-	if b == nil {
+	if check.IsNil(b) {
 		return nil, errors.New("pendingotel: the backend is nil")
 	}
 	var o Options
@@ -83,15 +84,15 @@ func (b *backend) Unwrap() backends.Backend { return b.next }
 func (b *backend) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
 	call, s := begin(ctx, opCreate), b.of(c.Store)
 	traced, span := b.startCreate(&call, &c)
+	defer span.End() // if the backend panics
 	rec, err := b.Backend.Create(traced, c)
 	s.observe(call.done(), err)
-	isNew := err == nil && rec.CreatedAt.Equal(rec.ReadAt)
-	if isNew {
+	if err == nil && rec.CreatedAt.Equal(rec.ReadAt) {
 		s.created.Add(1)
 	} else if err == nil {
 		s.sawExpired(&rec)
 	}
-	endCreate(span, &rec, isNew, err)
+	endCreate(span, &c, &rec, err)
 	return rec, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -137,6 +138,7 @@ var errorClasses = [...]struct {
 	{"invalid", check.ErrInvalid, true},
 	{"too_large", codec.ErrTooLarge, true},
 	{"unsupported", errors.ErrUnsupported, true},
+	{"unauthorized", remote.ErrUnauthorized, true},
 	{"forbidden", remote.ErrForbidden, true},
 	{"too_many", remote.ErrTooMany, false},
 	{"canceled", context.Canceled, false},
@@ -186,12 +188,16 @@ type outcomeMetrics struct {
 	expired [len(attempts)]*count
 }
 
-// attempts are the attributes of a request by its attempt, or by 2 for a later attempt.
+// attempts are the attributes of a request by attemptOf.
 var attempts = [...]attribute.KeyValue{
 	attemptKey.String("none"), attemptKey.String("first"), attemptKey.String("again")}
 
-// maxStores is how many stores have metrics of their own. The others share one name.
-const maxStores = 1000
+// attemptOf is 0, 1, or 2 for a later attempt. A server of package remote may send any number.
+func attemptOf(rec *backends.Record) int { return max(0, min(rec.Attempt, 2)) }
+
+// maxStores is how many stores have metrics of their own. The others share one name. An SDK keeps
+// 2,000 series of an instrument by default, and a store has up to 20 series of durations.
+const maxStores = 100
 
 // of returns the metrics of a store.
 func (m *metrics) of(store string) *storeMetrics {
@@ -270,9 +276,9 @@ func (s *storeMetrics) hasClaimed(values []value, rec *backends.Record) []value 
 	if !rec.StartedAt.Equal(rec.ReadAt) {
 		return values
 	}
-	s.claimed[min(rec.Attempt, 2)].Add(1)
+	s.claimed[attemptOf(rec)].Add(1)
 	if rec.Attempt == 1 {
-		values = append(values, value{s.waits, rec.StartedAt.Sub(rec.CreatedAt)})
+		values = append(values, value{s.waits, max(0, rec.StartedAt.Sub(rec.CreatedAt))})
 	}
 	return values
 }
@@ -282,16 +288,20 @@ func (s *storeMetrics) hasEnded(values []value, rec *backends.Record) []value {
 	o := s.outcome(rec.Status)
 	o.ended.Add(1)
 	if !rec.StartedAt.IsZero() {
-		values = append(values, value{o.runs, rec.UpdatedAt.Sub(rec.StartedAt)})
+		values = append(values, value{o.runs, ran(rec)})
 	}
 	return values
 }
 
+// ran is how long an ended request ran since its latest claim, or 0 if the backend's clock was set
+// back meanwhile.
+func ran(rec *backends.Record) time.Duration { return max(0, rec.UpdatedAt.Sub(rec.StartedAt)) }
+
 // sawExpired counts a request that has expired. ReadAt is then after UpdatedAt. For a request that
 // an operation ended, they are equal.
 func (s *storeMetrics) sawExpired(rec *backends.Record) {
-	if rec.Ended() && rec.ReadAt.After(rec.UpdatedAt) && s.all.timeouts.add(rec.ID) {
-		s.outcome(rec.Status).expired[min(rec.Attempt, 2)].Add(1)
+	if rec.Ended() && rec.ReadAt.After(rec.UpdatedAt) && s.all.timeouts.add(rec) {
+		s.outcome(rec.Status).expired[attemptOf(rec)].Add(1)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/backends/memory"
@@ -159,6 +160,62 @@ func TestATimeoutIsCountedOnceWhenItIsRead(t *testing.T) {
 		n.check("pendingq.request.expired", "first cancelled 1", "first timeout 1",
 			"none timeout 1")
 	})
+}
+
+func TestEachRequestWithAKeyIsCountedWhenItExpires(t *testing.T) {
+	onFakeTime(t, func(n *node) {
+		for range 2 {
+			r := n.create(pending.WithIdempotencyKey("nightly"))
+			<-time.After(61 * time.Second)
+			_, err := n.store.Get(t.Context(), r.ID)
+			n.must(err)
+			<-time.After(time.Hour) // the retention
+		}
+		n.check("pendingq.request.created", "2")
+		n.check("pendingq.request.expired", "none timeout 2")
+	})
+}
+
+// odd is a backend whose clock was set back between the calls, or a server with a fault.
+type odd struct{ backends.Backend }
+
+// A request that was claimed a second before its create, and ended a second before its claim.
+var oddRecord = backends.Record{Status: backends.StatusCompleted, Attempt: -1,
+	Headers:   map[string]string{"traceparent": sampledParent},
+	CreatedAt: time.Unix(1e9+2, 0), StartedAt: time.Unix(1e9+1, 0), UpdatedAt: time.Unix(1e9, 0)}
+
+func (odd) End(context.Context, backends.End) (backends.Record, error) { return oddRecord, nil }
+
+func (odd) Get(context.Context, string, string) (backends.Record, error) {
+	rec := oddRecord
+	rec.ReadAt = rec.CreatedAt
+	return rec, nil
+}
+
+func (odd) Claim(context.Context, backends.Claim) ([]backends.Claimed, error) {
+	first, unknown := oddRecord, oddRecord
+	first.ReadAt, unknown.ReadAt, first.Attempt = first.StartedAt, unknown.StartedAt, 1
+	return []backends.Claimed{{Records: []backends.Record{first, unknown}}}, nil
+}
+
+func TestOddRecordsDoNoHarm(t *testing.T) {
+	n := newNode(t, odd{}, trace.AlwaysSample())
+	_, err := n.backend.Claim(t.Context(),
+		backends.Claim{From: []backends.From{{Terms: backends.Terms{Store: "jobs"}}}})
+	n.must(err)
+	_, err = n.backend.End(t.Context(), backends.End{Terms: backends.Terms{Store: "jobs"}})
+	n.must(err)
+	_, err = n.backend.Get(t.Context(), "jobs", "id")
+	n.must(err)
+	n.check("pendingq.request.claimed", "first 1", "none 1")
+	n.check("pendingq.request.wait.duration", "1 of 0s")
+	n.check("pendingq.request.run.duration", "completed 1 of 0s")
+	n.check("pendingq.request.expired", "none completed 1")
+	for _, span := range n.spans.GetSpans() {
+		if span.EndTime.Before(span.StartTime) {
+			t.Errorf("%s ends before it starts", span.Name)
+		}
+	}
 }
 
 func TestBackendsWithOneProviderAddUp(t *testing.T) {
@@ -309,6 +366,7 @@ func TestErrorsHaveAClass(t *testing.T) {
 		{fmt.Errorf("list: %w", pending.ErrInvalid), "invalid has_pending 1"},
 		{pending.ErrTooLarge, "too_large has_pending 1"},
 		{errors.ErrUnsupported, "unsupported has_pending 1"},
+		{remote.ErrUnauthorized, "unauthorized has_pending 1"},
 		{remote.ErrForbidden, "forbidden has_pending 1"},
 		{remote.ErrTooMany, "too_many has_pending 1"},
 		{context.Canceled, "canceled has_pending 1"},
@@ -322,8 +380,10 @@ func TestErrorsHaveAClass(t *testing.T) {
 }
 
 func TestANilBackendIsAnError(t *testing.T) {
-	if _, err := pendingotel.Instrument(nil, nil); err == nil {
-		t.Error("no error")
+	for _, b := range []backends.Backend{nil, (*memory.Backend)(nil)} {
+		if _, err := pendingotel.Instrument(b, nil); err == nil {
+			t.Errorf("%T: no error", b)
+		}
 	}
 }
 

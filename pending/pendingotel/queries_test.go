@@ -129,7 +129,7 @@ func (q *query) without(labels []string, gone ...string) (rest []string) {
 }
 
 // missFirstEvents returns each increase(x[d]) of a query that is compared with 0, itself or in an
-// aggregate, and not followed by "or x unless x offset d".
+// aggregate, and not followed by "or x unless max_over_time(x[d] offset d)".
 func missFirstEvents(text string) (missing []string) {
 	parsed, err := metricsql.Parse(text)
 	if err != nil {
@@ -146,7 +146,8 @@ func missFirstEvents(text string) (missing []string) {
 	visit("or", func(left, right metricsql.Expr) {
 		if events := increaseIn(left); events != nil {
 			x, d := written(events.Expr), string(events.Window.AppendString(nil))
-			want, err := metricsql.Parse(x + " unless " + x + " offset " + d)
+			want, err := metricsql.Parse(
+				x + " unless max_over_time(" + x + "[" + d + "] offset " + d + ")")
 			complete[written(events)] = err == nil && written(want) == written(right)
 		}
 	})
@@ -180,14 +181,17 @@ func increaseIn(e metricsql.Expr) *metricsql.RollupExpr {
 
 func TestTheCheckOfQueriesFindsMissedEvents(t *testing.T) {
 	for text, missed := range map[string]bool{
-		`increase(x[5m]) > 0`:                                                 true,
-		`sum by (y) (increase(x[5m])) > 0`:                                    true,
-		`increase(x[5m]) > 0 or x unless x offset 15m`:                        true,
-		`increase(x{y="1"}[5m]) > 0 or x unless x offset 5m`:                  true,
-		`sum(increase(x[5m]) > 0 or x unless x offset 5m) > 0`:                false,
-		`sum(increase(x[5m])) / sum(increase(y[5m])) > 0.1`:                   false,
-		`y unless sum by (z) (increase(x[5m])) > 0`:                           true,
-		`increase(x{y=~"1"}[5m]) > 0 or x{y=~"1"} unless x{y=~"1"} offset 5m`: false,
+		`increase(x[5m]) > 0`:                                                   true,
+		`sum by (y) (increase(x[5m])) > 0`:                                      true,
+		`increase(x[5m]) > 0 or x unless x offset 5m`:                           true,
+		`increase(x[5m]) > 0 or x unless max_over_time(x[9m] offset 9m)`:        true,
+		`increase(x{y="1"}[5m]) > 0 or x unless max_over_time(x[5m] offset 5m)`: true,
+		`sum(increase(x[5m])) / sum(increase(y[5m])) > 0.1`:                     false,
+		`y unless sum by (z) (increase(x[5m])) > 0`:                             true,
+
+		`sum(increase(x[5m]) > 0 or x unless max_over_time(x[5m] offset 5m)) > 0`: false,
+		`increase(x{y=~"1"}[5m]) > 0
+			or x{y=~"1"} unless max_over_time(x{y=~"1"}[5m] offset 5m)`: false,
 	} {
 		if got := missFirstEvents(text); (got != nil) != missed {
 			t.Errorf("%s: got %q", text, got)

@@ -96,6 +96,7 @@ func (o *observer) startCreate(by *call, c *backends.Create) (context.Context, t
 	if headers == nil {
 		headers = map[string]string{}
 	}
+	delete(headers, "tracestate") // it belongs to no traceparent
 	carried.Inject(ctx, propagation.MapCarrier(headers))
 	if check.Headers(headers) == nil {
 		c.Headers = headers
@@ -103,13 +104,12 @@ func (o *observer) startCreate(by *call, c *backends.Create) (context.Context, t
 	return ctx, span
 }
 
-// endCreate ends the span of a Create. If the request existed before, the span is linked to the
-// span that created it.
-func endCreate(span trace.Span, rec *backends.Record, isNew bool, err error) {
+// endCreate ends the span of a Create. If another span has created the request, they are linked.
+func endCreate(span trace.Span, c *backends.Create, rec *backends.Record, err error) {
 	if !span.IsRecording() {
 		return
 	}
-	if err == nil && !isNew {
+	if err == nil && rec.Headers["traceparent"] != c.Headers["traceparent"] {
 		span.AddLink(Link(rec.Headers))
 	}
 	end(span, err)
@@ -137,7 +137,7 @@ func (o *observer) traceClaim(c *call, store string, claimed *backends.Claimed) 
 		return
 	}
 	_, span := o.tracer.Start(
-		c.ctx, "receive "+store, consumer, c.startedAt(), trace.WithLinks(creators...))
+		c.ctx, "claim "+store, client, c.startedAt(), trace.WithLinks(creators...))
 	if span.IsRecording() {
 		which := idOf(records[0].ID)
 		if len(records) > 1 {
@@ -160,17 +160,19 @@ func (o *observer) traceSettle(
 		_, work := o.tracer.Start(c.ctx, "process "+store, trace.WithNewRoot(), to,
 			trace.WithTimestamp(rec.StartedAt), consumer)
 		if work.IsRecording() {
-			work.SetAttributes(about("process", "work", store, idOf(id), outcomeKey.String(rec.Status),
+			work.SetAttributes(about("process", "process", store, idOf(id),
+				outcomeKey.String(rec.Status),
 				attribute.Int("pendingq.attempt.number", rec.Attempt))...)
 		}
 		if rec.Status == backends.StatusFailed {
 			work.SetStatus(codes.Error, rec.Error)
 		}
-		work.End(trace.WithTimestamp(rec.UpdatedAt))
+		work.End(trace.WithTimestamp(rec.StartedAt.Add(ran(rec))))
 	}
-	_, span := o.tracer.Start(c.ctx, "settle "+store, client, c.startedAt(), to)
+	name := operationNames[c.op]
+	_, span := o.tracer.Start(c.ctx, name+" "+store, client, c.startedAt(), to)
 	if span.IsRecording() {
-		span.SetAttributes(about("settle", operationNames[c.op], store, idOf(id))...)
+		span.SetAttributes(about("settle", name, store, idOf(id))...)
 		if rec.Status != "" && rec.Ended() {
 			span.SetAttributes(outcomeKey.String(rec.Status))
 		}

@@ -65,13 +65,13 @@ func TestTheSpansOfOneRequestAreLinkedOverHTTP(t *testing.T) {
 
 	checkStory(t, nodes,
 		"node 1 create jobs -> create jobs", // the API nodes
-		"node 2 receive jobs -> create jobs",
+		"node 2 claim jobs -> create jobs",
 		"node 3 process jobs completed -> create jobs",
-		"node 3 settle jobs completed -> create jobs",
-		"node 4 create jobs",                                                 // the front end
-		"node 5 receive jobs -> create jobs", "node 5 reboot -> create jobs", // the device
+		"node 3 end jobs completed -> create jobs",
+		"node 4 create jobs",                                               // the front end
+		"node 5 claim jobs -> create jobs", "node 5 reboot -> create jobs", // the device
 		"node 6 process jobs completed -> create jobs",
-		"node 6 settle jobs completed -> create jobs")
+		"node 6 end jobs completed -> create jobs")
 	creator := front.spans.GetSpans()[0].SpanContext
 	for i, n := range nodes {
 		for _, s := range n.spans.GetSpans() {

@@ -47,6 +47,9 @@ func story(t *testing.T, nodes ...*node) []string {
 	return lines
 }
 
+// sampledParent is the trace context of a span that is sampled.
+const sampledParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 func value(s tracetest.SpanStub, key attribute.Key) string {
 	for _, kv := range s.Attributes {
 		if kv.Key == key {
@@ -89,18 +92,27 @@ func TestTheSpansOfOneRequestAreLinkedAcrossNodes(t *testing.T) {
 
 		checkStory(t, nodes,
 			"node 1 create jobs", "node 1 POST /reboot",
-			"node 2 receive jobs -> create jobs", "node 2 reboot -> create jobs",
+			"node 2 claim jobs -> create jobs", "node 2 reboot -> create jobs",
 			"node 3 process jobs completed -> create jobs",
-			"node 3 settle jobs completed -> create jobs")
-		creator, receive := front.spans.GetSpans()[0], poll.spans.GetSpans()[0]
+			"node 3 end jobs completed -> create jobs")
+		creator, claim := front.spans.GetSpans()[0], poll.spans.GetSpans()[0]
 		spans := report.spans.GetSpans()
 		work := spans[0]
 		if took := work.EndTime.Sub(work.StartTime); took != 3*time.Second {
 			t.Errorf("the work took %v, want 3 s by the backend's clock", took)
 		}
-		for _, s := range append(spans, creator, receive) {
+		kinds := map[string]api.SpanKind{"create jobs": api.SpanKindProducer,
+			"claim jobs": api.SpanKindClient, "process jobs": api.SpanKindConsumer,
+			"end jobs": api.SpanKindClient}
+		for _, s := range append(spans, creator, claim) {
 			if got := value(s, "messaging.message.id"); got != r.ID {
 				t.Errorf("%s has message id %q, want %q", s.Name, got, r.ID)
+			}
+			if s.SpanKind != kinds[s.Name] {
+				t.Errorf("%s has the kind %s, want %s", s.Name, s.SpanKind, kinds[s.Name])
+			}
+			if name := value(s, "messaging.operation.name"); s.Name != name+" jobs" {
+				t.Errorf("%s has the operation name %q", s.Name, name)
 			}
 		}
 		if creator.Parent.SpanID() != front.spans.GetSpans()[1].SpanContext.SpanID() {
@@ -123,7 +135,46 @@ func TestARepeatedCreateKeepsTheFirstContext(t *testing.T) {
 	}
 	n.must(n.store.Cancel(t.Context(), second, "enough"))
 	checkStory(t, []*node{n}, "node 1 create jobs", "node 1 create jobs -> create jobs",
-		"node 1 settle jobs cancelled -> create jobs")
+		"node 1 cancel jobs cancelled -> create jobs")
+}
+
+// resending is a backend that sends a Create again, as a client does after a lost reply.
+type resending struct{ *memory.Backend }
+
+func (b resending) Create(ctx context.Context, c backends.Create) (backends.Record, error) {
+	if _, err := b.Backend.Create(ctx, c); err != nil {
+		return backends.Record{}, err
+	}
+	return b.Backend.Create(ctx, c)
+}
+
+func TestACreateThatIsSentAgainHasNoLinkToItself(t *testing.T) {
+	n := newNode(t, resending{memory.New()}, trace.AlwaysSample())
+	n.create()
+	n.create(pending.WithHeaders(map[string]string{"traceparent": sampledParent}))
+	for i, span := range n.spans.GetSpans() {
+		if len(span.Links) != i { // the second is linked to its header
+			t.Errorf("create %d has the links %v", i, span.Links)
+		}
+	}
+}
+
+// panicking is a backend whose Create panics.
+type panicking struct{ backends.Backend }
+
+func (panicking) Create(context.Context, backends.Create) (backends.Record, error) {
+	panic("out of order")
+}
+
+func TestAPanicEndsTheSpan(t *testing.T) {
+	n := newNode(t, panicking{memory.New()}, trace.AlwaysSample())
+	defer func() {
+		if recover() == nil {
+			t.Error("the panic is lost")
+		}
+		checkStory(t, []*node{n}, "node 1 create jobs")
+	}()
+	n.create()
 }
 
 func TestOnlyASampledContextTravels(t *testing.T) {
@@ -171,7 +222,7 @@ func TestWithoutASampledCreatorOnlyASampledCallerHasSpans(t *testing.T) {
 	ctx, span := worker.tracer.Tracer("worker").Start(t.Context(), "report")
 	worker.must(worker.store.Complete(ctx, c))
 	span.End()
-	checkStory(t, []*node{worker}, "node 1 process jobs completed", "node 1 settle jobs completed",
+	checkStory(t, []*node{worker}, "node 1 process jobs completed", "node 1 end jobs completed",
 		"node 1 report")
 }
 
@@ -182,10 +233,13 @@ func TestTheCallersHeadersStay(t *testing.T) {
 	if len(theirs) != 1 || r.Headers["tenant"] != "7" || r.Headers["traceparent"] == "" {
 		t.Errorf("the caller's map is %v, the request's %v", theirs, r.Headers)
 	}
-	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	r = n.create(pending.WithHeaders(map[string]string{"traceparent": parent}))
-	if got := r.Headers["traceparent"]; got != parent {
+	r = n.create(pending.WithHeaders(map[string]string{"traceparent": sampledParent}))
+	if got := r.Headers["traceparent"]; got != sampledParent {
 		t.Errorf("traceparent is %q, want the caller's", got)
+	}
+	r = n.create(pending.WithHeaders(map[string]string{"tracestate": "vendor=1"}))
+	if got := r.Headers["tracestate"]; got != "" {
+		t.Errorf("tracestate is %q, want none: it came without a traceparent", got)
 	}
 	large := map[string]string{"note": strings.Repeat("x", 4<<10-len("note"))}
 	if r = n.create(pending.WithHeaders(large)); len(r.Headers) != 1 {
