@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -89,7 +90,7 @@ func TestLinksOfTheOverviewHaveNoHiddenName(t *testing.T) {
 		}
 	})
 	paths := w.places(t)
-	if len(paths) < 5 {
+	if len(paths) < 3 {
 		t.Errorf("the overview has %d pages", len(paths))
 	}
 	for _, path := range paths {
@@ -147,8 +148,11 @@ func TestACancelOfARunningRequestLeavesTheGrace(t *testing.T) {
 	r := w.create(box)
 	c := w.pop(box)
 	w.shows(w.get(page("cancel", "store", "jobs", "id", r.ID)),
-		"Its worker is told to stop, and has 30 s")
+		"Its worker is told to stop, and has at most 30 s")
 	w.post(r)
+	again := w.get(page("cancel", "store", "jobs", "id", r.ID))
+	w.shows(again, "It is cancelled already, and its worker may still end it: on call")
+	w.hides(again, "<textarea")
 	w.must(w.jobs.Extend(t.Context(), c))
 	if !c.CancelRequested || c.CancelReason != "on call" {
 		t.Errorf("the worker got CancelRequested %t and reason %q, want true and %q",
@@ -192,6 +196,25 @@ func TestAHugeFormIsRefused(t *testing.T) {
 	}
 	if got := w.status(r); got != pending.StatusPending {
 		t.Errorf("the request is %s", got)
+	}
+}
+
+func TestACancelKeepsItsWholeReason(t *testing.T) {
+	w := inMemory(t, func(w *world) { w.config.Access = everything })
+	for reason, want := range map[string]int{"": 400, " \n": 400, strings.Repeat("ж", 400): 303} {
+		r := w.create(box)
+		form := url.Values{"store": {"jobs"}, "id": {r.ID}, "reason": {reason}}
+		post := httptest.NewRequest("POST", "/cancel", strings.NewReader(form.Encode()))
+		post.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if answer := w.ask(post); answer.Code != want {
+			t.Errorf("%q: %d, want %d", reason, answer.Code, want)
+		}
+		now, err := w.jobs.Get(t.Context(), r.ID)
+		w.must(err)
+		if cancelled := now.Status == pending.StatusCancelled; cancelled != (want == 303) ||
+			cancelled && now.Error != reason {
+			t.Errorf("%q: the request is %s: %q", reason, now.Status, now.Error)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/pendingq/pendingq/pending"
@@ -115,9 +117,14 @@ const maxPayload = 64 << 10 // bytes of a payload that a page shows
 
 // payloadText returns a payload as indented JSON, cut after maxPayload bytes.
 func payloadText(payload any) (string, error) {
-	text, err := json.MarshalIndent(payload, "", "  ")
-	if len(text) > maxPayload {
-		text = append(text[:maxPayload:maxPayload], "\n… (cut)"...)
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false) // the page does
+	err := encoder.Encode(payload)
+	if text.Len() > maxPayload {
+		text.Truncate(maxPayload)
+		text.WriteString("\n… (cut)")
 	}
-	return string(text), err
+	return strings.TrimSuffix(text.String(), "\n"), err
 }

@@ -38,20 +38,78 @@ func TestTheOverviewShowsStoresAndMailboxes(t *testing.T) {
 
 // places follows the links to the next page of the overview. It returns the address of each page.
 func (w *world) places(t *testing.T) (paths []string) {
-	for path := "/"; path != "" && len(paths) < 100; {
+	for path := "/"; path != "" && len(paths) < 100; path = nextPage(w.get(path)) {
 		paths = append(paths, path)
-		_, rest, found := strings.Cut(w.get(path), `<a href=".`)
-		path = ""
-		for found {
-			var target string
-			target, rest, _ = strings.Cut(rest, `"`)
-			if strings.HasPrefix(rest, ` rel="next"`) {
-				path = target
-			}
-			_, rest, found = strings.Cut(rest, `<a href=".`)
-		}
 	}
 	return paths
+}
+
+// nextPage returns the address of the next page, or "".
+func nextPage(text string) string {
+	before, _, found := strings.Cut(text, `" rel="next"`)
+	if !found {
+		return ""
+	}
+	return before[strings.LastIndex(before, `<a href=".`)+len(`<a href=".`):]
+}
+
+// A page of the backend has shorter pages when mailboxes that were shown have ended.
+func TestNoMailboxIsSkippedWhenOthersEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t, nil)
+		live := map[string]*pending.Request[job]{}
+		for i := range 130 {
+			name := fmt.Sprintf("device-%03d", i)
+			live[name] = w.create(name)
+		}
+		for path := "/"; path != ""; {
+			text := w.get(path)
+			for name, r := range live {
+				if strings.Contains(text, `data-key="jobs `+name+`"`) {
+					w.must(w.jobs.Cancel(t.Context(), r, ""))
+					delete(live, name)
+				}
+			}
+			path = nextPage(text)
+		}
+		if len(live) > 0 {
+			t.Errorf("%d mailboxes are on no page", len(live))
+		}
+	})
+}
+
+func TestHiddenMailboxesTakeNoPlaceOnThePage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t, func(w *world) {
+			w.config.Access = func(
+				_ *http.Request, _ dashboard.Action, _, mailbox string) (string, bool) {
+				return "carol", mailbox == "" || mailbox == box
+			}
+		})
+		w.create(box)
+		for i := range 1000 {
+			w.create(fmt.Sprint("hidden-", i))
+		}
+		text := w.get("/")
+		w.shows(text, `data-key="jobs `+box)
+		w.hides(text, "hidden", `rel="next"`)
+	})
+}
+
+func TestAMailboxWithManyRequestsComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := inMemory(t, nil)
+		w.create("oldest")
+		<-time.After(10 * time.Second)
+		for range 11 {
+			w.create("crowded")
+		}
+		text := w.get("/")
+		w.shows(text, `data-label="Pending">10+<`, "at least <time")
+		if strings.Index(text, `"jobs crowded"`) > strings.Index(text, `"jobs oldest"`) {
+			t.Error("the mailbox with more requests than were read is not the first")
+		}
+	})
 }
 
 func TestTheOverviewShowsEachMailboxOnceOverItsPages(t *testing.T) {

@@ -26,6 +26,8 @@ type stream struct {
 	r    *http.Request
 	page string
 	sent []byte // the last update, without the parts that moving matches
+
+	troubled bool // the last page or a part of it could not be loaded
 }
 
 // events serves the live updates of a page. Each is the page's main part as HTML.
@@ -80,12 +82,11 @@ func (s *stream) follow(v *view) {
 			_ = s.send("gone", []byte(missing.Text))
 			return
 		case err != nil:
-			if s.sent != nil { // the log gets one line for failures in a row
-				s.logFailure(s.r, err)
-			}
+			s.log(err)
 			s.sent = nil // then the next page is sent, even if it has not changed
 			err = s.send("trouble", []byte("The page cannot be read now. Trying again."))
 		default:
+			s.log(v.Trouble)
 			err = s.update(v)
 		}
 		if err != nil {
@@ -100,6 +101,14 @@ func (s *stream) follow(v *view) {
 		}
 		v, err = s.load()
 	}
+}
+
+// log logs the first of several failures in a row. Err may be nil.
+func (s *stream) log(err error) {
+	if !s.troubled {
+		s.logFailure(s.r, err)
+	}
+	s.troubled = err != nil
 }
 
 // isFinal reports whether a page can no longer change, because it shows an ended request.
@@ -125,8 +134,8 @@ func (s *stream) watch(ctx context.Context) wake.Watcher {
 // moving matches the parts of a page that its script updates by itself: times and progress bars.
 var moving = regexp.MustCompile(`(data-ms|value)="\d+"|>[^<]*</time>`)
 
-// update sends the page if it has changed. Otherwise it sends a comment, to notice a browser that
-// has left.
+// update sends the page if it has changed. Otherwise it sends the event "still": so the browser
+// hears that the page is live, and the handler notices a browser that has left.
 func (s *stream) update(v *view) error {
 	var body bytes.Buffer
 	if err := templates[v.Page].ExecuteTemplate(&body, "content", v.Data); err != nil {
@@ -134,20 +143,17 @@ func (s *stream) update(v *view) error {
 	}
 	still := moving.ReplaceAll(body.Bytes(), nil)
 	if bytes.Equal(still, s.sent) {
-		return s.send("", nil)
+		return s.send("still", []byte("-"))
 	}
 	s.sent = still
 	return s.send("page", body.Bytes())
 }
 
-// send sends an event, or a comment if it has no name.
+// send sends an event.
 func (s *stream) send(name string, data []byte) error {
-	message := []byte(":\n\n")
-	if name != "" {
-		data = bytes.ReplaceAll(data, []byte("\r"), nil)
-		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\ndata: "))
-		message = []byte("event: " + name + "\ndata: " + string(data) + "\n\n")
-	}
+	data = bytes.ReplaceAll(data, []byte("\r"), nil)
+	data = bytes.ReplaceAll(data, []byte("\n"), []byte("\ndata: "))
+	message := []byte("event: " + name + "\ndata: " + string(data) + "\n\n")
 	control := http.NewResponseController(s.w)
 	_ = control.SetWriteDeadline(time.Now().Add(writeTime)) // some writers do not support it
 	if _, err := s.w.Write(message); err != nil {

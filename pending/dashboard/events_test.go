@@ -29,8 +29,8 @@ func (w *world) serve() string {
 	return server.URL
 }
 
-// events connects to the events of a page. Next returns the name and the data of the next event,
-// or "" at the end.
+// events connects to the events of a page. Next returns the name and the data of the next event
+// that is not "still", or "" at the end.
 func (w *world) events(base, path string) (next func() (name, data string), leave func()) {
 	w.Helper()
 	ctx, leave := context.WithCancel(context.Background())
@@ -55,6 +55,8 @@ func (w *world) events(base, path string) (next func() (name, data string), leav
 				name = value
 			case key == "data":
 				data += value + "\n"
+			case key == "" && name == "still":
+				name, data = "", ""
 			case key == "" && name != "":
 				return name, data
 			}
@@ -195,7 +197,8 @@ func TestAPageIsSentAgainAfterTheBackendHasFailed(t *testing.T) {
 		answer := w.ask(httptest.NewRequest("GET", boxEvents, nil))
 		events := ""
 		for line := range strings.Lines(answer.Body.String()) {
-			if name, isEvent := strings.CutPrefix(line, "event: "); isEvent {
+			name, isEvent := strings.CutPrefix(line, "event: ")
+			if isEvent && name != "still\n" {
 				events += name
 			}
 		}

@@ -3,11 +3,10 @@ package dashboard
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,12 +18,11 @@ import (
 
 // The limits of what a page reads.
 const (
-	mailboxRows  = 25 // mailboxes on the overview
-	glanceRows   = 10 // requests of each mailbox on the overview
-	requestRows  = 50 // requests on the page of a mailbox
-	gatherCalls  = 80 // calls for pages of mailboxes; many of the pages may be empty
-	parallel     = 4  // reads at a time
-	mailboxLimit = 26 // mailboxes in a page of the backend; a backend may return more
+	mailboxRows = 25 // mailboxes on the overview
+	glanceRows  = 10 // requests of each mailbox on the overview
+	requestRows = 50 // requests on the page of a mailbox
+	gatherCalls = 80 // calls for pages of mailboxes; many of the pages may be empty
+	parallel    = 4  // reads at a time
 
 	gatherTime = 50 * time.Millisecond // after that, no further call for mailboxes
 )
@@ -52,8 +50,8 @@ type mailboxRow struct {
 	Link             string
 	Pending, Running int
 	More             bool          // the mailbox has more live requests than were read
-	Oldest           time.Duration // the age of its oldest request
-	Since            time.Time     // when its oldest request was created
+	Oldest           time.Duration // the age of the oldest request that was read
+	Since            time.Time     // when that request was created
 	Error            string
 }
 
@@ -97,74 +95,60 @@ func (d *Dashboard) overview(ctx context.Context, r *http.Request) (*view, error
 	if o.First = after == ""; o.First {
 		sealed = ""
 	}
-	if o.Store != "" {
-		if err := d.mailboxes(ctx, r, o, after); err != nil {
-			return nil, err
-		}
+	v := &view{Title: "Overview", Page: "overview", Data: o, Live: link("events",
+		"page", "overview", "store", param(r, "store"), "after", sealed)}
+	if o.Store == "" {
+		return v, nil
 	}
-	return &view{Title: "Overview", Page: "overview", Data: o,
-		Live: link("events", "page", "overview", "store", param(r, "store"),
-			"after", sealed)}, nil
-}
-
-// mailboxes fills in a page of mailboxes.
-func (d *Dashboard) mailboxes(
-	ctx context.Context, r *http.Request, o *overview, after string) error {
-	names, next, err := d.gather(ctx, o.Store, after)
+	mailboxes, next, err := d.gather(ctx, o.Store, after, func(name string) bool {
+		return d.allowed(r, View, o.Store, name)
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if next != "" {
 		o.Next = link("", "store", o.Store, "after", d.cursors.seal(next))
 	}
-	names = slices.DeleteFunc(names, func(name string) bool {
-		return !d.allowed(r, View, o.Store, name)
-	})
-	o.Mailboxes = d.glance(ctx, o.Store, names)
-	return ctx.Err()
+	o.Mailboxes, v.Trouble = d.glance(ctx, o.Store, mailboxes)
+	return v, nil
 }
 
-// gather collects names of mailboxes from several pages of the backend. A page of the backend may
-// have more names than fit on the overview. So after and next have the form skip,cursor: a cursor
-// of the backend, and how many names of its page to skip.
-func (d *Dashboard) gather(
-	ctx context.Context, store, after string) (names []string, next string, err error) {
-	skipText, place, _ := strings.Cut(after, ",")
-	skip, _ := strconv.Atoi(skipText)
+// gather collects visible names of mailboxes from several whole pages of the backend, at least
+// mailboxRows if there are so many. A part of a page cannot be left for later: its names change.
+func (d *Dashboard) gather(ctx context.Context, store, place string, visible func(string) bool) (
+	names []string, next string, err error) {
 	start := time.Now()
 	for range gatherCalls {
-		page, err := d.lister.Mailboxes(ctx, store, place, mailboxLimit)
+		page, err := d.lister.Mailboxes(ctx, store, place, mailboxRows-len(names))
 		if err != nil {
 			return nil, "", err
 		}
-		slices.Sort(page.Mailboxes)
-		found := slices.Compact(page.Mailboxes)
-		found = found[min(max(skip, 0), len(found)):]
-		if room := mailboxRows - len(names); len(found) > room {
-			return append(names, found[:room]...), fmt.Sprint(max(skip, 0)+room, ",", place), nil
+		for _, name := range page.Mailboxes {
+			if visible(name) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		}
-		names, skip, place = append(names, found...), 0, page.Next
-		if place == "" {
-			return names, "", nil
-		}
-		if len(names) == mailboxRows || time.Since(start) > gatherTime {
+		place = page.Next
+		if place == "" || len(names) >= mailboxRows || time.Since(start) > gatherTime {
 			break
 		}
 	}
-	return names, "0," + place, nil
+	return names, place, nil
 }
 
 // glance reads a few requests of each mailbox, some mailboxes at a time. It leaves out mailboxes
-// without live requests. The mailbox with the oldest request comes first.
-func (d *Dashboard) glance(ctx context.Context, store string, names []string) []mailboxRow {
-	rows := make([]mailboxRow, len(names))
+// without live requests. Mailboxes with many requests come first, then those with the oldest
+// request. It also returns an error of a mailbox that cannot be read.
+func (d *Dashboard) glance(
+	ctx context.Context, store string, names []string) ([]mailboxRow, error) {
+	rows, errs := make([]mailboxRow, len(names)), make([]error, len(names))
 	var work sync.WaitGroup
 	slots := make(chan struct{}, parallel)
 	for i, name := range names {
 		slots <- struct{}{}
 		work.Go(func() {
 			defer func() { <-slots }()
-			rows[i] = d.glanceAt(ctx, store, name)
+			rows[i], errs[i] = d.glanceAt(ctx, store, name)
 		})
 	}
 	work.Wait()
@@ -172,20 +156,25 @@ func (d *Dashboard) glance(ctx context.Context, store string, names []string) []
 		return row.Pending+row.Running == 0 && !row.More && row.Error == ""
 	})
 	slices.SortStableFunc(rows, func(x, y mailboxRow) int {
-		return cmp.Compare(y.Oldest, x.Oldest)
+		switch {
+		case x.More == y.More:
+			return cmp.Compare(y.Oldest, x.Oldest)
+		case x.More:
+			return -1
+		}
+		return 1
 	})
-	return rows
+	return rows, cmp.Or(errs...)
 }
 
-func (d *Dashboard) glanceAt(ctx context.Context, store, name string) mailboxRow {
+func (d *Dashboard) glanceAt(ctx context.Context, store, name string) (mailboxRow, error) {
 	row := mailboxRow{Store: store, Name: name, Link: link("mailbox", "store", store, "name", name)}
 	page, err := d.lister.List(ctx, store, name, "", glanceRows)
 	if err != nil {
 		row.Error = "cannot be read"
-		d.config.Logger.Warn("dashboard: list", "store", store, "mailbox", name, "error", err)
 	}
 	if len(page.Errs) > 0 {
-		row.Error = "damaged requests"
+		row.Error, err = "damaged requests", page.Errs[0]
 	}
 	row.More = page.Next != ""
 	for _, rec := range page.Records {
@@ -198,7 +187,7 @@ func (d *Dashboard) glanceAt(ctx context.Context, store, name string) mailboxRow
 			row.Oldest, row.Since = age, rec.CreatedAt
 		}
 	}
-	return row
+	return row, err
 }
 
 // mailboxPage is the page of a mailbox.
@@ -270,7 +259,8 @@ func (d *Dashboard) mailbox(ctx context.Context, r *http.Request) (*view, error)
 		m.Next = link("mailbox", "store", m.Store, "name", m.Name, "after", page.Next)
 	}
 	live := link("events", "page", "mailbox", "store", m.Store, "name", m.Name, "after", after)
-	return &view{Title: "Mailbox " + shown(m.Name), Page: "mailbox", Data: m, Live: live}, nil
+	return &view{Title: "Mailbox " + shown(m.Name), Page: "mailbox", Data: m, Live: live,
+		Trouble: errors.Join(page.Errs...)}, nil
 }
 
 // searchPage is the result of a search for a mailbox: a row for each store.
@@ -298,10 +288,11 @@ func (d *Dashboard) search(ctx context.Context, r *http.Request) (*view, error) 
 	if check.Mailbox(query) == nil {
 		for _, name := range d.visibleNames(r) {
 			if d.allowed(r, View, name, query) {
-				s.Rows = append(s.Rows, d.glance(ctx, name, []string{query})...)
+				rows, err := d.glance(ctx, name, []string{query})
+				s.Rows, v.Trouble = append(s.Rows, rows...), cmp.Or(v.Trouble, err)
 			}
 		}
 	}
 	v.Data = s
-	return v, ctx.Err()
+	return v, nil
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/pendingq/pendingq/backends"
 	"github.com/pendingq/pendingq/pending"
@@ -41,10 +42,13 @@ var version = func() string {
 // view is a page that is ready to render.
 type view struct {
 	Title string
-	Page  string // the name of its template
-	Live  string // the link to its events; "" if it is not live
-	Query string // the text in the search box
+	Page  string        // the name of its template
+	Live  string        // the link to its events; "" if it is not live
+	Quiet time.Duration // after so much time without an event it is not live any more
+	Query string        // the text in the search box
 	Data  any
+
+	Trouble error // why a part of the page cannot be shown, for the log
 }
 
 // pages has the function that loads each page, by the last segment of its path.
@@ -73,6 +77,8 @@ var (
 		"A request disappears some time after it has ended."}
 	foreign = message{"Refused", "Your browser reports that another site sent this form. " +
 		"Nothing was changed. Open the request here and try again."}
+	unexplained = message{"Give a reason", "A cancel needs a reason, so that the requester and " +
+		"the worker know why. Nothing was changed. Go back and write one."}
 	slow = message{"No answer in time", "The storage backend did not answer in time. " +
 		"If you tried to cancel a request, look at its page: it may be cancelled. " +
 		"Otherwise try again in a moment."}
@@ -92,6 +98,7 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request,
 		d.refuse(w, r, err)
 		return
 	}
+	d.logFailure(r, v.Trouble)
 	d.render(w, http.StatusOK, v)
 }
 
@@ -117,9 +124,10 @@ func isDamaged(err error) bool {
 	return errors.As(err, new(*backends.CorruptError)) || errors.As(err, new(*pending.DecodeError))
 }
 
-// logFailure logs why a page cannot be loaded, unless the browser has left.
+// logFailure logs why a page or a part of it cannot be loaded, if there is an error and the browser
+// has not left.
 func (d *Dashboard) logFailure(r *http.Request, err error) {
-	if r.Context().Err() == nil {
+	if err != nil && r.Context().Err() == nil {
 		d.config.Logger.LogAttrs(r.Context(), slog.LevelWarn, "dashboard: page failed",
 			slog.String("path", r.URL.Path), slog.Any("error", err))
 	}
@@ -133,6 +141,7 @@ func (d *Dashboard) say(w http.ResponseWriter, status int, says message) {
 }
 
 func (d *Dashboard) render(w http.ResponseWriter, status int, v *view) {
+	v.Quiet = 3 * (d.config.Refresh + d.config.Timeout)
 	var page bytes.Buffer
 	if err := templates[v.Page].ExecuteTemplate(&page, "layout", v); err != nil {
 		d.config.Logger.Error("dashboard: render", "page", v.Page, "error", err)

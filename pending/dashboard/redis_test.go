@@ -117,7 +117,8 @@ func TestTheOverviewOverRedisIsBounded(t *testing.T) {
 		answer := httptest.NewRecorder()
 		d.ServeHTTP(answer, httptest.NewRequest("GET", path, nil))
 		text := answer.Body.String()
-		if rows := strings.Count(text, "data-key="); answer.Code != 200 || rows < 1 || rows > 50 {
+		rows := strings.Count(text, "data-key=")
+		if answer.Code != 200 || rows < 1 || rows > 25+seen.keys {
 			t.Errorf("%s: %d with %d rows", path, answer.Code, rows)
 		}
 		total := 0
@@ -127,11 +128,11 @@ func TestTheOverviewOverRedisIsBounded(t *testing.T) {
 				t.Errorf("%s sends %s", path, name)
 			}
 		}
-		if total > 80+2*25 {
+		if total > 80+2*rows {
 			t.Errorf("%s sends %d commands: %v", path, total, seen.names)
 		}
 	}
-	if seen.keys > 2000 {
+	if seen.keys > 300 {
 		t.Errorf("a SCAN returned %d keys", seen.keys)
 	}
 }

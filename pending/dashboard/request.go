@@ -74,6 +74,7 @@ func (d *Dashboard) requestView(
 	if !row.Ended() && row.CancelledAs == "" && d.allowed(r, Cancel, row.Store, row.Mailbox) {
 		p.Cancel = link("cancel", "store", row.Store, "id", row.ID)
 	}
+	var trouble error
 	p.Private = !d.allowed(r, ReadPayload, row.Store, row.Mailbox)
 	switch {
 	case p.Private:
@@ -81,28 +82,28 @@ func (d *Dashboard) requestView(
 	case s.Payload == nil:
 		p.Hidden = "This dashboard is not configured to show payloads of this store."
 	default:
-		d.showPayload(ctx, s, p)
+		trouble = d.showPayload(ctx, s, p)
 	}
 	if !p.Private {
 		for _, name := range slices.Sorted(maps.Keys(row.Headers)) {
 			p.HeaderList = append(p.HeaderList, header{name, row.Headers[name]})
 		}
 	}
-	return &view{Title: "Request " + row.ID, Page: "request", Data: p,
+	return &view{Title: "Request " + row.ID, Page: "request", Data: p, Trouble: trouble,
 		Live: link("events", "page", "request", "store", row.Store, "id", row.ID)}, nil
 }
 
 // showPayload fills in the payload. An error may quote a payload, so the page does not show it.
-func (d *Dashboard) showPayload(ctx context.Context, s *store, p *requestPage) {
+func (d *Dashboard) showPayload(ctx context.Context, s *store, p *requestPage) error {
 	payload, err := s.Payload(ctx, p.ID)
 	if err == nil {
 		p.Payload, err = payloadText(payload)
 	}
 	if err != nil {
 		p.Hidden = "The payload cannot be read. The log of this server has the error."
-		d.config.Logger.Warn("dashboard: read a payload",
-			"store", p.Store, "request", p.ID, "error", err)
+		return fmt.Errorf("read the payload of request %s: %w", p.ID, err)
 	}
+	return nil
 }
 
 // holder says in words who holds a request.
@@ -127,7 +128,8 @@ func holder(rec backends.Record) string {
 func timeline(rec backends.Record) []event {
 	events := []event{{At: rec.CreatedAt, What: "Created", Kind: backends.StatusPending}}
 	add := func(at time.Time, kind, what string, later bool) {
-		events = append(events, event{at, what, kind, later, at.Sub(rec.CreatedAt)})
+		after := max(0, at.Sub(rec.CreatedAt)) // the backend's clock may have been set back
+		events = append(events, event{at, what, kind, later, after})
 	}
 	if !rec.StartedAt.IsZero() {
 		claimed := fmt.Sprintf("Claimed, attempt %d", rec.Attempt)
@@ -171,7 +173,7 @@ func (d *Dashboard) confirm(ctx context.Context, r *http.Request) (*view, error)
 		Data: &requestPage{requestRow: row, Policy: d.stores[row.Store].Policy}}, nil
 }
 
-const maxReason = 500 // bytes; the form allows 400 characters
+const maxReason = 1600 // bytes; the form allows 400 characters
 
 // cancel cancels a request, and redirects to its page.
 func (d *Dashboard) cancel(w http.ResponseWriter, r *http.Request) {
@@ -193,6 +195,10 @@ func (d *Dashboard) cancel(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reason := check.Cut(strings.TrimSpace(r.PostFormValue("reason")), maxReason)
+	if reason == "" {
+		d.say(w, http.StatusBadRequest, unexplained)
+		return
+	}
 	request := &pending.Request[struct{}]{ID: row.ID, Mailbox: row.Mailbox}
 	err = d.stores[row.Store].cancel.Cancel(ctx, request, reason)
 	d.config.Logger.LogAttrs(ctx, slog.LevelInfo, "dashboard: cancel", slog.String("who", who),

@@ -68,40 +68,63 @@
     if (state.textContent !== text) state.textContent = text;
   };
 
+  const lost = "Connection lost, trying again…";
+  let source, retry, heard, ended = false;
+
+  // connect connects anew. A page in the background has no connection: over HTTP/1.1 a browser
+  // keeps six, and a seventh tab would wait.
   const connect = () => {
-    const source = new EventSource(main.dataset.live);
-    source.onopen = () => say("live", "Live");
+    source?.close();
+    clearTimeout(retry);
+    if (ended) return;
+    if (document.hidden) return say("paused", "Paused in the background");
+    say("waiting", "Connecting…");
+    source = new EventSource(main.dataset.live);
+    source.onopen = () => heard = performance.now();
     source.onerror = () => {
-      if (source.readyState !== EventSource.CLOSED) {
-        say("waiting", "Connection lost, trying again…");
-        return;
-      }
+      if (source.readyState !== EventSource.CLOSED) return say("waiting", lost);
       // The browser gives up if the server is busy or shuts down, or if the login has ended.
       say("paused", "Not live: reload, or wait a minute");
-      setTimeout(connect, 30000 + 30000 * Math.random());
+      retry = setTimeout(connect, 30000 + 30000 * Math.random());
     };
-    source.addEventListener("page", (event) => {
-      const body = new DOMParser().parseFromString(event.data, "text/html").body;
+    on("page", (data) => {
+      const body = new DOMParser().parseFromString(data, "text/html").body;
       const fresh = main.cloneNode(false);
       fresh.append(...body.childNodes);
       morph(main, fresh);
       say("live", "Live");
       tick();
     });
-    source.addEventListener("trouble", (event) => say("waiting", event.data));
-    source.addEventListener("gone", (event) => {
-      source.close();
-      say("paused", event.data);
-    });
-    source.addEventListener("final", () => {
-      source.close();
-      say("final", "Ended: nothing changes any more");
-    });
+    on("still", () => say("live", "Live"));
+    on("trouble", (data) => say("waiting", data));
+    on("gone", (data) => end("paused", data));
+    on("final", () => end("final", "Ended: nothing changes any more"));
+    heard = performance.now();
+  };
+
+  const on = (name, handle) => source.addEventListener(name, (event) => {
+    heard = performance.now();
+    handle(event.data);
+  });
+
+  const end = (kind, text) => {
+    ended = true;
+    source.close();
+    say(kind, text);
+  };
+
+  // A connection may be dead and still look open. The server sends an event every few seconds.
+  const listen = () => {
+    const open = source && source.readyState !== EventSource.CLOSED;
+    if (!open || performance.now() - heard < main.dataset.quiet) return;
+    connect();
+    say("waiting", lost);
   };
 
   setInterval(tick, 250);
   tick();
   if (!main) return;
-  say("waiting", "Connecting…");
   connect();
+  document.addEventListener("visibilitychange", connect);
+  setInterval(listen, 1000);
 })();

@@ -37,7 +37,7 @@ func TestSearchFindsAMailboxAndARequest(t *testing.T) {
 	r := w.create("device-7")
 	w.visit("")
 	w.run(chromedp.SendKeys("#q", "device-7"+kb.Enter, chromedp.ByQuery))
-	w.says("has live requests in these stores")
+	w.says("The live requests of mailbox")
 	w.run(chromedp.SetValue("#q", r.ID, chromedp.ByQuery),
 		chromedp.SendKeys("#q", kb.Enter, chromedp.ByQuery))
 	w.says("Timeline")
@@ -86,6 +86,35 @@ func TestAPageIsLiveAgainAfterABusyServer(t *testing.T) {
 	w.create("device-7")
 	w.says("device-7")
 	w.forgive()
+}
+
+func TestAPageNoticesADeadConnection(t *testing.T) {
+	w := open(t)
+	w.visit("")
+	w.until("document.getElementById('state').textContent === 'Live'")
+	w.mute.Store(true)
+	w.until("document.getElementById('state').textContent.startsWith('Connection lost')")
+	w.mute.Store(false)
+	w.until("document.getElementById('state').textContent === 'Live'")
+}
+
+// Over HTTP/1.1 a browser keeps six connections to a server.
+func TestATabInTheBackgroundTakesNoConnection(t *testing.T) {
+	w := open(t)
+	w.visit("")
+	for range 8 {
+		tab, endTab := chromedp.NewContext(w.tab)
+		t.Cleanup(endTab)
+		before := w.tab
+		w.must(chromedp.Run(tab))
+		w.tab = tab
+		w.run(page.BringToFront())
+		w.visit("")
+		w.until("document.getElementById('state').textContent === 'Live'")
+		w.tab = before
+	}
+	w.run(page.BringToFront())
+	w.until("document.getElementById('state').textContent === 'Live'")
 }
 
 func TestALiveUpdateKeepsTheFocusAndMovesNothing(t *testing.T) {

@@ -103,6 +103,7 @@ type world struct {
 	log     *lines
 	drop    func()      // closes the connections of the browser
 	busy    atomic.Bool // the server answers 503
+	mute    atomic.Bool // the server's writes are lost
 	mu      sync.Mutex
 	noise   []string // dialogs, exceptions and complaints of the browser
 }
@@ -145,7 +146,8 @@ func open(t *testing.T, before ...chromedp.Action) *world {
 	w.tab = tab
 	chromedp.ListenTarget(tab, w.hear)
 	w.must(chromedp.Run(tab)) // opens the tab, which would end with a shorter context
-	w.run(append([]chromedp.Action{log.Enable(), runtime.Enable()}, before...)...)
+	w.run(append([]chromedp.Action{log.Enable(), runtime.Enable(), page.BringToFront()},
+		before...)...)
 	return w
 }
 
@@ -180,7 +182,7 @@ func (w *world) serve() {
 	}
 	var stores []*pending.PendingStore[backup]
 	config := dashboard.Config{Logger: slog.New(slog.NewTextHandler(w.log, nil)),
-		Refresh: 200 * time.Millisecond,
+		Refresh: 200 * time.Millisecond, Timeout: 2 * time.Second,
 		Access: func(*http.Request, dashboard.Action, string, string) (string, bool) {
 			return "alice", true
 		}}
@@ -205,7 +207,7 @@ func (w *world) serve() {
 			answer.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		d.ServeHTTP(answer, r)
+		d.ServeHTTP(&mutable{answer, &w.mute}, r)
 	})
 	server := httptest.NewServer(mux)
 	w.base, w.drop = server.URL+"/ops/", server.CloseClientConnections
@@ -214,6 +216,21 @@ func (w *world) serve() {
 		server.Close()
 	})
 }
+
+// mutable is a ResponseWriter whose writes are lost while mute is set, as on a dead connection.
+type mutable struct {
+	http.ResponseWriter
+	mute *atomic.Bool
+}
+
+func (m *mutable) Write(p []byte) (int, error) {
+	if m.mute.Load() {
+		return len(p), nil
+	}
+	return m.ResponseWriter.Write(p)
+}
+
+func (m *mutable) Unwrap() http.ResponseWriter { return m.ResponseWriter }
 
 func (w *world) must(err error) {
 	w.Helper()
@@ -269,11 +286,12 @@ func value[V any](w *world, expression string) (v V) {
 	return v
 }
 
-// follow clicks on a link with this text, and waits for a heading.
+// follow clicks on a link with this text, and waits for a heading. Until a page is complete its style
+// sheet may still move the link.
 func (w *world) follow(text, heading string) {
 	w.Helper()
 	link := fmt.Sprintf("[...document.links].find((a) => a.innerText.includes(%q))", text)
-	w.until(link)
+	w.until("document.readyState === 'complete' && " + link)
 	place := value[[]float64](w, `(() => {
 		const link = `+link+`;
 		link.scrollIntoView({ block: "center" });
