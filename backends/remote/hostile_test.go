@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -199,8 +200,10 @@ func (r *rig) sendRaw(text string) (net.Conn, error) {
 }
 
 func TestASlowBodyEndsInTime(t *testing.T) {
+	logs := make(lines, 100)
 	r := newRig(t, newMemory(), func(c *remote.Config) {
 		c.BodyTimeout, c.Access = time.Second, roles{}
+		c.Logger = slog.New(slog.NewTextHandler(logs, nil))
 	})
 	r.client = newClient(t, r.url, "the front end")
 	const large = 1 << 19 // a body of this size has c.BodyTimeout to arrive
@@ -225,6 +228,14 @@ func TestASlowBodyEndsInTime(t *testing.T) {
 				t.Errorf("%s as %s: got %q, %v, want %s", c.path, c.token, text, err, c.want)
 			}
 		})
+	}
+	for line := range logs {
+		if strings.Contains(line, "status=408") {
+			if !strings.Contains(line, "the body took too long") {
+				t.Errorf("the log has %s", line)
+			}
+			break
+		}
 	}
 }
 

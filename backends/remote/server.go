@@ -96,7 +96,8 @@ func (s *Server) handle(pattern string, side side, serve func(*call) ([]byte, er
 		if err == nil {
 			answer, err = serve(c)
 		}
-		gone := r.Context().Err() != nil // a client may also leave when it has the answer
+		// A client may also leave when it has the answer. A slow body ends the context, too.
+		gone := r.Context().Err() != nil && !errors.Is(err, errSlowBody)
 		status := c.answer(answer, err)
 		c.log(pattern, status, err, gone)
 	})

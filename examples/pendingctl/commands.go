@@ -48,26 +48,41 @@ func newRoot(s surroundings) *cobra.Command {
 		&cobra.Group{ID: "runtimes", Title: "Requests to a runtime:"})
 	p.storeCommands()
 	p.runtimeCommands()
+	p.completion()
 	return p.root
 }
 
 // group makes a command that only has subcommands.
 func (p *program) group(use, short, long string) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs,
-		SuggestionsMinimumDistance: 2}
-	c.RunE = func(c *cobra.Command, words []string) error {
-		path := strings.TrimPrefix(c.CommandPath()+" ", "pendingctl ")
-		if len(words) == 0 {
-			return misused("no command given after %q; see %s --help",
-				strings.TrimSpace("pendingctl "+path), c.CommandPath())
-		}
-		near := ""
-		if found := c.SuggestionsFor(words[0]); len(found) > 0 {
-			near = "; did you mean " + strings.Join(found, " or ") + "?"
-		}
-		return misused("unknown command %q%s; see %s --help", path+words[0], near, c.CommandPath())
+	return &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.ArbitraryArgs,
+		SuggestionsMinimumDistance: 2, RunE: wantSubcommand}
+}
+
+// wantSubcommand is what a command does that only has subcommands.
+func wantSubcommand(c *cobra.Command, words []string) error {
+	path := strings.TrimPrefix(c.CommandPath()+" ", "pendingctl ")
+	if len(words) == 0 {
+		return misused("no command given after %q; see %s --help",
+			strings.TrimSpace("pendingctl "+path), c.CommandPath())
 	}
-	return c
+	near := ""
+	if found := c.SuggestionsFor(words[0]); len(found) > 0 {
+		near = "; did you mean " + strings.Join(found, " or ") + "?"
+	}
+	return misused("unknown command %q%s; see %s --help", path+words[0], near, c.CommandPath())
+}
+
+// completion has cobra's own command report mistakes as the others do.
+func (p *program) completion() {
+	p.root.InitDefaultCompletionCmd()
+	for _, c := range p.root.Commands() {
+		if c.Name() == "completion" {
+			c.Args, c.RunE = cobra.ArbitraryArgs, wantSubcommand
+			for _, shell := range c.Commands() {
+				shell.Args = argsOf(shell.Use)
+			}
+		}
+	}
 }
 
 // runtimeCommands adds the commands that send a request to a runtime.
@@ -122,7 +137,7 @@ func (p *program) storeCommands() {
 	ls.ValidArgsFunction = p.completeMailbox
 	top := p.addStoreCommand("top [MAILBOX]", "show mailboxes or requests again and again",
 		`Show what ls shows, again and again, until interrupted. On a terminal it fills the screen.
-Elsewhere it writes a table each time, or with -o json a line.`+aboutRows, top)
+Elsewhere it writes a table each time, or with -o json a line. Exits with 0 after an interrupt.`+aboutRows, top)
 	top.Flags().IntVar(&p.limit, "limit", 25, "`ROWS` to show at most")
 	top.Flags().DurationVar(&p.interval, "interval", 2*time.Second, "time between two updates")
 	top.Flags().IntVar(&p.times, "times", 0, "show `N` updates; 0: until interrupted")
@@ -146,9 +161,10 @@ gives its worker a grace. A second cancel succeeds and changes nothing.`, cancel
 
 const aboutRows = `
 
-Without MAILBOX it shows mailboxes with live requests, the mailbox with the oldest request
-first. It reads at most 10,000 mailboxes, and counts at most 100 requests of each. With MAILBOX it
-shows the live requests of this mailbox, the oldest first.`
+Without MAILBOX it shows mailboxes with live requests: first those with more than 100, then those
+with the oldest request. It reads at most 10,000 mailboxes, and counts at most 100 requests of each.
+With MAILBOX it shows the live requests of this mailbox, the oldest first. If there are more than
+--limit, older ones may be missing.`
 
 // addStoreCommand adds a command that runs with a storeSession.
 func (p *program) addStoreCommand(use, short, long string,

@@ -26,8 +26,8 @@ type mailbox struct {
 	Name    string    `json:"mailbox"`
 	Pending int       `json:"pending"`
 	Running int       `json:"running"`
-	More    bool      `json:"more"` // the mailbox has more requests than were counted
-	Oldest  time.Time `json:"oldest_created_at,omitzero"`
+	More    bool      `json:"more"`                       // the mailbox has more requests than were counted
+	Oldest  time.Time `json:"oldest_created_at,omitzero"` // of those that were counted
 	Error   string    `json:"error,omitempty"`
 
 	age time.Duration
@@ -71,11 +71,15 @@ func (s *storeSession) listing(ctx context.Context) (*listing, error) {
 		return l, s.explained(ctx, "mailbox "+oneLine(s.words[0]), err)
 	}
 	l, err := s.mailboxes(ctx)
+	if errors.Is(err, pending.ErrNotFound) {
+		return nil, &hintError{"there is no store " + s.store +
+			", or this token may not list all its mailboxes: name a MAILBOX", err}
+	}
 	return l, s.explained(ctx, "the list of mailboxes", err)
 }
 
-// mailboxes reads all mailboxes, up to maxMailboxes. It returns the ones with the oldest requests,
-// up to the limit.
+// mailboxes reads all mailboxes, up to maxMailboxes. It returns those with more requests than were
+// counted, then those with the oldest requests, up to the limit.
 func (s *storeSession) mailboxes(ctx context.Context) (*listing, error) {
 	names, unread, err := s.names(ctx, maxMailboxes)
 	if err != nil {
@@ -95,7 +99,15 @@ func (s *storeSession) mailboxes(ctx context.Context) (*listing, error) {
 	found = slices.DeleteFunc(found, func(m mailbox) bool {
 		return m.Pending+m.Running == 0 && !m.More && m.Error == ""
 	})
-	slices.SortStableFunc(found, func(x, y mailbox) int { return x.Oldest.Compare(y.Oldest) })
+	slices.SortStableFunc(found, func(x, y mailbox) int {
+		switch {
+		case x.More == y.More:
+			return x.Oldest.Compare(y.Oldest)
+		case x.More:
+			return -1
+		}
+		return 1
+	})
 	more := len(found) > s.limit
 	found = found[:min(len(found), s.limit)]
 	l := &listing{values: found, more: more, unread: unread,
@@ -174,7 +186,7 @@ func (m mailbox) row() []string {
 	}
 	oldest := ""
 	if !m.Oldest.IsZero() {
-		oldest = human(m.age)
+		oldest = human(m.age) + plus
 	}
 	if m.Error != "" {
 		oldest = strings.TrimSpace(oldest + " (" + short(m.Error) + ")")
@@ -258,12 +270,17 @@ func (s *storeSession) draw(l *listing) error {
 	if l.unread {
 		title += fmt.Sprintf(", of the first %d mailboxes", maxMailboxes)
 	}
-	text := title + "\n" + render(l.rows)
 	if !s.screen {
-		_, err := fmt.Fprintln(s.stdout, text)
+		_, err := fmt.Fprintln(s.stdout, title+"\n"+render(l.rows))
 		return err
 	}
 	columns, rows := size(s.stdout)
+	if len(s.words) == 0 { // long names of mailboxes leave room for the counts
+		for _, row := range l.rows {
+			row[0] = cut(oneLine(row[0]), max(12, columns-40))
+		}
+	}
+	text := title + "\n" + render(l.rows)
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	lines = lines[:min(len(lines), max(1, rows-1))]
 	for i, line := range lines {

@@ -89,10 +89,11 @@ func TestLsSaysThatItDidNotReadAllMailboxes(t *testing.T) {
 
 func TestLsCountsNoMoreThanAHundredOfAMailbox(t *testing.T) {
 	s := newShelf(t, 0)
+	s.create("idle", "?")
 	for range glanceRows + 1 {
 		s.create("busy", "?")
 	}
-	s.want(s.call("ls"), exitOK, "100+")
+	s.matches(s.call("ls"), `OLDEST\nbusy     100\+     0\+       \d+s\+\nidle `)
 	rows := decode[[]view](t, s.call("ls", "busy", "--limit", "1000", "-o", "json").stdout)
 	if len(rows) != glanceRows+1 {
 		t.Errorf("got %d requests, want %d", len(rows), glanceRows+1)
@@ -128,6 +129,7 @@ func TestAScreenIsNotOverfilled(t *testing.T) {
 	for i := range 30 {
 		s.create(fmt.Sprint("device-", i, strings.Repeat("x", 200)), "?")
 	}
+	s.want(s.callIn(t.Context(), true, "top", "--times", "1"), exitOK, "PENDING  RUNNING  OLDEST")
 	r := s.callIn(t.Context(), true, "top", "--times", "1")
 	lines := strings.Split(r.stdout, "\r\n")
 	if len(lines) > 24 {

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -69,12 +70,14 @@ func fromEnvironment(flags *pflag.FlagSet, env func(string) string) (err error) 
 var singleDash = regexp.MustCompile(`^-([a-z][a-z-]+)(=|$)`)
 
 // doubleDashes adds a dash to a long flag with a single dash, such as -runtime. Earlier versions
-// had such flags.
+// had such flags. The value of a flag stays as it is.
 func doubleDashes(root *cobra.Command, args []string) []string {
-	long := map[string]bool{"help": true}
+	long, takesValue := map[string]bool{"help": true}, map[string]bool{"-o": true}
 	var learn func(*cobra.Command)
 	learn = func(c *cobra.Command) {
-		note := func(f *pflag.Flag) { long[f.Name] = true }
+		note := func(f *pflag.Flag) {
+			long[f.Name], takesValue["--"+f.Name] = true, f.NoOptDefVal == ""
+		}
 		c.PersistentFlags().VisitAll(note)
 		c.Flags().VisitAll(note)
 		for _, child := range c.Commands() {
@@ -87,7 +90,8 @@ func doubleDashes(root *cobra.Command, args []string) []string {
 		if arg == "--" {
 			return append(all, args[i:]...)
 		}
-		if parts := singleDash.FindStringSubmatch(arg); parts != nil && long[parts[1]] {
+		isValue := i > 0 && takesValue[all[i-1]]
+		if parts := singleDash.FindStringSubmatch(arg); !isValue && parts != nil && long[parts[1]] {
 			arg = "-" + arg
 		}
 		all = append(all, arg)
@@ -99,6 +103,8 @@ func (o options) check() error {
 	switch {
 	case o.token == "":
 		return misused("no token is given; set --token TOKEN or PENDINGCTL_TOKEN")
+	case strings.ContainsFunc(o.token, unicode.IsControl):
+		return misused("--token or PENDINGCTL_TOKEN has a line break or a control character")
 	case o.output != outputTable && o.output != outputJSON:
 		return misused("-o %s is neither table nor json", o.output)
 	case o.timeout <= 0:

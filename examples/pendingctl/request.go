@@ -33,8 +33,8 @@ type view struct {
 	UpdatedAt    time.Time         `json:"updated_at"`
 	StartedAt    time.Time         `json:"started_at,omitzero"`
 	Deadline     time.Time         `json:"deadline,omitzero"` // missing after the end
-	Codec        string            `json:"codec"`
-	Size         int               `json:"payload_bytes"`
+	Codec        string            `json:"codec,omitempty"`   // missing after a cancel
+	Size         int               `json:"payload_bytes,omitempty"`
 	Payload      json.RawMessage   `json:"payload,omitempty"`
 }
 
@@ -222,6 +222,7 @@ func cancel(ctx context.Context, s *storeSession) error {
 	}
 	switch {
 	case s.output == outputJSON:
+		s.last.Codec, s.last.Payload = "", nil // some backends do not return them
 		return s.print(s.view(s.last, nil))
 	case s.last.Ended():
 		return s.say("%s is %s", id, s.last.Status)

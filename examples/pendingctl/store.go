@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,7 @@ func (p *program) newStoreSession(words []string) (*storeSession, error) {
 	client, err := remote.New(strings.TrimSuffix(p.server, "/")+"/"+strings.Trim(p.path, "/"),
 		&remote.Options{Token: p.token, Logger: slog.New(again)})
 	if err != nil {
-		return nil, misused("--server is not the URL of a server, such as http://127.0.0.1:8080")
+		return nil, misused("--server and --path do not make a URL such as http://127.0.0.1:8080/pending")
 	}
 	s := &storeSession{Client: client, common: c, repeats: again}
 	// The server applies its own policy. Package pending needs any policy with this name.
@@ -137,7 +138,7 @@ func (s *storeSession) explained(ctx context.Context, what string, err error) er
 	case errors.As(err, new(*backends.CorruptError)), errors.As(err, new(*pending.DecodeError)):
 		advice = "; another program wrote its record, or a server of another version"
 	case exitCode(ctx, err) == exitTrouble:
-		advice = "; check that --server and --path are right"
+		advice = "; if the server is well, check that --server and --path are right"
 	}
 	return fmt.Errorf("%s: %w%s", what, err, advice)
 }
@@ -150,6 +151,9 @@ type hintError struct {
 
 func (e *hintError) Error() string { return e.text }
 func (e *hintError) Unwrap() error { return e.err }
+
+// harmless matches names that mean nothing to a shell, which may run what it completes.
+var harmless = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_./@%+,-]*$`)
 
 // completeMailbox offers names of mailboxes for the shell.
 func (p *program) completeMailbox(
@@ -164,7 +168,7 @@ func (p *program) completeMailbox(
 	defer cancel()
 	names, _, _ := s.names(ctx, pageSize)
 	for _, name := range names {
-		if strings.HasPrefix(name, start) && oneLine(name) == name {
+		if strings.HasPrefix(name, start) && harmless.MatchString(name) {
 			found = append(found, name)
 		}
 	}

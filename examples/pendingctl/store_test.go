@@ -222,7 +222,12 @@ func TestCancelEndsAPendingRequestOnce(t *testing.T) {
 	}
 	s.want(s.call("show", r.ID), exitOK, "Error    wrong device", "cancelled")
 	v := decode[view](t, s.call("cancel", r.ID, "-o", "json").stdout)
-	if v.Status != "cancelled" || v.Error != "wrong device" {
+	if v.Status != "cancelled" || v.Error != "wrong device" || v.Codec != "" {
+		t.Errorf("got %+v", v)
+	}
+	other := s.create("device-1", "?") // the value of a flag may look like a flag
+	v = decode[view](t, s.call("cancel", other.ID, "--reason", "-name", "-o", "json").stdout)
+	if v.Error != "-name" {
 		t.Errorf("got %+v", v)
 	}
 }
@@ -258,8 +263,8 @@ func TestARefusalSaysWhatToDo(t *testing.T) {
 		code int
 		says string
 	}{
-		{"ls --token stranger", exitFailed, "is not found"},
-		{"ls --store reports", exitFailed, "is not found in store reports"},
+		{"ls --token stranger", exitFailed, "this token may not list all its mailboxes"},
+		{"ls --store reports", exitFailed, "there is no store reports"},
 		{"ls --token nobody", exitFailed, "check --token or PENDINGCTL_TOKEN"},
 		{"cancel --token reader " + r.ID, exitFailed,
 			"may not do this; use a token with this right"},
@@ -297,6 +302,9 @@ func TestTheShellCompletesMailboxesAndFormats(t *testing.T) {
 	s := newShelf(t, 0)
 	s.create("device-1", "?")
 	s.create("other", "?")
+	for _, shells := range []string{"device$(reboot)", "device`reboot`", "device;x", "device x"} {
+		s.create(shells, "?") // a shell runs some of what it completes
+	}
 	if r := s.call("__complete", "ls", "dev"); !strings.HasPrefix(r.stdout, "device-1\n:") {
 		t.Errorf("got %+v", r)
 	}

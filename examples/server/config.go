@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"flag"
@@ -10,8 +9,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/pendingq/pendingq/pending"
 )
@@ -86,8 +83,8 @@ listens:
 
   msg=listening addr=HOST:PORT metrics=HOST:PORT
 
-Exits with 0 after a signal, with 1 if it could not serve, and with 2 for a wrong option or
-argument.
+Exits with 0 after a signal, with 1 if it could not serve or had to cut requests off, and with 2
+for an option, an argument or a file that is wrong or cannot be used.
 
 `
 
@@ -154,7 +151,7 @@ func fillIn(flags *flag.FlagSet, o *options, env func(string) string) error {
 		}
 		given[f.Name] = true
 		if err := f.Value.Set(value); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", from, err))
+			problems = append(problems, fmt.Errorf("%s is not %s", from, wanted(f)))
 		}
 	}
 	flags.VisitAll(func(f *flag.Flag) { set(f, env(variable(f.Name)), variable(f.Name)) })
@@ -175,8 +172,18 @@ func fillIn(flags *flag.FlagSet, o *options, env func(string) string) error {
 		}
 		set(f, value, o.config+": "+name)
 	}
-	o.stores, err = file.policies()
-	return errors.Join(append(problems, err)...)
+	if o.stores, err = file.policies(); err != nil {
+		problems = append(problems, fmt.Errorf("%s: %w", o.config, err))
+	}
+	return errors.Join(problems...)
+}
+
+// wanted says what the value of a flag looks like.
+func wanted(f *flag.Flag) string {
+	if _, ok := f.Value.(flag.Getter).Get().(time.Duration); ok {
+		return "a duration such as 5s"
+	}
+	return "true or false"
 }
 
 // configFile is the configuration file.
@@ -204,10 +211,8 @@ func readConfig(path string) (f configFile, err error) {
 	if err != nil {
 		return f, &optionError{"config", err}
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return f, fmt.Errorf("%s is not a configuration file: %s", path, withoutQuotes(err))
+	if err := decodeYAML(text, &f); err != nil {
+		return f, fmt.Errorf("%s is not a configuration file: %w", path, err)
 	}
 	return f, nil
 }
@@ -239,6 +244,10 @@ func (o options) check() (options, error) {
 		o.stores = []pending.Policy{deviceBackups}
 	}
 	switch {
+	case o.listen == "":
+		return o, errors.New("-listen is empty")
+	case o.backend == "":
+		return o, errors.New("-backend is empty")
 	case o.demo:
 		o.metrics = cmp.Or(o.metrics, demoMetrics)
 	case o.tokens == "":

@@ -71,7 +71,9 @@ func TestConfigurationFilesThatAreRefused(t *testing.T) {
 	for text, says := range map[string]string{
 		"listn: x":                       `there is no option "listn"`,
 		"config: x":                      `there is no option "config"`,
-		"drain: soon":                    "drain: ",
+		"drain: soon":                    "drain is not a duration such as 5s",
+		"debug: maybe":                   "debug is not true or false",
+		"drain: 5s\n---\ndebug: true":    "more than one document",
 		"stores: [{nme: x}]":             "line 1: a field is unknown",
 		"stores: [{pending: soon}]":      "is not a configuration file",
 		"stores: [{name: a}, {name: a}]": `two stores are named "a"`,

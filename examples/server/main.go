@@ -15,7 +15,10 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Exit codes.
@@ -28,6 +31,7 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	redis.SetLogger(redisLog{})
 	os.Exit(run(ctx, os.Args[1:], surroundings{stdout: os.Stdout, stderr: os.Stderr,
 		person: isTerminal(os.Stdout), terminal: isTerminal(os.Stderr), env: os.Getenv}))
 }
@@ -58,19 +62,22 @@ func run(ctx context.Context, args []string, s surroundings) int {
 	if o.demo {
 		start = serveDemo
 	}
-	err = start(ctx, o, newLogger(o, s), func(at addresses) {
+	logger := newLogger(o, s)
+	redisLogger.Store(logger)
+	err = start(ctx, o, logger, func(at addresses) {
 		if !s.person { // a line for scripts, which does not depend on the format of the log
 			fmt.Fprintf(s.stdout, "msg=listening addr=%s metrics=%s\n", at.api, at.metrics)
 		}
 	})
-	if err == nil {
-		return exitOK
+	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return exitOK // the second: a signal came before it served
 	}
-	fmt.Fprintf(s.stderr, "server: %v\n", err)
 	var bad *optionError
 	if errors.As(err, &bad) {
+		fmt.Fprintf(s.stderr, "server: %v\n", err)
 		return exitUsage
 	}
+	logger.Error("the server cannot go on", "error", err)
 	return exitFailed
 }
 
@@ -84,6 +91,18 @@ func newLogger(o options, s surroundings) *slog.Logger {
 		return slog.New(slog.NewTextHandler(s.stderr, opts))
 	}
 	return slog.New(slog.NewJSONHandler(s.stderr, opts))
+}
+
+// redisLogger gets the messages of go-redis, which has one logger for all clients of a process.
+var redisLogger atomic.Pointer[slog.Logger]
+
+type redisLog struct{}
+
+// Printf implements the logger of go-redis.
+func (redisLog) Printf(ctx context.Context, format string, args ...any) {
+	if l := redisLogger.Load(); l != nil {
+		l.WarnContext(ctx, fmt.Sprintf(format, args...))
+	}
 }
 
 // optionError is an error about the value of an option, or about the file that the option names.

@@ -61,10 +61,12 @@ func TestTheCommandLine(t *testing.T) {
 			"is not like postgres://", nil},
 		{[]string{"-tokens", tokens, "-skills", dir, "-backend", "postgres://u@127.0.0.1:1/db"}, 1,
 			"use PostgreSQL at 127.0.0.1", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-listen", ""}, 2, "-listen is empty", nil},
+		{[]string{"-tokens", tokens, "-skills", dir, "-backend", ""}, 2, "-backend is empty", nil},
 		{[]string{"-log", "xml"}, 2, "none of auto, text and json", nil},
 		{[]string{"-drain", "-1s"}, 2, "-drain must not be negative", nil},
 		{[]string{"-demo", "-metrics", "nonsense"}, 2, "-metrics: ", nil},
-		{[]string{"-tokens", tokens}, 2, "PENDINGQ_DRAIN: ",
+		{[]string{"-tokens", tokens}, 2, "PENDINGQ_DRAIN is not a duration such as 5s",
 			map[string]string{"PENDINGQ_DRAIN": "long"}},
 		{[]string{"-config", dir}, 2, "-config: ", nil},
 		{nil, 2, "-config: ", map[string]string{"PENDINGQ_CONFIG": dir}},
@@ -97,5 +99,15 @@ func TestASignalEndsItWell(t *testing.T) {
 	}
 	if !strings.Contains(stderr, "kept in memory") {
 		t.Errorf("the log does not warn that nodes share nothing:\n%s", stderr)
+	}
+}
+
+func TestASignalWhileItWaitsForTheBackendEndsItWell(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	args := []string{"-tokens", writeTokens(t, someTokens), "-skills", t.TempDir(),
+		"-listen", "127.0.0.1:0", "-backend", "postgres://u@127.0.0.1:1/db"}
+	if code, _, stderr := runIn(ctx, nil, args...); code != 0 {
+		t.Errorf("exit %d\n%s", code, stderr)
 	}
 }

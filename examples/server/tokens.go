@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -55,6 +56,8 @@ func (s secret) digest() (d digest, err error) {
 			return d, errors.New("its sha256 is the sha256 of an empty token")
 		}
 		return d, nil
+	case strings.TrimSpace(s.Plain) != s.Plain:
+		return d, errors.New("its token begins or ends with white space")
 	case len(s.Plain) < minToken:
 		return d, fmt.Errorf("its token has fewer than %d characters", minToken)
 	}
@@ -94,16 +97,28 @@ func readTokens(path string) (*access, error) {
 		return nil, err
 	}
 	var f tokensFile
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s is not a tokens file: %s", path, withoutQuotes(err))
+	if err := decodeYAML(text, &f); err != nil {
+		return nil, fmt.Errorf("%s is not a tokens file: %w", path, err)
 	}
 	a, err := f.access()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return a, nil
+}
+
+// decodeYAML decodes a text that has one document and no unknown field. Its errors do not quote the
+// text.
+func decodeYAML(text []byte, into any) error {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		return errors.New(withoutQuotes(err))
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return errors.New("it has more than one document (a line ---)")
+	}
+	return nil
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:unmarshal errors:\n *)?(line \d+: )`)
