@@ -88,9 +88,10 @@
       retry = setTimeout(connect, 30000 + 30000 * Math.random());
     };
     on("page", (data) => {
-      const body = new DOMParser().parseFromString(data, "text/html").body;
+      const inert = document.createElement("template"); // it keeps white space at the start
+      inert.innerHTML = data;
       const fresh = main.cloneNode(false);
-      fresh.append(...body.childNodes);
+      fresh.append(inert.content);
       morph(main, fresh);
       say("live", "Live");
       tick();

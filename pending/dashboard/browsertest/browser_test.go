@@ -66,6 +66,26 @@ func TestPagesAreLive(t *testing.T) {
 	}
 }
 
+// The first update of a page finds a person who may already click or type.
+func TestTheFirstUpdateReplacesNoElement(t *testing.T) {
+	w := open(t, chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := page.AddScriptToEvaluateOnNewDocument(`addEventListener("DOMContentLoaded", () => {
+			for (const e of document.querySelectorAll("main *")) e.isFirst = true;
+		})`).Do(ctx)
+		return err
+	}))
+	r := w.create("device-7")
+	w.create("device-8")
+	for _, path := range []string{"", "mailbox?store=backup&name=device-7", pageOf(r)} {
+		w.visit(path)
+		w.until("document.getElementById('state').textContent === 'Live'")
+		const replaced = "[...document.querySelectorAll('main *')].filter((e) => !e.isFirst)"
+		if got := value[string](w, replaced+".map((e) => e.outerHTML).join()"); got != "" {
+			t.Errorf("%q: the first update has replaced %.500s", path, got)
+		}
+	}
+}
+
 // A browser gives up an event stream after a status other than 200. In this test the page's timers
 // are 100 times as fast.
 func TestAPageIsLiveAgainAfterABusyServer(t *testing.T) {
