@@ -203,7 +203,7 @@ func TestASlowBodyEndsInTime(t *testing.T) {
 	logs := make(lines, 100)
 	r := newRig(t, newMemory(), func(c *remote.Config) {
 		c.BodyTimeout, c.Access = time.Second, roles{}
-		c.Logger = slog.New(slog.NewTextHandler(logs, nil))
+		c.Logger = slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
 	r.client = newClient(t, r.url, "the front end")
 	const large = 1 << 19 // a body of this size has c.BodyTimeout to arrive
@@ -236,6 +236,23 @@ func TestASlowBodyEndsInTime(t *testing.T) {
 			}
 			break
 		}
+	}
+}
+
+func TestAClientThatHangsUpWithinItsBodyIsNoError(t *testing.T) {
+	logs := make(lines, 100)
+	r := newRig(t, newMemory(), func(c *remote.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	conn, err := r.sendRaw("POST /pending/claim HTTP/1.1\r\nHost: x\r\n" +
+		"Authorization: Bearer t\r\nContent-Length: 100\r\n\r\n{")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	line := <-logs
+	if !strings.Contains(line, "hung up") || !strings.Contains(line, "level=DEBUG") {
+		t.Errorf("the log has %s", line)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -97,7 +98,7 @@ func (s *Server) handle(pattern string, side side, serve func(*call) ([]byte, er
 			answer, err = serve(c)
 		}
 		// A client may also leave when it has the answer. A slow body ends the context, too.
-		gone := r.Context().Err() != nil && !errors.Is(err, errSlowBody)
+		gone := r.Context().Err() != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 		status := c.answer(answer, err)
 		c.log(pattern, status, err, gone)
 	})

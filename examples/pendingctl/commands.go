@@ -58,7 +58,7 @@ func (p *program) group(use, short, long string) *cobra.Command {
 		SuggestionsMinimumDistance: 2, RunE: wantSubcommand}
 }
 
-// wantSubcommand is what a command does that only has subcommands.
+// wantSubcommand reports a missing or unknown subcommand.
 func wantSubcommand(c *cobra.Command, words []string) error {
 	path := strings.TrimPrefix(c.CommandPath()+" ", "pendingctl ")
 	if len(words) == 0 {
@@ -72,7 +72,7 @@ func wantSubcommand(c *cobra.Command, words []string) error {
 	return misused("unknown command %q%s; see %s --help", path+words[0], near, c.CommandPath())
 }
 
-// completion has cobra's own command report mistakes as the others do.
+// completion makes cobra's completion command report mistakes like the other commands.
 func (p *program) completion() {
 	p.root.InitDefaultCompletionCmd()
 	for _, c := range p.root.Commands() {
@@ -137,7 +137,8 @@ func (p *program) storeCommands() {
 	ls.ValidArgsFunction = p.completeMailbox
 	top := p.addStoreCommand("top [MAILBOX]", "show mailboxes or requests again and again",
 		`Show what ls shows, again and again, until interrupted. On a terminal it fills the screen.
-Elsewhere it writes a table each time, or with -o json a line. Exits with 0 after an interrupt.`+aboutRows, top)
+Elsewhere it writes a table each time, or with -o json a line. Exits with 0 after an
+interrupt.`+aboutRows, top)
 	top.Flags().IntVar(&p.limit, "limit", 25, "`ROWS` to show at most")
 	top.Flags().DurationVar(&p.interval, "interval", 2*time.Second, "time between two updates")
 	top.Flags().IntVar(&p.times, "times", 0, "show `N` updates; 0: until interrupted")

@@ -26,7 +26,7 @@ type mailbox struct {
 	Name    string    `json:"mailbox"`
 	Pending int       `json:"pending"`
 	Running int       `json:"running"`
-	More    bool      `json:"more"`                       // the mailbox has more requests than were counted
+	More    bool      `json:"more"`                       // not all requests were counted
 	Oldest  time.Time `json:"oldest_created_at,omitzero"` // of those that were counted
 	Error   string    `json:"error,omitempty"`
 

@@ -86,11 +86,12 @@ func doubleDashes(root *cobra.Command, args []string) []string {
 	}
 	learn(root)
 	var all []string
+	isValue := false
 	for i, arg := range args {
 		if arg == "--" {
 			return append(all, args[i:]...)
 		}
-		isValue := i > 0 && takesValue[all[i-1]]
+		isValue = !isValue && i > 0 && takesValue[all[i-1]]
 		if parts := singleDash.FindStringSubmatch(arg); !isValue && parts != nil && long[parts[1]] {
 			arg = "-" + arg
 		}

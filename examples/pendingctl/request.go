@@ -32,9 +32,9 @@ type view struct {
 	CreatedAt    time.Time         `json:"created_at"`
 	UpdatedAt    time.Time         `json:"updated_at"`
 	StartedAt    time.Time         `json:"started_at,omitzero"`
-	Deadline     time.Time         `json:"deadline,omitzero"` // missing after the end
-	Codec        string            `json:"codec,omitempty"`   // missing after a cancel
-	Size         int               `json:"payload_bytes,omitempty"`
+	Deadline     time.Time         `json:"deadline,omitzero"`       // missing after the end
+	Codec        string            `json:"codec,omitempty"`         // missing after a cancel
+	Size         int               `json:"payload_bytes,omitempty"` // missing if 0 or unknown
 	Payload      json.RawMessage   `json:"payload,omitempty"`
 }
 

@@ -40,7 +40,7 @@ func (p *program) newStoreSession(words []string) (*storeSession, error) {
 	client, err := remote.New(strings.TrimSuffix(p.server, "/")+"/"+strings.Trim(p.path, "/"),
 		&remote.Options{Token: p.token, Logger: slog.New(again)})
 	if err != nil {
-		return nil, misused("--server and --path do not make a URL such as http://127.0.0.1:8080/pending")
+		return nil, misused("--server and --path make no URL like http://127.0.0.1:8080/pending")
 	}
 	s := &storeSession{Client: client, common: c, repeats: again}
 	// The server applies its own policy. Package pending needs any policy with this name.

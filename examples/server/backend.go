@@ -32,7 +32,7 @@ type shared struct {
 // openBackend opens the backend of the options, by the scheme of its URL.
 func openBackend(ctx context.Context, o options, logger *slog.Logger) (*shared, error) {
 	switch scheme, _, _ := strings.Cut(o.backend, ":"); scheme {
-	case "memory", "":
+	case "memory":
 		logger.Warn("requests are kept in memory: other nodes do not see them, " +
 			"and they are lost when this process ends; see -backend")
 		return &shared{backend: memory.New(), presence: newMemoryPresence(),

@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, s surroundings) int {
 		}
 	})
 	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return exitOK // the second: a signal came before it served
+		return exitOK // a signal may come before it serves
 	}
 	var bad *optionError
 	if errors.As(err, &bad) {

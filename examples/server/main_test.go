@@ -105,9 +105,11 @@ func TestASignalEndsItWell(t *testing.T) {
 func TestASignalWhileItWaitsForTheBackendEndsItWell(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	args := []string{"-tokens", writeTokens(t, someTokens), "-skills", t.TempDir(),
-		"-listen", "127.0.0.1:0", "-backend", "postgres://u@127.0.0.1:1/db"}
-	if code, _, stderr := runIn(ctx, nil, args...); code != 0 {
-		t.Errorf("exit %d\n%s", code, stderr)
+	for _, backend := range []string{"postgres://u@127.0.0.1:1/db", "redis://127.0.0.1:1"} {
+		args := []string{"-tokens", writeTokens(t, someTokens), "-skills", t.TempDir(),
+			"-listen", "127.0.0.1:0", "-backend", backend}
+		if code, _, stderr := runIn(ctx, nil, args...); code != 0 {
+			t.Errorf("%s: exit %d\n%s", backend, code, stderr)
+		}
 	}
 }

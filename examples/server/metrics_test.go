@@ -61,7 +61,7 @@ var ours = regexp.MustCompile(`\bpendingq_\w+`)
 
 // Grafana and the alerts name series. The server must export exactly these.
 func TestTheServerExportsTheSeriesOfTheDashboardsAndAlerts(t *testing.T) {
-	o := someOptions(t, "")
+	o := someOptions(t, "memory:")
 	o.stores = append(o.stores, pending.Policy{Name: "short", PendingTimeout: time.Millisecond,
 		RunningTimeout: time.Minute, Retention: time.Minute})
 	n := startNode(t, o)
@@ -98,7 +98,7 @@ func TestTheServerExportsTheSeriesOfTheDashboardsAndAlerts(t *testing.T) {
 }
 
 func TestMetricsAndHealthHaveAnAddressOfTheirOwn(t *testing.T) {
-	n := startNode(t, someOptions(t, ""))
+	n := startNode(t, someOptions(t, "memory:"))
 	if status, _ := n.get(n.url + "/metrics"); status != http.StatusNotFound {
 		t.Errorf("the API node answers /metrics with %d, want 404", status)
 	}
@@ -110,7 +110,7 @@ func TestMetricsAndHealthHaveAnAddressOfTheirOwn(t *testing.T) {
 			}
 		}
 	}
-	o := someOptions(t, "")
+	o := someOptions(t, "memory:")
 	o.metrics = ""
 	if alone := startNode(t, o); alone.metrics != "http://" {
 		t.Errorf("without an address, metrics are at %q", alone.metrics)

@@ -61,7 +61,7 @@ func (n *node) browsePages(token, path, says string) (status int, text string) {
 }
 
 func TestOwnersAndAdminsSeeTheDashboard(t *testing.T) {
-	n := startNode(t, someOptions(t, ""))
+	n := startNode(t, someOptions(t, "memory:"))
 	_, made := n.send(adasToken, "POST", "/pending/requests?store=backup&mailbox=laptop",
 		`{"payload": {"files": 7}}`)
 	id, _ := made["id"].(string)
@@ -105,7 +105,7 @@ func TestOwnersAndAdminsSeeTheDashboard(t *testing.T) {
 // A browser adds a password also to requests that another site makes. Only the dashboard refuses
 // such requests.
 func TestAPasswordOpensTheDashboardOnly(t *testing.T) {
-	n := startNode(t, someOptions(t, ""))
+	n := startNode(t, someOptions(t, "memory:"))
 	status, text := n.browse(adasToken, "GET", "/pending/mailboxes?store=backup", nil)
 	if status != http.StatusUnauthorized {
 		t.Errorf("got %d %s, want 401", status, text)

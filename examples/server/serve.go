@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func serve(ctx context.Context, o options, logger *slog.Logger, ready func(addre
 	}
 	shared, err := openBackend(ctx, o, logger)
 	if err != nil {
-		return err
+		return cmp.Or(ctx.Err(), err) // a signal came before the backend answered
 	}
 	defer shared.close()
 	b, metrics, err := instrument(shared.backend)

@@ -136,7 +136,7 @@ func importAcrossTwoNodes(t *testing.T, o options) {
 }
 
 func TestNodesShareAPostgreSQLDatabase(t *testing.T) {
-	o := someOptions(t, "")
+	o := someOptions(t, "memory:")
 	o.backend = postgrestest.Start(t).URL
 	importAcrossTwoNodes(t, o)
 	n := startNode(t, o) // the schema exists now
@@ -180,11 +180,11 @@ func TestHealth(t *testing.T) {
 	server.SetError("LOADING")
 	check(n, http.StatusServiceUnavailable, "unavailable")
 	server.SetError("")
-	check(startNode(t, someOptions(t, "")), http.StatusOK, "ok") // in memory
+	check(startNode(t, someOptions(t, "memory:")), http.StatusOK, "ok") // in memory
 }
 
 func TestTheDaemonOfADeletedRuntimeIsToldSo(t *testing.T) {
-	n := startNode(t, someOptions(t, ""))
+	n := startNode(t, someOptions(t, "memory:"))
 	const beat = `{"runtime_id":"gone"}`
 	status, fields := n.send(goneToken, "POST", "/api/daemon/heartbeat", beat)
 	if status != http.StatusNotFound || fields["error"] != "runtime not found" {

@@ -116,7 +116,7 @@ func decodeYAML(text []byte, into any) error {
 		return errors.New(withoutQuotes(err))
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return errors.New("it has more than one document (a line ---)")
+		return errors.New("it has more than one document, or text after its end")
 	}
 	return nil
 }

@@ -151,7 +151,7 @@ func TestACancelOfARunningRequestLeavesTheGrace(t *testing.T) {
 		"Its worker is told to stop, and has at most 30 s")
 	w.post(r)
 	again := w.get(page("cancel", "store", "jobs", "id", r.ID))
-	w.shows(again, "It is cancelled already, and its worker may still end it: on call")
+	w.shows(again, "A cancel was requested already: on call. The worker may still end")
 	w.hides(again, "<textarea")
 	w.must(w.jobs.Extend(t.Context(), c))
 	if !c.CancelRequested || c.CancelReason != "on call" {

@@ -122,7 +122,7 @@ func TestTheOverviewShowsEachMailboxOnceOverItsPages(t *testing.T) {
 		seen := map[string]int{}
 		for _, path := range w.places(t) {
 			text := w.get(path)
-			if rows := strings.Count(text, `data-key="jobs device-`); rows > 25 {
+			if rows := strings.Count(text, `data-key="jobs device-`); rows > 49 {
 				t.Errorf("%s has %d mailboxes", path, rows)
 			}
 			for i := range mailboxes {

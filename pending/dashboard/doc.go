@@ -29,8 +29,8 @@
 // stores and requests, and nobody sees a payload, sees headers or can cancel. With it, Access
 // decides about each page, each mailbox on it and each action. A hidden page answers 404, like a
 // page that does not exist. The overview and a search leave out hidden stores and mailboxes. A
-// damaged request has no known mailbox: who may see its store and knows its id gets a 500. The style
-// sheet, the script and the icon are for everybody.
+// damaged request has no known mailbox: whoever may see its store and knows its id gets a 500. The
+// style sheet, the script and the icon are for everybody.
 //
 // [View] also shows the errors of requests and the reasons of cancels. If people must not see
 // payloads, keep payloads out of these texts.
@@ -42,11 +42,11 @@
 // # What it costs
 //
 // The work for a page does not grow with the number of requests. The overview makes at most 80
-// calls for mailboxes, and starts no such call after 50 ms. So who may see few of many mailboxes
-// may find pages without any. The overview shows about 25 mailboxes, over Redis up to a hundred
-// more, and reads up to ten requests of each. The page of a mailbox reads up to 50 requests. Each
-// read includes the payload: with payloads of 1 MiB this page reads 50 MiB. While a browser shows a
-// live page, the handler repeats these reads every [Config.Refresh]. For a mailbox or a request it
-// also repeats them after signals of the backend. A tab in the background is not live. The backend
-// must be a [backends.Lister].
+// calls for mailboxes, and starts no such call after 50 ms. So a person who may see only few of
+// many mailboxes may get empty pages. The overview shows up to 49 mailboxes, over Redis up to a
+// hundred more, and reads up to ten requests of each. The page of a mailbox reads up to 50
+// requests. Each read includes the payload: with payloads of 1 MiB this page reads 50 MiB. While
+// a browser shows a live page, the handler repeats these reads every [Config.Refresh]. For a
+// mailbox or a request it also repeats them after signals of the backend. A tab in the background
+// is not live. The backend must be a [backends.Lister].
 package dashboard

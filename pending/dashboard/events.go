@@ -27,7 +27,7 @@ type stream struct {
 	page string
 	sent []byte // the last update, without the parts that moving matches
 
-	troubled bool // the last page or a part of it could not be loaded
+	failing, lacking bool // the last page, or a part of it, could not be loaded
 }
 
 // events serves the live updates of a page. Each is the page's main part as HTML.
@@ -82,11 +82,12 @@ func (s *stream) follow(v *view) {
 			_ = s.send("gone", []byte(missing.Text))
 			return
 		case err != nil:
-			s.log(err)
+			s.log(&s.failing, err)
 			s.sent = nil // then the next page is sent, even if it has not changed
 			err = s.send("trouble", []byte("The page cannot be read now. Trying again."))
 		default:
-			s.log(v.Trouble)
+			s.log(&s.failing, nil)
+			s.log(&s.lacking, v.Trouble)
 			err = s.update(v)
 		}
 		if err != nil {
@@ -103,12 +104,12 @@ func (s *stream) follow(v *view) {
 	}
 }
 
-// log logs the first of several failures in a row. Err may be nil.
-func (s *stream) log(err error) {
-	if !s.troubled {
+// log logs the first of several errors of a kind in a row. Before: there was one.
+func (s *stream) log(before *bool, err error) {
+	if !*before {
 		s.logFailure(s.r, err)
 	}
-	s.troubled = err != nil
+	*before = err != nil
 }
 
 // isFinal reports whether a page can no longer change, because it shows an ended request.

@@ -119,7 +119,7 @@ func (d *Dashboard) gather(ctx context.Context, store, place string, visible fun
 	names []string, next string, err error) {
 	start := time.Now()
 	for range gatherCalls {
-		page, err := d.lister.Mailboxes(ctx, store, place, mailboxRows-len(names))
+		page, err := d.lister.Mailboxes(ctx, store, place, mailboxRows)
 		if err != nil {
 			return nil, "", err
 		}
@@ -138,7 +138,7 @@ func (d *Dashboard) gather(ctx context.Context, store, place string, visible fun
 
 // glance reads a few requests of each mailbox, some mailboxes at a time. It leaves out mailboxes
 // without live requests. Mailboxes with many requests come first, then those with the oldest
-// request. It also returns an error of a mailbox that cannot be read.
+// request. It also returns the first error.
 func (d *Dashboard) glance(
 	ctx context.Context, store string, names []string) ([]mailboxRow, error) {
 	rows, errs := make([]mailboxRow, len(names)), make([]error, len(names))

@@ -82,6 +82,26 @@ func TestALivePageLogsTroubleInARowOnce(t *testing.T) {
 	}
 }
 
+// repeating is a backend that lists a mailbox on two pages.
+type repeating struct{ *memory.Backend }
+
+func (repeating) Mailboxes(
+	_ context.Context, _, after string, _ int) (backends.MailboxPage, error) {
+	page := backends.MailboxPage{Mailboxes: []string{box}}
+	if after == "" {
+		page.Next = "again"
+	}
+	return page, nil
+}
+
+func TestAMailboxThatComesTwiceIsShownOnce(t *testing.T) {
+	w := newWorld(t, repeating{memory.New()}, nil)
+	w.create(box)
+	if n := strings.Count(w.get("/"), `data-key="jobs `+box+`"`); n != 1 {
+		t.Errorf("the overview shows the mailbox %d times", n)
+	}
+}
+
 // spoiltList is a backend with damaged records only.
 type spoiltList struct{ *memory.Backend }
 

@@ -11,7 +11,7 @@
 // their outcomes. All values are counted when an operation returns. A scrape never asks the
 // backend. The counters are observable instruments, so they have no exemplars. The histograms have
 // exemplars of sampled spans only: other values are gathered, and recorded in groups. If a View
-// drops all counters, some of these values are never recorded.
+// drops all counters, some values of the histograms are never recorded.
 //
 //	pendingq.operation.duration       histogram, s           by store, operation, error type
 //	pendingq.request.created          counter, {request}     by store
@@ -75,7 +75,7 @@
 //   - claim: a claim that found requests. One span for each claim and store, however many requests.
 //   - process: the work, by the backend's clock, from the latest claim to the end. It is made at
 //     the end, and is the root of its trace.
-//   - end or cancel: the call that ended the request.
+//   - end or cancel: a call of End or Cancel.
 //
 // These spans are made if the creator's span was sampled, or if the caller's span is recorded. A
 // sampler sees the links. If it does not sample a span that is linked to a sampled one, the trace

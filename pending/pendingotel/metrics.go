@@ -196,7 +196,7 @@ var attempts = [...]attribute.KeyValue{
 func attemptOf(rec *backends.Record) int { return max(0, min(rec.Attempt, 2)) }
 
 // maxStores is how many stores have metrics of their own. The others share one name. An SDK keeps
-// 2,000 series of an instrument by default, and a store has up to 20 series of durations.
+// 2,000 series of an instrument by default, and a store usually has fewer than 20 of durations.
 const maxStores = 100
 
 // of returns the metrics of a store.

@@ -80,7 +80,6 @@
     if (document.hidden) return say("paused", "Paused in the background");
     say("waiting", "Connecting…");
     source = new EventSource(main.dataset.live);
-    source.onopen = () => heard = performance.now();
     source.onerror = () => {
       if (source.readyState !== EventSource.CLOSED) return say("waiting", lost);
       // The browser gives up if the server is busy or shuts down, or if the login has ended.

@@ -69,9 +69,10 @@ func TestPagesAreLive(t *testing.T) {
 // The first update of a page finds a person who may already click or type.
 func TestTheFirstUpdateReplacesNoElement(t *testing.T) {
 	w := open(t, chromedp.ActionFunc(func(ctx context.Context) error {
-		_, err := page.AddScriptToEvaluateOnNewDocument(`addEventListener("DOMContentLoaded", () => {
-			for (const e of document.querySelectorAll("main *")) e.isFirst = true;
-		})`).Do(ctx)
+		_, err := page.AddScriptToEvaluateOnNewDocument(`
+			addEventListener("DOMContentLoaded", () => {
+				for (const e of document.querySelectorAll("main *")) e.isFirst = true;
+			})`).Do(ctx)
 		return err
 	}))
 	r := w.create("device-7")
@@ -135,6 +136,28 @@ func TestATabInTheBackgroundTakesNoConnection(t *testing.T) {
 	}
 	w.run(page.BringToFront())
 	w.until("document.getElementById('state').textContent === 'Live'")
+}
+
+func TestAPageThatHasEndedStaysSo(t *testing.T) {
+	w := open(t)
+	r := w.create("device-7")
+	w.must(w.backups.Complete(context.Background(), w.pop("device-7")))
+	w.visit(pageOf(r))
+	w.says("Ended: nothing changes any more")
+	w.run(chromedp.Evaluate(`
+		new MutationObserver(() => window.said = state.textContent).observe(state,
+			{ childList: true, characterData: true, subtree: true });
+		window.turns = 0;
+		document.addEventListener("visibilitychange", () => window.turns++);`, nil))
+	other, endOther := chromedp.NewContext(w.tab)
+	defer endOther()
+	w.must(chromedp.Run(other, page.BringToFront()))
+	w.until("window.turns === 1")
+	w.run(page.BringToFront())
+	w.until("window.turns === 2")
+	if said := value[string](w, "window.said ?? ''"); said != "" {
+		t.Errorf("after the tab was in the background it says %q", said)
+	}
 }
 
 func TestALiveUpdateKeepsTheFocusAndMovesNothing(t *testing.T) {

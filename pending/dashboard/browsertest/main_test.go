@@ -286,8 +286,8 @@ func value[V any](w *world, expression string) (v V) {
 	return v
 }
 
-// follow clicks on a link with this text, and waits for a heading. Until a page is complete its style
-// sheet may still move the link.
+// follow clicks on a link with this text, and waits for a heading. Until a page is complete, its
+// style sheet may still move the link.
 func (w *world) follow(text, heading string) {
 	w.Helper()
 	link := fmt.Sprintf("[...document.links].find((a) => a.innerText.includes(%q))", text)
