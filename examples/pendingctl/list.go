@@ -27,7 +27,7 @@ type mailbox struct {
 	Pending int       `json:"pending"`
 	Running int       `json:"running"`
 	More    bool      `json:"more"`                       // not all requests were counted
-	Oldest  time.Time `json:"oldest_created_at,omitzero"` // of those that were counted
+	Oldest  time.Time `json:"oldest_created_at,omitzero"` // among the counted requests
 	Error   string    `json:"error,omitempty"`
 
 	age time.Duration

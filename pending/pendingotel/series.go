@@ -92,7 +92,7 @@ func (g *gatherer) flush() {
 	}
 }
 
-// flush returns when all values of the buffer are recorded, also those that another flush took.
+// flush records all values of the buffer. If another flush has taken them, it waits for that flush.
 func (b *buffer) flush() {
 	b.flushing.Lock()
 	defer b.flushing.Unlock()

@@ -126,8 +126,8 @@ func (n *node) durations() metricdata.Histogram[float64] {
 	return data
 }
 
-// Values are gathered before they are recorded. None is lost or recorded twice, and a scrape has
-// those of all operations that have returned before it.
+// Values are gathered before they are recorded. None is lost or recorded twice. A scrape has the
+// value of each operation that returned before the scrape began.
 func TestEachDurationIsRecordedOnce(t *testing.T) {
 	n := memoryNode(t)
 	const pollers, polls = 4, 20_000

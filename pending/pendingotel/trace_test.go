@@ -66,6 +66,25 @@ func checkStory(t *testing.T, nodes []*node, want ...string) {
 	}
 }
 
+// checkConventions checks the kinds and attributes of spans about one request.
+func checkConventions(t *testing.T, id string, spans ...tracetest.SpanStub) {
+	t.Helper()
+	kinds := map[string]api.SpanKind{"create jobs": api.SpanKindProducer,
+		"claim jobs": api.SpanKindClient, "process jobs": api.SpanKindConsumer,
+		"end jobs": api.SpanKindClient}
+	for _, s := range spans {
+		if got := value(s, "messaging.message.id"); got != id {
+			t.Errorf("%s has message id %q, want %q", s.Name, got, id)
+		}
+		if s.SpanKind != kinds[s.Name] {
+			t.Errorf("%s has the kind %s, want %s", s.Name, s.SpanKind, kinds[s.Name])
+		}
+		if name := value(s, "messaging.operation.name"); s.Name != name+" jobs" {
+			t.Errorf("%s has the operation name %q", s.Name, name)
+		}
+	}
+}
+
 func TestTheSpansOfOneRequestAreLinkedAcrossNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		engine := memory.New()
@@ -101,20 +120,7 @@ func TestTheSpansOfOneRequestAreLinkedAcrossNodes(t *testing.T) {
 		if took := work.EndTime.Sub(work.StartTime); took != 3*time.Second {
 			t.Errorf("the work took %v, want 3 s by the backend's clock", took)
 		}
-		kinds := map[string]api.SpanKind{"create jobs": api.SpanKindProducer,
-			"claim jobs": api.SpanKindClient, "process jobs": api.SpanKindConsumer,
-			"end jobs": api.SpanKindClient}
-		for _, s := range append(spans, creator, claim) {
-			if got := value(s, "messaging.message.id"); got != r.ID {
-				t.Errorf("%s has message id %q, want %q", s.Name, got, r.ID)
-			}
-			if s.SpanKind != kinds[s.Name] {
-				t.Errorf("%s has the kind %s, want %s", s.Name, s.SpanKind, kinds[s.Name])
-			}
-			if name := value(s, "messaging.operation.name"); s.Name != name+" jobs" {
-				t.Errorf("%s has the operation name %q", s.Name, name)
-			}
-		}
+		checkConventions(t, r.ID, append(spans, creator, claim)...)
 		if creator.Parent.SpanID() != front.spans.GetSpans()[1].SpanContext.SpanID() {
 			t.Error("the create is not a child of the caller's span")
 		}
